@@ -1,0 +1,122 @@
+"""Attention, transformer block, masked pooling: plain torch, shared by all rooms.
+
+Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real tokens: (B, T, D), (B, T) -> (B, D); all-masked rows give zeros."""
+    weights = mask.to(values.dtype)[..., None]  # (B, T, 1)
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Keys and values are projected apart from the queries (`keys_values`), so that decoding
+    projects the photo's tokens once and keeps them.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, D) -> keys and values (B, H, T, Dh) each."""
+        key, value = self.key_value(tokens).chunk(2, dim=-1)  # (B, T, D) each
+        return self._split(key), self._split(value)
+
+    def forward(
+        self,
+        queries: Tensor,
+        keys_values: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """(B, L, D) attends to T tokens; ``mask`` (B, T) is True where one may look."""
+        query = self._split(self.query(queries))  # (B, H, L, Dh)
+        key, value = keys_values
+        out = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        return self.out(self._merge(out))
+
+    def with_weights(
+        self, queries: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`, and the weights averaged over heads, (B, L, T)."""
+        query = self._split(self.query(queries))
+        key, value = keys_values
+        scores = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])  # (B, H, L, T)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+        weights = scores.softmax(dim=-1)
+        return self.out(self._merge(weights @ value)), weights.mean(dim=1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, L, D) -> (B, H, L, Dh)
+
+    def _merge(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(-2)  # (B, H, L, Dh) -> (B, L, D)
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, dropout, linear."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+        )
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm transformer block over a masked set of tokens."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_attention, self.norm_feed = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout)
+        self.feed = FeedForward(width, 4 * width, dropout)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, T, D)."""
+        y = self.norm_attention(x)
+        x = x + self.drop(self.attention(y, self.attention.keys_values(y), mask))
+        return x + self.drop(self.feed(self.norm_feed(x)))
+
+
+def token_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy over real tokens.
+
+    Args:
+        logits: (N, V) of real tokens only; padding was left out before.
+        targets: (N,) ids.
+        smoothing: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
+    """
+    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+
+def autocast_dtype() -> torch.dtype | None:
+    """bfloat16 where the processor computes in it, else None."""
+    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return torch.bfloat16 if has_bf16 or has_amx else None

@@ -1,0 +1,165 @@
+"""The four parts that a recipe is made of: modality, encoder, fusion, output.
+
+Each has a data side, which is plain Python and JSON, and a network side, which is an
+``nn.Module``. The data side learns its `State` from the training column and builds the network
+side from it:
+
+    Modality.learn(cells) -> State;  Modality.encoder(State) -> Encoder
+    Output.learn(cells)   -> State;  Output.head(State, width) -> Head
+
+Classes here are abstract; every class in the rooms is final.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from plait.types import Fused, Prediction, State, Tokens
+
+
+class Modality(ABC):
+    """One representation of one kind of input: how a cell becomes a tensor."""
+
+    views: int = 1
+    """How many augmented versions of a record training draws from; version 0 is the original."""
+
+    @abstractmethod
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """What must be known of the training column before a cell can be read."""
+
+    @abstractmethod
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """One cell as a tensor.
+
+        Raises:
+            BadCell: the cell can't be used; the message names the file and the mend.
+        """
+
+    @abstractmethod
+    def collate(self, items: Sequence[Tensor]) -> Tensor:
+        """Tensors of several records as one batch (B, ...)."""
+
+    @abstractmethod
+    def augment(self, item: Tensor, view: int) -> Tensor:
+        """Version ``view`` of a record, the same each time; ``view`` 0 is the record itself."""
+
+    @abstractmethod
+    def fingerprint(self, state: State) -> str:
+        """Changes when what `read` returns would change; part of the feature cache's key."""
+
+    @abstractmethod
+    def encoder(self, state: State) -> Encoder:
+        """The network side."""
+
+    @abstractmethod
+    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+        """What `read` saw, as (H, W, 3) uint8, for explanations; None where there is none."""
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a batch of records into `Tokens`, in two steps.
+
+    ``prepare`` is the frozen part: without gradient, the same each time, so that its result can
+    be kept on disk. ``forward`` is the part that learns (it may be nothing).
+    """
+
+    width: int
+    """D of the tokens."""
+    length: int
+    """T of the tokens at the most."""
+    grid: tuple[int, int] | None = None
+    """(rows, columns) when the tokens lie on a grid over the input."""
+    trunk: nn.Module
+    """The frozen part; nn.Identity where everything learns."""
+
+    @abstractmethod
+    def prepare(self, batch: Tensor) -> Tensor:
+        """(B, ...) as collated -> (B, ...) float, by the frozen part alone."""
+
+    @abstractmethod
+    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+        """(B, ...) from `prepare` and (B,) bool -> Tokens (B, T, D), absent rows masked out."""
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode for the part that learns; the frozen part keeps to evaluation."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+
+class Fusion(nn.Module, ABC):
+    """Makes one `Fused` of the tokens of any subset of the inputs."""
+
+    width: int
+
+    @abstractmethod
+    def forward(self, parts: Mapping[str, Tokens]) -> Fused:
+        """Tokens of each input, all of one width; absent inputs show their "missing" token."""
+
+
+class Output(ABC):
+    """One thing to predict: how a cell becomes a target and a decoded tensor an answer."""
+
+    best_metric: ClassVar[str]
+    """The metric that early stopping maximises, free-running on validation."""
+    primary: ClassVar[tuple[str, ...]]
+    """The metrics that progress and summaries show."""
+
+    @abstractmethod
+    def learn(self, cells: Iterable[Any]) -> State:
+        """What must be known of the training column (vocabulary, classes...)."""
+
+    @abstractmethod
+    def read(self, cell: Any, state: State) -> Any:
+        """One cell as a target. Raises BadCell where the cell is empty or of a wrong kind."""
+
+    @abstractmethod
+    def reference(self, cell: Any) -> Any:
+        """One cell as `metrics` wants it."""
+
+    @abstractmethod
+    def head(self, state: State, width: int, inputs: Sequence[str]) -> Head:
+        """The network side."""
+
+    @abstractmethod
+    def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
+        """Scores of free-running predictions; an object with ``to_json()``."""
+
+
+class Head(nn.Module, ABC):
+    """The network side of an output."""
+
+    @abstractmethod
+    def loss(self, fused: Fused, targets: Sequence[Any]) -> Tensor:
+        """Mean loss over the real targets, a scalar."""
+
+    @abstractmethod
+    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
+        """Free-running answers, one a record; ``options`` override the recipe's decoding."""
+
+
+def count_parameters(module: nn.Module, trainable: bool | None = None) -> int:
+    """Number of parameters; only the trainable or only the frozen ones where asked."""
+    return sum(
+        p.numel() for p in module.parameters() if trainable is None or p.requires_grad == trainable
+    )
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """The module with no gradient and in evaluation mode."""
+    return module.requires_grad_(False).eval()
+
+
+def present_tokens(values: Tensor, present: Tensor) -> Tokens:
+    """Tokens (B, T, D) in which every token of a present record is real.
+
+    Masked values are zeroed, so that garbage in an absent row can't reach anything.
+    """
+    mask = present[:, None].expand(values.shape[:2])
+    return Tokens(torch.where(mask[..., None], values, torch.zeros((), dtype=values.dtype)), mask)

@@ -1,0 +1,1 @@
+"""Ways of fusing: one file each."""

@@ -1,0 +1,281 @@
+"""What the user writes: a recipe, checked whole before any data is read.
+
+Every error of a recipe is reported together, each with its path, what it got and what it
+accepts. The checked recipe carries every default resolved, and is saved so.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from plait import registry
+from plait.types import PlaitError, UsageError
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Marks a component's parameter whose value is another component's settings."""
+
+    kind: str
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _doc(text: str, **limits: Any) -> Any:
+    return Field(description=text, **limits)
+
+
+class InputSpec(_Section):
+    """One input: what kind it is, where it stands in the table, how it is represented."""
+
+    modality: Annotated[str, _doc("kind of data")]
+    column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    representation: Annotated[Settings, _doc("the representation: kind and its settings")]
+
+
+class OutputSpec(_Section):
+    """One output: what to predict, from which column."""
+
+    kind: Annotated[str, _doc("kind of output")]
+    column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    settings: Annotated[Settings, _doc("the output's settings")] = Field(default_factory=dict)
+
+
+class DataSpec(_Section):
+    """How the table is split, and what happens to bad cells."""
+
+    split: Annotated[str | None, _doc("column that names each row's split; guessed")] = None
+    ratios: Annotated[
+        tuple[float, float, float], _doc("train, val, test where there is no split column")
+    ] = (0.8, 0.1, 0.1)
+    group: Annotated[str | None, _doc("rows equal in this column stay in one split")] = None
+    on_bad: Annotated[
+        Literal["stop", "skip", "missing"], _doc("what to do with a cell that can't be used")
+    ] = "stop"
+
+
+class ReinforceSpec(_Section):
+    """The second stage: optimise the free-running score itself."""
+
+    epochs: Annotated[int, _doc("epochs; 0 leaves the stage out", ge=0)] = 0
+    learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 1e-4
+    samples: Annotated[int, _doc("sampled answers a record", ge=2)] = 5
+    batch: Annotated[int, _doc("records a step", ge=1)] = 32
+
+
+class TrainingSpec(_Section):
+    """The training loop's settings."""
+
+    epochs: Annotated[int, _doc("most passes over the records", ge=0)] = 20
+    patience: Annotated[int, _doc("epochs without a better score before stopping", ge=1)] = 4
+    batch: Annotated[int, _doc("records a step", ge=1)] = 64
+    optimizer: Annotated[Literal["adam", "adamw"], _doc("optimizer")] = "adamw"
+    learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 5e-4
+    encoder_rate: Annotated[
+        float, _doc("learning rate of pretrained layers, as a share of the peak", ge=0)
+    ] = 0.1
+    weight_decay: Annotated[float, _doc("AdamW's weight decay", ge=0)] = 0.05
+    warmup: Annotated[float, _doc("share of the steps that warm up", ge=0, le=1)] = 0.05
+    schedule: Annotated[Literal["cosine", "constant"], _doc("after the warm-up")] = "cosine"
+    clip: Annotated[float, _doc("largest norm of the gradient; 0 is none", ge=0)] = 1.0
+    averaging: Annotated[
+        float, _doc("decay of the weights' moving average; 0 is none", ge=0, lt=1)
+    ] = 0.999
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 where the processor has it")
+    ] = "auto"
+    validate_rows: Annotated[
+        int | None, _doc("validation records scored after each epoch; null is all")
+    ] = None
+    checkpoint_minutes: Annotated[float, _doc("minutes between two checkpoints", gt=0)] = 2.0
+    reinforce: Annotated[ReinforceSpec, _doc("optional second stage")] = ReinforceSpec()
+
+
+class Recipe(_Section):
+    """What to read, how to represent it, how to fuse, what to predict, how to train."""
+
+    name: Annotated[str, _doc("the recipe's name")]
+    about: Annotated[str, _doc("one line")] = ""
+    command: Annotated[str, _doc("the command that runs it")] = ""
+    expected: Annotated[dict[str, Any], _doc("the scores that it is expected to reach")] = Field(
+        default_factory=dict
+    )
+    seed: Annotated[int, _doc("all randomness comes from it", ge=0)] = 0
+    inputs: Annotated[dict[str, InputSpec], _doc("named inputs")]
+    fusion: Annotated[Settings, _doc("how inputs are fused")] = Field(
+        default_factory=lambda: {"kind": "none"}
+    )
+    outputs: Annotated[dict[str, OutputSpec], _doc("named outputs")]
+    data: Annotated[DataSpec, _doc("splits and bad cells")] = DataSpec()
+    training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
+
+    def to_yaml(self) -> str:
+        """The whole recipe, every default written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with plait."""
+    folder = importlib.resources.files("plait") / "recipes"
+    return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def recipe_text(name_or_path: str) -> str:
+    """The YAML of a shipped recipe, or of the user's file.
+
+    Raises:
+        UsageError: there is no such recipe or file.
+    """
+    if name_or_path in shipped():
+        return (importlib.resources.files("plait") / "recipes" / f"{name_or_path}.yaml").read_text(
+            encoding="utf-8"
+        )
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} and path.is_file():
+        return path.read_text(encoding="utf-8")
+    raise UsageError(
+        f"there is no recipe {name_or_path!r}",
+        expected=f"one of: {', '.join(shipped())}, or a .yaml file",
+        mend=registry.did_you_mean(name_or_path, shipped()),
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
+    """A checked recipe, with ``path=value`` overrides applied (values are YAML)."""
+    try:
+        raw = yaml.safe_load(recipe_text(name_or_path))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{name_or_path} is not YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise UsageError(f"{name_or_path} holds no recipe", expected="a mapping with 'inputs'")
+    for override in overrides:
+        _set(raw, override)
+    return check_recipe(raw)
+
+
+def check_recipe(raw: Mapping[str, Any]) -> Recipe:
+    """The recipe with every default resolved.
+
+    Raises:
+        UsageError: with all of the recipe's errors, one a line.
+    """
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UsageError(_together(_lines(error, Recipe, ""))) from None
+    problems: list[str] = []
+    data = recipe.model_dump()
+    for name, spec in recipe.inputs.items():
+        at = f"inputs.{name}"
+        if spec.modality not in registry.MODALITIES:
+            problems.append(
+                f"{at}.modality: got {spec.modality!r}; only {', '.join(registry.MODALITIES)}. "
+                + registry.did_you_mean(spec.modality, registry.MODALITIES)
+            )
+            continue
+        data["inputs"][name]["representation"] = _resolve(
+            spec.modality, spec.representation, f"{at}.representation", problems
+        )
+    data["fusion"] = _resolve("fusion", recipe.fusion, "fusion", problems)
+    for name, out in recipe.outputs.items():
+        settings = _resolve(
+            "output", {"kind": out.kind, **out.settings}, f"outputs.{name}.settings", problems
+        )
+        data["outputs"][name]["settings"] = {k: v for k, v in settings.items() if k != "kind"}
+    if not recipe.inputs:
+        problems.append("inputs: none; expected at least one")
+    if not recipe.outputs:
+        problems.append("outputs: none; expected at least one")
+    if len(recipe.inputs) > 1 and recipe.fusion.get("kind", "none") == "none":
+        problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
+    if problems:
+        raise UsageError(_together(problems))
+    return Recipe.model_validate(data)
+
+
+def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Settings:
+    """A component's settings with its defaults filled in; what is wrong goes to ``problems``."""
+    name = settings.get("kind")
+    if not isinstance(name, str):
+        problems.append(f"{at}.kind: missing; one of: {', '.join(registry.names(kind))}")
+        return settings
+    try:
+        component = registry.find(kind, name)
+        rest = {key: value for key, value in settings.items() if key != "kind"}
+        model = component.schema.model_validate(rest)
+    except UsageError as error:
+        problems.append(f"{at}.kind: {error}")
+        return settings
+    except ValidationError as error:
+        problems.extend(_lines(error, component.schema, at))
+        return settings
+    resolved: Settings = {"kind": name}
+    for key, field in component.schema.model_fields.items():
+        value = getattr(model, key)
+        nested = next((m for m in field.metadata if isinstance(m, Nested)), None)
+        resolved[key] = _resolve(nested.kind, value, f"{at}.{key}", problems) if nested else value
+    return resolved
+
+
+def _lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:
+    """One line an error: path, what was given, what is accepted, did you mean."""
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in (at, *item["loc"]) if str(part))
+        if item["type"] == "extra_forbidden":
+            known = _fields_at(model, item["loc"][:-1])
+            hint = registry.did_you_mean(str(item["loc"][-1]), known)
+            lines.append(f"{path}: unknown setting; accepted: {', '.join(known)}. {hint}".strip())
+        elif item["type"] == "missing":
+            lines.append(f"{path}: missing")
+        else:
+            lines.append(f"{path}: got {item['input']!r}; {item['msg'].lower()}")
+    return lines
+
+
+def _fields_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
+    for part in loc:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:  # the name of an input or an output
+            continue
+        annotation = fields[part].annotation
+        model = next(
+            (a for a in (*getattr(annotation, "__args__", ()), annotation)
+             if hasattr(a, "model_fields")),
+            model,
+        )  # fmt: skip
+    return list(getattr(model, "model_fields", {}))
+
+
+def _together(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return f"the recipe has an error: {problems[0]}"
+    return f"the recipe has {len(problems)} errors:\n  " + "\n  ".join(problems)
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    """Apply one ``a.b.c=value``."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--set {override!r} is no setting", expected="path=value")
+    *parents, last = path.strip().split(".")
+    node: Any = raw
+    for part in parents:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise UsageError(f"--set {path}: {part!r} holds no settings")
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise PlaitError(f"--set {path}: {text!r} is not YAML") from None

@@ -1,0 +1,155 @@
+"""Names to components: one table, filled by the files of the rooms themselves.
+
+A component's keyword-only ``__init__`` parameters are its schema: names, types, defaults and
+one-line docs are written once, there, as ``Annotated[int, Field(ge=1, description="...")]``.
+Recipe checking, ``plait list`` and the docs are derived from them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
+
+from plait.types import UsageError
+
+ROOMS: dict[str, str] = {
+    "image": "plait.modalities.image",
+    "fusion": "plait.fusion",
+    "output": "plait.outputs",
+    "decoder": "plait.outputs.text",
+}
+"""Kind of component -> the package whose modules register it. A modality is a kind of its own:
+its components are its representations."""
+
+MODALITIES = ("image",)
+
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered class, and the schema that its ``__init__`` declares."""
+
+    kind: str
+    name: str
+    cls: type
+
+    @property
+    def about(self) -> str:
+        """First line of the class's docstring."""
+        return (inspect.getdoc(self.cls) or "").split("\n", 1)[0]
+
+    @cached_property
+    def parameters(self) -> dict[str, tuple[Any, Any]]:
+        """Parameter name -> (annotated type, default); ``...`` stands for "no default"."""
+        hints = typing.get_type_hints(self.cls.__init__, include_extras=True)
+        signature = inspect.signature(self.cls.__init__)
+        return {
+            p.name: (hints[p.name], ... if p.default is p.empty else p.default)
+            for p in signature.parameters.values()
+            if p.kind is p.KEYWORD_ONLY
+        }
+
+    @cached_property
+    def schema(self) -> type[BaseModel]:
+        """A pydantic model of the parameters; unknown names are refused."""
+        fields: dict[str, Any] = dict(self.parameters)
+        return create_model(
+            f"{self.kind}:{self.name}",
+            __config__=ConfigDict(extra="forbid", protected_namespaces=()),
+            **fields,
+        )
+
+
+_COMPONENTS: dict[tuple[str, str], Component] = {}
+
+
+def register(kind: str, name: str) -> Callable[[C], C]:
+    """Class decorator: make the class known as ``name`` of ``kind``."""
+
+    def add(cls: C) -> C:
+        _COMPONENTS[kind, name] = Component(kind, name, cls)
+        return cls
+
+    return add
+
+
+@cache
+def _load(kind: str) -> None:
+    """Import every module of the room, so that its components have registered themselves."""
+    if kind not in ROOMS:
+        raise UsageError(f"there is no kind {kind!r} of component", mend=did_you_mean(kind, ROOMS))
+    package = importlib.import_module(ROOMS[kind])
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{ROOMS[kind]}.{module.name}")
+
+
+def names(kind: str) -> list[str]:
+    """All registered names of a kind, sorted."""
+    _load(kind)
+    return sorted(name for k, name in _COMPONENTS if k == kind)
+
+
+def find(kind: str, name: str) -> Component:
+    """The component, also by its ``family:ARGUMENT`` form (``hub:NAME`` finds ``hub``).
+
+    Raises:
+        UsageError: there is none; the message names those there are.
+    """
+    _load(kind)
+    found = _COMPONENTS.get((kind, name.split(":", 1)[0]))
+    if found is None:
+        raise UsageError(
+            f"there is no {kind} called {name!r}",
+            expected=f"one of: {', '.join(names(kind))}",
+            mend=did_you_mean(name, names(kind)),
+        )
+    return found
+
+
+def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
+    """Make the component that ``settings["kind"]`` names, with the other settings.
+
+    ``given`` are parameters that the caller supplies and the user can't write.
+    """
+    rest = {key: value for key, value in settings.items() if key != "kind"}
+    return find(kind, settings["kind"]).cls(**rest, **given)
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` for a near miss, else an empty string."""
+    close = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def describe(component: Component) -> list[dict[str, Any]]:
+    """One row a parameter: name, type, default and its line of documentation."""
+    rows = []
+    for name, field in component.schema.model_fields.items():
+        rows.append(
+            {
+                "name": name,
+                "type": _type_name(field),
+                "default": None if field.is_required() else field.get_default(),
+                "required": field.is_required(),
+                "about": field.description or "",
+            }
+        )
+    return rows
+
+
+def _type_name(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(str(value) for value in typing.get_args(annotation))
+    return getattr(annotation, "__name__", str(annotation))

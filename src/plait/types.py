@@ -1,0 +1,115 @@
+"""The types that carry everything: what encoders, fusion and outputs hand to each other.
+
+This module imports nothing of plait, and torch only for its type annotations, so that
+``plait --help`` starts without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+State = dict[str, Any]
+"""What a modality or an output learned from its column: plain JSON (a vocabulary, means...)."""
+
+
+class PlaitError(Exception):
+    """A mistake that the user can mend: what happened, what was expected, how to mend it.
+
+    The command line prints it as one line and exits with 1; no traceback.
+    """
+
+    def __init__(self, what: str, *, expected: str = "", mend: str = "") -> None:
+        self.what, self.expected, self.mend = what, expected, mend
+        parts = [what]
+        if expected:
+            parts.append(f"expected {expected}")
+        if mend:
+            parts.append(mend)
+        super().__init__("; ".join(parts))
+
+
+class BadCell(PlaitError):
+    """A cell of a table that cannot be used (a truncated photo, an empty caption).
+
+    Tables meet it with the policy ``on_bad``: ``stop``, ``skip`` or ``missing``.
+    """
+
+
+class UsageError(PlaitError):
+    """A wrong command line or recipe: the command exits with 2."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What every encoder returns: a sequence of vectors for each record.
+
+    Attributes:
+        values: (B, T, D) float.
+        mask: (B, T) bool, True where there is a token. **A missing input is a row whose mask
+            is all False**; there is no other convention.
+    """
+
+    values: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.mask.shape != self.values.shape[:2]:
+            raise ValueError(
+                f"Tokens want values (B, T, D) and mask (B, T), "
+                f"got {tuple(self.values.shape)} and {tuple(self.mask.shape)}"
+            )
+
+    @property
+    def present(self) -> Tensor:
+        """(B,) bool: which records have this input at all."""
+        return self.mask.any(dim=1)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What every output gets.
+
+    Attributes:
+        pooled: (B, D) one vector a record.
+        tokens: all tokens that the output may attend to, (B, T, D) with their mask.
+        parts: the tokens of each input by its name, each projected to width D.
+    """
+
+    pooled: Tensor
+    tokens: Tokens
+    parts: Mapping[str, Tokens]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another answer that the model considered, with its score (mean log-probability)."""
+
+    value: Any
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One record's answer for one output.
+
+    Attributes:
+        value: the answer (for text: the sentence).
+        score: its mean log-probability a step (text), in nats.
+        alternatives: other answers, best first; the answer itself is not among them.
+        words: the steps of the answer, for outputs that are made step by step.
+        attention: for each input, (words, tokens) float: where each step looked.
+        shares: for models with several inputs, each input's share of the answer.
+    """
+
+    value: Any
+    score: float
+    alternatives: tuple[Alternative, ...] = ()
+    words: tuple[str, ...] = ()
+    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
