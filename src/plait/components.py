@@ -13,7 +13,7 @@ Classes here are abstract; every class in the rooms is final.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,6 +48,10 @@ class Modality(ABC):
     @abstractmethod
     def augment(self, item: Tensor, view: int) -> Tensor:
         """Version ``view`` of a record, the same each time; ``view`` 0 is the record itself."""
+
+    @abstractmethod
+    def example(self, state: State) -> Tensor:
+        """A blank item as `read` would give it, for its shape."""
 
     @abstractmethod
     def fingerprint(self, state: State) -> str:
@@ -116,8 +120,9 @@ class Output(ABC):
         """What must be known of the training column (vocabulary, classes...)."""
 
     @abstractmethod
-    def read(self, cell: Any, state: State) -> Any:
-        """One cell as a target. Raises BadCell where the cell is empty or of a wrong kind."""
+    def reader(self, state: State) -> Callable[[Any], Any]:
+        """A function from a cell to a target; it raises BadCell where the cell is empty or of
+        a wrong kind."""
 
     @abstractmethod
     def reference(self, cell: Any) -> Any:
@@ -136,8 +141,17 @@ class Head(nn.Module, ABC):
     """The network side of an output."""
 
     @abstractmethod
+    def begin(self, targets: Sequence[Any]) -> None:
+        """Called once before training, with all training targets (to count, to weigh)."""
+
+    @abstractmethod
     def loss(self, fused: Fused, targets: Sequence[Any]) -> Tensor:
         """Mean loss over the real targets, a scalar."""
+
+    @abstractmethod
+    def reinforce(self, fused: Fused, targets: Sequence[Any], samples: int) -> Tensor:
+        """Loss of the second stage, which optimises the free-running score itself; outputs whose
+        answers are not made step by step return `loss`."""
 
     @abstractmethod
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:

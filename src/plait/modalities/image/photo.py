@@ -1,0 +1,85 @@
+"""What all representations of an image share: reading, resizing, augmenting."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.components import Modality
+from plait.data.images import open_resized
+from plait.types import State
+
+Fit = Literal["squash", "crop"]
+READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
+
+
+class Photo(Modality):
+    """Reads a picture to ``size`` × ``size`` RGB pixels, (size, size, 3) uint8."""
+
+    def __init__(self, size: int, fit: Fit, views: int) -> None:
+        self.size, self.fit, self.views = size, fit, views
+
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """Nothing: a photo is read the same whatever the other photos are."""
+        return {}
+
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """(size, size, 3) uint8."""
+        return torch.from_numpy(open_resized(cell, root, self.size, self.fit))
+
+    def collate(self, items: Sequence[Tensor]) -> Tensor:
+        """(B, size, size, 3) uint8."""
+        return torch.stack(list(items))
+
+    def augment(self, item: Tensor, view: int) -> Tensor:
+        """View 0 the photo, 1 its mirror image, 2... random crops of 70 to 100 % of its area.
+
+        Odd views are mirrored. The crop depends on the view and the pixels alone.
+        """
+        if view == 0:
+            return item
+        image = item.numpy()
+        if view > 1:
+            image = self._crop(image, random.Random(view * 7919 + int(image[::16, ::16].sum())))
+        if view % 2:
+            image = np.ascontiguousarray(image[:, ::-1])
+        return torch.from_numpy(image)
+
+    def _crop(self, image: np.ndarray, rng: random.Random) -> np.ndarray:
+        area, aspect = rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.18)
+        height = min(self.size, round(self.size * (area / aspect) ** 0.5))
+        width = min(self.size, round(self.size * (area * aspect) ** 0.5))
+        top, left = rng.randint(0, self.size - height), rng.randint(0, self.size - width)
+        cut = image[top : top + height, left : left + width]
+        return cv2.resize(cut, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+
+    def example(self, state: State) -> Tensor:
+        """A black photo."""
+        return torch.zeros(self.size, self.size, 3, dtype=torch.uint8)
+
+    def fingerprint(self, state: State) -> str:
+        """Size, fit and the version of the reading code."""
+        return json.dumps(["photo", READING_VERSION, self.size, self.fit])
+
+    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+        """The pixels themselves."""
+        return self.read(cell, root, state)
+
+
+def to_channels(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float, (x - mean) / std, laid out channels-last.
+
+    Channels-last is the order the pixels have already, and the one in which the processor's
+    convolutions are fastest.
+    """
+    x = batch.to(torch.float32)
+    x = (x - torch.tensor(mean)) / torch.tensor(std)
+    return x.permute(0, 3, 1, 2)  # (B, 3, H, W), strides still those of (B, H, W, 3)

@@ -1,0 +1,61 @@
+"""`pixels`: the matrix itself, cut into patches that the model learns to look at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.components import Encoder, present_tokens
+from plait.modalities.image.photo import Fit, Photo, to_channels
+from plait.registry import register
+from plait.types import State, Tokens
+
+MEAN, STD = (127.5,) * 3, (127.5,) * 3
+
+
+@register("image", "pixels")
+class Pixels(Photo):
+    """The pixels, nothing pretrained: patches through one learned projection."""
+
+    def __init__(
+        self,
+        *,
+        patch: Annotated[int, Field(ge=1, le=64, description="pixels a side of a patch")] = 16,
+        width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
+        size: Annotated[int, Field(ge=8, le=512, description="pixels a side")] = 128,
+        fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
+            "squash"
+        ),
+        views: Annotated[
+            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
+        ] = 1,
+    ) -> None:
+        super().__init__(size, fit, views)
+        self.patch, self.width = patch, width
+
+    def encoder(self, state: State) -> Encoder:
+        """The patch projection."""
+        return PixelsEncoder(self.size, self.patch, self.width)
+
+
+class PixelsEncoder(Encoder):
+    """(B, size, size, 3) uint8 -> Tokens (B, (size/patch)², width)."""
+
+    def __init__(self, size: int, patch: int, width: int) -> None:
+        super().__init__()
+        side = size // patch
+        self.trunk = nn.Identity()
+        self.grid, self.length, self.width = (side, side), side * side, width
+        self.project = nn.Conv2d(3, width, patch, patch)
+
+    def prepare(self, batch: Tensor) -> Tensor:
+        """(B, size, size, 3) uint8 -> (B, 3, size, size) float in [-1, 1]."""
+        return to_channels(batch, MEAN, STD)
+
+    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+        """(B, 3, size, size) -> Tokens."""
+        x = self.project(prepared)  # (B, width, side, side)
+        return present_tokens(torch.relu(x).flatten(2).transpose(1, 2), present)

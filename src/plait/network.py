@@ -1,0 +1,150 @@
+"""Recipe + states -> one ``nn.Module``: the only place where the parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plait import registry
+from plait.components import Encoder, Fusion, Head, Modality, Output
+from plait.recipe import Recipe
+from plait.types import Fused, Prediction, State, Tokens
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data sides of a recipe's inputs and outputs."""
+
+    modalities: Mapping[str, Modality]
+    outputs: Mapping[str, Output]
+
+
+def build_parts(recipe: Recipe) -> Parts:
+    """The modalities and outputs that a recipe names."""
+    return Parts(
+        {
+            name: registry.build(spec.modality, spec.representation)
+            for name, spec in recipe.inputs.items()
+        },
+        {
+            name: registry.build("output", {"kind": spec.kind, **spec.settings})
+            for name, spec in recipe.outputs.items()
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network is fed: for each input what its `Encoder.prepare` gave.
+
+    Attributes:
+        prepared: input name -> (B, ...) float; rows of absent inputs are zeros.
+        present: input name -> (B,) bool.
+        targets: output name -> B targets; empty when predicting.
+    """
+
+    prepared: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    targets: Mapping[str, Sequence[Any]]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(
+            {k: v.to(device, non_blocking=True) for k, v in self.prepared.items()},
+            {k: v.to(device) for k, v in self.present.items()},
+            self.targets,
+        )
+
+
+class Adapter(nn.Module):
+    """An input's tokens brought to the fusion's width, or its "missing" token.
+
+    A record without this input shows one learned token instead, in training and in use alike.
+    """
+
+    def __init__(self, ins: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(ins, width)
+        self.norm = nn.LayerNorm(width)
+        self.missing = nn.Parameter(torch.randn(width) * 0.02)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Tokens (B, T, ins) -> Tokens (B, T, width); every row has at least one."""
+        values = self.norm(self.project(tokens.values))  # (B, T, width)
+        absent = ~tokens.present  # (B,)
+        first = torch.zeros_like(tokens.mask)
+        first[:, 0] = absent
+        values = torch.where(first[..., None], self.missing.to(values.dtype), values)
+        return Tokens(values, tokens.mask | first)
+
+
+class Network(nn.Module):
+    """Encode each input, fuse, and hand the result to each output's head."""
+
+    def __init__(self, recipe: Recipe, parts: Parts, states: Mapping[str, State]) -> None:
+        super().__init__()
+        self.fusion: Fusion = registry.build("fusion", recipe.fusion)
+        width = self.fusion.width
+        encoders = {
+            name: modality.encoder(states[f"inputs.{name}"])
+            for name, modality in parts.modalities.items()
+        }
+        self.encoders = nn.ModuleDict(encoders)
+        self.adapters = nn.ModuleDict(
+            {name: Adapter(encoder.width, width) for name, encoder in encoders.items()}
+        )
+        self.heads = nn.ModuleDict(
+            {
+                name: output.head(states[f"outputs.{name}"], width, list(encoders))
+                for name, output in parts.outputs.items()
+            }
+        )
+
+    def encoder(self, name: str) -> Encoder:
+        """The encoder of an input."""
+        module = self.encoders[name]
+        assert isinstance(module, Encoder)
+        return module
+
+    def head(self, name: str) -> Head:
+        """The head of an output."""
+        module = self.heads[name]
+        assert isinstance(module, Head)
+        return module
+
+    def fuse(self, batch: Batch) -> Fused:
+        """Encode and fuse."""
+        parts = {
+            name: self.adapters[name](encoder(batch.prepared[name], batch.present[name]))
+            for name, encoder in self.encoders.items()
+        }
+        fused: Fused = self.fusion(parts)
+        return fused
+
+    def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
+        """The sum of the outputs' losses; ``reinforce`` samples a record in the second stage."""
+        fused = self.fuse(batch)
+        losses = [
+            self.head(name).reinforce(fused, targets, reinforce)
+            if reinforce
+            else self.head(name).loss(fused, targets)
+            for name, targets in batch.targets.items()
+        ]
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, **options: Any) -> dict[str, list[Prediction]]:
+        """Free-running answers of every output."""
+        fused = self.fuse(batch)
+        return {name: self.head(name).decode(fused, **options) for name in self.heads}
+
+
+def build_network(recipe: Recipe, parts: Parts, states: Mapping[str, State]) -> Network:
+    """The network with weights drawn from the recipe's seed, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return Network(recipe, parts, states)

@@ -1,0 +1,1 @@
+"""Kinds of output: what a model can answer with."""

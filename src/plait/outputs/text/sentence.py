@@ -1,0 +1,290 @@
+"""`text`: a sentence, said word by word; captions, transcripts, translations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from plait import registry
+from plait.blocks import token_cross_entropy
+from plait.components import Head, Output
+from plait.outputs.text.cider import CiderReward
+from plait.outputs.text.decoder import Decoder, DecoderState, select
+from plait.outputs.text.scores import CaptionScores, caption_scores
+from plait.outputs.text.search import Limits, Sentences, beam_search, sample
+from plait.outputs.text.vocabulary import (
+    BOS,
+    EOS,
+    PAD,
+    Unit,
+    Vocabulary,
+    from_state,
+    learn_vocabulary,
+)
+from plait.recipe import Nested
+from plait.registry import register
+from plait.types import Alternative, BadCell, Fused, Prediction, State, UsageError
+
+
+class Decoding(BaseModel):
+    """How a sentence is found. ``samples`` above 0 draws at random; else beam search."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beam: Annotated[int, Field(ge=1, le=64, description="beams; 1 is greedy")] = 3
+    length_penalty: Annotated[
+        float, Field(ge=0, le=4, description="0 favours short sentences, 1 the mean a word")
+    ] = 0.8
+    min_words: Annotated[int, Field(ge=0, description="fewest words")] = 3
+    max_words: Annotated[int, Field(ge=1, le=512, description="most words")] = 24
+    no_repeat: Annotated[
+        int, Field(ge=0, description="no n-gram of this length twice; 0 allows all")
+    ] = 3
+    num: Annotated[int, Field(ge=1, le=64, description="sentences a record")] = 1
+    sample: Annotated[bool, Field(description="draw at random instead of searching")] = False
+    temperature: Annotated[float, Field(gt=0, description="of the random draw")] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="draw from the k likeliest words; 0: all")] = 0
+    top_p: Annotated[
+        float, Field(gt=0, le=1, description="draw from this share of the probability")
+    ] = 1.0
+    seed: Annotated[int, Field(ge=0, description="of the random draw")] = 0
+
+    @property
+    def limits(self) -> Limits:
+        """The part that the search functions know."""
+        return Limits(self.min_words, self.max_words, self.no_repeat)
+
+
+@dataclass(frozen=True, eq=False)
+class Sentence:
+    """A record's target: one or several sentences as ids, without start and end."""
+
+    ids: tuple[tuple[int, ...], ...]
+
+
+@register("output", "text")
+class TextOutput(Output):
+    """A sentence, said word by word by a decoder that looks at the inputs."""
+
+    best_metric = "cider"
+    primary = ("bleu4", "cider")
+
+    def __init__(
+        self,
+        *,
+        unit: Annotated[Unit, Field(description="what is said at a time")] = "words",
+        min_count: Annotated[
+            int, Field(ge=1, description="rarer words are unknown to the vocabulary")
+        ] = 5,
+        vocabulary: Annotated[
+            int, Field(ge=10, le=1_000_000, description="entries of the vocabulary at the most")
+        ] = 10_000,
+        punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True,
+        decoder: Annotated[
+            dict[str, Any], Field(description="the decoder: kind and its settings"), Nested("decoder")
+        ] = {"kind": "transformer"},  # noqa: B006 - never changed
+        smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1,
+        decoding: Annotated[
+            Decoding, Field(description="how a sentence is found when predicting")
+        ] = Decoding(),  # noqa: B008 - frozen
+    ) -> None:
+        self.unit, self.min_count, self.size = unit, min_count, vocabulary
+        self.punctuation, self.decoder, self.smoothing = punctuation, decoder, smoothing
+        self.decoding = Decoding.model_validate(decoding)
+
+    def learn(self, cells: Iterable[Any]) -> State:
+        """The vocabulary of all training sentences, and the longest one's length."""
+        sentences = [s for cell in cells for s in as_sentences(cell)]
+        vocabulary = learn_vocabulary(
+            sentences, self.unit, self.min_count, self.size, self.punctuation
+        )
+        return vocabulary.to_state()
+
+    def reader(self, state: State) -> Callable[[Any], Sentence]:
+        """Reads the ids of a cell's sentences, cut to the longest that the decoder can say."""
+        vocabulary, longest = from_state(state), self.decoding.max_words
+
+        def read(cell: Any) -> Sentence:
+            sentences = as_sentences(cell)
+            if not sentences:
+                raise BadCell("the text is empty", expected="at least one sentence")
+            return Sentence(tuple(tuple(vocabulary.encode(s)[:longest]) for s in sentences))
+
+        return read
+
+    def reference(self, cell: Any) -> list[str]:
+        """All of the record's sentences."""
+        return as_sentences(cell)
+
+    def head(self, state: State, width: int, inputs: Sequence[str]) -> Head:
+        """The decoder with its search."""
+        vocabulary = from_state(state)
+        decoder = registry.build(
+            "decoder",
+            self.decoder,
+            vocabulary=len(vocabulary),
+            width=width,
+            max_words=self.decoding.max_words + 1,
+        )
+        return TextHead(decoder, vocabulary, self.decoding, self.smoothing, tuple(inputs))
+
+    def metrics(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> CaptionScores:
+        """BLEU, ROUGE-L, CIDEr-D and diversity of the predicted sentences."""
+        return caption_scores([p.value for p in predictions], references)
+
+
+class TextHead(Head):
+    """A decoder, its vocabulary and the ways of decoding."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        vocabulary: Vocabulary,
+        decoding: Decoding,
+        smoothing: float,
+        inputs: tuple[str, ...],
+    ) -> None:
+        super().__init__()
+        self.decoder, self.vocabulary = decoder, vocabulary
+        self.decoding, self.smoothing, self.inputs = decoding, smoothing, inputs
+        self._reward: CiderReward | None = None
+        self._row: dict[Sentence, int] = {}
+
+    def begin(self, targets: Sequence[Sentence]) -> None:
+        """Counts the n-grams of all training sentences, for the reward of the second stage."""
+        references = [[[*ids, EOS] for ids in target.ids] for target in targets]
+        self._reward = CiderReward(references)
+        self._row = {target: row for row, target in enumerate(targets)}
+
+    def loss(self, fused: Fused, targets: Sequence[Sentence]) -> Tensor:
+        """Mean cross-entropy over the real words of all sentences, end tokens included."""
+        sentences = [(row, ids) for row, t in enumerate(targets) for ids in t.ids]
+        owner = torch.tensor([row for row, _ in sentences], device=fused.pooled.device)
+        state = select(self.decoder.start(fused), owner)
+        hidden, labels = self._real_words(state, [ids for _, ids in sentences])
+        return token_cross_entropy(self.decoder.logits(hidden).float(), labels, self.smoothing)
+
+    def _real_words(
+        self, state: DecoderState, sentences: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden vectors (M, D) that predict a real word, and those words (M,)."""
+        device = next(iter(state.values())).device
+        inputs = _padded([[BOS, *ids] for ids in sentences], device)  # (N, L)
+        labels = _padded([[*ids, EOS] for ids in sentences], device)
+        hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
+        real = labels != PAD
+        return hidden[real], labels[real]
+
+    def reinforce(self, fused: Fused, targets: Sequence[Sentence], samples: int) -> Tensor:
+        """Self-critical loss: - (reward - mean reward of the other samples) · log p(sample).
+
+        Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971):
+        the mean CIDEr-D of the record's other samples.
+        """
+        if self._reward is None:
+            raise RuntimeError("begin() was not called")
+        with torch.no_grad():
+            drawn = sample(self.decoder, fused, samples, Limits(max_words=self.decoding.max_words))
+        said = drawn.ids.flatten(0, 1)  # (N, L)
+        hypotheses = [row[:length] for row, length in zip(said.tolist(), drawn.lengths.flatten().int().tolist(), strict=True)]  # fmt: skip
+        rows = [self._row[target] for target in targets for _ in range(samples)]
+        reward = torch.from_numpy(self._reward.scores(rows, hypotheses)).float()
+        reward = reward.view(len(targets), samples).to(said.device)
+        others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
+        advantage = (reward - others).flatten()  # (N,)
+        return self._policy_loss(fused, [h[:-1] if h[-1] == EOS else h for h in hypotheses], advantage, samples)  # fmt: skip
+
+    def _policy_loss(
+        self, fused: Fused, sentences: list[list[int]], advantage: Tensor, samples: int
+    ) -> Tensor:
+        owner = torch.arange(fused.pooled.shape[0]).repeat_interleave(samples)
+        state = select(self.decoder.start(fused), owner.to(fused.pooled.device))
+        hidden, labels = self._real_words(state, sentences)
+        nll = torch.nn.functional.cross_entropy(
+            self.decoder.logits(hidden).float(), labels, reduction="none"
+        )
+        lengths = torch.tensor([len(s) + 1 for s in sentences], device=nll.device)
+        weights = advantage.repeat_interleave(lengths)
+        return (weights * nll).mean()
+
+    @torch.no_grad()
+    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
+        """A sentence a record (``num`` with alternatives), with the attention of each word."""
+        decoding = self._options(options)
+        limits = decoding.limits
+        if decoding.sample:
+            generator = torch.Generator(fused.pooled.device).manual_seed(decoding.seed)
+            found = sample(
+                self.decoder, fused, decoding.num, limits, decoding.temperature,
+                decoding.top_k, decoding.top_p, generator,
+            )  # fmt: skip
+        else:
+            beams = max(decoding.beam, decoding.num)
+            found = beam_search(self.decoder, fused, beams, decoding.length_penalty, limits)
+        return list(self._predictions(fused, found, decoding.num))
+
+    def _options(self, options: dict[str, Any]) -> Decoding:
+        try:
+            return Decoding.model_validate({**self.decoding.model_dump(), **options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            hint = registry.did_you_mean(name, Decoding.model_fields)
+            raise UsageError(f"decoding option {name}: {first['msg'].lower()}", mend=hint) from None
+
+    def _predictions(self, fused: Fused, found: Sentences, num: int) -> Iterator[Prediction]:
+        attention = self._attention(fused, found.ids[:, 0])  # (B, L, T)
+        parts = self._part_slices(fused)
+        means = found.scores / found.lengths.clamp(min=1)
+        for b in range(found.ids.shape[0]):
+            said = [[w for w in found.ids[b, k].tolist() if w > EOS] for k in range(num)]
+            texts = [self.vocabulary.decode(ids) for ids in said]
+            yield Prediction(
+                value=texts[0],
+                score=float(means[b, 0]),
+                alternatives=tuple(
+                    Alternative(text, float(means[b, k])) for k, text in enumerate(texts) if k > 0
+                ),
+                words=tuple(self.vocabulary.pieces(said[0])),
+                attention={
+                    name: attention[b, : len(said[0]), cut].numpy() for name, cut in parts.items()
+                },
+            )
+
+    def _attention(self, fused: Fused, ids: Tensor) -> Tensor:
+        """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
+        before = torch.cat([torch.full_like(ids[:, :1], BOS), ids[:, :-1]], dim=1)
+        _, attention, _ = self.decoder(before, self.decoder.start(fused), attend=True)
+        assert attention is not None
+        return attention.float().cpu()
+
+    def _part_slices(self, fused: Fused) -> dict[str, slice]:
+        """Each input's place among the fused tokens, where fusion kept them side by side."""
+        slices, at = {}, 0
+        for name in self.inputs:
+            length = fused.parts[name].values.shape[1]
+            slices[name] = slice(at, at + length)
+            at += length
+        return slices if at == fused.tokens.values.shape[1] else {}
+
+
+def as_sentences(cell: Any) -> list[str]:
+    """A cell's sentences: it may hold one string or a list of them; empty ones are left out."""
+    values = [cell] if isinstance(cell, str) else list(cell or [])
+    for value in values:
+        if value is not None and not isinstance(value, str):
+            raise BadCell(f"{value!r} is no text", expected="a string or a list of strings")
+    return [v.strip() for v in values if v and v.strip()]
+
+
+def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    tensors = [torch.tensor(row) for row in rows]
+    return pad_sequence(tensors, batch_first=True, padding_value=PAD).to(device)

@@ -1,0 +1,161 @@
+"""Sentence <-> ids: by words, or by subwords (byte-pair encoding of `tokenizers`)."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Literal
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from plait.types import PlaitError, State
+
+PAD, BOS, EOS, UNK = 0, 1, 2, 3
+SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
+
+# A word with its inner apostrophes and hyphens, a number with its separators, or one sign.
+_WORD = re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]")
+_NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}])")
+_NO_SPACE_AFTER = re.compile(r"([(\[{$#])\s+")
+
+Unit = Literal["words", "subwords"]
+
+
+def split_words(sentence: str, punctuation: bool = True) -> list[str]:
+    """Lower-cased words with punctuation apart (or left out)."""
+    words = _WORD.findall(sentence.lower())
+    return words if punctuation else [w for w in words if w[0].isalnum() or w[0] == "_"]
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Words as a sentence: no space before a full stop or after a bracket."""
+    return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
+
+
+class Vocabulary(ABC):
+    """Sentence <-> ids. Ids 0 to 3 are padding, start, end and unknown."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def encode(self, sentence: str) -> list[int]:
+        """Ids of a sentence, without start and end."""
+
+    @abstractmethod
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """One readable string an id, specials left out."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """The sentence, specials left out."""
+
+    @abstractmethod
+    def to_state(self) -> State:
+        """Plain JSON, from which `from_state` makes the same vocabulary."""
+
+
+class WordVocabulary(Vocabulary):
+    """The words seen often enough, most frequent first."""
+
+    def __init__(self, words: Sequence[str], punctuation: bool = True) -> None:
+        self.words, self.punctuation = [*SPECIALS, *words], punctuation
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, sentence: str) -> list[int]:
+        """Unknown words become <unk>."""
+        return [self._ids.get(word, UNK) for word in split_words(sentence, self.punctuation)]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The words."""
+        return [self.words[i] for i in ids if i > UNK]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The words joined."""
+        return join_words(self.pieces(ids))
+
+    def to_state(self) -> State:
+        """The list of words."""
+        return {
+            "unit": "words",
+            "words": self.words[len(SPECIALS) :],
+            "punctuation": self.punctuation,
+        }
+
+
+class SubwordVocabulary(Vocabulary):
+    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) with the same four specials."""
+
+    def __init__(self, tokenizer_json: str) -> None:
+        self._json = tokenizer_json
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+
+    def __len__(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, sentence: str) -> list[int]:
+        """Every sentence has an encoding; bytes are the last resort."""
+        return list(self._tokenizer.encode(sentence).ids)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The subwords."""
+        return [self._tokenizer.decode([i]).strip() for i in ids if i > UNK]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The subwords joined to words."""
+        text: str = self._tokenizer.decode([i for i in ids if i > UNK])
+        return join_words(text.split())
+
+    def to_state(self) -> State:
+        """The tokenizer's own JSON."""
+        return {"unit": "subwords", "tokenizer": self._json}
+
+
+def learn_vocabulary(
+    sentences: Iterable[str], unit: Unit, min_count: int, size: int, punctuation: bool
+) -> Vocabulary:
+    """The vocabulary of the training sentences, at most ``size`` entries with the specials."""
+    if unit == "subwords":
+        return _learn_subwords(sentences, min_count, size)
+    counts = Counter(w for s in sentences for w in split_words(s, punctuation))
+    # Ties are broken by the alphabet, so that the order of the rows does not matter.
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    words = [w for w, n in ranked if n >= min_count][: size - len(SPECIALS)]
+    if not words:
+        raise PlaitError(
+            f"no word occurs {min_count} times in the training captions",
+            mend="lower the vocabulary's min_count, or give more captions",
+        )
+    return WordVocabulary(words, punctuation)
+
+
+def _learn_subwords(sentences: Iterable[str], min_count: int, size: int) -> Vocabulary:
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[UNK]))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=min_count,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sentences, trainer)
+    return SubwordVocabulary(tokenizer.to_str())
+
+
+def from_state(state: State) -> Vocabulary:
+    """The vocabulary that `Vocabulary.to_state` wrote."""
+    if state["unit"] == "subwords":
+        return SubwordVocabulary(state["tokenizer"])
+    return WordVocabulary(state["words"], state["punctuation"])
