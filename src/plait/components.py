@@ -79,6 +79,8 @@ class Encoder(nn.Module, ABC):
     """T of the tokens at the most."""
     grid: tuple[int, int] | None = None
     """(rows, columns) when the tokens lie on a grid over the input."""
+    pretrained: bool = False
+    """Whether the part that learns starts from pretrained weights, and so learns slowly."""
     trunk: nn.Module
     """The frozen part; nn.Identity where everything learns."""
 
@@ -131,6 +133,12 @@ class Output(ABC):
     @abstractmethod
     def head(self, state: State, width: int, inputs: Sequence[str]) -> Head:
         """The network side."""
+
+    @abstractmethod
+    def quick_metrics(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> dict[str, float]:
+        """The scores alone, for early stopping; ``best_metric`` is among them."""
 
     @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:

@@ -54,6 +54,8 @@ class Cnn(Photo):
 class CnnEncoder(Encoder):
     """(B, size, size, 3) uint8 -> Tokens (B, (size/32)², 320 or 1280)."""
 
+    pretrained = True
+
     def __init__(self, trained: Train, blocks: int, layer: str, size: int) -> None:
         super().__init__()
         net = lite0_net.layers()

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 
-PUNCTUATION = frozenset("'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;".split())
+_MARKS = "'' ' `` ` -LRB- -RRB- -LCB- -RCB- . ? ! , : - -- ... ;"
+PUNCTUATION = frozenset(_MARKS.split())
 """Tokens that the metrics leave out.
 
 Brackets are in the list in upper case, while the tokens are lower-cased before they are compared

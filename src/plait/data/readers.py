@@ -1,0 +1,293 @@
+"""File formats to columns: CSV, JSON Lines, Parquet, COCO, Flickr8k, the Hugging Face hub.
+
+Each function returns the columns of one file; `plait.data.tables` picks the function and finds
+the folder that holds the pictures.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import importlib
+import io
+import json
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from plait.data.images import has_image_suffix
+from plait.types import PlaitError
+
+Columns = dict[str, list[Any]]
+
+KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:NAME"
+ROWS = "a header and at least one row"
+SEPARATORS = ",;\t|"
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
+FLICKR_TOKENS = "Flickr8k.token.txt"
+FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
+
+
+def missing(path: Path) -> PlaitError:
+    """The error for a table that isn't there."""
+    return PlaitError(f"there is no table {path}", expected=KINDS, mend="check the path")
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, unpacked if its name ends in .gz.
+
+    Raises:
+        PlaitError: the file is missing, not UTF-8 (names the line) or not whole.
+    """
+    data = _read_bytes(path)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = f"{path} line {line} is not UTF-8 text (byte {data[error.start]:#04x})"
+        raise PlaitError(what, mend="save the file in the encoding UTF-8") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise PlaitError(f"{path} is not a whole gzip file ({error})") from None
+    except OSError as error:
+        raise PlaitError(f"{path} can't be read ({error.strerror})") from None
+
+
+def read_csv(path: Path) -> Columns:
+    """CSV or TSV. A first row that starts with a picture's name is a record, not the header.
+
+    Raises:
+        PlaitError: a line has too few or too many cells, a quote is not closed, two columns
+            have one name.
+    """
+    lines = _cut(read_text(path), path)
+    names = [cell.strip() for cell in lines[0]]
+    if has_image_suffix(names[0].partition("#")[0]):
+        names = ["image", "caption"] if len(names) == 2 else [""] * len(names)
+    else:
+        lines = lines[1:]
+    names = [name or f"column_{i}" for i, name in enumerate(names)]
+    if len(set(names)) < len(names):
+        raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
+    columns = zip(*lines, strict=True) if lines else [()] * len(names)
+    return {name: _typed(cells) for name, cells in zip(names, columns, strict=True)}
+
+
+def _cut(text: str, path: Path) -> list[list[str]]:
+    """The cells of each line; the separator is the first of ``,;|`` or tab on line 1."""
+    if not text.strip():
+        raise PlaitError(f"{path} is empty", expected=ROWS)
+    first = text.partition("\n")[0]
+    separator = next((s for s in SEPARATORS if s in first), ",")
+    if ".tsv" in path.name.lower() or "\t" in first.partition(",")[0]:
+        separator = "\t"
+    try:
+        return _rows(text, path, separator, csv.QUOTE_MINIMAL)
+    except PlaitError:
+        if separator != "\t":
+            raise
+        return _rows(text, path, separator, csv.QUOTE_NONE)  # TSV is often written unquoted
+
+
+def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]]:
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True
+    )
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if rows and row and len(row) != len(rows[0]):
+                raise _ragged(path, reader.line_num, len(row), len(rows[0]))
+            if row:
+                rows.append([cell.strip() for cell in row] if separator == "|" else row)
+    except csv.Error as error:
+        raise PlaitError(
+            f"{path} line {reader.line_num}: {error}", mend="check the quotes up to that line"
+        ) from None
+    return rows
+
+
+def _ragged(path: Path, line: int, got: int, expected: int) -> PlaitError:
+    return PlaitError(
+        f"{path} line {line} has {got} cells",
+        expected=f"{expected} as in line 1",
+        mend='put cells that hold the separator in quotes ("...")',
+    )
+
+
+def _typed(cells: Sequence[str]) -> list[Any]:
+    """Empty cells as None; numbers where every filled cell is one, written as numbers are."""
+    filled = [cell for cell in cells if cell]
+    if filled and all(NUMBER.fullmatch(cell) for cell in filled):
+        whole = all(cell.lstrip("-").isdigit() for cell in filled)
+        return [(int(cell) if whole else float(cell)) if cell else None for cell in cells]
+    return [cell or None for cell in cells]
+
+
+def read_lines(path: Path) -> Columns:
+    """JSON Lines: one object a line; a key that a line lacks is None there.
+
+    Raises:
+        PlaitError: a line is not a JSON object; the message names its number.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            rows.append(_json(line, f"{path} line {number}"))
+            if not isinstance(rows[-1], dict):
+                raise PlaitError(f"{path} line {number} is not a JSON object", expected="{...}")
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> Columns:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [_plain(row.get(name)) for row in rows] for name in names}
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise PlaitError(f"{where} is not JSON ({error})", mend="mend or remove it") from None
+    except RecursionError:
+        raise PlaitError(f"{where} is JSON nested too deeply") from None
+
+
+def read_parquet(path: Path) -> Columns:
+    """Parquet; a struct of ``bytes`` and ``path``, as the Hugging Face hub has it, is one cell.
+
+    Raises:
+        PlaitError: the file is missing or is not Parquet.
+    """
+    if not path.exists():
+        raise missing(path)
+    try:
+        # The file's own schema: none of what the folders' names could say.
+        table = pa.parquet.ParquetFile(path).read()
+        names = table.column_names
+        columns = {n: [_plain(c) for c in table.column(n).to_pylist()] for n in names}
+    except (pa.ArrowException, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise PlaitError(f"{path} is not a whole Parquet file ({why})") from None
+    if len(columns) < len(names):
+        raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
+    return columns
+
+
+def _plain(cell: Any) -> Any:
+    """A cell without the hub's wrapping: {bytes, path} becomes the one that is there."""
+    if isinstance(cell, dict) and cell and cell.keys() <= {"bytes", "path"}:
+        return cell.get("bytes") or cell.get("path")
+    return cell
+
+
+def read_json(path: Path) -> Columns:
+    """COCO's captions as columns ``image`` and ``captions``, or a JSON list of objects.
+
+    Raises:
+        PlaitError: the file is neither, or an annotation's image is not listed.
+    """
+    found = _json(read_text(path), str(path))
+    if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+        return _columns(found)
+    if not isinstance(found, dict) or not {"images", "annotations"} <= found.keys():
+        raise PlaitError(f"{path} is not COCO captions", expected="keys images, annotations")
+    try:
+        return _coco(found["images"], found["annotations"], path)
+    except (KeyError, TypeError) as error:
+        raise PlaitError(
+            f"{path} lacks {error} in an image or annotation",
+            expected="images with id, file_name; annotations with image_id, caption",
+            mend="take the captions_*.json file, not instances_*.json",
+        ) from None
+
+
+def _coco(images: Iterable[Any], annotations: Iterable[Any], path: Path) -> Columns:
+    names = {image["id"]: image["file_name"] for image in images}
+    captions: dict[Any, list[str]] = {key: [] for key in names}
+    for annotation in annotations:
+        if annotation["image_id"] not in captions:
+            raise PlaitError(f"{path}: a caption is of image {annotation['image_id']}, not listed")
+        captions[annotation["image_id"]].append(annotation["caption"])
+    return {"image": list(names.values()), "captions": list(captions.values())}
+
+
+def coco_folders(path: Path) -> list[Path]:
+    """Where COCO's pictures may be: captions_train2017.json means train2017, beside or above."""
+    part = path.stem.rpartition("_")[2]
+    above = path.parent.parent
+    named = [above / part, path.parent / part, above / "images" / part]
+    return [*named, path.parent, path.parent / "images", above / "images"]
+
+
+def read_flickr8k(folder: Path) -> Columns:
+    """The published Flickr8k: columns ``image``, ``captions``, ``split`` (None: in no list).
+
+    Raises:
+        PlaitError: a line is not ``name.jpg#0<TAB>caption``.
+    """
+    captions: dict[str, list[str]] = {}
+    path = folder / FLICKR_TOKENS
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        name, tab, caption = line.strip("\r").partition("\t")
+        if line.strip() and not tab:
+            raise PlaitError(f"{path} line {number} is broken", expected="name.jpg#0<TAB>caption")
+        if line.strip():
+            captions.setdefault(name.rpartition("#")[0] or name, []).append(caption.strip())
+    columns: Columns = {"image": list(captions), "captions": list(captions.values())}
+    splits = _flickr_splits(folder)
+    return columns | ({"split": [splits.get(name) for name in captions]} if splits else {})
+
+
+def _flickr_splits(folder: Path) -> dict[str, str]:
+    splits: dict[str, str] = {}
+    for part, split in FLICKR_LISTS.items():
+        path = folder / f"Flickr_8k.{part}Images.txt"
+        names = read_text(path).split() if path.exists() else []
+        splits.update(dict.fromkeys(names, split))
+    return splits
+
+
+def read_hub(name: str) -> Columns:
+    """A data set of the Hugging Face hub, all its splits, with the column ``split``.
+
+    Raises:
+        PlaitError: the optional library is not installed, or the data set can't be had.
+    """
+    try:
+        library = importlib.import_module("datasets")
+    except ImportError:
+        raise PlaitError(
+            f"hub:{name} needs the library datasets", mend="pip install 'plait[hub]'"
+        ) from None
+    try:
+        parts = library.load_dataset(name)
+        return _columns([row for split in parts for row in _hub_rows(parts[split], split)])
+    except Exception as error:  # network, name, licence, disk: the library raises them all
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PlaitError(f"the data set hub:{name} can't be had ({why})") from error
+
+
+def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
+    """The rows of one split: media left as files' bytes, class numbers as their names."""
+    classes = {}
+    for name, feature in part.features.items():
+        if type(feature).__name__ in {"Image", "Audio", "Video"}:
+            part = part.cast_column(name, type(feature)(decode=False))
+        elif type(feature).__name__ == "ClassLabel":
+            classes[name] = feature.names
+    for row in part:
+        named = {n: names[row[n]] for n, names in classes.items() if (row[n] or 0) >= 0}
+        yield {"split": split, **row, **named}

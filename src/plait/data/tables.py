@@ -1,0 +1,265 @@
+"""Tables of records, from whatever file or folder the user has them in.
+
+A cell is a plain Python value: a string, a number, bytes, a list, or None where it is empty.
+Paths in cells are relative to the table's ``root``. A CSV's columns become numbers only where
+every cell is written as numbers are, so that a name such as ``007`` stays a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from plait.data import readers
+from plait.data.images import find_images, has_image_start, has_image_suffix
+from plait.data.readers import Columns
+from plait.registry import did_you_mean
+from plait.types import PlaitError, UsageError
+
+Wanted = Literal["image", "text", "split"]
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What a split column may say -> the split it means."""
+
+NAMES: dict[Wanted, tuple[str, ...]] = {
+    "image": tuple(
+        "image photo picture img image_path file_name filename path file filepath image_name"
+        " image_id jpg png".split()
+    ),
+    "text": tuple(
+        "caption captions text texts sentence sentences description comment raw reference"
+        " references".split()
+    ),
+    "split": ("split", "set", "partition", "subset"),
+}
+"""Usual names of the columns wanted, the likeliest first."""
+
+FOLDER_TABLES = tuple(
+    f"{name}{suffix}"
+    for name in ("metadata", "captions")
+    for suffix in (".csv", ".jsonl", ".txt", ".tsv", ".parquet", ".csv.gz", ".jsonl.gz")
+)
+IMAGE_FOLDERS = tuple(
+    ". Images images Flicker8k_Dataset Flickr8k_Dataset ../Flicker8k_Dataset ../Images ../images"
+    " Flicker8k_Dataset/Flicker8k_Dataset".split()
+)
+SAMPLE = 200  # cells looked at when a column is guessed
+
+
+@dataclass(frozen=True)
+class Table:
+    """Records by column; every column is a list with one cell a row.
+
+    Attributes:
+        path: where the table came from, for messages.
+        root: the folder in which relative paths in cells are looked up.
+        columns: name -> cells, all of one length.
+    """
+
+    path: Path
+    root: Path
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    def column(self, name: str) -> list[Any]:
+        """The cells of a column.
+
+        Raises:
+            UsageError: there is no such column; the message names those that there are.
+        """
+        if name not in self.columns:
+            raise UsageError(
+                f"{self.path} has no column {name!r}",
+                expected=f"one of: {', '.join(self.columns)}",
+                mend=did_you_mean(name, self.columns),
+            )
+        return self.columns[name]
+
+    def where(self, indexes: Iterable[int]) -> Table:
+        """The rows of these numbers, in this order."""
+        rows = list(indexes)
+        return replace(self, columns={n: [c[i] for i in rows] for n, c in self.columns.items()})
+
+
+def read_table(path: str | Path) -> Table:
+    """Reads a table.
+
+    CSV (its separator may be ``,`` ``;`` ``|`` or a tab), TSV, JSON Lines, each also with
+    ``.gz`` behind it; Parquet; COCO's captions JSON; a folder that holds ``metadata.csv``,
+    ``captions.txt`` or the like, the published Flickr8k files, or only pictures; ``hub:NAME``.
+    Numbered caption columns (``caption_0``, ``caption_1``...) are kept and also gathered in
+    one column of lists.
+
+    Raises:
+        PlaitError: the table is missing, empty or broken; the message names the file and line.
+    """
+    if str(path).startswith("hub:"):
+        table = _read_hub(str(path)[4:])
+    elif Path(path).is_dir():
+        table = _read_folder(Path(path))
+    else:
+        table = _read_file(Path(path))
+    if not len(table):
+        raise PlaitError(f"{path} has no rows", expected="a header and at least one row")
+    return replace(table, columns=_gather_numbered(table.columns))
+
+
+def group_captions(table: Table, image: str, caption: str) -> Table:
+    """One row a photo, its captions as a list of strings (empty cells left out).
+
+    Rows are the same photo when their image cells are equal; rows without one stay apart. A
+    column that differs within a photo tells of its captions, not of it, and is dropped.
+
+    Raises:
+        PlaitError: rows of one photo name different splits.
+    """
+    groups: dict[Any, list[int]] = {}
+    for row, cell in enumerate(table.column(image)):
+        groups.setdefault(("row", row) if cell in (None, "") else cell, []).append(row)
+    captions = [[t for row in rows for t in _texts(c[row])] for rows in groups.values()]
+    columns = {}
+    for name, cells in table.columns.items():
+        if name == caption:
+            columns[name] = captions
+        elif all(cells[row] == cells[rows[0]] for rows in groups.values() for row in rows):
+            columns[name] = [cells[rows[0]] for rows in groups.values()]
+        elif name == guess_column(table, "split"):
+            raise PlaitError(_two_splits(table, name, groups), mend="give each photo one split")
+    return replace(table, columns=columns)
+
+
+def guess_column(table: Table, wanted: Wanted) -> str | None:
+    """The column that most likely holds the image, the text or the split; None if none does.
+
+    A column of a usual name comes first if its cells can be what is wanted, then the first
+    whose cells can't be anything else.
+    """
+    known = {name.lower(): name for name in reversed(table.columns)}
+    for name in NAMES[wanted]:
+        if name in known and _share(table, known[name], POSSIBLE[wanted]) > 0.5:
+            return known[name]
+    for name in table.columns:
+        if _share(table, name, CERTAIN[wanted]) > 0.8:
+            return name
+    return None
+
+
+def _share(table: Table, name: str, test: Callable[[Any], bool]) -> float:
+    """The share of a sample of a column's filled cells that pass a test."""
+    cells = table.columns[name]
+    sample = [c for c in cells[:: max(1, len(cells) // SAMPLE)] if c not in (None, "", [])]
+    return sum(map(test, sample)) / len(sample) if sample else 0.0
+
+
+def _is_image(cell: Any) -> bool:
+    if isinstance(cell, bytes):
+        return has_image_start(cell)
+    return isinstance(cell, str) and has_image_suffix(cell)
+
+
+def _is_text(cell: Any) -> bool:
+    if isinstance(cell, list):
+        return all(isinstance(item, str) for item in cell)
+    return isinstance(cell, str) and " " in cell.strip() and not has_image_suffix(cell)
+
+
+def _is_split(cell: Any) -> bool:
+    return isinstance(cell, str) and cell.strip().lower() in SPLIT_WORDS
+
+
+POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
+    "image": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
+    "text": lambda cell: isinstance(cell, str) or _is_text(cell),
+    "split": _is_split,
+}
+CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
+    "image": _is_image,
+    "text": _is_text,
+    "split": _is_split,
+}
+
+
+def _texts(cell: Any) -> list[str]:
+    """The captions in a cell: none, one or several."""
+    items = cell if isinstance(cell, list) else [cell]
+    return [str(item) for item in items if item is not None and str(item).strip()]
+
+
+def _two_splits(table: Table, name: str, groups: dict[Any, list[int]]) -> str:
+    cells = table.columns[name]
+    for key, rows in groups.items():
+        values = list(dict.fromkeys(str(cells[row]) for row in rows))
+        if len(values) > 1:
+            return f"{str(key)[:80]} is in several splits of column {name!r}: {', '.join(values)}"
+    return ""
+
+
+def _gather_numbered(columns: Columns) -> Columns:
+    """Adds the column ``caption`` where there are ``caption_0``, ``caption_1``..."""
+    found: dict[str, list[str]] = {}
+    for name in columns:
+        base = re.sub(r"[_ -]?\d+$", "", name)
+        if base != name and base.lower() in NAMES["text"] and base not in columns:
+            found.setdefault(base, []).append(name)
+    return columns | {
+        base: [_texts(list(row)) for row in zip(*(columns[n] for n in names), strict=True)]
+        for base, names in found.items()
+        if len(names) > 1
+    }
+
+
+def _read_file(path: Path) -> Table:
+    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if suffix == "json":
+        return _rooted(path, readers.read_json(path), readers.coco_folders(path))
+    if suffix in READERS:
+        return _rooted(path, READERS[suffix](path), _usual_folders(path.parent))
+    if not path.exists():
+        raise readers.missing(path)
+    raise PlaitError(f"can't tell what kind of table {path} is", expected=readers.KINDS)
+
+
+READERS: dict[str, Callable[[Path], Columns]] = {
+    **dict.fromkeys(("csv", "tsv", "txt"), readers.read_csv),
+    **dict.fromkeys(("jsonl", "ndjson"), readers.read_lines),
+    "parquet": readers.read_parquet,
+}
+
+
+def _read_folder(folder: Path) -> Table:
+    """Flickr8k's files, else a table of a usual name, else the pictures alone."""
+    for place in (folder, folder / "Flickr8k_text"):
+        if (place / readers.FLICKR_TOKENS).is_file():
+            return _rooted(place, readers.read_flickr8k(place), _usual_folders(place))
+    for name in FOLDER_TABLES:
+        if (folder / name).is_file():
+            return _read_file(folder / name)
+    images = [path.relative_to(folder).as_posix() for path in find_images([folder])]
+    return Table(folder, folder, {"image": images})
+
+
+def _read_hub(name: str) -> Table:
+    return Table(Path(f"hub:{name}"), Path.cwd(), readers.read_hub(name))
+
+
+def _usual_folders(folder: Path) -> list[Path]:
+    return [folder / name for name in IMAGE_FOLDERS]
+
+
+def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
+    """The table; its root is the first folder that has one of its first pictures in it."""
+    folder = path if path.is_dir() else path.parent
+    table = Table(path, folder, columns)
+    image = guess_column(table, "image")
+    names = [c for c in columns[image] if isinstance(c, str)][:20] if image else []
+    found = (place for place in folders if any((place / name).is_file() for name in names))
+    return replace(table, root=next(found, folder))

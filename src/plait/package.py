@@ -1,0 +1,145 @@
+"""A trained model as a folder of data: no code, no pickle.
+
+    recipe.yaml          every setting, defaults written out
+    state.json           what was learned from the columns (vocabulary...), format, versions
+    weights.safetensors  the network's weights
+    card.md              data, licence, scores, how to reproduce
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plait.recipe import Recipe, check_recipe
+from plait.registry import did_you_mean
+from plait.types import PlaitError, State, UsageError
+
+FORMAT = 1
+RECIPE, STATE, WEIGHTS, CARD = "recipe.yaml", "state.json", "weights.safetensors", "card.md"
+FILES = (RECIPE, STATE, WEIGHTS, CARD)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package's contents, its weights still on disk."""
+
+    folder: Path
+    recipe: Recipe
+    states: Mapping[str, State]
+    scores: Mapping[str, Any]
+    preprocessing: str
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with plait."""
+    folder = importlib.resources.files("plait") / "models"
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if (p / RECIPE).is_file())
+
+
+def find_package(name_or_path: str | Path) -> Path:
+    """The folder of a shipped model's name or of a path.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    if str(name_or_path) in shipped_models():
+        return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
+    raise UsageError(
+        f"there is no model {str(name_or_path)!r}",
+        expected=f"a package's folder or one of: {', '.join(shipped_models())}",
+        mend=did_you_mean(str(name_or_path), shipped_models()),
+    )
+
+
+def read_package(name_or_path: str | Path) -> Package:
+    """Recipe and states, checked: all files there, of this format.
+
+    Raises:
+        PlaitError: a file is missing or unreadable, or the package is of another format.
+    """
+    import yaml
+
+    folder = find_package(name_or_path)
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise PlaitError(
+                f"the package {folder} lacks {name}",
+                expected=f"the files {', '.join(FILES)}",
+                mend="copy the package again, whole, or train it again",
+            )
+    try:
+        about = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise PlaitError(f"the package {folder} is damaged: {error}", mend="copy it again") from None
+    if about.get("format") != FORMAT:
+        raise PlaitError(
+            f"the package {folder} has format {about.get('format')!r}",
+            expected=f"format {FORMAT}, which this plait reads",
+            mend="install the plait that made it, or train it again",
+        )
+    return Package(
+        folder, check_recipe(raw), about["states"], about["scores"], about["preprocessing"]
+    )
+
+
+def write_package(
+    folder: Path,
+    recipe: Recipe,
+    states: Mapping[str, State],
+    tensors: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    preprocessing: str,
+    card: str,
+) -> None:
+    """Write the package to a temporary folder, then rename: never a half-written one."""
+    from safetensors.torch import save_file
+
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        (part / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+        (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        save_file(dict(tensors), part / WEIGHTS)
+        (part / CARD).write_text(card, encoding="utf-8")
+        _replace_folder(part, folder)
+    except OSError as error:
+        raise PlaitError(
+            f"the package {folder} can't be written: {error.strerror or error}",
+            mend="free some disk or name another folder",
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace_folder(part: Path, folder: Path) -> None:
+    if folder.exists() and not (folder / RECIPE).is_file() and any(folder.iterdir()):
+        raise PlaitError(
+            f"{folder} exists and is no package", mend="name another folder with --out"
+        )
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def fingerprint(parts: Mapping[str, str]) -> str:
+    """One digest of all inputs' preprocessing fingerprints."""
+    text = json.dumps(dict(sorted(parts.items())))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

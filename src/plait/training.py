@@ -1,0 +1,356 @@
+"""The training loop: one for every recipe.
+
+A run lives in a folder and can be killed at any moment. Its randomness is a function of the
+seed and the step's number alone, so that a run taken up from its last checkpoint ends with the
+same weights as one that was never interrupted.
+
+    run/recipe.yaml      what is trained
+    run/checkpoint.pt    all that the loop needs to go on (written to a temporary name first)
+    run/best.safetensors the best weights so far by the free-running validation score
+    run/log.jsonl        one line every few steps and one a validation
+    run/curve.png        the learning curve
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from plait.blocks import autocast_dtype
+from plait.evaluation import evaluate_records
+from plait.features import CachedRecords
+from plait.network import Network
+from plait.recipe import Recipe, TrainingSpec
+from plait.types import PlaitError
+
+LOG_EVERY = 10  # steps
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training with an objective and an optimizer of its own."""
+
+    name: str
+    epochs: int
+    batch: int
+    learning_rate: float
+    samples: int  # a record; 0: likelihood
+
+
+def stages(spec: TrainingSpec) -> list[Stage]:
+    """Likelihood first, then, if asked for, the free-running score itself."""
+    first = Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, 0)
+    r = spec.reinforce
+    second = Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.samples)
+    return [stage for stage in (first, second) if stage.epochs]
+
+
+@dataclass
+class Progress:
+    """Where the loop stands; all of it is in the checkpoint."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0  # within the epoch
+    best: float = -math.inf
+    best_at: str = ""
+    stale: int = 0  # epochs without a better score
+    seconds: float = 0.0
+    finished: bool = False
+
+
+Report = Callable[[Mapping[str, Any]], None]
+"""Called with every line of the log."""
+
+
+class Trainer:
+    """Trains a network on cached records, in a run folder."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        train: CachedRecords,
+        val: CachedRecords,
+        score: Callable[[list[Any]], Mapping[str, float]],
+        metric: str,
+        folder: Path,
+        report: Report | None = None,
+    ) -> None:
+        self.recipe, self.spec, self.folder = recipe, recipe.training, folder
+        self.train, self.val, self.score, self.metric = train, val, score, metric
+        self.report = report or (lambda line: None)
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if self._use_bfloat16() else "no", cpu=not _has_gpu()
+        )
+        self.network = network
+        self.wrapped: nn.Module = self.accelerator.prepare(network)
+        self.stages = stages(self.spec)
+        self.progress = Progress()
+        for name, targets in train.targets.items():
+            network.head(name).begin(targets)
+        self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.trainable.items()}
+        self._resumed_optimizer: dict[str, Any] | None = None
+        self._load_checkpoint()
+
+    def run(self) -> Network:
+        """Train to the end; the network then holds the best weights."""
+        while self.progress.stage < len(self.stages) and not self.progress.finished:
+            self._run_stage(self.stages[self.progress.stage])
+        self.progress.finished = True
+        self._save_checkpoint(None)
+        self._restore_best()
+        return self.network
+
+    def _run_stage(self, stage: Stage) -> None:
+        if self.progress.epoch == 0 and self.progress.step == 0 and self.progress.stage > 0:
+            self._restore_best()
+        optimizer = self.accelerator.prepare(self._optimizer(stage))
+        if self._resumed_optimizer is not None:
+            optimizer.load_state_dict(self._resumed_optimizer)
+            self._resumed_optimizer = None
+        while self.progress.epoch < stage.epochs and self.progress.stale < self.spec.patience:
+            self._run_epoch(stage, optimizer)
+        self.progress.stage += 1
+        self.progress.epoch = self.progress.step = self.progress.stale = 0
+        self._save_checkpoint(None)
+
+    def _run_epoch(self, stage: Stage, optimizer: Any) -> None:
+        self.network.train()
+        saved_at = started = time.monotonic()
+        per_epoch = math.ceil(len(self.train) / stage.batch)
+        losses: list[float] = []
+        for step, rows in self._rows(stage):
+            losses.append(self._step(stage, optimizer, step, per_epoch, rows))
+            self.progress.step = step + 1
+            if (step + 1) % LOG_EVERY == 0 or step + 1 == per_epoch:
+                self._log_step(stage, per_epoch, losses)
+                losses = []
+            if time.monotonic() - saved_at > 60 * self.spec.checkpoint_minutes:
+                self.progress.seconds += time.monotonic() - started
+                saved_at = started = time.monotonic()
+                self._save_checkpoint(optimizer)
+        self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
+        self._validate(stage)
+        self.progress.seconds += time.monotonic() - started
+        self._save_checkpoint(optimizer)
+
+    def _rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
+        """(step, rows) of the epoch that are still to do; this process's share of each batch."""
+        seed = (self.recipe.seed, self.progress.stage, self.progress.epoch)
+        order = np.random.default_rng(seed).permutation(len(self.train))
+        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
+        for step in range(self.progress.step, math.ceil(len(order) / stage.batch)):
+            yield step, order[step * stage.batch : (step + 1) * stage.batch][share]
+
+    def _step(
+        self, stage: Stage, optimizer: Any, step: int, per_epoch: int, rows: np.ndarray
+    ) -> float:
+        number = self.progress.epoch * per_epoch + step
+        # The step's number seeds all its randomness: views, dropout, sampling.
+        seed = (self.recipe.seed, self.progress.stage, number)
+        rng = np.random.default_rng(seed)
+        torch.manual_seed(int(rng.integers(1 << 62)))
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * self._rate(stage, number, per_epoch)
+        batch = self.train.batch(rows.tolist(), rng).to(self.accelerator.device)
+        if stage.samples:  # on-policy: the probabilities that are learned are those drawn from
+            self.network.eval()
+        loss: Tensor = self.wrapped(batch, stage.samples)
+        if not bool(torch.isfinite(loss)):
+            raise PlaitError(
+                f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, step {step + 1}",
+                expected="a finite number",
+                mend="lower training.learning_rate or set training.precision=float32; "
+                f"the best weights so far are kept in {self.folder}",
+            )
+        optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        if self.spec.clip:
+            self.accelerator.clip_grad_norm_(self.trainable.values(), self.spec.clip)
+        optimizer.step()
+        self._update_average(number)
+        return float(loss.detach())
+
+    def _rate(self, stage: Stage, number: int, per_epoch: int) -> float:
+        """Share of the peak learning rate: linear warm-up, then cosine to zero."""
+        total = stage.epochs * per_epoch
+        warm = max(1, round(self.spec.warmup * total))
+        if number < warm:
+            return (number + 1) / warm
+        if self.spec.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
+
+    def _optimizer(self, stage: Stage) -> torch.optim.Optimizer:
+        """Vectors and embeddings are not decayed; pretrained layers learn slower."""
+        slow = {
+            id(p)
+            for encoder in self.network.encoders.values()
+            if getattr(encoder, "pretrained", False)
+            for p in encoder.parameters()
+        }
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        for name, p in self.trainable.items():
+            decayed = p.ndim > 1 and "embedding" not in name and "position" not in name
+            groups.setdefault((id(p) in slow, decayed), []).append(p)
+        rows = [
+            {
+                "params": params,
+                "peak": stage.learning_rate * (self.spec.encoder_rate if is_slow else 1.0),
+                "weight_decay": self.spec.weight_decay if decayed else 0.0,
+            }
+            for (is_slow, decayed), params in groups.items()
+        ]
+        if self.spec.optimizer == "adam":
+            for row in rows:
+                row["weight_decay"] = 0.0
+        kind = torch.optim.AdamW if self.spec.optimizer == "adamw" else torch.optim.Adam
+        return kind(rows, lr=stage.learning_rate, fused=True)
+
+    @torch.no_grad()
+    def _update_average(self, number: int) -> None:
+        """Exponential moving average of the weights, with a short memory at the start."""
+        if not self.spec.averaging:
+            return
+        decay = min(self.spec.averaging, (1 + number) / (10 + number))
+        torch._foreach_lerp_(
+            list(self.average.values()), list(self.trainable.values()), 1.0 - decay
+        )
+
+    def _validate(self, stage: Stage) -> None:
+        weights = self._swap_in_average()
+        self.network.eval()
+        predictions = evaluate_records(
+            self.network, self.val, EVALUATION_BATCH, self.accelerator.device
+        )
+        scores = self.score(predictions)
+        value = float(scores[self.metric])
+        at = f"{stage.name} epoch {self.progress.epoch}"
+        if value > self.progress.best:
+            self.progress.best, self.progress.best_at, self.progress.stale = value, at, 0
+            self._save_best()
+        else:
+            self.progress.stale += 1
+        self._swap_back(weights)
+        self._log({"event": "validation", "stage": stage.name, "epoch": self.progress.epoch,
+                   "best": self.progress.best, **scores})  # fmt: skip
+
+    def _swap_in_average(self) -> dict[str, Tensor]:
+        kept = {name: p.detach().clone() for name, p in self.trainable.items()}
+        if self.spec.averaging:
+            self._swap_back(self.average)
+        return kept
+
+    @torch.no_grad()
+    def _swap_back(self, weights: Mapping[str, Tensor]) -> None:
+        for name, p in self.trainable.items():
+            p.copy_(weights[name])
+
+    # What is written to the run folder -------------------------------------------------------
+
+    def _save_best(self) -> None:
+        temporary = self.folder / "best.safetensors.part"
+        save_file({n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}, temporary)
+        temporary.replace(self.folder / "best.safetensors")
+
+    def _restore_best(self) -> None:
+        path = self.folder / "best.safetensors"
+        if path.is_file():
+            best = load_file(path)
+            self._swap_back(best)
+            self.average = {name: p.detach().clone() for name, p in self.trainable.items()}
+
+    def _save_checkpoint(self, optimizer: Any) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "progress": asdict(self.progress),
+            "weights": {n: p.detach() for n, p in self.trainable.items()},
+            "average": self.average,
+            "optimizer": optimizer.state_dict() if optimizer is not None else None,
+        }
+        write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
+
+    def _load_checkpoint(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        self.progress = Progress(**state["progress"])
+        self._swap_back(state["weights"])
+        self.average = state["average"]
+        self._resumed_optimizer = state["optimizer"]
+        self._trim_log()
+
+    def _trim_log(self) -> None:
+        """Forget the lines written after the checkpoint: their steps will be done again."""
+        path = self.folder / "log.jsonl"
+        if not path.is_file():
+            return
+        here = (self.progress.stage, self.progress.epoch, self.progress.step)
+        lines = [line for line in path.read_text().splitlines() if _before(line, here)]
+        text = "".join(f"{line}\n" for line in lines)
+        write_atomically(path, lambda part: part.write_text(text))
+
+    def _log_step(self, stage: Stage, per_epoch: int, losses: list[float]) -> None:
+        done = self.progress.epoch * per_epoch + self.progress.step
+        self._log({"event": "step", "stage": stage.name, "epoch": self.progress.epoch,
+                   "step": self.progress.step, "done": done, "of": stage.epochs * per_epoch,
+                   "loss": round(float(np.mean(losses)), 5)})  # fmt: skip
+
+    def _log(self, line: dict[str, Any]) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        at = [self.progress.stage, self.progress.epoch, self.progress.step]
+        line = {**line, "at": at, "time": round(time.time(), 1)}
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.report(line)
+
+    def _use_bfloat16(self) -> bool:
+        wanted = self.spec.precision
+        return wanted == "bfloat16" or (wanted == "auto" and autocast_dtype() is not None)
+
+
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() and os.environ.get("PLAIT_DEVICE", "") != "cpu"
+
+
+def _before(line: str, here: tuple[int, int, int]) -> bool:
+    try:
+        return tuple(json.loads(line)["at"]) <= here
+    except (ValueError, KeyError):  # a line cut short by the kill
+        return False
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary name beside ``path``, then rename: never a half-written file.
+
+    Raises:
+        PlaitError: the disk is full or the folder can't be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise PlaitError(
+            f"{path} can't be written: {error}", mend="free some disk or name another folder"
+        ) from None
