@@ -34,6 +34,7 @@ class BadCells:
 
     policy: OnBad = "stop"
     problems: list[str] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
     def meet(self, row: int, column: str, error: BadCell) -> None:
         """Stop, or count it and go on."""
@@ -43,6 +44,7 @@ class BadCells:
                 line, mend="mend the cell, or go on with --on-bad skip or --on-bad missing"
             ) from None
         self.problems.append(line)
+        self.rows.append(row)
 
 
 def is_missing(cell: Any) -> bool:

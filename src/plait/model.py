@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import write_card
+from plait.data.cache import digest
 from plait.data.splits import split_rows
 from plait.data.tables import Table, guess_column, read_table
 from plait.evaluation import evaluate_records
@@ -85,16 +86,18 @@ class Model:
         *,
         root: str | Path = ".",
         bad: BadCells | None = None,
+        first_row: int = 0,
         **options: Any,
     ) -> Iterator[Prediction]:
         """Answers in the records' order, made in batches.
 
         With ``bad`` of policy ``skip`` or ``missing``, records with a bad cell answer as if the
-        input were missing, and are named in ``bad``; without, they raise.
+        input were missing, and are named in ``bad`` (rows count from ``first_row``); without,
+        they raise.
         """
         todo = [self._as_record(record) for record in records]
         for start in range(0, len(todo), PREDICT_BATCH):
-            batch = self._batch(todo[start : start + PREDICT_BATCH], Path(root), start, bad)
+            batch = self._batch(todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad)
             found = self.network.predict(batch.to(self.device), **options)
             yield from found[self.output]
 
@@ -357,9 +360,22 @@ def load_table(table: Table | str | Path) -> Table:
 
 def choose_columns(recipe: Recipe, table: Table) -> dict[str, str]:
     """"inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    chosen: dict[str, str] = {}
+    inputs = choose_input_columns(recipe, table)
+    outputs = {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
+    return {f"inputs.{n}": c for n, c in inputs.items()} | _choose(table, outputs)
+
+
+def choose_input_columns(recipe: Recipe, table: Table) -> dict[str, str]:
+    """Input name -> column."""
     specs = {f"inputs.{n}": (n, s.column, s.modality) for n, s in recipe.inputs.items()}
-    specs |= {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
+    chosen = _choose(table, specs)
+    return {path.removeprefix("inputs."): column for path, column in chosen.items()}
+
+
+def _choose(
+    table: Table, specs: Mapping[str, tuple[str, str | None, str]]
+) -> dict[str, str]:
+    chosen: dict[str, str] = {}
     for path, (name, column, kind) in specs.items():
         if column is not None:
             table.column(column)  # raises a clear error when it isn't there
@@ -490,7 +506,7 @@ def _usable(
 def run_folder(out: Path, recipe: Recipe, table: Table) -> Path:
     """The run's folder; refused when it holds a run of another recipe or table."""
     folder = out.with_name(f"{out.name}.run")
-    what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table.digest()})
+    what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table_digest(table)})
     path = folder / "run.json"
     if path.is_file() and path.read_text() != what:
         raise UsageError(
@@ -499,3 +515,8 @@ def run_folder(out: Path, recipe: Recipe, table: Table) -> Path:
         )
     write_atomically(path, lambda part: part.write_text(what))
     return folder
+
+
+def table_digest(table: Table) -> str:
+    """Changes when a cell of the table does (not when a file that it names does)."""
+    return digest(json.dumps(table.columns, default=repr, sort_keys=True))

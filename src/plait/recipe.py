@@ -6,6 +6,7 @@ accepts. The checked recipe carries every default resolved, and is saved so.
 
 from __future__ import annotations
 
+import copy
 import importlib.resources
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -170,38 +171,51 @@ def check_recipe(raw: Mapping[str, Any]) -> Recipe:
     Raises:
         UsageError: with all of the recipe's errors, one a line.
     """
-    try:
-        recipe = Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise UsageError(_together(_lines(error, Recipe, ""))) from None
     problems: list[str] = []
-    data = recipe.model_dump()
-    for name, spec in recipe.inputs.items():
-        at = f"inputs.{name}"
-        if spec.modality not in registry.MODALITIES:
+    data: Settings = copy.deepcopy(dict(raw))
+    try:
+        data = Recipe.model_validate(raw).model_dump()
+    except ValidationError as error:
+        problems += _lines(error, Recipe, "")
+    for name, spec in _sections(data, "inputs"):
+        at, modality = f"inputs.{name}", spec.get("modality")
+        if modality not in registry.MODALITIES:
             problems.append(
-                f"{at}.modality: got {spec.modality!r}; only {', '.join(registry.MODALITIES)}. "
-                + registry.did_you_mean(spec.modality, registry.MODALITIES)
+                f"{at}.modality: got {modality!r}; only {', '.join(registry.MODALITIES)} "
+                + registry.did_you_mean(str(modality), registry.MODALITIES)
             )
-            continue
-        data["inputs"][name]["representation"] = _resolve(
-            spec.modality, spec.representation, f"{at}.representation", problems
-        )
-    data["fusion"] = _resolve("fusion", recipe.fusion, "fusion", problems)
-    for name, out in recipe.outputs.items():
-        settings = _resolve(
-            "output", {"kind": out.kind, **out.settings}, f"outputs.{name}.settings", problems
-        )
-        data["outputs"][name]["settings"] = {k: v for k, v in settings.items() if k != "kind"}
-    if not recipe.inputs:
-        problems.append("inputs: none; expected at least one")
-    if not recipe.outputs:
-        problems.append("outputs: none; expected at least one")
-    if len(recipe.inputs) > 1 and recipe.fusion.get("kind", "none") == "none":
-        problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
+        elif isinstance(spec.get("representation"), dict):
+            spec["representation"] = _resolve(
+                modality, spec["representation"], f"{at}.representation", problems
+            )
+    if isinstance(data.get("fusion"), dict):
+        data["fusion"] = _resolve("fusion", data["fusion"], "fusion", problems)
+    for name, spec in _sections(data, "outputs"):
+        settings = {"kind": spec.get("kind"), **(spec.get("settings") or {})}
+        resolved = _resolve("output", settings, f"outputs.{name}.settings", problems)
+        spec["settings"] = {key: value for key, value in resolved.items() if key != "kind"}
+    problems += _combinations(data)
     if problems:
         raise UsageError(_together(problems))
     return Recipe.model_validate(data)
+
+
+def _sections(data: Settings, name: str) -> list[tuple[str, Settings]]:
+    """The named sections below ``inputs`` or ``outputs`` that are sections at all."""
+    sections = data.get(name)
+    if not isinstance(sections, dict):
+        return []
+    return [(str(key), value) for key, value in sections.items() if isinstance(value, dict)]
+
+
+def _combinations(data: Settings) -> list[str]:
+    """What is wrong with the sections together."""
+    problems = [f"{n}: none; expected at least one" for n in ("inputs", "outputs") if n in data and not data[n]]  # fmt: skip
+    fusion = data.get("fusion")
+    inputs = _sections(data, "inputs")
+    if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":
+        problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
+    return problems
 
 
 def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Settings:
@@ -224,6 +238,8 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
     for key, field in component.schema.model_fields.items():
         value = getattr(model, key)
         nested = next((m for m in field.metadata if isinstance(m, Nested)), None)
+        if isinstance(value, BaseModel):
+            value = value.model_dump(mode="json")
         resolved[key] = _resolve(nested.kind, value, f"{at}.{key}", problems) if nested else value
     return resolved
 

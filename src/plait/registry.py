@@ -90,8 +90,8 @@ def _load(kind: str) -> None:
     if kind not in ROOMS:
         raise UsageError(f"there is no kind {kind!r} of component", mend=did_you_mean(kind, ROOMS))
     package = importlib.import_module(ROOMS[kind])
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{ROOMS[kind]}.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, f"{ROOMS[kind]}."):
+        importlib.import_module(module.name)
 
 
 def names(kind: str) -> list[str]:

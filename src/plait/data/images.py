@@ -123,7 +123,8 @@ def _load(cell: Any, root: Path) -> tuple[bytes, str]:
     elif isinstance(cell, (str, Path)) and str(cell).strip():
         data = _read(root / cell, name)
     else:
-        raise BadCell("the image cell is empty", expected="a path or a file's bytes")
+        what = f"holds {cell!r:.40}" if cell is not None and cell != "" else "is empty"
+        raise BadCell(f"an image cell {what}", expected="a path or a file's bytes")
     if not data:
         raise BadCell(f"{name} is empty (0 bytes)", expected=KINDS, mend="get the file again")
     return data, name

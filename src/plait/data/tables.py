@@ -8,7 +8,7 @@ every cell is written as numbers are, so that a name such as ``007`` stays a nam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,13 +29,34 @@ SPLIT_WORDS = {
 """What a split column may say -> the split it means."""
 
 NAMES: dict[Wanted, tuple[str, ...]] = {
-    "image": tuple(
-        "image photo picture img image_path file_name filename path file filepath image_name"
-        " image_id jpg png".split()
+    "image": (
+        "image",
+        "photo",
+        "picture",
+        "img",
+        "image_path",
+        "file_name",
+        "filename",
+        "path",
+        "file",
+        "filepath",
+        "image_name",
+        "image_id",
+        "jpg",
+        "png",
     ),
-    "text": tuple(
-        "caption captions text texts sentence sentences description comment raw reference"
-        " references".split()
+    "text": (
+        "caption",
+        "captions",
+        "text",
+        "texts",
+        "sentence",
+        "sentences",
+        "description",
+        "comment",
+        "raw",
+        "reference",
+        "references",
     ),
     "split": ("split", "set", "partition", "subset"),
 }
@@ -46,9 +67,16 @@ FOLDER_TABLES = tuple(
     for name in ("metadata", "captions")
     for suffix in (".csv", ".jsonl", ".txt", ".tsv", ".parquet", ".csv.gz", ".jsonl.gz")
 )
-IMAGE_FOLDERS = tuple(
-    ". Images images Flicker8k_Dataset Flickr8k_Dataset ../Flicker8k_Dataset ../Images ../images"
-    " Flicker8k_Dataset/Flicker8k_Dataset".split()
+IMAGE_FOLDERS = (
+    ".",
+    "Images",
+    "images",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "../Flicker8k_Dataset",
+    "../Images",
+    "../images",
+    "Flicker8k_Dataset/Flicker8k_Dataset",
 )
 SAMPLE = 200  # cells looked at when a column is guessed
 
@@ -124,17 +152,27 @@ def group_captions(table: Table, image: str, caption: str) -> Table:
     """
     groups: dict[Any, list[int]] = {}
     for row, cell in enumerate(table.column(image)):
-        groups.setdefault(("row", row) if cell in (None, "") else cell, []).append(row)
-    captions = [[t for row in rows for t in _texts(c[row])] for rows in groups.values()]
-    columns = {}
+        key = cell_key(cell)
+        groups.setdefault(("row", row) if key is None else key, []).append(row)
+    texts = table.column(caption)
+    columns: Columns = {}
     for name, cells in table.columns.items():
         if name == caption:
-            columns[name] = captions
+            columns[name] = [
+                [t for row in rows for t in _texts(texts[row])] for rows in groups.values()
+            ]
         elif all(cells[row] == cells[rows[0]] for rows in groups.values() for row in rows):
             columns[name] = [cells[rows[0]] for rows in groups.values()]
         elif name == guess_column(table, "split"):
             raise PlaitError(_two_splits(table, name, groups), mend="give each photo one split")
     return replace(table, columns=columns)
+
+
+def cell_key(cell: Any) -> Hashable:
+    """Something that is equal where cells are, for any cell; None for an empty one."""
+    if cell is None or cell == "" or cell == b"" or cell != cell:  # the last is NaN
+        return None
+    return cell if isinstance(cell, (str, bytes, int, float)) else repr(cell)
 
 
 def guess_column(table: Table, wanted: Wanted) -> str | None:
@@ -261,5 +299,12 @@ def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
     table = Table(path, folder, columns)
     image = guess_column(table, "image")
     names = [c for c in columns[image] if isinstance(c, str)][:20] if image else []
-    found = (place for place in folders if any((place / name).is_file() for name in names))
+    found = (place for place in folders if any(_is_file(place / name) for name in names))
     return replace(table, root=next(found, folder))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for a file, a folder that may not be entered
+        return False

@@ -134,7 +134,8 @@ class CiderReward:
         gap = lengths[rows] - self._lengths[order.sentences[entries]]
         values = np.minimum(weights[hits], order.weights[entries]) * order.normed[entries]
         values *= np.exp(-(gap**2) / (2 * SIGMA**2))
-        return _ratio(np.bincount(rows, values, len(photos)), norms)
+        sums: Floats = np.bincount(rows, values, len(photos)).astype(np.float64)
+        return _ratio(sums, norms)
 
 
 def _ragged(sentences: Sequence[Sequence[int]]) -> _Ragged:

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 
 ORDERS = 4
 _COVERAGE = 95.0  # per cent
+_METEOR_CHUNKS = 20  # METEOR's columns: words of caption and reference, chunks, words matched
+_METEOR_COLUMNS = (0, 1, _METEOR_CHUNKS, 21, 22)
 _SMALL, _TINY = 1e-9, 1e-15  # the published scorer's guards against division by zero
 
 
@@ -256,12 +258,21 @@ def _meteor(
             program.ask(" ||| ".join(["SCORE", *captions, sentence]))
             for sentence, captions in zip(sentences, targets, strict=True)
         ]
-        counts = np.array([[float(count) for count in line.split()] for line in lines])
+        counts = _whole(np.array([[float(count) for count in line.split()] for line in lines]))
         score = program.score(counts.sum(axis=0))
         if bootstrap is None:
             return score, {}
         scores = [program.score(totals) for totals in _resampled(counts, bootstrap)]
     return score, {"meteor": _ends(np.array(scores))}
+
+
+def _whole(counts: Floats) -> Floats:
+    """A caption equal to a reference is not fragmented: its one chunk is not added to the sum."""
+    length, target, chunks, matched, target_matched = counts[:, _METEOR_COLUMNS].T
+    equal = (chunks == 1) & (matched == length) & (target_matched == target)
+    summable = counts.copy()
+    summable[equal, _METEOR_CHUNKS] = 0.0
+    return summable
 
 
 @dataclass(frozen=True)

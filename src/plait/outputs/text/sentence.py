@@ -134,6 +134,15 @@ class TextOutput(Output):
         )
         return TextHead(decoder, vocabulary, self.decoding, self.smoothing, tuple(inputs))
 
+    def quick_metrics(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> dict[str, float]:
+        """BLEU, ROUGE-L, CIDEr-D and diversity, without intervals."""
+        scores = caption_scores(
+            [p.value for p in predictions], references, intervals=0, meteor=False
+        ).to_json()
+        return {name: float(v) for name, v in scores.items() if isinstance(v, (int, float))}
+
     def metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> CaptionScores:

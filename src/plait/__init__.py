@@ -1,0 +1,56 @@
+"""plait learns one model from text, images, audio, video, sensor series and tables.
+
+    import plait
+    plait.load("captioner").predict("photo.jpg").value
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plait.data.tables import read_table
+    from plait.model import Evaluation, Model, load, train
+    from plait.recipe import Recipe, load_recipe
+    from plait.types import BadCell, PlaitError, Prediction, UsageError
+
+__version__ = "0.1.0"
+
+# Name -> where it lives. Loaded when first used, so that `import plait` costs nothing.
+_PUBLIC = {
+    "BadCell": "plait.types",
+    "Evaluation": "plait.model",
+    "Model": "plait.model",
+    "PlaitError": "plait.types",
+    "Prediction": "plait.types",
+    "Recipe": "plait.recipe",
+    "UsageError": "plait.types",
+    "load": "plait.model",
+    "load_recipe": "plait.recipe",
+    "read_table": "plait.data.tables",
+    "train": "plait.model",
+}
+__all__ = [
+    "BadCell",
+    "Evaluation",
+    "Model",
+    "PlaitError",
+    "Prediction",
+    "Recipe",
+    "UsageError",
+    "load",
+    "load_recipe",
+    "read_table",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'plait' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

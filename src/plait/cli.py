@@ -1,0 +1,289 @@
+"""The command line: parse, call, show. Everything it does, the Python API does too."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from plait.types import PlaitError, UsageError
+
+if TYPE_CHECKING:
+    from plait.model import Model
+    from plait.types import Prediction
+
+app = typer.Typer(
+    name="plait",
+    help="Learns one model from text, images, audio, video, series and tables; captions a photo "
+    "out of the box.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+OnBad = Annotated[
+    str, typer.Option("--on-bad", help="cells that can't be used: stop, skip or missing")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="override a setting: path=value; repeatable")
+]
+Beam = Annotated[int | None, typer.Option(help="beams; 1 is greedy")]
+Num = Annotated[int, typer.Option(help="captions a photo")]
+Out = Annotated[Path | None, typer.Option(help="where to write")]
+
+
+def main() -> NoReturn:
+    """Entry point: a user's mistake is one line and exit code 1 or 2, never a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        code = _say(error, 2)
+    except PlaitError as error:
+        code = _say(error, 1)
+    except KeyboardInterrupt:
+        code = _say("stopped", 130)
+    except BrokenPipeError:
+        code = 0
+    except Exception as error:
+        # Typer's and click's own usage errors know how to show themselves.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        code = getattr(error, "exit_code", 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(what: object, code: int) -> int:
+    print(f"plait: {what}", file=sys.stderr)
+    return code
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with the time left, on the terminal's error stream."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    ) as bar:  # fmt: skip
+        tasks: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+def _decoding(beam: int | None, num: int, sample: bool, more: Iterable[str]) -> dict[str, Any]:
+    """Options of the decoding that differ from the recipe's."""
+    import yaml
+
+    options: dict[str, Any] = {"num": num, "sample": sample}
+    if beam is not None:
+        options["beam"] = beam
+    for item in more:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set {item!r} is no setting", expected="name=value")
+        options[name] = yaml.safe_load(value)
+    return options
+
+
+@app.command()
+def caption(
+    photos: Annotated[list[Path], typer.Argument(help="photos, or folders of photos")],
+    model: Annotated[str, typer.Option(help="a shipped model or a package")] = "captioner",
+    out: Annotated[Path | None, typer.Option(help="write a CSV instead of printing")] = None,
+    num: Num = 1,
+    beam: Beam = None,
+    sample: Annotated[bool, typer.Option(help="draw captions at random")] = False,
+    explain: Annotated[
+        Path | None, typer.Option(help="write attention pictures to this folder")
+    ] = None,
+    on_bad: OnBad = "stop",
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say in a sentence what each photo shows."""
+    from plait.captioning import caption_photos
+
+    caption_photos(
+        photos, model, _decoding(beam, num, sample, set_ or []), on_bad, out, explain, as_json
+    )
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="a shipped recipe or a YAML file")],
+    table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON")],
+    out: Annotated[Path, typer.Option(help="the package's folder")] = Path("model"),
+    set_: Set = None,
+    on_bad: Annotated[
+        str | None, typer.Option("--on-bad", help="stop, skip or missing; the recipe's if not set")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe on a table; run it again to go on after a kill."""
+    from plait.model import train as train_model
+    from plait.terminal import TrainingView
+
+    with _progress() as progress:
+        view = TrainingView(as_json, progress)
+        model = train_model(
+            recipe, table, out, overrides=set_ or [], on_bad=_policy(on_bad), progress=progress,
+            report=view.report, shown=view.columns,
+        )  # fmt: skip
+    view.done(out, model.scores)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    table: Annotated[str, typer.Argument(help="a table with references")],
+    split: Annotated[str | None, typer.Option(help="only train, val or test rows")] = None,
+    beam: Beam = None,
+    page: Annotated[
+        Path | None, typer.Option(help="write a page of the ten best and ten worst")
+    ] = None,
+    on_bad: OnBad = "stop",
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Free-running scores against all references, with 95 % intervals."""
+    import plait
+    from plait.terminal import show_scores
+
+    options = _decoding(beam, 1, False, set_ or [])
+    with _progress() as progress:
+        found = plait.load(model).evaluate(
+            table, split=split, on_bad=_policy(on_bad) or "stop", progress=progress, **options
+        )
+    if page is not None:
+        from plait.pages import best_and_worst
+
+        best_and_worst(found, page)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        show_scores(found.to_json(), page)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    table: Annotated[str, typer.Argument(help="a table with the model's inputs")],
+    out: Annotated[Path, typer.Option(help="the CSV to write")] = Path("predictions.csv"),
+    num: Num = 1,
+    beam: Beam = None,
+    sample: Annotated[bool, typer.Option(help="draw at random")] = False,
+    on_bad: OnBad = "stop",
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer every row of a table."""
+    from plait.captioning import predict_table
+
+    options = _decoding(beam, num, sample, set_ or [])
+    predict_table(model, table, options, on_bad, out, as_json)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    file: Annotated[Path, typer.Argument(help="the photo to explain")],
+    out: Annotated[Path | None, typer.Option(help=".png or .json to write")] = None,
+    beam: Beam = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where the model looked for each word."""
+    from plait.captioning import explain_file
+
+    explain_file(model, file, _decoding(beam, 1, False, []), out, as_json)
+
+
+@app.command()
+def summary(
+    what: Annotated[str, typer.Argument(help="a model or a recipe")],
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option(help="draw the graph to this .svg or .png")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Layers with shapes and parameters, and the graph."""
+    from plait.summary import summarise
+
+    summarise(what, set_ or [], out, as_json)
+
+
+@app.command()
+def data(
+    table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON")],
+    image: Annotated[str | None, typer.Option(help="the photo column")] = None,
+    text: Annotated[str | None, typer.Option(help="the caption column")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Profile a table: columns, counts, sizes, bad files, caption lengths, vocabulary."""
+    from plait.data.profile import profile
+    from plait.data.tables import guess_column, read_table
+    from plait.terminal import show_profile
+
+    rows = read_table(table)
+    image = image or guess_column(rows, "image")
+    text = text or guess_column(rows, "text")
+    with _progress() as progress:
+        found = profile(rows, image, text, on_progress=lambda d, n: progress("photos", d, n))
+    if as_json:
+        _print_json(found)
+    else:
+        show_profile(found)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="recipe, model, image, fusion, output, decoder")],
+    as_json: AsJson = False,
+) -> None:
+    """Names of a kind: recipes, models, or components with their settings."""
+    from plait.terminal import list_kind
+
+    list_kind(kind, as_json)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="a shipped recipe")],
+    set_: Set = None,
+    resolved: Annotated[bool, typer.Option(help="with every default written out")] = False,
+) -> None:
+    """Print a shipped recipe."""
+    from plait.recipe import load_recipe, recipe_text
+
+    if resolved or set_:
+        print(load_recipe(name, set_ or []).to_yaml(), end="")
+    else:
+        print(recipe_text(name), end="")
+
+
+def _policy(on_bad: str | None) -> Any:
+    if on_bad not in (None, "stop", "skip", "missing"):
+        raise UsageError(f"--on-bad {on_bad}", expected="stop, skip or missing")
+    return on_bad
+
+
+if __name__ == "__main__":
+    main()

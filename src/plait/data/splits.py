@@ -1,0 +1,216 @@
+"""Which rows train, which validate, which test; one photo is never in two of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from plait.data.images import name_cell
+from plait.data.tables import SPLIT_WORDS, Table, cell_key
+from plait.types import PlaitError, UsageError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
+Splits = dict[Split, list[int]]
+Ratios = tuple[float, float, float]
+
+log = logging.getLogger("plait")
+
+
+def split_rows(
+    table: Table,
+    *,
+    column: str | None,
+    ratios: Ratios,
+    group: str | None,
+    image: str | None,
+    seed: int,
+) -> Splits:
+    """The row numbers of each split, ascending.
+
+    With a split ``column`` its words decide (train, val or validation or dev, test); rows with
+    other words go unused, and a warning is logged that counts them. Without one, rows go by
+    ``ratios``: the order depends on the seed and on the photos' paths (or bytes) or the groups
+    alone, so that it is the same on every machine and however the rows are sorted. Rows that
+    have neither go by their number.
+
+    Args:
+        table: the records.
+        column: the split column; None to split by ratios.
+        ratios: shares of train, val, test; they sum to 1. Unused with a split column.
+        group: rows with equal cells in this column stay together; None for none.
+        image: the photos' column; rows of one photo (same path or same bytes) stay together.
+        seed: another seed, another split.
+
+    Raises:
+        PlaitError: a photo or group is in two splits of the column, there is no row to train
+            on, or too few photos or groups for the splits asked for.
+        UsageError: a column is missing, or the ratios are not shares.
+    """
+    keys: list[list[Hashable]] = []
+    if group is not None:
+        keys.append([cell_key(cell) for cell in table.column(group)])
+    if image is not None:
+        keys.append(photo_keys(table.column(image), table.root))
+    if column is not None:
+        return _by_column(table, column, keys)
+    return _by_ratio(table, _checked(ratios), keys, seed)
+
+
+def unused_words(table: Table, column: str) -> dict[str, int]:
+    """The words of a split column that name no split, with how many rows have each."""
+    words = Counter(
+        "(empty)" if cell_key(c) is None else str(c)
+        for c in table.column(column)
+        if _split_of(c) is None
+    )
+    return dict(words.most_common())
+
+
+def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
+    """A key for each image cell, equal where the photo is the same; None where there is none.
+
+    Only files whose sizes are equal are read and compared by content, which is a few of them.
+    The keys are strings that don't depend on where the table lies.
+    """
+    plain = [cell_key(cell) for cell in cells]
+    sizes = {cell: _size(cell, root) for cell in dict.fromkeys(plain) if cell is not None}
+    often = Counter(size for size in sizes.values() if size)
+    first: dict[str, str] = {}  # content -> the key of the first cell that has it
+    keys: dict[Hashable, str] = {}
+    for cell, size in sizes.items():
+        keys[cell] = _digest(cell) if isinstance(cell, bytes) else str(cell)
+        if size and often[size] > 1:
+            content = _digest(cell if isinstance(cell, bytes) else (root / str(cell)).read_bytes())
+            keys[cell] = first.setdefault(content, keys[cell])
+    return [keys.get(cell) for cell in plain]
+
+
+def _size(cell: Any, root: Path) -> int | None:
+    """Bytes of a photo; None or 0 where it can't be used: opening the photo later says why."""
+    if isinstance(cell, bytes):
+        return len(cell)
+    try:
+        path = root / str(cell)
+        with path.open("rb"):  # one that can't be opened can't be compared
+            return path.stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _split_of(cell: Any) -> Split | None:
+    word = SPLIT_WORDS.get(str(cell).strip().lower())
+    return next((split for split in SPLITS if split == word), None)
+
+
+def _by_column(table: Table, column: str, keys: Sequence[Sequence[Hashable]]) -> Splits:
+    found = [_split_of(cell) for cell in table.column(column)]
+    splits: Splits = {split: [i for i, s in enumerate(found) if s == split] for split in SPLITS}
+    unused = unused_words(table, column)
+    if not splits["train"]:
+        raise PlaitError(
+            f"column {column!r} of {table.path} puts no row in train",
+            expected=f"words of: {', '.join(SPLIT_WORDS)}; got {', '.join(list(unused)[:5])}",
+        )
+    for key in keys:
+        _check_apart(key, found, column)
+    if unused:
+        counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in list(unused.items())[:10])
+        log.warning("column %r: unused are %s", column, counts)
+    return splits
+
+
+def _check_apart(keys: Sequence[Hashable], found: Sequence[Split | None], column: str) -> None:
+    seen: dict[Hashable, tuple[Split, int]] = {}
+    for row, (key, split) in enumerate(zip(keys, found, strict=True)):
+        if key is None or split is None:
+            continue
+        other, before = seen.setdefault(key, (split, row))
+        if other != split:
+            raise PlaitError(
+                f"{name_cell(key)} is in {other} (row {before + 1}) and in {split} (row {row + 1})"
+                f" by column {column!r}",
+                mend="give all its rows one split",
+            )
+
+
+def _checked(ratios: Ratios) -> Ratios:
+    whole = abs(sum(ratios) - 1) < 1e-6
+    if len(ratios) != 3 or min(ratios) < 0 or ratios[0] <= 0 or not whole:
+        raise UsageError(
+            f"the split ratios are {list(ratios)}",
+            expected="three shares of train, val, test that sum to 1, train above 0",
+        )
+    return ratios
+
+
+def _by_ratio(
+    table: Table, ratios: Ratios, keys: Sequence[Sequence[Hashable]], seed: int
+) -> Splits:
+    units = _shuffled(_units(len(table), keys), keys, seed)
+    wanted = [s for s, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0]
+    if len(units) < len(wanted):
+        raise PlaitError(
+            f"{table.path} has {len(units)} photos or groups to split into {' and '.join(wanted)}",
+            expected="at least one for each",
+            mend="give more rows, or set data.ratios to [1, 0, 0]",
+        )
+    parts = _deal(units, ratios)
+    for split in wanted:
+        if not parts[split]:  # a small table: the fullest split gives one
+            parts[split].append(max(parts.values(), key=len).pop())
+    return {split: sorted(row for unit in parts[split] for row in unit) for split in SPLITS}
+
+
+def _deal(units: Sequence[list[int]], ratios: Ratios) -> dict[Split, list[list[int]]]:
+    """Cuts the line of units where the ratios say; a unit goes where its middle lies."""
+    total, before = sum(map(len, units)), 0
+    parts: dict[Split, list[list[int]]] = {split: [] for split in SPLITS}
+    for unit in units:
+        place = (before + len(unit) / 2) / total
+        late = place > ratios[0] + ratios[1] and ratios[2] > 0
+        parts["train" if place <= ratios[0] else "test" if late else "val"].append(unit)
+        before += len(unit)
+    return parts
+
+
+def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
+    """Rows that share a photo or a group, also through other rows, as one unit."""
+    parent = list(range(rows))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]  # halves the path for the next time
+            row = parent[row]
+        return row
+
+    for column in keys:
+        first: dict[Hashable, int] = {}
+        for row, key in enumerate(column):
+            if key is not None:
+                parent[root(row)] = root(first.setdefault(key, row))
+    units: dict[int, list[int]] = {}
+    for row in range(rows):
+        units.setdefault(root(row), []).append(row)
+    return list(units.values())
+
+
+def _shuffled(
+    units: list[list[int]], keys: Sequence[Sequence[Hashable]], seed: int
+) -> list[list[int]]:
+    """Units in an order drawn from the seed and each unit's own keys."""
+
+    def draw(unit: list[int]) -> str:
+        names = sorted(repr(column[row]) for row in unit for column in keys)
+        names = names[:1] if names and names[0] != "None" else [str(unit[0])]
+        return _digest(f"{seed}:{names[0]}".encode())
+
+    return sorted(units, key=draw)
