@@ -19,10 +19,11 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf
 import torch
+from numpy.typing import NDArray
+from tensorflow import keras
 
 from plait.modalities.image.inception_net import INPUT_SIZE, InceptionResNetV2, load_weights
 
@@ -43,7 +44,7 @@ def random_keras(seed: int) -> Any:
     return model
 
 
-def _random(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _random(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
     if name == "kernel":  # He et al. 2015: keeps the variance through convolution and ReLU
         return rng.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape).astype(np.float32)
     if name == "moving_variance":
@@ -51,12 +52,13 @@ def _random(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.n
     return rng.normal(0, 0.2, shape).astype(np.float32)  # shifts, biases, running means
 
 
-def keras_map(model: Any, photos: np.ndarray) -> np.ndarray:
+def keras_map(model: Any, photos: NDArray[np.float32]) -> NDArray[np.float32]:
     """(B, 299, 299, 3) -> (B, 1536, 8, 8)."""
-    return np.asarray(model(photos, training=False)).transpose(0, 3, 1, 2)
+    features: NDArray[np.float32] = np.asarray(model(photos, training=False))
+    return features.transpose(0, 3, 1, 2)
 
 
-def torch_map(weights: Path, photos: np.ndarray) -> np.ndarray:
+def torch_map(weights: Path, photos: NDArray[np.float32]) -> NDArray[np.float32]:
     """(B, 299, 299, 3) -> (B, 1536, 8, 8)."""
     net = InceptionResNetV2().eval()
     load_weights(net, weights)

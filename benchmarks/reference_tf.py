@@ -26,9 +26,10 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow import keras
 
 INPUT_SIZE = 299
 MAP_TOKENS, MAP_CHANNELS = 64, 1536
@@ -58,7 +59,7 @@ def write_photos(folder: Path, count: int, seed: int) -> list[str]:
     return paths
 
 
-def write_captions(count: int, seed: int) -> np.ndarray:
+def write_captions(count: int, seed: int) -> NDArray[np.int32]:
     """(count, 65) int32: start, 8 to 14 words, end, padding. One longer than the 64 positions,
     as inputs are all but the last and targets all but the first."""
     rng = np.random.default_rng(seed)
@@ -75,7 +76,9 @@ def read_photo(path: Any) -> Any:
     return tf.image.resize(photo, (INPUT_SIZE, INPUT_SIZE)) / 127.5 - 1
 
 
-def batches(paths: list[str], captions: np.ndarray, threads: int) -> Iterator[tuple[Any, Any]]:
+def batches(
+    paths: list[str], captions: NDArray[np.int32], threads: int
+) -> Iterator[tuple[Any, Any]]:
     """Endless (photos (32, 299, 299, 3), captions (32, 65)), read from the files each time."""
     data = tf.data.Dataset.from_tensor_slices((paths, captions)).repeat()
     data = data.map(lambda path, words: (read_photo(path), words), num_parallel_calls=threads)
@@ -121,7 +124,6 @@ def build_step(encoder: keras.Model, decoder: keras.Model) -> Callable[[Any, Any
     optimizer = keras.optimizers.Adam()
     optimizer.build(decoder.trainable_variables)
 
-    @tf.function
     def step(photos: Any, captions: Any) -> Any:
         with tf.GradientTape() as tape:
             features = encoder(photos, training=False)
@@ -132,7 +134,8 @@ def build_step(encoder: keras.Model, decoder: keras.Model) -> Callable[[Any, Any
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
-    return step
+    compiled: Callable[[Any, Any], Any] = tf.function(step)
+    return compiled
 
 
 # --- the measurement -------------------------------------------------------------------------

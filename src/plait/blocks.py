@@ -72,7 +72,7 @@ class Attention(nn.Module):
         return self.out(self._merge(weights @ value)), weights.mean(dim=1)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, L, D) -> (B, H, L, Dh)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, L, D) -> (B, H, L, Dh)
 
     def _merge(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(-2)  # (B, H, L, Dh) -> (B, L, D)

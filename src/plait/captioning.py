@@ -22,6 +22,7 @@ from plait.types import Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time
 errors = Console(stderr=True)
+Named = Iterator[tuple[str, Prediction | None]]
 
 
 def caption_photos(
@@ -38,7 +39,7 @@ def caption_photos(
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
     rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
-    named = ((str(path), prediction) for path, prediction in zip(photos, rows, strict=True))
+    named: Named = ((str(path), p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
         named = _explained(named, model, explain)
     if out is not None:
@@ -118,8 +119,8 @@ def _answers(
 
 
 def _explained(
-    named: Iterator[tuple[str, Prediction | None]], model: Model, folder: Path
-) -> Iterator[tuple[str, Prediction | None]]:
+    named: Named, model: Model, folder: Path
+) -> Named:
     used: set[str] = set()
     for name, prediction in named:
         if prediction is not None:
@@ -160,7 +161,7 @@ def _grid(model: Model) -> tuple[int, int]:
     return grid
 
 
-def _print(named: Iterator[tuple[str, Prediction | None]]) -> None:
+def _print(named: Named) -> None:
     for name, prediction in named:
         if prediction is None:
             continue
@@ -171,7 +172,7 @@ def _print(named: Iterator[tuple[str, Prediction | None]]) -> None:
 
 
 def _write_csv(
-    out: Path, column: str, named: Iterator[tuple[str, Prediction | None]], num: int
+    out: Path, column: str, named: Named, num: int
 ) -> None:
     """A row a photo and caption; photos that could not be read stand with an empty caption."""
 
@@ -183,7 +184,7 @@ def _write_csv(
 
 
 def _write_rows(
-    file: IO[str], column: str, named: Iterator[tuple[str, Prediction | None]], num: int
+    file: IO[str], column: str, named: Named, num: int
 ) -> None:
     writer = csv.writer(file)
     writer.writerow([column, "caption", "score", *(f"caption_{k + 1}" for k in range(1, num))])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -383,7 +383,7 @@ def _choose(
         elif name in table.columns:
             chosen[path] = name
         else:
-            guess = guess_column(table, kind)
+            guess = guess_column(table, cast(Any, kind))
             if guess is None:
                 raise UsageError(
                     f"no column of {table.path} looks like {kind}",
@@ -396,13 +396,13 @@ def _choose(
 
 def split_table(
     recipe: Recipe, table: Table, columns: Mapping[str, str]
-) -> Mapping[str, list[int]]:
+) -> dict[str, list[int]]:
     """train, val and test rows."""
     image = next((columns[f"inputs.{n}"] for n in recipe.inputs), None)
     column = recipe.data.split or (
         guess_column(table, "split") if recipe.data.group is None else None
     )
-    return split_rows(
+    found = split_rows(
         table,
         column=column,
         ratios=recipe.data.ratios,
@@ -410,6 +410,7 @@ def split_table(
         image=image,
         seed=recipe.seed,
     )
+    return {str(name): rows for name, rows in found.items()}
 
 
 def rows_of_split(

@@ -52,8 +52,9 @@ class Component:
     @cached_property
     def parameters(self) -> dict[str, tuple[Any, Any]]:
         """Parameter name -> (annotated type, default); ``...`` stands for "no default"."""
-        hints = typing.get_type_hints(self.cls.__init__, include_extras=True)
-        signature = inspect.signature(self.cls.__init__)
+        initialise: Any = vars(self.cls)["__init__"]
+        hints = typing.get_type_hints(initialise, include_extras=True)
+        signature = inspect.signature(initialise)
         return {
             p.name: (hints[p.name], ... if p.default is p.empty else p.default)
             for p in signature.parameters.values()

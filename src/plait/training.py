@@ -33,7 +33,7 @@ from plait.evaluation import evaluate_records
 from plait.features import CachedRecords
 from plait.network import Network
 from plait.recipe import Recipe, TrainingSpec
-from plait.types import PlaitError
+from plait.types import PlaitError, Prediction
 
 LOG_EVERY = 10  # steps
 EVALUATION_BATCH = 64
@@ -85,7 +85,7 @@ class Trainer:
         network: Network,
         train: CachedRecords,
         val: CachedRecords,
-        score: Callable[[list[Any]], Mapping[str, float]],
+        score: Callable[[Mapping[str, list[Prediction]]], Mapping[str, float]],
         metric: str,
         folder: Path,
         report: Report | None = None,

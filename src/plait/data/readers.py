@@ -274,10 +274,10 @@ def read_hub(name: str) -> Columns:
         ) from None
     try:
         parts = library.load_dataset(name)
-        return _columns([row for split in parts for row in _hub_rows(parts[split], split)])
     except Exception as error:  # network, name, licence, disk: the library raises them all
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PlaitError(f"the data set hub:{name} can't be had ({why})") from error
+    return _columns([row for split in parts for row in _hub_rows(parts[split], split)])
 
 
 def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
@@ -289,5 +289,10 @@ def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
         elif type(feature).__name__ == "ClassLabel":
             classes[name] = feature.names
     for row in part:
-        named = {n: names[row[n]] for n, names in classes.items() if (row[n] or 0) >= 0}
+        named = {n: _class(row[n], names) for n, names in classes.items()}
         yield {"split": split, **row, **named}
+
+
+def _class(number: int | None, names: Sequence[str]) -> str | None:
+    """A class by name; the hub writes -1 or None where it is not told, as in test splits."""
+    return None if number is None or number < 0 else names[number]

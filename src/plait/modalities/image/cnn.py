@@ -58,10 +58,10 @@ class CnnEncoder(Encoder):
 
     def __init__(self, trained: Train, blocks: int, layer: str, size: int) -> None:
         super().__init__()
-        net = lite0_net.layers()
-        lite0_net.load_imagenet(net)
+        layers = lite0_net.layers()
+        lite0_net.load_imagenet(layers)
         # Frozen statistics in all layers: batches are too small and too alike to learn them.
-        lite0_net.fold(net.eval())
+        net = lite0_net.fold(layers)
         if layer == "block":
             net = net[:-1]
         split = {"frozen": len(net), "last-blocks": lite0_net.BLOCKS + 1 - blocks, "all": 0}

@@ -110,9 +110,9 @@ def load_imagenet(net: nn.Sequential) -> None:
     net.load_state_dict(dict(zip(ours, theirs, strict=True)))
 
 
-def fold(net: nn.Module) -> nn.Module:
+def fold(net: nn.Sequential) -> nn.Sequential:
     """All batch norms put into their convolutions."""
     for module in net.modules():
         if isinstance(module, ConvBN):
             module.fold()
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

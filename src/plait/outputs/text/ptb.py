@@ -4,7 +4,8 @@ Published caption scores are computed on the tokens of the Stanford PTB tokenise
 "The Stanford CoreNLP Natural Language Processing Toolkit", ACL 2014), lower-cased, with a list of
 punctuation marks removed (Chen et al., "Microsoft COCO Captions: Data Collection and Evaluation
 Server", arXiv:1504.00325). That tokeniser needs Java. This one is a set of general rules, written
-from its behaviour on English text, that needs only ``re``.
+from its behaviour on English captions, that needs only ``re``. One difference is meant: a curly
+apostrophe is a straight one everywhere, so that ``o'clock`` is one word however it is typed.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ _PART = rf"(?:{_ACRONYM}|{_JOINED}|{_DECIMAL}|{_PIECE})"
 
 _RULES = (
     r"https?://[^\s\"<>]*[^\s\"<>.,;:!?')]",
-    r"(?:\w[\w.+-]*)@\w+(?:\.\w+)*",
+    r"\w[\w.+-]*@\w+(?:\.\w+)*",
     r"&#\d+;",
     r"</?[A-Za-z][^<>]*>",  # a tag of a web page is one token
     r"@[A-Za-z_]\w*|#[A-Za-z]+",
@@ -95,7 +96,7 @@ _RULES = (
     r"-_-",
     # Words with an apostrophe that is part of them.
     r"'[nN](?:'|(?!\w))|(?<!\d)'(?:[1-9]0s(?!\w)|\d\d(?!\w|\.))",
-    r"(?i:'(?:em|til|till|cause|tis(?=\b)|twas(?=\b)))(?!\w)",
+    r"(?i:'(?:em|til|till|cause|tis|twas))(?!\w)",
     rf"(?<!\w)(?i:[odl]'(?!(?:re|ve|ll)(?!\w)){_LETTER}{{2,}}|t'ai|ma'am|c'mon|y'(?=all)|ol')"
     rf"(?:-\w+)*",
     _SUFFIX,

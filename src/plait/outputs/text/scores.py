@@ -107,6 +107,8 @@ def caption_scores(
     _check(predictions, references)
     hypotheses = [tokenise(caption) for caption in predictions]
     targets = [[" ".join(tokenise(caption)) for caption in captions] for captions in references]
+    if not any(caption for captions in targets for caption in captions):
+        raise PlaitError("no word in any reference", expected="captions of words")
     sentences = [" ".join(words) for words in hypotheses]
     bleu, counts = _bleu_counts(sentences, targets)
     rouge, cider = _rouge(sentences, targets), _cider(sentences, targets)
@@ -270,7 +272,7 @@ def _whole(counts: Floats) -> Floats:
     """A caption equal to a reference is not fragmented: its one chunk is not added to the sum."""
     length, target, chunks, matched, target_matched = counts[:, _METEOR_COLUMNS].T
     equal = (chunks == 1) & (matched == length) & (target_matched == target)
-    summable = counts.copy()
+    summable: Floats = counts.copy()
     summable[equal, _METEOR_CHUNKS] = 0.0
     return summable
 

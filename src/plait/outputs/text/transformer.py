@@ -61,6 +61,7 @@ class TransformerDecoder(Decoder):
         memory = self.memory_norm(memory)
         state: DecoderState = {"mask": mask}
         for i, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
             state[f"key{i}"], state[f"value{i}"] = block.look.keys_values(memory)
         return state
 
