@@ -55,7 +55,7 @@ def _random(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> NDAr
 def keras_map(model: Any, photos: NDArray[np.float32]) -> NDArray[np.float32]:
     """(B, 299, 299, 3) -> (B, 1536, 8, 8)."""
     features: NDArray[np.float32] = np.asarray(model(photos, training=False))
-    return features.transpose(0, 3, 1, 2)
+    return np.transpose(features, (0, 3, 1, 2))
 
 
 def torch_map(weights: Path, photos: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """plait learns one model from text, images, audio, video, sensor series and tables.
 
-    import plait
-    plait.load("captioner").predict("photo.jpg").value
+import plait
+plait.load("captioner").predict("photo.jpg").value
 """
 
 from __future__ import annotations

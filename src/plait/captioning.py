@@ -64,8 +64,7 @@ def predict_table(
     model, rows, bad = load(model_name), read_table(table), BadCells(_policy(on_bad))
     columns = choose_input_columns(model.recipe, rows)
     records = [
-        {name: rows.column(column)[i] for name, column in columns.items()}
-        for i in range(len(rows))
+        {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
     ]
     answers = _answers(model, records, rows.root, options, bad)
     first = next(iter(columns.values()))
@@ -118,9 +117,7 @@ def _answers(
             yield None if start + i in failed and bad.policy == "skip" else prediction
 
 
-def _explained(
-    named: Named, model: Model, folder: Path
-) -> Named:
+def _explained(named: Named, model: Model, folder: Path) -> Named:
     used: set[str] = set()
     for name, prediction in named:
         if prediction is not None:
@@ -171,9 +168,7 @@ def _print(named: Named) -> None:
         sys.stdout.flush()
 
 
-def _write_csv(
-    out: Path, column: str, named: Named, num: int
-) -> None:
+def _write_csv(out: Path, column: str, named: Named, num: int) -> None:
     """A row a photo and caption; photos that could not be read stand with an empty caption."""
 
     def write(part: Path) -> None:
@@ -183,9 +178,7 @@ def _write_csv(
     write_atomically(out, write)
 
 
-def _write_rows(
-    file: IO[str], column: str, named: Named, num: int
-) -> None:
+def _write_rows(file: IO[str], column: str, named: Named, num: int) -> None:
     writer = csv.writer(file)
     writer.writerow([column, "caption", "score", *(f"caption_{k + 1}" for k in range(1, num))])
     for name, prediction in named:

@@ -14,8 +14,7 @@ import typer
 from plait.types import PlaitError, UsageError
 
 if TYPE_CHECKING:
-    from plait.model import Model
-    from plait.types import Prediction
+    pass
 
 app = typer.Typer(
     name="plait",
@@ -73,8 +72,13 @@ def _print_json(value: Any) -> None:
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar with the time left, on the terminal's error stream."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),

@@ -7,6 +7,9 @@ side from it:
     Modality.learn(cells) -> State;  Modality.encoder(State) -> Encoder
     Output.learn(cells)   -> State;  Output.head(State, width) -> Head
 
+Both network sides are built either for training, with ``pretrained`` weights where the component
+has any, or for a package, whose own weights are loaded right afterwards.
+
 Classes here are abstract; every class in the rooms is final.
 """
 
@@ -58,8 +61,8 @@ class Modality(ABC):
         """Changes when what `read` returns would change; part of the feature cache's key."""
 
     @abstractmethod
-    def encoder(self, state: State) -> Encoder:
-        """The network side."""
+    def encoder(self, state: State, pretrained: bool = True) -> Encoder:
+        """The network side; without ``pretrained`` no weights are read, as they'll be replaced."""
 
     @abstractmethod
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
@@ -116,6 +119,9 @@ class Output(ABC):
     """The metric that early stopping maximises, free-running on validation."""
     primary: ClassVar[tuple[str, ...]]
     """The metrics that progress and summaries show."""
+    several: ClassVar[bool]
+    """Whether a record may have several right answers: rows with the same input are then one
+    record, with all of their answers."""
 
     @abstractmethod
     def learn(self, cells: Iterable[Any]) -> State:
@@ -131,8 +137,10 @@ class Output(ABC):
         """One cell as `metrics` wants it."""
 
     @abstractmethod
-    def head(self, state: State, width: int, inputs: Sequence[str]) -> Head:
-        """The network side."""
+    def head(
+        self, state: State, width: int, inputs: Sequence[str], pretrained: bool = True
+    ) -> Head:
+        """The network side; ``pretrained`` as in `Modality.encoder`."""
 
     @abstractmethod
     def quick_metrics(

@@ -1,7 +1,7 @@
 """A trained model: predict, evaluate, save, load. It cannot exist untrained.
 
-    model = plait.load("captioner")
-    model.predict("photo.jpg").value
+model = plait.load("captioner")
+model.predict("photo.jpg").value
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from plait.cards import write_card
 from plait.data.cache import digest
 from plait.data.splits import split_rows
-from plait.data.tables import Table, guess_column, read_table
+from plait.data.tables import Table, group_captions, guess_column, read_table
 from plait.evaluation import evaluate_records
 from plait.features import (
     BadCells,
@@ -64,9 +64,7 @@ class Model:
         """The name of the only (or first) output."""
         return next(iter(self.recipe.outputs))
 
-    def predict(
-        self, record: Any, *, root: str | Path = ".", **options: Any
-    ) -> Prediction:
+    def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
         """One record's answer.
 
         Args:
@@ -97,7 +95,9 @@ class Model:
         """
         todo = [self._as_record(record) for record in records]
         for start in range(0, len(todo), PREDICT_BATCH):
-            batch = self._batch(todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad)
+            batch = self._batch(
+                todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad
+            )
             found = self.network.predict(batch.to(self.device), **options)
             yield from found[self.output]
 
@@ -149,8 +149,7 @@ class Model:
         **options: Any,
     ) -> Evaluation:
         """Free-running scores over a table, against all references."""
-        rows = load_table(table)
-        columns = choose_columns(self.recipe, rows)
+        rows, columns = open_table(self.recipe, self.parts, table)
         if split is not None:
             rows = rows.where(rows_of_split(self.recipe, rows, columns, split))
         bad = BadCells(on_bad)
@@ -216,9 +215,7 @@ class Evaluation:
         }
 
 
-def _read(
-    source: PreparedInput, cell: Any, row: int, bad: BadCells | None
-) -> Tensor | None:
+def _read(source: PreparedInput, cell: Any, row: int, bad: BadCells | None) -> Tensor | None:
     if is_missing(cell):
         return None
     try:
@@ -246,7 +243,7 @@ def load(name_or_path: str | Path) -> Model:
             expected=f"fingerprint {now}, it has {package.preprocessing}",
             mend="install the plait that made it, or train it again",
         )
-    network = build_network(package.recipe, parts, package.states)
+    network = build_network(package.recipe, parts, package.states, pretrained=False)
     network.load_state_dict(_tensors(package))
     return Model(package.recipe, package.states, network, package.scores)
 
@@ -297,13 +294,12 @@ def train(
         shown: called once with the columns and the size of each split.
     """
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
-    rows = load_table(table)
-    columns = choose_columns(checked, rows)
+    parts = build_parts(checked)
+    rows, columns = open_table(checked, parts, table)
     splits = split_table(checked, rows, columns)
     if shown:
         shown(columns, {name: len(indexes) for name, indexes in splits.items()})
     bad = BadCells(on_bad or checked.data.on_bad)
-    parts = build_parts(checked)
     train_rows, val_rows = rows.where(splits["train"]), rows.where(splits["val"])
     states = learn_states(parts, train_rows, columns, bad)
     network = build_network(checked, parts, states)
@@ -353,13 +349,21 @@ class Scorer:
         return self.outputs[name].quick_metrics(predictions[name], self.references[name])
 
 
-def load_table(table: Table | str | Path) -> Table:
-    """The table itself, or read from a path."""
-    return table if isinstance(table, Table) else read_table(table)
+def open_table(
+    recipe: Recipe, parts: Parts, table: Table | str | Path
+) -> tuple[Table, dict[str, str]]:
+    """The table, one row a record, and the columns of the recipe's inputs and outputs."""
+    rows = table if isinstance(table, Table) else read_table(table)
+    columns = choose_columns(recipe, rows)
+    for name, output in parts.outputs.items():
+        if output.several and len(parts.modalities) == 1:
+            given = columns[f"inputs.{next(iter(parts.modalities))}"]
+            rows = group_captions(rows, given, columns[f"outputs.{name}"])
+    return rows, columns
 
 
 def choose_columns(recipe: Recipe, table: Table) -> dict[str, str]:
-    """"inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
+    """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
     inputs = choose_input_columns(recipe, table)
     outputs = {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
     return {f"inputs.{n}": c for n, c in inputs.items()} | _choose(table, outputs)
@@ -372,9 +376,7 @@ def choose_input_columns(recipe: Recipe, table: Table) -> dict[str, str]:
     return {path.removeprefix("inputs."): column for path, column in chosen.items()}
 
 
-def _choose(
-    table: Table, specs: Mapping[str, tuple[str, str | None, str]]
-) -> dict[str, str]:
+def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for path, (name, column, kind) in specs.items():
         if column is not None:
@@ -394,9 +396,7 @@ def _choose(
     return chosen
 
 
-def split_table(
-    recipe: Recipe, table: Table, columns: Mapping[str, str]
-) -> dict[str, list[int]]:
+def split_table(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
     """train, val and test rows."""
     image = next((columns[f"inputs.{n}"] for n in recipe.inputs), None)
     column = recipe.data.split or (
@@ -477,9 +477,7 @@ def prepare_records(
     )
 
 
-def _targets(
-    output: Any, state: State, table: Table, column: str, bad: BadCells
-) -> list[Any]:
+def _targets(output: Any, state: State, table: Table, column: str, bad: BadCells) -> list[Any]:
     read = output.reader(state)
     targets: list[Any] = []
     for row, cell in enumerate(table.column(column)):

@@ -61,20 +61,22 @@ class Batch:
 
 
 class Adapter(nn.Module):
-    """An input's tokens brought to the fusion's width, or its "missing" token.
+    """An input's tokens brought to the fusion's width and told their places.
 
     A record without this input shows one learned token instead, in training and in use alike.
     """
 
-    def __init__(self, ins: int, width: int) -> None:
+    def __init__(self, ins: int, width: int, length: int) -> None:
         super().__init__()
         self.project = nn.Linear(ins, width)
         self.norm = nn.LayerNorm(width)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.02)
         self.missing = nn.Parameter(torch.randn(width) * 0.02)
 
     def forward(self, tokens: Tokens) -> Tokens:
         """Tokens (B, T, ins) -> Tokens (B, T, width); every row has at least one."""
         values = self.norm(self.project(tokens.values))  # (B, T, width)
+        values = values + self.position[: values.shape[1]]
         absent = ~tokens.present  # (B,)
         first = torch.zeros_like(tokens.mask)
         first[:, 0] = absent
@@ -85,21 +87,30 @@ class Adapter(nn.Module):
 class Network(nn.Module):
     """Encode each input, fuse, and hand the result to each output's head."""
 
-    def __init__(self, recipe: Recipe, parts: Parts, states: Mapping[str, State]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        parts: Parts,
+        states: Mapping[str, State],
+        pretrained: bool = True,
+    ) -> None:
         super().__init__()
         self.fusion: Fusion = registry.build("fusion", recipe.fusion)
         width = self.fusion.width
         encoders = {
-            name: modality.encoder(states[f"inputs.{name}"])
+            name: modality.encoder(states[f"inputs.{name}"], pretrained)
             for name, modality in parts.modalities.items()
         }
         self.encoders = nn.ModuleDict(encoders)
         self.adapters = nn.ModuleDict(
-            {name: Adapter(encoder.width, width) for name, encoder in encoders.items()}
+            {
+                name: Adapter(encoder.width, width, encoder.length)
+                for name, encoder in encoders.items()
+            }
         )
         self.heads = nn.ModuleDict(
             {
-                name: output.head(states[f"outputs.{name}"], width, list(encoders))
+                name: output.head(states[f"outputs.{name}"], width, list(encoders), pretrained)
                 for name, output in parts.outputs.items()
             }
         )
@@ -143,8 +154,14 @@ class Network(nn.Module):
         return {name: self.head(name).decode(fused, **options) for name in self.heads}
 
 
-def build_network(recipe: Recipe, parts: Parts, states: Mapping[str, State]) -> Network:
-    """The network with weights drawn from the recipe's seed, whatever was drawn before."""
+def build_network(
+    recipe: Recipe, parts: Parts, states: Mapping[str, State], pretrained: bool = True
+) -> Network:
+    """The network with weights drawn from the recipe's seed, whatever was drawn before.
+
+    ``pretrained`` parts start from their pretrained weights; False is for a package, whose own
+    weights replace all: nothing is read from elsewhere then.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return Network(recipe, parts, states)
+        return Network(recipe, parts, states, pretrained)

@@ -1,9 +1,9 @@
 """A trained model as a folder of data: no code, no pickle.
 
-    recipe.yaml          every setting, defaults written out
-    state.json           what was learned from the columns (vocabulary...), format, versions
-    weights.safetensors  the network's weights
-    card.md              data, licence, scores, how to reproduce
+recipe.yaml          every setting, defaults written out
+state.json           what was learned from the columns (vocabulary...), format, versions
+weights.safetensors  the network's weights
+card.md              data, licence, scores, how to reproduce
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def read_package(name_or_path: str | Path) -> Package:
         about = json.loads((folder / STATE).read_text(encoding="utf-8"))
         raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
-        raise PlaitError(f"the package {folder} is damaged: {error}", mend="copy it again") from None
+        raise PlaitError(
+            f"the package {folder} is damaged: {error}", mend="copy it again"
+        ) from None
     if about.get("format") != FORMAT:
         raise PlaitError(
             f"the package {folder} has format {about.get('format')!r}",

@@ -226,6 +226,7 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
         return settings
     try:
         component = registry.find(kind, name)
+        settings = registry.canonical(kind, settings)
         rest = {key: value for key, value in settings.items() if key != "kind"}
         model = component.schema.model_validate(rest)
     except UsageError as error:
@@ -234,7 +235,7 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
     except ValidationError as error:
         problems.extend(_lines(error, component.schema, at))
         return settings
-    resolved: Settings = {"kind": name}
+    resolved: Settings = {"kind": component.name}
     for key, field in component.schema.model_fields.items():
         value = getattr(model, key)
         nested = next((m for m in field.metadata if isinstance(m, Nested)), None)

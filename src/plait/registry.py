@@ -33,6 +33,9 @@ its components are its representations."""
 
 MODALITIES = ("image",)
 
+ARGUMENT = "name"
+"""The parameter that takes the part after the colon of ``family:ARGUMENT``."""
+
 C = TypeVar("C", bound=type)
 
 
@@ -43,6 +46,11 @@ class Component:
     kind: str
     name: str
     cls: type
+
+    @property
+    def title(self) -> str:
+        """How a recipe writes the name: ``hub:NAME`` for a family, which takes a ``name``."""
+        return f"{self.name}:NAME" if ARGUMENT in self.parameters else self.name
 
     @property
     def about(self) -> str:
@@ -118,11 +126,32 @@ def find(kind: str, name: str) -> Component:
     return found
 
 
+def canonical(kind: str, settings: typing.Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with ``kind: family:ARGUMENT`` written out as ``kind: family, name: ARGUMENT``.
+
+    Raises:
+        UsageError: the component takes no argument, or has been given it twice.
+    """
+    found = find(kind, settings["kind"])
+    _, colon, argument = settings["kind"].partition(":")
+    if not colon:
+        return dict(settings)
+    if ARGUMENT not in found.parameters or ARGUMENT in settings:
+        raise UsageError(
+            f"{settings['kind']!r}: {found.name} takes no argument after a colon"
+            if ARGUMENT not in found.parameters
+            else f"{settings['kind']!r} is given a {ARGUMENT} as well",
+            expected=found.title,
+        )
+    return {**settings, "kind": found.name, ARGUMENT: argument}
+
+
 def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
     """Make the component that ``settings["kind"]`` names, with the other settings.
 
     ``given`` are parameters that the caller supplies and the user can't write.
     """
+    settings = canonical(kind, settings)
     rest = {key: value for key, value in settings.items() if key != "kind"}
     return find(kind, settings["kind"]).cls(**rest, **given)
 

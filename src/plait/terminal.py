@@ -39,7 +39,9 @@ class TrainingView:
         if self.as_json:
             print(json.dumps(line), flush=True)
         elif line["event"] == "step":
-            self.progress(f"{line['stage']}, loss {line['loss']:.3f}"[:12], line["done"], line["of"])
+            self.progress(
+                f"{line['stage']}, loss {line['loss']:.3f}"[:12], line["done"], line["of"]
+            )
         else:
             shown = {k: v for k, v in line.items() if k in ("bleu4", "cider")}
             text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
@@ -59,7 +61,9 @@ class TrainingView:
 def show_scores(found: Mapping[str, Any], page: Path | None) -> None:
     """Scores with their intervals."""
     for name, scores in found["scores"].items():
-        table = RichTable("score", "value", "95 % interval", title=f"{name}, {found['records']} records")
+        table = RichTable(
+            "score", "value", "95 % interval", title=f"{name}, {found['records']} records"
+        )
         for metric, value in scores.items():
             if isinstance(value, (int, float)) and metric != "photos":
                 ends = scores["intervals"].get(metric)
@@ -75,7 +79,11 @@ def show_scores(found: Mapping[str, Any], page: Path | None) -> None:
 def show_profile(found: Mapping[str, Any]) -> None:
     """A table's profile, section by section."""
     for section, value in found.items():
-        if isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
+        if (
+            isinstance(value, Mapping)
+            and value
+            and all(isinstance(v, Mapping) for v in value.values())
+        ):
             keys = list(dict.fromkeys(k for row in value.values() for k in row))
             table = RichTable(section, *keys)
             for name, row in value.items():
@@ -113,6 +121,4 @@ def _rows(kind: str) -> list[dict[str, Any]]:
             mend=registry.did_you_mean(kind, known),
         )
     found = [registry.find(kind, name) for name in registry.names(kind)]
-    return [
-        {"name": c.name, "about": c.about, "settings": registry.describe(c)} for c in found
-    ]
+    return [{"name": c.title, "about": c.about, "settings": registry.describe(c)} for c in found]

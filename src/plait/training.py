@@ -18,7 +18,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Progress:
     best_at: str = ""
     stale: int = 0  # epochs without a better score
     seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)  # since the last line of the log
     finished: bool = False
 
 
@@ -133,13 +134,12 @@ class Trainer:
         self.network.train()
         saved_at = started = time.monotonic()
         per_epoch = math.ceil(len(self.train) / stage.batch)
-        losses: list[float] = []
         for step, rows in self._rows(stage):
-            losses.append(self._step(stage, optimizer, step, per_epoch, rows))
+            loss = self._step(stage, optimizer, step, per_epoch, rows)
+            self.progress.losses.append(loss)
             self.progress.step = step + 1
             if (step + 1) % LOG_EVERY == 0 or step + 1 == per_epoch:
-                self._log_step(stage, per_epoch, losses)
-                losses = []
+                self._log_step(stage, per_epoch)
             if time.monotonic() - saved_at > 60 * self.spec.checkpoint_minutes:
                 self.progress.seconds += time.monotonic() - started
                 saved_at = started = time.monotonic()
@@ -307,11 +307,12 @@ class Trainer:
         text = "".join(f"{line}\n" for line in lines)
         write_atomically(path, lambda part: part.write_text(text))
 
-    def _log_step(self, stage: Stage, per_epoch: int, losses: list[float]) -> None:
+    def _log_step(self, stage: Stage, per_epoch: int) -> None:
         done = self.progress.epoch * per_epoch + self.progress.step
         self._log({"event": "step", "stage": stage.name, "epoch": self.progress.epoch,
                    "step": self.progress.step, "done": done, "of": stage.epochs * per_epoch,
-                   "loss": round(float(np.mean(losses)), 5)})  # fmt: skip
+                   "loss": round(float(np.mean(self.progress.losses)), 5)})  # fmt: skip
+        self.progress.losses = []
 
     def _log(self, line: dict[str, Any]) -> None:
         if not self.accelerator.is_main_process:

@@ -39,9 +39,7 @@ def attention_picture(
     return _sheet(tiles)
 
 
-def attention_numbers(
-    prediction: Prediction, name: str, grid: tuple[int, int]
-) -> dict[str, Any]:
+def attention_numbers(prediction: Prediction, name: str, grid: tuple[int, int]) -> dict[str, Any]:
     """Words and their maps, rows of columns, each map adding up to 1."""
     maps = prediction.attention[name].reshape(-1, *grid)
     return {

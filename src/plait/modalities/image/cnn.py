@@ -46,9 +46,9 @@ class Cnn(Photo):
         super().__init__(size, fit, views)
         self.trained, self.blocks, self.layer = train, blocks, layer
 
-    def encoder(self, state: State) -> Encoder:
-        """The network, with its ImageNet weights."""
-        return CnnEncoder(self.trained, self.blocks, self.layer, self.size)
+    def encoder(self, state: State, pretrained: bool = True) -> Encoder:
+        """The network, with its ImageNet weights if ``pretrained``."""
+        return CnnEncoder(self.trained, self.blocks, self.layer, self.size, pretrained)
 
 
 class CnnEncoder(Encoder):
@@ -56,10 +56,13 @@ class CnnEncoder(Encoder):
 
     pretrained = True
 
-    def __init__(self, trained: Train, blocks: int, layer: str, size: int) -> None:
+    def __init__(
+        self, trained: Train, blocks: int, layer: str, size: int, pretrained: bool = True
+    ) -> None:
         super().__init__()
         layers = lite0_net.layers()
-        lite0_net.load_imagenet(layers)
+        if pretrained:
+            lite0_net.load_imagenet(layers)
         # Frozen statistics in all layers: batches are too small and too alike to learn them.
         net = lite0_net.fold(layers)
         if layer == "block":
@@ -81,5 +84,3 @@ class CnnEncoder(Encoder):
         """(B, C, H, W) -> Tokens (B, H'·W', D), row by row from the top left."""
         x: Tensor = self.top(prepared)  # (B, D, H', W')
         return present_tokens(x.flatten(2).transpose(1, 2), present)
-
-

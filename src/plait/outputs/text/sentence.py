@@ -74,6 +74,7 @@ class TextOutput(Output):
 
     best_metric = "cider"
     primary = ("bleu4", "cider")
+    several = True
 
     def __init__(
         self,
@@ -87,7 +88,9 @@ class TextOutput(Output):
         ] = 10_000,
         punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True,
         decoder: Annotated[
-            dict[str, Any], Field(description="the decoder: kind and its settings"), Nested("decoder")
+            dict[str, Any],
+            Field(description="the decoder: kind and its settings"),
+            Nested("decoder"),
         ] = {"kind": "transformer"},  # noqa: B006 - never changed
         smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1,
         decoding: Annotated[

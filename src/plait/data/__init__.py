@@ -1,0 +1,1 @@
+"""Tables, splits, safe opening of media, the feature cache."""

@@ -1,0 +1,75 @@
+"""`inception-resnet-v2`: the encoder of the well-known Keras captioning program."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from plait.components import Encoder, freeze, present_tokens
+from plait.modalities.image import inception_net
+from plait.modalities.image.photo import Fit, Photo, to_channels
+from plait.registry import register
+from plait.types import PlaitError, State, Tokens
+
+MEAN, STD = (127.5,) * 3, (127.5,) * 3  # 0..255 -> [-1, 1]
+
+
+@register("image", "inception-resnet-v2")
+class InceptionResNetV2(Photo):
+    """Inception-ResNet-v2's feature map (299 px in, 8×8 tokens of 1536), frozen."""
+
+    def __init__(
+        self,
+        *,
+        weights: Annotated[
+            str,
+            Field(description="Keras' published ..._notop.h5 file, or the same as .safetensors"),
+        ] = "",
+        fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
+            "squash"
+        ),
+        views: Annotated[
+            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
+        ] = 1,
+    ) -> None:
+        super().__init__(inception_net.INPUT_SIZE, fit, views)
+        self.weights = weights
+
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
+        """The network; with the user's weights unless a package will bring them."""
+        encoder = InceptionEncoder()
+        if pretrained:
+            if not self.weights:
+                raise PlaitError(
+                    "inception-resnet-v2 has no weights",
+                    expected=f"Keras' file {inception_net.KERAS_FILE}, or a .safetensors file",
+                    mend="name it with --set inputs.NAME.representation.weights=FILE",
+                )
+            inception_net.load_weights(encoder.trunk, self.weights)
+        return encoder
+
+
+class InceptionEncoder(Encoder):
+    """(B, 299, 299, 3) uint8 -> Tokens (B, 64, 1536)."""
+
+    trunk: inception_net.InceptionResNetV2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = inception_net.InceptionResNetV2()
+        freeze(self.trunk)
+        side = inception_net.GRID
+        self.grid, self.length, self.width = (side, side), side * side, inception_net.CHANNELS
+
+    def prepare(self, batch: Tensor) -> Tensor:
+        """(B, 299, 299, 3) uint8 -> (B, 1536, 8, 8) float."""
+        with torch.no_grad():
+            x: Tensor = self.trunk(to_channels(batch, MEAN, STD))
+        return x
+
+    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+        """(B, 1536, 8, 8) -> Tokens (B, 64, 1536), row by row from the top left."""
+        return present_tokens(prepared.flatten(2).transpose(1, 2), present)

@@ -1,0 +1,206 @@
+"""The best and the worst captions of an evaluation, as one page to look at.
+
+The page is a single file: its photos are small JPEGs inside it, it links to nothing, and
+everything that comes from data is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from plait.data.images import has_image_suffix, open_image
+from plait.model import Evaluation
+from plait.outputs.text.scores import CaptionScores
+from plait.training import write_atomically
+from plait.types import BadCell, UsageError
+
+MAX_SIDE = 320  # pixels of a photo's longer side
+QUALITY = 82
+LABELS = {
+    "cider": "CIDEr-D",
+    "bleu4": "BLEU-4",
+    "bleu3": "BLEU-3",
+    "bleu2": "BLEU-2",
+    "bleu1": "BLEU-1",
+    "rouge_l": "ROUGE-L",
+    "meteor": "METEOR",
+    "distinct": "distinct captions",
+    "vocabulary": "words used",
+    "mean_length": "words a caption",
+}
+"""Score -> its name on the page, in the page's order."""
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #f6f5f2; --card: #fff; --ink: #1d1d22;
+  --soft: #66666f; --line: #e2e0da; --good: #1f7a4d; --bad: #b3402e; --shade: #efede8; }
+@media (prefers-color-scheme: dark) { :root { --paper: #16171b; --card: #202127; --ink: #ececf0;
+  --soft: #a0a0ab; --line: #33343d; --good: #5cc28e; --bad: #ef8672; --shade: #191a1f; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 76rem; padding: 2rem 1.25rem 4rem; background: var(--paper);
+  color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.02em; line-height: 1.2; }
+h2 { margin: 2.75rem 0 1rem; font-size: 1.25rem; }
+h2 i { display: inline-block; width: .7em; height: .7em; margin-right: .5em; border-radius: 50%;
+  background: var(--tone); }
+h2 small, .about, .score span, figcaption small { color: var(--soft); font-weight: 400; }
+h2 small { font-size: .9rem; margin-left: .4em; }
+.about { margin: .35rem 0 1.5rem; overflow-wrap: anywhere; }
+.good { --tone: var(--good); } .bad { --tone: var(--bad); }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.2rem, 1fr)); gap: .6rem;
+  margin: 0; }
+.score { padding: .7rem .9rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: .7rem; }
+dt { font-size: .82rem; color: var(--soft); }
+dd { margin: 0; font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.score span { display: block; font-size: .78rem; min-height: 1.5em; }
+.photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr));
+  gap: 1rem; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line);
+  border-radius: .8rem; overflow: hidden; break-inside: avoid; }
+.frame { display: grid; place-items: center; height: 13rem; background: var(--shade);
+  color: var(--soft); border-bottom: 3px solid var(--tone); }
+.frame img { width: 100%; height: 100%; object-fit: contain; display: block; min-height: 0; }
+figcaption { padding: .8rem 1rem 1rem; overflow-wrap: anywhere; }
+figcaption p { margin: 0 0 .4rem; font-size: 1.08rem; font-weight: 600; line-height: 1.35; }
+figcaption b { color: var(--tone); font-variant-numeric: tabular-nums; }
+figcaption ul { margin: .55rem 0 .6rem; padding-left: 1.1rem; font-size: .88rem;
+  color: var(--soft); }
+figcaption small { display: block; font-size: .76rem; }
+@media print { :root { color-scheme: light; --paper: #fff; --card: #fff; --ink: #000;
+  --soft: #444; --line: #ccc; --good: #1f7a4d; --bad: #b3402e; --shade: #fff; }
+  body { padding: 0; max-width: none; font-size: 11pt; }
+  .photos { grid-template-columns: repeat(3, 1fr); } .frame { height: 9rem; }
+  h2 { break-after: avoid; } .score { break-inside: avoid; } }
+"""
+
+
+def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
+    """Write a page of the photos whose captions score best and worst, below all the scores.
+
+    No photo is shown twice: of fewer than ``2 * count`` photos, half are the best.
+
+    Args:
+        found: what `Model.evaluate` returned.
+        path: the HTML file.
+        count: how many of each.
+
+    Raises:
+        UsageError: no output of the model is scored caption by caption.
+        PlaitError: the file can't be written.
+    """
+    names = [name for name, scores in found.scores.items() if isinstance(scores, CaptionScores)]
+    if not names:
+        raise UsageError("a page needs an output of captions", expected="outputs.NAME.kind: text")
+    body = "".join(_output(found, name, count) for name in names)
+    page = _page(f"Best and worst captions of {found.table.path.name}", body)
+    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n{body}</body>\n</html>\n"
+    )
+
+
+def _output(found: Evaluation, name: str, count: int) -> str:
+    """Scores, best and worst of one output."""
+    scores = found.scores[name]
+    order = [int(position) for position in scores.ranked()]
+    best, worst = choose(order, count)
+    bad = f", {len(found.problems)} bad cells left out" if found.problems else ""
+    about = f"{len(order)} photos of {found.table.path.name}{bad}; output: {name}"
+    return (
+        f'<header><h1>Best and worst captions</h1>\n<p class="about">{escape(about)}</p>\n'
+        f"<dl>{_tiles(scores.to_json())}</dl></header>\n"
+        + _section("good", "The best", _cards(found, name, best))
+        + _section("bad", "The worst", _cards(found, name, worst))
+    )
+
+
+def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
+    """The best (best first) and the worst (worst first) of a ranking, without overlap."""
+    half = len(order) // 2
+    best = order[: min(count, len(order) - half)]
+    worst = order[::-1][: min(count, half)]
+    return list(best), list(worst)
+
+
+def _tiles(scores: Mapping[str, Any]) -> str:
+    shown = [name for name in LABELS if scores.get(name) is not None]
+    return "".join(_tile(name, scores[name], scores["intervals"].get(name)) for name in shown)
+
+
+def _tile(name: str, value: float, ends: Sequence[float] | None) -> str:
+    interval = f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""
+    return (
+        f'<div class="score"><dt>{escape(LABELS[name])}</dt><dd>{_number(value)}</dd>'
+        f'<span title="95 % interval">{interval}</span></div>\n'
+    )
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _section(tone: str, title: str, cards: Sequence[str]) -> str:
+    if not cards:
+        return ""
+    return (
+        f'<section class="{tone}"><h2><i></i>{title} {len(cards)}'
+        "<small>by the photo’s CIDEr-D</small></h2>\n"
+        f'<div class="photos">{"".join(cards)}</div></section>\n'
+    )
+
+
+def _cards(found: Evaluation, name: str, positions: Iterable[int]) -> list[str]:
+    return [_card(found, name, position) for position in positions]
+
+
+def _card(found: Evaluation, name: str, position: int) -> str:
+    row, scores = found.rows[position], found.scores[name]
+    photo, label = _first_photo(found, row)
+    caption = str(found.predictions[name][position].value)
+    references = "".join(f"<li>{escape(str(r))}</li>" for r in found.references[name][position])
+    return (
+        f'<figure><div class="frame">{photo}</div>\n<figcaption><p>{escape(caption)}</p>'
+        f"<b>CIDEr-D {scores.photo_cider[position]:.3f}</b>\n<ul>{references}</ul>"
+        f"<small>{escape(label)}</small></figcaption></figure>\n"
+    )
+
+
+def _first_photo(found: Evaluation, row: int) -> tuple[str, str]:
+    """The first of the record's inputs that is a photo, as HTML, and what to call the record."""
+    label = f"row {row + 1}"
+    for path, column in found.columns.items():
+        cell = found.table.column(column)[row] if path.startswith("inputs.") else None
+        source = _data_uri(cell, found.table.root)
+        if source is not None:
+            label = f"{Path(cell).name}, {label}" if isinstance(cell, (str, Path)) else label
+            return f'<img src="{source}" alt="{escape(label)}" loading="lazy">', label
+    return "no photo", label
+
+
+def _data_uri(cell: Any, root: Path) -> str | None:
+    """A small JPEG of the cell's picture; None where it holds none."""
+    if not isinstance(cell, bytes) and not (
+        isinstance(cell, (str, Path)) and has_image_suffix(str(cell))
+    ):
+        return None
+    try:
+        image = Image.fromarray(open_image(cell, root))
+    except BadCell:
+        return None
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

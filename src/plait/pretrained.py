@@ -1,0 +1,136 @@
+"""Models of the transformers library, by their name on the Hugging Face hub or a local folder.
+
+Shared by the rooms that offer ``hub:NAME``. The library is optional and slow to import, so it is
+imported when one of these functions is called. No code of a model's repository is ever run.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from plait.types import PlaitError, State
+
+FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
+"""What transformers raises for a name, a file or an architecture that it can't use."""
+
+
+def transformers() -> Any:
+    """The library itself.
+
+    Raises:
+        PlaitError: it isn't installed.
+    """
+    try:
+        import transformers as library
+    except ImportError as error:
+        raise PlaitError(
+            f"hub:NAME needs the transformers library, which can't be imported: {error}",
+            mend="pip install 'plait[hub]'",
+        ) from None
+    return library
+
+
+def load_config(name: str) -> State:
+    """A model's architecture as plain JSON, to keep in a package."""
+    library = transformers()
+    with _clearly(name):
+        config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    state: State = json.loads(config.to_json_string(use_diff=False))
+    state.pop("_name_or_path", None)  # where it was read is no one's business
+    return state
+
+
+def load_json(name: str, file: str) -> State | None:
+    """A JSON file beside the model; None where the model has none.
+
+    Raises:
+        PlaitError: it can't be told, because the hub can't be reached.
+    """
+    path = Path(name) / file if Path(name).is_dir() else _download(name, file)
+    if path is None or not path.is_file():
+        return None
+    with _clearly(name):
+        found: State = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _download(name: str, file: str) -> Path | None:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    # The cache remembers a file as a path, and an absence as an object of its own.
+    if not isinstance(try_to_load_from_cache(name, file), (str, type(None))):
+        return None
+    try:
+        return Path(hf_hub_download(name, file))
+    except LocalEntryNotFoundError as error:
+        raise _unusable(name, error) from None
+    except EntryNotFoundError:
+        return None
+    except FAILURES as error:
+        raise _unusable(name, error) from None
+
+
+def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[Any, set[str]]:
+    """A model in float32, and the names of the parameters that its weights file lacks.
+
+    Args:
+        kind: transformers' class, such as ``AutoModel``.
+        name: read only for pretrained weights.
+        config: what `load_config` returned.
+        pretrained: load the weights; else they are random, to be overwritten by a package's own.
+    """
+    library = transformers()
+    with _clearly(name):
+        built = library.CONFIG_MAPPING[config["model_type"]].from_dict(copy.deepcopy(config))
+        cls = getattr(library, kind)
+        # Eager attention is the one that can return its weights.
+        options = {"attn_implementation": "eager"}
+        if not pretrained:
+            return cls.from_config(built, **options).float(), set()
+        model, found = cls.from_pretrained(
+            name, config=built, output_loading_info=True, trust_remote_code=False, **options
+        )
+    return model.float(), set(found["missing_keys"])
+
+
+def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int]) -> None:
+    """Never go on from weights that were to be pretrained and are random.
+
+    Args:
+        name: the model's name, for the message.
+        model: the whole model.
+        missing: names that the weights file lacks.
+        used: ``id`` of the parameters that matter.
+    """
+    lacking = [n for n, p in model.named_parameters() if n in missing and id(p) in used]
+    if lacking:
+        raise PlaitError(
+            f"the weights of {name!r} lack {len(lacking)} parameters, such as {lacking[0]}",
+            expected="a checkpoint of the whole model",
+        )
+
+
+@contextmanager
+def _clearly(name: str) -> Iterator[None]:
+    try:
+        yield
+    except FAILURES as error:
+        raise _unusable(name, error) from None
+
+
+def _unusable(name: str, error: BaseException) -> PlaitError:
+    """transformers' messages run over many lines; the first says what is the matter."""
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return PlaitError(
+        f"no model {name!r} could be loaded: {first}",
+        expected="a folder in transformers' format, or a model's name on the Hugging Face hub",
+        mend="check the name, and that the hub can be reached or the model was downloaded before",
+    )

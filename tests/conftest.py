@@ -1,0 +1,90 @@
+"""Small photos with captions, made here: the tests need no data from anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 40), "blue": (30, 60, 220)}
+PLACES = {"left": (4, 20), "right": (40, 20), "top": (22, 2), "bottom": (22, 40)}
+SIDE = 64
+
+
+def draw(colour: str, place: str, noise: int) -> Image.Image:
+    """A coloured square on grey noise."""
+    rng = np.random.default_rng(noise)
+    pixels = rng.integers(90, 140, (SIDE, SIDE, 3)).astype(np.uint8)
+    x, y = PLACES[place]
+    pixels[y : y + 20, x : x + 20] = COLOURS[colour]
+    return Image.fromarray(pixels)
+
+
+def captions(colour: str, place: str) -> list[str]:
+    return [
+        f"A {colour} square at the {place} .",
+        f"There is a {colour} square on the {place} side .",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has a feature cache of its own."""
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A JSON Lines table of 60 small photos: image, split, captions."""
+    folder = tmp_path_factory.mktemp("squares")
+    rows, number = [], 0
+    for repeat in range(5):
+        for colour in COLOURS:
+            for place in PLACES:
+                name = f"{number:03d}.png"
+                draw(colour, place, number).save(folder / name)
+                split = "val" if repeat == 4 else "train"
+                rows.append({"image": name, "split": split, "captions": captions(colour, place)})
+                number += 1
+    table = folder / "table.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return table
+
+
+SMALL = (
+    "inputs.image.representation={kind: pixels, size: 64, patch: 16, width: 32}",
+    "fusion.width=32",
+    "outputs.caption.settings.min_count=1",
+    "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2,"
+    " dropout: 0.1}",
+    "training.batch=8",
+    "training.epochs=2",
+    "training.learning_rate=0.01",
+)
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides that make the captioning recipe tiny."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def trained(
+    squares: Path, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A tiny captioner's package, trained until it knows its squares."""
+    from plait.model import train
+
+    out = tmp_path_factory.mktemp("trained") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(out.with_name("cache")))
+        train("captioning", squares, out, overrides=[*small, "training.epochs=30",
+                                                     "training.patience=30"])  # fmt: skip
+    return out

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from plait.blocks import masked_mean, token_cross_entropy
+from plait.outputs.text.sentence import TextOutput, as_sentences
+from plait.outputs.text.vocabulary import from_state, join_words, learn_vocabulary, split_words
+from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
+
+SENTENCES = ["A dog runs.", "A dog, running!", "Two dogs run."]
+SMALL = {"kind": "transformer", "layers": 1, "memory_layers": 0, "heads": 2, "dropout": 0.0}
+
+
+def fused(batch: int) -> Fused:
+    values = torch.randn(batch, 4, 16, generator=torch.Generator().manual_seed(3))
+    tokens = Tokens(values, torch.ones(batch, 4, dtype=torch.bool))
+    return Fused(masked_mean(values, tokens.mask), tokens, {"image": tokens})
+
+
+def test_words_are_lowered_and_punctuation_stands_apart() -> None:
+    assert split_words("A well-known dog's ball, 3.5 m!") == [
+        "a", "well-known", "dog's", "ball", ",", "3.5", "m", "!",
+    ]  # fmt: skip
+    assert split_words("A dog, running!", punctuation=False) == ["a", "dog", "running"]
+    assert join_words(["a", "dog", ",", "running", "(", "fast", ")", "."]) == (
+        "a dog, running (fast)."
+    )
+
+
+@pytest.mark.parametrize("unit", ["words", "subwords"])
+def test_vocabulary_survives_its_state(unit: str) -> None:
+    vocabulary = learn_vocabulary(SENTENCES, unit, 1, 400, True)  # type: ignore[arg-type]
+    again = from_state(vocabulary.to_state())
+    assert len(again) == len(vocabulary)
+    for sentence in SENTENCES:
+        assert again.encode(sentence) == vocabulary.encode(sentence)
+        assert vocabulary.decode(vocabulary.encode(sentence)) == sentence.lower()
+
+
+def test_rare_words_are_unknown_and_the_size_is_kept() -> None:
+    vocabulary = learn_vocabulary(SENTENCES, "words", 2, 10, False)
+    assert vocabulary.to_state()["words"] == ["a", "dog"]
+    assert vocabulary.encode("a cat") == [4, 3]
+    assert len(learn_vocabulary(SENTENCES, "words", 1, 6, False)) == 6
+
+
+def test_no_word_often_enough_is_an_error() -> None:
+    with pytest.raises(PlaitError, match="min_count"):
+        learn_vocabulary(SENTENCES, "words", 50, 100, True)
+
+
+def test_loss_by_hand() -> None:
+    logits = torch.tensor([[1.0, 0.0, 2.0], [0.0, 0.0, 0.0]])
+    first = math.log(math.exp(1) + 1 + math.exp(2)) - 2.0
+    expected = (first + math.log(3)) / 2
+    assert float(token_cross_entropy(logits, torch.tensor([2, 1]))) == pytest.approx(expected)
+    # Smoothing e moves e of the target's weight evenly over all classes.
+    uniform = math.log(math.exp(1) + 1 + math.exp(2)) - 1.0
+    smooth = 0.9 * first + 0.1 * uniform
+    one = token_cross_entropy(logits[:1], torch.tensor([2]), smoothing=0.1)
+    assert float(one) == pytest.approx(smooth)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "gru-attention"])
+def test_padding_does_not_change_the_loss(kind: str) -> None:
+    settings = SMALL if kind == "transformer" else {"kind": kind, "units": 16, "dropout": 0.0}
+    output = TextOutput(min_count=1, decoder=settings)
+    state = output.learn(SENTENCES)
+    torch.manual_seed(0)
+    head = output.head(state, 16, ["image"]).eval()
+    read = output.reader(state)
+    short, long = read("A dog."), read("Two dogs run, a dog runs, a dog, a dog.")
+    context = fused(2)
+    together = head.loss(context, [short, long])
+    words = [len(t.ids[0]) + 1 for t in (short, long)]
+    apart = []
+    for i, target in enumerate((short, long)):
+        tokens = Tokens(context.tokens.values[i : i + 1], context.tokens.mask[i : i + 1])
+        apart.append(
+            head.loss(Fused(context.pooled[i : i + 1], tokens, {"image": tokens}), [target])
+        )
+    mean = (apart[0] * words[0] + apart[1] * words[1]) / sum(words)
+    torch.testing.assert_close(together, mean)
+
+
+def test_reinforcing_raises_the_reward() -> None:
+    """A few steps of the second stage make the rewarded sentence likelier."""
+    output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0)
+    state = output.learn(SENTENCES)
+    torch.manual_seed(0)
+    head = output.head(state, 16, ["image"])
+    target = output.reader(state)("two dogs run.")
+    other = output.reader(state)("a dog, running!")
+    head.begin([target, other])
+    optimizer = torch.optim.Adam(head.parameters(), 0.02)
+    before = float(head.loss(fused(2), [target, other]))
+    for _ in range(60):
+        loss = head.reinforce(fused(2), [target, other], 16)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(head.loss(fused(2), [target, other])) < before - 0.5
+
+
+def test_cells() -> None:
+    assert as_sentences(["a", "", None, " b "]) == ["a", "b"]
+    assert as_sentences("a") == ["a"]
+    assert as_sentences(None) == []
+    with pytest.raises(BadCell, match="is no text"):
+        as_sentences([3])
+    output = TextOutput(min_count=1)
+    with pytest.raises(BadCell, match="empty"):
+        output.reader(output.learn(SENTENCES))("")
+
+
+def test_unknown_decoding_option_suggests() -> None:
+    output = TextOutput(min_count=1, decoder=SMALL)
+    head = output.head(output.learn(SENTENCES), 16, ["image"]).eval()
+    with pytest.raises(UsageError, match="did you mean 'beam'"):
+        head.decode(fused(1), beem=3)
+    with pytest.raises(UsageError, match="beam"):
+        head.decode(fused(1), beam=0)

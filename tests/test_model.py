@@ -1,0 +1,227 @@
+"""The whole path on small photos: train, save, load, predict, evaluate, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import plait
+from plait.model import run_folder, train
+from plait.types import BadCell, PlaitError, UsageError
+
+
+def test_it_learns_what_the_photos_show(trained: Path, squares: Path) -> None:
+    scores = plait.load(trained).evaluate(squares, split="val").scores["caption"]
+    assert scores.bleu4 > 0.9  # twelve captions to choose from; chance is below 0.3
+    low, high = scores.intervals["bleu4"]
+    assert low <= scores.bleu4 <= high
+
+
+def test_a_prediction(trained: Path, squares: Path) -> None:
+    model = plait.load(trained)
+    found = model.predict(squares.with_name("000.png"), num=3, beam=3)
+    assert "red square" in found.value
+    assert "left" in found.value
+    assert len(found.alternatives) == 2
+    assert found.attention["image"].shape == (len(found.words), 16)
+    np.testing.assert_allclose(found.attention["image"].sum(-1), 1.0, rtol=1e-4)
+    assert found.score < 0
+    assert model.predict(squares.with_name("000.png").read_bytes()).value == found.value
+
+
+def test_saved_and_loaded_predicts_the_same(trained: Path, squares: Path, tmp_path: Path) -> None:
+    model = plait.load(trained)
+    again = plait.load(model.save(tmp_path / "copy"))
+    photos = sorted(squares.parent.glob("*.png"))[:20]
+    one = [p.value for p in model.predict_many(photos)]
+    assert [p.value for p in again.predict_many(photos)] == one
+    # Batches do not matter.
+    assert [model.predict(photo).value for photo in photos] == one
+
+
+def test_half_precision_is_half_the_size(trained: Path, tmp_path: Path) -> None:
+    model = plait.load(trained)
+    small = model.save(tmp_path / "half", half=True) / "weights.safetensors"
+    assert small.stat().st_size < 0.55 * (trained / "weights.safetensors").stat().st_size
+
+
+def test_a_missing_photo_shows_the_missing_token(trained: Path, squares: Path) -> None:
+    """An absent input looks like its learned token, not like a black photo; and is finite."""
+    model = plait.load(trained)
+    absent = model.predict({"image": None})
+    assert np.isfinite(absent.score)
+    with torch.no_grad():
+        model.network.adapters["image"].missing.add_(3.0)
+    assert model.predict({"image": None}).score != absent.score
+    here = squares.with_name("000.png")
+    assert model.predict(here).value == plait.load(trained).predict(here).value
+
+
+def test_training_twice_gives_the_same_weights(
+    squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    weights = []
+    for name in ("a", "b"):
+        train("captioning", squares, tmp_path / name, overrides=small)
+        weights.append(load_file(tmp_path / name / "weights.safetensors"))
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+SCRIPT = """
+import sys
+from plait.model import train
+if __name__ == "__main__":
+    train("captioning", sys.argv[1], sys.argv[2], overrides=sys.argv[3:])
+"""
+
+
+def test_killed_and_resumed_equals_unbroken(
+    squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    """``kill -9`` again and again, in both stages; the end is the same to the last bit."""
+    settings = [
+        *small,
+        "inputs.image.representation.views=3",
+        "training.epochs=6",
+        "training.reinforce={epochs: 3, batch: 16, samples: 3}",
+        "training.checkpoint_minutes=0.0005",
+    ]
+    train("captioning", squares, tmp_path / "whole", overrides=settings)
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(squares), str(tmp_path / "broken"), *settings]
+    log = tmp_path / "broken.run" / "log.jsonl"
+    kills = 0
+    for wanted in (3, 9):  # lines in the log before the kill
+        process = subprocess.Popen(command, env=dict(os.environ), stderr=subprocess.PIPE)
+        while process.poll() is None:
+            if log.is_file() and len(log.read_text().splitlines()) >= wanted:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+                break
+            time.sleep(0.01)
+        assert process.stderr is not None
+        process.stderr.close()
+    assert kills >= 1
+    subprocess.run(command, check=True, capture_output=True)
+    whole = load_file(tmp_path / "whole" / "weights.safetensors")
+    broken = load_file(tmp_path / "broken" / "weights.safetensors")
+    assert all(torch.equal(whole[key], broken[key]) for key in whole)
+    strip = ("time", "seconds")
+    lines = [
+        [{k: v for k, v in json.loads(line).items() if k not in strip}
+         for line in (tmp_path / f"{name}.run" / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "broken")
+    ]  # fmt: skip
+    assert lines[0] == lines[1]
+
+
+def test_another_recipe_does_not_take_up_a_run(
+    squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    train("captioning", squares, tmp_path / "model", overrides=small)
+    with pytest.raises(UsageError, match="another recipe or table"):
+        train("captioning", squares, tmp_path / "model", overrides=[*small, "seed=1"])
+
+
+def test_a_loss_that_is_not_a_number_stops(
+    squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(PlaitError, match="the loss became (nan|inf).*learning_rate"):
+        train(
+            "captioning", squares, tmp_path / "model",
+            overrides=[*small, "training.learning_rate=1e30", "training.warmup=0",
+                       "training.clip=0", "training.epochs=20"],
+        )  # fmt: skip
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "state.json", "weights.safetensors", "card.md"])
+def test_a_package_with_a_file_missing(trained: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    (tmp_path / "copy" / name).unlink()
+    with pytest.raises(PlaitError, match=f"lacks {name}"):
+        plait.load(tmp_path / "copy")
+
+
+def test_a_package_of_another_version(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    state = json.loads((tmp_path / "copy" / "state.json").read_text())
+    for change, message in (
+        ({"format": 99}, "format 99"),
+        ({"preprocessing": "x"}, "another preprocessing"),
+    ):
+        (tmp_path / "copy" / "state.json").write_text(json.dumps({**state, **change}))
+        with pytest.raises(PlaitError, match=message):
+            plait.load(tmp_path / "copy")
+
+
+def test_damaged_weights(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    path = tmp_path / "copy" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(PlaitError, match="damaged"):
+        plait.load(tmp_path / "copy")
+
+
+def test_unknown_model_and_input(trained: Path) -> None:
+    with pytest.raises(UsageError, match="no model 'captoiner'"):
+        plait.load("captoiner")
+    with pytest.raises(UsageError, match="unknown input sound"):
+        plait.load(trained).predict({"sound": "x.wav"})
+
+
+def test_bad_cells_by_policy(
+    squares: Path, small: tuple[str, ...], tmp_path: Path, trained: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(squares.parent, folder)
+    (folder / "003.png").write_bytes(b"no photo")
+    (folder / "004.png").unlink()
+    table = folder / "table.jsonl"
+    with pytest.raises(PlaitError, match=r"row 4.*003\.png"):
+        train("captioning", table, tmp_path / "stop", overrides=small)
+    assert not (tmp_path / "stop").exists()
+    model = train("captioning", table, tmp_path / "skip", overrides=small, on_bad="skip")
+    assert model.scores["trained"]["records"] == 46
+    found = plait.load(trained).evaluate(table, on_bad="skip")
+    assert len(found.rows) == 58
+    assert [line.split(":")[0] for line in found.problems] == [
+        "row 4, column 'image'", "row 5, column 'image'",
+    ]  # fmt: skip
+    with pytest.raises(BadCell, match=r"003\.png"):
+        plait.load(trained).predict(folder / "003.png")
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import plait.package
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    model = plait.load(trained)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(PlaitError, match="No space left"):
+        model.save(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_folder_is_checked(squares: Path, tmp_path: Path) -> None:
+    recipe = plait.load_recipe("captioning")
+    table = plait.read_table(squares)
+    first = run_folder(tmp_path / "m", recipe, table)
+    assert run_folder(tmp_path / "m", recipe, table) == first

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from plait.recipe import check_recipe, load_recipe, shipped
+from plait.types import UsageError
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_recipes_are_valid_and_stable(name: str) -> None:
+    import yaml
+
+    recipe = load_recipe(name)
+    assert check_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+def test_defaults_are_written_out() -> None:
+    recipe = load_recipe("captioning")
+    assert recipe.inputs["image"].representation["size"] == 224
+    assert recipe.outputs["caption"].settings["decoding"]["beam"] == 3
+
+
+def test_all_errors_come_together() -> None:
+    with pytest.raises(UsageError) as error:
+        load_recipe(
+            "captioning",
+            [
+                "training.epocs=3",
+                "inputs.image.representation.trian=frozen",
+                "outputs.caption.settings.decoder.layers=0",
+                "fusion.kind=nine",
+            ],
+        )
+    text = str(error.value)
+    assert "4 errors" in text
+    assert "training.epocs: unknown setting" in text
+    assert "did you mean 'epochs'" in text
+    assert "inputs.image.representation.trian" in text
+    assert "did you mean 'train'" in text
+    assert "outputs.caption.settings.decoder.layers: got 0" in text
+    assert "there is no fusion called 'nine'" in text
+
+
+def test_unknown_recipe_suggests() -> None:
+    with pytest.raises(UsageError, match="did you mean 'captioning'"):
+        load_recipe("captionin")
+
+
+def test_override_needs_a_value() -> None:
+    with pytest.raises(UsageError, match="expected path=value"):
+        load_recipe("captioning", ["training.epochs"])
+
+
+def test_two_inputs_need_a_fusion() -> None:
+    with pytest.raises(UsageError, match="takes one input"):
+        load_recipe(
+            "captioning", ["inputs.other={modality: image, representation: {kind: pixels}}"]
+        )
