@@ -139,7 +139,7 @@ def test_another_recipe_does_not_take_up_a_run(
 def test_a_loss_that_is_not_a_number_stops(
     squares: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    with pytest.raises(PlaitError, match="the loss became (nan|inf).*learning_rate"):
+    with pytest.raises(PlaitError, match=r"the loss became (nan|inf).*learning_rate"):
         train(
             "captioning", squares, tmp_path / "model",
             overrides=[*small, "training.learning_rate=1e30", "training.warmup=0",

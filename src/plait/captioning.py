@@ -94,7 +94,7 @@ def explain_file(
             return
         write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
     elif target.suffix == ".png":
-        _save_picture(model, file, prediction, target)
+        save_attention(model, file, prediction, target)
     else:
         raise UsageError(f"--out {target}", expected="a name that ends in .png or .json")
     print(f"{prediction.value}\nwritten to {target}")
@@ -125,12 +125,13 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
             while stem in used:  # two folders may hold a photo of the same name
                 stem += "_"
             used.add(stem)
-            _save_picture(model, Path(name), prediction, folder / f"{stem}.png")
+            save_attention(model, Path(name), prediction, folder / f"{stem}.png")
         yield name, prediction
     errors.print(f"attention pictures are in {folder}", highlight=False)
 
 
-def _save_picture(model: Model, photo: Path, prediction: Prediction, target: Path) -> None:
+def save_attention(model: Model, photo: Path, prediction: Prediction, target: Path) -> None:
+    """Draw where each word of a photo's caption looked; a PNG."""
     name = _only(model)
     source = model.source(name, Path())
     pixels = source.modality.picture(photo, Path(), source.state)

@@ -210,7 +210,11 @@ def _sections(data: Settings, name: str) -> list[tuple[str, Settings]]:
 
 def _combinations(data: Settings) -> list[str]:
     """What is wrong with the sections together."""
-    problems = [f"{n}: none; expected at least one" for n in ("inputs", "outputs") if n in data and not data[n]]  # fmt: skip
+    problems = [
+        f"{name}: none; expected at least one"
+        for name in ("inputs", "outputs")
+        if name in data and not data[name]
+    ]
     fusion = data.get("fusion")
     inputs = _sections(data, "inputs")
     if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from itertools import chain, cycle, islice
+from itertools import chain, cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from rich.align import Align
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table as RichTable
+from rich.text import Text
 from torch import Tensor, nn
 
 from plait.components import Encoder, Head, count_parameters
@@ -59,7 +60,7 @@ class Layer:
 
     @property
     def state(self) -> str:
-        """``trained``, ``frozen``, ``partly`` or, without parameters, nothing."""
+        """``trained``, ``frozen``, ``partly trained`` or, without parameters, nothing."""
         if not self.parameters:
             return ""
         return {0: "frozen", self.parameters: "trained"}.get(self.trained, "partly trained")
@@ -285,8 +286,9 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def _rooms(network: Network) -> Iterator[tuple[str, nn.Module]]:
-    """Encoders, adapters, fusion and heads by their path."""
-    for at, module in network.named_children():
+    """Encoders, adapters, fusion and heads by their path, as the data flows."""
+    flow = ("encoders", "adapters", "fusion", "heads")
+    for at, module in sorted(network.named_children(), key=lambda item: flow.index(item[0])):
         if isinstance(module, nn.ModuleDict):
             yield from ((f"{at}.{name}", child) for name, child in module.items())
         else:
@@ -360,7 +362,7 @@ def _graph(
             )
         )
     outputs = [
-        Box(f"output: {spec.kind}", _box("", name, found[f"heads.{name}"]).lines, "trained")
+        _box(f"output: {spec.kind}", name, found[f"heads.{name}"])
         for name, spec in recipe.outputs.items()
     ]
     fusion = _box(f"fusion: {recipe.fusion['kind']}", "of the inputs", found["fusion"])
@@ -387,7 +389,7 @@ COLOURS = {"trained": "green", "frozen": "blue", "partly trained": "cyan", "": "
 
 def show(found: Summary, to: Console) -> None:
     """Layers, totals and graph on the terminal."""
-    to.print(f"[bold]{escape(found.name)}[/bold]  {found.about}", markup=True)
+    to.print(Text.assemble((found.name, "bold"), "  ", found.about))
     to.print(_table(found))
     to.print(
         f"{found.parameters:,} parameters: {found.trained:,} trained, "
@@ -400,7 +402,7 @@ def show(found: Summary, to: Console) -> None:
 
 
 def _table(found: Summary) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("layer", overflow="fold")
     table.add_column("kind", overflow="fold")
     table.add_column("shape", no_wrap=True)
@@ -414,9 +416,9 @@ def _table(found: Summary) -> RichTable:
     return table
 
 
-def _cells(layer: Layer, indent: str) -> list[str]:
+def _cells(layer: Layer, indent: str) -> list[str | Text]:
     colour = COLOURS[layer.state]
-    state = f"[{colour}]{layer.state}[/]" if layer.state else ""
+    state = Text(layer.state.split(" ")[0], colour)
     return [indent + layer.name, layer.kind, layer.shape, f"{layer.parameters:,}", state]
 
 
@@ -442,7 +444,9 @@ def _beside(items: Sequence[RenderableType]) -> RenderableType:
 
 def _panel(node: Box) -> RenderableType:
     return Panel.fit(
-        Align.center("\n".join(node.lines)), title=node.title, border_style=COLOURS[node.state]
+        Text("\n".join(node.lines), justify="center"),
+        title=Text(node.title),
+        border_style=COLOURS[node.state],
     )
 
 
@@ -484,9 +488,7 @@ def place(graph: Graph) -> tuple[list[Placed], list[tuple[Placed, Placed]], tupl
     ]
     (fusion,) = _column([graph.fusion], STEPS - 2, height)
     outputs = _column(graph.outputs, STEPS - 1, height)
-    lines = [
-        pair for a, b in zip(lanes, lanes[1:], strict=False) for pair in zip(a, b, strict=True)
-    ]
+    lines = [pair for a, b in pairwise(lanes) for pair in zip(a, b, strict=True)]
     lines += [(placed, fusion) for placed in lanes[-1]]
     lines += [(fusion, placed) for placed in outputs]
     width = 2 * MARGIN + STEPS * WIDTH + (STEPS - 1) * GAP_X

@@ -39,9 +39,7 @@ class TrainingView:
         if self.as_json:
             print(json.dumps(line), flush=True)
         elif line["event"] == "step":
-            self.progress(
-                f"{line['stage']}, loss {line['loss']:.3f}"[:12], line["done"], line["of"]
-            )
+            self.progress(str(line["stage"]), line["done"], line["of"])
         else:
             shown = {k: v for k, v in line.items() if k in ("bleu4", "cider")}
             text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())

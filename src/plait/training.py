@@ -173,7 +173,8 @@ class Trainer:
         loss: Tensor = self.wrapped(batch, stage.samples)
         if not bool(torch.isfinite(loss)):
             raise PlaitError(
-                f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, step {step + 1}",
+                f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, "
+                f"step {step + 1}",
                 expected="a finite number",
                 mend="lower training.learning_rate or set training.precision=float32; "
                 f"the best weights so far are kept in {self.folder}",

@@ -180,7 +180,8 @@ def test_limits_are_kept(decoder: Decoder) -> None:
 def test_sampling_is_seeded_and_bounded(decoder: Decoder) -> None:
     def draw(seed: int, **options: Any) -> list[Any]:
         generator = torch.Generator().manual_seed(seed)
-        return sample(decoder, fused(), 5, Limits(1, 8, 0), generator=generator, **options).ids.tolist()  # fmt: skip
+        found = sample(decoder, fused(), 5, Limits(1, 8, 0), generator=generator, **options)
+        return found.ids.tolist()
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)

@@ -206,13 +206,17 @@ class TextHead(Head):
         with torch.no_grad():
             drawn = sample(self.decoder, fused, samples, Limits(max_words=self.decoding.max_words))
         said = drawn.ids.flatten(0, 1)  # (N, L)
-        hypotheses = [row[:length] for row, length in zip(said.tolist(), drawn.lengths.flatten().int().tolist(), strict=True)]  # fmt: skip
+        lengths = drawn.lengths.flatten().int()
+        hypotheses = [
+            row[:length] for row, length in zip(said.tolist(), lengths.tolist(), strict=True)
+        ]  # with their end tokens, so that the reward knows of a broken-off end
         rows = [self._row[target] for target in targets for _ in range(samples)]
         reward = torch.from_numpy(self._reward.scores(rows, hypotheses)).float()
         reward = reward.view(len(targets), samples).to(said.device)
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
-        return self._policy_loss(fused, [h[:-1] if h[-1] == EOS else h for h in hypotheses], advantage, samples)  # fmt: skip
+        sentences = [words[:-1] for words in hypotheses]
+        return self._policy_loss(fused, sentences, advantage, samples)
 
     def _policy_loss(
         self, fused: Fused, sentences: list[list[int]], advantage: Tensor, samples: int

@@ -1,0 +1,31 @@
+"""Caption the sample photos that come with scikit-image, and draw where each word looked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+from PIL import Image
+
+import plait
+from plait.captioning import save_attention
+
+NAMES = ("chelsea", "astronaut", "coffee", "rocket")
+OUT = Path("out/demo")
+
+
+def main() -> None:
+    OUT.mkdir(parents=True, exist_ok=True)
+    model = plait.load("captioner")
+    for name in NAMES:
+        photo = OUT / f"{name}.png"
+        Image.fromarray(np.asarray(getattr(skimage.data, name)())).save(photo)
+        prediction = model.predict(photo)
+        save_attention(model, photo, prediction, OUT / f"{name}.attention.png")
+        print(f"{name}: {prediction.value}")
+    print(f"\nThe photos, and where the model looked for each word, are in {OUT}/")
+
+
+if __name__ == "__main__":
+    main()
