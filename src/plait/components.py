@@ -61,7 +61,7 @@ class Modality(ABC):
         """Changes when what `read` returns would change; part of the feature cache's key."""
 
     @abstractmethod
-    def encoder(self, state: State, pretrained: bool = True) -> Encoder:
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network side; without ``pretrained`` no weights are read, as they'll be replaced."""
 
     @abstractmethod
@@ -137,9 +137,7 @@ class Output(ABC):
         """One cell as `metrics` wants it."""
 
     @abstractmethod
-    def head(
-        self, state: State, width: int, inputs: Sequence[str], pretrained: bool = True
-    ) -> Head:
+    def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
         """The network side; ``pretrained`` as in `Modality.encoder`."""
 
     @abstractmethod

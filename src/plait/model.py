@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -120,13 +121,22 @@ class Model:
         prepared, present = {}, {}
         for name in self.recipe.inputs:
             source = self.source(name, root)
-            items: list[Tensor | None] = []
-            for row, record in enumerate(records):
-                items.append(_read(source, record.get(name), start + row, bad))
-            blank = source.modality.example(source.state)
-            batch = source.modality.collate([blank if x is None else x for x in items])
-            prepared[name] = source.encoder.prepare(batch.to(self.device))
-            present[name] = torch.tensor([x is not None for x in items])
+            cells = [record.get(name) for record in records]
+            there = [row for row, cell in enumerate(cells) if not is_missing(cell)]
+            values: dict[int, Any] = {}
+            outcomes = source.prepare([(cells[row], 0) for row in there], self.device)
+            for row, outcome in zip(there, outcomes, strict=True):
+                if not isinstance(outcome, BadCell):
+                    values[row] = outcome
+                elif bad is None:
+                    raise outcome
+                else:
+                    bad.meet(start + row, name, outcome)
+            rows = np.zeros((len(records), *source.shape(self.device)), np.float16)
+            for row, value in values.items():
+                rows[row] = value
+            prepared[name] = torch.from_numpy(rows).float()
+            present[name] = torch.tensor([row in values for row in range(len(records))])
         return Batch(prepared, present, {})
 
     def source(self, name: str, root: Path) -> PreparedInput:
@@ -213,18 +223,6 @@ class Evaluation:
             "bad": list(self.problems),
             "scores": {name: scores.to_json() for name, scores in self.scores.items()},
         }
-
-
-def _read(source: PreparedInput, cell: Any, row: int, bad: BadCells | None) -> Tensor | None:
-    if is_missing(cell):
-        return None
-    try:
-        return source.read(cell)
-    except BadCell as error:
-        if bad is None:
-            raise
-        bad.meet(row, source.name, error)
-        return None
 
 
 def load(name_or_path: str | Path) -> Model:

@@ -92,7 +92,7 @@ class Network(nn.Module):
         recipe: Recipe,
         parts: Parts,
         states: Mapping[str, State],
-        pretrained: bool = True,
+        pretrained: bool,
     ) -> None:
         super().__init__()
         self.fusion: Fusion = registry.build("fusion", recipe.fusion)

@@ -117,7 +117,7 @@ def _output(found: Evaluation, name: str, count: int) -> str:
     scores = found.scores[name]
     order = [int(position) for position in scores.ranked()]
     best, worst = choose(order, count)
-    bad = f", {len(found.problems)} bad cells left out" if found.problems else ""
+    bad = f", bad cells: {len(found.problems)}" if found.problems else ""
     about = f"{len(order)} photos of {found.table.path.name}{bad}; output: {name}"
     return (
         f'<header><h1>Best and worst captions</h1>\n<p class="about">{escape(about)}</p>\n'

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from plait.types import PlaitError, State
 
@@ -45,6 +45,40 @@ def load_config(name: str) -> State:
     state: State = json.loads(config.to_json_string(use_diff=False))
     state.pop("_name_or_path", None)  # where it was read is no one's business
     return state
+
+
+def load_tokenizer(name: str) -> State:
+    """A language model's tokenizer as plain JSON.
+
+    Returns:
+        ``tokenizer``: the JSON of `tokenizers`; ``specials``: ids of tokens that aren't text;
+        ``bos``, ``eos``: ids of the start and the end token, or None.
+    """
+    library = transformers()
+    with _clearly(name):
+        tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise PlaitError(
+            f"the tokenizer of {name!r} has no form of the tokenizers library",
+            expected="a model with a tokenizer.json",
+        )
+    added = backend.get_added_tokens_decoder()
+    specials = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
+    return {
+        "tokenizer": backend.to_str(),
+        "specials": sorted(specials),
+        "bos": tokenizer.bos_token_id,
+        "eos": tokenizer.eos_token_id,
+    }
+
+
+def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:
+    """transformers' cache, holding the keys and values (N, H, P, Dh) of each layer."""
+    cache = transformers().DynamicCache()
+    for i, (key, value) in enumerate(layers):
+        cache.update(key, value, i)
+    return cache
 
 
 def load_json(name: str, file: str) -> State | None:

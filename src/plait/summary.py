@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from itertools import chain, cycle, islice, pairwise
+from itertools import chain, cycle, groupby, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from plait.types import Fused, State, Tokens, UsageError
 RECORDS = 2  # in the batch that is run
 MAX_WORDS = 20_000  # made up for a vocabulary
 SENTENCE = 12  # words of a made-up sentence
+LONG_RUN = 5  # equal blocks that the terminal shows as one line
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -153,7 +154,9 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
     parts = build_parts(recipe)
     states = made_up_states(recipe, parts)
     note = "no data was read: what is learned from a table, such as words, is as large as allowed"
-    return measure(what, recipe, parts, states, build_network(recipe, parts, states), [note])
+    # Shapes don't depend on the weights: none need be there.
+    network = build_network(recipe, parts, states, pretrained=False)
+    return measure(what, recipe, parts, states, network, [note])
 
 
 # Made-up data -------------------------------------------------------------------------------
@@ -340,7 +343,8 @@ def _opens(module: nn.Module, inside: bool, depth: int) -> bool:
 
 def _holds_blocks(module: nn.Module) -> bool:
     stacks = [child for child in module.children() if isinstance(child, nn.ModuleList)]
-    return any(list(block.children()) for stack in stacks for block in stack)
+    blocks = [block for stack in stacks for block in stack]
+    return any(list(b.children()) and not isinstance(b, CONTAINERS) for b in blocks)
 
 
 # The graph ----------------------------------------------------------------------------------
@@ -410,10 +414,23 @@ def _table(found: Summary) -> RichTable:
     table.add_column("", no_wrap=True)
     for part in found.parts:
         table.add_row(*_cells(part, ""), style="bold")
-        for layer in part.layers:
+        for layer in _runs_together(part.layers):
             table.add_row(*_cells(layer, "  "))
         table.add_section()
     return table
+
+
+def _runs_together(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """Long runs of equal blocks as one line, ``block17.0…19``, with their parameters' sum."""
+    for _, group in groupby(layers, lambda x: (x.kind, x.shape, x.parameters, x.trained)):
+        run = list(group)
+        if len(run) < LONG_RUN:
+            yield from run
+            continue
+        first, count = run[0], len(run)
+        name = f"{first.name}…{run[-1].name.rpartition('.')[2]}"
+        sums = (count * first.parameters, count * first.trained)
+        yield Layer(name, f"{count} × {first.kind}", first.shape, *sums)
 
 
 def _cells(layer: Layer, indent: str) -> list[str | Text]:

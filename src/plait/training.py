@@ -201,9 +201,9 @@ class Trainer:
         """Vectors and embeddings are not decayed; pretrained layers learn slower."""
         slow = {
             id(p)
-            for encoder in self.network.encoders.values()
-            if getattr(encoder, "pretrained", False)
-            for p in encoder.parameters()
+            for module in self.network.modules()
+            if getattr(module, "pretrained", False)
+            for p in module.parameters()
         }
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, p in self.trainable.items():

@@ -158,7 +158,7 @@ def _decode(data: bytes, name: str, least: int | None) -> Pixels:
         flag = _flag(min(picture.size), least)
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
         if pixels is not None:  # otherwise Pillow tries, and says what is wrong
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[no-any-return]
+            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return _by_pillow(picture, name)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image import lite0_net
@@ -46,7 +46,7 @@ class Cnn(Photo):
         super().__init__(size, fit, views)
         self.trained, self.blocks, self.layer = train, blocks, layer
 
-    def encoder(self, state: State, pretrained: bool = True) -> Encoder:
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network, with its ImageNet weights if ``pretrained``."""
         return CnnEncoder(self.trained, self.blocks, self.layer, self.size, pretrained)
 
@@ -57,19 +57,19 @@ class CnnEncoder(Encoder):
     pretrained = True
 
     def __init__(
-        self, trained: Train, blocks: int, layer: str, size: int, pretrained: bool = True
+        self, trained: Train, blocks: int, layer: str, size: int, pretrained: bool
     ) -> None:
         super().__init__()
         layers = lite0_net.layers()
         if pretrained:
             lite0_net.load_imagenet(layers)
         # Frozen statistics in all layers: batches are too small and too alike to learn them.
-        net = lite0_net.fold(layers)
+        net = list(lite0_net.fold(layers))
         if layer == "block":
-            net = net[:-1]
+            del net[-1]
         split = {"frozen": len(net), "last-blocks": lite0_net.BLOCKS + 1 - blocks, "all": 0}
-        self.trunk = freeze(net[: split[trained]])
-        self.top = net[split[trained] :].requires_grad_(True)
+        self.trunk = freeze(nn.Sequential(*net[: split[trained]]))
+        self.top = nn.Sequential(*net[split[trained] :])
         side = -(-size // STRIDE)
         self.grid, self.length = (side, side), side * side
         self.width = lite0_net.HEAD_WIDTH if layer == "head" else lite0_net.STAGES[-1][3]

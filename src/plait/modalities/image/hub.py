@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
-from plait.modalities.image.photo import READING_VERSION, Photo, to_channels
+from plait.modalities.image.photo import Fit, Photo, to_channels
 from plait.pretrained import FAILURES, build_model, load_config, load_json, refuse_missing
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
@@ -78,39 +78,26 @@ class HubImage(Photo):
             "std": [value / scale for value in _three(std)],
         }
 
-    def settled(self, state: State) -> Photo:
-        """The reader of photos, once size and fit are known."""
-        return Photo(state["size"], state["fit"], self.views)
-
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """(size, size, 3) uint8."""
-        return self.settled(state).read(cell, root, state)
-
-    def augment(self, item: Tensor, view: int) -> Tensor:
-        """As for any photo, at the item's own size."""
-        return Photo(item.shape[0], "squash", self.views).augment(item, view)
-
-    def example(self, state: State) -> Tensor:
-        """A black photo."""
-        return self.settled(state).example(state)
+    def shape(self, state: State) -> tuple[int, Fit]:
+        """As learned from the model."""
+        return state["size"], state["fit"]
 
     def fingerprint(self, state: State) -> str:
-        """Size, fit, mean, deviation and the version of the reading code."""
-        keys = ("size", "fit", "mean", "std")
-        return json.dumps(["hub", READING_VERSION, *(state[key] for key in keys)])
+        """As any photo's, with the mean and deviation."""
+        return json.dumps([super().fingerprint(state), state["mean"], state["std"]])
 
-    def encoder(self, state: State, pretrained: bool = True) -> Encoder:
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The model; its weights come from the hub or the folder only if ``pretrained``."""
         return HubImageEncoder(self.name, self.trained, state, pretrained)
 
 
-def _size_and_fit(config: State, processor: State) -> tuple[int, Literal["squash", "crop"]]:
+def _size_and_fit(config: State, processor: State) -> tuple[int, Fit]:
     """Pixels a side, and whether the photo is cropped to a square or squashed to it."""
     size = processor.get("size")
     crop = processor.get("crop_size") if processor.get("do_center_crop") else None
     shortest = isinstance(size, Mapping) and "shortest_edge" in size
     # Where "size" is a number, older processors mean the shortest edge if they crop afterwards.
-    fit: Literal["squash", "crop"] = "crop" if crop or shortest else "squash"
+    fit: Fit = "crop" if crop or shortest else "squash"
     vision = config.get("vision_config") or config
     for value in (crop, size, vision.get("image_size")):
         side = _side(value)

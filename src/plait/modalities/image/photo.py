@@ -27,13 +27,17 @@ class Photo(Modality):
     def __init__(self, size: int, fit: Fit, views: int) -> None:
         self.size, self.fit, self.views = size, fit, views
 
+    def shape(self, state: State) -> tuple[int, Fit]:
+        """Pixels a side, and how a photo is brought to them."""
+        return self.size, self.fit
+
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """Nothing: a photo is read the same whatever the other photos are."""
         return {}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(size, size, 3) uint8."""
-        return torch.from_numpy(open_resized(cell, root, self.size, self.fit))
+        return torch.from_numpy(open_resized(cell, root, *self.shape(state)))
 
     def collate(self, items: Sequence[Tensor]) -> Tensor:
         """(B, size, size, 3) uint8."""
@@ -54,20 +58,22 @@ class Photo(Modality):
         return torch.from_numpy(image)
 
     def _crop(self, image: np.ndarray, rng: random.Random) -> np.ndarray:
+        size = image.shape[0]
         area, aspect = rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.18)
-        height = min(self.size, round(self.size * (area / aspect) ** 0.5))
-        width = min(self.size, round(self.size * (area * aspect) ** 0.5))
-        top, left = rng.randint(0, self.size - height), rng.randint(0, self.size - width)
+        height = min(size, round(size * (area / aspect) ** 0.5))
+        width = min(size, round(size * (area * aspect) ** 0.5))
+        top, left = rng.randint(0, size - height), rng.randint(0, size - width)
         cut = image[top : top + height, left : left + width]
-        return cv2.resize(cut, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(cut, (size, size), interpolation=cv2.INTER_LINEAR)
 
     def example(self, state: State) -> Tensor:
         """A black photo."""
-        return torch.zeros(self.size, self.size, 3, dtype=torch.uint8)
+        size, _ = self.shape(state)
+        return torch.zeros(size, size, 3, dtype=torch.uint8)
 
     def fingerprint(self, state: State) -> str:
         """Size, fit and the version of the reading code."""
-        return json.dumps(["photo", READING_VERSION, self.size, self.fit])
+        return json.dumps(["photo", READING_VERSION, *self.shape(state)])
 
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """The pixels themselves."""

@@ -36,7 +36,7 @@ class Pixels(Photo):
         super().__init__(size, fit, views)
         self.patch, self.width = patch, width
 
-    def encoder(self, state: State, pretrained: bool = True) -> Encoder:
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The patch projection; it has no pretrained weights."""
         return PixelsEncoder(self.size, self.patch, self.width)
 

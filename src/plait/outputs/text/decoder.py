@@ -6,10 +6,12 @@ Shapes: B records, N sentences (several a record), L words, T tokens, D width, V
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-from plait.types import Fused
+from plait.types import Fused, State
 
 DecoderState = dict[str, Tensor]
 """All that is kept between two words. Every tensor's first axis is the sentence."""
@@ -20,7 +22,18 @@ class Decoder(nn.Module, ABC):
 
     One run over a whole sentence and a run word by word give the same numbers, so training,
     decoding and explanation share the one `forward`.
+
+    Every decoder is built with ``vocabulary`` (its size), ``width`` (of the fused tokens) and
+    ``max_words``; one that `learn` something is given it back as ``state``, with ``pretrained``.
     """
+
+    @classmethod
+    def learn(cls, settings: Mapping[str, Any]) -> State:
+        """What must be kept in a package of a pretrained model; empty where there is none.
+
+        ``settings`` are the recipe's, resolved: the decoder's kind and parameters.
+        """
+        return {}
 
     @abstractmethod
     def start(self, fused: Fused) -> DecoderState:

@@ -25,6 +25,7 @@ from plait.outputs.text.vocabulary import (
     Unit,
     Vocabulary,
     from_state,
+    hub_vocabulary,
     learn_vocabulary,
 )
 from plait.recipe import Nested
@@ -98,16 +99,27 @@ class TextOutput(Output):
         ] = Decoding(),  # noqa: B008 - frozen
     ) -> None:
         self.unit, self.min_count, self.size = unit, min_count, vocabulary
-        self.punctuation, self.decoder, self.smoothing = punctuation, decoder, smoothing
+        self.punctuation, self.smoothing = punctuation, smoothing
+        self.decoder = registry.canonical("decoder", decoder)
+        if (unit == "hub") != (self.decoder["kind"] == "hub"):
+            raise UsageError(
+                f"unit {unit!r} doesn't go with the decoder {self.decoder['kind']!r}",
+                expected="unit hub with a hub:NAME decoder, another unit with any other",
+            )
         self.decoding = Decoding.model_validate(decoding)
 
     def learn(self, cells: Iterable[Any]) -> State:
-        """The vocabulary of all training sentences, and the longest one's length."""
+        """The vocabulary of all training sentences, and what the decoder brings with it."""
+        decoder: Any = registry.find("decoder", self.decoder["kind"]).cls
+        own: State = decoder.learn(self.decoder)
+        state = self._vocabulary(cells).to_state()
+        return {**state, "decoder": own} if own else state
+
+    def _vocabulary(self, cells: Iterable[Any]) -> Vocabulary:
+        if self.unit == "hub":
+            return hub_vocabulary(self.decoder["name"])
         sentences = [s for cell in cells for s in as_sentences(cell)]
-        vocabulary = learn_vocabulary(
-            sentences, self.unit, self.min_count, self.size, self.punctuation
-        )
-        return vocabulary.to_state()
+        return learn_vocabulary(sentences, self.unit, self.min_count, self.size, self.punctuation)
 
     def reader(self, state: State) -> Callable[[Any], Sentence]:
         """Reads the ids of a cell's sentences, cut to the longest that the decoder can say."""
@@ -125,15 +137,17 @@ class TextOutput(Output):
         """All of the record's sentences."""
         return as_sentences(cell)
 
-    def head(self, state: State, width: int, inputs: Sequence[str]) -> Head:
+    def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
         """The decoder with its search."""
         vocabulary = from_state(state)
+        own = {"state": state["decoder"], "pretrained": pretrained} if "decoder" in state else {}
         decoder = registry.build(
             "decoder",
             self.decoder,
             vocabulary=len(vocabulary),
             width=width,
             max_words=self.decoding.max_words + 1,
+            **own,
         )
         return TextHead(decoder, vocabulary, self.decoding, self.smoothing, tuple(inputs))
 

@@ -1,4 +1,5 @@
-"""Sentence <-> ids: by words, or by subwords (byte-pair encoding of `tokenizers`)."""
+"""Sentence <-> ids: by words, by subwords (byte-pair encoding of `tokenizers`), or as a pretrained
+language model has it."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Literal
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from plait.pretrained import load_tokenizer
 from plait.types import PlaitError, State
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
@@ -21,7 +23,8 @@ _WORD = re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]")
 _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{$#])\s+")
 
-Unit = Literal["words", "subwords"]
+Unit = Literal["words", "subwords", "hub"]
+"""``hub``: what the tokenizer of a ``hub:NAME`` decoder says at a time."""
 
 
 def split_words(sentence: str, punctuation: bool = True) -> list[str]:
@@ -120,6 +123,58 @@ class SubwordVocabulary(Vocabulary):
         return {"unit": "subwords", "tokenizer": self._json}
 
 
+class HubVocabulary(Vocabulary):
+    """A pretrained language model's own tokens, their order kept, after the same four specials.
+
+    The tokenizer's special tokens (start, end, padding, reserved...) are left out: plait's own
+    four stand for them.
+    """
+
+    def __init__(self, tokenizer_json: str, specials: Sequence[int]) -> None:
+        self._json, self._specials = tokenizer_json, list(specials)
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """The tokenizer's id of each of plait's from 4 on."""
+        known = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        return sorted(set(known) - set(self._specials))
+
+    @cached_property
+    def _ids(self) -> dict[int, int]:
+        return {token: i for i, token in enumerate(self.tokens, start=len(SPECIALS))}
+
+    def __len__(self) -> int:
+        return len(SPECIALS) + len(self.tokens)
+
+    def encode(self, sentence: str) -> list[int]:
+        """As the tokenizer does, nothing added; its special tokens become <unk>."""
+        found = self._tokenizer.encode(sentence, add_special_tokens=False).ids
+        return [self._ids.get(token, UNK) for token in found]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The tokens."""
+        return [self._tokenizer.decode([token]).strip() for token in self._theirs(ids)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The tokens joined to a sentence."""
+        text: str = self._tokenizer.decode(self._theirs(ids))
+        return text.strip()
+
+    def _theirs(self, ids: Sequence[int]) -> list[int]:
+        return [self.tokens[i - len(SPECIALS)] for i in ids if i > UNK]
+
+    def to_state(self) -> State:
+        """The tokenizer's own JSON, and which of its tokens are special."""
+        return {"unit": "hub", "tokenizer": self._json, "specials": self._specials}
+
+
+def hub_vocabulary(name: str) -> HubVocabulary:
+    """The vocabulary of a language model of the hub or of a local folder."""
+    found = load_tokenizer(name)
+    return HubVocabulary(found["tokenizer"], found["specials"])
+
+
 def learn_vocabulary(
     sentences: Iterable[str], unit: Unit, min_count: int, size: int, punctuation: bool
 ) -> Vocabulary:
@@ -158,4 +213,6 @@ def from_state(state: State) -> Vocabulary:
     """The vocabulary that `Vocabulary.to_state` wrote."""
     if state["unit"] == "subwords":
         return SubwordVocabulary(state["tokenizer"])
+    if state["unit"] == "hub":
+        return HubVocabulary(state["tokenizer"], state["specials"])
     return WordVocabulary(state["words"], state["punctuation"])

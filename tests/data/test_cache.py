@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from plait.data.cache import FeatureSpace
+from plait.features import BadCells, PreparedInput, fill_cache
+from plait.modalities.image.pixels import Pixels
+from plait.types import BadCell, PlaitError
+
+CPU = torch.device("cpu")
+
+
+def source(folder: Path, size: int = 16) -> PreparedInput:
+    modality = Pixels(size=size, patch=8, width=8, views=2)
+    torch.manual_seed(0)
+    return PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+
+
+def photos(squares: Path) -> list[str]:
+    return [path.name for path in sorted(squares.parent.glob("*.png"))[:10]]
+
+
+def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
+    space = FeatureSpace("s", (3, 2), tmp_path)
+    rows = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float16)
+    space.add(["a", "b"], rows[:2])
+    space.add(["c", "d"], rows[2:])
+    again = FeatureSpace("s", (3, 2), tmp_path)
+    np.testing.assert_array_equal(again.get(["d", "a", "c", "a"]), rows[[3, 0, 2, 0]])
+    assert "b" in again
+    assert "e" not in again
+
+
+def test_large_values_stay_finite(tmp_path: Path) -> None:
+    space = FeatureSpace("s", (1,), tmp_path)
+    space.add(["a"], np.array([[1e9]]))
+    assert float(space.get(["a"])[0, 0]) == 65504
+
+
+def test_a_chunk_cut_short_counts_as_absent(tmp_path: Path) -> None:
+    space = FeatureSpace("s", (3,), tmp_path)
+    space.add(["a", "b"], np.ones((2, 3)))
+    (chunk,) = space.folder.glob("*.f16")
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    assert "a" not in FeatureSpace("s", (3,), tmp_path)
+
+
+def test_a_hit_equals_a_miss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = photos(squares)
+    space, keys = fill_cache(source(squares.parent), names, 2, BadCells(), CPU)
+    first = space.get([f"{key}.{view}" for key in keys for view in (0, 1)])
+    direct = np.stack(list(source(squares.parent).prepare(
+        [(name, view) for name in names for view in (0, 1)], CPU)))  # fmt: skip
+    np.testing.assert_array_equal(first, direct)
+
+    def never(*args: object) -> None:
+        raise AssertionError("a cached photo was read")
+
+    monkeypatch.setattr(Pixels, "read", never)
+    space, again = fill_cache(source(squares.parent), names, 2, BadCells(), CPU)
+    assert again == keys
+    np.testing.assert_array_equal(first, space.get([f"{k}.{v}" for k in keys for v in (0, 1)]))
+
+
+def test_the_key_is_content_preprocessing_and_weights(squares: Path, tmp_path: Path) -> None:
+    (tmp_path / "renamed.png").write_bytes((squares.parent / "000.png").read_bytes())
+    (tmp_path / "001.png").write_bytes((squares.parent / "002.png").read_bytes())
+    here, there = source(squares.parent), source(tmp_path)
+    assert here.keys(["000.png"]) == there.keys(["renamed.png"])
+    assert here.keys(["001.png"]) != there.keys(["001.png"])
+    assert here.space(CPU).folder == there.space(CPU).folder
+    assert source(tmp_path, size=24).space(CPU).folder != here.space(CPU).folder
+
+
+def test_bad_photos_by_policy(squares: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no photo at all")
+    good = str(squares.parent / "000.png")
+    cells = [good, "bad.png", None, "gone.png", "bad.png"]
+    with pytest.raises(PlaitError, match=r"row 2, column 'image'.*bad\.png"):
+        fill_cache(source(tmp_path), cells, 1, BadCells("stop"), CPU)
+    bad = BadCells("missing")
+    _, keys = fill_cache(source(tmp_path), cells, 2, bad, CPU)
+    assert [key is not None for key in keys] == [True, False, False, False, False]
+    assert bad.rows == [1, 3, 4]  # an empty cell is no bad cell
+    assert "gone.png" in bad.problems[1]
+
+
+def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) -> None:
+    good = str(squares.parent / "000.png")
+    outcomes = list(source(tmp_path).prepare([(good, 0), ("gone.png", 0), (good, 0)], CPU))
+    assert isinstance(outcomes[1], BadCell)
+    np.testing.assert_array_equal(outcomes[0], outcomes[2])
+
+
+FILL = """
+import sys, torch
+from pathlib import Path
+from plait.features import BadCells, PreparedInput, fill_cache
+from plait.modalities.image.pixels import Pixels
+folder = Path(sys.argv[1])
+modality = Pixels(size=16, patch=8, width=8, views=2)
+source = PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+names = [p.name for p in sorted(folder.glob("*.png"))]
+space, keys = fill_cache(source, names, 2, BadCells(), torch.device("cpu"))
+print(float(space.get([f"{k}.1" for k in keys]).astype("f8").sum()))
+"""
+
+
+def test_two_processes_fill_one_cache(squares: Path) -> None:
+    command = [sys.executable, "-c", FILL, str(squares.parent)]
+    running = [
+        subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    sums = {process.communicate()[0] for process in running}
+    assert all(process.returncode == 0 for process in running)
+    assert len(sums) == 1
+    (space,) = (Path(os.environ["PLAIT_CACHE"]) / "features").iterdir()
+    rows = sum(path.stat().st_size for path in space.glob("*.f16")) // (3 * 16 * 16 * 2)
+    assert rows == 2 * len(list(squares.parent.glob("*.png")))  # nothing was computed twice
+
+
+def test_too_little_disk(tmp_path: Path) -> None:
+    space = FeatureSpace("s", (1 << 20,), tmp_path)
+    with pytest.raises(PlaitError, match="GB of disk"):
+        space.make_room(1 << 30)
+
+
+def test_the_oldest_space_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = FeatureSpace("old", (512,), tmp_path), FeatureSpace("new", (512,), tmp_path)
+    old.add(["a"], np.ones((1, 512)))
+    os.utime(old.folder, (1, 1))
+    monkeypatch.setenv("PLAIT_CACHE_GB", "0.0000015")
+    new.make_room(1)
+    assert not old.folder.exists()
+    assert new.folder.exists()
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = FeatureSpace("s", (3,), tmp_path)
+
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(PlaitError, match="No space left"):
+        space.add(["a"], np.ones((1, 3)))
+    assert not list(space.folder.glob("*.f16"))
+    assert not list(space.folder.glob("*.part"))

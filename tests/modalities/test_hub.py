@@ -1,0 +1,275 @@
+"""`hub:NAME` as an image representation: tiny models made from a config, saved to a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from plait import registry
+from plait.modalities.image.hub import HubImage
+from plait.recipe import check_recipe
+from plait.types import PlaitError, UsageError
+
+transformers = pytest.importorskip("transformers")
+
+VIT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "image_size": 32,
+    "patch_size": 8,
+}
+RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+CLIP_PART = {k: v for k, v in VIT.items() if k not in ("image_size", "patch_size")}
+DINO_REGISTERS = {**VIT, "num_register_tokens": 3}
+
+
+def make(kind: str) -> Any:
+    torch.manual_seed(0)
+    t = transformers
+    if kind == "vit":
+        return t.ViTModel(t.ViTConfig(**VIT))
+    if kind == "resnet":
+        return t.ResNetModel(t.ResNetConfig(**RESNET))
+    if kind == "registers":
+        return t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**DINO_REGISTERS))
+    if kind == "siglip":
+        text = {**CLIP_PART, "vocab_size": 50}
+        return t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=VIT))
+    text = {**CLIP_PART, "vocab_size": 50, "projection_dim": 16}
+    return t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=VIT, projection_dim=16))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    path = tmp_path / "model"
+    make(getattr(request, "param", "vit")).save_pretrained(path)
+    return path
+
+
+def learned(folder: Path, **settings: Any) -> tuple[HubImage, dict[str, Any]]:
+    modality = HubImage(name=str(folder), **settings)
+    return modality, modality.learn([], Path())
+
+
+def photos(modality: HubImage, state: dict[str, Any], count: int = 2) -> torch.Tensor:
+    torch.manual_seed(1)
+    shape = modality.example(state).shape
+    return torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("folder", "size", "grid", "width"),
+    [
+        ("vit", 32, (4, 4), 32),
+        ("vit", 48, (6, 6), 32),  # another size than the pretraining's: positions interpolated
+        ("registers", 32, (4, 4), 32),
+        ("clip", 32, (4, 4), 32),
+        ("siglip", 32, (4, 4), 32),
+        ("resnet", 64, (8, 8), 16),
+    ],
+    indirect=["folder"],
+)
+@pytest.mark.parametrize("train", ["frozen", "all"])
+def test_tokens_have_the_grid(
+    folder: Path, size: int, grid: tuple[int, int], width: int, train: str
+) -> None:
+    modality, state = learned(folder, size=size, train=train)
+    encoder = modality.encoder(state, True)
+    tokens = encoder(encoder.prepare(photos(modality, state)), torch.tensor([True, False]))
+    assert encoder.grid == grid
+    assert tokens.values.shape == (2, grid[0] * grid[1], width)
+    assert (encoder.length, encoder.width) == tokens.values.shape[1:]
+    assert tokens.present.tolist() == [True, False]
+    assert torch.count_nonzero(tokens.values[1]) == 0
+
+
+def test_the_class_token_is_dropped_and_the_numbers_are_the_models(folder: Path) -> None:
+    modality, state = learned(folder)
+    encoder = modality.encoder(state, True).eval()
+    batch = photos(modality, state)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pixels = ((batch / 255 - mean) / std).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = transformers.ViTModel.from_pretrained(folder)(pixels).last_hidden_state[:, 1:]
+    torch.testing.assert_close(encoder.prepare(batch), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("folder", ["resnet"], indirect=True)
+def test_a_feature_map_goes_row_by_row(folder: Path) -> None:
+    modality, state = learned(folder, size=64)
+    encoder = modality.encoder(state, True)
+    batch = photos(modality, state)
+    pixels = (batch / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )
+    with torch.no_grad():
+        model = transformers.ResNetModel.from_pretrained(folder).eval()
+        found = model(pixels.permute(0, 3, 1, 2)).last_hidden_state  # (B, D, 8, 8)
+    tokens = encoder.prepare(batch).reshape(2, 8, 8, 16)
+    torch.testing.assert_close(tokens[:, 2, 5], found[:, :, 2, 5], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        (
+            {"size": {"height": 40, "width": 40}, "image_mean": 0.5, "image_std": 0.5},
+            {"size": 40, "fit": "squash", "mean": [127.5] * 3, "std": [127.5] * 3},
+        ),
+        (
+            {"size": {"shortest_edge": 48}, "crop_size": 40, "do_center_crop": True,
+             "rescale_factor": 1 / 127.5, "do_normalize": False},
+            {"size": 40, "fit": "crop", "mean": [0.0] * 3, "std": [127.5] * 3},
+        ),
+        (
+            {"size": 24, "do_rescale": False, "image_mean": [1, 2, 3], "image_std": [4, 5, 6]},
+            {"size": 24, "fit": "squash", "mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]},
+        ),
+    ],
+)  # fmt: skip
+def test_photos_are_read_as_the_processor_says(
+    folder: Path, processor: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    _, state = learned(folder)
+    for key, value in expected.items():
+        assert state[key] == pytest.approx(value), key
+
+
+def test_without_a_processor_the_size_is_the_models(folder: Path) -> None:
+    _, state = learned(folder)
+    assert state["size"] == 32
+    assert state["mean"] == pytest.approx([123.675, 116.28, 103.53])
+
+
+def test_a_photo_is_read_at_the_learned_size(folder: Path, tmp_path: Path) -> None:
+    modality, state = learned(folder, views=3)
+    pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    item = modality.read("photo.png", tmp_path, state)
+    assert item.shape == (32, 32, 3) == modality.example(state).shape
+    assert modality.augment(item, 2).shape == item.shape
+    assert torch.equal(modality.augment(item, 1), item.flip(1))
+
+
+def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
+    modality, state = learned(folder)
+    state = json.loads(json.dumps(state))  # as a package keeps it
+    assert str(tmp_path) not in json.dumps(state)
+    encoder = modality.encoder(state, True)
+    batch = photos(modality, state)
+    gone = folder.rename(tmp_path / "gone")
+    again = modality.encoder(state, False)
+    again.load_state_dict(encoder.state_dict())
+    assert torch.equal(again.eval().prepare(batch), encoder.eval().prepare(batch))
+    with pytest.raises(PlaitError, match="no model"):  # but never trained from random weights
+        modality.encoder(state, True)
+    assert gone.is_dir()
+
+
+@pytest.mark.parametrize("folder", ["vit", "resnet", "clip"], indirect=True)
+def test_gradients_reach_every_trained_parameter(folder: Path) -> None:
+    modality, state = learned(folder, train="all")
+    encoder = modality.encoder(state, True).train()
+    norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not any(m.training for m in norms)
+    tokens = encoder(encoder.prepare(photos(modality, state)), torch.tensor([True, True]))
+    tokens.values.square().sum().backward()
+    trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
+    assert trained
+    assert [n for n, p in trained.items() if p.grad is None] == []
+
+
+def test_frozen_means_frozen(folder: Path) -> None:
+    modality, state = learned(folder)
+    assert not any(p.requires_grad for p in modality.encoder(state, True).parameters())
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    dropped = next(name for name in weights if "layernorm_before.weight" in name)
+    save_file({k: v for k, v in weights.items() if k != dropped}, path, {"format": "pt"})
+    modality, state = learned(folder)
+    with pytest.raises(PlaitError, match="lack 1 parameters"):
+        modality.encoder(state, True)
+
+
+def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(PlaitError, match="no model .*nothing") as caught:
+        HubImage(name=str(tmp_path / "nothing")).learn([], Path())
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("We couldn't connect to the hub\nCheck your internet connection")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
+    with pytest.raises(PlaitError, match="couldn't connect") as caught:
+        HubImage(name="some/model").learn([], Path())
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(PlaitError, match=r"pip install 'plait\[hub\]'"):
+        HubImage(name="some/model").learn([], Path())
+
+
+def test_a_size_that_the_model_cannot_read_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "text"
+    config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=60)
+    transformers.GPT2Model(config).save_pretrained(folder)
+    modality, state = learned(folder)
+    with pytest.raises(PlaitError, match="can't read a photo"):
+        modality.encoder(state, True)
+
+
+# The recipe -----------------------------------------------------------------------------------
+
+
+def recipe(representation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "test",
+        "inputs": {"image": {"modality": "image", "representation": representation}},
+        "outputs": {"caption": {"kind": "text"}},
+    }
+
+
+def test_a_recipe_names_the_model_after_the_colon() -> None:
+    checked = check_recipe(recipe({"kind": "hub:some/model", "train": "all"}))
+    found = checked.inputs["image"].representation
+    assert (found["kind"], found["name"], found["train"]) == ("hub", "some/model", "all")
+    assert check_recipe(checked.model_dump(mode="json")) == checked
+    built = registry.build("image", {"kind": "hub:some/model"})
+    assert built.name == "some/model"
+    assert registry.build("image", found).name == "some/model"
+    assert registry.find("image", "hub").title == "hub:NAME"
+
+
+@pytest.mark.parametrize(
+    ("representation", "message"),
+    [
+        ({"kind": "hub"}, r"representation\.name: missing"),
+        ({"kind": "hub:"}, "name"),
+        ({"kind": "hub:a", "name": "b"}, "as well"),
+        ({"kind": "cnn:a"}, "takes no argument"),
+        ({"kind": "hub:a", "train": "last-blocks"}, "'frozen' or 'all'"),
+    ],
+)
+def test_a_wrong_name_is_told(representation: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_recipe(recipe(representation))
