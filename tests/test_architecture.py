@@ -23,8 +23,8 @@ ROOMS = [
     ["features"],
     ["network"],
     ["modalities", "fusion", "outputs"],
-    ["data", "components", "blocks", "recipe"],
-    ["registry"],
+    ["data", "components", "blocks", "recipe", "pretrained"],
+    ["registry", "files"],
     ["types"],
 ]
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

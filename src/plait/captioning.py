@@ -16,8 +16,8 @@ from plait.data.images import find_images
 from plait.data.tables import read_table
 from plait.explain.attention import attention_numbers, attention_picture
 from plait.features import BadCells
+from plait.files import write_atomically
 from plait.model import Model, choose_input_columns, load
-from plait.training import write_atomically
 from plait.types import Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from plait.training import write_atomically
+from plait.files import write_atomically
 
 SCORES = {"bleu4": ("BLEU-4", "#2a7f9e"), "cider": ("CIDEr", "#c8553d")}
 """Score in the log -> its name and colour in the picture."""

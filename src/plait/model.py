@@ -30,10 +30,11 @@ from plait.features import (
     fill_cache,
     is_missing,
 )
+from plait.files import write_atomically
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe, load_recipe
-from plait.training import Report, Trainer, write_atomically
+from plait.training import Report, Trainer
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 32

@@ -16,9 +16,9 @@ from typing import Any
 from PIL import Image
 
 from plait.data.images import has_image_suffix, open_image
+from plait.files import write_atomically
 from plait.model import Evaluation
 from plait.outputs.text.scores import CaptionScores
-from plait.training import write_atomically
 from plait.types import BadCell, UsageError
 
 MAX_SIDE = 320  # pixels of a photo's longer side

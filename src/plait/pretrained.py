@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from plait.types import PlaitError, State
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
 """What transformers raises for a name, a file or an architecture that it can't use."""

@@ -29,8 +29,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plait.blocks import autocast_dtype
+from plait.curves import draw_curve
 from plait.evaluation import evaluate_records
 from plait.features import CachedRecords
+from plait.files import write_atomically
 from plait.network import Network
 from plait.recipe import Recipe, TrainingSpec
 from plait.types import PlaitError, Prediction
@@ -250,6 +252,8 @@ class Trainer:
         self._swap_back(weights)
         self._log({"event": "validation", "stage": stage.name, "epoch": self.progress.epoch,
                    "best": self.progress.best, **scores})  # fmt: skip
+        if self.accelerator.is_main_process:
+            draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
 
     def _swap_in_average(self) -> dict[str, Tensor]:
         kept = {name: p.detach().clone() for name, p in self.trainable.items()}
@@ -338,21 +342,3 @@ def _before(line: str, here: tuple[int, int, int]) -> bool:
         return tuple(json.loads(line)["at"]) <= here
     except (ValueError, KeyError):  # a line cut short by the kill
         return False
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary name beside ``path``, then rename: never a half-written file.
-
-    Raises:
-        PlaitError: the disk is full or the folder can't be written.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        raise PlaitError(
-            f"{path} can't be written: {error}", mend="free some disk or name another folder"
-        ) from None

@@ -206,7 +206,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
 
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(PlaitError, match="no model .*nothing") as caught:
+    with pytest.raises(PlaitError, match=r"no model .*nothing") as caught:
         HubImage(name=str(tmp_path / "nothing")).learn([], Path())
     assert "\n" not in str(caught.value)
 

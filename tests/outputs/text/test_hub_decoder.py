@@ -322,7 +322,7 @@ def test_scores_that_are_capped_are_refused(gpt2: Path) -> None:
 
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(PlaitError, match="no model .*nothing") as caught:
+    with pytest.raises(PlaitError, match=r"no model .*nothing") as caught:
         output(tmp_path / "nothing").learn(SENTENCES)
     assert "\n" not in str(caught.value)
 

@@ -70,7 +70,7 @@ def test_padding_does_not_change_the_loss(kind: str) -> None:
     output = TextOutput(min_count=1, decoder=settings)
     state = output.learn(SENTENCES)
     torch.manual_seed(0)
-    head = output.head(state, 16, ["image"]).eval()
+    head = output.head(state, 16, ["image"], True).eval()
     read = output.reader(state)
     short, long = read("A dog."), read("Two dogs run, a dog runs, a dog, a dog.")
     context = fused(2)
@@ -91,7 +91,7 @@ def test_reinforcing_raises_the_reward() -> None:
     output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0)
     state = output.learn(SENTENCES)
     torch.manual_seed(0)
-    head = output.head(state, 16, ["image"])
+    head = output.head(state, 16, ["image"], True)
     target = output.reader(state)("two dogs run.")
     other = output.reader(state)("a dog, running!")
     head.begin([target, other])
@@ -118,7 +118,7 @@ def test_cells() -> None:
 
 def test_unknown_decoding_option_suggests() -> None:
     output = TextOutput(min_count=1, decoder=SMALL)
-    head = output.head(output.learn(SENTENCES), 16, ["image"]).eval()
+    head = output.head(output.learn(SENTENCES), 16, ["image"], True).eval()
     with pytest.raises(UsageError, match="did you mean 'beam'"):
         head.decode(fused(1), beem=3)
     with pytest.raises(UsageError, match="beam"):

@@ -69,7 +69,7 @@ class CnnEncoder(Encoder):
             del net[-1]
         split = {"frozen": len(net), "last-blocks": lite0_net.BLOCKS + 1 - blocks, "all": 0}
         self.trunk = freeze(nn.Sequential(*net[: split[trained]]))
-        self.top = nn.Sequential(*net[split[trained] :])
+        self.top = nn.Sequential(*net[split[trained] :]).requires_grad_(True)
         side = -(-size // STRIDE)
         self.grid, self.length = (side, side), side * side
         self.width = lite0_net.HEAD_WIDTH if layer == "head" else lite0_net.STAGES[-1][3]

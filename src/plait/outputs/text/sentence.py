@@ -30,7 +30,7 @@ from plait.outputs.text.vocabulary import (
 )
 from plait.recipe import Nested
 from plait.registry import register
-from plait.types import Alternative, BadCell, Fused, Prediction, State, UsageError
+from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
 
 
 class Decoding(BaseModel):
@@ -119,6 +119,8 @@ class TextOutput(Output):
         if self.unit == "hub":
             return hub_vocabulary(self.decoder["name"])
         sentences = [s for cell in cells for s in as_sentences(cell)]
+        if not sentences:
+            raise PlaitError("all training texts are empty", expected="at least one sentence")
         return learn_vocabulary(sentences, self.unit, self.min_count, self.size, self.punctuation)
 
     def reader(self, state: State) -> Callable[[Any], Sentence]:

@@ -1,0 +1,31 @@
+"""Writing files so that nothing half-written is ever seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from plait.types import PlaitError
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write to a temporary name beside ``path``, then rename; on any failure nothing stays.
+
+    Raises:
+        PlaitError: the disk is full or the folder can't be written.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        part.replace(path)
+    except OSError as error:
+        raise PlaitError(
+            f"{path} can't be written: {error.strerror or error}",
+            mend="free some disk or name another folder",
+        ) from None
+    finally:
+        with suppress(OSError):
+            part.unlink()

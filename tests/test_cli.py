@@ -1,0 +1,223 @@
+"""The commands as a user meets them: output, exit codes, one clear line for a mistake."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from plait import cli
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command; gives exit code, output, errors."""
+
+    def call(*args: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plait", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(end.value.code or 0), out, err
+
+    return call
+
+
+def test_caption_prints_a_line_a_photo(run: Any, trained: Path, squares: Path) -> None:
+    photos = [squares.with_name(f"00{i}.png") for i in range(2)]
+    code, out, _ = run("caption", *photos, "--model", trained)
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(str(photos[0]))
+    assert "red square" in lines[0]
+
+
+def test_caption_a_folder_to_a_csv(run: Any, trained: Path, squares: Path, tmp_path: Path) -> None:
+    out = tmp_path / "captions.csv"
+    code, text, _ = run(
+        "caption", squares.parent, "--model", trained, "--out", out, "--num", 5, "--beam", 3
+    )
+    assert code == 0
+    assert "60 photos captioned" in text
+    rows = table(out)
+    assert len(rows) == 60
+    assert list(rows[0]) == ["image", "caption", "score", *(f"caption_{k}" for k in range(2, 6))]
+    assert float(rows[0]["score"]) < 0
+
+
+def test_caption_json_and_sampling(run: Any, trained: Path, squares: Path) -> None:
+    photo = squares.with_name("000.png")
+    args = ("caption", photo, "--model", trained, "--json", "--sample", "--num", 3)
+    code, out, _ = run(*args, "--set", "seed=1")
+    assert code == 0
+    (row,) = json.loads(out)
+    assert len(row["alternatives"]) == 2
+    assert run(*args, "--set", "seed=1")[1] == out
+
+
+def test_explain_draws_a_tile_a_word(
+    run: Any, trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    photo = squares.with_name("000.png")
+    picture, numbers = tmp_path / "why.png", tmp_path / "why.json"
+    assert run("explain", trained, photo, "--out", picture)[0] == 0
+    assert run("explain", trained, photo, "--out", numbers)[0] == 0
+    found = json.loads(numbers.read_text())
+    tiles = 1 + len(found["words"])
+    with Image.open(picture) as image:
+        width, height = image.size
+    assert (width // 232) * (height // 262) >= tiles
+    assert sum(sum(row) for row in found["words"][0]["attention"]) == pytest.approx(1, abs=1e-2)
+    code, _, err = run("explain", trained, photo, "--out", tmp_path / "why.txt")
+    assert code == 2
+    assert ".png or .json" in err
+
+
+def test_caption_explain_writes_a_picture_a_photo(
+    run: Any, trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    photos = [squares.with_name(f"00{i}.png") for i in range(2)]
+    code, _, _ = run("caption", *photos, "--model", trained, "--explain", tmp_path / "why")
+    assert code == 0
+    assert sorted(p.name for p in (tmp_path / "why").iterdir()) == ["000.png", "001.png"]
+
+
+def test_train_evaluate_predict(
+    run: Any, squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    sets = [word for setting in small for word in ("--set", setting)]
+    code, _, err = run("train", "captioning", squares, "--out", model, *sets)
+    assert code == 0
+    assert "inputs.image <- column 'image'" in err
+    assert "train 48, val 12" in err
+    code, out, _ = run("evaluate", model, squares, "--split", "val", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["records"] == 12
+    assert 0 <= found["scores"]["caption"]["bleu1"] <= 1
+    code, _, _ = run("predict", model, squares, "--out", tmp_path / "p.csv")
+    assert code == 0
+    assert len(table(tmp_path / "p.csv")) == 60
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["caption", "gone.jpg"], 1, "gone.jpg"),
+        (["caption", "photo.png", "--model", "captoiner"], 2, "no model"),
+        (["train", "captioning", "gone.csv"], 1, "gone.csv"),
+        (["train", "captoning", "table.jsonl"], 2, "did you mean 'captioning'"),
+        (["train", "captioning", "table.jsonl", "--set", "seed=x"], 2, "seed: got 'x'"),
+        (["train", "captioning", "table.jsonl", "--set", "inputs.image.column=foto"], 2, "'foto'"),
+        (["train", "captioning", "empty.csv"], 1, "empty.csv"),
+        (["train", "captioning", "nocaption.csv"], 2, "looks like text"),
+        (["train", "captioning", "allempty.jsonl"], 1, "all training texts are empty"),
+        (["evaluate", "gone", "table.jsonl"], 2, "no model 'gone'"),
+        (["summary", "nothing"], 2, "nothing"),
+        (["list", "decoders"], 2, "did you mean 'decoder'"),
+        (["recipe", "nothing"], 2, "no recipe"),
+        (["data", "gone.csv"], 1, "gone.csv"),
+        (["caption"], 2, "Missing argument"),
+        (["captoin", "x"], 2, "No such command"),
+        (["caption", "photo.png", "--on-bad", "ignore"], 2, "stop, skip or missing"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_clear_line(
+    run: Any, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    args: list[str], code: int, words: str, trained: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(squares.with_name("000.png"), "photo.png")
+    shutil.copy(squares, "table.jsonl")
+    Path("empty.csv").write_text("image,caption\n")
+    Path("nocaption.csv").write_text("image,number\nphoto.png,3\n")
+    photos = [str(squares.with_name(f"0{i:02d}.png")) for i in range(20)]
+    rows = [{"image": photo, "caption": ""} for photo in photos]
+    Path("allempty.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if args[0] == "caption" and "--model" not in args and len(args) > 1 and args[1] != "x":
+        args = [*args, "--model", str(trained)]
+    got, _, err = run(*args)
+    assert got == code, err
+    assert words in err
+    assert not list(tmp_path.glob("model*")) or code != 2
+
+
+@pytest.mark.parametrize("policy", ["skip", "missing"])
+def test_bad_photos_go_by_the_policy(
+    run: Any, trained: Path, squares: Path, tmp_path: Path, policy: str
+) -> None:
+    shutil.copy(squares.with_name("000.png"), tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
+    (tmp_path / "c.jpg").write_bytes(b"")
+    code, _, err = run("caption", tmp_path, "--model", trained)
+    assert code == 1
+    assert "b.png" in err
+    out = tmp_path / "out.csv"
+    code, text, err = run("caption", tmp_path, "--model", trained, "--on-bad", policy, "--out", out)
+    assert code == 0
+    assert "b.png" in err
+    assert "c.jpg" in err
+    assert "1 photos captioned" in text
+    rows = {Path(r["image"]).name: r["caption"] for r in table(out)}
+    assert rows["a.png"]
+    assert bool(rows["b.png"]) == (policy == "missing")
+
+
+def test_nothing_half_written_when_it_fails(
+    run: Any, trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    shutil.copy(squares.with_name("000.png"), tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    code, _, _ = run("caption", tmp_path, "--model", trained, "--out", tmp_path / "out.csv")
+    assert code == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_lists_and_recipes(run: Any) -> None:
+    code, out, _ = run("list", "decoder", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert {"gru-attention", "transformer"} <= set(rows)
+    settings = {s["name"]: s for s in rows["transformer"]["settings"]}
+    assert settings["layers"]["default"] == 2
+    assert settings["layers"]["about"] == "decoder blocks"
+    assert "captioning-reference" in run("list", "recipe")[1]
+    code, out, _ = run("recipe", "captioning", "--resolved")
+    assert code == 0
+    assert "length_penalty" in out
+
+
+def test_data_profile(run: Any, squares: Path, tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "t.jsonl.gz", "wt") as file:
+        for line in squares.read_text().splitlines():
+            row = json.loads(line)
+            file.write(json.dumps({**row, "image": str(squares.parent / row["image"])}) + "\n")
+    code, out, _ = run("data", tmp_path / "t.jsonl.gz", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["photos"]["count"] == 60
+    assert found["photos"]["bad"]["count"] == 0
+    assert run("data", squares)[0] == 0
+
+
+def test_module_entry_point() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "plait.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "caption" in done.stdout
