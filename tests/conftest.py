@@ -62,10 +62,10 @@ SMALL = (
     "fusion.width=32",
     "outputs.caption.settings.min_count=1",
     "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2,"
-    " dropout: 0.1}",
+    " dropout: 0.0}",
     "training.batch=8",
     "training.epochs=2",
-    "training.learning_rate=0.01",
+    "training.learning_rate=0.004",
 )
 
 
@@ -85,6 +85,6 @@ def trained(
     out = tmp_path_factory.mktemp("trained") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLAIT_CACHE", str(out.with_name("cache")))
-        train("captioning", squares, out, overrides=[*small, "training.epochs=30",
-                                                     "training.patience=30"])  # fmt: skip
+        longer = ["training.epochs=25", "training.patience=25", "training.averaging=0.9"]
+        train("captioning", squares, out, overrides=[*small, *longer])
     return out

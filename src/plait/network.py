@@ -70,7 +70,7 @@ class Adapter(nn.Module):
         super().__init__()
         self.project = nn.Linear(ins, width)
         self.norm = nn.LayerNorm(width)
-        self.position = nn.Parameter(torch.randn(length, width) * 0.02)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.3)
         self.missing = nn.Parameter(torch.randn(width) * 0.02)
 
     def forward(self, tokens: Tokens) -> Tokens:

@@ -96,9 +96,8 @@ class Trainer:
         self.recipe, self.spec, self.folder = recipe, recipe.training, folder
         self.train, self.val, self.score, self.metric = train, val, score, metric
         self.report = report or (lambda line: None)
-        self.accelerator = Accelerator(
-            mixed_precision="bf16" if self._use_bfloat16() else "no", cpu=not _has_gpu()
-        )
+        # Accelerate's own mixed precision is one setting a process; a run's is its recipe's.
+        self.accelerator = Accelerator(mixed_precision="no", cpu=not _has_gpu())
         self.network = network
         self.wrapped: nn.Module = self.accelerator.prepare(network)
         self.stages = stages(self.spec)
@@ -172,7 +171,8 @@ class Trainer:
         batch = self.train.batch(rows.tolist(), rng).to(self.accelerator.device)
         if stage.samples:  # on-policy: the probabilities that are learned are those drawn from
             self.network.eval()
-        loss: Tensor = self.wrapped(batch, stage.samples)
+        with self._autocast():
+            loss: Tensor = self.wrapped(batch, stage.samples)
         if not bool(torch.isfinite(loss)):
             raise PlaitError(
                 f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, "
@@ -328,9 +328,10 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
         self.report(line)
 
-    def _use_bfloat16(self) -> bool:
+    def _autocast(self) -> torch.autocast:
         wanted = self.spec.precision
-        return wanted == "bfloat16" or (wanted == "auto" and autocast_dtype() is not None)
+        use = wanted == "bfloat16" or (wanted == "auto" and autocast_dtype() is not None)
+        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=use)
 
 
 def _has_gpu() -> bool:
