@@ -80,7 +80,7 @@ def trained(
     squares: Path, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A tiny captioner's package, trained until it knows its squares."""
-    from plait.model import train
+    from plait.learning import train
 
     out = tmp_path_factory.mktemp("trained") / "model"
     with pytest.MonkeyPatch.context() as patch:

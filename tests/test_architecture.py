@@ -17,9 +17,10 @@ SOURCE = Path(plait.__file__).parent
 ROOMS = [
     ["cli"],
     ["captioning", "pages", "summary", "terminal"],
+    ["learning"],
     ["model"],
     ["training", "cards", "package", "curves", "explain"],
-    ["evaluation"],
+    ["evaluation", "records"],
     ["features"],
     ["network"],
     ["modalities", "fusion", "outputs"],

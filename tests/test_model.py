@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import plait
-from plait.model import run_folder, train
+from plait.learning import run_folder, train
 from plait.types import BadCell, PlaitError, UsageError
 
 
@@ -79,7 +79,7 @@ def test_training_twice_gives_the_same_weights(
 
 SCRIPT = """
 import sys
-from plait.model import train
+from plait.learning import train
 if __name__ == "__main__":
     train("captioning", sys.argv[1], sys.argv[2], overrides=sys.argv[3:])
 """

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.data.tables import read_table
-    from plait.model import Evaluation, Model, load, train
+    from plait.learning import train
+    from plait.model import Evaluation, Model, load
     from plait.recipe import Recipe, load_recipe
     from plait.types import BadCell, PlaitError, Prediction, UsageError
 
@@ -29,7 +30,7 @@ _PUBLIC = {
     "load": "plait.model",
     "load_recipe": "plait.recipe",
     "read_table": "plait.data.tables",
-    "train": "plait.model",
+    "train": "plait.learning",
 }
 __all__ = [
     "BadCell",

@@ -17,7 +17,8 @@ from plait.data.tables import read_table
 from plait.explain.attention import attention_numbers, attention_picture
 from plait.features import BadCells
 from plait.files import write_atomically
-from plait.model import Model, choose_input_columns, load
+from plait.model import Model, load
+from plait.records import choose_input_columns
 from plait.types import Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time

@@ -144,7 +144,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a table; run it again to go on after a kill."""
-    from plait.model import train as train_model
+    from plait.learning import train as train_model
     from plait.terminal import TrainingView
 
     with _progress() as progress:

@@ -6,10 +6,9 @@ model.predict("photo.jpg").value
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,24 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import write_card
-from plait.data.cache import digest
-from plait.data.splits import split_rows
-from plait.data.tables import Table, group_captions, guess_column, read_table
+from plait.data.tables import Table
 from plait.evaluation import evaluate_records
-from plait.features import (
-    BadCells,
-    CachedRecords,
-    OnBad,
-    PreparedInput,
-    Progress,
-    fill_cache,
-    is_missing,
-)
-from plait.files import write_atomically
+from plait.features import BadCells, OnBad, PreparedInput, Progress, is_missing
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
-from plait.recipe import Recipe, load_recipe
-from plait.training import Report, Trainer
+from plait.recipe import Recipe
+from plait.records import open_table, prepare_records, rows_of_split
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 32
@@ -243,7 +231,14 @@ def load(name_or_path: str | Path) -> Model:
             mend="install the plait that made it, or train it again",
         )
     network = build_network(package.recipe, parts, package.states, pretrained=False)
-    network.load_state_dict(_tensors(package))
+    try:
+        network.load_state_dict(_tensors(package))
+    except RuntimeError as error:
+        raise PlaitError(
+            f"the weights of {package.folder} do not fit its recipe: "
+            + " ".join(str(error).split())[:200],
+            mend="install the plait that made it, or train it again",
+        ) from None
     return Model(package.recipe, package.states, network, package.scores)
 
 
@@ -262,259 +257,3 @@ def preprocessing(parts: Parts, states: Mapping[str, State]) -> str:
     return fingerprint(
         {name: m.fingerprint(states[f"inputs.{name}"]) for name, m in parts.modalities.items()}
     )
-
-
-# Training -----------------------------------------------------------------------------------
-
-
-def train(
-    recipe: Recipe | str,
-    table: Table | str | Path,
-    out: str | Path,
-    *,
-    overrides: Iterable[str] = (),
-    on_bad: OnBad | None = None,
-    progress: Progress | None = None,
-    report: Report | None = None,
-    shown: Any = None,
-) -> Model:
-    """Train a recipe on a table and keep the package in ``out``.
-
-    The run's folder is ``out``.run beside it: called again after a kill, it goes on from there.
-
-    Args:
-        recipe: a recipe, a shipped recipe's name or a YAML file.
-        table: a table, or what `read_table` takes.
-        out: the package's folder.
-        overrides: ``path=value`` settings.
-        on_bad: what to do with cells that can't be used; the recipe's when None.
-        progress: called while features are computed.
-        report: called with every line of the training log.
-        shown: called once with the columns and the size of each split.
-    """
-    checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
-    parts = build_parts(checked)
-    rows, columns = open_table(checked, parts, table)
-    splits = split_table(checked, rows, columns)
-    if shown:
-        shown(columns, {name: len(indexes) for name, indexes in splits.items()})
-    bad = BadCells(on_bad or checked.data.on_bad)
-    train_rows, val_rows = rows.where(splits["train"]), rows.where(splits["val"])
-    states = learn_states(parts, train_rows, columns, bad)
-    network = build_network(checked, parts, states)
-    records, kept = prepare_records(
-        parts, states, network, train_rows, columns, bad, progress, views=True
-    )
-    if not kept:
-        raise PlaitError("no training record is left", mend="look at the bad cells above")
-    val, val_kept = prepare_records(
-        parts, states, network, val_rows, columns, bad, progress, views=False
-    )
-    if not val_kept:
-        raise PlaitError("no validation record is left", mend="give the val split some rows")
-    folder = run_folder(Path(out), checked, rows)
-    scorer = Scorer(parts, val_rows, columns, val_kept)
-    trainer = Trainer(checked, network, records, val, scorer, scorer.metric, folder, report)
-    model = Model(checked, states, trainer.run(), {})
-    model.scores = {
-        "validation": model.evaluate(rows.where(splits["val"]), on_bad=bad.policy).to_json(),
-        "trained": {
-            "records": len(kept),
-            "best": trainer.progress.best_at,
-            "seconds": round(trainer.progress.seconds),
-        },
-    }
-    model.save(out)
-    return model
-
-
-class Scorer:
-    """Scores predictions of the validation records for early stopping: quick, no intervals."""
-
-    def __init__(
-        self, parts: Parts, table: Table, columns: Mapping[str, str], rows: Sequence[int]
-    ) -> None:
-        self.outputs = parts.outputs
-        self.references = {
-            name: [output.reference(table.column(columns[f"outputs.{name}"])[r]) for r in rows]
-            for name, output in parts.outputs.items()
-        }
-        first = next(iter(self.outputs))
-        self.metric = self.outputs[first].best_metric
-
-    def __call__(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, float]:
-        """Metric -> value; the first output's under their own names."""
-        name = next(iter(self.outputs))
-        return self.outputs[name].quick_metrics(predictions[name], self.references[name])
-
-
-def open_table(
-    recipe: Recipe, parts: Parts, table: Table | str | Path
-) -> tuple[Table, dict[str, str]]:
-    """The table, one row a record, and the columns of the recipe's inputs and outputs."""
-    rows = table if isinstance(table, Table) else read_table(table)
-    columns = choose_columns(recipe, rows)
-    for name, output in parts.outputs.items():
-        if output.several and len(parts.modalities) == 1:
-            given = columns[f"inputs.{next(iter(parts.modalities))}"]
-            rows = group_captions(rows, given, columns[f"outputs.{name}"])
-    return rows, columns
-
-
-def choose_columns(recipe: Recipe, table: Table) -> dict[str, str]:
-    """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    inputs = choose_input_columns(recipe, table)
-    outputs = {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
-    return {f"inputs.{n}": c for n, c in inputs.items()} | _choose(table, outputs)
-
-
-def choose_input_columns(recipe: Recipe, table: Table) -> dict[str, str]:
-    """Input name -> column."""
-    specs = {f"inputs.{n}": (n, s.column, s.modality) for n, s in recipe.inputs.items()}
-    chosen = _choose(table, specs)
-    return {path.removeprefix("inputs."): column for path, column in chosen.items()}
-
-
-def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> dict[str, str]:
-    chosen: dict[str, str] = {}
-    for path, (name, column, kind) in specs.items():
-        if column is not None:
-            table.column(column)  # raises a clear error when it isn't there
-            chosen[path] = column
-        elif name in table.columns:
-            chosen[path] = name
-        else:
-            guess = guess_column(table, cast(Any, kind))
-            if guess is None:
-                raise UsageError(
-                    f"no column of {table.path} looks like {kind}",
-                    expected=f"one of: {', '.join(table.columns)}",
-                    mend=f"name it with --set {path}.column=NAME",
-                )
-            chosen[path] = guess
-    return chosen
-
-
-def split_table(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
-    """train, val and test rows."""
-    image = next((columns[f"inputs.{n}"] for n in recipe.inputs), None)
-    column = recipe.data.split or (
-        guess_column(table, "split") if recipe.data.group is None else None
-    )
-    found = split_rows(
-        table,
-        column=column,
-        ratios=recipe.data.ratios,
-        group=recipe.data.group,
-        image=image,
-        seed=recipe.seed,
-    )
-    return {str(name): rows for name, rows in found.items()}
-
-
-def rows_of_split(
-    recipe: Recipe, table: Table, columns: Mapping[str, str], split: str
-) -> list[int]:
-    """The rows of train, val or test, split as training would."""
-    splits = split_table(recipe, table, columns)
-    if split not in splits:
-        raise UsageError(f"there is no split {split!r}", expected="train, val or test")
-    if not splits[split]:
-        raise UsageError(f"the split {split!r} of {table.path} has no rows")
-    return splits[split]
-
-
-def learn_states(
-    parts: Parts, table: Table, columns: Mapping[str, str], bad: BadCells
-) -> dict[str, State]:
-    """What every input and output learns from the training rows."""
-    states: dict[str, State] = {}
-    for name, modality in parts.modalities.items():
-        cells = table.column(columns[f"inputs.{name}"])
-        states[f"inputs.{name}"] = modality.learn(cells, table.root)
-    for name, output in parts.outputs.items():
-        cells = table.column(columns[f"outputs.{name}"])
-        states[f"outputs.{name}"] = output.learn(cells)
-    return states
-
-
-def prepare_records(
-    parts: Parts,
-    states: Mapping[str, State],
-    network: Network,
-    table: Table,
-    columns: Mapping[str, str],
-    bad: BadCells,
-    progress: Progress | None,
-    *,
-    views: bool,
-) -> tuple[CachedRecords, list[int]]:
-    """Cached records of a table, and the rows that they come from (bad ones left out)."""
-    device = next(network.parameters()).device
-    network.eval()
-    inputs = {}
-    for name, modality in parts.modalities.items():
-        source = PreparedInput(
-            name, modality, network.encoder(name), states[f"inputs.{name}"], table.root
-        )
-        cells = table.column(columns[f"inputs.{name}"])
-        count = modality.views if views else 1
-        space, keys = fill_cache(source, cells, count, bad, device, progress)
-        inputs[name] = (space, keys, count)
-    targets = {
-        name: _targets(output, states[f"outputs.{name}"], table, columns[f"outputs.{name}"], bad)
-        for name, output in parts.outputs.items()
-    }
-    rows = _usable(inputs, targets, len(table), bad.policy)
-    return (
-        CachedRecords(
-            {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
-            {name: [values[r] for r in rows] for name, values in targets.items()},
-            len(rows),
-        ),
-        rows,
-    )
-
-
-def _targets(output: Any, state: State, table: Table, column: str, bad: BadCells) -> list[Any]:
-    read = output.reader(state)
-    targets: list[Any] = []
-    for row, cell in enumerate(table.column(column)):
-        try:
-            targets.append(read(cell))
-        except BadCell as error:
-            bad.meet(row, column, error)
-            targets.append(None)
-    return targets
-
-
-def _usable(
-    inputs: Mapping[str, Any], targets: Mapping[str, list[Any]], count: int, policy: OnBad
-) -> list[int]:
-    """Rows with all targets and, unless bad cells count as missing, all their inputs."""
-    rows = []
-    for row in range(count):
-        there = [keys[row] is not None for _, keys, _ in inputs.values()]
-        wanted = all(there) if policy == "skip" else any(there)
-        if wanted and all(values[row] is not None for values in targets.values()):
-            rows.append(row)
-    return rows
-
-
-def run_folder(out: Path, recipe: Recipe, table: Table) -> Path:
-    """The run's folder; refused when it holds a run of another recipe or table."""
-    folder = out.with_name(f"{out.name}.run")
-    what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table_digest(table)})
-    path = folder / "run.json"
-    if path.is_file() and path.read_text() != what:
-        raise UsageError(
-            f"{folder} holds a run of another recipe or table",
-            mend=f"remove {folder}, or name another package with --out",
-        )
-    write_atomically(path, lambda part: part.write_text(what))
-    return folder
-
-
-def table_digest(table: Table) -> str:
-    """Changes when a cell of the table does (not when a file that it names does)."""
-    return digest(json.dumps(table.columns, default=repr, sort_keys=True))

@@ -1,0 +1,167 @@
+"""Tables to records: which columns, which rows, which splits, what is learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from plait.data.splits import split_rows
+from plait.data.tables import Table, group_captions, guess_column, read_table
+from plait.features import BadCells, CachedRecords, OnBad, PreparedInput, Progress, fill_cache
+from plait.network import Network, Parts
+from plait.recipe import Recipe
+from plait.types import BadCell, State, UsageError
+
+
+def open_table(
+    recipe: Recipe, parts: Parts, table: Table | str | Path
+) -> tuple[Table, dict[str, str]]:
+    """The table, one row a record, and the columns of the recipe's inputs and outputs."""
+    rows = table if isinstance(table, Table) else read_table(table)
+    columns = choose_columns(recipe, rows)
+    for name, output in parts.outputs.items():
+        if output.several and len(parts.modalities) == 1:
+            given = columns[f"inputs.{next(iter(parts.modalities))}"]
+            rows = group_captions(rows, given, columns[f"outputs.{name}"])
+    return rows, columns
+
+
+def choose_columns(recipe: Recipe, table: Table) -> dict[str, str]:
+    """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
+    inputs = choose_input_columns(recipe, table)
+    outputs = {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
+    return {f"inputs.{n}": c for n, c in inputs.items()} | _choose(table, outputs)
+
+
+def choose_input_columns(recipe: Recipe, table: Table) -> dict[str, str]:
+    """Input name -> column."""
+    specs = {f"inputs.{n}": (n, s.column, s.modality) for n, s in recipe.inputs.items()}
+    chosen = _choose(table, specs)
+    return {path.removeprefix("inputs."): column for path, column in chosen.items()}
+
+
+def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for path, (name, column, kind) in specs.items():
+        if column is not None:
+            table.column(column)  # raises a clear error when it isn't there
+            chosen[path] = column
+        elif name in table.columns:
+            chosen[path] = name
+        else:
+            guess = guess_column(table, cast(Any, kind))
+            if guess is None:
+                raise UsageError(
+                    f"no column of {table.path} looks like {kind}",
+                    expected=f"one of: {', '.join(table.columns)}",
+                    mend=f"name it with --set {path}.column=NAME",
+                )
+            chosen[path] = guess
+    return chosen
+
+
+def split_table(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
+    """train, val and test rows."""
+    image = next((columns[f"inputs.{n}"] for n in recipe.inputs), None)
+    column = recipe.data.split or (
+        guess_column(table, "split") if recipe.data.group is None else None
+    )
+    found = split_rows(
+        table,
+        column=column,
+        ratios=recipe.data.ratios,
+        group=recipe.data.group,
+        image=image,
+        seed=recipe.seed,
+    )
+    return {str(name): rows for name, rows in found.items()}
+
+
+def rows_of_split(
+    recipe: Recipe, table: Table, columns: Mapping[str, str], split: str
+) -> list[int]:
+    """The rows of train, val or test, split as training would."""
+    splits = split_table(recipe, table, columns)
+    if split not in splits:
+        raise UsageError(f"there is no split {split!r}", expected="train, val or test")
+    if not splits[split]:
+        raise UsageError(f"the split {split!r} of {table.path} has no rows")
+    return splits[split]
+
+
+def learn_states(
+    parts: Parts, table: Table, columns: Mapping[str, str], bad: BadCells
+) -> dict[str, State]:
+    """What every input and output learns from the training rows."""
+    states: dict[str, State] = {}
+    for name, modality in parts.modalities.items():
+        cells = table.column(columns[f"inputs.{name}"])
+        states[f"inputs.{name}"] = modality.learn(cells, table.root)
+    for name, output in parts.outputs.items():
+        cells = table.column(columns[f"outputs.{name}"])
+        states[f"outputs.{name}"] = output.learn(cells)
+    return states
+
+
+def prepare_records(
+    parts: Parts,
+    states: Mapping[str, State],
+    network: Network,
+    table: Table,
+    columns: Mapping[str, str],
+    bad: BadCells,
+    progress: Progress | None,
+    *,
+    views: bool,
+) -> tuple[CachedRecords, list[int]]:
+    """Cached records of a table, and the rows that they come from (bad ones left out)."""
+    device = next(network.parameters()).device
+    network.eval()
+    inputs = {}
+    for name, modality in parts.modalities.items():
+        source = PreparedInput(
+            name, modality, network.encoder(name), states[f"inputs.{name}"], table.root
+        )
+        cells = table.column(columns[f"inputs.{name}"])
+        count = modality.views if views else 1
+        space, keys = fill_cache(source, cells, count, bad, device, progress)
+        inputs[name] = (space, keys, count)
+    targets = {
+        name: _targets(output, states[f"outputs.{name}"], table, columns[f"outputs.{name}"], bad)
+        for name, output in parts.outputs.items()
+    }
+    rows = _usable(inputs, targets, len(table), bad.policy)
+    return (
+        CachedRecords(
+            {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
+            {name: [values[r] for r in rows] for name, values in targets.items()},
+            len(rows),
+        ),
+        rows,
+    )
+
+
+def _targets(output: Any, state: State, table: Table, column: str, bad: BadCells) -> list[Any]:
+    read = output.reader(state)
+    targets: list[Any] = []
+    for row, cell in enumerate(table.column(column)):
+        try:
+            targets.append(read(cell))
+        except BadCell as error:
+            bad.meet(row, column, error)
+            targets.append(None)
+    return targets
+
+
+def _usable(
+    inputs: Mapping[str, Any], targets: Mapping[str, list[Any]], count: int, policy: OnBad
+) -> list[int]:
+    """Rows with all targets and, unless bad cells count as missing, all their inputs."""
+    rows = []
+    for row in range(count):
+        there = [keys[row] is not None for _, keys, _ in inputs.values()]
+        wanted = all(there) if policy == "skip" else any(there)
+        if wanted and all(values[row] is not None for values in targets.values()):
+            rows.append(row)
+    return rows
