@@ -121,7 +121,7 @@ class Trainer:
     def _run_stage(self, stage: Stage) -> None:
         if self.progress.epoch == 0 and self.progress.step == 0 and self.progress.stage > 0:
             self._restore_best()
-        optimizer = self.accelerator.prepare(self._optimizer(stage))
+        optimizer = self.accelerator.prepare(self.make_optimizer(stage))
         if self._resumed_optimizer is not None:
             optimizer.load_state_dict(self._resumed_optimizer)
             self._resumed_optimizer = None
@@ -135,8 +135,8 @@ class Trainer:
         self.network.train()
         saved_at = started = time.monotonic()
         per_epoch = math.ceil(len(self.train) / stage.batch)
-        for step, rows in self._rows(stage):
-            loss = self._step(stage, optimizer, step, per_epoch, rows)
+        for step, rows in self.rows(stage):
+            loss = self.step(stage, optimizer, step, per_epoch, rows)
             self.progress.losses.append(loss)
             self.progress.step = step + 1
             if (step + 1) % LOG_EVERY == 0 or step + 1 == per_epoch:
@@ -150,7 +150,7 @@ class Trainer:
         self.progress.seconds += time.monotonic() - started
         self._save_checkpoint(optimizer)
 
-    def _rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
+    def rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
         """(step, rows) of the epoch that are still to do; this process's share of each batch."""
         seed = (self.recipe.seed, self.progress.stage, self.progress.epoch)
         order = np.random.default_rng(seed).permutation(len(self.train))
@@ -158,9 +158,10 @@ class Trainer:
         for step in range(self.progress.step, math.ceil(len(order) / stage.batch)):
             yield step, order[step * stage.batch : (step + 1) * stage.batch][share]
 
-    def _step(
+    def step(
         self, stage: Stage, optimizer: Any, step: int, per_epoch: int, rows: np.ndarray
     ) -> float:
+        """One step on these rows; gives the loss."""
         number = self.progress.epoch * per_epoch + step
         # The step's number seeds all its randomness: views, dropout, sampling.
         seed = (self.recipe.seed, self.progress.stage, number)
@@ -199,7 +200,7 @@ class Trainer:
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
 
-    def _optimizer(self, stage: Stage) -> torch.optim.Optimizer:
+    def make_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
         """Vectors and embeddings are not decayed; pretrained layers learn slower."""
         slow = {
             id(p)

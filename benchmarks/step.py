@@ -1,0 +1,89 @@
+"""A training step of the reference program's decoder, on cached features: seconds a step.
+
+    python benchmarks/step.py [--steps 20] [--reference reference.json]
+
+The same sizes as `reference_tf.py`: a map of 8×8×1536, Dense 512, embedding and GRU 512,
+20,000 words, batches of 32, captions of 8 to 14 words. Reading the features from the cache's
+files counts. ``--reference`` takes the JSON that `reference_tf.py --out` wrote on the same
+machine just before, and prints the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import describe
+
+from plait.data.cache import FeatureSpace
+from plait.features import CachedRecords, view_key
+from plait.network import build_network, build_parts
+from plait.outputs.text.sentence import Sentence
+from plait.recipe import load_recipe
+from plait.training import Trainer
+
+WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
+
+
+def made_up_records(folder: Path, count: int) -> CachedRecords:
+    rng = np.random.default_rng(0)
+    space = FeatureSpace("step", MAP, folder)
+    keys = [str(i) for i in range(count)]
+    space.add([view_key(k, 0) for k in keys], rng.random((count, *MAP), np.float32))
+    captions = [
+        Sentence((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
+    ]
+    return CachedRecords({"image": (space, list(keys), 1)}, {"caption": captions}, count)
+
+
+def trainer(records: CachedRecords, folder: Path) -> Trainer:
+    recipe = load_recipe("captioning-reference")
+    words = [f"w{i}" for i in range(WORDS - 4)]
+    state = {"unit": "words", "words": words, "punctuation": True}
+    states: dict[str, Any] = {"inputs.image": {}, "outputs.caption": state}
+    network = build_network(recipe, build_parts(recipe), states, pretrained=False)
+    return Trainer(recipe, network, records, records, lambda found: {}, "cider", folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reference", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        records = made_up_records(Path(folder), BATCH * (args.steps + 2))
+        work = trainer(records, Path(folder))
+        seconds = time_steps(work, args.steps)
+    wall = statistics.median(seconds)
+    print(f"plait {wall:.3f} s a step (median of {len(seconds)})")
+    if args.reference:
+        theirs = json.loads(args.reference.read_text())["seconds_per_step"]
+        print(f"reference {theirs:.2f} s a step, ratio {theirs / wall:.1f}")
+    print(describe())
+
+
+def time_steps(work: Trainer, count: int) -> list[float]:
+    stage = work.stages[0]
+    optimizer = work.accelerator.prepare(work.make_optimizer(stage))
+    work.network.train()
+    seconds = []
+    for step, rows in work.rows(stage):
+        if step >= count + 2:
+            break
+        start = time.perf_counter()
+        work.step(stage, optimizer, step, count + 2, rows)
+        seconds.append(time.perf_counter() - start)
+    return seconds[2:]
+
+
+if __name__ == "__main__":
+    main()
