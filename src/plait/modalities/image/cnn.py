@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
-from plait.modalities.image import lite0_net
+from plait.modalities.image import efficientnet_lite as lite
 from plait.modalities.image.photo import Fit, Photo, to_channels
 from plait.registry import register
 from plait.types import State, Tokens
@@ -20,22 +20,28 @@ STRIDE = 32  # pixels a token, each way
 
 @register("image", "cnn")
 class Cnn(Photo):
-    """EfficientNet-Lite0's feature map (ImageNet weights): a token for each 32×32 pixels."""
+    """EfficientNet-Lite's feature map (ImageNet weights): a token for each 32×32 pixels."""
 
     def __init__(
         self,
         *,
+        network: Annotated[
+            lite.Name, Field(description="EfficientNet-Lite 0, 1 or 2: larger, better, slower")
+        ] = "lite0",
         train: Annotated[
             Train, Field(description="which layers learn: none, the last blocks, or all")
         ] = "frozen",
         blocks: Annotated[
-            int, Field(ge=1, le=lite0_net.BLOCKS, description="how many blocks are 'last-blocks'")
+            int, Field(ge=1, le=16, description="how many blocks are 'last-blocks'")
         ] = 5,
         layer: Annotated[
             Literal["block", "head"],
-            Field(description="features of the last block (320 wide) or of the head (1280 wide)"),
+            Field(description="features of the last block or of the head (1280 wide)"),
         ] = "head",
-        size: Annotated[int, Field(ge=32, le=1024, description="pixels a side")] = 224,
+        size: Annotated[
+            int | None,
+            Field(ge=32, le=1024, description="pixels a side; the network's own when null"),
+        ] = None,
         fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
             "squash"
         ),
@@ -43,41 +49,42 @@ class Cnn(Photo):
             int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
         ] = 1,
     ) -> None:
-        super().__init__(size, fit, views)
+        super().__init__(size or lite.VARIANTS[network].size, fit, views)
+        self.network: lite.Name = network
         self.trained, self.blocks, self.layer = train, blocks, layer
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
-        """The network, with its ImageNet weights if ``pretrained``."""
-        return CnnEncoder(self.trained, self.blocks, self.layer, self.size, pretrained)
+        """The network, with its ImageNet weights unless a package will bring others."""
+        layers = lite.layers(self.network)
+        if pretrained:
+            lite.load_imagenet(layers, self.network)
+        # Frozen statistics in all layers: batches are too small and too alike to learn them.
+        net = list(lite.fold(layers))
+        if self.layer == "block":
+            del net[-1]
+        learning = {"frozen": 0, "last-blocks": self.blocks + (self.layer == "head"),
+                    "all": len(net)}[self.trained]  # fmt: skip
+        return CnnEncoder(net[: len(net) - learning], net[len(net) - learning :], self)
 
 
 class CnnEncoder(Encoder):
-    """(B, size, size, 3) uint8 -> Tokens (B, (size/32)², 320 or 1280)."""
+    """(B, size, size, 3) uint8 -> Tokens (B, (size/32)², width)."""
 
     pretrained = True
 
-    def __init__(
-        self, trained: Train, blocks: int, layer: str, size: int, pretrained: bool
-    ) -> None:
+    def __init__(self, frozen: list[nn.Module], learning: list[nn.Module], cnn: Cnn) -> None:
         super().__init__()
-        layers = lite0_net.layers()
-        if pretrained:
-            lite0_net.load_imagenet(layers)
-        # Frozen statistics in all layers: batches are too small and too alike to learn them.
-        net = list(lite0_net.fold(layers))
-        if layer == "block":
-            del net[-1]
-        split = {"frozen": len(net), "last-blocks": lite0_net.BLOCKS + 1 - blocks, "all": 0}
-        self.trunk = freeze(nn.Sequential(*net[: split[trained]]))
-        self.top = nn.Sequential(*net[split[trained] :]).requires_grad_(True)
-        side = -(-size // STRIDE)
+        self.trunk = freeze(nn.Sequential(*frozen))
+        self.top = nn.Sequential(*learning).requires_grad_(True)
+        side = -(-cnn.size // STRIDE)
         self.grid, self.length = (side, side), side * side
-        self.width = lite0_net.HEAD_WIDTH if layer == "head" else lite0_net.STAGES[-1][3]
+        last_block = lite.VARIANTS[cnn.network].stages()[-1][3]
+        self.width = lite.HEAD_WIDTH if cnn.layer == "head" else last_block
 
     def prepare(self, batch: Tensor) -> Tensor:
         """(B, size, size, 3) uint8 -> (B, C, H, W) float of the frozen layers; pixels if none."""
         with torch.no_grad():
-            x: Tensor = self.trunk(to_channels(batch, lite0_net.MEAN, lite0_net.STD))
+            x: Tensor = self.trunk(to_channels(batch, lite.MEAN, lite.STD))
         return x
 
     def forward(self, prepared: Tensor, present: Tensor) -> Tokens:

