@@ -7,7 +7,6 @@ arXiv:1608.05859).
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import torch
@@ -39,9 +38,9 @@ class TransformerDecoder(Decoder):
         dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.3,
     ) -> None:
         super().__init__()
-        self.scale = math.sqrt(width)
         self.embedding = nn.Embedding(vocabulary, width)
-        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        # Small, as the projection is tied to it: a word must not foretell itself at the start.
+        nn.init.normal_(self.embedding.weight, std=0.02)
         self.position = nn.Parameter(torch.zeros(max_words + 1, width))
         nn.init.normal_(self.position, std=0.02)
         self.memory = nn.ModuleList(
@@ -70,8 +69,8 @@ class TransformerDecoder(Decoder):
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """See `Decoder.forward`; the attention is the mean over blocks and heads."""
         past = state["past_key0"].shape[2] if "past_key0" in state else 0
-        x = self.embedding(words) * self.scale  # (N, L, D)
-        x = self.drop(x + self.position[past : past + words.shape[1]])
+        x = self.embedding(words) + self.position[past : past + words.shape[1]]  # (N, L, D)
+        x = self.drop(x)
         looks, after = [], dict(state)
         for i, block in enumerate(self.blocks):
             x, look = block(x, i, state, after, attend)

@@ -1,0 +1,92 @@
+"""Every block of code in the README and the docs runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from samples import COLOURS, PLACES, captions, draw
+
+import plait
+from plait import cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+SHOWN = {"text", "yaml"}  # shown, not run
+FAST = ["--set", "training.epochs=1", "--set", "outputs.caption.settings.min_count=1"]
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return BLOCK.findall(page.read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader stands: photo.jpg, a folder photos/, a table photos.csv, a trained model."""
+    here = tmp_path_factory.mktemp("docs")
+    (here / "photos").mkdir()
+    lines, number = ["image,caption,split"], 0
+    for repeat in range(2):
+        for colour in COLOURS:
+            for place in PLACES:
+                name = f"photos/{number:02d}.jpg"
+                draw(colour, place, number).save(here / name)
+                split = "val" if repeat else "train"
+                lines += [f'{name},"{text}",{split}' for text in captions(colour, place)]
+                number += 1
+    (here / "photos.csv").write_text("\n".join(lines) + "\n")
+    draw("red", "left", 0).save(here / "photo.jpg")
+    run(here, ["train", "captioning", "photos.csv", "--out", "my-captioner", *FAST])
+    return here
+
+
+def run(folder: Path, args: list[str]) -> None:
+    """A command as the reader gives it, in this process: starting torch anew is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["plait", *args])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    assert end.value.code == 0, shlex.join(args)
+
+
+CASES = [
+    pytest.param(page, number, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, (language, _) in enumerate(blocks(page))
+    if language not in SHOWN
+]
+
+
+@pytest.mark.parametrize(("page", "number"), CASES)
+def test_block(page: Path, number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    language, text = blocks(page)[number]
+    monkeypatch.chdir(folder)
+    if language == "python":
+        text = text.replace('["training.epochs=2"]', repr(FAST[1::2]))
+        exec(compile(text, str(page), "exec"), {"plait": plait})
+    else:
+        assert language == "console", f"{page.name}: a block of {language!r} would not be run"
+        for line in text.replace("\\\n", " ").splitlines():
+            run_line(folder, shlex.split(line, comments=True))
+
+
+def run_line(folder: Path, words: list[str]) -> None:
+    if not words:
+        return
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+        assert words[1] in targets
+        return
+    assert words[0] == "plait", words
+    training = words[1] == "train" and "my-captioner" not in words
+    if words[1:3] != ["train", "captioning"] or training:
+        run(folder, words[1:] + (FAST if training else []))
+
+
+def test_pages_have_blocks() -> None:
+    assert len(CASES) > 15
