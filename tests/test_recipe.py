@@ -16,7 +16,7 @@ def test_shipped_recipes_are_valid_and_stable(name: str) -> None:
 
 def test_defaults_are_written_out() -> None:
     recipe = load_recipe("captioning")
-    assert recipe.inputs["image"].representation["size"] == 224
+    assert recipe.inputs["image"].representation["network"] == "lite0"
     assert recipe.outputs["caption"].settings["decoding"]["beam"] == 3
 
 

@@ -11,26 +11,24 @@ from plait.recipe import Recipe
 def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     """Markdown: recipe, data, licence, scores with intervals, command."""
     trained = scores.get("trained", {})
-    data = scores.get("data", {})
     lines = [
         f"# {recipe.name}",
         "",
         recipe.about,
         "",
         "## Data and licence",
-        f"- Trained on: {data.get('name', 'a table of the user')}"
-        f" ({trained.get('records', '?')} records).",
-        f"- Licence of the weights: {data.get('licence', 'as the training data allow')}.",
+        f"- Trained on: {recipe.card.data} ({trained.get('records', '?')} records).",
+        f"- Licence of the weights: {recipe.card.licence}.",
         "",
         "## Scores",
         *_score_lines(scores.get("validation", {})),
         "",
         "## How to make it again",
         "```",
-        data.get("command", recipe.command) or "plait train RECIPE TABLE",
+        recipe.command or "plait train RECIPE TABLE",
         "```",
         f"Seed {recipe.seed}; best weights from {trained.get('best', '?')}; "
-        f"{trained.get('seconds', '?')} seconds of training.",
+        f"{trained.get('seconds', '?')} seconds of training. Every setting is in recipe.yaml.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from plait.data.cache import digest
 from plait.data.tables import Table
 from plait.features import BadCells, OnBad, Progress
 from plait.files import write_atomically
 from plait.model import Model
-from plait.network import Parts, build_network, build_parts
+from plait.network import Network, Parts, build_network, build_parts
 from plait.recipe import Recipe, load_recipe
 from plait.records import learn_states, open_table, prepare_records, split_table
 from plait.training import Report, Trainer
@@ -67,7 +69,10 @@ def train(
     folder = run_folder(Path(out), checked, rows)
     scorer = Scorer(parts, val_rows, columns, val_kept)
     trainer = Trainer(checked, network, records, val, scorer, scorer.metric, folder, report)
-    model = Model(checked, states, trainer.run(), {})
+    network = trainer.run()
+    if checked.training.weights == "float16":
+        round_weights(network)  # what is scored is what is kept
+    model = Model(checked, states, network, {})
     model.scores = {
         "validation": model.evaluate(rows.where(splits["val"]), on_bad=bad.policy).to_json(),
         "trained": {
@@ -76,8 +81,16 @@ def train(
             "seconds": round(trainer.progress.seconds),
         },
     }
-    model.save(out)
+    model.save(out, half=checked.training.weights == "float16")
     return model
+
+
+@torch.no_grad()
+def round_weights(network: Network) -> None:
+    """Round all weights to float16, as the package keeps them."""
+    for value in network.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(value.half())
 
 
 class Scorer:

@@ -99,8 +99,18 @@ class TrainingSpec(_Section):
     validate_rows: Annotated[
         int | None, _doc("validation records scored after each epoch; null is all")
     ] = None
+    weights: Annotated[
+        Literal["float16", "float32"], _doc("how the package keeps them; scored as kept")
+    ] = "float16"
     checkpoint_minutes: Annotated[float, _doc("minutes between two checkpoints", gt=0)] = 2.0
     reinforce: Annotated[ReinforceSpec, _doc("optional second stage")] = ReinforceSpec()
+
+
+class CardSpec(_Section):
+    """What the package's card says of the data."""
+
+    data: Annotated[str, _doc("what it was trained on")] = "the user's own table"
+    licence: Annotated[str, _doc("terms of the trained weights")] = "as the training data allow"
 
 
 class Recipe(_Section):
@@ -120,6 +130,7 @@ class Recipe(_Section):
     outputs: Annotated[dict[str, OutputSpec], _doc("named outputs")]
     data: Annotated[DataSpec, _doc("splits and bad cells")] = DataSpec()
     training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
+    card: Annotated[CardSpec, _doc("what the package's card says of the data")] = CardSpec()
 
     def to_yaml(self) -> str:
         """The whole recipe, every default written out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -97,12 +98,20 @@ class TextOutput(Output):
             Nested("decoder"),
         ] = {"kind": "transformer"},  # noqa: B006 - never changed
         smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1,
+        consensus: Annotated[
+            float,
+            Field(
+                ge=0,
+                description="how much more a text weighs that agrees with the record's "
+                "others; 0: all alike",
+            ),
+        ] = 0.0,
         decoding: Annotated[
             Decoding, Field(description="how a sentence is found when predicting")
         ] = Decoding(),  # noqa: B008 - frozen
     ) -> None:
         self.unit, self.min_count, self.size = unit, min_count, vocabulary
-        self.punctuation, self.smoothing = punctuation, smoothing
+        self.punctuation, self.smoothing, self.consensus = punctuation, smoothing, consensus
         self.decoder = registry.canonical("decoder", decoder)
         if (unit == "hub") != (self.decoder["kind"] == "hub"):
             raise UsageError(
@@ -154,7 +163,9 @@ class TextOutput(Output):
             max_words=self.decoding.max_words + 1,
             **own,
         )
-        return TextHead(decoder, vocabulary, self.decoding, self.smoothing, tuple(inputs))
+        return TextHead(
+            decoder, vocabulary, self.decoding, self.smoothing, self.consensus, tuple(inputs)
+        )
 
     def quick_metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
@@ -181,26 +192,41 @@ class TextHead(Head):
         vocabulary: Vocabulary,
         decoding: Decoding,
         smoothing: float,
+        consensus: float,
         inputs: tuple[str, ...],
     ) -> None:
         super().__init__()
         self.decoder, self.vocabulary = decoder, vocabulary
-        self.decoding, self.smoothing, self.inputs = decoding, smoothing, inputs
+        self.decoding, self.inputs = decoding, inputs
+        self.smoothing, self.consensus = smoothing, consensus
         self._reward: CiderReward | None = None
         self._row: dict[Sentence, int] = {}
+        self._weights: list[list[float]] = []
 
     def begin(self, targets: Sequence[Sentence]) -> None:
-        """Counts the n-grams of all training sentences, for the reward of the second stage."""
+        """Counts the n-grams of all training sentences: for the reward of the second stage, and
+        for how well each sentence agrees with its record's others."""
         references = [[[*ids, EOS] for ids in target.ids] for target in targets]
         self._reward = CiderReward(references)
         self._row = {target: row for row, target in enumerate(targets)}
+        if self.consensus:
+            self._weights = _agreement(self._reward, references, self.consensus)
 
     def loss(self, fused: Fused, targets: Sequence[Sentence]) -> Tensor:
-        """Mean cross-entropy over the real words of all sentences, end tokens included."""
+        """Mean cross-entropy over the real words of all sentences, end tokens included.
+
+        With ``consensus`` the sentences of a record are weighted, as in consensus-based training
+        (Phan et al. 2017, arXiv:1712.09532).
+        """
         owners = [row for row, target in enumerate(targets) for _ in target.ids]
         sentences = [ids for target in targets for ids in target.ids]
-        hidden, labels, _ = self._real_words(fused, owners, sentences)
-        return token_cross_entropy(self.decoder.logits(hidden).float(), labels, self.smoothing)
+        hidden, labels, numbers = self._real_words(fused, owners, sentences)
+        logits = self.decoder.logits(hidden).float()
+        if not self._weights:
+            return token_cross_entropy(logits, labels, self.smoothing)
+        weights = torch.tensor([w for t in targets for w in self._weights[self._row[t]]])
+        each = cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
+        return (each * weights.to(each.device)[numbers]).mean()
 
     def _real_words(
         self, fused: Fused, owners: Sequence[int], sentences: Sequence[Sequence[int]]
@@ -315,6 +341,26 @@ class TextHead(Head):
             slices[name] = slice(at, at + length)
             at += length
         return slices if at == fused.tokens.values.shape[1] else {}
+
+
+def _agreement(
+    reward: CiderReward, references: Sequence[Sequence[Sequence[int]]], strength: float
+) -> list[list[float]]:
+    """A weight for each sentence: exp(strength · its CIDEr-D against the record's others), scaled
+    so that a record's weights have mean 1."""
+    rows = [row for row, sentences in enumerate(references) for _ in sentences]
+    flat = [sentence for sentences in references for sentence in sentences]
+    scores = iter(reward.scores(rows, flat))
+    weights = []
+    for sentences in references:
+        count = len(sentences)
+        # The score is the mean over all, itself among them; against itself it is 10 (less for
+        # sentences too short to have all n-grams).
+        own = [10 * min(len(sentence), 4) / 4 for sentence in sentences]
+        others = [(count * float(next(scores)) - o) / max(count - 1, 1) for o in own]
+        found = [math.exp(strength * value) if count > 1 else 1.0 for value in others]
+        weights.append([w * count / sum(found) for w in found])
+    return weights
 
 
 def as_sentences(cell: Any) -> list[str]:
