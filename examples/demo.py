@@ -9,7 +9,6 @@ import skimage.data
 from PIL import Image
 
 import plait
-from plait.captioning import save_attention
 
 NAMES = ("chelsea", "astronaut", "coffee", "rocket")
 OUT = Path("out/demo")
@@ -21,9 +20,9 @@ def main() -> None:
     for name in NAMES:
         photo = OUT / f"{name}.png"
         Image.fromarray(np.asarray(getattr(skimage.data, name)())).save(photo)
-        prediction = model.predict(photo)
-        save_attention(model, photo, prediction, OUT / f"{name}.attention.png")
-        print(f"{name}: {prediction.value}")
+        explanation = model.explain(photo)
+        explanation.save(OUT / f"{name}.attention.png")
+        print(f"{name}: {explanation.prediction.value}")
     print(f"\nThe photos, and where the model looked for each word, are in {OUT}/")
 
 

@@ -84,7 +84,7 @@ def test_help_imports_no_torch() -> None:
 def test_public_surface() -> None:
     assert sorted(plait.__all__) == [
         "BadCell", "Evaluation", "Model", "PlaitError", "Prediction", "Recipe", "UsageError",
-        "load", "load_recipe", "read_table", "train",
+        "load", "load_recipe", "profile", "read_table", "train",
     ]  # fmt: skip
     for name in plait.__all__:
         assert getattr(plait, name) is not None

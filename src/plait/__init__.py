@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait.data.profile import profile
     from plait.data.tables import read_table
     from plait.learning import train
     from plait.model import Evaluation, Model, load
@@ -28,6 +29,7 @@ _PUBLIC = {
     "Recipe": "plait.recipe",
     "UsageError": "plait.types",
     "load": "plait.model",
+    "profile": "plait.data.profile",
     "load_recipe": "plait.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.learning",
@@ -42,6 +44,7 @@ __all__ = [
     "UsageError",
     "load",
     "load_recipe",
+    "profile",
     "read_table",
     "train",
 ]

@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from rich.console import Console
 
 from plait.data.images import find_images
 from plait.data.tables import read_table
-from plait.explain.attention import attention_numbers, attention_picture
 from plait.features import BadCells
 from plait.files import write_atomically
 from plait.model import Model, load
@@ -84,21 +82,13 @@ def explain_file(
     model_name: str, file: Path, options: Mapping[str, Any], out: Path | None, as_json: bool
 ) -> None:
     """Attention of one photo as a PNG or as numbers."""
-    model = load(model_name)
-    prediction = model.predict(file, **options)
+    explanation = load(model_name).explain(file, **options)
+    if as_json:
+        print(json.dumps(explanation.to_json(), ensure_ascii=False))
+        return
     target = out or Path(f"{file.stem}.attention.png")
-    if as_json or target.suffix == ".json":
-        numbers = attention_numbers(prediction, _only(model), _grid(model))
-        text = json.dumps(numbers, ensure_ascii=False)
-        if as_json:
-            print(text)
-            return
-        write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
-    elif target.suffix == ".png":
-        save_attention(model, file, prediction, target)
-    else:
-        raise UsageError(f"--out {target}", expected="a name that ends in .png or .json")
-    print(f"{prediction.value}\nwritten to {target}")
+    explanation.save(target)
+    print(f"{explanation.prediction.value}\nwritten to {target}")
 
 
 def _answers(
@@ -126,23 +116,13 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
             while stem in used:  # two folders may hold a photo of the same name
                 stem += "_"
             used.add(stem)
-            save_attention(model, Path(name), prediction, folder / f"{stem}.png")
+            model.explanation(Path(name), prediction).save(folder / f"{stem}.png")
         yield name, prediction
     errors.print(f"attention pictures are in {folder}", highlight=False)
 
 
-def save_attention(model: Model, photo: Path, prediction: Prediction, target: Path) -> None:
-    """Draw where each word of a photo's caption looked; a PNG."""
-    name = _only(model)
-    source = model.source(name, Path())
-    pixels = source.modality.picture(photo, Path(), source.state)
-    if pixels is None:
-        raise UsageError(f"the input {name!r} has no picture to explain on")
-    picture = attention_picture(np.asarray(pixels), prediction, name, _grid(model))
-    write_atomically(target, lambda part: picture.save(part, format="PNG"))
-
-
 def _only(model: Model) -> str:
+    """The model's only input, a photo."""
     names = [n for n, spec in model.recipe.inputs.items() if spec.modality == "image"]
     if len(model.recipe.inputs) != 1 or not names:
         raise UsageError(
@@ -151,13 +131,6 @@ def _only(model: Model) -> str:
             mend="use plait predict MODEL TABLE",
         )
     return names[0]
-
-
-def _grid(model: Model) -> tuple[int, int]:
-    grid = model.network.encoder(_only(model)).grid
-    if grid is None:
-        raise UsageError("the model's representation has no places that it looks at")
-    return grid
 
 
 def _print(named: Named) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from plait.cards import write_card
 from plait.data.tables import Table
 from plait.evaluation import evaluate_records
+from plait.explain.attention import Explanation
 from plait.features import BadCells, OnBad, PreparedInput, Progress, is_missing
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
@@ -90,6 +91,29 @@ class Model:
             )
             found = self.network.predict(batch.to(self.device), **options)
             yield from found[self.output]
+
+    def explain(self, record: Any, *, root: str | Path = ".", **options: Any) -> Explanation:
+        """One record's answer, and where it looked for each word in its first picture."""
+        prediction = self.predict(record, root=root, **options)
+        return self.explanation(record, prediction, root=root)
+
+    def explanation(
+        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+    ) -> Explanation:
+        """Where an answer that was given looked, in the record's first input with a picture.
+
+        Raises:
+            UsageError: no input of the model has a picture and places that it looks at.
+        """
+        cells = self._as_record(record)
+        for name in self.recipe.inputs:
+            source, grid = self.source(name, Path(root)), self.network.encoder(name).grid
+            if grid is None or is_missing(cells.get(name)) or name not in prediction.attention:
+                continue
+            pixels = source.modality.picture(cells[name], Path(root), source.state)
+            if pixels is not None:
+                return Explanation(prediction, name, np.asarray(pixels), grid)
+        raise UsageError("the model looks at no place of a picture", expected="an image input")
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
         names = list(self.recipe.inputs)

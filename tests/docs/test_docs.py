@@ -68,7 +68,7 @@ def test_block(page: Path, number: int, folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(folder)
     if language == "python":
         text = text.replace('["training.epochs=2"]', repr(FAST[1::2]))
-        exec(compile(text, str(page), "exec"), {"plait": plait})
+        exec(compile(text, str(page), "exec"), {"plait": plait, "Path": Path})
     else:
         assert language == "console", f"{page.name}: a block of {language!r} would not be run"
         for line in text.replace("\\\n", " ").splitlines():

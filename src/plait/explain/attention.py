@@ -5,7 +5,10 @@ The picture of Show, Attend and Tell (Xu et al. 2015, arXiv:1502.03044).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,43 +16,69 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from plait.types import Prediction
+from plait.files import write_atomically
+from plait.types import Prediction, UsageError
 
 TILE = 224  # pixels a side
 LABEL = 30  # pixels under each tile
 GAP = 8
 COLUMNS = 5
 INK, PAPER = (20, 20, 20), (255, 255, 255)
+DARKEST = 0.2  # of the photo's light, where nothing was looked for
 
 
-def attention_picture(
-    pixels: NDArray[np.uint8], prediction: Prediction, name: str, grid: tuple[int, int]
-) -> Image.Image:
-    """The tiles as one picture.
+@dataclass(frozen=True)
+class Explanation:
+    """Where a prediction's words were looked for in one of its inputs.
 
-    Args:
+    Attributes:
+        prediction: the answer.
+        input: the input's name.
         pixels: (H, W, 3) uint8, what the encoder saw.
-        prediction: with its words and its attention over the input ``name``.
-        grid: (rows, columns) of that input's tokens.
+        grid: (rows, columns) of the input's tokens.
     """
-    photo = cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
-    tiles = [_tile(photo, prediction.value)]
-    for word, weights in zip(prediction.words, prediction.attention[name], strict=True):
-        tiles.append(_tile(_lit(photo, weights.reshape(grid)), word))
-    return _sheet(tiles)
 
+    prediction: Prediction
+    input: str
+    pixels: NDArray[np.uint8]
+    grid: tuple[int, int]
 
-def attention_numbers(prediction: Prediction, name: str, grid: tuple[int, int]) -> dict[str, Any]:
-    """Words and their maps, rows of columns, each map adding up to 1."""
-    maps = prediction.attention[name].reshape(-1, *grid)
-    return {
-        "caption": prediction.value,
-        "grid": list(grid),
-        "words": [
-            {"word": word, "attention": np.round(values, 5).tolist()}
-            for word, values in zip(prediction.words, maps, strict=True)
-        ],
-    }
+    @property
+    def maps(self) -> NDArray[np.float32]:
+        """(words, rows, columns): a map for each word, adding up to 1."""
+        return self.prediction.attention[self.input].reshape(-1, *self.grid)
+
+    def picture(self) -> Image.Image:
+        """The photo, then one tile a word, bright where it was looked for."""
+        photo = cv2.resize(self.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
+        tiles = [_tile(photo, self.prediction.value)]
+        for word, weights in zip(self.prediction.words, self.maps, strict=True):
+            tiles.append(_tile(_lit(photo, weights), word))
+        return _sheet(tiles)
+
+    def to_json(self) -> dict[str, Any]:
+        """The maps as numbers."""
+        words = zip(self.prediction.words, np.round(self.maps, 5).tolist(), strict=True)
+        return {
+            "caption": self.prediction.value,
+            "grid": list(self.grid),
+            "words": [{"word": word, "attention": numbers} for word, numbers in words],
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the picture (.png) or the numbers (.json).
+
+        Raises:
+            UsageError: the name ends in neither.
+        """
+        if path.suffix == ".png":
+            picture = self.picture()
+            write_atomically(path, lambda part: picture.save(part, format="PNG"))
+        elif path.suffix == ".json":
+            text = json.dumps(self.to_json(), ensure_ascii=False)
+            write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+        else:
+            raise UsageError(f"can't explain to {path}", expected="a name ending in .png or .json")
 
 
 def _lit(photo: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -57,7 +86,7 @@ def _lit(photo: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.u
     light = cv2.resize(weights.astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_CUBIC)
     light = np.clip(light, 0, None)
     light = (light / max(float(light.max()), 1e-9))[..., None]
-    out: NDArray[np.uint8] = (photo * (0.2 + 0.8 * light)).astype(np.uint8)
+    out: NDArray[np.uint8] = (photo * (DARKEST + (1 - DARKEST) * light)).astype(np.uint8)
     return out
 
 
@@ -83,7 +112,6 @@ def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
         "RGB", (columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + GAP), PAPER
     )
     for i, tile in enumerate(tiles):
-        sheet.paste(
-            tile, (GAP + i % columns * (TILE + GAP), GAP + i // columns * (TILE + LABEL + GAP))
-        )
+        x, y = GAP + i % columns * (TILE + GAP), GAP + i // columns * (TILE + LABEL + GAP)
+        sheet.paste(tile, (x, y))
     return sheet
