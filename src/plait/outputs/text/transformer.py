@@ -89,9 +89,9 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.read = Attention(width, heads, dropout)
-        self.look = Attention(width, heads, dropout)
-        self.feed = FeedForward(width, 4 * width, dropout)
+        self.read = Attention(width, heads)
+        self.look = Attention(width, heads)
+        self.feed = FeedForward(width, 4 * width)
         self.drop = nn.Dropout(dropout)
 
     def forward(
