@@ -118,6 +118,7 @@ def write_package(
         (part / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         save_file(dict(tensors), part / WEIGHTS)
+        (part / WEIGHTS).chmod(0o644)  # as the others; safetensors keeps it from other users
         (part / CARD).write_text(card, encoding="utf-8")
         _replace_folder(part, folder)
     except OSError as error:
