@@ -53,7 +53,7 @@ def test_caption_a_folder_to_a_csv(run: Any, trained: Path, squares: Path, tmp_p
         "caption", squares.parent, "--model", trained, "--out", out, "--num", 5, "--beam", 3
     )
     assert code == 0
-    assert "60 photos captioned" in text
+    assert "60 of 60 photos captioned" in text
     rows = table(out)
     assert len(rows) == 60
     assert list(rows[0]) == ["image", "caption", "score", *(f"caption_{k}" for k in range(2, 6))]
@@ -135,7 +135,14 @@ def test_train_evaluate_predict(
         (["data", "gone.csv"], 1, "gone.csv"),
         (["caption"], 2, "Missing argument"),
         (["captoin", "x"], 2, "No such command"),
-        (["caption", "photo.png", "--on-bad", "ignore"], 2, "stop, skip or missing"),
+        (["caption", "photo.png", "--on-bad", "ignore"], 2, "stop or skip or missing"),
+        (["caption", "photo.png", "--set", "beam=["], 2, "no setting"),
+        (["caption", "photo.png", "--set", "num=x", "--out", "o.csv"], 2, "num"),
+        (["caption", "photo.png", "--set", "max_words=100"], 2, "64 at the most"),
+        (["caption", "photo.png", "--set", "min_words=60"], 2, "above max_words"),
+        (["caption", "x" * 300], 1, "can't be read"),
+        (["train", "captioning", "table.jsonl", "--out", "."], 2, "--out"),
+        (["train", "captioning", "notrain.jsonl"], 1, "no row in train"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_line(
@@ -147,10 +154,11 @@ def test_a_mistake_is_one_clear_line(
     shutil.copy(squares, "table.jsonl")
     Path("empty.csv").write_text("image,caption\n")
     Path("nocaption.csv").write_text("image,number\nphoto.png,3\n")
+    Path("notrain.jsonl").write_text('{"image": "photo.png", "caption": "a", "split": "val"}\n')
     photos = [str(squares.with_name(f"0{i:02d}.png")) for i in range(20)]
     rows = [{"image": photo, "caption": ""} for photo in photos]
     Path("allempty.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    if args[0] == "caption" and "--model" not in args and len(args) > 1 and args[1] != "x":
+    if args[0] == "caption" and "--model" not in args and len(args) > 1:
         args = [*args, "--model", str(trained)]
     got, _, err = run(*args)
     assert got == code, err
@@ -173,10 +181,10 @@ def test_bad_photos_go_by_the_policy(
     assert code == 0
     assert "b.png" in err
     assert "c.jpg" in err
-    assert "1 photos captioned" in text
+    assert "1 of 3 photos captioned" in text
     rows = {Path(r["image"]).name: r["caption"] for r in table(out)}
     assert rows["a.png"]
-    assert bool(rows["b.png"]) == (policy == "missing")
+    assert not rows["b.png"]  # nothing was seen, so nothing is said
 
 
 def test_nothing_half_written_when_it_fails(

@@ -200,7 +200,7 @@ def test_bad_cells_by_policy(
     found = plait.load(trained).evaluate(table, on_bad="skip")
     assert len(found.rows) == 58
     assert [line.split(":")[0] for line in found.problems] == [
-        "row 4, column 'image'", "row 5, column 'image'",
+        "row 4, column 'image'", "row 5, column 'image'", "row 4", "row 5",
     ]  # fmt: skip
     with pytest.raises(BadCell, match=r"003\.png"):
         plait.load(trained).predict(folder / "003.png")
@@ -209,20 +209,47 @@ def test_bad_cells_by_policy(
 def test_a_full_disk_leaves_nothing_half_written(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import plait.package
-
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
     model = plait.load(trained)
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("plait.package.save_file", full)
     with pytest.raises(PlaitError, match="No space left"):
         model.save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_run_folder_is_checked(squares: Path, tmp_path: Path) -> None:
-    recipe = plait.load_recipe("captioning")
-    table = plait.read_table(squares)
-    first = run_folder(tmp_path / "m", recipe, table)
-    assert run_folder(tmp_path / "m", recipe, table) == first
+def test_one_run_at_a_time(squares: Path, tmp_path: Path) -> None:
+    recipe, table = plait.load_recipe("captioning"), plait.read_table(squares)
+    with (
+        run_folder(tmp_path / "m", recipe, table),
+        pytest.raises(UsageError, match="another process"),
+        run_folder(tmp_path / "m", recipe, table),
+    ):
+        pass
+
+
+def test_a_folder_with_other_files_is_never_replaced(
+    trained: Path, squares: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.yaml").write_text("name: mine")
+    (tmp_path / "mine" / "holiday.png").write_bytes(b"...")
+    with pytest.raises(UsageError, match=r"holiday\.png"):
+        plait.load(trained).save(tmp_path / "mine")
+    with pytest.raises(UsageError, match=r"holiday\.png"):  # before anything is trained
+        train("captioning", squares, tmp_path / "mine")
+    assert (tmp_path / "mine" / "holiday.png").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+    model = plait.load(trained)
+    model.save(model.save(tmp_path / "again"))  # a package may be replaced
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}'])
+def test_a_damaged_package_is_named(trained: Path, tmp_path: Path, text: str) -> None:
+    for name in ("state.json", "recipe.yaml"):
+        shutil.copytree(trained, tmp_path / name)
+        (tmp_path / name / name).write_text(text)
+        with pytest.raises(PlaitError, match=name) as error:
+            plait.load(tmp_path / name)
+        assert "\n" not in str(error.value)

@@ -116,8 +116,10 @@ def token_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0)
     return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
-def autocast_dtype() -> torch.dtype | None:
-    """bfloat16 where the processor computes in it, else None."""
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor or GPU computes in bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
     has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return torch.bfloat16 if has_bf16 or has_amx else None
+    return bool(has_bf16 or has_amx)

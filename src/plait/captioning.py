@@ -9,18 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from rich.console import Console
-
 from plait.data.images import find_images
 from plait.data.tables import read_table
-from plait.features import BadCells
+from plait.features import BadCells, check_policy, is_missing
 from plait.files import write_atomically
 from plait.model import Model, load
 from plait.records import choose_input_columns
+from plait.terminal import errors, show_bad
 from plait.types import Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time
-errors = Console(stderr=True)
 Named = Iterator[tuple[str, Prediction | None]]
 
 
@@ -34,21 +32,22 @@ def caption_photos(
     as_json: bool,
 ) -> None:
     """Caption photos and folders; print, or write a CSV, and attention pictures if asked."""
-    model, photos, bad = load(model_name), find_images(paths), BadCells(_policy(on_bad))
+    model, photos, bad = load(model_name), find_images(paths), BadCells(check_policy(on_bad))
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
+    num = model.decoding_options(**options).num
     rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
     named: Named = ((str(path), p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
         named = _explained(named, model, explain)
     if out is not None:
-        _write_csv(out, "image", named, int(options.get("num", 1)))
-        print(f"{len(photos) - len(bad.problems)} photos captioned, written to {out}")
+        count = _write_csv(out, "image", named, num)
+        print(f"{count} of {len(photos)} photos captioned, written to {out}")
     elif as_json:
         print(json.dumps([_as_json(name, p) for name, p in named], ensure_ascii=False, indent=2))
     else:
         _print(named)
-    _report_bad(bad)
+    show_bad(bad.problems)
 
 
 def predict_table(
@@ -60,7 +59,8 @@ def predict_table(
     as_json: bool,
 ) -> None:
     """Answer every row of a table and write a CSV."""
-    model, rows, bad = load(model_name), read_table(table), BadCells(_policy(on_bad))
+    model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
+    num = model.decoding_options(**options).num
     columns = choose_input_columns(model.recipe, rows)
     records = [
         {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
@@ -73,9 +73,9 @@ def predict_table(
     if as_json:
         print(json.dumps([_as_json(name, p) for name, p in named], ensure_ascii=False, indent=2))
     else:
-        _write_csv(out, first, named, int(options.get("num", 1)))
-        print(f"{len(rows)} rows answered, written to {out}")
-    _report_bad(bad)
+        count = _write_csv(out, first, named, num)
+        print(f"{count} of {len(rows)} rows answered, written to {out}")
+    show_bad(bad.problems)
 
 
 def explain_file(
@@ -98,14 +98,16 @@ def _answers(
     options: Mapping[str, Any],
     bad: BadCells,
 ) -> Iterator[Prediction | None]:
-    """One answer a record; None for a record that has no usable input and may not answer."""
+    """One answer a record; None where nothing of the record could be used, or by the policy."""
     for start in range(0, len(records), CHUNK):
-        before = len(bad.rows)
         chunk = records[start : start + CHUNK]
         found = list(model.predict_many(chunk, root=root, bad=bad, first_row=start, **options))
-        failed = set(bad.rows[before:])
-        for i, prediction in enumerate(found):
-            yield None if start + i in failed and bad.policy == "skip" else prediction
+        for row, (record, prediction) in enumerate(zip(chunk, found, strict=True), start=start):
+            lost = {name for name in record if (row, name) in bad.met}
+            there = any(not is_missing(record[name]) for name in set(record) - lost)
+            if not there and not lost:
+                bad.problems.append(f"row {row + 1}: no input that could be used")
+            yield prediction if there and not (lost and bad.policy == "skip") else None
 
 
 def _explained(named: Named, model: Model, folder: Path) -> Named:
@@ -118,7 +120,7 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
             used.add(stem)
             model.explanation(Path(name), prediction).save(folder / f"{stem}.png")
         yield name, prediction
-    errors.print(f"attention pictures are in {folder}", highlight=False)
+    errors.print(f"attention pictures are in {folder}")
 
 
 def _only(model: Model) -> str:
@@ -143,25 +145,34 @@ def _print(named: Named) -> None:
         sys.stdout.flush()
 
 
-def _write_csv(out: Path, column: str, named: Named, num: int) -> None:
-    """A row a photo and caption; photos that could not be read stand with an empty caption."""
+def _write_csv(out: Path, column: str, named: Named, num: int) -> int:
+    """A row a photo; those that could not be read stand with an empty caption. Gives the number
+    of those that were captioned."""
+    count = 0
 
     def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            _write_rows(file, column, named, num)
+        nonlocal count
+        # Names of files may be any bytes; they are written as they are.
+        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            count = _write_rows(file, column, named, num)
 
     write_atomically(out, write)
+    return count
 
 
-def _write_rows(file: IO[str], column: str, named: Named, num: int) -> None:
+def _write_rows(file: IO[str], column: str, named: Named, num: int) -> int:
     writer = csv.writer(file)
     writer.writerow([column, "caption", "score", *(f"caption_{k + 1}" for k in range(1, num))])
+    count = 0
     for name, prediction in named:
         if prediction is None:
             writer.writerow([name, "", "", *[""] * (num - 1)])
-        else:
-            others = [other.value for other in prediction.alternatives]
-            writer.writerow([name, prediction.value, f"{prediction.score:.4f}", *others])
+            continue
+        others = [other.value for other in prediction.alternatives]
+        others += [""] * (num - 1 - len(others))
+        writer.writerow([name, prediction.value, f"{prediction.score:.4f}", *others])
+        count += 1
+    return count
 
 
 def _as_json(name: str, prediction: Prediction | None) -> dict[str, Any]:
@@ -175,16 +186,3 @@ def _as_json(name: str, prediction: Prediction | None) -> dict[str, Any]:
             {"caption": a.value, "score": round(a.score, 4)} for a in prediction.alternatives
         ],
     }
-
-
-def _report_bad(bad: BadCells) -> None:
-    for line in bad.problems[:20]:
-        errors.print(f"bad: {line}", highlight=False, soft_wrap=True)
-    if len(bad.problems) > 20:
-        errors.print(f"... and {len(bad.problems) - 20} more", highlight=False)
-
-
-def _policy(on_bad: str) -> Any:
-    if on_bad not in ("stop", "skip", "missing"):
-        raise UsageError(f"--on-bad {on_bad}", expected="stop, skip or missing")
-    return on_bad

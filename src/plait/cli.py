@@ -33,7 +33,8 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: path=value; repeatable")
 ]
 Beam = Annotated[int | None, typer.Option(help="beams; 1 is greedy")]
-Num = Annotated[int, typer.Option(help="captions a photo")]
+Num = Annotated[int | None, typer.Option(help="answers a record, best first")]
+Sample = Annotated[bool | None, typer.Option("--sample", help="draw at random")]
 Out = Annotated[Path | None, typer.Option(help="where to write")]
 
 
@@ -94,18 +95,22 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _decoding(beam: int | None, num: int, sample: bool, more: Iterable[str]) -> dict[str, Any]:
-    """Options of the decoding that differ from the recipe's."""
+def _decoding(
+    beam: int | None, num: int | None, sample: bool | None, more: Iterable[str]
+) -> dict[str, Any]:
+    """The options of the decoding that were given; the others are the recipe's."""
     import yaml
 
-    options: dict[str, Any] = {"num": num, "sample": sample}
-    if beam is not None:
-        options["beam"] = beam
+    given = {"beam": beam, "num": num, "sample": sample}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for item in more:
         name, equals, value = item.partition("=")
+        try:
+            options[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
         if not equals:
             raise UsageError(f"--set {item!r} is no setting", expected="name=value")
-        options[name] = yaml.safe_load(value)
     return options
 
 
@@ -114,9 +119,9 @@ def caption(
     photos: Annotated[list[Path], typer.Argument(help="photos, or folders of photos")],
     model: Annotated[str, typer.Option(help="a shipped model or a package")] = "captioner",
     out: Annotated[Path | None, typer.Option(help="write a CSV instead of printing")] = None,
-    num: Num = 1,
+    num: Num = None,
     beam: Beam = None,
-    sample: Annotated[bool, typer.Option(help="draw captions at random")] = False,
+    sample: Sample = None,
     explain: Annotated[
         Path | None, typer.Option(help="write attention pictures to this folder")
     ] = None,
@@ -144,13 +149,15 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a table; run it again to go on after a kill."""
+    from plait.features import check_policy
     from plait.learning import train as train_model
     from plait.terminal import TrainingView
 
     with _progress() as progress:
         view = TrainingView(as_json, progress)
+        policy = check_policy(on_bad) if on_bad else None
         model = train_model(
-            recipe, table, out, overrides=set_ or [], on_bad=_policy(on_bad), progress=progress,
+            recipe, table, out, overrides=set_ or [], on_bad=policy, progress=progress,
             report=view.report, shown=view.columns,
         )  # fmt: skip
     view.done(out, model.scores)
@@ -171,12 +178,13 @@ def evaluate(
 ) -> None:
     """Free-running scores against all references, with 95 % intervals."""
     import plait
+    from plait.features import check_policy
     from plait.terminal import show_scores
 
-    options = _decoding(beam, 1, False, set_ or [])
+    options = _decoding(beam, None, None, set_ or [])
     with _progress() as progress:
         found = plait.load(model).evaluate(
-            table, split=split, on_bad=_policy(on_bad) or "stop", progress=progress, **options
+            table, split=split, on_bad=check_policy(on_bad), progress=progress, **options
         )
     if page is not None:
         from plait.pages import best_and_worst
@@ -193,9 +201,9 @@ def predict(
     model: Annotated[str, typer.Argument(help="a shipped model or a package")],
     table: Annotated[str, typer.Argument(help="a table with the model's inputs")],
     out: Annotated[Path, typer.Option(help="the CSV to write")] = Path("predictions.csv"),
-    num: Num = 1,
+    num: Num = None,
     beam: Beam = None,
-    sample: Annotated[bool, typer.Option(help="draw at random")] = False,
+    sample: Sample = None,
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -218,7 +226,7 @@ def explain(
     """Show where the model looked for each word."""
     from plait.captioning import explain_file
 
-    explain_file(model, file, _decoding(beam, 1, False, []), out, as_json)
+    explain_file(model, file, _decoding(beam, None, None, []), out, as_json)
 
 
 @app.command()
@@ -281,12 +289,6 @@ def recipe(
         print(load_recipe(name, set_ or []).to_yaml(), end="")
     else:
         print(recipe_text(name), end="")
-
-
-def _policy(on_bad: str | None) -> Any:
-    if on_bad not in (None, "stop", "skip", "missing"):
-        raise UsageError(f"--on-bad {on_bad}", expected="stop, skip or missing")
-    return on_bad
 
 
 if __name__ == "__main__":

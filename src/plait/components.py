@@ -115,8 +115,8 @@ class Fusion(nn.Module, ABC):
 class Output(ABC):
     """One thing to predict: how a cell becomes a target and a decoded tensor an answer."""
 
-    best_metric: ClassVar[str]
-    """The metric that early stopping maximises, free-running on validation."""
+    best_metrics: ClassVar[tuple[str, ...]]
+    """What early stopping maximises, free-running on validation; the next ones break ties."""
     primary: ClassVar[tuple[str, ...]]
     """The metrics that progress and summaries show."""
     several: ClassVar[bool]
@@ -144,7 +144,7 @@ class Output(ABC):
     def quick_metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> dict[str, float]:
-        """The scores alone, for early stopping; ``best_metric`` is among them."""
+        """The scores alone, for early stopping; ``best_metrics`` are among them."""
 
     @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
@@ -166,6 +166,10 @@ class Head(nn.Module, ABC):
     def reinforce(self, fused: Fused, targets: Sequence[Any], samples: int) -> Tensor:
         """Loss of the second stage, which optimises the free-running score itself; outputs whose
         answers are not made step by step return `loss`."""
+
+    @abstractmethod
+    def decoding_options(self, **options: Any) -> Any:
+        """The recipe's way of decoding with ``options`` overridden, checked (UsageError)."""
 
     @abstractmethod
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from plait.components import Encoder, Modality
 from plait.data.cache import CHUNK_ROWS, FeatureSpace, digest
+from plait.data.images import load_bytes, name_cell
 from plait.network import Batch
-from plait.types import BadCell, PlaitError, State
+from plait.types import BadCell, PlaitError, State, UsageError
 
 OnBad = Literal["stop", "skip", "missing"]
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records computed at a time on a processor, on a GPU
@@ -40,21 +41,33 @@ R = TypeVar("R")
 
 @dataclass
 class BadCells:
-    """The cells that could not be used, by row."""
+    """The cells that could not be used, each named.
+
+    Attributes:
+        policy: ``stop`` at the first; ``skip`` its record; or take the input as ``missing``.
+        problems: one line each.
+        met: (row, input) of each, where the caller counts rows of its own.
+    """
 
     policy: OnBad = "stop"
     problems: list[str] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
+    met: set[tuple[int, str]] = field(default_factory=set)
 
-    def meet(self, row: int, column: str, error: BadCell) -> None:
-        """Stop, or count it and go on."""
-        line = f"row {row + 1}, column {column!r}: {error}"
+    def meet(self, number: int, column: str, error: BadCell) -> None:
+        """Stop, or count it and go on; ``number`` is the row's in the table, from 1."""
+        line = f"row {number}, column {column!r}: {error}"
         if self.policy == "stop":
             raise PlaitError(
                 line, mend="mend the cell, or go on with --on-bad skip or --on-bad missing"
             ) from None
         self.problems.append(line)
-        self.rows.append(row)
+
+
+def check_policy(name: str) -> OnBad:
+    """The policy of that name. Raises UsageError where there is none."""
+    if name not in get_args(OnBad):
+        raise UsageError(f"there is no policy {name!r}", expected=" or ".join(get_args(OnBad)))
+    return cast(OnBad, name)
 
 
 def is_missing(cell: Any) -> bool:
@@ -80,14 +93,12 @@ class PreparedInput:
     def _key(self, cell: Any) -> str | None:
         if is_missing(cell):
             return None
-        if isinstance(cell, bytes):
-            return digest(cell)
-        if isinstance(cell, (str, Path)):
-            try:
-                return digest((self.root / cell).read_bytes())
-            except OSError:  # `read` will say what is wrong with it
-                return f"{UNREADABLE}{cell}"
-        return digest(repr(cell))
+        if not isinstance(cell, (str, Path, bytes)):
+            return digest(repr(cell))
+        try:
+            return digest(load_bytes(cell, self.root)[0])
+        except BadCell:  # `read` will say what is wrong with it
+            return f"{UNREADABLE}{name_cell(cell)}"
 
     def read(self, cell: Any, view: int = 0) -> Tensor:
         """One record, read and augmented."""
@@ -95,8 +106,9 @@ class PreparedInput:
 
     def space(self, device: torch.device) -> FeatureSpace:
         """The cache of this encoder's frozen part and this preprocessing."""
-        weights = [p.detach().cpu().numpy().tobytes() for p in self.encoder.trunk.parameters()]
-        name = digest(self.modality.fingerprint(self.state), repr(self.encoder.trunk), *weights)
+        trunk, kind = self.encoder.trunk, type(self.encoder).__qualname__
+        weights = (_raw(weight) for weight in trunk.state_dict().values())
+        name = digest(self.modality.fingerprint(self.state), kind, repr(trunk), *weights)
         return FeatureSpace(name, self.shape(device))
 
     def shape(self, device: torch.device) -> tuple[int, ...]:
@@ -136,6 +148,12 @@ class PreparedInput:
         return [item if isinstance(item, BadCell) else next(rows) for item in read]
 
 
+def _raw(weight: Tensor) -> memoryview:
+    """A tensor's bytes, whatever its type."""
+    flat = weight.detach().cpu().reshape(-1).contiguous()
+    return flat.view(torch.uint8).numpy().data
+
+
 def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[T], R], items: Sequence[T], ahead: int = 8
 ) -> Iterator[R]:
@@ -153,22 +171,34 @@ def fill_cache(
     source: PreparedInput,
     cells: Sequence[Any],
     views: int,
-    bad: BadCells,
+    meet: Callable[[int, BadCell], None],
     device: torch.device,
     progress: Progress | None = None,
 ) -> tuple[FeatureSpace, list[str | None]]:
-    """Compute what the cache lacks; return it with each row's key (None: missing or bad)."""
+    """Compute what the cache lacks; return it with each row's key (None: missing or bad).
+
+    ``meet`` is called with the row of every bad cell; should it raise, it does so at the first.
+    """
     space = source.space(device)
     keys = source.keys(cells)
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if key is not None:
+            first.setdefault(key, row)
     with space.lock:
         space.refresh()
-        todo = _lacking(space, keys, cells, views)
-        space.make_room(len(todo))
-        failed = _compute(source, space, cells, todo, device, progress)
+        todo = [
+            (key, row, view)
+            for key, row in first.items()
+            for view in range(views)
+            if view_key(key, view) not in space
+        ]
+        space.make_room(len(todo), {view_key(k, view) for k in first for view in range(views)})
+        failed = _compute(source, space, cells, todo, meet, device, progress)
     for row, key in enumerate(keys):
-        if key in failed:
-            bad.meet(row, source.name, failed[key])
-    return space, [None if key in failed or _is_unreadable(key) else key for key in keys]
+        if key is not None and key in failed and row != first[key]:
+            meet(row, failed[key])
+    return space, [None if key in failed else key for key in keys]
 
 
 def view_key(key: str, view: int) -> str:
@@ -176,42 +206,27 @@ def view_key(key: str, view: int) -> str:
     return f"{key}.{view}"
 
 
-def _is_unreadable(key: str | None) -> bool:
-    return key is not None and key.startswith(UNREADABLE)
-
-
-def _lacking(
-    space: FeatureSpace, keys: Sequence[str | None], cells: Sequence[Any], views: int
-) -> list[tuple[str, Any, int]]:
-    """(key, cell, view) to compute, each content once."""
-    todo, seen = [], set[str]()
-    for key, cell in zip(keys, cells, strict=True):
-        if key is None or key in seen:
-            continue
-        seen.add(key)
-        todo += [(key, cell, v) for v in range(views) if view_key(key, v) not in space]
-    return todo
-
-
 def _compute(
     source: PreparedInput,
     space: FeatureSpace,
     cells: Sequence[Any],
-    todo: Sequence[tuple[str, Any, int]],
+    todo: Sequence[tuple[str, int, int]],
+    meet: Callable[[int, BadCell], None],
     device: torch.device,
     progress: Progress | None,
 ) -> dict[str | None, BadCell]:
-    """Prepare and keep; the keys whose cells are bad are returned with their errors."""
+    """Prepare and keep (key, row, view)s; keys of bad cells are returned with their errors."""
     failed: dict[str | None, BadCell] = {}
     keys: list[str] = []
     rows: list[np.ndarray] = []
-    outcomes = source.prepare([(cell, view) for _, cell, view in todo], device)
-    for done, ((key, _, view), outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
-        if isinstance(outcome, BadCell):
-            failed[key] = outcome
-        else:
+    outcomes = source.prepare([(cells[row], view) for _, row, view in todo], device)
+    for done, ((key, row, view), outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
+        if not isinstance(outcome, BadCell):
             keys.append(view_key(key, view))
             rows.append(outcome)
+        elif key not in failed:
+            failed[key] = outcome
+            meet(row, outcome)
         if keys and (len(keys) >= CHUNK_ROWS or done == len(todo)):
             space.add(keys, np.stack(rows))
             keys, rows = [], []

@@ -7,7 +7,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from plait.types import PlaitError
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no file can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -21,9 +31,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         part.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have theirs
         raise PlaitError(
-            f"{path} can't be written: {error.strerror or error}",
+            f"{path} can't be written: {getattr(error, 'strerror', None) or error}",
             mend="free some disk or name another folder",
         ) from None
     finally:

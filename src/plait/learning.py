@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from plait.data.cache import digest
 from plait.data.tables import Table
-from plait.features import BadCells, OnBad, Progress
+from plait.features import BadCells, CachedRecords, OnBad, Progress
 from plait.files import write_atomically
 from plait.model import Model
 from plait.network import Network, Parts, build_network, build_parts
+from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import learn_states, open_table, prepare_records, split_table
-from plait.training import Report, Trainer
+from plait.records import Preparer, learn_states, open_table, split_table
+from plait.training import Report, Trainer, pick_device
 from plait.types import PlaitError, Prediction, UsageError
+
+HALF_LARGEST = 65504  # float16's
 
 
 def train(
@@ -47,65 +52,86 @@ def train(
         shown: called once with the columns and the size of each split.
     """
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    target = Path(out).absolute()
+    check_target(target)
     parts = build_parts(checked)
     rows, columns = open_table(checked, parts, table)
-    splits = split_table(checked, rows, columns)
+    splits = _splits(checked, rows, columns)
     if shown:
         shown(columns, {name: len(indexes) for name, indexes in splits.items()})
     bad = BadCells(on_bad or checked.data.on_bad)
-    train_rows, val_rows = rows.where(splits["train"]), rows.where(splits["val"])
-    states = learn_states(parts, train_rows, columns, bad)
-    network = build_network(checked, parts, states)
-    records, kept = prepare_records(
-        parts, states, network, train_rows, columns, bad, progress, views=True
-    )
-    if not kept:
-        raise PlaitError("no training record is left", mend="look at the bad cells above")
-    val, val_kept = prepare_records(
-        parts, states, network, val_rows, columns, bad, progress, views=False
-    )
-    if not val_kept:
-        raise PlaitError("no validation record is left", mend="give the val split some rows")
-    folder = run_folder(Path(out), checked, rows)
-    scorer = Scorer(parts, val_rows, columns, val_kept)
-    trainer = Trainer(checked, network, records, val, scorer, scorer.metric, folder, report)
-    network = trainer.run()
-    if checked.training.weights == "float16":
-        round_weights(network)  # what is scored is what is kept
-    model = Model(checked, states, network, {})
-    model.scores = {
-        "validation": model.evaluate(rows.where(splits["val"]), on_bad=bad.policy).to_json(),
-        "trained": {
-            "records": len(kept),
-            "best": trainer.progress.best_at,
-            "seconds": round(trainer.progress.seconds),
-        },
-    }
-    model.save(out, half=checked.training.weights == "float16")
+    with run_folder(target, checked, rows) as folder:
+        states = learn_states(parts, rows.where(splits["train"]), columns)
+        network = build_network(checked, parts, states).to(pick_device())
+        preparer = Preparer(parts, states, network, columns, bad, progress)
+        records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
+        val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)
+        _check_records(records, val, bad, report)
+        scorer = Scorer(parts, rows.where(splits["val"]).where(val_kept), columns)
+        trainer = Trainer(checked, network, records, val, scorer, scorer.metrics, folder, report)
+        half = keep_half(trainer.run(), checked)
+        model = Model(checked, states, network, {})
+        found = model.evaluate(rows.where(splits["val"]), on_bad=bad.policy)
+        model.scores = {
+            "validation": found.to_json(),
+            "trained": {
+                "records": len(kept),
+                "left_out": len(splits["train"]) - len(kept),
+                "best": trainer.progress.best_at,
+                "seconds": round(trainer.progress.seconds),
+            },
+        }
+        model.save(target, half=half)
     return model
 
 
+def _splits(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
+    splits = split_table(recipe, table, columns)
+    for name in ("train", "val"):
+        if not splits[name]:
+            raise PlaitError(
+                f"{table.path} has no {name} rows",
+                expected="rows to learn from (train) and rows to choose the best weights by (val)",
+                mend="name them in a split column, or set data.ratios",
+            )
+    return splits
+
+
+def _check_records(
+    train: CachedRecords, val: CachedRecords, bad: BadCells, report: Report | None
+) -> None:
+    """Name what was left out; stop where nothing remains."""
+    if report and bad.problems:
+        report({"event": "bad", "count": len(bad.problems), "problems": bad.problems})
+    for name, records in (("training", train), ("validation", val)):
+        if not len(records):
+            example = bad.problems[0] if bad.problems else "none can be used"
+            raise PlaitError(f"no {name} record is left; {example}")
+
+
 @torch.no_grad()
-def round_weights(network: Network) -> None:
-    """Round all weights to float16, as the package keeps them."""
-    for value in network.state_dict().values():
-        if value.is_floating_point():
-            value.copy_(value.half())
+def keep_half(network: Network, recipe: Recipe) -> bool:
+    """Round all weights to float16 where the package keeps them so: what is scored is what is
+    kept. Weights that float16 can't hold stay as they are, all of them."""
+    values = [v for v in network.state_dict().values() if v.is_floating_point()]
+    fits = all(bool(v.abs().max() < HALF_LARGEST) for v in values if v.numel())
+    if recipe.training.weights != "float16" or not fits:
+        return False
+    for value in values:
+        value.copy_(value.half())
+    return True
 
 
 class Scorer:
     """Scores predictions of the validation records for early stopping: quick, no intervals."""
 
-    def __init__(
-        self, parts: Parts, table: Table, columns: Mapping[str, str], rows: Sequence[int]
-    ) -> None:
+    def __init__(self, parts: Parts, table: Table, columns: Mapping[str, str]) -> None:
         self.outputs = parts.outputs
         self.references = {
-            name: [output.reference(table.column(columns[f"outputs.{name}"])[r]) for r in rows]
+            name: [output.reference(cell) for cell in table.column(columns[f"outputs.{name}"])]
             for name, output in parts.outputs.items()
         }
-        first = next(iter(self.outputs))
-        self.metric = self.outputs[first].best_metric
+        self.metrics = next(iter(self.outputs.values())).best_metrics
 
     def __call__(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, float]:
         """Metric -> value; the first output's under their own names."""
@@ -113,8 +139,9 @@ class Scorer:
         return self.outputs[name].quick_metrics(predictions[name], self.references[name])
 
 
-def run_folder(out: Path, recipe: Recipe, table: Table) -> Path:
-    """The run's folder; refused when it holds a run of another recipe or table."""
+@contextmanager
+def run_folder(out: Path, recipe: Recipe, table: Table) -> Iterator[Path]:
+    """The run's folder, locked; refused when it holds a run of another recipe or table."""
     folder = out.with_name(f"{out.name}.run")
     what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table_digest(table)})
     path = folder / "run.json"
@@ -124,9 +151,21 @@ def run_folder(out: Path, recipe: Recipe, table: Table) -> Path:
             mend=f"remove {folder}, or name another package with --out",
         )
     write_atomically(path, lambda part: part.write_text(what))
-    return folder
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield folder
+    except Timeout:
+        raise UsageError(
+            f"another process trains in {folder}", mend="wait for it, or name another --out"
+        ) from None
 
 
 def table_digest(table: Table) -> str:
     """Changes when a cell of the table does (not when a file that it names does)."""
-    return digest(json.dumps(table.columns, default=repr, sort_keys=True))
+    state = hashlib.blake2b(digest_size=16)
+    for name, cells in table.columns.items():
+        state.update(name.encode())
+        for cell in cells:
+            state.update(cell if isinstance(cell, bytes) else repr(cell).encode())
+            state.update(b"\0")
+    return state.hexdigest()

@@ -23,7 +23,7 @@ from plait.features import BadCells, OnBad, PreparedInput, Progress, is_missing
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
-from plait.records import open_table, prepare_records, rows_of_split
+from plait.records import Preparer, open_table, rows_of_split
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 32
@@ -92,6 +92,14 @@ class Model:
             found = self.network.predict(batch.to(self.device), **options)
             yield from found[self.output]
 
+    def decoding_options(self, **options: Any) -> Any:
+        """How answers are found, with ``options`` overriding the recipe's.
+
+        Raises:
+            UsageError: there is no such option, or it can't have that value.
+        """
+        return self.network.head(self.output).decoding_options(**options)
+
     def explain(self, record: Any, *, root: str | Path = ".", **options: Any) -> Explanation:
         """One record's answer, and where it looked for each word in its first picture."""
         prediction = self.predict(record, root=root, **options)
@@ -144,8 +152,11 @@ class Model:
                 elif bad is None:
                     raise outcome
                 else:
-                    bad.meet(start + row, name, outcome)
-            rows = np.zeros((len(records), *source.shape(self.device)), np.float16)
+                    bad.meet(start + row + 1, name, outcome)
+                    bad.met.add((start + row, name))
+            first = next(iter(values.values()), None)
+            shape = source.shape(self.device) if first is None else first.shape
+            rows = np.zeros((len(records), *shape), np.float16)
             for row, value in values.items():
                 rows[row] = value
             prepared[name] = torch.from_numpy(rows).float()
@@ -176,9 +187,8 @@ class Model:
         if split is not None:
             rows = rows.where(rows_of_split(self.recipe, rows, columns, split))
         bad = BadCells(on_bad)
-        records, kept = prepare_records(
-            self.parts, self.states, self.network, rows, columns, bad, progress, views=False
-        )
+        preparer = Preparer(self.parts, self.states, self.network, columns, bad, progress)
+        records, kept = preparer.prepare(rows, views=False)
         found = evaluate_records(self.network, records, PREDICT_BATCH, self.device, **options)
         references = {
             name: [output.reference(rows.column(columns[f"outputs.{name}"])[row]) for row in kept]

@@ -18,6 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from plait.files import is_folder
 from plait.recipe import Recipe, check_recipe
 from plait.registry import did_you_mean
 from plait.types import PlaitError, State, UsageError
@@ -53,7 +58,7 @@ def find_package(name_or_path: str | Path) -> Path:
         UsageError: there is neither.
     """
     path = Path(name_or_path)
-    if path.is_dir():
+    if is_folder(path):
         return path
     if str(name_or_path) in shipped_models():
         return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
@@ -70,8 +75,6 @@ def read_package(name_or_path: str | Path) -> Package:
     Raises:
         PlaitError: a file is missing or unreadable, or the package is of another format.
     """
-    import yaml
-
     folder = find_package(name_or_path)
     for name in FILES:
         if not (folder / name).is_file():
@@ -80,22 +83,43 @@ def read_package(name_or_path: str | Path) -> Package:
                 expected=f"the files {', '.join(FILES)}",
                 mend="copy the package again, whole, or train it again",
             )
-    try:
-        about = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise PlaitError(
-            f"the package {folder} is damaged: {error}", mend="copy it again"
-        ) from None
+    about, raw = _read_json(folder), _read_yaml(folder)
     if about.get("format") != FORMAT:
         raise PlaitError(
             f"the package {folder} has format {about.get('format')!r}",
             expected=f"format {FORMAT}, which this plait reads",
             mend="install the plait that made it, or train it again",
         )
-    return Package(
-        folder, check_recipe(raw), about["states"], about["scores"], about["preprocessing"]
-    )
+    try:
+        recipe = check_recipe(raw)
+        return Package(folder, recipe, about["states"], about["scores"], about["preprocessing"])
+    except (UsageError, KeyError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
+    try:
+        about = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(folder, error) from None
+    if not isinstance(about, dict):
+        raise _damaged(folder, f"{STATE} holds no mapping")
+    return about
+
+
+def _read_yaml(folder: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise _damaged(folder, error) from None
+    if not isinstance(raw, dict):
+        raise _damaged(folder, f"{RECIPE} holds no recipe")
+    return raw
+
+
+def _damaged(folder: Path, why: object) -> PlaitError:
+    text = " ".join(str(why).split())
+    return PlaitError(f"the package {folder} is damaged: {text}", mend="copy it again, whole")
 
 
 def write_package(
@@ -108,8 +132,7 @@ def write_package(
     card: str,
 ) -> None:
     """Write the package to a temporary folder, then rename: never a half-written one."""
-    from safetensors.torch import save_file
-
+    folder = folder.absolute()
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}
     try:
@@ -121,24 +144,45 @@ def write_package(
         (part / WEIGHTS).chmod(0o644)  # as the others; safetensors keeps it from other users
         (part / CARD).write_text(card, encoding="utf-8")
         _replace_folder(part, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise PlaitError(
-            f"the package {folder} can't be written: {error.strerror or error}",
+            f"the package {folder} can't be written: {getattr(error, 'strerror', None) or error}",
             mend="free some disk or name another folder",
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _replace_folder(part: Path, folder: Path) -> None:
-    if folder.exists() and not (folder / RECIPE).is_file() and any(folder.iterdir()):
-        raise PlaitError(
-            f"{folder} exists and is no package", mend="name another folder with --out"
+def check_target(folder: Path) -> None:
+    """Refuse a folder that holds anything but a package: writing would replace it.
+
+    Raises:
+        UsageError: it is a file, or holds other files.
+    """
+    if not folder.name:
+        raise UsageError(f"{folder} can't be a package", mend="name another folder with --out")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", mend="name another folder with --out")
+    others = sorted({p.name for p in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
+    if others:
+        raise UsageError(
+            f"{folder} holds other files than a package's, {others[0]} for one",
+            mend="name another folder with --out",
         )
+
+
+def _replace_folder(part: Path, folder: Path) -> None:
+    check_target(folder)
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
+    had = folder.exists()
+    if had:
         folder.rename(old)
-    part.rename(folder)
+    try:
+        part.rename(folder)
+    except OSError:
+        if had:
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

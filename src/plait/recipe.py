@@ -78,7 +78,7 @@ class ReinforceSpec(_Section):
 class TrainingSpec(_Section):
     """The training loop's settings."""
 
-    epochs: Annotated[int, _doc("most passes over the records", ge=0)] = 20
+    epochs: Annotated[int, _doc("most passes over the records", ge=1)] = 20
     patience: Annotated[int, _doc("epochs without a better score before stopping", ge=1)] = 4
     batch: Annotated[int, _doc("records a step", ge=1)] = 64
     optimizer: Annotated[Literal["adam", "adamw"], _doc("optimizer")] = "adamw"
@@ -96,9 +96,6 @@ class TrainingSpec(_Section):
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 where the processor has it")
     ] = "auto"
-    validate_rows: Annotated[
-        int | None, _doc("validation records scored after each epoch; null is all")
-    ] = None
     weights: Annotated[
         Literal["float16", "float32"], _doc("how the package keeps them; scored as kept")
     ] = "float16"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
+from plait.data.cache import FeatureSpace
 from plait.data.splits import split_rows
 from plait.data.tables import Table, group_captions, guess_column, read_table
-from plait.features import BadCells, CachedRecords, OnBad, PreparedInput, Progress, fill_cache
+from plait.features import BadCells, CachedRecords, PreparedInput, Progress, fill_cache
 from plait.network import Network, Parts
 from plait.recipe import Recipe
 from plait.types import BadCell, State, UsageError
+
+Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
+"""An input's features: the cache, each row's key or None, the number of views."""
 
 
 def open_table(
@@ -90,9 +96,7 @@ def rows_of_split(
     return splits[split]
 
 
-def learn_states(
-    parts: Parts, table: Table, columns: Mapping[str, str], bad: BadCells
-) -> dict[str, State]:
+def learn_states(parts: Parts, table: Table, columns: Mapping[str, str]) -> dict[str, State]:
     """What every input and output learns from the training rows."""
     states: dict[str, State] = {}
     for name, modality in parts.modalities.items():
@@ -104,64 +108,65 @@ def learn_states(
     return states
 
 
-def prepare_records(
-    parts: Parts,
-    states: Mapping[str, State],
-    network: Network,
-    table: Table,
-    columns: Mapping[str, str],
-    bad: BadCells,
-    progress: Progress | None,
-    *,
-    views: bool,
-) -> tuple[CachedRecords, list[int]]:
-    """Cached records of a table, and the rows that they come from (bad ones left out)."""
-    device = next(network.parameters()).device
-    network.eval()
-    inputs = {}
-    for name, modality in parts.modalities.items():
-        source = PreparedInput(
-            name, modality, network.encoder(name), states[f"inputs.{name}"], table.root
-        )
-        cells = table.column(columns[f"inputs.{name}"])
-        count = modality.views if views else 1
-        space, keys = fill_cache(source, cells, count, bad, device, progress)
-        inputs[name] = (space, keys, count)
-    targets = {
-        name: _targets(output, states[f"outputs.{name}"], table, columns[f"outputs.{name}"], bad)
-        for name, output in parts.outputs.items()
-    }
-    rows = _usable(inputs, targets, len(table), bad.policy)
-    return (
-        CachedRecords(
+@dataclass(frozen=True)
+class Preparer:
+    """Turns tables into cached records, with what the network's parts have learned.
+
+    Attributes:
+        bad: where cells that can't be used are counted.
+    """
+
+    parts: Parts
+    states: Mapping[str, State]
+    network: Network
+    columns: Mapping[str, str]
+    bad: BadCells
+    progress: Progress | None = None
+
+    def prepare(self, table: Table, *, views: bool) -> tuple[CachedRecords, list[int]]:
+        """A table's records, and the rows that they come from (bad ones left out)."""
+        self.network.eval()
+        inputs = {name: self._input(name, table, views) for name in self.parts.modalities}
+        targets = {name: self._targets(name, table) for name in self.parts.outputs}
+        rows = [row for row in range(len(table)) if self._usable(table, row, inputs, targets)]
+        records = CachedRecords(
             {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
             {name: [values[r] for r in rows] for name, values in targets.items()},
             len(rows),
-        ),
-        rows,
-    )
+        )
+        return records, rows
 
+    def _input(self, name: str, table: Table, views: bool) -> Column:
+        path, modality = f"inputs.{name}", self.parts.modalities[name]
+        encoder, column = self.network.encoder(name), self.columns[f"inputs.{name}"]
+        source = PreparedInput(name, modality, encoder, self.states[path], table.root)
+        count = modality.views if views else 1
+        device = next(self.network.parameters()).device
+        meet = partial(self._meet, table, column)
+        space, keys = fill_cache(source, table.column(column), count, meet, device, self.progress)
+        return space, keys, count
 
-def _targets(output: Any, state: State, table: Table, column: str, bad: BadCells) -> list[Any]:
-    read = output.reader(state)
-    targets: list[Any] = []
-    for row, cell in enumerate(table.column(column)):
-        try:
-            targets.append(read(cell))
-        except BadCell as error:
-            bad.meet(row, column, error)
-            targets.append(None)
-    return targets
+    def _targets(self, name: str, table: Table) -> list[Any]:
+        column = self.columns[f"outputs.{name}"]
+        read = self.parts.outputs[name].reader(self.states[f"outputs.{name}"])
+        targets: list[Any] = []
+        for row, cell in enumerate(table.column(column)):
+            try:
+                targets.append(read(cell))
+            except BadCell as error:
+                self._meet(table, column, row, error)
+                targets.append(None)
+        return targets
 
+    def _meet(self, table: Table, column: str, row: int, error: BadCell) -> None:
+        self.bad.meet(table.number(row), column, error)
 
-def _usable(
-    inputs: Mapping[str, Any], targets: Mapping[str, list[Any]], count: int, policy: OnBad
-) -> list[int]:
-    """Rows with all targets and, unless bad cells count as missing, all their inputs."""
-    rows = []
-    for row in range(count):
+    def _usable(
+        self, table: Table, row: int, inputs: Mapping[str, Column], targets: Mapping[str, list[Any]]
+    ) -> bool:
+        """With all its targets and, unless bad cells count as missing, all its inputs."""
         there = [keys[row] is not None for _, keys, _ in inputs.values()]
-        wanted = all(there) if policy == "skip" else any(there)
-        if wanted and all(values[row] is not None for values in targets.values()):
-            rows.append(row)
-    return rows
+        if not any(there):
+            self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
+        wanted = all(there) if self.bad.policy == "skip" else any(there)
+        return wanted and all(values[row] is not None for values in targets.values())

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from plait import registry
 from plait.package import read_package, shipped_models
 from plait.recipe import load_recipe, shipped
 from plait.types import UsageError
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# File names and captions are shown as they are: no markup in them.
+console = Console(highlight=False, markup=False)
+errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 class TrainingView:
@@ -38,6 +40,8 @@ class TrainingView:
         """A line of the training log."""
         if self.as_json:
             print(json.dumps(line), flush=True)
+        elif line["event"] == "bad":
+            show_bad(line["problems"])
         elif line["event"] == "step":
             self.progress(str(line["stage"]), line["done"], line["of"])
         else:
@@ -68,10 +72,17 @@ def show_scores(found: Mapping[str, Any], page: Path | None) -> None:
                 interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
                 table.add_row(metric, f"{value:.4g}", interval)
         console.print(table)
-    for line in found["bad"][:20]:
-        errors.print(f"bad: {line}")
+    show_bad(found["bad"])
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
+
+
+def show_bad(problems: Sequence[str]) -> None:
+    """The first twenty bad cells, and how many more there are."""
+    for line in problems[:20]:
+        errors.print(f"bad: {line}")
+    if len(problems) > 20:
+        errors.print(f"... and {len(problems) - 20} more bad cells")
 
 
 def show_profile(found: Mapping[str, Any]) -> None:
@@ -100,10 +111,11 @@ def list_kind(kind: str, as_json: bool) -> None:
         print(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
         return
     for row in rows:
-        console.print(f"[bold]{row['name']}[/bold]  {row['about']}")
+        console.print(Text.assemble((row["name"], "bold"), "  ", row["about"]))
         for setting in row.get("settings", []):
             default = "required" if setting["required"] else setting["default"]
-            console.print(f"    {setting['name']} = {default}  [dim]{setting['about']}[/dim]")
+            shown = f"    {setting['name']} = {default}  "
+            console.print(Text.assemble(shown, (setting["about"], "dim")))
 
 
 def _rows(kind: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ A run lives in a folder and can be killed at any moment. Its randomness is a fun
 seed and the step's number alone, so that a run taken up from its last checkpoint ends with the
 same weights as one that was never interrupted.
 
-    run/recipe.yaml      what is trained
+    run/run.json         what is trained, on what
     run/checkpoint.pt    all that the loop needs to go on (written to a temporary name first)
     run/best.safetensors the best weights so far by the free-running validation score
     run/log.jsonl        one line every few steps and one a validation
@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from plait.blocks import autocast_dtype
+from plait.blocks import has_bfloat16
 from plait.curves import draw_curve
 from plait.evaluation import evaluate_records
 from plait.features import CachedRecords
@@ -67,7 +67,7 @@ class Progress:
     stage: int = 0
     epoch: int = 0
     step: int = 0  # within the epoch
-    best: float = -math.inf
+    best: list[float] = field(default_factory=list)
     best_at: str = ""
     stale: int = 0  # epochs without a better score
     seconds: float = 0.0
@@ -89,15 +89,15 @@ class Trainer:
         train: CachedRecords,
         val: CachedRecords,
         score: Callable[[Mapping[str, list[Prediction]]], Mapping[str, float]],
-        metric: str,
+        metrics: Sequence[str],
         folder: Path,
         report: Report | None = None,
     ) -> None:
         self.recipe, self.spec, self.folder = recipe, recipe.training, folder
-        self.train, self.val, self.score, self.metric = train, val, score, metric
+        self.train, self.val, self.score, self.metrics = train, val, score, metrics
         self.report = report or (lambda line: None)
         # Accelerate's own mixed precision is one setting a process; a run's is its recipe's.
-        self.accelerator = Accelerator(mixed_precision="no", cpu=not _has_gpu())
+        self.accelerator = Accelerator(mixed_precision="no", cpu=pick_device().type == "cpu")
         self.network = network
         self.wrapped: nn.Module = self.accelerator.prepare(network)
         self.stages = stages(self.spec)
@@ -179,8 +179,8 @@ class Trainer:
                 f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, "
                 f"step {step + 1}",
                 expected="a finite number",
-                mend="lower training.learning_rate or set training.precision=float32; "
-                f"the best weights so far are kept in {self.folder}",
+                mend=f"remove {self.folder}, and train with a lower training.learning_rate "
+                "or with training.precision=float32",
             )
         optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -243,7 +243,7 @@ class Trainer:
             self.network, self.val, EVALUATION_BATCH, self.accelerator.device
         )
         scores = self.score(predictions)
-        value = float(scores[self.metric])
+        value = [float(scores[name]) for name in self.metrics]
         at = f"{stage.name} epoch {self.progress.epoch}"
         if value > self.progress.best:
             self.progress.best, self.progress.best_at, self.progress.stale = value, at, 0
@@ -252,7 +252,7 @@ class Trainer:
             self.progress.stale += 1
         self._swap_back(weights)
         self._log({"event": "validation", "stage": stage.name, "epoch": self.progress.epoch,
-                   "best": self.progress.best, **scores})  # fmt: skip
+                   "best": self.progress.best[0], **scores})  # fmt: skip
         if self.accelerator.is_main_process:
             draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
 
@@ -270,9 +270,11 @@ class Trainer:
     # What is written to the run folder -------------------------------------------------------
 
     def _save_best(self) -> None:
-        temporary = self.folder / "best.safetensors.part"
-        save_file({n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}, temporary)
-        temporary.replace(self.folder / "best.safetensors")
+        if not self.accelerator.is_main_process:
+            return
+        best = {n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}
+        path = self.folder / "best.safetensors"
+        write_atomically(path, lambda part: save_file(best, part))
 
     def _restore_best(self) -> None:
         path = self.folder / "best.safetensors"
@@ -294,7 +296,8 @@ class Trainer:
 
     def _load_checkpoint(self) -> None:
         path = self.folder / "checkpoint.pt"
-        if not path.is_file():
+        if not path.is_file():  # killed before the first checkpoint, or new
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
             return
         state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         self.progress = Progress(**state["progress"])
@@ -325,18 +328,27 @@ class Trainer:
             return
         at = [self.progress.stage, self.progress.epoch, self.progress.step]
         line = {**line, "at": at, "time": round(time.time(), 1)}
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with (self.folder / "log.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise PlaitError(
+                f"{self.folder} can't be written: {error.strerror}",
+                mend="free some disk and start again: it goes on from the last checkpoint",
+            ) from None
         self.report(line)
 
     def _autocast(self) -> torch.autocast:
         wanted = self.spec.precision
-        use = wanted == "bfloat16" or (wanted == "auto" and autocast_dtype() is not None)
-        return torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=use)
+        device = self.accelerator.device
+        use = wanted == "bfloat16" or (wanted == "auto" and has_bfloat16(device))
+        return torch.autocast(device.type, torch.bfloat16, enabled=use)
 
 
-def _has_gpu() -> bool:
-    return torch.cuda.is_available() and os.environ.get("PLAIT_DEVICE", "") != "cpu"
+def pick_device() -> torch.device:
+    """The GPU where there is one, unless ``PLAIT_DEVICE=cpu``."""
+    use = torch.cuda.is_available() and os.environ.get("PLAIT_DEVICE", "") != "cpu"
+    return torch.device("cuda" if use else "cpu")
 
 
 def _before(line: str, here: tuple[int, int, int]) -> bool:

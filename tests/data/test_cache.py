@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from plait.data.cache import FeatureSpace
-from plait.features import BadCells, PreparedInput, fill_cache
+from plait.features import PreparedInput, fill_cache
 from plait.modalities.image.pixels import Pixels
 from plait.types import BadCell, PlaitError
 
@@ -21,6 +21,10 @@ def source(folder: Path, size: int = 16) -> PreparedInput:
     modality = Pixels(size=size, patch=8, width=8, views=2)
     torch.manual_seed(0)
     return PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+
+
+def stop(row: int, error: BadCell) -> None:
+    raise error
 
 
 def photos(squares: Path) -> list[str]:
@@ -54,7 +58,7 @@ def test_a_chunk_cut_short_counts_as_absent(tmp_path: Path) -> None:
 
 def test_a_hit_equals_a_miss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = photos(squares)
-    space, keys = fill_cache(source(squares.parent), names, 2, BadCells(), CPU)
+    space, keys = fill_cache(source(squares.parent), names, 2, stop, CPU)
     first = space.get([f"{key}.{view}" for key in keys for view in (0, 1)])
     direct = np.stack(list(source(squares.parent).prepare(
         [(name, view) for name in names for view in (0, 1)], CPU)))  # fmt: skip
@@ -64,7 +68,7 @@ def test_a_hit_equals_a_miss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError("a cached photo was read")
 
     monkeypatch.setattr(Pixels, "read", never)
-    space, again = fill_cache(source(squares.parent), names, 2, BadCells(), CPU)
+    space, again = fill_cache(source(squares.parent), names, 2, stop, CPU)
     assert again == keys
     np.testing.assert_array_equal(first, space.get([f"{k}.{v}" for k in keys for v in (0, 1)]))
 
@@ -83,13 +87,15 @@ def test_bad_photos_by_policy(squares: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no photo at all")
     good = str(squares.parent / "000.png")
     cells = [good, "bad.png", None, "gone.png", "bad.png"]
-    with pytest.raises(PlaitError, match=r"row 2, column 'image'.*bad\.png"):
-        fill_cache(source(tmp_path), cells, 1, BadCells("stop"), CPU)
-    bad = BadCells("missing")
-    _, keys = fill_cache(source(tmp_path), cells, 2, bad, CPU)
+    with pytest.raises(BadCell, match=r"bad\.png"):
+        fill_cache(source(tmp_path), cells, 1, stop, CPU)
+    met: dict[int, str] = {}
+    _, keys = fill_cache(
+        source(tmp_path), cells, 2, lambda row, error: met.update({row: str(error)}), CPU
+    )
     assert [key is not None for key in keys] == [True, False, False, False, False]
-    assert bad.rows == [1, 3, 4]  # an empty cell is no bad cell
-    assert "gone.png" in bad.problems[1]
+    assert sorted(met) == [1, 3, 4]  # an empty cell is no bad cell
+    assert "gone.png" in met[3]
 
 
 def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) -> None:
@@ -102,13 +108,13 @@ def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) ->
 FILL = """
 import sys, torch
 from pathlib import Path
-from plait.features import BadCells, PreparedInput, fill_cache
+from plait.features import PreparedInput, fill_cache
 from plait.modalities.image.pixels import Pixels
 folder = Path(sys.argv[1])
 modality = Pixels(size=16, patch=8, width=8, views=2)
 source = PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
 names = [p.name for p in sorted(folder.glob("*.png"))]
-space, keys = fill_cache(source, names, 2, BadCells(), torch.device("cpu"))
+space, keys = fill_cache(source, names, 2, None, torch.device("cpu"))
 print(float(space.get([f"{k}.1" for k in keys]).astype("f8").sum()))
 """
 
@@ -133,14 +139,46 @@ def test_too_little_disk(tmp_path: Path) -> None:
         space.make_room(1 << 30)
 
 
-def test_the_oldest_space_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old, new = FeatureSpace("old", (512,), tmp_path), FeatureSpace("new", (512,), tmp_path)
-    old.add(["a"], np.ones((1, 512)))
+def filled(name: str, folder: Path, chunks: int) -> FeatureSpace:
+    space = FeatureSpace(name, (512,), folder)
+    for chunk in range(chunks):
+        space.add([f"{chunk}"], np.ones((1, 512)))
+    return space
+
+
+def test_the_longest_unused_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, busy, new = (filled(name, tmp_path, 1) for name in ("old", "busy", "new"))
     os.utime(old.folder, (1, 1))
-    monkeypatch.setenv("PLAIT_CACHE_GB", "0.0000015")
-    new.make_room(1)
+    monkeypatch.setenv("PLAIT_CACHE_GB", str(4000 / 2**30))
+    new.make_room(1, {"0"})
     assert not old.folder.exists()
-    assert new.folder.exists()
+    assert busy.folder.exists()
+    assert "0" in new
+
+
+def test_a_space_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = filled("s", tmp_path, 6)
+    monkeypatch.setenv("PLAIT_CACHE_GB", str(4000 / 2**30))
+    space.make_room(1, {"5"})
+    assert "5" in space
+    assert sum(str(i) in space for i in range(6)) < 4
+    assert "0" not in FeatureSpace("s", (512,), tmp_path)
+    with pytest.raises(PlaitError, match="PLAIT_CACHE_GB"):
+        space.make_room(10, {"5"})
+
+
+def test_a_damaged_chunk_is_no_feature(tmp_path: Path) -> None:
+    space = filled("s", tmp_path, 1)
+    (chunk,) = space.folder.glob("*.f16")
+    chunk.write_bytes(b"short")
+    with pytest.raises(PlaitError, match="damaged"):
+        space.get(["0"])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "features").write_text("a file")
+    with pytest.raises(PlaitError, match="can't be written"):
+        FeatureSpace("s", (1,), tmp_path)
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from plait.types import PlaitError
 FREE_DISK = 1 << 30  # bytes always left free
 DEFAULT_LIMIT = 20 << 30  # bytes; PLAIT_CACHE_GB changes it
 CHUNK_ROWS = 512
+IDLE_SECONDS = 600  # a space that nobody touched for so long is not in use
 
 
 def cache_folder() -> Path:
@@ -43,7 +45,7 @@ def cache_limit() -> int:
     return int(float(os.environ.get("PLAIT_CACHE_GB", DEFAULT_LIMIT / (1 << 30))) * (1 << 30))
 
 
-def digest(*parts: bytes | str) -> str:
+def digest(*parts: bytes | str | memoryview) -> str:
     """Hex digest of the parts, each closed off from the next."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
@@ -60,7 +62,11 @@ class FeatureSpace:
         self.shape = tuple(shape)
         self.row_bytes = int(np.prod(self.shape)) * 2
         self.folder = (folder or cache_folder()) / "features" / name
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        self._touched = 0.0
         self.lock = FileLock(self.folder / "lock")
         self._rows: dict[str, tuple[Path, int]] = {}
         self._read_indexes: set[str] = set()
@@ -68,7 +74,7 @@ class FeatureSpace:
 
     def refresh(self) -> None:
         """See what other processes have added."""
-        os.utime(self.folder)
+        self._touch()
         for index in sorted(self.folder.glob("*.json")):
             if index.name in self._read_indexes:
                 continue
@@ -84,6 +90,7 @@ class FeatureSpace:
 
     def add(self, keys: Sequence[str], rows: np.ndarray) -> None:
         """Keep a chunk: ``rows`` (len(keys), *shape). Atomic."""
+        self._touch()
         name = uuid.uuid4().hex
         chunk, index = self.folder / f"{name}.f16", self.folder / f"{name}.json"
         # float16 ends at 65,504; beyond it a feature would come back infinite.
@@ -96,10 +103,7 @@ class FeatureSpace:
         except OSError as error:
             for path in (chunk, self.folder / f"{name}.part"):
                 path.unlink(missing_ok=True)
-            raise PlaitError(
-                f"the feature cache {self.folder} can't be written: {error.strerror}",
-                mend="free some disk, or set PLAIT_CACHE to another folder",
-            ) from None
+            raise _unwritable(self.folder, error) from None
         self._read_indexes.add(index.name)
         self._rows.update((key, (chunk, row)) for row, key in enumerate(keys))
 
@@ -114,14 +118,21 @@ class FeatureSpace:
             with chunk.open("rb", buffering=0) as file:
                 for row, at in sorted(wanted):
                     file.seek(row * self.row_bytes)
-                    file.readinto(memoryview(out[at]).cast("B"))
+                    if file.readinto(memoryview(out[at]).cast("B")) != self.row_bytes:
+                        raise PlaitError(
+                            f"the feature cache's {chunk} is damaged",
+                            mend=f"remove {self.folder}; it will be computed again",
+                        )
+        self._touch()
         return out
 
-    def make_room(self, rows: int) -> None:
-        """Check the disk and the cache's limit before computing; drop the oldest other spaces.
+    def make_room(self, rows: int, wanted: Collection[str] = ()) -> None:
+        """Check the disk and the cache's limit before computing; drop what was unused longest.
+
+        First spaces that nobody uses go, then this space's chunks without a row of ``wanted``.
 
         Raises:
-            PlaitError: there isn't the disk for that many rows.
+            PlaitError: there isn't the disk, or the limit is too low, for that many rows.
         """
         need = rows * self.row_bytes
         free = shutil.disk_usage(self.folder).free
@@ -132,13 +143,53 @@ class FeatureSpace:
                 expected=f"{(need + FREE_DISK) / 1e9:.1f} GB",
                 mend="free some disk, set PLAIT_CACHE to another folder, or lower 'views'",
             )
+        over = self._used() + need - cache_limit()
+        for path in self._unused_spaces():
+            if over > 0:
+                over -= _size(path)
+                shutil.rmtree(path, ignore_errors=True)
+        for chunk in self._unwanted_chunks(wanted):
+            if over > 0:
+                over -= chunk.stat().st_size
+                self._drop(chunk)
+        if over > 0 and rows:
+            raise PlaitError(
+                f"the features need {need / 1e9:.1f} GB, the cache may take "
+                f"{cache_limit() / 1e9:.1f} GB",
+                mend="raise PLAIT_CACHE_GB, or lower 'views'",
+            )
+
+    def _used(self) -> int:
+        return sum(_size(path) for path in self.folder.parent.iterdir() if path.is_dir())
+
+    def _unused_spaces(self) -> list[Path]:
+        """Other spaces that were not used for a while, the longest unused first."""
         others = [p for p in self.folder.parent.iterdir() if p.is_dir() and p != self.folder]
-        others.sort(key=lambda path: path.stat().st_mtime)
-        used = sum(_size(path) for path in (*others, self.folder))
-        while others and used + need > cache_limit():
-            oldest = others.pop(0)
-            used -= _size(oldest)
-            shutil.rmtree(oldest, ignore_errors=True)
+        idle = [p for p in others if time.time() - p.stat().st_mtime > IDLE_SECONDS]
+        return sorted(idle, key=lambda path: path.stat().st_mtime)
+
+    def _unwanted_chunks(self, wanted: Collection[str]) -> list[Path]:
+        kept = {self._rows[key][0] for key in wanted if key in self._rows}
+        chunks = {chunk for chunk, _ in self._rows.values()} - kept
+        return sorted(chunks, key=lambda chunk: chunk.stat().st_mtime)
+
+    def _drop(self, chunk: Path) -> None:
+        chunk.with_suffix(".json").unlink(missing_ok=True)
+        chunk.unlink(missing_ok=True)
+        self._rows = {key: place for key, place in self._rows.items() if place[0] != chunk}
+
+    def _touch(self) -> None:
+        """Say that the space is in use."""
+        if time.time() - self._touched > IDLE_SECONDS / 10:
+            self._touched = time.time()
+            os.utime(self.folder)
+
+
+def _unwritable(folder: Path, error: OSError) -> PlaitError:
+    return PlaitError(
+        f"the feature cache {folder} can't be written: {error.strerror}",
+        mend="free some disk, or set PLAIT_CACHE to another folder",
+    )
 
 
 def _size(folder: Path) -> int:

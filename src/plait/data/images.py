@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from plait.files import is_folder
 from plait.types import BadCell, PlaitError
 
 MAX_PIXELS = 100_000_000
@@ -49,7 +50,7 @@ def open_image(cell: str | Path | bytes, root: Path) -> Pixels:
     Raises:
         BadCell: the picture is missing, empty, truncated, too large or not a picture.
     """
-    return _decode(*_load(cell, root), least=None)
+    return _decode(*load_bytes(cell, root), least=None)
 
 
 def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> Pixels:
@@ -67,7 +68,7 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     Raises:
         BadCell: as for `open_image`.
     """
-    image = _decode(*_load(cell, root), least=size)
+    image = _decode(*load_bytes(cell, root), least=size)
     return _resize(_middle(image) if fit == "crop" else image, size)
 
 
@@ -82,7 +83,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}  # a dict, to keep the order and drop repetitions
     for path in map(Path, paths):
-        found.update(dict.fromkeys(_in_folder(path) if path.is_dir() else [path]))
+        found.update(dict.fromkeys(_in_folder(path) if is_folder(path) else [path]))
     return list(found)
 
 
@@ -115,8 +116,12 @@ def _in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def _load(cell: Any, root: Path) -> tuple[bytes, str]:
-    """The bytes of the file, and its name for messages."""
+def load_bytes(cell: Any, root: Path) -> tuple[bytes, str]:
+    """The bytes of a cell's file, and its name for messages.
+
+    Raises:
+        BadCell: there is no such file, or it is a folder, a device, empty or too large.
+    """
     name = name_cell(cell)
     if isinstance(cell, (bytes, bytearray)):
         data = bytes(cell)

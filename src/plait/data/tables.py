@@ -16,6 +16,7 @@ from typing import Any, Literal
 from plait.data import readers
 from plait.data.images import find_images, has_image_start, has_image_suffix
 from plait.data.readers import Columns
+from plait.files import is_folder
 from plait.registry import did_you_mean
 from plait.types import PlaitError, UsageError
 
@@ -89,11 +90,14 @@ class Table:
         path: where the table came from, for messages.
         root: the folder in which relative paths in cells are looked up.
         columns: name -> cells, all of one length.
+        numbers: each record's row in the file, counted from 1, where rows were taken out or
+            gathered.
     """
 
     path: Path
     root: Path
     columns: Columns
+    numbers: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
@@ -112,10 +116,15 @@ class Table:
             )
         return self.columns[name]
 
+    def number(self, row: int) -> int:
+        """The row's number in the file, counted from 1."""
+        return row + 1 if self.numbers is None else self.numbers[row]
+
     def where(self, indexes: Iterable[int]) -> Table:
         """The rows of these numbers, in this order."""
         rows = list(indexes)
-        return replace(self, columns={n: [c[i] for i in rows] for n, c in self.columns.items()})
+        columns = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
+        return replace(self, columns=columns, numbers=[self.number(i) for i in rows])
 
 
 def read_table(path: str | Path) -> Table:
@@ -132,7 +141,7 @@ def read_table(path: str | Path) -> Table:
     """
     if str(path).startswith("hub:"):
         table = _read_hub(str(path)[4:])
-    elif Path(path).is_dir():
+    elif is_folder(Path(path)):
         table = _read_folder(Path(path))
     else:
         table = _read_file(Path(path))
@@ -165,7 +174,8 @@ def group_captions(table: Table, image: str, caption: str) -> Table:
             columns[name] = [cells[rows[0]] for rows in groups.values()]
         elif name == guess_column(table, "split"):
             raise PlaitError(_two_splits(table, name, groups), mend="give each photo one split")
-    return replace(table, columns=columns)
+    numbers = [table.number(rows[0]) for rows in groups.values()]
+    return replace(table, columns=columns, numbers=numbers)
 
 
 def cell_key(cell: Any) -> Hashable:

@@ -76,7 +76,7 @@ def test_padding_does_not_change_the_loss(kind: str) -> None:
     short, long = read("A dog."), read("Two dogs run, a dog runs, a dog, a dog.")
     context = fused(2)
     together = head.loss(context, [short, long])
-    words = [len(t.ids[0]) + 1 for t in (short, long)]
+    words = [len(t.ids[0]) for t in (short, long)]
     apart = []
     for i, target in enumerate((short, long)):
         tokens = Tokens(context.tokens.values[i : i + 1], context.tokens.mask[i : i + 1])
@@ -95,7 +95,7 @@ def test_reinforcing_raises_the_reward() -> None:
     torch.manual_seed(0)
     head = output.head(state, 16, ["image"], True)
     targets = [read("two dogs run."), read("a dog, running!")]
-    reward = CiderReward([[[*ids, EOS] for ids in target.ids] for target in targets])
+    reward = CiderReward([target.ids for target in targets])
 
     def mean_reward() -> float:
         said = head.decode(fused(2), sample=True, num=32, seed=1, min_words=1)
@@ -148,3 +148,13 @@ def test_consensus_weights_by_hand() -> None:
     # nothing but that little: e^5 apart.
     assert math.log(weights[0][0] / weights[0][2]) == pytest.approx(5, abs=0.3)
     assert weights[1] == pytest.approx([1, 1, 1], abs=0.2)
+
+
+def test_a_text_that_was_cut_has_no_end_to_learn() -> None:
+    output = TextOutput(min_count=1, longest=3, decoding={"max_words": 3})  # type: ignore[arg-type]
+    read = output.reader(output.learn(SENTENCES))
+    (whole,), (cut,) = read("a dog").ids, read("a dog, running!").ids
+    assert whole[-1] == EOS
+    assert len(whole) == 3
+    assert EOS not in cut
+    assert len(cut) == 3

@@ -87,5 +87,5 @@ def to_channels(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> T
     convolutions are fastest.
     """
     x = batch.to(torch.float32)
-    x = (x - torch.tensor(mean)) / torch.tensor(std)
+    x = (x - x.new_tensor(mean)) / x.new_tensor(std)
     return x.permute(0, 3, 1, 2)  # (B, 3, H, W), strides still those of (B, H, W, 3)

@@ -130,7 +130,11 @@ def sample(
         top_k: only the k likeliest words (Fan et al. 2018, arXiv:1805.04833); 0 is all.
         top_p: only the fewest words with this much probability together ("nucleus",
             Holtzman et al. 2020, arXiv:1904.09751); 1 is all.
-        generator: where the randomness comes from.
+        generator: gives the same random numbers to every record, so that a record's sentences do
+            not depend on its batch; without one, all are drawn apart.
+
+    Returns:
+        The sentences of a record, the likeliest first.
     """
     count, device = fused.pooled.shape[0], fused.pooled.device
     first = torch.arange(count, device=device).repeat_interleave(samples)
@@ -143,8 +147,11 @@ def sample(
     for _ in range(limits.max_words + 1):
         logp, state = word_scores(decoder, words, state, said, limits)
         kept = _truncate(logp / max(temperature, 1e-4), top_k, top_p)
-        words = torch.multinomial(kept.softmax(-1), 1, generator=generator)[:, 0]
-        words = torch.where(done, PAD, words)
+        if generator is None:
+            chance = torch.rand(size, device=device)
+        else:
+            chance = torch.rand(samples, generator=generator).to(device).repeat(count)
+        words = torch.where(done, PAD, _draw(kept.softmax(-1), chance))
         scores += torch.where(done, 0.0, logp.gather(1, words[:, None])[:, 0])
         lengths += (~done).float()
         said = torch.cat([said, words[:, None]], dim=1)
@@ -152,7 +159,16 @@ def sample(
         if bool(done.all()):
             break
     shape = (count, samples)
-    return Sentences(said.view(*shape, -1), scores.view(shape), lengths.view(shape))
+    scores, lengths = scores.view(shape), lengths.view(shape)
+    order = (scores / lengths).argsort(1, descending=True)
+    ids = said.view(*shape, -1).gather(1, order[..., None].expand(-1, -1, said.shape[1]))
+    return Sentences(ids, scores.gather(1, order), lengths.gather(1, order))
+
+
+def _draw(probabilities: Tensor, chance: Tensor) -> Tensor:
+    """(N, V) and (N,) in [0, 1) -> (N,): the word in whose share of the line the chance falls."""
+    line = probabilities.double().cumsum(-1)
+    return torch.searchsorted(line, chance[:, None] * line[:, -1:], right=True)[:, 0]
 
 
 def _truncate(logp: Tensor, top_k: int, top_p: float) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
@@ -19,7 +20,7 @@ from plait.components import Head, Output
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.decoder import Decoder, select
 from plait.outputs.text.scores import CaptionScores, caption_scores
-from plait.outputs.text.search import Limits, Sentences, beam_search, sample
+from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
 from plait.outputs.text.vocabulary import (
     BOS,
     EOS,
@@ -60,6 +61,12 @@ class Decoding(BaseModel):
     ] = 1.0
     seed: Annotated[int, Field(ge=0, description="of the random draw")] = 0
 
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Decoding:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+        return self
+
     @property
     def limits(self) -> Limits:
         """The part that the search functions know."""
@@ -68,7 +75,11 @@ class Decoding(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class Sentence:
-    """A record's target: one or several sentences as ids, without start and end."""
+    """A record's target: one or several sentences as ids, without their start.
+
+    A sentence ends with the end token, unless it was cut: then there is nothing to learn of where
+    it ends.
+    """
 
     ids: tuple[tuple[int, ...], ...]
 
@@ -77,7 +88,7 @@ class Sentence:
 class TextOutput(Output):
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
-    best_metric = "cider"
+    best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
     primary = ("bleu4", "cider")
     several = True
 
@@ -92,6 +103,9 @@ class TextOutput(Output):
             int, Field(ge=10, le=1_000_000, description="entries of the vocabulary at the most")
         ] = 10_000,
         punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True,
+        longest: Annotated[
+            int, Field(ge=1, le=4096, description="training texts are cut to this many words")
+        ] = 64,
         decoder: Annotated[
             dict[str, Any],
             Field(description="the decoder: kind and its settings"),
@@ -118,7 +132,12 @@ class TextOutput(Output):
                 f"unit {unit!r} doesn't go with the decoder {self.decoder['kind']!r}",
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
-        self.decoding = Decoding.model_validate(decoding)
+        self.decoding, self.longest = Decoding.model_validate(decoding), longest
+        if self.decoding.max_words > longest:
+            raise UsageError(
+                f"decoding.max_words is {self.decoding.max_words}, longest is {longest}",
+                expected="sentences to say no longer than those learned from",
+            )
 
     def learn(self, cells: Iterable[Any]) -> State:
         """The vocabulary of all training sentences, and what the decoder brings with it."""
@@ -136,14 +155,15 @@ class TextOutput(Output):
         return learn_vocabulary(sentences, self.unit, self.min_count, self.size, self.punctuation)
 
     def reader(self, state: State) -> Callable[[Any], Sentence]:
-        """Reads the ids of a cell's sentences, cut to the longest that the decoder can say."""
-        vocabulary, longest = from_state(state), self.decoding.max_words
+        """Reads the ids of a cell's sentences, the long ones cut."""
+        vocabulary = from_state(state)
 
         def read(cell: Any) -> Sentence:
             sentences = as_sentences(cell)
             if not sentences:
                 raise BadCell("the text is empty", expected="at least one sentence")
-            return Sentence(tuple(tuple(vocabulary.encode(s)[:longest]) for s in sentences))
+            encoded = ((*vocabulary.encode(s), EOS)[: self.longest] for s in sentences)
+            return Sentence(tuple(encoded))
 
         return read
 
@@ -160,12 +180,10 @@ class TextOutput(Output):
             self.decoder,
             vocabulary=len(vocabulary),
             width=width,
-            max_words=self.decoding.max_words + 1,
+            max_words=self.longest,
             **own,
         )
-        return TextHead(
-            decoder, vocabulary, self.decoding, self.smoothing, self.consensus, tuple(inputs)
-        )
+        return TextHead(decoder, vocabulary, self, tuple(inputs))
 
     def quick_metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
@@ -190,27 +208,32 @@ class TextHead(Head):
         self,
         decoder: Decoder,
         vocabulary: Vocabulary,
-        decoding: Decoding,
-        smoothing: float,
-        consensus: float,
+        output: TextOutput,
         inputs: tuple[str, ...],
     ) -> None:
         super().__init__()
-        self.decoder, self.vocabulary = decoder, vocabulary
-        self.decoding, self.inputs = decoding, inputs
-        self.smoothing, self.consensus = smoothing, consensus
-        self._reward: CiderReward | None = None
-        self._row: dict[Sentence, int] = {}
-        self._weights: list[list[float]] = []
+        self.decoder, self.vocabulary, self.inputs = decoder, vocabulary, inputs
+        self.decoding, self.longest = output.decoding, output.longest
+        self.smoothing, self.consensus = output.smoothing, output.consensus
+        self._targets: Sequence[Sentence] = ()
 
     def begin(self, targets: Sequence[Sentence]) -> None:
-        """Counts the n-grams of all training sentences: for the reward of the second stage, and
-        for how well each sentence agrees with its record's others."""
-        references = [[[*ids, EOS] for ids in target.ids] for target in targets]
-        self._reward = CiderReward(references)
-        self._row = {target: row for row, target in enumerate(targets)}
-        if self.consensus:
-            self._weights = _agreement(self._reward, references, self.consensus)
+        """Remembers all training sentences: for the reward of the second stage, and for how well
+        each sentence agrees with its record's others."""
+        self._targets = targets
+
+    @cached_property
+    def _row(self) -> dict[Sentence, int]:
+        return {target: row for row, target in enumerate(self._targets)}
+
+    @cached_property
+    def _reward(self) -> CiderReward:
+        return CiderReward([target.ids for target in self._targets])
+
+    @cached_property
+    def _weights(self) -> list[list[float]]:
+        references = [target.ids for target in self._targets]
+        return _agreement(self._reward, references, self.consensus)
 
     def loss(self, fused: Fused, targets: Sequence[Sentence]) -> Tensor:
         """Mean cross-entropy over the real words of all sentences, end tokens included.
@@ -222,7 +245,7 @@ class TextHead(Head):
         sentences = [ids for target in targets for ids in target.ids]
         hidden, labels, numbers = self._real_words(fused, owners, sentences)
         logits = self.decoder.logits(hidden).float()
-        if not self._weights:
+        if not self.consensus:
             return token_cross_entropy(logits, labels, self.smoothing)
         weights = torch.tensor([w for t in targets for w in self._weights[self._row[t]]])
         each = cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
@@ -242,8 +265,8 @@ class TextHead(Head):
         for at in range(0, len(by_length), size):
             group = by_length[at : at + size]
             state = select(start, torch.tensor([owners[n] for n in group], device=device))
-            inputs = _padded([[BOS, *sentences[n]] for n in group], device)  # (N, L)
-            labels = _padded([[*sentences[n], EOS] for n in group], device)
+            inputs = _padded([[BOS, *sentences[n][:-1]] for n in group], device)  # (N, L)
+            labels = _padded([sentences[n] for n in group], device)
             hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
             real = labels != PAD
             numbers = torch.tensor(group, device=device)[:, None].expand_as(labels)
@@ -257,38 +280,37 @@ class TextHead(Head):
         Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971):
         the mean CIDEr-D of the record's other samples.
         """
-        if self._reward is None:
-            raise RuntimeError("begin() was not called")
+        limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
         with torch.no_grad():
-            drawn = sample(self.decoder, fused, samples, Limits(max_words=self.decoding.max_words))
-        said = drawn.ids.flatten(0, 1)  # (N, L)
-        lengths = drawn.lengths.flatten().int()
-        hypotheses = [
-            row[:length] for row, length in zip(said.tolist(), lengths.tolist(), strict=True)
-        ]  # with their end tokens, so that the reward knows of a broken-off end
+            drawn = sample(self.decoder, fused, samples, limits)
+        sentences = [
+            row[: min(length, limits.max_words)]  # an end that was forced was not chosen
+            for row, length in zip(
+                drawn.ids.flatten(0, 1).tolist(),
+                drawn.lengths.flatten().int().tolist(),
+                strict=True,
+            )
+        ]
         rows = [self._row[target] for target in targets for _ in range(samples)]
-        reward = torch.from_numpy(self._reward.scores(rows, hypotheses)).float()
-        reward = reward.view(len(targets), samples).to(said.device)
+        reward = torch.from_numpy(self._reward.scores(rows, sentences)).float()
+        reward = reward.view(len(targets), samples).to(fused.pooled.device)
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
-        sentences = [words[:-1] for words in hypotheses]
-        return self._policy_loss(fused, sentences, advantage, samples)
-
-    def _policy_loss(
-        self, fused: Fused, sentences: list[list[int]], advantage: Tensor, samples: int
-    ) -> Tensor:
         owners = [n // samples for n in range(len(sentences))]
         hidden, labels, numbers = self._real_words(fused, owners, sentences)
-        nll = cross_entropy(self.decoder.logits(hidden).float(), labels, reduction="none")
+        # The probabilities are those that were drawn from: without what is never said.
+        logits = self.decoder.logits(hidden).float()
+        logits[:, list(NEVER_SAID)] = float("-inf")
+        nll = cross_entropy(logits, labels, reduction="none")
         return (advantage[numbers] * nll).mean()
 
     @torch.no_grad()
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
         """A sentence a record (``num`` with alternatives), with the attention of each word."""
-        decoding = self._options(options)
+        decoding = self.decoding_options(**options)
         limits = decoding.limits
         if decoding.sample:
-            generator = torch.Generator(fused.pooled.device).manual_seed(decoding.seed)
+            generator = torch.Generator().manual_seed(decoding.seed)
             found = sample(
                 self.decoder, fused, decoding.num, limits, decoding.temperature,
                 decoding.top_k, decoding.top_p, generator,
@@ -298,31 +320,43 @@ class TextHead(Head):
             found = beam_search(self.decoder, fused, beams, decoding.length_penalty, limits)
         return list(self._predictions(fused, found, decoding.num))
 
-    def _options(self, options: dict[str, Any]) -> Decoding:
+    def decoding_options(self, **options: Any) -> Decoding:
+        """Checked against the recipe's limits."""
         try:
-            return Decoding.model_validate({**self.decoding.model_dump(), **options})
+            decoding = Decoding.model_validate({**self.decoding.model_dump(), **options})
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
             hint = registry.did_you_mean(name, Decoding.model_fields)
-            raise UsageError(f"decoding option {name}: {first['msg'].lower()}", mend=hint) from None
+            what = f"decoding option {name}".rstrip()
+            raise UsageError(f"{what}: {first['msg'].lower()}", mend=hint) from None
+        if decoding.max_words > self.longest:
+            raise UsageError(
+                f"max_words is {decoding.max_words}", expected=f"{self.longest} at the most"
+            )
+        return decoding
 
     def _predictions(self, fused: Fused, found: Sentences, num: int) -> Iterator[Prediction]:
         attention = self._attention(fused, found.ids[:, 0])  # (B, L, T)
         parts = self._part_slices(fused)
-        means = found.scores / found.lengths.clamp(min=1)
-        for b in range(found.ids.shape[0]):
-            said = [[w for w in found.ids[b, k].tolist() if w > EOS] for k in range(num)]
-            texts = [self.vocabulary.decode(ids) for ids in said]
+        means = (found.scores / found.lengths.clamp(min=1)).tolist()
+        for b, sentences in enumerate(found.ids.tolist()):
+            # A narrow vocabulary may have fewer sentences than beams; those left over are at -inf.
+            said = [
+                ([w for w in ids if w > EOS], score)
+                for ids, score in zip(sentences[:num], means[b], strict=False)
+                if math.isfinite(score)
+            ]
+            (best, score), *others = said
             yield Prediction(
-                value=texts[0],
-                score=float(means[b, 0]),
+                value=self.vocabulary.decode(best),
+                score=score,
                 alternatives=tuple(
-                    Alternative(text, float(means[b, k])) for k, text in enumerate(texts) if k > 0
+                    Alternative(self.vocabulary.decode(ids), value) for ids, value in others
                 ),
-                words=tuple(self.vocabulary.pieces(said[0])),
+                words=tuple(self.vocabulary.pieces(best)),
                 attention={
-                    name: attention[b, : len(said[0]), cut].numpy() for name, cut in parts.items()
+                    name: attention[b, : len(best), cut].numpy() for name, cut in parts.items()
                 },
             )
 
