@@ -253,3 +253,21 @@ def test_a_damaged_package_is_named(trained: Path, tmp_path: Path, text: str) ->
         with pytest.raises(PlaitError, match=name) as error:
             plait.load(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_training_goes_on_from_a_model(
+    trained: Path, squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    start = [*small, f"training.start={trained}", "training.learning_rate=0.0001"]
+    first = plait.load(trained).evaluate(squares, split="val").scores["caption"].cider
+    model = train("captioning", squares, tmp_path / "more", overrides=[*start, "training.epochs=1"])
+    assert model.scores["validation"]["scores"]["caption"]["cider"] >= first
+    lines = (tmp_path / "more.run" / "log.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["stage"] == "start"
+    with pytest.raises(UsageError, match=r"fusion\.width=32, the recipe has 64"):
+        train("captioning", squares, tmp_path / "other", overrides=[*start, "fusion.width=64"])
+
+
+def test_nothing_to_train_is_an_error() -> None:
+    with pytest.raises(UsageError, match="trains nothing"):
+        plait.load_recipe("captioning", ["training.epochs=0"])

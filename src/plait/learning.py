@@ -15,13 +15,13 @@ from filelock import FileLock, Timeout
 from plait.data.tables import Table
 from plait.features import BadCells, CachedRecords, OnBad, Progress
 from plait.files import write_atomically
-from plait.model import Model
+from plait.model import Model, load
 from plait.network import Network, Parts, build_network, build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
 from plait.records import Preparer, learn_states, open_table, split_table
 from plait.training import Report, Trainer, pick_device
-from plait.types import PlaitError, Prediction, UsageError
+from plait.types import PlaitError, Prediction, State, UsageError
 
 HALF_LARGEST = 65504  # float16's
 
@@ -61,8 +61,7 @@ def train(
         shown(columns, {name: len(indexes) for name, indexes in splits.items()})
     bad = BadCells(on_bad or checked.data.on_bad)
     with run_folder(target, checked, rows) as folder:
-        states = learn_states(parts, rows.where(splits["train"]), columns)
-        network = build_network(checked, parts, states).to(pick_device())
+        states, network = _start(checked, parts, rows.where(splits["train"]), columns)
         preparer = Preparer(parts, states, network, columns, bad, progress)
         records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
         val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)
@@ -83,6 +82,45 @@ def train(
         }
         model.save(target, half=half)
     return model
+
+
+def _start(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str]
+) -> tuple[dict[str, State], Network]:
+    """What is learned from the columns, and the network; or both as a trained model has them."""
+    if recipe.training.start is None:
+        states = learn_states(parts, table, columns)
+        return states, build_network(recipe, parts, states).to(pick_device())
+    model = load(recipe.training.start)
+    for section in ("inputs", "fusion", "outputs"):
+        ours, theirs = (_settings(r, section) for r in (recipe, model.recipe))
+        if ours != theirs:
+            raise UsageError(
+                f"training.start: {recipe.training.start} has other {section} than the recipe",
+                expected=_first_difference(ours, theirs),
+                mend="train with that model's own recipe.yaml",
+            )
+    return dict(model.states), model.network.to(pick_device())
+
+
+def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
+    """A section's settings as one level of paths; where the columns are does not matter."""
+    found: dict[str, Any] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{path}.{key}", inner)
+        elif not path.endswith(".column") and ".decoding." not in path:
+            found[path] = value
+
+    walk(section, recipe.model_dump(mode="json")[section])
+    return found
+
+
+def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    path = next(p for p in {**theirs, **ours} if ours.get(p) != theirs.get(p))
+    return f"{path}={theirs.get(path)}, the recipe has {ours.get(path)}"
 
 
 def _splits(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:

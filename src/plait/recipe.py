@@ -78,7 +78,10 @@ class ReinforceSpec(_Section):
 class TrainingSpec(_Section):
     """The training loop's settings."""
 
-    epochs: Annotated[int, _doc("most passes over the records", ge=1)] = 20
+    start: Annotated[
+        str | None, _doc("a model whose weights and vocabulary to start from; null is anew")
+    ] = None
+    epochs: Annotated[int, _doc("most passes over the records", ge=0)] = 20
     patience: Annotated[int, _doc("epochs without a better score before stopping", ge=1)] = 4
     batch: Annotated[int, _doc("records a step", ge=1)] = 64
     optimizer: Annotated[Literal["adam", "adamw"], _doc("optimizer")] = "adamw"
@@ -225,6 +228,9 @@ def _combinations(data: Settings) -> list[str]:
     ]
     fusion = data.get("fusion")
     inputs = _sections(data, "inputs")
+    training = data.get("training")
+    if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
+        problems.append("training.epochs: 0 trains nothing; at least 1, or name a training.start")
     if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":
         problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
     return problems

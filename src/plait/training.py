@@ -111,6 +111,8 @@ class Trainer:
 
     def run(self) -> Network:
         """Train to the end; the network then holds the best weights."""
+        if self.spec.start and not self.progress.best:
+            self._validate("start")
         while self.progress.stage < len(self.stages) and not self.progress.finished:
             self._run_stage(self.stages[self.progress.stage])
         self.progress.finished = True
@@ -146,7 +148,7 @@ class Trainer:
                 saved_at = started = time.monotonic()
                 self._save_checkpoint(optimizer)
         self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
-        self._validate(stage)
+        self._validate(stage.name)
         self.progress.seconds += time.monotonic() - started
         self._save_checkpoint(optimizer)
 
@@ -236,7 +238,7 @@ class Trainer:
             list(self.average.values()), list(self.trainable.values()), 1.0 - decay
         )
 
-    def _validate(self, stage: Stage) -> None:
+    def _validate(self, stage: str) -> None:
         weights = self._swap_in_average()
         self.network.eval()
         predictions = evaluate_records(
@@ -244,14 +246,14 @@ class Trainer:
         )
         scores = self.score(predictions)
         value = [float(scores[name]) for name in self.metrics]
-        at = f"{stage.name} epoch {self.progress.epoch}"
+        at = f"{stage} epoch {self.progress.epoch}"
         if value > self.progress.best:
             self.progress.best, self.progress.best_at, self.progress.stale = value, at, 0
             self._save_best()
         else:
             self.progress.stale += 1
         self._swap_back(weights)
-        self._log({"event": "validation", "stage": stage.name, "epoch": self.progress.epoch,
+        self._log({"event": "validation", "stage": stage, "epoch": self.progress.epoch,
                    "best": self.progress.best[0], **scores})  # fmt: skip
         if self.accelerator.is_main_process:
             draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
