@@ -111,6 +111,10 @@ class TextOutput(Output):
             Field(description="the decoder: kind and its settings"),
             Nested("decoder"),
         ] = {"kind": "transformer"},  # noqa: B006 - never changed
+        at_a_time: Annotated[
+            int | None,
+            Field(ge=1, description="texts of a record to learn from in a step; null: all"),
+        ] = None,
         smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1,
         consensus: Annotated[
             float,
@@ -133,6 +137,7 @@ class TextOutput(Output):
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
         self.decoding, self.longest = Decoding.model_validate(decoding), longest
+        self.at_a_time = at_a_time
         if self.decoding.max_words > longest:
             raise UsageError(
                 f"decoding.max_words is {self.decoding.max_words}, longest is {longest}",
@@ -215,6 +220,7 @@ class TextHead(Head):
         self.decoder, self.vocabulary, self.inputs = decoder, vocabulary, inputs
         self.decoding, self.longest = output.decoding, output.longest
         self.smoothing, self.consensus = output.smoothing, output.consensus
+        self.at_a_time = output.at_a_time
         self._targets: Sequence[Sentence] = ()
 
     def begin(self, targets: Sequence[Sentence]) -> None:
@@ -241,15 +247,22 @@ class TextHead(Head):
         With ``consensus`` the sentences of a record are weighted, as in consensus-based training
         (Phan et al. 2017, arXiv:1712.09532).
         """
-        owners = [row for row, target in enumerate(targets) for _ in target.ids]
-        sentences = [ids for target in targets for ids in target.ids]
+        chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(len(t.ids))]
+        owners = [row for row, _ in chosen]
+        sentences = [targets[row].ids[n] for row, n in chosen]
         hidden, labels, numbers = self._real_words(fused, owners, sentences)
         logits = self.decoder.logits(hidden).float()
         if not self.consensus:
             return token_cross_entropy(logits, labels, self.smoothing)
-        weights = torch.tensor([w for t in targets for w in self._weights[self._row[t]]])
+        weights = torch.tensor([self._weights[self._row[targets[row]]][n] for row, n in chosen])
         each = cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
         return (each * weights.to(each.device)[numbers]).mean()
+
+    def _choose(self, count: int) -> list[int]:
+        """Which of a record's texts this step learns from."""
+        if self.at_a_time is None or not self.training or count <= self.at_a_time:
+            return list(range(count))
+        return torch.randperm(count)[: self.at_a_time].tolist()
 
     def _real_words(
         self, fused: Fused, owners: Sequence[int], sentences: Sequence[Sequence[int]]
