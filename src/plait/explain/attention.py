@@ -20,7 +20,8 @@ from plait.files import write_atomically
 from plait.types import Prediction, UsageError
 
 TILE = 224  # pixels a side
-LABEL = 30  # pixels under each tile
+LABEL, TITLE = 30, 44  # pixels under each tile, over all
+SMALLEST, LARGEST = 8, 18  # of the letters
 GAP = 8
 COLUMNS = 5
 INK, PAPER = (20, 20, 20), (255, 255, 255)
@@ -51,10 +52,10 @@ class Explanation:
     def picture(self) -> Image.Image:
         """The photo, then one tile a word, bright where it was looked for."""
         photo = cv2.resize(self.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
-        tiles = [_tile(photo, self.prediction.value)]
+        tiles = [_tile(photo, "")]
         for word, weights in zip(self.prediction.words, self.maps, strict=True):
             tiles.append(_tile(_lit(photo, weights), word))
-        return _sheet(tiles)
+        return _sheet(tiles, self.prediction.value)
 
     def to_json(self) -> dict[str, Any]:
         """The maps as numbers."""
@@ -93,25 +94,29 @@ def _lit(photo: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.u
 def _tile(picture: NDArray[np.uint8], text: str) -> Image.Image:
     tile = Image.new("RGB", (TILE, TILE + LABEL), PAPER)
     tile.paste(Image.fromarray(picture), (0, 0))
-    draw = ImageDraw.Draw(tile)
-    size = 18
-    while size > 8 and draw.textlength(text, _font(size)) > TILE - 4:
-        size -= 1
-    draw.text((TILE / 2, TILE + LABEL / 2), text, INK, _font(size), anchor="mm")
+    _write(tile, text, TILE + LABEL / 2)
     return tile
+
+
+def _write(picture: Image.Image, text: str, y: float) -> None:
+    """Text in the middle of the picture's width, as large as fits."""
+    draw, size = ImageDraw.Draw(picture), LARGEST
+    while size > SMALLEST and draw.textlength(text, _font(size)) > picture.width - 2 * GAP:
+        size -= 1
+    draw.text((picture.width / 2, y), text, INK, _font(size), anchor="mm")
 
 
 def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
+def _sheet(tiles: Sequence[Image.Image], title: str) -> Image.Image:
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    sheet = Image.new(
-        "RGB", (columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + GAP), PAPER
-    )
+    width, height = columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + TITLE
+    sheet = Image.new("RGB", (width, height), PAPER)
+    _write(sheet, title, TITLE / 2)
     for i, tile in enumerate(tiles):
-        x, y = GAP + i % columns * (TILE + GAP), GAP + i // columns * (TILE + LABEL + GAP)
+        x, y = GAP + i % columns * (TILE + GAP), TITLE + i // columns * (TILE + LABEL + GAP)
         sheet.paste(tile, (x, y))
     return sheet
