@@ -82,7 +82,8 @@ class TrainingSpec(_Section):
         str | None, _doc("a model whose weights and vocabulary to start from; null is anew")
     ] = None
     epochs: Annotated[int, _doc("most passes over the records", ge=0)] = 20
-    patience: Annotated[int, _doc("epochs without a better score before stopping", ge=1)] = 4
+    patience: Annotated[int, _doc("validations without a better score before stopping", ge=1)] = 4
+    validate_every: Annotated[int, _doc("epochs between two validations", ge=1)] = 1
     batch: Annotated[int, _doc("records a step", ge=1)] = 64
     optimizer: Annotated[Literal["adam", "adamw"], _doc("optimizer")] = "adamw"
     learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 5e-4

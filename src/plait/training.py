@@ -69,7 +69,7 @@ class Progress:
     step: int = 0  # within the epoch
     best: list[float] = field(default_factory=list)
     best_at: str = ""
-    stale: int = 0  # epochs without a better score
+    stale: int = 0  # validations without a better score
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # since the last line of the log
     finished: bool = False
@@ -148,7 +148,11 @@ class Trainer:
                 saved_at = started = time.monotonic()
                 self._save_checkpoint(optimizer)
         self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
-        self._validate(stage.name)
+        if (
+            self.progress.epoch % self.spec.validate_every == 0
+            or self.progress.epoch == stage.epochs
+        ):
+            self._validate(stage.name)
         self.progress.seconds += time.monotonic() - started
         self._save_checkpoint(optimizer)
 
