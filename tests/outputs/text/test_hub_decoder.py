@@ -56,7 +56,7 @@ def make(kind: str, size: int) -> Any:
     # More rows than tokens, as many published models have.
     common = {"vocab_size": size + 6, "bos_token_id": size - 1, "eos_token_id": size - 1}
     if kind == "gpt2":
-        config = t.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=64, **common)
+        config = t.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=128, **common)
         return t.GPT2LMHeadModel(config)
     config = t.LlamaConfig(
         hidden_size=32,
@@ -64,7 +64,7 @@ def make(kind: str, size: int) -> Any:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=128,
         **common,
     )
     return t.LlamaForCausalLM(config)
@@ -248,7 +248,7 @@ def test_gradients_reach_every_trained_parameter(folder: Path, train: str) -> No
     head, _ = built(folder, train=train)
     head.train()
     assert head.decoder.model.training == (train == "all")
-    targets = [Sentence((tuple(head.vocabulary.encode(s)),)) for s in SENTENCES]
+    targets = [Sentence(((*head.vocabulary.encode(s), EOS),)) for s in SENTENCES]
     loss = head.loss(fused(), targets)
     assert torch.isfinite(loss)
     loss.backward()
@@ -260,7 +260,7 @@ def test_gradients_reach_every_trained_parameter(folder: Path, train: str) -> No
 def test_it_learns_a_sentence_a_record(gpt2: Path) -> None:
     head, _ = built(gpt2, train="all")
     source = fused()
-    targets = [Sentence((tuple(head.vocabulary.encode(s)),)) for s in SENTENCES]
+    targets = [Sentence(((*head.vocabulary.encode(s), EOS),)) for s in SENTENCES]
     head.smoothing = 0.0
     optimizer = torch.optim.Adam([p for p in head.parameters() if p.requires_grad], lr=5e-3)
     for _ in range(120):
@@ -288,8 +288,8 @@ def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
 
 def test_a_prefix_that_is_too_long_is_refused(gpt2: Path) -> None:
     head, _ = built(gpt2)
-    with pytest.raises(PlaitError, match="reads 64 tokens at the most"):
-        head.decoder.start(fused(places=50))
+    with pytest.raises(PlaitError, match="reads 128 tokens at the most"):
+        head.decoder.start(fused(places=70))
 
 
 def test_a_model_that_is_no_causal_transformer_is_refused(gpt2: Path) -> None:

@@ -114,7 +114,7 @@ class HubDecoder(Decoder):
             raise PlaitError(
                 f"hub:{self.name} reads {self.model.longest} tokens at the most; "
                 f"the input has {length} and the sentence up to {self.max_words}",
-                mend="lower decoding.max_words, or have fewer tokens of the input",
+                mend="lower the setting longest, or have fewer tokens of the input",
             )
         prefix = self.project(fused.tokens.values)  # (B, T, E)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
