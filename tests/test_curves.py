@@ -16,7 +16,9 @@ def step(stage: str, done: int, loss: float) -> dict[str, object]:
 
 
 def validation(stage: str, epoch: int, bleu4: float, cider: float) -> dict[str, object]:
-    return {"event": "validation", "stage": stage, "epoch": epoch, "bleu4": bleu4, "cider": cider}
+    titles = {"bleu4": "BLEU-4", "cider": "CIDEr-D"}
+    return {"event": "validation", "stage": stage, "epoch": epoch, "metrics": titles,
+            "bleu4": bleu4, "cider": cider, "distinct": 0.5}  # fmt: skip
 
 
 LINES = [
@@ -41,10 +43,10 @@ def test_points_are_those_of_the_log_stage_by_stage(log: Path) -> None:
     first, second = read_curves(log)
     assert first.name == "likelihood"
     assert first.loss == [(2, 6.0), (4, 4.0), (8, 3.0)]
-    assert first.scores == {"bleu4": [(4, 0.1), (8, 0.2)], "cider": [(4, 0.3), (8, 0.5)]}
+    assert first.scores == {"BLEU-4": [(4, 0.1), (8, 0.2)], "CIDEr-D": [(4, 0.3), (8, 0.5)]}
     assert second.name == "reinforce"
     assert second.loss == [(3, 0.01)]
-    assert second.scores["cider"] == [(3, 0.6)]
+    assert second.scores["CIDEr-D"] == [(3, 0.6)]
 
 
 def test_a_line_cut_short_and_a_strange_line_are_left_out(log: Path) -> None:

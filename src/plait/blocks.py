@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plait.types import UsageError
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real tokens: (B, T, D), (B, T) -> (B, D); all-masked rows give zeros."""
@@ -28,7 +30,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+            raise UsageError(
+                f"a width of {width} is not a multiple of {heads} heads",
+                mend="change fusion.width or the number of heads",
+            )
         self.heads = heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)

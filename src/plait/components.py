@@ -115,10 +115,9 @@ class Fusion(nn.Module, ABC):
 class Output(ABC):
     """One thing to predict: how a cell becomes a target and a decoded tensor an answer."""
 
-    best_metrics: ClassVar[tuple[str, ...]]
-    """What early stopping maximises, free-running on validation; the next ones break ties."""
-    primary: ClassVar[tuple[str, ...]]
-    """The metrics that progress and summaries show."""
+    best_metrics: ClassVar[Mapping[str, str]]
+    """What early stopping maximises, free-running on validation, and what progress shows: metric
+    -> its title. The first decides; the next ones break ties."""
     several: ClassVar[bool]
     """Whether a record may have several right answers: rows with the same input are then one
     record, with all of their answers."""

@@ -18,8 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from plait.files import write_atomically
 
-SCORES = {"bleu4": ("BLEU-4", "#2a7f9e"), "cider": ("CIDEr", "#c8553d")}
-"""Score in the log -> its name and colour in the picture."""
+SCORE_COLOURS = ("#c8553d", "#2a7f9e", "#7a9e2a", "#8e5ea2")
+"""Of the scores, in the order of the log."""
 LOSS_COLOUR = "#4a4e69"
 GRID_COLOUR = "#e3e3ea"
 HEIGHT, WIDTH, DPI = 6.0, 9.0, 120
@@ -34,7 +34,7 @@ class StageCurve:
     Attributes:
         name: the stage's name.
         loss: (step within the stage, loss).
-        scores: score -> (step within the stage, value), one point a validation.
+        scores: score's title -> (step within the stage, value), one point a validation.
     """
 
     name: str
@@ -68,9 +68,9 @@ def read_curves(log: Path) -> list[StageCurve]:
         if line["event"] == "step":
             curve.loss.append((line["done"], line["loss"]))
             continue
-        for score in SCORES.keys() & line.keys():
+        for score, title in line["metrics"].items():
             # A validation follows the last step of its epoch.
-            curve.scores.setdefault(score, []).append((curve.steps, line[score]))
+            curve.scores.setdefault(title, []).append((curve.steps, line[score]))
     return list(curves.values())
 
 
@@ -98,7 +98,9 @@ def _figure(curves: list[StageCurve]) -> Any:
         _draw_scores(axes[1, column], curve, top)
     axes[0, 0].set_ylabel("training loss")
     axes[1, 0].set_ylabel("validation score")
-    _legend(axes[1, 0], curves)
+    scored = next((axes[1, column] for column, curve in enumerate(curves) if curve.scores), None)
+    if scored is not None:
+        scored.legend(frameon=False, loc="upper left")
     return figure
 
 
@@ -114,11 +116,10 @@ def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
     axes.set_xlabel("step")
     axes.set_xlim(0, curve.steps * 1.06)
     axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
-    for score, (_, colour) in SCORES.items():
-        points = curve.scores.get(score, [])
-        if points:
-            axes.plot(*zip(*points, strict=True), color=colour, lw=1.6, marker="o", ms=4)
-            _name_best(axes, points, colour)
+    for (title, points), colour in zip(curve.scores.items(), SCORE_COLOURS, strict=False):
+        line = zip(*points, strict=True)
+        axes.plot(*line, color=colour, lw=1.6, marker="o", ms=4, label=title)
+        _name_best(axes, points, colour)
 
 
 def _name_best(axes: Any, points: list[tuple[int, float]], colour: str) -> None:
@@ -139,11 +140,3 @@ def _tidy(axes: Any) -> None:
     axes.grid(color=GRID_COLOUR, lw=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-
-
-def _legend(axes: Any, curves: list[StageCurve]) -> None:
-    for score, (name, colour) in SCORES.items():
-        if any(score in curve.scores for curve in curves):
-            axes.plot([], [], color=colour, marker="o", ms=4, label=name)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, loc="upper left")

@@ -45,11 +45,9 @@ class TrainingView:
         elif line["event"] == "step":
             self.progress(str(line["stage"]), line["done"], line["of"])
         else:
-            shown = {k: v for k, v in line.items() if k in ("bleu4", "cider")}
-            text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items())
-            errors.print(
-                f"{line['stage']} epoch {line['epoch']}: {text} (best cider {line['best']:.3f})"
-            )
+            titles = line["metrics"]
+            text = ", ".join(f"{title} {line[name]:.3f}" for name, title in titles.items())
+            errors.print(f"{line['stage']} epoch {line['epoch']}: {text} (best {line['best']:.3f})")
 
     def done(self, out: Path, scores: Mapping[str, Any]) -> None:
         """The end of a run."""

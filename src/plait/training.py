@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class Trainer:
         train: CachedRecords,
         val: CachedRecords,
         score: Callable[[Mapping[str, list[Prediction]]], Mapping[str, float]],
-        metrics: Sequence[str],
+        metrics: Mapping[str, str],
         folder: Path,
         report: Report | None = None,
     ) -> None:
@@ -258,7 +258,7 @@ class Trainer:
             self.progress.stale += 1
         self._swap_back(weights)
         self._log({"event": "validation", "stage": stage, "epoch": self.progress.epoch,
-                   "best": self.progress.best[0], **scores})  # fmt: skip
+                   "best": self.progress.best[0], "metrics": self.metrics, **scores})  # fmt: skip
         if self.accelerator.is_main_process:
             draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
 

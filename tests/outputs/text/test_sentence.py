@@ -25,6 +25,9 @@ def test_words_are_lowered_and_punctuation_stands_apart() -> None:
     assert split_words("A well-known dog's ball, 3.5 m!") == [
         "a", "well-known", "dog's", "ball", ",", "3.5", "m", "!",
     ]  # fmt: skip
+    assert split_words("red,white ball.The 1,000.5 b.") == [
+        "red", ",", "white", "ball", ".", "the", "1,000.5", "b", "."
+    ]  # fmt: skip
     assert split_words("A dog, running!", punctuation=False) == ["a", "dog", "running"]
     assert join_words(["a", "dog", ",", "running", "(", "fast", ")", "."]) == (
         "a dog, running (fast)."

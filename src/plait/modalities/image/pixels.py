@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from plait.components import Encoder, present_tokens
 from plait.modalities.image.photo import Fit, Photo, to_channels
 from plait.registry import register
-from plait.types import State, Tokens
+from plait.types import State, Tokens, UsageError
 
 MEAN, STD = (127.5,) * 3, (127.5,) * 3
 
@@ -33,6 +33,9 @@ class Pixels(Photo):
             int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
         ] = 1,
     ) -> None:
+        if size < patch:
+            raise UsageError(f"a photo of {size} px holds no patch of {patch} px",
+                             mend="lower patch, or raise size")  # fmt: skip
         super().__init__(size, fit, views)
         self.patch, self.width = patch, width
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -88,8 +88,8 @@ class Sentence:
 class TextOutput(Output):
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
-    best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
-    primary = ("bleu4", "cider")
+    # CIDEr of a single record is always 0.
+    best_metrics: ClassVar[Mapping[str, str]] = {"cider": "CIDEr-D", "bleu4": "BLEU-4"}
     several = True
 
     def __init__(

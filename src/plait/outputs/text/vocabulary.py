@@ -18,8 +18,8 @@ from plait.types import PlaitError, State
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 
-# A word with its inner apostrophes and hyphens, a number with its separators, or one sign.
-_WORD = re.compile(r"\w+(?:[-'’.,]\w+)*|[^\w\s]")
+# A number with its separators, a word with its inner apostrophes and hyphens, or one sign.
+_WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:[-'’]\w+)*|[^\w\s]")
 _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{$#])\s+")
 
@@ -101,6 +101,8 @@ class SubwordVocabulary(Vocabulary):
     def __init__(self, tokenizer_json: str) -> None:
         self._json = tokenizer_json
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        # A text that spells a special token is text. The JSON does not keep this.
+        self._tokenizer.encode_special_tokens = True
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
