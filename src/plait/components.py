@@ -57,6 +57,10 @@ class Modality(ABC):
         """A blank item as `read` would give it, for its shape."""
 
     @abstractmethod
+    def samples(self) -> list[Any]:
+        """Two made-up cells to `learn` from, for a summary before there are data."""
+
+    @abstractmethod
     def fingerprint(self, state: State) -> str:
         """Changes when what `read` returns would change; part of the feature cache's key."""
 
@@ -125,6 +129,10 @@ class Output(ABC):
     @abstractmethod
     def learn(self, cells: Iterable[Any]) -> State:
         """What must be known of the training column (vocabulary, classes...)."""
+
+    @abstractmethod
+    def samples(self) -> list[Any]:
+        """Two made-up cells or more, of which `learn` makes as much as the settings allow."""
 
     @abstractmethod
     def reader(self, state: State) -> Callable[[Any], Any]:

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -22,16 +23,18 @@ from pydantic.fields import FieldInfo
 
 from plait.types import UsageError
 
+_HOME = Path(__file__).parent / "modalities"
+MODALITIES = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_HOME)])))
+"""Every package in that room is a modality, and a kind of component of its own: the components
+are its representations."""
+
 ROOMS: dict[str, str] = {
-    "image": "plait.modalities.image",
+    **{name: f"plait.modalities.{name}" for name in MODALITIES},
     "fusion": "plait.fusion",
     "output": "plait.outputs",
     "decoder": "plait.outputs.text",
 }
-"""Kind of component -> the package whose modules register it. A modality is a kind of its own:
-its components are its representations."""
-
-MODALITIES = ("image",)
+"""Kind of component -> the package whose modules register it."""
 
 ARGUMENT = "name"
 """The parameter that takes the part after the colon of ``family:ARGUMENT``."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from html import escape
-from itertools import chain, cycle, groupby, islice, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,6 @@ from plait.terminal import console
 from plait.types import Fused, State, Tokens, UsageError
 
 RECORDS = 2  # in the batch that is run
-MAX_WORDS = 20_000  # made up for a vocabulary
-SENTENCE = 12  # words of a made-up sentence
 LONG_RUN = 5  # equal blocks that the terminal shows as one line
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -152,7 +150,7 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
         )
     recipe = load_recipe(what, overrides)
     parts = build_parts(recipe)
-    states = made_up_states(recipe, parts)
+    states = made_up_states(parts)
     note = "no data was read: what is learned from a table, such as words, is as large as allowed"
     # Shapes don't depend on the weights: none need be there.
     network = build_network(recipe, parts, states, pretrained=False)
@@ -162,46 +160,14 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
 # Made-up data -------------------------------------------------------------------------------
 
 
-def made_up_states(recipe: Recipe, parts: Parts) -> dict[str, State]:
+def made_up_states(parts: Parts) -> dict[str, State]:
     """What inputs and outputs learn from made-up cells, as large as the recipe allows."""
-    states: dict[str, State] = {}
-    for name, modality in parts.modalities.items():
-        spec = recipe.inputs[name]
-        cells = MADE_UP[spec.modality](spec.representation)
-        states[f"inputs.{name}"] = modality.learn(cells, Path())
-    for name, output in parts.outputs.items():
-        made = MADE_UP[recipe.outputs[name].kind](recipe.outputs[name].settings)
-        states[f"outputs.{name}"] = output.learn(made)
-    return states
+    inputs = {f"inputs.{n}": m.learn(m.samples(), Path()) for n, m in parts.modalities.items()}
+    outputs = {f"outputs.{n}": o.learn(o.samples()) for n, o in parts.outputs.items()}
+    return {**inputs, **outputs}
 
 
-def _pictures(settings: Mapping[str, Any]) -> list[Any]:
-    cells = []
-    for shade in range(RECORDS):
-        stream = io.BytesIO()
-        Image.new("RGB", (64, 64), (80 * shade, 120, 160)).save(stream, "PNG")
-        cells.append(stream.getvalue())
-    return cells
-
-
-def _sentences(settings: Mapping[str, Any]) -> list[Any]:
-    """Sentences with as many words as the vocabulary takes, each as often as it must be seen."""
-    words = [f"w{i}" for i in range(min(int(settings.get("vocabulary", SENTENCE)), MAX_WORDS))]
-    starts = range(0, max(len(words), RECORDS * SENTENCE), SENTENCE)
-    cells = [" ".join(islice(cycle(words), start, start + SENTENCE)) for start in starts]
-    return cells * int(settings.get("min_count", 1))
-
-
-MADE_UP: dict[str, Callable[[Mapping[str, Any]], list[Any]]] = {
-    "image": _pictures,
-    "text": _sentences,
-}
-"""Modality or kind of output -> cells from its settings, for a recipe that has seen no data."""
-
-
-def made_up_batch(
-    recipe: Recipe, parts: Parts, states: Mapping[str, State], network: Network
-) -> Batch:
+def made_up_batch(parts: Parts, states: Mapping[str, State], network: Network) -> Batch:
     """A batch of blank inputs and made-up targets."""
     device = next(network.parameters()).device
     prepared, present = {}, {}
@@ -211,9 +177,8 @@ def made_up_batch(
         present[name] = torch.ones(RECORDS, dtype=torch.bool, device=device)
     targets = {}
     for name, output in parts.outputs.items():
-        cells = MADE_UP[recipe.outputs[name].kind](recipe.outputs[name].settings)
         read = output.reader(states[f"outputs.{name}"])
-        targets[name] = [read(cell) for cell in cells[:RECORDS]]
+        targets[name] = [read(cell) for cell in output.samples()[:RECORDS]]
     return Batch(prepared, present, targets)
 
 
@@ -258,7 +223,7 @@ def _shapes(
 
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        network(made_up_batch(recipe, parts, states, network))
+        network(made_up_batch(parts, states, network))
     finally:
         for hook in hooks:
             hook.remove()

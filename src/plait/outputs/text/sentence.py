@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle, islice
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -36,6 +37,7 @@ from plait.registry import register
 from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
 
 GROUPS, LEAST_GROUP = 4, 32  # sentences of like length run together
+SAMPLED_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up sentence
 
 
 class Decoding(BaseModel):
@@ -150,6 +152,14 @@ class TextOutput(Output):
         own: State = decoder.learn(self.decoder)
         state = self._vocabulary(cells).to_state()
         return {**state, "decoder": own} if own else state
+
+    def samples(self) -> list[Any]:
+        """Sentences with as many words as the vocabulary takes, each as often as it must be
+        seen."""
+        words = [f"w{number}" for number in range(min(self.size, SAMPLED_WORDS))]
+        starts = range(0, max(len(words), 2 * SAMPLE), SAMPLE)
+        cells = [" ".join(islice(cycle(words), at, at + SAMPLE)) for at in starts]
+        return cells * self.min_count
 
     def _vocabulary(self, cells: Iterable[Any]) -> Vocabulary:
         if self.unit == "hub":
