@@ -206,6 +206,8 @@ def test_lists_and_recipes(run: Any) -> None:
     assert settings["layers"]["default"] == 2
     assert settings["layers"]["about"] == "decoder blocks"
     assert "captioning-reference" in run("list", "recipe")[1]
+    found = json.loads(run("recipe", "captioning", "--json", "--set", "seed=3")[1])
+    assert (found["name"], found["seed"]) == ("captioning", 3)
     code, out, _ = run("recipe", "captioning", "--resolved")
     assert code == 0
     assert "length_penalty" in out

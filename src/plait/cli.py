@@ -179,7 +179,7 @@ def evaluate(
     """Free-running scores against all references, with 95 % intervals."""
     import plait
     from plait.features import check_policy
-    from plait.terminal import show_scores
+    from plait.terminal import show_columns, show_scores
 
     options = _decoding(beam, None, None, set_ or [])
     with _progress() as progress:
@@ -193,6 +193,7 @@ def evaluate(
     if as_json:
         _print_json(found.to_json())
     else:
+        show_columns(found.columns)
         show_scores(found.to_json(), page)
 
 
@@ -281,11 +282,14 @@ def recipe(
     name: Annotated[str, typer.Argument(help="a shipped recipe")],
     set_: Set = None,
     resolved: Annotated[bool, typer.Option(help="with every default written out")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a shipped recipe."""
     from plait.recipe import load_recipe, recipe_text
 
-    if resolved or set_:
+    if as_json:
+        print(load_recipe(name, set_ or []).model_dump_json(indent=2))
+    elif resolved or set_:
         print(load_recipe(name, set_ or []).to_yaml(), end="")
     else:
         print(recipe_text(name), end="")

@@ -240,9 +240,10 @@ class Evaluation:
         self.scores, self.problems = scores, problems
 
     def to_json(self) -> dict[str, Any]:
-        """The scores of every output, the number of records, and the bad cells."""
+        """The scores of every output, the columns, the number of records, and the bad cells."""
         return {
             "records": len(self.rows),
+            "columns": dict(self.columns),
             "bad": list(self.problems),
             "scores": {name: scores.to_json() for name, scores in self.scores.items()},
         }

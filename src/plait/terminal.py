@@ -32,8 +32,7 @@ class TrainingView:
         if self.as_json:
             print(json.dumps({"event": "start", "columns": columns, "splits": splits}), flush=True)
             return
-        for path, column in columns.items():
-            errors.print(f"{path} <- column {column!r}")
+        show_columns(columns)
         errors.print("rows: " + ", ".join(f"{name} {n}" for name, n in splits.items()))
 
     def report(self, line: Mapping[str, Any]) -> None:
@@ -56,6 +55,12 @@ class TrainingView:
             return
         show_scores(scores["validation"], None)
         console.print(f"the model is in {out}; try: plait caption PHOTO --model {out}")
+
+
+def show_columns(columns: Mapping[str, str]) -> None:
+    """Which column each input and output was read from."""
+    for path, column in columns.items():
+        errors.print(f"{path} <- column {column!r}")
 
 
 def show_scores(found: Mapping[str, Any], page: Path | None) -> None:

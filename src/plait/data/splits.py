@@ -161,7 +161,7 @@ def _by_ratio(
         raise PlaitError(
             f"{table.path} has {len(units)} photos or groups to split into {' and '.join(wanted)}",
             expected="at least one for each",
-            mend="give more rows, or set data.ratios to [1, 0, 0]",
+            mend="give more rows",
         )
     parts = _deal(units, ratios)
     for split in wanted:
