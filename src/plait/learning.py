@@ -91,36 +91,26 @@ def _start(
     if recipe.training.start is None:
         states = learn_states(parts, table, columns)
         return states, build_network(recipe, parts, states).to(pick_device())
-    model = load(recipe.training.start)
-    for section in ("inputs", "fusion", "outputs"):
-        ours, theirs = (_settings(r, section) for r in (recipe, model.recipe))
-        if ours != theirs:
-            raise UsageError(
-                f"training.start: {recipe.training.start} has other {section} than the recipe",
-                expected=_first_difference(ours, theirs),
-                mend="train with that model's own recipe.yaml",
-            )
-    return dict(model.states), model.network.to(pick_device())
-
-
-def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
-    """A section's settings as one level of paths; where the columns are does not matter."""
-    found: dict[str, Any] = {}
-
-    def walk(path: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{path}.{key}", inner)
-        elif not path.endswith(".column") and ".decoding." not in path:
-            found[path] = value
-
-    walk(section, recipe.model_dump(mode="json")[section])
-    return found
-
-
-def _first_difference(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
-    path = next(p for p in {**theirs, **ours} if ours.get(p) != theirs.get(p))
-    return f"{path}={theirs.get(path)}, the recipe has {ours.get(path)}"
+    start = recipe.training.start
+    model = load(start)
+    needed = {f"inputs.{name}" for name in recipe.inputs}
+    needed |= {f"outputs.{name}" for name in recipe.outputs}
+    problem = ""
+    if set(model.states) != needed:
+        problem = f"it has {', '.join(sorted(model.states))}"
+    else:
+        network = build_network(recipe, parts, model.states, pretrained=False)
+        try:
+            network.load_state_dict(model.network.state_dict())
+        except RuntimeError as error:
+            problem = " ".join(str(error).split())[:300]
+    if problem:
+        raise UsageError(
+            f"training.start: the weights of {start} don't fit the recipe: {problem}",
+            expected="the same parts of the same sizes",
+            mend=f"begin with the recipe of {start}, its recipe.yaml",
+        )
+    return dict(model.states), network.to(pick_device())
 
 
 def _splits(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:

@@ -59,12 +59,12 @@ class Cnn(Photo):
         if pretrained:
             lite.load_imagenet(layers, self.network)
         # Frozen statistics in all layers: batches are too small and too alike to learn them.
-        net = list(lite.fold(layers))
+        net = lite.fold(layers)
         if self.layer == "block":
             del net[-1]
         learning = {"frozen": 0, "last-blocks": self.blocks + (self.layer == "head"),
                     "all": len(net)}[self.trained]  # fmt: skip
-        return CnnEncoder(net[: len(net) - learning], net[len(net) - learning :], self)
+        return CnnEncoder(net, len(net) - learning, self)
 
 
 class CnnEncoder(Encoder):
@@ -72,14 +72,20 @@ class CnnEncoder(Encoder):
 
     pretrained = True
 
-    def __init__(self, frozen: list[nn.Module], learning: list[nn.Module], cnn: Cnn) -> None:
+    def __init__(self, layers: nn.Sequential, frozen: int, cnn: Cnn) -> None:
         super().__init__()
-        self.trunk = freeze(nn.Sequential(*frozen))
-        self.top = nn.Sequential(*learning).requires_grad_(True)
+        # One row of layers, wherever the frozen ones end: weights keep their names.
+        self.layers, self.frozen = layers.requires_grad_(True), frozen
+        freeze(self.trunk)
         side = -(-cnn.size // STRIDE)
         self.grid, self.length = (side, side), side * side
         last_block = lite.VARIANTS[cnn.network].stages()[-1][3]
         self.width = lite.HEAD_WIDTH if cnn.layer == "head" else last_block
+
+    @property
+    def trunk(self) -> nn.Module:  # type: ignore[override]  # a view, not a module of its own
+        """The first layers, which stay as they are."""
+        return self.layers[: self.frozen].eval()
 
     def prepare(self, batch: Tensor) -> Tensor:
         """(B, size, size, 3) uint8 -> (B, C, H, W) float of the frozen layers; pixels if none."""
@@ -89,5 +95,5 @@ class CnnEncoder(Encoder):
 
     def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
         """(B, C, H, W) -> Tokens (B, H'·W', D), row by row from the top left."""
-        x: Tensor = self.top(prepared)  # (B, D, H', W')
+        x: Tensor = self.layers[self.frozen :](prepared)  # (B, D, H', W')
         return present_tokens(x.flatten(2).transpose(1, 2), present)
