@@ -20,6 +20,7 @@ from plait.blocks import token_cross_entropy
 from plait.components import Head, Output
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.decoder import Decoder, select
+from plait.outputs.text.detector import WordDetector, bags_of_words
 from plait.outputs.text.scores import CaptionScores, caption_scores
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
 from plait.outputs.text.vocabulary import (
@@ -126,6 +127,18 @@ class TextOutput(Output):
                 "others; 0: all alike",
             ),
         ] = 0.0,
+        detect: Annotated[
+            int,
+            Field(
+                ge=0,
+                le=256,
+                description="words that the input calls for, detected first and shown to the "
+                "decoder; 0: none",
+            ),
+        ] = 0,
+        detection: Annotated[
+            float, Field(gt=0, description="weight of the detected words' loss")
+        ] = 0.3,
         decoding: Annotated[
             Decoding, Field(description="how a sentence is found when predicting")
         ] = Decoding(),  # noqa: B008 - frozen
@@ -139,7 +152,7 @@ class TextOutput(Output):
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
         self.decoding, self.longest = Decoding.model_validate(decoding), longest
-        self.at_a_time = at_a_time
+        self.at_a_time, self.detect, self.detection = at_a_time, detect, detection
         if self.decoding.max_words > longest:
             raise UsageError(
                 f"decoding.max_words is {self.decoding.max_words}, longest is {longest}",
@@ -198,7 +211,8 @@ class TextOutput(Output):
             max_words=self.longest,
             **own,
         )
-        return TextHead(decoder, vocabulary, self, tuple(inputs))
+        detector = WordDetector(len(vocabulary), width, self.detect) if self.detect else None
+        return TextHead(decoder, vocabulary, self, tuple(inputs), detector)
 
     def quick_metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
@@ -225,18 +239,29 @@ class TextHead(Head):
         vocabulary: Vocabulary,
         output: TextOutput,
         inputs: tuple[str, ...],
+        detector: WordDetector | None = None,
     ) -> None:
         super().__init__()
+        self.detector = detector
         self.decoder, self.vocabulary, self.inputs = decoder, vocabulary, inputs
         self.decoding, self.longest = output.decoding, output.longest
         self.smoothing, self.consensus = output.smoothing, output.consensus
-        self.at_a_time = output.at_a_time
+        self.at_a_time, self.detection = output.at_a_time, output.detection
         self._targets: Sequence[Sentence] = ()
 
     def begin(self, targets: Sequence[Sentence]) -> None:
         """Remembers all training sentences: for the reward of the second stage, and for how well
         each sentence agrees with its record's others."""
         self._targets = targets
+        if self.detector is not None:
+            self.detector.begin(self._bags(targets))
+
+    def _bags(self, targets: Sequence[Sentence]) -> Tensor:
+        return bags_of_words([target.ids for target in targets], len(self.vocabulary))
+
+    def _detect(self, fused: Fused) -> tuple[Fused, Tensor | None]:
+        """With the detected words among the tokens, and the detectors' logits (B, V)."""
+        return (fused, None) if self.detector is None else self.detector(fused)
 
     @cached_property
     def _row(self) -> dict[Sentence, int]:
@@ -257,16 +282,22 @@ class TextHead(Head):
         With ``consensus`` the sentences of a record are weighted, as in consensus-based training
         (Phan et al. 2017, arXiv:1712.09532).
         """
+        fused, detected = self._detect(fused)
         chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(len(t.ids))]
         owners = [row for row, _ in chosen]
         sentences = [targets[row].ids[n] for row, n in chosen]
         hidden, labels, numbers = self._real_words(fused, owners, sentences)
         logits = self.decoder.logits(hidden).float()
-        if not self.consensus:
-            return token_cross_entropy(logits, labels, self.smoothing)
-        weights = torch.tensor([self._weights[self._row[targets[row]]][n] for row, n in chosen])
-        each = cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
-        return (each * weights.to(each.device)[numbers]).mean()
+        if self.consensus:
+            weights = torch.tensor([self._weights[self._row[targets[row]]][n] for row, n in chosen])
+            each = cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
+            loss = (each * weights.to(each.device)[numbers]).mean()
+        else:
+            loss = token_cross_entropy(logits, labels, self.smoothing)
+        if detected is not None:
+            bags = self._bags(targets).to(detected.device)
+            loss = loss + self.detection * WordDetector.loss(detected, bags)
+        return loss
 
     def _choose(self, count: int) -> list[int]:
         """Which of a record's texts this step learns from."""
@@ -303,6 +334,7 @@ class TextHead(Head):
         Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971):
         the mean CIDEr-D of the record's other samples.
         """
+        fused, _ = self._detect(fused)
         limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
         with torch.no_grad():
             drawn = sample(self.decoder, fused, samples, limits)
@@ -332,6 +364,7 @@ class TextHead(Head):
         """A sentence a record (``num`` with alternatives), with the attention of each word."""
         decoding = self.decoding_options(**options)
         limits = decoding.limits
+        fused, _ = self._detect(fused)
         if decoding.sample:
             generator = torch.Generator().manual_seed(decoding.seed)
             found = sample(
@@ -391,13 +424,15 @@ class TextHead(Head):
         return attention.float().cpu()
 
     def _part_slices(self, fused: Fused) -> dict[str, slice]:
-        """Each input's place among the fused tokens, where fusion kept them side by side."""
+        """Each input's place among the fused tokens, where fusion kept them side by side; the
+        detected words' come after them."""
+        detected = self.detector.count if self.detector is not None else 0
         slices, at = {}, 0
         for name in self.inputs:
             length = fused.parts[name].values.shape[1]
             slices[name] = slice(at, at + length)
             at += length
-        return slices if at == fused.tokens.values.shape[1] else {}
+        return slices if at + detected == fused.tokens.values.shape[1] else {}
 
 
 def _agreement(

@@ -1,0 +1,96 @@
+"""Word detectors: their loss by hand, what stands out, and what the decoder is shown."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from plait.outputs.text.detector import WordDetector, bags_of_words
+from plait.outputs.text.sentence import Sentence, TextHead, TextOutput
+from plait.outputs.text.vocabulary import EOS
+from plait.types import Fused, Tokens
+
+WIDTH, PLACES = 8, 3
+A, DOG, CAT = 5, 6, 7
+
+
+def fused(values: torch.Tensor, mask: torch.Tensor | None = None) -> Fused:
+    mask = torch.ones(values.shape[:2], dtype=torch.bool) if mask is None else mask
+    tokens = Tokens(values, mask)
+    return Fused(values.mean(1), tokens, {"image": tokens})
+
+
+def test_a_bag_holds_the_share_of_the_sentences_that_have_the_word() -> None:
+    bags = bags_of_words([[[A, DOG, EOS], [A, A, CAT, EOS]], [[CAT, EOS]]], 9)
+    assert bags[:, A:].tolist() == [[1.0, 0.5, 0.5, 0.0], [0.0, 0.0, 1.0, 0.0]]
+    assert bags[:, :4].abs().sum() == 0  # the end of a sentence is no word
+
+
+def test_the_loss_by_hand() -> None:
+    logits = torch.tensor([[0.0, math.log(3), -math.log(3)]])  # 1/2, 3/4, 1/4
+    bags = torch.tensor([[1.0, 1.0, 0.5]])
+    expected = math.log(2) - math.log(3 / 4) - 0.5 * math.log(1 / 4) - 0.5 * math.log(3 / 4)
+    assert WordDetector.loss(logits, bags).item() == pytest.approx(expected / 2.5)
+
+
+def test_places_vote_in_the_exponent_and_masked_places_do_not() -> None:
+    detector = WordDetector(9, WIDTH, 2)
+    values = torch.randn(1, PLACES, WIDTH)
+    votes = detector.vote(values[:, :2])
+    mask = torch.tensor([[True, True, False]])
+    expected = torch.log(votes.exp().mean(1))
+    torch.testing.assert_close(detector.logits(Tokens(values, mask)), expected)
+
+
+def test_a_word_that_is_always_there_does_not_stand_out() -> None:
+    detector = WordDetector(9, WIDTH, 1).eval()
+    bags = torch.zeros(10, 9)
+    bags[:, A], bags[:2, DOG] = 1.0, 1.0
+    detector.begin(bags)
+    with torch.no_grad():
+        detector.vote.weight.zero_()
+        detector.vote.bias[DOG] = 1.0  # more probable than it is anyway, less than "a"
+        shown, logits = detector(fused(torch.randn(1, PLACES, WIDTH)))
+        assert logits[0, A] > logits[0, DOG]
+        strength = logits[0, DOG].sigmoid() * detector.strength
+        torch.testing.assert_close(
+            shown.tokens.values[0, PLACES], detector.embedding.weight[DOG] + strength
+        )
+
+
+def head(**settings: object) -> TextHead:
+    output = TextOutput(min_count=1, decoder={"kind": "transformer", "heads": 2}, **settings)  # type: ignore[arg-type]
+    state = output.learn(["a dog runs", "a cat sleeps here", "a bird"])
+    torch.manual_seed(0)
+    made = output.head(state, WIDTH, ["image"], True)
+    assert isinstance(made, TextHead)
+    return made
+
+
+def test_attention_stays_on_the_input() -> None:
+    made = head(detect=3).eval()
+    (answer,) = made.decode(fused(torch.randn(1, PLACES, WIDTH)), beam=1)
+    assert answer.attention["image"].shape == (len(answer.words), PLACES)
+
+
+def test_the_detectors_learn_beside_the_decoder() -> None:
+    made = head(detect=3, smoothing=0.0)
+    targets = [Sentence(((*made.vocabulary.encode(s), EOS),)) for s in ("a dog runs", "a bird")]
+    made.begin(targets)
+    source = fused(torch.randn(2, PLACES, WIDTH))
+    made.loss(source, targets).backward()
+    assert made.detector is not None
+    for parameter in made.detector.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        made.loss(source, targets).backward()
+        optimizer.step()
+    found = made.detector.logits(source.tokens).sigmoid()
+    (dog,), (bird,) = made.vocabulary.encode("dog"), made.vocabulary.encode("bird")
+    assert found[0, dog] > 0.8 > 0.2 > found[0, bird]
+    assert found[1, bird] > 0.8 > 0.2 > found[1, dog]
