@@ -88,7 +88,12 @@ def explain_file(
         return
     target = out or Path(f"{file.stem}.attention.png")
     explanation.save(target)
-    print(f"{explanation.prediction.value}\nwritten to {target}")
+    print(explanation.prediction.value)
+    detected = explanation.prediction.detected
+    if detected:
+        found = ", ".join(f"{word} {probable:.2f}" for word, probable in detected.items())
+        print(f"detected: {found}")
+    print(f"written to {target}")
 
 
 def _answers(

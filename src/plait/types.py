@@ -104,6 +104,8 @@ class Prediction:
         alternatives: other answers, best first; the answer itself is not among them.
         words: the steps of the answer, for outputs that are made step by step.
         attention: for each input, (words, tokens) float: where each step looked.
+        detected: the words that the inputs call for, those that stand out most first, with how
+            probable each is; for models that detect words.
         shares: for models with several inputs, each input's share of the answer.
     """
 
@@ -112,4 +114,5 @@ class Prediction:
     alternatives: tuple[Alternative, ...] = ()
     words: tuple[str, ...] = ()
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
+    detected: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)

@@ -62,6 +62,7 @@ class Explanation:
         words = zip(self.prediction.words, np.round(self.maps, 5).tolist(), strict=True)
         return {
             "caption": self.prediction.value,
+            "detected": {w: round(p, 4) for w, p in self.prediction.detected.items()},
             "grid": list(self.grid),
             "words": [{"word": word, "attention": numbers} for word, numbers in words],
         }

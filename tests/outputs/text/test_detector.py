@@ -52,9 +52,10 @@ def test_a_word_that_is_always_there_does_not_stand_out() -> None:
     with torch.no_grad():
         detector.vote.weight.zero_()
         detector.vote.bias[DOG] = 1.0  # more probable than it is anyway, less than "a"
-        shown, logits = detector(fused(torch.randn(1, PLACES, WIDTH)))
-        assert logits[0, A] > logits[0, DOG]
-        strength = logits[0, DOG].sigmoid() * detector.strength
+        shown, found = detector(fused(torch.randn(1, PLACES, WIDTH)))
+        assert found.words.tolist() == [[DOG]]
+        assert found.logits[0, A] > found.logits[0, DOG]
+        strength = found.logits[0, DOG].sigmoid() * detector.strength
         torch.testing.assert_close(
             shown.tokens.values[0, PLACES], detector.embedding.weight[DOG] + strength
         )
@@ -73,6 +74,9 @@ def test_attention_stays_on_the_input() -> None:
     made = head(detect=3).eval()
     (answer,) = made.decode(fused(torch.randn(1, PLACES, WIDTH)), beam=1)
     assert answer.attention["image"].shape == (len(answer.words), PLACES)
+    assert len(answer.detected) == 3
+    assert set(answer.detected) <= {"a", "dog", "runs", "cat", "sleeps", "here", "bird"}
+    assert all(0 < value < 1 for value in answer.detected.values())
 
 
 def test_the_detectors_learn_beside_the_decoder() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,21 @@ from plait.types import Fused, Tokens
 
 RAREST = 1e-4  # the least share of records that a word is taken to occur in
 START = 0.02  # standard deviation of the weights at the start
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What the detectors found.
+
+    Attributes:
+        logits: of every word, (B, V).
+        words: the ids of those that stand out most, the most first, (B, K).
+        probable: how probable each of them is, (B, K) in [0, 1].
+    """
+
+    logits: Tensor
+    words: Tensor
+    probable: Tensor
 
 
 class WordDetector(nn.Module):
@@ -53,16 +69,17 @@ class WordDetector(nn.Module):
         votes = votes.masked_fill(~tokens.mask[..., None], float("-inf"))
         return torch.logsumexp(votes, dim=1) - tokens.mask.sum(1, keepdim=True).log()
 
-    def forward(self, fused: Fused) -> tuple[Fused, Tensor]:
-        """Fused with K more tokens (B, T + K, D), and the logits (B, V)."""
+    def forward(self, fused: Fused) -> tuple[Fused, Detected]:
+        """Fused with K more tokens (B, T + K, D), and what was detected."""
         logits = self.logits(fused.tokens)
         probable = logits.sigmoid()
         with torch.no_grad():
             gain = probable * (probable / self.prior).log()
             gain[:, : len(SPECIALS)] = -math.inf
             words = gain.topk(self.count, dim=1).indices  # (B, K)
-        strength = probable.gather(1, words)[..., None]  # (B, K, 1)
-        values = self.embedding(words) + strength * self.strength  # (B, K, D)
+        found = Detected(logits, words, probable.gather(1, words))
+        strength = found.probable[..., None] * self.strength  # (B, K, D)
+        values = self.embedding(words) + strength
         mask = torch.ones_like(words, dtype=torch.bool)
         if self.training:
             mask = torch.rand(words.shape, device=words.device) >= self.drop
@@ -70,7 +87,7 @@ class WordDetector(nn.Module):
             torch.cat([fused.tokens.values, values.to(fused.tokens.values.dtype)], dim=1),
             torch.cat([fused.tokens.mask, mask], dim=1),
         )
-        return Fused(fused.pooled, tokens, fused.parts), logits
+        return Fused(fused.pooled, tokens, fused.parts), found
 
     @staticmethod
     def loss(logits: Tensor, bags: Tensor) -> Tensor:

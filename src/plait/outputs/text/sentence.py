@@ -20,7 +20,7 @@ from plait.blocks import token_cross_entropy
 from plait.components import Head, Output
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.decoder import Decoder, select
-from plait.outputs.text.detector import WordDetector, bags_of_words
+from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.scores import CaptionScores, caption_scores
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
 from plait.outputs.text.vocabulary import (
@@ -259,8 +259,8 @@ class TextHead(Head):
     def _bags(self, targets: Sequence[Sentence]) -> Tensor:
         return bags_of_words([target.ids for target in targets], len(self.vocabulary))
 
-    def _detect(self, fused: Fused) -> tuple[Fused, Tensor | None]:
-        """With the detected words among the tokens, and the detectors' logits (B, V)."""
+    def _detect(self, fused: Fused) -> tuple[Fused, Detected | None]:
+        """With the detected words among the tokens, and what was detected."""
         return (fused, None) if self.detector is None else self.detector(fused)
 
     @cached_property
@@ -295,8 +295,8 @@ class TextHead(Head):
         else:
             loss = token_cross_entropy(logits, labels, self.smoothing)
         if detected is not None:
-            bags = self._bags(targets).to(detected.device)
-            loss = loss + self.detection * WordDetector.loss(detected, bags)
+            bags = self._bags(targets).to(loss.device)
+            loss = loss + self.detection * WordDetector.loss(detected.logits, bags)
         return loss
 
     def _choose(self, count: int) -> list[int]:
@@ -364,7 +364,7 @@ class TextHead(Head):
         """A sentence a record (``num`` with alternatives), with the attention of each word."""
         decoding = self.decoding_options(**options)
         limits = decoding.limits
-        fused, _ = self._detect(fused)
+        fused, detected = self._detect(fused)
         if decoding.sample:
             generator = torch.Generator().manual_seed(decoding.seed)
             found = sample(
@@ -374,7 +374,7 @@ class TextHead(Head):
         else:
             beams = max(decoding.beam, decoding.num)
             found = beam_search(self.decoder, fused, beams, decoding.length_penalty, limits)
-        return list(self._predictions(fused, found, decoding.num))
+        return list(self._predictions(fused, found, detected, decoding.num))
 
     def decoding_options(self, **options: Any) -> Decoding:
         """Checked against the recipe's limits."""
@@ -392,7 +392,9 @@ class TextHead(Head):
             )
         return decoding
 
-    def _predictions(self, fused: Fused, found: Sentences, num: int) -> Iterator[Prediction]:
+    def _predictions(
+        self, fused: Fused, found: Sentences, detected: Detected | None, num: int
+    ) -> Iterator[Prediction]:
         attention = self._attention(fused, found.ids[:, 0])  # (B, L, T)
         parts = self._part_slices(fused)
         means = (found.scores / found.lengths.clamp(min=1)).tolist()
@@ -411,10 +413,17 @@ class TextHead(Head):
                     Alternative(self.vocabulary.decode(ids), value) for ids, value in others
                 ),
                 words=tuple(self.vocabulary.pieces(best)),
+                detected=self._detected_words(detected, b),
                 attention={
                     name: attention[b, : len(best), cut].numpy() for name, cut in parts.items()
                 },
             )
+
+    def _detected_words(self, detected: Detected | None, row: int) -> dict[str, float]:
+        if detected is None:
+            return {}
+        words = self.vocabulary.pieces(detected.words[row].tolist())
+        return dict(zip(words, detected.probable[row].tolist(), strict=True))
 
     def _attention(self, fused: Fused, ids: Tensor) -> Tensor:
         """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
