@@ -49,7 +49,9 @@ def trainer(records: CachedRecords, folder: Path) -> Trainer:
     state = {"unit": "words", "words": words, "punctuation": True}
     states: dict[str, Any] = {"inputs.image": {}, "outputs.caption": state}
     network = build_network(recipe, build_parts(recipe), states, pretrained=False)
-    return Trainer(recipe, network, records, records, lambda found: {}, ["cider"], folder)
+    return Trainer(
+        recipe, network, records, records, lambda found: {}, {"cider": "CIDEr-D"}, folder
+    )
 
 
 def main() -> None:

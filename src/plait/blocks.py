@@ -110,15 +110,21 @@ class EncoderBlock(nn.Module):
         return x + self.drop(self.feed(self.norm_feed(x)))
 
 
-def token_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+def token_cross_entropy(
+    logits: Tensor, targets: Tensor, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy over real tokens.
 
     Args:
         logits: (N, V) of real tokens only; padding was left out before.
         targets: (N,) ids.
         smoothing: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
+        weights: (N,) what each token's loss is multiplied by; all alike when None.
     """
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    if weights is None:
+        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    return (each * weights).mean()
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -7,14 +7,11 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from plait.types import PlaitError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="plait",

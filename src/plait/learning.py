@@ -93,23 +93,16 @@ def _start(
         return states, build_network(recipe, parts, states).to(pick_device())
     start = recipe.training.start
     model = load(start)
-    needed = {f"inputs.{name}" for name in recipe.inputs}
-    needed |= {f"outputs.{name}" for name in recipe.outputs}
-    problem = ""
-    if set(model.states) != needed:
-        problem = f"it has {', '.join(sorted(model.states))}"
-    else:
+    try:
         network = build_network(recipe, parts, model.states, pretrained=False)
-        try:
-            network.load_state_dict(model.network.state_dict())
-        except RuntimeError as error:
-            problem = " ".join(str(error).split())[:300]
-    if problem:
+        network.load_state_dict(model.network.state_dict())
+    except (KeyError, RuntimeError) as error:  # a part that it lacks, or of another size
         raise UsageError(
-            f"training.start: the weights of {start} don't fit the recipe: {problem}",
-            expected="the same parts of the same sizes",
+            f"training.start: the weights of {start} don't fit the recipe: "
+            + " ".join(str(error).split())[:300],
+            expected=f"its parts, {', '.join(sorted(model.states))}, of the same sizes",
             mend=f"begin with the recipe of {start}, its recipe.yaml",
-        )
+        ) from None
     return dict(model.states), network.to(pick_device())
 
 

@@ -254,7 +254,11 @@ def test_json_that_is_no_table(tmp_path: Path) -> None:
         ("t.csv", b'a,b\n1,2\n1,"2\n', "t.csv line 3: .*quotes"),
         ("t.csv", b"a,b,a\n1,2,3\n", "two columns of one name"),
         ("t.csv.gz", b"a,b\n1,2\n", "t.csv.gz is not a whole gzip file"),
-        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "t.csv.gz is not a whole gzip file"),
+        (
+            "t.csv.gz",
+            gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9],
+            "t.csv.gz is not a whole gzip file",
+        ),
         ("t.parquet", b"PAR1 not really", "t.parquet is not a whole Parquet file"),
         ("t.parquet", b"", "t.parquet is not a whole Parquet file"),
         ("t.xlsx", b"PK", "can't tell what kind of table .*t.xlsx"),

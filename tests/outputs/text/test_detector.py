@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from plait.outputs.text.detector import WordDetector, bags_of_words
+from plait.outputs.text.detector import WordDetector, bags_of_words, word_shares
 from plait.outputs.text.sentence import Sentence, TextHead, TextOutput
 from plait.outputs.text.vocabulary import EOS
 from plait.types import Fused, Tokens
@@ -36,7 +36,7 @@ def test_the_loss_by_hand() -> None:
 
 
 def test_places_vote_in_the_exponent_and_masked_places_do_not() -> None:
-    detector = WordDetector(9, WIDTH, 2)
+    detector = WordDetector([0.0] * 9, WIDTH, 2)
     values = torch.randn(1, PLACES, WIDTH)
     votes = detector.vote(values[:, :2])
     mask = torch.tensor([[True, True, False]])
@@ -45,10 +45,10 @@ def test_places_vote_in_the_exponent_and_masked_places_do_not() -> None:
 
 
 def test_a_word_that_is_always_there_does_not_stand_out() -> None:
-    detector = WordDetector(9, WIDTH, 1).eval()
-    bags = torch.zeros(10, 9)
-    bags[:, A], bags[:2, DOG] = 1.0, 1.0
-    detector.begin(bags)
+    records = [[[A, DOG, EOS]]] * 2 + [[[A, EOS]]] * 8
+    shares = word_shares(records, 9)
+    assert (shares[A], shares[DOG], shares[EOS]) == (1.0, 0.2, 0.0)
+    detector = WordDetector(shares, WIDTH, 1).eval()
     with torch.no_grad():
         detector.vote.weight.zero_()
         detector.vote.bias[DOG] = 1.0  # more probable than it is anyway, less than "a"
@@ -98,3 +98,12 @@ def test_the_detectors_learn_beside_the_decoder() -> None:
     (dog,), (bird,) = made.vocabulary.encode("dog"), made.vocabulary.encode("bird")
     assert found[0, dog] > 0.8 > 0.2 > found[0, bird]
     assert found[1, bird] > 0.8 > 0.2 > found[1, dog]
+
+
+def test_the_beginning_of_training_changes_no_weight() -> None:
+    """It may start from a trained model, whose votes are not to be lost."""
+    made = head(detect=3)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    made.begin([Sentence(((*made.vocabulary.encode("a bird"), EOS),))])
+    for name, value in made.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)

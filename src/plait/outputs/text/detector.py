@@ -46,22 +46,22 @@ class WordDetector(nn.Module):
     p · log(p / prior): so "a" never does, though it is nearly always there.
     """
 
-    def __init__(self, vocabulary: int, width: int, count: int, dropout: float = 0.1) -> None:
+    def __init__(
+        self, shares: Sequence[float], width: int, count: int, dropout: float = 0.1
+    ) -> None:
+        """``shares`` (V): see `word_shares`; the votes begin with them."""
         super().__init__()
-        self.count = min(count, vocabulary - len(SPECIALS))
-        self.vote = nn.Linear(width, vocabulary)
+        self.count = min(count, len(shares) - len(SPECIALS))
+        self.prior: Tensor
+        prior = torch.tensor(shares).clamp(RAREST, 1 - RAREST)
+        self.register_buffer("prior", prior, persistent=False)
+        self.vote = nn.Linear(width, len(shares))
         nn.init.normal_(self.vote.weight, std=START)
-        self.embedding = nn.Embedding(vocabulary, width)
+        with torch.no_grad():
+            self.vote.bias.copy_(torch.logit(prior))
+        self.embedding = nn.Embedding(len(shares), width)
         self.strength = nn.Parameter(torch.zeros(width))
         self.drop = dropout
-        self.prior: Tensor
-        self.register_buffer("prior", torch.full((vocabulary,), RAREST))
-
-    @torch.no_grad()
-    def begin(self, bags: Tensor) -> None:
-        """Learn how probable each word is anyway: ``bags`` (R, V) of all training records."""
-        self.prior.copy_(bags.mean(0).clamp(RAREST, 1 - RAREST))
-        self.vote.bias.copy_(torch.logit(self.prior))
 
     def logits(self, tokens: Tokens) -> Tensor:
         """(B, V): the places' votes, their mean in the exponent (a smooth maximum)."""
@@ -94,6 +94,17 @@ class WordDetector(nn.Module):
         """Binary cross-entropy, in nats for each word that is there; bags (B, V) in [0, 1]."""
         total = F.binary_cross_entropy_with_logits(logits, bags, reduction="sum")
         return total / bags.sum().clamp(min=1.0)
+
+
+def word_shares(records: Sequence[Sequence[Sequence[int]]], vocabulary: int) -> list[float]:
+    """(V): how probable each word is anyway, the mean of the records' bags.
+
+    The bags are made one at a time: memory does not grow with the number of records.
+    """
+    total = torch.zeros(vocabulary)
+    for record in records:
+        total += bags_of_words([record], vocabulary)[0]
+    return [round(share, 6) for share in (total / len(records)).tolist()]
 
 
 def bags_of_words(records: Sequence[Sequence[Sequence[int]]], vocabulary: int) -> Tensor:

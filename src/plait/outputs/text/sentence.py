@@ -20,7 +20,7 @@ from plait.blocks import token_cross_entropy
 from plait.components import Head, Output
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.decoder import Decoder, select
-from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
+from plait.outputs.text.detector import Detected, WordDetector, bags_of_words, word_shares
 from plait.outputs.text.scores import CaptionScores, caption_scores
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
 from plait.outputs.text.vocabulary import (
@@ -163,8 +163,15 @@ class TextOutput(Output):
         """The vocabulary of all training sentences, and what the decoder brings with it."""
         decoder: Any = registry.find("decoder", self.decoder["kind"]).cls
         own: State = decoder.learn(self.decoder)
-        state = self._vocabulary(cells).to_state()
-        return {**state, "decoder": own} if own else state
+        texts = [sentences for cell in cells if (sentences := as_sentences(cell))]
+        vocabulary = self._vocabulary(texts)
+        state = vocabulary.to_state()
+        if own:
+            state["decoder"] = own
+        if self.detect:
+            records = [[vocabulary.encode(s)[: self.longest] for s in text] for text in texts]
+            state["shares"] = word_shares(records, len(vocabulary))
+        return state
 
     def samples(self) -> list[Any]:
         """Sentences with as many words as the vocabulary takes, each as often as it must be
@@ -174,10 +181,10 @@ class TextOutput(Output):
         cells = [" ".join(islice(cycle(words), at, at + SAMPLE)) for at in starts]
         return cells * self.min_count
 
-    def _vocabulary(self, cells: Iterable[Any]) -> Vocabulary:
+    def _vocabulary(self, texts: Sequence[Sequence[str]]) -> Vocabulary:
         if self.unit == "hub":
             return hub_vocabulary(self.decoder["name"])
-        sentences = [s for cell in cells for s in as_sentences(cell)]
+        sentences = [sentence for text in texts for sentence in text]
         if not sentences:
             raise PlaitError("all training texts are empty", expected="at least one sentence")
         return learn_vocabulary(sentences, self.unit, self.min_count, self.size, self.punctuation)
@@ -211,7 +218,7 @@ class TextOutput(Output):
             max_words=self.longest,
             **own,
         )
-        detector = WordDetector(len(vocabulary), width, self.detect) if self.detect else None
+        detector = WordDetector(state["shares"], width, self.detect) if self.detect else None
         return TextHead(decoder, vocabulary, self, tuple(inputs), detector)
 
     def quick_metrics(
@@ -253,11 +260,6 @@ class TextHead(Head):
         """Remembers all training sentences: for the reward of the second stage, and for how well
         each sentence agrees with its record's others."""
         self._targets = targets
-        if self.detector is not None:
-            self.detector.begin(self._bags(targets))
-
-    def _bags(self, targets: Sequence[Sentence]) -> Tensor:
-        return bags_of_words([target.ids for target in targets], len(self.vocabulary))
 
     def _detect(self, fused: Fused) -> tuple[Fused, Detected | None]:
         """With the detected words among the tokens, and what was detected."""
@@ -288,16 +290,15 @@ class TextHead(Head):
         sentences = [targets[row].ids[n] for row, n in chosen]
         hidden, labels, numbers = self._real_words(fused, owners, sentences)
         logits = self.decoder.logits(hidden).float()
+        weights = None
         if self.consensus:
-            weights = torch.tensor([self._weights[self._row[targets[row]]][n] for row, n in chosen])
-            each = cross_entropy(logits, labels, label_smoothing=self.smoothing, reduction="none")
-            loss = (each * weights.to(each.device)[numbers]).mean()
-        else:
-            loss = token_cross_entropy(logits, labels, self.smoothing)
-        if detected is not None:
-            bags = self._bags(targets).to(loss.device)
-            loss = loss + self.detection * WordDetector.loss(detected.logits, bags)
-        return loss
+            each = [self._weights[self._row[targets[row]]][n] for row, n in chosen]
+            weights = torch.tensor(each, device=logits.device)[numbers]
+        loss = token_cross_entropy(logits, labels, self.smoothing, weights)
+        if detected is None:
+            return loss
+        bags = bags_of_words([target.ids for target in targets], len(self.vocabulary))
+        return loss + self.detection * WordDetector.loss(detected.logits, bags.to(loss.device))
 
     def _choose(self, count: int) -> list[int]:
         """Which of a record's texts this step learns from."""
