@@ -25,7 +25,7 @@ from machine import describe
 from plait.data.cache import FeatureSpace
 from plait.features import CachedRecords, view_key
 from plait.network import build_network, build_parts
-from plait.outputs.text.sentence import Sentence
+from plait.outputs.text.head import Sentence
 from plait.recipe import load_recipe
 from plait.training import Trainer
 

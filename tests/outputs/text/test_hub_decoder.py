@@ -13,9 +13,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from plait import registry
 from plait.outputs.text.decoder import select
+from plait.outputs.text.head import Sentence, TextHead
 from plait.outputs.text.hub import HubDecoder
 from plait.outputs.text.search import Limits, beam_search
-from plait.outputs.text.sentence import Sentence, TextHead, TextOutput
+from plait.outputs.text.sentence import TextOutput
 from plait.outputs.text.vocabulary import (
     BOS,
     EOS,

@@ -7,7 +7,7 @@ import torch
 
 from plait.blocks import masked_mean, token_cross_entropy
 from plait.outputs.text.cider import CiderReward
-from plait.outputs.text.sentence import TextOutput, _agreement, as_sentences
+from plait.outputs.text.sentence import TextOutput, as_sentences
 from plait.outputs.text.vocabulary import EOS, from_state, join_words, learn_vocabulary, split_words
 from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
 
@@ -144,7 +144,7 @@ def test_consensus_weights_by_hand() -> None:
         [[4, 5, 6, 7, 2], [4, 5, 6, 7, 2], [8, 9, 10, 11, 2]],
         [[12, 13, 14, 15, 2], [4, 9, 16, 17, 2], [18, 19, 20, 21, 2]],
     ]
-    weights = _agreement(CiderReward(references), references, 1.0)
+    weights = CiderReward(references).consensus(references, 1.0)
     assert [sum(row) for row in weights] == pytest.approx([3, 3])
     assert weights[0][0] == pytest.approx(weights[0][1])
     # Against the other two, the first scores (10 + a little for the shared end) / 2, the third

@@ -7,6 +7,7 @@ batch of hypotheses is then a few sorts, searches and sums in numpy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -121,6 +122,24 @@ class CiderReward:
                 order, _count(_rows(sentences, places), grams), photos, lengths
             )
         return total * (SCALE / ORDERS) / self._per_photo[photos]
+
+    def consensus(
+        self, references: Sequence[Sequence[Sequence[int]]], strength: float
+    ) -> list[list[float]]:
+        """A weight for each reference: exp(strength · its CIDEr-D against the record's others),
+        scaled so that a record's weights have mean 1 (``references`` as at the start)."""
+        rows = [row for row, sentences in enumerate(references) for _ in sentences]
+        scores = iter(self.scores(rows, list(chain.from_iterable(references))))
+        weights = []
+        for sentences in references:
+            count = len(sentences)
+            # The score is the mean over all, itself among them; against itself it is 10 (less for
+            # sentences too short to have all n-grams).
+            own = [SCALE * min(len(sentence), ORDERS) / ORDERS for sentence in sentences]
+            others = [(count * float(next(scores)) - o) / max(count - 1, 1) for o in own]
+            found = [math.exp(strength * value) if count > 1 else 1.0 for value in others]
+            weights.append([w * count / sum(found) for w in found])
+        return weights
 
     def _similarity(self, order: _Order, counts: _Counts, photos: Ints, lengths: Ints) -> Floats:
         """(N,) the sum over references of the clipped cosine, for n-grams of one order."""
