@@ -10,9 +10,9 @@ from torch import Tensor
 
 from plait import registry
 from plait.blocks import masked_mean
-from plait.outputs.text.decoder import Decoder, select
+from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.gru_attention import GruAttentionDecoder
-from plait.outputs.text.search import Limits, beam_search, sample
+from plait.outputs.text.search import Limits, Sentences, beam_search, sample
 from plait.outputs.text.vocabulary import BOS, EOS, PAD, UNK
 from plait.types import Fused, Tokens
 
@@ -127,7 +127,7 @@ def greedy(decoder: Decoder, context: Fused, limits: Limits) -> list[list[int]]:
 @torch.no_grad()
 def test_one_beam_is_greedy(decoder: Decoder) -> None:
     limits = Limits(min_words=2, max_words=9, no_repeat=0)
-    found = beam_search(decoder, fused(), 1, 0.7, limits)
+    found = beam_search(decoder, decoder.start(fused()), 1, 0.7, limits)
     said = [row[0][: row[0].index(EOS) + 1] for row in found.ids.tolist()]
     assert said == greedy(decoder, fused(), limits)
 
@@ -137,7 +137,7 @@ def test_wide_beams_find_the_best_sentence(decoder: Decoder) -> None:
     """With as many beams as there are sentences, beam search is exhaustive search."""
     limits = Limits(min_words=1, max_words=2, no_repeat=0)
     context = fused()
-    found = beam_search(decoder, context, 26 * 27, 0.0, limits)
+    found = beam_search(decoder, decoder.start(context), 26 * 27, 0.0, limits)
     best = {}
     for first in range(4, V):
         for second in [EOS, *range(4, V)]:
@@ -165,8 +165,14 @@ def _score(decoder: Decoder, context: Fused, words: list[int], limits: Limits) -
 @torch.no_grad()
 def test_limits_are_kept(decoder: Decoder) -> None:
     for found in (
-        beam_search(decoder, fused(), 4, 1.0, Limits(5, 12, 3)),
-        sample(decoder, fused(), 4, Limits(5, 12, 3), generator=torch.Generator().manual_seed(0)),
+        beam_search(decoder, decoder.start(fused()), 4, 1.0, Limits(5, 12, 3)),
+        sample(
+            decoder,
+            decoder.start(fused()),
+            4,
+            Limits(5, 12, 3),
+            generator=torch.Generator().manual_seed(0),
+        ),
     ):
         for row in found.ids.flatten(0, 1).tolist():
             words = row[: row.index(EOS)]
@@ -177,10 +183,34 @@ def test_limits_are_kept(decoder: Decoder) -> None:
 
 
 @torch.no_grad()
+def test_a_record_s_sentences_do_not_depend_on_its_batch(decoder: Decoder) -> None:
+    """Ended ones leave the batch, at different words: nobody else may notice."""
+    start = decoder.start(fused())
+    limits = Limits(1, 14, 0)
+
+    def search(state: DecoderState) -> tuple[Sentences, Sentences]:
+        generator = torch.Generator().manual_seed(3)
+        drawn = sample(decoder, state, 6, limits, temperature=2.0, generator=generator)
+        return beam_search(decoder, state, 3, 0.5, limits), drawn
+
+    together = search(start)
+    assert len(set(together[1].lengths.flatten().tolist())) > 2
+    for b in range(B):
+        for found, alone in zip(together, search(start.select(torch.tensor([b]))), strict=True):
+            length = alone.ids.shape[-1]
+            assert alone.ids[0].tolist() == found.ids[b, :, :length].tolist()
+            assert not found.ids[b, :, length:].any()
+            torch.testing.assert_close(alone.scores[0], found.scores[b], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(alone.lengths[0], found.lengths[b])
+
+
+@torch.no_grad()
 def test_sampling_is_seeded_and_bounded(decoder: Decoder) -> None:
     def draw(seed: int, **options: Any) -> list[Any]:
         generator = torch.Generator().manual_seed(seed)
-        found = sample(decoder, fused(), 5, Limits(1, 8, 0), generator=generator, **options)
+        found = sample(
+            decoder, decoder.start(fused()), 5, Limits(1, 8, 0), generator=generator, **options
+        )
         return found.ids.tolist()
 
     assert draw(1) == draw(1)
@@ -198,7 +228,7 @@ def test_reordering_the_state_reorders_the_answers(decoder: Decoder) -> None:
     state = decoder.start(fused())
     _, _, state = decoder(words[:, :1], state)
     straight, _, _ = decoder(words[:, 1:2], state)
-    turned, _, _ = decoder(words[order, 1:2], select(state, order))
+    turned, _, _ = decoder(words[order, 1:2], state.select(order))
     torch.testing.assert_close(turned, straight[order])
 
 

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from plait import registry
-from plait.outputs.text.decoder import select
 from plait.outputs.text.head import Sentence, TextHead
 from plait.outputs.text.hub import HubDecoder
 from plait.outputs.text.search import Limits, beam_search
@@ -158,9 +157,9 @@ def test_a_whole_run_equals_a_stepwise_one(folder: Path) -> None:
             hidden, look, state = head.decoder(said[:, step : step + 1], state, attend=True)
             torch.testing.assert_close(hidden[:, 0], whole[:, step], rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(look[:, 0], looks[:, step], rtol=1e-4, atol=1e-5)
-    assert state.keys() == after.keys()
-    for name, value in after.items():
-        torch.testing.assert_close(state[name], value, rtol=1e-4, atol=1e-5)
+    assert state.past.keys() == after.past.keys()
+    for name, value in after.past.items():
+        torch.testing.assert_close(state.past[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_the_numbers_are_the_models(folder: Path) -> None:
@@ -229,14 +228,14 @@ def test_rows_of_the_state_can_be_reordered(folder: Path) -> None:
     with torch.no_grad():
         whole, _, _ = head.decoder(said, head.decoder.start(fused()))
         _, _, state = head.decoder(said[:, :4], head.decoder.start(fused()))
-        rest, _, _ = head.decoder(said[order, 4:], select(state, order))
+        rest, _, _ = head.decoder(said[order, 4:], state.select(order))
     torch.testing.assert_close(rest, whole[order, 4:], rtol=1e-4, atol=1e-5)
 
 
 def test_the_search_ends_and_says_no_specials(folder: Path) -> None:
     head, _ = built(folder)
     with torch.no_grad():
-        found = beam_search(head.decoder, fused(), 3, 1.0, Limits(1, 6))
+        found = beam_search(head.decoder, head.decoder.start(fused()), 3, 1.0, Limits(1, 6))
     assert found.ids.shape[:2] == (3, 3)
     assert not {PAD, BOS, UNK} & set(found.ids[found.ids > EOS].tolist())
     predictions = head.decode(fused(), beam=2, max_words=6)

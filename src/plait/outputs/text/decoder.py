@@ -7,14 +7,47 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from plait.types import Fused, State
 
-DecoderState = dict[str, Tensor]
-"""All that is kept between two words. Every tensor's first axis is the sentence."""
+
+@dataclass(frozen=True)
+class DecoderState:
+    """All that is kept between two words. Every tensor's first axis is the sentence.
+
+    Attributes:
+        memory: made from the input, the same for all sentences of a record.
+        past: made from the words said so far.
+    """
+
+    memory: dict[str, Tensor]
+    past: dict[str, Tensor]
+
+    def select(self, index: Tensor) -> DecoderState:
+        """The rows ``index`` (N,): to repeat, reorder or leave out sentences."""
+        return DecoderState(_rows(self.memory, index), _rows(self.past, index))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.memory.values())))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(iter(self.memory.values())).device
+
+    def reorder(self, index: Tensor) -> DecoderState:
+        """`select` for an index that keeps every record's sentences in that record's rows: the
+        memory, the larger part, need not be copied."""
+        return DecoderState(self.memory, _rows(self.past, index))
+
+
+def _rows(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    return {name: value.index_select(0, index) for name, value in tensors.items()}
 
 
 class Decoder(nn.Module, ABC):
@@ -52,8 +85,3 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
-
-
-def select(state: DecoderState, index: Tensor) -> DecoderState:
-    """The state's rows ``index`` (N,): to repeat records or to reorder beams."""
-    return {name: value.index_select(0, index) for name, value in state.items()}

@@ -47,24 +47,26 @@ class GruAttentionDecoder(Decoder):
     def start(self, fused: Fused) -> DecoderState:
         """The recurrent state from the pooled vector; keys and values of the tokens."""
         tokens = fused.tokens
-        return {
-            "hidden": torch.tanh(self.initial(fused.pooled)),  # (B, U)
+        memory = {
             "key": self.key(tokens.values),  # (B, T, U)
             "value": self.value(tokens.values),  # (B, T, U)
             "mask": tokens.mask,
         }
+        hidden = torch.tanh(self.initial(fused.pooled))  # (B, U)
+        return DecoderState(memory, {"hidden": hidden})
 
     def forward(
         self, words: Tensor, state: DecoderState, attend: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """See `Decoder.forward`."""
+        memory = state.memory
         embedded = self.drop(self.embedding(words))  # (N, L, U)
-        x, hidden = self.gru(embedded, state["hidden"][None].contiguous())  # (N, L, U)
-        scores = self.query(x) @ state["key"].transpose(1, 2) / math.sqrt(x.shape[-1])  # (N, L, T)
-        weights = scores.masked_fill(~state["mask"][:, None], float("-inf")).softmax(-1)
-        seen = weights @ state["value"]  # (N, L, U)
+        x, hidden = self.gru(embedded, state.past["hidden"][None].contiguous())  # (N, L, U)
+        scores = self.query(x) @ memory["key"].transpose(1, 2) / math.sqrt(x.shape[-1])  # (N, L, T)
+        weights = scores.masked_fill(~memory["mask"][:, None], float("-inf")).softmax(-1)
+        seen = weights @ memory["value"]  # (N, L, U)
         out = self.drop(self.norm(x + seen))
-        return out, weights if attend else None, {**state, "hidden": hidden[0]}
+        return out, weights if attend else None, DecoderState(memory, {"hidden": hidden[0]})
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., U) -> (..., V)."""

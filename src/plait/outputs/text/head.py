@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from plait.blocks import token_cross_entropy
 from plait.components import Head
 from plait.outputs.text.cider import CiderReward
-from plait.outputs.text.decoder import Decoder, select
+from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
@@ -127,7 +127,7 @@ class TextHead(Head):
         found = []
         for at in range(0, len(by_length), size):
             group = by_length[at : at + size]
-            state = select(start, torch.tensor([owners[n] for n in group], device=device))
+            state = start.select(torch.tensor([owners[n] for n in group], device=device))
             inputs = _padded([[BOS, *sentences[n][:-1]] for n in group], device)  # (N, L)
             labels = _padded([sentences[n] for n in group], device)
             hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
@@ -146,7 +146,7 @@ class TextHead(Head):
         fused, _ = self._detect(fused)
         limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
         with torch.no_grad():
-            drawn = sample(self.decoder, fused, samples, limits)
+            drawn = sample(self.decoder, self.decoder.start(fused), samples, limits)
         sentences = [
             row[: min(length, limits.max_words)]  # an end that was forced was not chosen
             for row, length in zip(
@@ -174,16 +174,17 @@ class TextHead(Head):
         decoding = self.decoding_options(**options)
         limits = decoding.limits
         fused, detected = self._detect(fused)
+        start = self.decoder.start(fused)
         if decoding.sample:
             generator = torch.Generator().manual_seed(decoding.seed)
             found = sample(
-                self.decoder, fused, decoding.num, limits, decoding.temperature,
+                self.decoder, start, decoding.num, limits, decoding.temperature,
                 decoding.top_k, decoding.top_p, generator,
             )  # fmt: skip
         else:
             beams = max(decoding.beam, decoding.num)
-            found = beam_search(self.decoder, fused, beams, decoding.length_penalty, limits)
-        return list(self._predictions(fused, found, detected, decoding.num))
+            found = beam_search(self.decoder, start, beams, decoding.length_penalty, limits)
+        return list(self._predictions(fused, start, found, detected, decoding.num))
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
@@ -195,9 +196,14 @@ class TextHead(Head):
         return decoding
 
     def _predictions(
-        self, fused: Fused, found: Sentences, detected: Detected | None, num: int
+        self,
+        fused: Fused,
+        start: DecoderState,
+        found: Sentences,
+        detected: Detected | None,
+        num: int,
     ) -> Iterator[Prediction]:
-        attention = self._attention(fused, found.ids[:, 0])  # (B, L, T)
+        attention = self._attention(start, found.ids[:, 0])  # (B, L, T)
         parts = self._part_slices(fused)
         means = (found.scores / found.lengths.clamp(min=1)).tolist()
         for b, sentences in enumerate(found.ids.tolist()):
@@ -227,10 +233,10 @@ class TextHead(Head):
         words = self.vocabulary.pieces(detected.words[row].tolist())
         return dict(zip(words, detected.probable[row].tolist(), strict=True))
 
-    def _attention(self, fused: Fused, ids: Tensor) -> Tensor:
+    def _attention(self, start: DecoderState, ids: Tensor) -> Tensor:
         """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
         before = torch.cat([torch.full_like(ids[:, :1], BOS), ids[:, :-1]], dim=1)
-        _, attention, _ = self.decoder(before, self.decoder.start(fused), attend=True)
+        _, attention, _ = self.decoder(before, start, attend=True)
         assert attention is not None
         return attention.float().cpu()
 

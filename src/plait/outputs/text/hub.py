@@ -119,7 +119,7 @@ class HubDecoder(Decoder):
         prefix = self.project(fused.tokens.values)  # (B, T, E)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         _, _, cached = self.model(prefix, {}, mask, positions, attend=False)
-        return {"mask": mask, **cached}
+        return DecoderState({"mask": mask}, cached)
 
     def forward(
         self, words: Tensor, state: DecoderState, attend: bool = False
@@ -129,19 +129,19 @@ class HubDecoder(Decoder):
         The attention is the mean over the heads of the upper half of the layers, as shares of
         what went to the prefix.
         """
-        prefix = state["mask"]  # (N, T)
-        said = state["key0"].shape[2] - prefix.shape[1]
+        prefix = state.memory["mask"]  # (N, T)
+        said = state.past["key0"].shape[2] - prefix.shape[1]
         rows, length = words.shape
         mask = torch.cat([prefix, prefix.new_ones(rows, said + length)], dim=1)  # (N, P + L)
         # Masked tokens take no position, so that a record ignores the batch's padding.
         at = torch.arange(said, said + length, device=words.device)
         positions = prefix.sum(1, keepdim=True) + at  # (N, L)
-        hidden, looks, cached = self.model(self._embed(words), state, mask, positions, attend)
+        hidden, looks, cached = self.model(self._embed(words), state.past, mask, positions, attend)
         attention = None
         if attend:
             shares = looks[..., : prefix.shape[1]]  # (N, L, T)
             attention = shares / shares.sum(-1, keepdim=True).clamp(min=1e-9)
-        return hidden, attention, {"mask": prefix, **cached}
+        return hidden, attention, DecoderState(state.memory, cached)
 
     def _embed(self, words: Tensor) -> Tensor:
         """(N, L) -> (N, L, E)."""
@@ -200,8 +200,8 @@ class LanguageModel(nn.Module):
         return getattr(self.projection, "bias", None)
 
     def forward(
-        self, x: Tensor, past: DecoderState, mask: Tensor, positions: Tensor, attend: bool
-    ) -> tuple[Tensor, Tensor, DecoderState]:
+        self, x: Tensor, past: dict[str, Tensor], mask: Tensor, positions: Tensor, attend: bool
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Run L more tokens after P cached ones.
 
         Args:
@@ -226,7 +226,7 @@ class LanguageModel(nn.Module):
             output_attentions=attend,
             **options,
         )
-        after: DecoderState = {}
+        after: dict[str, Tensor] = {}
         for i, layer in enumerate(out.past_key_values.layers):
             after[f"key{i}"], after[f"value{i}"] = layer.keys, layer.values
         looks = x.new_empty(0)
@@ -257,7 +257,7 @@ class LanguageModel(nn.Module):
     @torch.no_grad()
     def _two_steps(self) -> Tensor:
         """Logits (1, 2, V) of the model's tokens 0 and 1, one step each."""
-        past: DecoderState = {}
+        past: dict[str, Tensor] = {}
         steps = []
         for i in range(2):
             at = torch.tensor([[i]])

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plait.outputs.text.decoder import Decoder, DecoderState, select
+from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.vocabulary import BOS, EOS, PAD, UNK
-from plait.types import Fused
 
 NEVER_SAID = (PAD, BOS, UNK)
+WORTH_LEAVING_OUT = 8  # ended sentences are, once they are this part of all
 
 
 @dataclass(frozen=True)
@@ -71,27 +71,49 @@ def _ban_repeats(logits: Tensor, said: Tensor, n: int) -> None:
     logits[row, windows[row, at, -1]] = float("-inf")
 
 
+class _Finished:
+    """Where sentences are put that nothing more will be said of."""
+
+    def __init__(self, records: int, each: int, longest: int, device: torch.device) -> None:
+        self.ids = torch.full((records, each, longest), PAD, device=device)
+        self.scores = torch.zeros(records, each, device=device)
+        self.lengths = torch.zeros(records, each, device=device)
+
+    def put(self, records: Tensor, ids: Tensor, scores: Tensor, lengths: Tensor) -> None:
+        """All sentences (R, K, L) of the ``records`` (R,), with their scores and lengths."""
+        self.ids[records, :, : ids.shape[-1]] = ids
+        self.scores[records], self.lengths[records] = scores, lengths
+
+    def sentences(self) -> Sentences:
+        """No longer than the longest."""
+        longest = int(self.lengths.max()) if self.lengths.numel() else 0
+        return Sentences(self.ids[..., :longest], self.scores, self.lengths)
+
+
 def beam_search(
-    decoder: Decoder, fused: Fused, beams: int, length_penalty: float, limits: Limits
+    decoder: Decoder, start: DecoderState, beams: int, length_penalty: float, limits: Limits
 ) -> Sentences:
     """The ``beams`` likeliest sentences, best first; one beam is greedy search.
 
     Sentences are ranked by log-probability / length ** length_penalty (Wu et al. 2016,
     arXiv:1609.08144, in its simpler form); 0 prefers short ones, 1 is the mean a word.
+
+    Args:
+        start: of every record, one row each, as `Decoder.start` made it.
     """
-    count, device = fused.pooled.shape[0], fused.pooled.device
-    first = torch.arange(count, device=device).repeat_interleave(beams)
-    state = select(decoder.start(fused), first)
-    said = torch.empty(count * beams, 0, dtype=torch.long, device=device)
+    count, device = len(start), start.device
+    found = _Finished(count, beams, limits.max_words + 1, device)
+    records = torch.arange(count, device=device)  # whose sentences are still being said
+    state = start.select(records.repeat_interleave(beams))
+    said = torch.empty(count, beams, 0, dtype=torch.long, device=device)
     words = torch.full((count * beams,), BOS, device=device)
     scores = torch.full((count, beams), float("-inf"), device=device)
     scores[:, 0] = 0.0  # all beams are the same at first: let one speak
     lengths = torch.zeros(count, beams, device=device)
     done = torch.zeros(count, beams, dtype=torch.bool, device=device)
-    offset = torch.arange(count, device=device)[:, None] * beams
     for _ in range(limits.max_words + 1):
-        logp, state = word_scores(decoder, words, state, said, limits)
-        logp = logp.view(count, beams, -1)
+        logp, state = word_scores(decoder, words, state, said.flatten(0, 1), limits)
+        logp = logp.view(*done.shape, -1)
         # A finished sentence goes on with padding, at no cost.
         logp = torch.where(done[..., None], float("-inf"), logp)
         logp[..., PAD] = torch.where(done, 0.0, logp[..., PAD])
@@ -99,23 +121,37 @@ def beam_search(
         total = scores[..., None] + logp  # (B, K, V)
         ranked = (total / longer[..., None] ** length_penalty).flatten(1)
         best = ranked.topk(beams, dim=1).indices  # (B, K)
-        source, words2 = best // logp.shape[-1], best % logp.shape[-1]
+        source, words = best // logp.shape[-1], best % logp.shape[-1]
         scores = total.flatten(1).gather(1, best)
         lengths = longer.gather(1, source)
-        index = (offset + source).flatten()
-        words = words2.flatten()
-        done = done.gather(1, source) | (words2 == EOS)
-        said = torch.cat([said[index], words[:, None]], dim=1)
-        state = select(state, index)
-        if bool(done.all()):
+        done = done.gather(1, source) | (words == EOS)
+        said = said.gather(1, source[..., None].expand_as(said))
+        said = torch.cat([said, words[..., None]], dim=2)
+        index = source + torch.arange(len(done), device=device)[:, None] * beams
+        ended = done.all(1)
+        if _worth_leaving_out(ended):
+            found.put(records[ended], said[ended], scores[ended], lengths[ended])
+            left = ~ended
+            records, said, scores, lengths = records[left], said[left], scores[left], lengths[left]
+            done, words = done[left], words[left]
+            state = state.select(index[left].flatten())
+        else:
+            state = state.reorder(index.flatten())
+        words = words.flatten()
+        if not len(records):
             break
-    ids = said.view(count, beams, -1)
-    return Sentences(ids, scores, lengths)
+    found.put(records, said, scores, lengths)
+    return found.sentences()
+
+
+def _worth_leaving_out(ended: Tensor) -> bool:
+    """Whether enough rows have ended that it pays to copy the others."""
+    return int(ended.sum()) * WORTH_LEAVING_OUT >= max(len(ended), 1)
 
 
 def sample(
     decoder: Decoder,
-    fused: Fused,
+    start: DecoderState,
     samples: int,
     limits: Limits,
     temperature: float = 1.0,
@@ -126,6 +162,7 @@ def sample(
     """``samples`` random sentences a record.
 
     Args:
+        start: of every record, one row each, as `Decoder.start` made it.
         temperature: below 1 the likelier words are said more often; near 0 it is greedy.
         top_k: only the k likeliest words (Fan et al. 2018, arXiv:1805.04833); 0 is all.
         top_p: only the fewest words with this much probability together ("nucleus",
@@ -136,10 +173,11 @@ def sample(
     Returns:
         The sentences of a record, the likeliest first.
     """
-    count, device = fused.pooled.shape[0], fused.pooled.device
-    first = torch.arange(count, device=device).repeat_interleave(samples)
-    state = select(decoder.start(fused), first)
+    count, device = len(start), start.device
     size = count * samples
+    found = _Finished(size, 1, limits.max_words + 1, device)
+    rows = torch.arange(size, device=device)  # the sentences still being said
+    state = start.select(rows // samples)
     said = torch.empty(size, 0, dtype=torch.long, device=device)
     words = torch.full((size,), BOS, device=device)
     scores, lengths = torch.zeros(size, device=device), torch.zeros(size, device=device)
@@ -148,20 +186,27 @@ def sample(
         logp, state = word_scores(decoder, words, state, said, limits)
         kept = _truncate(logp / max(temperature, 1e-4), top_k, top_p)
         if generator is None:
-            chance = torch.rand(size, device=device)
+            chance = torch.rand(len(rows), device=device)
         else:
-            chance = torch.rand(samples, generator=generator).to(device).repeat(count)
+            chance = torch.rand(samples, generator=generator).to(device)[rows % samples]
         words = torch.where(done, PAD, _draw(kept.softmax(-1), chance))
-        scores += torch.where(done, 0.0, logp.gather(1, words[:, None])[:, 0])
-        lengths += (~done).float()
+        scores = scores + torch.where(done, 0.0, logp.gather(1, words[:, None])[:, 0])
+        lengths = lengths + (~done).float()
         said = torch.cat([said, words[:, None]], dim=1)
         done = done | (words == EOS)
-        if bool(done.all()):
+        if _worth_leaving_out(done):
+            found.put(rows[done], said[done, None], scores[done, None], lengths[done, None])
+            left = (~done).nonzero()[:, 0]
+            rows, said, scores, lengths = rows[left], said[left], scores[left], lengths[left]
+            done, words, state = done[left], words[left], state.select(left)
+        if not len(rows):
             break
-    shape = (count, samples)
-    scores, lengths = scores.view(shape), lengths.view(shape)
+    found.put(rows, said[:, None], scores[:, None], lengths[:, None])
+    drawn = found.sentences()
+    scores, lengths = drawn.scores.view(count, samples), drawn.lengths.view(count, samples)
     order = (scores / lengths).argsort(1, descending=True)
-    ids = said.view(*shape, -1).gather(1, order[..., None].expand(-1, -1, said.shape[1]))
+    ids = drawn.ids.view(count, samples, -1)
+    ids = ids.gather(1, order[..., None].expand_as(ids))
     return Sentences(ids, scores.gather(1, order), lengths.gather(1, order))
 
 

@@ -58,20 +58,20 @@ class TransformerDecoder(Decoder):
         for block in self.memory:
             memory = block(memory, mask)
         memory = self.memory_norm(memory)
-        state: DecoderState = {"mask": mask}
+        kept = {"mask": mask}
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            state[f"key{i}"], state[f"value{i}"] = block.look.keys_values(memory)
-        return state
+            kept[f"key{i}"], kept[f"value{i}"] = block.look.keys_values(memory)
+        return DecoderState(kept, {})
 
     def forward(
         self, words: Tensor, state: DecoderState, attend: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """See `Decoder.forward`; the attention is the mean over blocks and heads."""
-        past = state["past_key0"].shape[2] if "past_key0" in state else 0
+        past = state.past["key0"].shape[2] if state.past else 0
         x = self.embedding(words) + self.position[past : past + words.shape[1]]  # (N, L, D)
         x = self.drop(x)
-        looks, after = [], dict(state)
+        looks, after = [], DecoderState(state.memory, {})
         for i, block in enumerate(self.blocks):
             x, look = block(x, i, state, after, attend)
             looks.append(look)
@@ -100,14 +100,14 @@ class Block(nn.Module):
         """(N, L, D) -> (N, L, D) and where it looked (N, L, T); puts its keys into ``after``."""
         y = self.norms[0](x)
         key, value = self.read.keys_values(y)  # (N, H, L, Dh)
-        stepping = f"past_key{i}" in state
-        if stepping:
-            key = torch.cat([state[f"past_key{i}"], key], dim=2)
-            value = torch.cat([state[f"past_value{i}"], value], dim=2)
-        after[f"past_key{i}"], after[f"past_value{i}"] = key, value
+        if state.past:
+            key = torch.cat([state.past[f"key{i}"], key], dim=2)
+            value = torch.cat([state.past[f"value{i}"], value], dim=2)
+        after.past[f"key{i}"], after.past[f"value{i}"] = key, value
         # A step reads all that went before: no mask. A whole sentence reads causally.
-        x = x + self.drop(self.read(y, (key, value), causal=not stepping))
-        memory, mask = (state[f"key{i}"], state[f"value{i}"]), state["mask"]
+        x = x + self.drop(self.read(y, (key, value), causal=not state.past))
+        memory = state.memory[f"key{i}"], state.memory[f"value{i}"]
+        mask = state.memory["mask"]
         y = self.norms[1](x)
         if attend:
             out, look = self.look.with_weights(y, memory, mask)
