@@ -26,7 +26,7 @@ from plait.recipe import Recipe
 from plait.records import Preparer, open_table, rows_of_split
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
-PREDICT_BATCH = 32
+PREDICT_BATCH = 64
 
 
 class Model:

@@ -29,7 +29,9 @@ def open_table(
     for name, output in parts.outputs.items():
         if output.several and len(parts.modalities) == 1:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
-            rows = group_captions(rows, given, columns[f"outputs.{name}"])
+            named = (_split_column(recipe, rows), recipe.data.group)
+            photos = [column for column in named if column is not None]
+            rows = group_captions(rows, given, columns[f"outputs.{name}"], photos)
     return rows, columns
 
 
@@ -70,18 +72,22 @@ def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> d
 def split_table(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
     """train, val and test rows."""
     image = next((columns[f"inputs.{n}"] for n in recipe.inputs), None)
-    column = recipe.data.split or (
-        guess_column(table, "split") if recipe.data.group is None else None
-    )
     found = split_rows(
         table,
-        column=column,
+        column=_split_column(recipe, table),
         ratios=recipe.data.ratios,
         group=recipe.data.group,
         image=image,
         seed=recipe.seed,
     )
     return {str(name): rows for name, rows in found.items()}
+
+
+def _split_column(recipe: Recipe, table: Table) -> str | None:
+    """Named in the recipe, or guessed; none where the split is by group."""
+    if recipe.data.split is not None or recipe.data.group is not None:
+        return recipe.data.split
+    return guess_column(table, "split")
 
 
 def rows_of_split(

@@ -8,6 +8,9 @@ import pytest
 
 from plait.data.splits import SPLITS, Splits, photo_keys, split_rows, unused_words
 from plait.data.tables import Table
+from plait.network import build_parts
+from plait.recipe import load_recipe
+from plait.records import open_table
 from plait.types import PlaitError, UsageError
 
 RATIOS = (0.8, 0.1, 0.1)
@@ -198,3 +201,14 @@ def test_photo_keys_read_only_files_of_equal_size(
     keys = photo_keys(cells, tmp_path)
     assert sorted(read) == ["a", "c"]
     assert keys == ["a", "b", "c", "gone", None, "a", "d", "e"]
+
+
+def test_a_group_that_differs_within_a_photo_is_refused() -> None:
+    recipe = load_recipe("captioning", ["data.group=album"])
+    rows = Table(
+        Path("t.csv"),
+        Path(),
+        {"image": ["a.jpg", "a.jpg"], "caption": ["A dog.", "A cat."], "album": ["1", "2"]},
+    )
+    with pytest.raises(PlaitError, match=r"a\.jpg has several values of column 'album'"):
+        open_table(recipe, build_parts(recipe), rows)

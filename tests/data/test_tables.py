@@ -325,9 +325,13 @@ def test_group_captions_by_bytes() -> None:
 
 
 def test_group_captions_refuses_a_photo_in_two_splits() -> None:
-    rows = table(image=["a.jpg", "a.jpg"], caption=["x", "y"], split=["train", "test"])
-    with pytest.raises(PlaitError, match=r"a\.jpg is in several splits .*train, test"):
-        group_captions(rows, "image", "caption")
+    rows = table(
+        image=["b.jpg", "a.jpg", "a.jpg"], caption=list("xyz"), split=["val", "train", "x"]
+    )
+    found = r"a\.jpg has several values of column .*: train \(row 2\), x \(row 3\)"
+    with pytest.raises(PlaitError, match=found):
+        group_captions(rows, "image", "caption", photos=["split"])
+    assert "split" not in group_captions(rows, "image", "caption").columns
 
 
 def test_numbered_captions_are_gathered(tmp_path: Path) -> None:

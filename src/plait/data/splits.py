@@ -121,14 +121,16 @@ def _by_column(table: Table, column: str, keys: Sequence[Sequence[Hashable]]) ->
             expected=f"words of: {', '.join(SPLIT_WORDS)}; got {', '.join(list(unused)[:5])}",
         )
     for key in keys:
-        _check_apart(key, found, column)
+        _check_apart(table, key, found, column)
     if unused:
         counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in list(unused.items())[:10])
         log.warning("column %r: unused are %s", column, counts)
     return splits
 
 
-def _check_apart(keys: Sequence[Hashable], found: Sequence[Split | None], column: str) -> None:
+def _check_apart(
+    table: Table, keys: Sequence[Hashable], found: Sequence[Split | None], column: str
+) -> None:
     seen: dict[Hashable, tuple[Split, int]] = {}
     for row, (key, split) in enumerate(zip(keys, found, strict=True)):
         if key is None or split is None:
@@ -136,8 +138,8 @@ def _check_apart(keys: Sequence[Hashable], found: Sequence[Split | None], column
         other, before = seen.setdefault(key, (split, row))
         if other != split:
             raise PlaitError(
-                f"{name_cell(key)} is in {other} (row {before + 1}) and in {split} (row {row + 1})"
-                f" by column {column!r}",
+                f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
+                f"(row {table.number(row)}) by column {column!r}",
                 mend="give all its rows one split",
             )
 

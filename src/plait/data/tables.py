@@ -8,7 +8,7 @@ every cell is written as numbers are, so that a name such as ``007`` stays a nam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -150,14 +150,17 @@ def read_table(path: str | Path) -> Table:
     return replace(table, columns=_gather_numbered(table.columns))
 
 
-def group_captions(table: Table, image: str, caption: str) -> Table:
+def group_captions(table: Table, image: str, caption: str, photos: Collection[str] = ()) -> Table:
     """One row a photo, its captions as a list of strings (empty cells left out).
 
     Rows are the same photo when their image cells are equal; rows without one stay apart. A
     column that differs within a photo tells of its captions, not of it, and is dropped.
 
+    Args:
+        photos: columns that tell of the photo, such as its split, and so may not differ.
+
     Raises:
-        PlaitError: rows of one photo name different splits.
+        PlaitError: one of those does.
     """
     groups: dict[Any, list[int]] = {}
     for row, cell in enumerate(table.column(image)):
@@ -172,8 +175,8 @@ def group_captions(table: Table, image: str, caption: str) -> Table:
             ]
         elif all(cells[row] == cells[rows[0]] for rows in groups.values() for row in rows):
             columns[name] = [cells[rows[0]] for rows in groups.values()]
-        elif name == guess_column(table, "split"):
-            raise PlaitError(_two_splits(table, name, groups), mend="give each photo one split")
+        elif name in photos:
+            raise PlaitError(_differing(table, name, groups), mend="give each photo one of them")
     numbers = [table.number(rows[0]) for rows in groups.values()]
     return replace(table, columns=columns, numbers=numbers)
 
@@ -242,12 +245,16 @@ def _texts(cell: Any) -> list[str]:
     return [str(item) for item in items if item is not None and str(item).strip()]
 
 
-def _two_splits(table: Table, name: str, groups: dict[Any, list[int]]) -> str:
+def _differing(table: Table, name: str, groups: dict[Any, list[int]]) -> str:
+    """Names the first photo with several values, and a row of each."""
     cells = table.columns[name]
     for key, rows in groups.items():
-        values = list(dict.fromkeys(str(cells[row]) for row in rows))
-        if len(values) > 1:
-            return f"{str(key)[:80]} is in several splits of column {name!r}: {', '.join(values)}"
+        first = {str(cells[row]): row for row in reversed(rows)}
+        if len(first) > 1:
+            found = ", ".join(
+                f"{v} (row {table.number(row)})" for v, row in reversed(first.items())
+            )
+            return f"{str(key)[:80]} has several values of column {name!r}: {found}"
     return ""
 
 
