@@ -75,7 +75,7 @@ def main() -> None:
 
 def time_steps(work: Trainer, count: int) -> list[float]:
     stage = work.stages[0]
-    optimizer = work.accelerator.prepare(work.make_optimizer(stage))
+    optimizer = work.begin(stage)
     work.network.train()
     seconds = []
     for step, rows in work.rows(stage):

@@ -71,6 +71,9 @@ class ReinforceSpec(_Section):
 
     epochs: Annotated[int, _doc("epochs; 0 leaves the stage out", ge=0)] = 0
     learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 1e-4
+    encoder_rate: Annotated[
+        float, _doc("pretrained layers' learning rate, as a share of the peak", ge=0)
+    ] = 0.0
     samples: Annotated[int, _doc("sampled answers a record", ge=2)] = 5
     batch: Annotated[int, _doc("records a step", ge=1)] = 32
 

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,15 @@ class Stage:
     epochs: int
     batch: int
     learning_rate: float
+    encoder_rate: float  # pretrained layers' share of it; 0: they stay as they are
     samples: int  # a record; 0: likelihood
 
 
 def stages(spec: TrainingSpec) -> list[Stage]:
     """Likelihood first, then, if asked for, the free-running score itself."""
-    first = Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, 0)
+    first = Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate, 0)
     r = spec.reinforce
-    second = Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.samples)
+    second = Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate, r.samples)
     return [stage for stage in (first, second) if stage.epochs]
 
 
@@ -99,7 +100,7 @@ class Trainer:
         # Accelerate's own mixed precision is one setting a process; a run's is its recipe's.
         self.accelerator = Accelerator(mixed_precision="no", cpu=pick_device().type == "cpu")
         self.network = network
-        self.wrapped: nn.Module = self.accelerator.prepare(network)
+        self.wrapped: nn.Module = network  # for several processes, once a stage begins
         self.stages = stages(self.spec)
         self.progress = Progress()
         for name, targets in train.targets.items():
@@ -123,7 +124,7 @@ class Trainer:
     def _run_stage(self, stage: Stage) -> None:
         if self.progress.epoch == 0 and self.progress.step == 0 and self.progress.stage > 0:
             self._restore_best()
-        optimizer = self.accelerator.prepare(self.make_optimizer(stage))
+        optimizer = self.begin(stage)
         if self._resumed_optimizer is not None:
             optimizer.load_state_dict(self._resumed_optimizer)
             self._resumed_optimizer = None
@@ -206,8 +207,22 @@ class Trainer:
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
 
-    def make_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
-        """Vectors and embeddings are not decayed; pretrained layers learn slower."""
+    def begin(self, stage: Stage) -> Any:
+        """Sets which weights learn in a stage, and makes their optimizer."""
+        groups = self._groups(stage)
+        learning = {id(p) for params in groups.values() for p in params}
+        for p in self.trainable.values():
+            p.requires_grad_(id(p) in learning)
+            p.grad = None  # one of the stage before would count in the gradient's norm
+        # Prepared anew: several processes must know which gradients to wait for.
+        self.wrapped, optimizer = self.accelerator.prepare(
+            self.network, self._make_optimizer(stage, groups)
+        )
+        return optimizer
+
+    def _groups(self, stage: Stage) -> dict[tuple[bool, bool], list[Tensor]]:
+        """What learns, by whether it is pretrained and whether it decays: vectors and embeddings
+        do not."""
         slow = {
             id(p)
             for module in self.network.modules()
@@ -217,11 +232,18 @@ class Trainer:
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, p in self.trainable.items():
             decayed = p.ndim > 1 and "embedding" not in name and "position" not in name
-            groups.setdefault((id(p) in slow, decayed), []).append(p)
+            if id(p) not in slow or stage.encoder_rate > 0:
+                groups.setdefault((id(p) in slow, decayed), []).append(p)
+        return groups
+
+    def _make_optimizer(
+        self, stage: Stage, groups: Mapping[tuple[bool, bool], Sequence[Tensor]]
+    ) -> torch.optim.Optimizer:
+        """Pretrained layers learn slower."""
         rows = [
             {
                 "params": params,
-                "peak": stage.learning_rate * (self.spec.encoder_rate if is_slow else 1.0),
+                "peak": stage.learning_rate * (stage.encoder_rate if is_slow else 1.0),
                 "weight_decay": self.spec.weight_decay if decayed else 0.0,
             }
             for (is_slow, decayed), params in groups.items()
