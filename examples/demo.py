@@ -10,7 +10,7 @@ from PIL import Image
 
 import plait
 
-NAMES = ("chelsea", "astronaut", "coffee", "rocket")
+NAMES = ("astronaut", "camera", "rocket", "chelsea")
 OUT = Path("out/demo")
 
 
@@ -23,7 +23,11 @@ def main() -> None:
         explanation = model.explain(photo)
         explanation.save(OUT / f"{name}.attention.png")
         print(f"{name}: {explanation.prediction.value}")
-    print(f"\nThe photos, and where the model looked for each word, are in {OUT}/")
+    print(
+        "\nThe captioner learned from 6,000 photos, most of them of people and dogs outdoors: "
+        "of other things it can only guess."
+    )
+    print(f"The photos, and where the model looked for each word, are in {OUT}/")
 
 
 if __name__ == "__main__":

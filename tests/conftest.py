@@ -42,8 +42,11 @@ SMALL = (
     "outputs.caption.settings.min_count=1",
     "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2,"
     " dropout: 0.0}",
+    "outputs.caption.settings.detect=0",
     "training.batch=8",
     "training.epochs=2",
+    "training.validate_every=1",
+    "training.reinforce.epochs=0",
     "training.learning_rate=0.004",
 )
 
