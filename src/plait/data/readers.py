@@ -17,9 +17,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet
-
 from plait.data.images import has_image_suffix
 from plait.types import PlaitError
 
@@ -171,6 +168,9 @@ def read_parquet(path: Path) -> Columns:
     Raises:
         PlaitError: the file is missing or is not Parquet.
     """
+    import pyarrow as pa  # here: a caption needs none of it, and should not wait
+    import pyarrow.parquet
+
     if not path.exists():
         raise missing(path)
     try:
