@@ -8,7 +8,15 @@ import torch
 from plait.blocks import masked_mean, token_cross_entropy
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.sentence import TextOutput, as_sentences
-from plait.outputs.text.vocabulary import EOS, from_state, join_words, learn_vocabulary, split_words
+from plait.outputs.text.vocabulary import (
+    BOS,
+    EOS,
+    UNK,
+    from_state,
+    join_words,
+    learn_vocabulary,
+    split_words,
+)
 from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
 
 SENTENCES = ["A dog runs.", "A dog, running!", "Two dogs run."]
@@ -116,6 +124,22 @@ def test_reinforcing_raises_the_reward() -> None:
         loss.backward()
         optimizer.step()
     assert mean_reward() > before + 1
+
+
+def test_word_dropout_hides_words_said_while_learning_only() -> None:
+    output = TextOutput(min_count=1, decoder=SMALL, word_dropout=0.5)
+    state = output.learn(SENTENCES)
+    head = output.head(state, 16, ["image"], True)
+    targets = [output.reader(state)(" ".join(["dog"] * 60))] * 4
+    seen: list[torch.Tensor] = []
+    head.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    head.train().loss(fused(4), targets)
+    words = torch.cat([w.flatten() for w in seen])
+    assert (words == BOS).sum() == 4
+    assert 0.4 < (words == UNK).float().mean() < 0.6
+    seen.clear()
+    head.eval().loss(fused(4), targets)
+    assert not any((w == UNK).any() for w in seen)
 
 
 def test_cells() -> None:

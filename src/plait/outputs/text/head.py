@@ -23,7 +23,7 @@ from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
-from plait.outputs.text.vocabulary import BOS, EOS, PAD, Vocabulary
+from plait.outputs.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from plait.types import Alternative, Fused, Prediction, UsageError
 
 GROUPS, LEAST_GROUP = 4, 32  # sentences of like length run together
@@ -53,6 +53,7 @@ class TextHead(Head):
         decoding: Decoding,
         longest: int,
         smoothing: float,
+        word_dropout: float,
         consensus: float,
         at_a_time: int | None,
         detection: float,
@@ -63,6 +64,7 @@ class TextHead(Head):
         self.detector, self.detection = detector, detection
         self.decoding, self.longest = decoding, longest
         self.smoothing, self.consensus, self.at_a_time = smoothing, consensus, at_a_time
+        self.word_dropout = word_dropout
         self._targets: Sequence[Sentence] = ()
 
     def begin(self, targets: Sequence[Sentence]) -> None:
@@ -90,7 +92,8 @@ class TextHead(Head):
         """Mean cross-entropy over the real words of all sentences, end tokens included.
 
         With ``consensus`` the sentences of a record are weighted, as in consensus-based training
-        (Phan et al. 2017, arXiv:1712.09532).
+        (Phan et al. 2017, arXiv:1712.09532). With ``word_dropout`` some of the words said so far
+        are unknown to the decoder (Bowman et al. 2016, arXiv:1511.06349).
         """
         fused, detected = self._detect(fused)
         chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(len(t.ids))]
@@ -129,6 +132,9 @@ class TextHead(Head):
             group = by_length[at : at + size]
             state = start.select(torch.tensor([owners[n] for n in group], device=device))
             inputs = _padded([[BOS, *sentences[n][:-1]] for n in group], device)  # (N, L)
+            if self.training and self.word_dropout:
+                hidden_words = torch.rand(inputs.shape, device=device) < self.word_dropout
+                inputs = torch.where(hidden_words & (inputs > EOS), UNK, inputs)
             labels = _padded([sentences[n] for n in group], device)
             hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
             real = labels != PAD

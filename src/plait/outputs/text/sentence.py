@@ -61,6 +61,15 @@ class TextOutput(Output):
             Field(ge=1, description="texts of a record to learn from in a step; null: all"),
         ] = None,
         smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1,
+        word_dropout: Annotated[
+            float,
+            Field(
+                ge=0,
+                lt=1,
+                description="share of the words said so far that are hidden while learning, so "
+                "that the input must be looked at",
+            ),
+        ] = 0.0,
         consensus: Annotated[
             float,
             Field(
@@ -87,6 +96,7 @@ class TextOutput(Output):
     ) -> None:
         self.unit, self.min_count, self.size = unit, min_count, vocabulary
         self.punctuation, self.smoothing, self.consensus = punctuation, smoothing, consensus
+        self.word_dropout = word_dropout
         self.decoder = registry.canonical("decoder", decoder)
         if (unit == "hub") != (self.decoder["kind"] == "hub"):
             raise UsageError(
@@ -169,6 +179,7 @@ class TextOutput(Output):
             decoding=self.decoding,
             longest=self.longest,
             smoothing=self.smoothing,
+            word_dropout=self.word_dropout,
             consensus=self.consensus,
             at_a_time=self.at_a_time,
             detection=self.detection,
