@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -140,6 +141,14 @@ def test_word_dropout_hides_words_said_while_learning_only() -> None:
     seen.clear()
     head.eval().loss(fused(4), targets)
     assert not any((w == UNK).any() for w in seen)
+
+
+@pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 3}, {"sample": True, "num": 3}])
+def test_a_sentence_ends_where_no_word_is_left(options: dict[str, Any]) -> None:
+    output = TextOutput(min_count=1, decoder=SMALL)
+    head = output.head(output.learn([["a dog"]]), 16, ["image"], True).eval()
+    for found in head.decode(fused(2), no_repeat=1, min_words=3, **options):
+        assert sorted(found.words) == ["a", "dog"]
 
 
 def test_cells() -> None:

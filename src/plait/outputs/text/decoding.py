@@ -12,7 +12,10 @@ from plait.types import UsageError
 
 
 class Decoding(BaseModel):
-    """How a sentence is found. ``samples`` above 0 draws at random; else beam search."""
+    """How a sentence is found: ``num`` drawn at random with ``sample``, else by beam search.
+
+    Beams are ranked with the length penalty; the score shown is the mean a word.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

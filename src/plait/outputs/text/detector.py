@@ -74,7 +74,7 @@ class WordDetector(nn.Module):
         logits = self.logits(fused.tokens)
         probable = logits.sigmoid()
         with torch.no_grad():
-            gain = probable * (probable / self.prior).log()
+            gain = probable * (F.logsigmoid(logits) - self.prior.log())
             gain[:, : len(SPECIALS)] = -math.inf
             words = gain.topk(self.count, dim=1).indices  # (B, K)
         found = Detected(logits, words, probable.gather(1, words))

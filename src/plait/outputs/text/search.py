@@ -56,6 +56,8 @@ def word_scores(
         only_end[:, EOS] = logits[:, EOS]
         return only_end.log_softmax(-1), state
     _ban_repeats(logits, said, limits.no_repeat)
+    # A narrow vocabulary may leave no word to say: then only the end.
+    logits[logits.isneginf().all(-1), EOS] = 0.0
     return logits.log_softmax(-1), state
 
 
