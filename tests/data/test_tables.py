@@ -334,6 +334,17 @@ def test_group_captions_refuses_a_photo_in_two_splits() -> None:
     assert "split" not in group_captions(rows, "image", "caption").columns
 
 
+def test_group_captions_compares_cells_as_photos_are_compared() -> None:
+    """Nothing is equal to nothing, and a message has the values that differ."""
+    nan = float("nan")
+    rows = table(image=["a", "a", "b"], caption=list("xyz"), album=[nan, float("nan"), "1"])
+    found = group_captions(rows, "image", "caption", photos=["album"])
+    assert found.columns["album"][1] == "1"
+    mixed = table(image=["a", "a"], caption=list("xy"), album=["1", 1])
+    with pytest.raises(PlaitError, match=r"a has several values of column 'album': 1 .*, 1 "):
+        group_captions(mixed, "image", "caption", photos=["album"])
+
+
 def test_numbered_captions_are_gathered(tmp_path: Path) -> None:
     text = "image,caption_0,caption_1,score_0,score_1\na.jpg,A dog,,1,2\nb.jpg,A cat,Cat,3,4\n"
     found = read_table(write(tmp_path / "t.csv", text))

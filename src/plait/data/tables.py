@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plait.data import readers
-from plait.data.images import find_images, has_image_start, has_image_suffix
+from plait.data.images import find_images, has_image_start, has_image_suffix, name_cell
 from plait.data.readers import Columns
 from plait.files import is_folder
 from plait.registry import did_you_mean
@@ -169,14 +169,17 @@ def group_captions(table: Table, image: str, caption: str, photos: Collection[st
     texts = table.column(caption)
     columns: Columns = {}
     for name, cells in table.columns.items():
+        keys = [cell_key(cell) for cell in cells]
         if name == caption:
             columns[name] = [
                 [t for row in rows for t in _texts(texts[row])] for rows in groups.values()
             ]
-        elif all(cells[row] == cells[rows[0]] for rows in groups.values() for row in rows):
+        elif all(keys[row] == keys[rows[0]] for rows in groups.values() for row in rows):
             columns[name] = [cells[rows[0]] for rows in groups.values()]
         elif name in photos:
-            raise PlaitError(_differing(table, name, groups), mend="give each photo one of them")
+            raise PlaitError(
+                _differing(table, image, name, groups), mend="give each photo one of them"
+            )
     numbers = [table.number(rows[0]) for rows in groups.values()]
     return replace(table, columns=columns, numbers=numbers)
 
@@ -245,16 +248,16 @@ def _texts(cell: Any) -> list[str]:
     return [str(item) for item in items if item is not None and str(item).strip()]
 
 
-def _differing(table: Table, name: str, groups: dict[Any, list[int]]) -> str:
+def _differing(table: Table, image: str, name: str, groups: dict[Any, list[int]]) -> str:
     """Names the first photo with several values, and a row of each."""
-    cells = table.columns[name]
-    for key, rows in groups.items():
-        first = {str(cells[row]): row for row in reversed(rows)}
+    cells, photos = table.columns[name], table.columns[image]
+    for rows in groups.values():
+        first: dict[Hashable, int] = {}
+        for row in rows:
+            first.setdefault(cell_key(cells[row]), row)
         if len(first) > 1:
-            found = ", ".join(
-                f"{v} (row {table.number(row)})" for v, row in reversed(first.items())
-            )
-            return f"{str(key)[:80]} has several values of column {name!r}: {found}"
+            found = ", ".join(f"{cells[row]} (row {table.number(row)})" for row in first.values())
+            return f"{name_cell(photos[rows[0]])} has several values of column {name!r}: {found}"
     return ""
 
 
