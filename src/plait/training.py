@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,37 +209,28 @@ class Trainer:
 
     def begin(self, stage: Stage) -> Any:
         """Sets which weights learn in a stage, and makes their optimizer."""
-        groups = self._groups(stage)
-        learning = {id(p) for params in groups.values() for p in params}
-        for p in self.trainable.values():
-            p.requires_grad_(id(p) in learning)
-            p.grad = None  # one of the stage before would count in the gradient's norm
-        # Prepared anew: several processes must know which gradients to wait for.
-        self.wrapped, optimizer = self.accelerator.prepare(
-            self.network, self._make_optimizer(stage, groups)
-        )
-        return optimizer
-
-    def _groups(self, stage: Stage) -> dict[tuple[bool, bool], list[Tensor]]:
-        """What learns, by whether it is pretrained and whether it decays: vectors and embeddings
-        do not."""
-        slow = {
+        pretrained = {
             id(p)
             for module in self.network.modules()
             if getattr(module, "pretrained", False)
             for p in module.parameters()
         }
+        for p in self.trainable.values():
+            p.requires_grad_(stage.encoder_rate > 0 or id(p) not in pretrained)
+            p.grad = None  # one of the stage before would count in the gradient's norm
+        # Prepared anew: several processes must know which gradients to wait for.
+        self.wrapped, optimizer = self.accelerator.prepare(
+            self.network, self._make_optimizer(stage, pretrained)
+        )
+        return optimizer
+
+    def _make_optimizer(self, stage: Stage, pretrained: Collection[int]) -> torch.optim.Optimizer:
+        """Vectors and embeddings are not decayed; pretrained layers learn slower."""
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, p in self.trainable.items():
             decayed = p.ndim > 1 and "embedding" not in name and "position" not in name
-            if id(p) not in slow or stage.encoder_rate > 0:
-                groups.setdefault((id(p) in slow, decayed), []).append(p)
-        return groups
-
-    def _make_optimizer(
-        self, stage: Stage, groups: Mapping[tuple[bool, bool], Sequence[Tensor]]
-    ) -> torch.optim.Optimizer:
-        """Pretrained layers learn slower."""
+            if p.requires_grad:
+                groups.setdefault((id(p) in pretrained, decayed), []).append(p)
         rows = [
             {
                 "params": params,

@@ -32,6 +32,11 @@ class DecoderState:
         """The rows ``index`` (N,): to repeat, reorder or leave out sentences."""
         return DecoderState(_rows(self.memory, index), _rows(self.past, index))
 
+    def reorder(self, index: Tensor) -> DecoderState:
+        """`select` for an index that keeps every record's sentences in that record's rows: the
+        memory, the larger part, need not be copied."""
+        return DecoderState(self.memory, _rows(self.past, index))
+
     def __len__(self) -> int:
         return len(next(iter(self.memory.values())))
 
@@ -39,11 +44,6 @@ class DecoderState:
     def device(self) -> torch.device:
         """Where it is."""
         return next(iter(self.memory.values())).device
-
-    def reorder(self, index: Tensor) -> DecoderState:
-        """`select` for an index that keeps every record's sentences in that record's rows: the
-        memory, the larger part, need not be copied."""
-        return DecoderState(self.memory, _rows(self.past, index))
 
 
 def _rows(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:

@@ -99,7 +99,8 @@ class TextHead(Head):
         chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(len(t.ids))]
         owners = [row for row, _ in chosen]
         sentences = [targets[row].ids[n] for row, n in chosen]
-        hidden, labels, numbers = self._real_words(fused, owners, sentences)
+        start = self.decoder.start(fused)
+        hidden, labels, numbers = self._real_words(start, owners, sentences)
         logits = self.decoder.logits(hidden).float()
         weights = None
         if self.consensus:
@@ -118,13 +119,13 @@ class TextHead(Head):
         return torch.randperm(count)[: self.at_a_time].tolist()
 
     def _real_words(
-        self, fused: Fused, owners: Sequence[int], sentences: Sequence[Sequence[int]]
+        self, start: DecoderState, owners: Sequence[int], sentences: Sequence[Sequence[int]]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden vectors (M, D) that predict a real word, those words (M,), their sentences (M,).
 
         Sentences of like length run together, so that little is computed for padding.
         """
-        start, device = self.decoder.start(fused), fused.pooled.device
+        device = start.device
         by_length = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
         size = max(LEAST_GROUP, -(-len(by_length) // GROUPS))
         found = []
@@ -149,10 +150,10 @@ class TextHead(Head):
         Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971):
         the mean CIDEr-D of the record's other samples.
         """
-        fused, _ = self._detect(fused)
+        start = self.decoder.start(self._detect(fused)[0])
         limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
         with torch.no_grad():
-            drawn = sample(self.decoder, self.decoder.start(fused), samples, limits)
+            drawn = sample(self.decoder, start, samples, limits)
         sentences = [
             row[: min(length, limits.max_words)]  # an end that was forced was not chosen
             for row, length in zip(
@@ -163,11 +164,11 @@ class TextHead(Head):
         ]
         rows = [self._row[target] for target in targets for _ in range(samples)]
         reward = torch.from_numpy(self._reward.scores(rows, sentences)).float()
-        reward = reward.view(len(targets), samples).to(fused.pooled.device)
+        reward = reward.view(len(targets), samples).to(start.device)
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
         owners = [n // samples for n in range(len(sentences))]
-        hidden, labels, numbers = self._real_words(fused, owners, sentences)
+        hidden, labels, numbers = self._real_words(start, owners, sentences)
         # The probabilities are those that were drawn from: without what is never said.
         logits = self.decoder.logits(hidden).float()
         logits[:, list(NEVER_SAID)] = float("-inf")

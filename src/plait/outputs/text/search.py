@@ -5,7 +5,7 @@ Works on any `Decoder`. Shapes: B records, K beams or samples a record, N = B·K
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -73,23 +73,59 @@ def _ban_repeats(logits: Tensor, said: Tensor, n: int) -> None:
     logits[row, windows[row, at, -1]] = float("-inf")
 
 
+@dataclass(frozen=True)
+class _Going:
+    """Sentences still being said: K for each of R rows.
+
+    Attributes:
+        rows: (R,) their places in the answer.
+        ids: (R, K, L) words said so far.
+        scores, lengths: (R, K) as in `Sentences`.
+        done: (R, K) whether the sentence has ended.
+    """
+
+    rows: Tensor
+    ids: Tensor
+    scores: Tensor
+    lengths: Tensor
+    done: Tensor
+
+    def __getitem__(self, index: Tensor) -> _Going:
+        return _Going(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def worth_leaving_out(self) -> Tensor | None:
+        """(R,) which rows have ended, once they are so many that it pays to copy the others."""
+        ended = self.done.all(1)
+        return ended if int(ended.sum()) * WORTH_LEAVING_OUT >= len(ended) else None
+
+
 class _Finished:
     """Where sentences are put that nothing more will be said of."""
 
-    def __init__(self, records: int, each: int, longest: int, device: torch.device) -> None:
-        self.ids = torch.full((records, each, longest), PAD, device=device)
-        self.scores = torch.zeros(records, each, device=device)
-        self.lengths = torch.zeros(records, each, device=device)
+    def __init__(self, rows: int, each: int, longest: int, device: torch.device) -> None:
+        self.ids = torch.full((rows, each, longest), PAD, device=device)
+        self.scores = torch.zeros(rows, each, device=device)
+        self.lengths = torch.zeros(rows, each, device=device)
 
-    def put(self, records: Tensor, ids: Tensor, scores: Tensor, lengths: Tensor) -> None:
-        """All sentences (R, K, L) of the ``records`` (R,), with their scores and lengths."""
-        self.ids[records, :, : ids.shape[-1]] = ids
-        self.scores[records], self.lengths[records] = scores, lengths
+    def put(self, said: _Going) -> None:
+        """All sentences of these rows."""
+        self.ids[said.rows, :, : said.ids.shape[-1]] = said.ids
+        self.scores[said.rows], self.lengths[said.rows] = said.scores, said.lengths
 
     def sentences(self) -> Sentences:
         """No longer than the longest."""
         longest = int(self.lengths.max()) if self.lengths.numel() else 0
         return Sentences(self.ids[..., :longest], self.scores, self.lengths)
+
+
+def _nothing_said(rows: int, each: int, device: torch.device) -> _Going:
+    return _Going(
+        torch.arange(rows, device=device),
+        torch.empty(rows, each, 0, dtype=torch.long, device=device),
+        torch.zeros(rows, each, device=device),
+        torch.zeros(rows, each, device=device),
+        torch.zeros(rows, each, dtype=torch.bool, device=device),
+    )
 
 
 def beam_search(
@@ -105,50 +141,42 @@ def beam_search(
     """
     count, device = len(start), start.device
     found = _Finished(count, beams, limits.max_words + 1, device)
-    records = torch.arange(count, device=device)  # whose sentences are still being said
-    state = start.select(records.repeat_interleave(beams))
-    said = torch.empty(count, beams, 0, dtype=torch.long, device=device)
+    going = _nothing_said(count, beams, device)
+    going.scores[:, 1:] = float("-inf")  # all beams are the same at first: let one speak
+    state = start.select(going.rows.repeat_interleave(beams))
     words = torch.full((count * beams,), BOS, device=device)
-    scores = torch.full((count, beams), float("-inf"), device=device)
-    scores[:, 0] = 0.0  # all beams are the same at first: let one speak
-    lengths = torch.zeros(count, beams, device=device)
-    done = torch.zeros(count, beams, dtype=torch.bool, device=device)
     for _ in range(limits.max_words + 1):
-        logp, state = word_scores(decoder, words, state, said.flatten(0, 1), limits)
-        logp = logp.view(*done.shape, -1)
+        logp, state = word_scores(decoder, words, state, going.ids.flatten(0, 1), limits)
+        logp = logp.view(*going.done.shape, -1)
         # A finished sentence goes on with padding, at no cost.
-        logp = torch.where(done[..., None], float("-inf"), logp)
-        logp[..., PAD] = torch.where(done, 0.0, logp[..., PAD])
-        longer = lengths + (~done).float()  # (B, K)
-        total = scores[..., None] + logp  # (B, K, V)
+        logp = torch.where(going.done[..., None], float("-inf"), logp)
+        logp[..., PAD] = torch.where(going.done, 0.0, logp[..., PAD])
+        longer = going.lengths + (~going.done).float()  # (B, K)
+        total = going.scores[..., None] + logp  # (B, K, V)
         ranked = (total / longer[..., None] ** length_penalty).flatten(1)
         best = ranked.topk(beams, dim=1).indices  # (B, K)
         source, words = best // logp.shape[-1], best % logp.shape[-1]
-        scores = total.flatten(1).gather(1, best)
-        lengths = longer.gather(1, source)
-        done = done.gather(1, source) | (words == EOS)
-        said = said.gather(1, source[..., None].expand_as(said))
-        said = torch.cat([said, words[..., None]], dim=2)
-        index = source + torch.arange(len(done), device=device)[:, None] * beams
-        ended = done.all(1)
-        if _worth_leaving_out(ended):
-            found.put(records[ended], said[ended], scores[ended], lengths[ended])
-            left = ~ended
-            records, said, scores, lengths = records[left], said[left], scores[left], lengths[left]
-            done, words = done[left], words[left]
-            state = state.select(index[left].flatten())
-        else:
+        before = going.ids.gather(1, source[..., None].expand_as(going.ids))
+        going = _Going(
+            going.rows,
+            torch.cat([before, words[..., None]], dim=2),
+            total.flatten(1).gather(1, best),
+            longer.gather(1, source),
+            going.done.gather(1, source) | (words == EOS),
+        )
+        index = source + torch.arange(len(source), device=device)[:, None] * beams
+        ended = going.worth_leaving_out()
+        if ended is None:
             state = state.reorder(index.flatten())
+        else:
+            found.put(going[ended])
+            going, words = going[~ended], words[~ended]
+            state = state.select(index[~ended].flatten())
         words = words.flatten()
-        if not len(records):
+        if not len(going.rows):
             break
-    found.put(records, said, scores, lengths)
+    found.put(going)
     return found.sentences()
-
-
-def _worth_leaving_out(ended: Tensor) -> bool:
-    """Whether enough rows have ended that it pays to copy the others."""
-    return int(ended.sum()) * WORTH_LEAVING_OUT >= max(len(ended), 1)
 
 
 def sample(
@@ -178,32 +206,32 @@ def sample(
     count, device = len(start), start.device
     size = count * samples
     found = _Finished(size, 1, limits.max_words + 1, device)
-    rows = torch.arange(size, device=device)  # the sentences still being said
-    state = start.select(rows // samples)
-    said = torch.empty(size, 0, dtype=torch.long, device=device)
-    words = torch.full((size,), BOS, device=device)
-    scores, lengths = torch.zeros(size, device=device), torch.zeros(size, device=device)
-    done = torch.zeros(size, dtype=torch.bool, device=device)
+    going = _nothing_said(size, 1, device)  # a row a sentence: each ends when it likes
+    state = start.select(going.rows // samples)
+    words = torch.full((size, 1), BOS, device=device)
     for _ in range(limits.max_words + 1):
-        logp, state = word_scores(decoder, words, state, said, limits)
+        logp, state = word_scores(decoder, words[:, 0], state, going.ids[:, 0], limits)
         kept = _truncate(logp / max(temperature, 1e-4), top_k, top_p)
         if generator is None:
-            chance = torch.rand(len(rows), device=device)
+            chance = torch.rand(len(going.rows), device=device)
         else:
-            chance = torch.rand(samples, generator=generator).to(device)[rows % samples]
-        words = torch.where(done, PAD, _draw(kept.softmax(-1), chance))
-        scores = scores + torch.where(done, 0.0, logp.gather(1, words[:, None])[:, 0])
-        lengths = lengths + (~done).float()
-        said = torch.cat([said, words[:, None]], dim=1)
-        done = done | (words == EOS)
-        if _worth_leaving_out(done):
-            found.put(rows[done], said[done, None], scores[done, None], lengths[done, None])
-            left = (~done).nonzero()[:, 0]
-            rows, said, scores, lengths = rows[left], said[left], scores[left], lengths[left]
-            done, words, state = done[left], words[left], state.select(left)
-        if not len(rows):
+            chance = torch.rand(samples, generator=generator).to(device)[going.rows % samples]
+        words = torch.where(going.done, PAD, _draw(kept.softmax(-1), chance)[:, None])  # (R, 1)
+        going = _Going(
+            going.rows,
+            torch.cat([going.ids, words[..., None]], dim=2),
+            going.scores + torch.where(going.done, 0.0, logp.gather(1, words)),
+            going.lengths + (~going.done).float(),
+            going.done | (words == EOS),
+        )
+        ended = going.worth_leaving_out()
+        if ended is not None:
+            found.put(going[ended])
+            going, words = going[~ended], words[~ended]
+            state = state.select((~ended).nonzero()[:, 0])
+        if not len(going.rows):
             break
-    found.put(rows, said[:, None], scores[:, None], lengths[:, None])
+    found.put(going)
     drawn = found.sentences()
     scores, lengths = drawn.scores.view(count, samples), drawn.lengths.view(count, samples)
     order = (scores / lengths).argsort(1, descending=True)
