@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ def test_caption_explain_writes_a_picture_a_photo(
     code, _, _ = run("caption", *photos, "--model", trained, "--explain", tmp_path / "why")
     assert code == 0
     assert sorted(p.name for p in (tmp_path / "why").iterdir()) == ["000.png", "001.png"]
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos[0], tmp_path / folder / "a.png")
+    both = [tmp_path / "one" / "a.png", tmp_path / "two" / "a.png"]
+    assert run("caption", *both, "--model", trained, "--explain", tmp_path / "two whys")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "two whys").iterdir()) == ["a.png", "two-a.png"]
 
 
 def test_train_evaluate_predict(
@@ -106,6 +113,9 @@ def test_train_evaluate_predict(
     assert code == 0
     assert "inputs.image <- column 'image'" in err
     assert "train 48, val 12" in err
+    code, _, err = run("train", "captioning", squares, "--out", model, *sets)
+    assert code == 0
+    assert "was finished" in err
     code, out, _ = run("evaluate", model, squares, "--split", "val", "--json")
     assert code == 0
     found = json.loads(out)
@@ -143,6 +153,15 @@ def test_train_evaluate_predict(
         (["caption", "x" * 300], 1, "can't be read"),
         (["train", "captioning", "table.jsonl", "--out", "."], 2, "--out"),
         (["train", "captioning", "notrain.jsonl"], 1, "no row in train"),
+        (["train", "captioning", "table.jsonl", "--column", "image"], 2, "NAME=COLUMN"),
+        (["train", "captioning", "table.jsonl", "--column", "foto=a"], 2, "inputs.image"),
+        (["train", "captioning", "table.jsonl", "--column", "image=foto"], 2, "--column inputs"),
+        (["train", "captioning", "table.jsonl", "--set", "a", "--set", "seed.x=1"], 2, "seed.x"),
+        (["caption", "table.jsonl"], 2, "plait predict"),
+        (["predict", "captioner", "photo.png"], 1, "plait caption"),
+        (["caption", "photo.png", "--set", "bem=2"], 2, "did you mean 'beam'"),
+        (["caption", "photo.png", "--set", "beam=0"], 2, "beam is 0: input should be greater"),
+        (["caption", "photo.png", "--out", "o.txt"], 2, ".csv or .json"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_line(
@@ -197,6 +216,56 @@ def test_nothing_half_written_when_it_fails(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
+def test_answers_as_json(run: Any, trained: Path, squares: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    photo = squares.with_name("000.png")
+    (tmp_path / "b.png").write_bytes(b"broken")
+    code, text, err = run(
+        "caption", photo, tmp_path / "b.png", "--model", trained, "--out", out, "--on-bad", "skip"
+    )
+    assert code == 0
+    assert "1 of 2 photos captioned" in text
+    assert "row" not in err  # a photo given by name stands in no table
+    first, second = json.loads(out.read_text())
+    assert first["image"] == str(photo)
+    assert first["caption"]
+    assert second["caption"] is None
+
+
+def test_columns_can_be_named(run: Any, trained: Path, squares: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in squares.read_text().splitlines()][:6]
+    lines = ["foto,text,comment"]
+    lines += [
+        f"{squares.with_name(row['image'])},nobody knows it,{row['captions'][0]}" for row in rows
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    found = {}
+    for column in ("text", "comment"):
+        options = ["--column", f"outputs.caption={column}", "--column", "image=foto"]
+        code, out, err = run("evaluate", trained, tmp_path / "t.csv", *options, "--json")
+        assert code == 0, err
+        found[column] = json.loads(out)
+        assert found[column]["columns"] == {"inputs.image": "foto", "outputs.caption": column}
+    bleu = {name: scores["scores"]["caption"]["bleu1"] for name, scores in found.items()}
+    assert bleu["text"] < 0.2 < bleu["comment"]
+
+
+def test_a_guess_among_several_is_said(
+    run: Any, trained: Path, squares: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = squares.with_name("000.png")
+    (tmp_path / "t.csv").write_text(f"image,text,comment\n{photo},a red square,a blue one\n")
+    code, _, _ = run("evaluate", trained, tmp_path / "t.csv")
+    assert code == 0
+    assert "column 'text', not 'comment'; name another with --column" in caplog.text
+
+
+def test_version(run: Any) -> None:
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.strip() == f"plait {version('plait')}"
+
+
 def test_lists_and_recipes(run: Any) -> None:
     code, out, _ = run("list", "decoder", "--json")
     assert code == 0
@@ -223,7 +292,17 @@ def test_data_profile(run: Any, squares: Path, tmp_path: Path) -> None:
     found = json.loads(out)
     assert found["photos"]["count"] == 60
     assert found["photos"]["bad"]["count"] == 0
-    assert run("data", squares)[0] == 0
+    for n in range(25):
+        (tmp_path / f"{n}.png").write_bytes(b"broken")
+    (tmp_path / "metadata.csv").write_text(
+        "file_name,caption\n" + "".join(f"{n}.png,a red square\n" for n in range(25))
+    )
+    code, out, err = run("data", tmp_path)
+    assert code == 0
+    assert "column 'file_name'" in out
+    assert "column 'caption'" in out
+    assert err.count("bad: row") == 20  # the rest is counted
+    assert "and 5 more bad cells" in err
 
 
 def test_module_entry_point() -> None:

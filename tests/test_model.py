@@ -137,6 +137,22 @@ def test_another_recipe_does_not_take_up_a_run(
         train("captioning", squares, tmp_path / "model", overrides=[*small, "seed=1"])
 
 
+def test_a_run_that_never_began_is_no_obstacle(
+    squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in squares.read_text().splitlines()]
+    for row in rows:
+        row["image"] = str(squares.parent / row["image"])
+    rows[3]["image"] = "gone.png"
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(PlaitError, match=r"gone\.png"):
+        train("captioning", table, tmp_path / "model", overrides=small)
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows if row != rows[3]))
+    model = train("captioning", table, tmp_path / "model", overrides=small)
+    assert model.scores["trained"]["records"] == 47
+
+
 def test_a_loss_that_is_not_a_number_stops(
     squares: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -182,6 +198,9 @@ def test_unknown_model_and_input(trained: Path) -> None:
         plait.load("captoiner")
     with pytest.raises(UsageError, match="unknown input sound"):
         plait.load(trained).predict({"sound": "x.wav"})
+    with pytest.raises(BadCell, match="expected a path or a file's bytes"):
+        plait.load(trained).predict(np.zeros((8, 8, 3), np.uint8))
+    assert repr(plait.load(trained)) == "<plait.Model 'captioning': image -> caption>"
 
 
 def test_bad_cells_by_policy(
@@ -200,7 +219,7 @@ def test_bad_cells_by_policy(
     found = plait.load(trained).evaluate(table, on_bad="skip")
     assert len(found.rows) == 58
     assert [line.split(":")[0] for line in found.problems] == [
-        "row 4, column 'image'", "row 5, column 'image'", "row 4", "row 5",
+        "row 4, column 'image'", "row 5, column 'image'",
     ]  # fmt: skip
     with pytest.raises(BadCell, match=r"003\.png"):
         plait.load(trained).predict(folder / "003.png")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from plait.data.images import find_images
-from plait.data.tables import read_table
+from plait.data.tables import is_table_name, read_table
 from plait.features import BadCells, check_policy, is_missing
 from plait.files import write_atomically
 from plait.model import Model, load
@@ -32,19 +33,23 @@ def caption_photos(
     as_json: bool,
 ) -> None:
     """Caption photos and folders; print, or write a CSV, and attention pictures if asked."""
-    model, photos, bad = load(model_name), find_images(paths), BadCells(check_policy(on_bad))
+    for path in paths:
+        if is_table_name(path.name):
+            raise UsageError(f"{path} is a table", mend=f"try: plait predict {model_name} {path}")
+    bad = BadCells(check_policy(on_bad), in_table=False)
+    model, photos = load(model_name), find_images(paths)
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
-    num = model.decoding_options(**options).num
+    num, save = model.decoding_options(**options).num, _saver(out) if out else None
     rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
     named: Named = ((str(path), p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
         named = _explained(named, model, explain)
-    if out is not None:
-        count = _write_csv(out, "image", named, num)
+    if save is not None:
+        count = save("image", named, num)
         print(f"{count} of {len(photos)} photos captioned, written to {out}")
     elif as_json:
-        print(json.dumps([_as_json(name, p) for name, p in named], ensure_ascii=False, indent=2))
+        _print_json(named)
     else:
         _print(named)
     show_bad(bad.problems)
@@ -53,6 +58,7 @@ def caption_photos(
 def predict_table(
     model_name: str,
     table: str,
+    named: Mapping[str, str],
     options: Mapping[str, Any],
     on_bad: str,
     out: Path,
@@ -60,8 +66,8 @@ def predict_table(
 ) -> None:
     """Answer every row of a table and write a CSV."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
-    num = model.decoding_options(**options).num
-    columns = choose_input_columns(model.recipe, rows)
+    num, save = model.decoding_options(**options).num, _saver(out)
+    columns = choose_input_columns(model.recipe.with_columns(named), rows)
     records = [
         {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
     ]
@@ -69,11 +75,11 @@ def predict_table(
     first = next(iter(columns.values()))
     names = [cell if isinstance(cell, str) else f"row {i + 1}"
              for i, cell in enumerate(rows.column(first))]  # fmt: skip
-    named = zip(names, answers, strict=True)
+    answered = zip(names, answers, strict=True)
     if as_json:
-        print(json.dumps([_as_json(name, p) for name, p in named], ensure_ascii=False, indent=2))
+        _print_json(answered)
     else:
-        count = _write_csv(out, first, named, num)
+        count = save(first, answered, num)
         print(f"{count} of {len(rows)} rows answered, written to {out}")
     show_bad(bad.problems)
 
@@ -119,13 +125,23 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
     used: set[str] = set()
     for name, prediction in named:
         if prediction is not None:
-            stem = Path(name).stem
-            while stem in used:  # two folders may hold a photo of the same name
-                stem += "_"
+            stem = _unused(Path(name), used)
             used.add(stem)
             model.explanation(Path(name), prediction).save(folder / f"{stem}.png")
         yield name, prediction
     errors.print(f"attention pictures are in {folder}")
+
+
+def _unused(photo: Path, used: Container[str]) -> str:
+    """The photo's name, with so many of its folders' names before it as it takes to be new."""
+    stem = photo.stem
+    for folder in photo.absolute().parents:
+        if stem not in used:
+            break
+        stem = f"{folder.name}-{stem}"
+    while stem in used:  # a.png and a.jpg of one folder
+        stem += "_"
+    return stem
 
 
 def _only(model: Model) -> str:
@@ -148,6 +164,31 @@ def _print(named: Named) -> None:
         for other in prediction.alternatives:
             print(f"{' ' * len(name)}  {other.value}")
         sys.stdout.flush()
+
+
+def _saver(out: Path) -> Callable[[str, Named, int], int]:
+    """Writes answers to a file of this name's kind; gives how many there were.
+
+    Raises:
+        UsageError: the name is of no kind that can be written.
+    """
+    kinds = {".csv": _write_csv, ".json": _write_json}
+    if out.suffix.lower() not in kinds:
+        raise UsageError(f"can't write answers to {out}", expected="a name in .csv or .json")
+    return partial(kinds[out.suffix.lower()], out)
+
+
+def _print_json(named: Named) -> None:
+    print(json.dumps([_as_json(name, p) for name, p in named], ensure_ascii=False, indent=2))
+
+
+def _write_json(out: Path, column: str, named: Named, num: int) -> int:
+    answers = list(named)
+    text = json.dumps([_as_json(name, p) for name, p in answers], ensure_ascii=False, indent=2)
+    write_atomically(
+        out, lambda part: part.write_text(text, encoding="utf-8", errors="surrogateescape")
+    )
+    return sum(prediction is not None for _, prediction in answers)
 
 
 def _write_csv(out: Path, column: str, named: Named, num: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from plait import registry
 from plait.recipe import Recipe
 
 
@@ -21,7 +22,7 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
         f"- Licence of the weights: {recipe.card.licence}.",
         "",
         "## Scores",
-        *_score_lines(scores.get("validation", {})),
+        *_score_lines(recipe, scores.get("validation", {})),
         "",
         "## How to make it again",
         "```",
@@ -33,16 +34,28 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _score_lines(validation: Mapping[str, Any]) -> list[str]:
+def number(value: float) -> str:
+    """A score as people are shown it."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(title, value, 95 % interval) of each score of an output, as text."""
+    rows = []
+    output: Any = registry.find("output", recipe.outputs[name].kind).cls
+    for metric, title in output.titles.items():
+        if scores.get(metric) is not None:
+            ends = scores.get("intervals", {}).get(metric)
+            interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
+            rows.append((title, number(scores[metric]), interval))
+    return rows
+
+
+def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
     if not validation:
         return ["None recorded."]
     lines = [f"On {validation['records']} validation records, free-running:", ""]
     for name, scores in validation["scores"].items():
         lines += [f"| {name} | score | 95 % interval |", "|---|---|---|"]
-        intervals = scores.get("intervals", {})
-        for metric, value in scores.items():
-            if isinstance(value, (int, float)):
-                low_high = intervals.get(metric)
-                shown = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else ""
-                lines.append(f"| {metric} | {value:.4g} | {shown} |")
+        lines += [f"| {' | '.join(row)} |" for row in score_rows(recipe, name, scores)]
     return lines

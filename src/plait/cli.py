@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+import plait
 from plait.types import PlaitError, UsageError
 
 app = typer.Typer(
@@ -29,10 +30,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: path=value; repeatable")
 ]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="an input's or output's column: NAME=COLUMN; repeatable"),
+]
 Beam = Annotated[int | None, typer.Option(help="beams; 1 is greedy")]
 Num = Annotated[int | None, typer.Option(help="answers a record, best first")]
 Sample = Annotated[bool | None, typer.Option("--sample", help="draw at random")]
 Out = Annotated[Path | None, typer.Option(help="where to write")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"plait {plait.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="print the version", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> NoReturn:
@@ -78,18 +99,35 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeRemainingColumn,
     )
 
-    with Progress(
+    bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
-    ) as bar:  # fmt: skip
-        tasks: dict[str, Any] = {}
+    )  # fmt: skip
+    tasks: dict[str, Any] = {}
 
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
+    def show(what: str, done: int, total: int) -> None:
+        if not tasks:
+            bar.start()  # not before: a bar without a task leaves an empty line
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
 
+    try:
         yield show
+    finally:
+        if tasks:
+            bar.stop()
+
+
+def _columns(given: Iterable[str] | None) -> dict[str, str]:
+    """Input or output -> column, of ``NAME=COLUMN``."""
+    found = {}
+    for item in given or []:
+        name, equals, column = item.partition("=")
+        if not (name and equals and column):
+            raise UsageError(f"--column {item!r} names no column", expected="NAME=COLUMN")
+        found[name] = column
+    return found
 
 
 def _decoding(
@@ -115,7 +153,9 @@ def _decoding(
 def caption(
     photos: Annotated[list[Path], typer.Argument(help="photos, or folders of photos")],
     model: Annotated[str, typer.Option(help="a shipped model or a package")] = "captioner",
-    out: Annotated[Path | None, typer.Option(help="write a CSV instead of printing")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write a .csv or .json instead of printing")
+    ] = None,
     num: Num = None,
     beam: Beam = None,
     sample: Sample = None,
@@ -139,6 +179,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe or a YAML file")],
     table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON")],
     out: Annotated[Path, typer.Option(help="the package's folder")] = Path("model"),
+    column: Column = None,
     set_: Set = None,
     on_bad: Annotated[
         str | None, typer.Option("--on-bad", help="stop, skip or missing; the recipe's if not set")
@@ -154,10 +195,10 @@ def train(
         view = TrainingView(as_json, progress)
         policy = check_policy(on_bad) if on_bad else None
         model = train_model(
-            recipe, table, out, overrides=set_ or [], on_bad=policy, progress=progress,
-            report=view.report, shown=view.columns,
+            recipe, table, out, overrides=set_ or [], columns=_columns(column), on_bad=policy,
+            progress=progress, report=view.report, shown=view.columns,
         )  # fmt: skip
-    view.done(out, model.scores)
+    view.done(out, model.recipe, model.scores)
 
 
 @app.command()
@@ -165,6 +206,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="a shipped model or a package")],
     table: Annotated[str, typer.Argument(help="a table with references")],
     split: Annotated[str | None, typer.Option(help="only train, val or test rows")] = None,
+    column: Column = None,
     beam: Beam = None,
     page: Annotated[
         Path | None, typer.Option(help="write a page of the ten best and ten worst")
@@ -174,15 +216,16 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Free-running scores against all references, with 95 % intervals."""
-    import plait
     from plait.features import check_policy
     from plait.terminal import show_columns, show_scores
 
     options = _decoding(beam, None, None, set_ or [])
+    loaded = plait.load(model)
     with _progress() as progress:
-        found = plait.load(model).evaluate(
-            table, split=split, on_bad=check_policy(on_bad), progress=progress, **options
-        )
+        found = loaded.evaluate(
+            table, split=split, columns=_columns(column), on_bad=check_policy(on_bad),
+            progress=progress, **options,
+        )  # fmt: skip
     if page is not None:
         from plait.pages import best_and_worst
 
@@ -191,14 +234,15 @@ def evaluate(
         _print_json(found.to_json())
     else:
         show_columns(found.columns)
-        show_scores(found.to_json(), page)
+        show_scores(loaded.recipe, found.to_json(), page)
 
 
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="a shipped model or a package")],
     table: Annotated[str, typer.Argument(help="a table with the model's inputs")],
-    out: Annotated[Path, typer.Option(help="the CSV to write")] = Path("predictions.csv"),
+    out: Annotated[Path, typer.Option(help=".csv or .json to write")] = Path("predictions.csv"),
+    column: Column = None,
     num: Num = None,
     beam: Beam = None,
     sample: Sample = None,
@@ -210,7 +254,7 @@ def predict(
     from plait.captioning import predict_table
 
     options = _decoding(beam, num, sample, set_ or [])
-    predict_table(model, table, options, on_bad, out, as_json)
+    predict_table(model, table, _columns(column), options, on_bad, out, as_json)
 
 
 @app.command()

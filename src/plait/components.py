@@ -119,9 +119,11 @@ class Fusion(nn.Module, ABC):
 class Output(ABC):
     """One thing to predict: how a cell becomes a target and a decoded tensor an answer."""
 
-    best_metrics: ClassVar[Mapping[str, str]]
-    """What early stopping maximises, free-running on validation, and what progress shows: metric
-    -> its title. The first decides; the next ones break ties."""
+    titles: ClassVar[Mapping[str, str]]
+    """Every metric that people are shown -> what they know it by, in the order to show."""
+    best_metrics: ClassVar[Sequence[str]]
+    """What early stopping maximises, free-running on validation, and what progress shows. The
+    first decides; the next ones break ties."""
     several: ClassVar[bool]
     """Whether a record may have several right answers: rows with the same input are then one
     record, with all of their answers."""

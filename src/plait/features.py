@@ -47,18 +47,21 @@ class BadCells:
         policy: ``stop`` at the first; ``skip`` its record; or take the input as ``missing``.
         problems: one line each.
         met: (row, input) of each, where the caller counts rows of its own.
+        in_table: whether rows and columns mean something to the user; else the cell's name does.
     """
 
     policy: OnBad = "stop"
     problems: list[str] = field(default_factory=list)
     met: set[tuple[int, str]] = field(default_factory=set)
+    in_table: bool = True
 
     def meet(self, number: int, column: str, error: BadCell) -> None:
         """Stop, or count it and go on; ``number`` is the row's in the table, from 1."""
-        line = f"row {number}, column {column!r}: {error}"
+        line = f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
         if self.policy == "stop":
+            what = "the cell" if self.in_table else "the file"
             raise PlaitError(
-                line, mend="mend the cell, or go on with --on-bad skip or --on-bad missing"
+                line, mend=f"mend {what}, or go on with --on-bad skip or --on-bad missing"
             ) from None
         self.problems.append(line)
 

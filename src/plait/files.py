@@ -20,6 +20,18 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        PlaitError: it can't be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from None
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write to a temporary name beside ``path``, then rename; on any failure nothing stays.
 
@@ -32,10 +44,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(part)
         part.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have theirs
-        raise PlaitError(
-            f"{path} can't be written: {getattr(error, 'strerror', None) or error}",
-            mend="free some disk or name another folder",
-        ) from None
+        raise _not_written(path, error) from None
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _not_written(path: Path, error: Exception) -> PlaitError:
+    return PlaitError(
+        f"{path} can't be written: {getattr(error, 'strerror', None) or error}",
+        mend="free some disk or name another folder",
+    )

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from plait.data.tables import Table
 from plait.features import BadCells, CachedRecords, OnBad, Progress
-from plait.files import write_atomically
+from plait.files import make_folder, write_atomically
 from plait.model import Model, load
 from plait.network import Network, Parts, build_network, build_parts
 from plait.package import check_target
@@ -32,6 +32,7 @@ def train(
     out: str | Path,
     *,
     overrides: Iterable[str] = (),
+    columns: Mapping[str, str] | None = None,
     on_bad: OnBad | None = None,
     progress: Progress | None = None,
     report: Report | None = None,
@@ -46,28 +47,34 @@ def train(
         table: a table, or what `read_table` takes.
         out: the package's folder.
         overrides: ``path=value`` settings.
+        columns: an input's or output's name -> its column, where it is not to be guessed.
         on_bad: what to do with cells that can't be used; the recipe's when None.
         progress: called while features are computed.
         report: called with every line of the training log.
         shown: called once with the columns and the size of each split.
     """
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    checked = checked.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
     parts = build_parts(checked)
-    rows, columns = open_table(checked, parts, table)
-    splits = _splits(checked, rows, columns)
+    rows, taken = open_table(checked, parts, table)
+    splits = _splits(checked, rows, taken)
     if shown:
-        shown(columns, {name: len(indexes) for name, indexes in splits.items()})
+        shown(taken, {name: len(indexes) for name, indexes in splits.items()})
     bad = BadCells(on_bad or checked.data.on_bad)
     with run_folder(target, checked, rows) as folder:
-        states, network = _start(checked, parts, rows.where(splits["train"]), columns)
-        preparer = Preparer(parts, states, network, columns, bad, progress)
+        states, network = _start(checked, parts, rows.where(splits["train"]), taken)
+        preparer = Preparer(parts, states, network, taken, bad, progress)
         records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
         val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)
         _check_records(records, val, bad, report)
-        scorer = Scorer(parts, rows.where(splits["val"]).where(val_kept), columns)
+        scorer = Scorer(parts, rows.where(splits["val"]).where(val_kept), taken)
         trainer = Trainer(checked, network, records, val, scorer, scorer.metrics, folder, report)
+        if trainer.resumed and report:
+            at = trainer.progress
+            report({"event": "resumed", "folder": str(folder), "epoch": at.epoch, "step": at.step,
+                    "finished": at.finished})  # fmt: skip
         half = keep_half(trainer.run(), checked)
         model = Model(checked, states, network, {})
         found = model.evaluate(rows.where(splits["val"]), on_bad=bad.policy)
@@ -152,7 +159,8 @@ class Scorer:
             name: [output.reference(cell) for cell in table.column(columns[f"outputs.{name}"])]
             for name, output in parts.outputs.items()
         }
-        self.metrics = next(iter(self.outputs.values())).best_metrics
+        first = next(iter(self.outputs.values()))
+        self.metrics = {name: first.titles[name] for name in first.best_metrics}
 
     def __call__(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, float]:
         """Metric -> value; the first output's under their own names."""
@@ -162,18 +170,23 @@ class Scorer:
 
 @contextmanager
 def run_folder(out: Path, recipe: Recipe, table: Table) -> Iterator[Path]:
-    """The run's folder, locked; refused when it holds a run of another recipe or table."""
+    """The run's folder, locked; refused when it holds a run of another recipe or table.
+
+    A run that never came to its first checkpoint has nothing to lose, and is begun anew.
+    """
     folder = out.with_name(f"{out.name}.run")
     what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table_digest(table)})
     path = folder / "run.json"
-    if path.is_file() and path.read_text() != what:
-        raise UsageError(
-            f"{folder} holds a run of another recipe or table",
-            mend=f"remove {folder}, or name another package with --out",
-        )
-    write_atomically(path, lambda part: part.write_text(what))
+    make_folder(folder)
     try:
         with FileLock(folder / "lock", timeout=0):
+            begun = path.is_file() and (folder / "checkpoint.pt").is_file()
+            if begun and path.read_text() != what:
+                raise UsageError(
+                    f"{folder} holds a run of another recipe or table",
+                    mend=f"remove {folder}, or name another package with --out",
+                )
+            write_atomically(path, lambda part: part.write_text(what))
             yield folder
     except Timeout:
         raise UsageError(

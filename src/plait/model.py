@@ -55,6 +55,10 @@ class Model:
         """The name of the only (or first) output."""
         return next(iter(self.recipe.outputs))
 
+    def __repr__(self) -> str:
+        inputs, outputs = ", ".join(self.recipe.inputs), ", ".join(self.recipe.outputs)
+        return f"<plait.Model {self.recipe.name!r}: {inputs} -> {outputs}>"
+
     def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
         """One record's answer.
 
@@ -178,27 +182,41 @@ class Model:
         table: Table | str | Path,
         *,
         split: str | None = None,
+        columns: Mapping[str, str] | None = None,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
     ) -> Evaluation:
-        """Free-running scores over a table, against all references."""
-        rows, columns = open_table(self.recipe, self.parts, table)
+        """Free-running scores over a table, against all references.
+
+        Args:
+            table: a table, or what `read_table` takes.
+            split: only its rows: train, val or test.
+            columns: an input's or output's name -> its column, where the model's own guess is
+                not the right one.
+            on_bad: what to do with cells that can't be used.
+            progress: called while features are computed and answers are found.
+            options: of the output's decoding, such as ``beam=5``.
+        """
+        recipe = self.recipe.with_columns(columns or {})
+        rows, taken = open_table(recipe, self.parts, table)
         if split is not None:
-            rows = rows.where(rows_of_split(self.recipe, rows, columns, split))
+            rows = rows.where(rows_of_split(recipe, rows, taken, split))
         bad = BadCells(on_bad)
-        preparer = Preparer(self.parts, self.states, self.network, columns, bad, progress)
+        preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)
-        found = evaluate_records(self.network, records, PREDICT_BATCH, self.device, **options)
+        found = evaluate_records(
+            self.network, records, PREDICT_BATCH, self.device, progress, **options
+        )
         references = {
-            name: [output.reference(rows.column(columns[f"outputs.{name}"])[row]) for row in kept]
+            name: [output.reference(rows.column(taken[f"outputs.{name}"])[row]) for row in kept]
             for name, output in self.parts.outputs.items()
         }
         scores = {
             name: output.metrics(found[name], references[name])
             for name, output in self.parts.outputs.items()
         }
-        return Evaluation(rows, columns, kept, found, references, scores, bad.problems)
+        return Evaluation(rows, taken, kept, found, references, scores, bad.problems)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package; ``half`` keeps the weights as float16, half the size."""

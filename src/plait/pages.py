@@ -15,28 +15,15 @@ from typing import Any
 
 from PIL import Image
 
+from plait.cards import number
 from plait.data.images import has_image_suffix, open_image
 from plait.files import write_atomically
 from plait.model import Evaluation
-from plait.outputs.text.scores import CaptionScores
+from plait.outputs.text.scores import TITLES, CaptionScores
 from plait.types import BadCell, UsageError
 
 MAX_SIDE = 320  # pixels of a photo's longer side
 QUALITY = 82
-LABELS = {
-    "cider": "CIDEr-D",
-    "bleu4": "BLEU-4",
-    "bleu3": "BLEU-3",
-    "bleu2": "BLEU-2",
-    "bleu1": "BLEU-1",
-    "rouge_l": "ROUGE-L",
-    "meteor": "METEOR",
-    "distinct": "distinct captions",
-    "vocabulary": "words used",
-    "mean_length": "words a caption",
-}
-"""Score -> its name on the page, in the page's order."""
-
 STYLE = """
 :root { color-scheme: light dark; --paper: #f6f5f2; --card: #fff; --ink: #1d1d22;
   --soft: #66666f; --line: #e2e0da; --good: #1f7a4d; --bad: #b3402e; --shade: #efede8; }
@@ -136,20 +123,16 @@ def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
 
 
 def _tiles(scores: Mapping[str, Any]) -> str:
-    shown = [name for name in LABELS if scores.get(name) is not None]
+    shown = [name for name in TITLES if scores.get(name) is not None]
     return "".join(_tile(name, scores[name], scores["intervals"].get(name)) for name in shown)
 
 
 def _tile(name: str, value: float, ends: Sequence[float] | None) -> str:
-    interval = f"{_number(ends[0])} to {_number(ends[1])}" if ends else ""
+    interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
     return (
-        f'<div class="score"><dt>{escape(LABELS[name])}</dt><dd>{_number(value)}</dd>'
+        f'<div class="score"><dt>{escape(TITLES[name])}</dt><dd>{number(value)}</dd>'
         f'<span title="95 % interval">{interval}</span></div>\n'
     )
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def _section(tone: str, title: str, cards: Sequence[str]) -> str:
@@ -180,7 +163,7 @@ def _card(found: Evaluation, name: str, position: int) -> str:
 
 def _first_photo(found: Evaluation, row: int) -> tuple[str, str]:
     """The first of the record's inputs that is a photo, as HTML, and what to call the record."""
-    label = f"row {row + 1}"
+    label = f"row {found.table.number(row)}"
     for path, column in found.columns.items():
         cell = found.table.column(column)[row] if path.startswith("inputs.") else None
         source = _data_uri(cell, found.table.root)

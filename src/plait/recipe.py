@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait import registry
-from plait.types import PlaitError, UsageError
+from plait.types import UsageError
 
 Settings = dict[str, Any]
 
@@ -136,6 +136,35 @@ class Recipe(_Section):
     training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
     card: Annotated[CardSpec, _doc("what the package's card says of the data")] = CardSpec()
 
+    def with_columns(self, columns: Mapping[str, str]) -> Recipe:
+        """The recipe with the columns of some inputs or outputs named.
+
+        Args:
+            columns: an input's or output's name -> the column; ``inputs.NAME`` or
+                ``outputs.NAME`` where an input and an output have one name.
+
+        Raises:
+            UsageError: there is no such input or output.
+        """
+        data = self.model_dump()
+        for name, column in columns.items():
+            places = [
+                (room, part)
+                for room in ("inputs", "outputs")
+                for part in data[room]
+                if name in (part, f"{room}.{part}")
+            ]
+            if len(places) != 1:
+                known = [f"{room}.{part}" for room in ("inputs", "outputs") for part in data[room]]
+                raise UsageError(
+                    f"column {name}={column}: {name!r} is "
+                    + ("an input and an output" if places else "no input or output"),
+                    expected=f"one of: {', '.join(known)}",
+                )
+            room, part = places[0]
+            data[room][part]["column"] = column
+        return Recipe.model_validate(data)
+
     def to_yaml(self) -> str:
         """The whole recipe, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -175,8 +204,9 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         raise UsageError(f"{name_or_path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{name_or_path} holds no recipe", expected="a mapping with 'inputs'")
-    for override in overrides:
-        _set(raw, override)
+    problems = [problem for item in overrides if (problem := _set(raw, item))]
+    if problems:
+        raise UsageError("; ".join(problems), expected="path=value")
     return check_recipe(raw)
 
 
@@ -303,18 +333,19 @@ def _together(problems: list[str]) -> str:
     return f"the recipe has {len(problems)} errors:\n  " + "\n  ".join(problems)
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
-    """Apply one ``a.b.c=value``."""
+def _set(raw: dict[str, Any], override: str) -> str:
+    """Apply one ``a.b.c=value``; gives what is wrong with it."""
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise UsageError(f"--set {override!r} is no setting", expected="path=value")
+        return f"--set {override!r} is no setting"
     *parents, last = path.strip().split(".")
     node: Any = raw
     for part in parents:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
         if not isinstance(node, dict):
-            raise UsageError(f"--set {path}: {part!r} holds no settings")
+            return f"--set {path}: {part!r} holds no settings"
     try:
         node[last] = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise PlaitError(f"--set {path}: {text!r} is not YAML") from None
+        return f"--set {path}: {text!r} is not YAML"
+    return ""

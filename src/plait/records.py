@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +11,26 @@ from typing import Any, TypeAlias, cast
 
 from plait.data.cache import FeatureSpace
 from plait.data.splits import split_rows
-from plait.data.tables import Table, group_captions, guess_column, read_table
-from plait.features import BadCells, CachedRecords, PreparedInput, Progress, fill_cache
+from plait.data.tables import (
+    Table,
+    certain_columns,
+    group_captions,
+    guess_column,
+    read_table,
+)
+from plait.features import (
+    BadCells,
+    CachedRecords,
+    PreparedInput,
+    Progress,
+    fill_cache,
+    is_missing,
+)
 from plait.network import Network, Parts
 from plait.recipe import Recipe
 from plait.types import BadCell, State, UsageError
+
+log = logging.getLogger("plait")
 
 Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
 """An input's features: the cache, each row's key or None, the number of views."""
@@ -53,7 +69,12 @@ def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> d
     chosen: dict[str, str] = {}
     for path, (name, column, kind) in specs.items():
         if column is not None:
-            table.column(column)  # raises a clear error when it isn't there
+            if column not in table.columns:
+                raise UsageError(
+                    f"{table.path} has no column {column!r} for {path}",
+                    expected=f"one of: {', '.join(table.columns)}",
+                    mend=f"name it with --column {path}=NAME",
+                )
             chosen[path] = column
         elif name in table.columns:
             chosen[path] = name
@@ -63,8 +84,14 @@ def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> d
                 raise UsageError(
                     f"no column of {table.path} looks like {kind}",
                     expected=f"one of: {', '.join(table.columns)}",
-                    mend=f"name it with --set {path}.column=NAME",
+                    mend=f"name it with --column {path}=NAME",
                 )
+            others = [c for c in certain_columns(table, cast(Any, kind)) if c != guess]
+            if others:
+                log.warning(
+                    "%s is taken to be column %r, not %s; name another with --column %s=NAME",
+                    path, guess, " or ".join(map(repr, others)), path,
+                )  # fmt: skip
             chosen[path] = guess
     return chosen
 
@@ -172,7 +199,8 @@ class Preparer:
     ) -> bool:
         """With all its targets and, unless bad cells count as missing, all its inputs."""
         there = [keys[row] is not None for _, keys, _ in inputs.values()]
-        if not any(there):
+        cells = [table.column(self.columns[f"inputs.{name}"])[row] for name in inputs]
+        if all(map(is_missing, cells)):
             self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
         wanted = all(there) if self.bad.policy == "skip" else any(there)
         return wanted and all(values[row] is not None for values in targets.values())

@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from plait import registry
+from plait.cards import number, score_rows
+from plait.data.profile import SEEN
 from plait.package import read_package, shipped_models
-from plait.recipe import load_recipe, shipped
+from plait.recipe import Recipe, load_recipe, shipped
 from plait.types import UsageError
 
 # File names and captions are shown as they are: no markup in them.
@@ -41,6 +44,13 @@ class TrainingView:
             print(json.dumps(line), flush=True)
         elif line["event"] == "bad":
             show_bad(line["problems"])
+        elif line["event"] == "resumed" and line["finished"]:
+            errors.print(f"the run in {line['folder']} was finished: its model is written again")
+        elif line["event"] == "resumed":
+            errors.print(
+                f"going on with the run in {line['folder']}, "
+                f"after {line['epoch']} epochs and {line['step']} steps"
+            )
         elif line["event"] == "step":
             self.progress(str(line["stage"]), line["done"], line["of"])
         else:
@@ -48,12 +58,12 @@ class TrainingView:
             text = ", ".join(f"{title} {line[name]:.3f}" for name, title in titles.items())
             errors.print(f"{line['stage']} epoch {line['epoch']}: {text} (best {line['best']:.3f})")
 
-    def done(self, out: Path, scores: Mapping[str, Any]) -> None:
+    def done(self, out: Path, recipe: Recipe, scores: Mapping[str, Any]) -> None:
         """The end of a run."""
         if self.as_json:
             print(json.dumps({"event": "done", "package": str(out), "scores": scores}))
             return
-        show_scores(scores["validation"], None)
+        show_scores(recipe, scores["validation"], None)
         console.print(f"the model is in {out}; try: plait caption PHOTO --model {out}")
 
 
@@ -63,17 +73,13 @@ def show_columns(columns: Mapping[str, str]) -> None:
         errors.print(f"{path} <- column {column!r}")
 
 
-def show_scores(found: Mapping[str, Any], page: Path | None) -> None:
+def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> None:
     """Scores with their intervals."""
     for name, scores in found["scores"].items():
-        table = RichTable(
-            "score", "value", "95 % interval", title=f"{name}, {found['records']} records"
-        )
-        for metric, value in scores.items():
-            if isinstance(value, (int, float)) and metric != "photos":
-                ends = scores["intervals"].get(metric)
-                interval = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
-                table.add_row(metric, f"{value:.4g}", interval)
+        title = f"{name}, {number(found['records'])} records"
+        table = RichTable("score", "value", "95 % interval", title=title)
+        for row in score_rows(recipe, name, scores):
+            table.add_row(*row)
         console.print(table)
     show_bad(found["bad"])
     if page is not None:
@@ -89,22 +95,40 @@ def show_bad(problems: Sequence[str]) -> None:
 
 
 def show_profile(found: Mapping[str, Any]) -> None:
-    """A table's profile, section by section."""
-    for section, value in found.items():
-        if (
-            isinstance(value, Mapping)
-            and value
-            and all(isinstance(v, Mapping) for v in value.values())
-        ):
-            keys = list(dict.fromkeys(k for row in value.values() for k in row))
-            table = RichTable(section, *keys)
-            for name, row in value.items():
-                table.add_row(str(name), *[str(row.get(key, "")) for key in keys])
-            console.print(table)
-        elif isinstance(value, Mapping):
-            console.print(f"{section}: " + ", ".join(f"{k} {v}" for k, v in value.items()))
-        else:
-            console.print(f"{section}: {value}")
+    """A table's profile: its columns, photos, captions and bad files."""
+    columns = RichTable("column", "kind", "empty", "distinct", title=f"{found['rows']:,} rows")
+    for name, about in found["columns"].items():
+        columns.add_row(name, about["kind"], f"{about['empty']:,}", f"{about['distinct']:,}")
+    console.print(columns)
+    photos, captions = found.get("photos"), found.get("captions")
+    if photos:
+        spreads = {f"{side}, pixels": photos[side] for side in ("width", "height")}
+        _show_spreads(f"{photos['count']:,} photos, column {photos['column']!r}", spreads)
+    if captions:
+        spreads = {
+            "words a caption": captions["words"],
+            "captions a row": captions["per_row"],
+            "captions a photo": captions.get("per_photo"),
+        }
+        _show_spreads(f"{captions['count']:,} captions, column {captions['column']!r}", spreads)
+        words = captions["vocabulary"]
+        often = words[f"seen_{SEEN}_times"]
+        console.print(
+            f"vocabulary: {words['distinct']:,} different words among {words['running']:,}; "
+            f"the {often:,} seen {SEEN} times or more are {words['coverage']:.1%} of all"
+        )
+    if photos and photos["bad"]["count"]:
+        lines = [f"row {bad['row']}: {bad['why']}" for bad in photos["bad"]["first"]]
+        more = photos["bad"]["count"] - len(lines)
+        show_bad([*lines, *[""] * more])
+
+
+def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None]) -> None:
+    table = RichTable("", "least", "mean", "median", "95 % up to", "most", title=title)
+    for name, spread in spreads.items():
+        if spread:
+            table.add_row(name, *[f"{value:,.4g}" for value in spread.values()])
+    console.print(table)
 
 
 def list_kind(kind: str, as_json: bool) -> None:
@@ -116,9 +140,20 @@ def list_kind(kind: str, as_json: bool) -> None:
     for row in rows:
         console.print(Text.assemble((row["name"], "bold"), "  ", row["about"]))
         for setting in row.get("settings", []):
-            default = "required" if setting["required"] else setting["default"]
-            shown = f"    {setting['name']} = {default}  "
-            console.print(Text.assemble(shown, (setting["about"], "dim")))
+            _show_setting(setting)
+
+
+def _show_setting(setting: Mapping[str, Any]) -> None:
+    """Name, default and what it is; a group of settings has a line for each."""
+    default = "required" if setting["required"] else setting["default"]
+    if isinstance(default, BaseModel):
+        console.print(Text.assemble(f"    {setting['name']}  ", (setting["about"], "dim")))
+        for name, field in type(default).model_fields.items():
+            shown = f"        {name} = {getattr(default, name)}  "
+            console.print(Text.assemble(shown, (field.description or "", "dim")))
+    else:
+        shown = f"    {setting['name']} = {default}  "
+        console.print(Text.assemble(shown, (setting["about"], "dim")))
 
 
 def _rows(kind: str) -> list[dict[str, Any]]:

@@ -81,7 +81,11 @@ Report = Callable[[Mapping[str, Any]], None]
 
 
 class Trainer:
-    """Trains a network on cached records, in a run folder."""
+    """Trains a network on cached records, in a run folder.
+
+    Attributes:
+        resumed: whether the run was taken up from its last checkpoint.
+    """
 
     def __init__(
         self,
@@ -108,7 +112,7 @@ class Trainer:
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.trainable.items()}
         self._resumed_optimizer: dict[str, Any] | None = None
-        self._load_checkpoint()
+        self.resumed = self._load_checkpoint()
 
     def run(self) -> Network:
         """Train to the end; the network then holds the best weights."""
@@ -313,17 +317,18 @@ class Trainer:
         }
         write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
 
-    def _load_checkpoint(self) -> None:
+    def _load_checkpoint(self) -> bool:
         path = self.folder / "checkpoint.pt"
         if not path.is_file():  # killed before the first checkpoint, or new
             (self.folder / "log.jsonl").unlink(missing_ok=True)
-            return
+            return False
         state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         self.progress = Progress(**state["progress"])
         self._swap_back(state["weights"])
         self.average = state["average"]
         self._resumed_optimizer = state["optimizer"]
         self._trim_log()
+        return True
 
     def _trim_log(self) -> None:
         """Forget the lines written after the checkpoint: their steps will be done again."""

@@ -128,7 +128,8 @@ def load_bytes(cell: Any, root: Path) -> tuple[bytes, str]:
     elif isinstance(cell, (str, Path)) and str(cell).strip():
         data = _read(root / cell, name)
     else:
-        what = f"holds {cell!r:.40}" if cell is not None and cell != "" else "is empty"
+        empty = cell is None or (isinstance(cell, str) and not cell)
+        what = "is empty" if empty else f"holds {' '.join(repr(cell).split())[:40]}"
         raise BadCell(f"an image cell {what}", expected="a path or a file's bytes")
     if not data:
         raise BadCell(f"{name} is empty (0 bytes)", expected=KINDS, mend="get the file again")

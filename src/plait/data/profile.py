@@ -36,9 +36,9 @@ def profile(
         on_progress: called with (photos opened, photos in all) after each photo.
 
     Returns:
-        ``rows``; ``columns`` (kind, empty, distinct of each); with ``image``: ``photos`` (count,
-        width, height in pixels, bad); with ``text``: ``captions`` (count, words and per_row as
-        min, mean, median, p95, max; vocabulary).
+        ``rows``; ``columns`` (kind, empty, distinct of each); with ``image``: ``photos`` (column,
+        count, width, height in pixels, bad); with ``text``: ``captions`` (column, count, words and
+        per_row as min, mean, median, p95, max; vocabulary).
 
     Raises:
         UsageError: a column is missing.
@@ -50,7 +50,7 @@ def profile(
     if image is not None:
         found["photos"] = _photos(table, image, on_progress)
     if text is not None:
-        found["captions"] = _captions(table.column(text), vocabulary)
+        found["captions"] = {"column": text, **_captions(table.column(text), vocabulary)}
         if image is not None:
             found["captions"]["per_photo"] = _per_photo(table, image, text)
     return found
@@ -114,6 +114,7 @@ def _photos(table: Table, image: str, on_progress: Progress | None) -> dict[str,
         if on_progress is not None:
             on_progress(done, len(rows))
     return {
+        "column": image,
         "count": len(rows),
         "height": _spread([height for height, _ in shapes]),
         "width": _spread([width for _, width in shapes]),

@@ -201,10 +201,12 @@ def guess_column(table: Table, wanted: Wanted) -> str | None:
     for name in NAMES[wanted]:
         if name in known and _share(table, known[name], POSSIBLE[wanted]) > 0.5:
             return known[name]
-    for name in table.columns:
-        if _share(table, name, CERTAIN[wanted]) > 0.8:
-            return name
-    return None
+    return next(iter(certain_columns(table, wanted)), None)
+
+
+def certain_columns(table: Table, wanted: Wanted) -> list[str]:
+    """The columns whose cells can't be anything but what is wanted."""
+    return [name for name in table.columns if _share(table, name, CERTAIN[wanted]) > 0.8]
 
 
 def _share(table: Table, name: str, test: Callable[[Any], bool]) -> float:
@@ -245,7 +247,7 @@ CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
 def _texts(cell: Any) -> list[str]:
     """The captions in a cell: none, one or several."""
     items = cell if isinstance(cell, list) else [cell]
-    return [str(item) for item in items if item is not None and str(item).strip()]
+    return [str(item) for item in items if cell_key(item) is not None and str(item).strip()]
 
 
 def _differing(table: Table, image: str, name: str, groups: dict[Any, list[int]]) -> str:
@@ -276,14 +278,24 @@ def _gather_numbered(columns: Columns) -> Columns:
 
 
 def _read_file(path: Path) -> Table:
-    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    suffix = _suffix(path.name)
     if suffix == "json":
         return _rooted(path, readers.read_json(path), readers.coco_folders(path))
     if suffix in READERS:
         return _rooted(path, READERS[suffix](path), _usual_folders(path.parent))
     if not path.exists():
         raise readers.missing(path)
-    raise PlaitError(f"can't tell what kind of table {path} is", expected=readers.KINDS)
+    mend = "for photos: plait caption FILE" if has_image_suffix(path.name) else ""
+    raise PlaitError(f"can't tell what kind of table {path} is", expected=readers.KINDS, mend=mend)
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file's name ends as a table's does."""
+    return _suffix(name) in {*READERS, "json"}
+
+
+def _suffix(name: str) -> str:
+    return name.lower().removesuffix(".gz").rpartition(".")[2]
 
 
 READERS: dict[str, Callable[[Path], Columns]] = {

@@ -25,7 +25,7 @@ SMALLEST, LARGEST = 8, 18  # of the letters
 GAP = 8
 COLUMNS = 5
 INK, PAPER = (20, 20, 20), (255, 255, 255)
-DARKEST = 0.2  # of the photo's light, where nothing was looked for
+DARKEST = 0.35  # of the photo's light, where nothing was looked for
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Explanation:
 
     @property
     def maps(self) -> NDArray[np.float32]:
-        """(words, rows, columns): a map for each word, adding up to 1."""
+        """(words, rows, columns): a map for each word. It adds up to the share of the attention
+        that this input got: the rest went to detected words and to other inputs."""
         return self.prediction.attention[self.input].reshape(-1, *self.grid)
 
     def picture(self) -> Image.Image:
@@ -67,12 +68,13 @@ class Explanation:
             "words": [{"word": word, "attention": numbers} for word, numbers in words],
         }
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the picture (.png) or the numbers (.json).
 
         Raises:
             UsageError: the name ends in neither.
         """
+        path = Path(path)
         if path.suffix == ".png":
             picture = self.picture()
             write_atomically(path, lambda part: picture.save(part, format="PNG"))

@@ -59,6 +59,12 @@ class Decoding(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            hint = did_you_mean(name, Decoding.model_fields)
+            if first["type"] == "extra_forbidden":
+                raise UsageError(
+                    f"there is no decoding option {name!r}",
+                    expected=f"one of: {', '.join(Decoding.model_fields)}",
+                    mend=did_you_mean(name, Decoding.model_fields),
+                ) from None
+            got = f" is {options[name]!r}: " if name in options else ": "
             what = f"decoding option {name}".rstrip()
-            raise UsageError(f"{what}: {first['msg'].lower()}", mend=hint) from None
+            raise UsageError(f"{what}{got}{first['msg'].lower()}") from None

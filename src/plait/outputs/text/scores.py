@@ -30,6 +30,21 @@ _METEOR_COLUMNS = (0, 1, _METEOR_CHUNKS, 21, 22)
 _SMALL, _TINY = 1e-9, 1e-15  # the published scorer's guards against division by zero
 
 
+TITLES = {
+    "cider": "CIDEr-D",
+    "bleu4": "BLEU-4",
+    "bleu3": "BLEU-3",
+    "bleu2": "BLEU-2",
+    "bleu1": "BLEU-1",
+    "rouge_l": "ROUGE-L",
+    "meteor": "METEOR",
+    "distinct": "distinct captions",
+    "vocabulary": "words used",
+    "mean_length": "words a caption",
+}
+"""Score -> what people know it by, in the order to show."""
+
+
 @dataclass(frozen=True)
 class _Bootstrap:
     resamples: int

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, islice
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from plait.components import Head, Output
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.scores import CaptionScores, caption_scores
+from plait.outputs.text.scores import TITLES, CaptionScores, caption_scores
 from plait.outputs.text.vocabulary import (
     EOS,
     Unit,
@@ -34,7 +34,8 @@ class TextOutput(Output):
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
     # CIDEr of a single record is always 0.
-    best_metrics: ClassVar[Mapping[str, str]] = {"cider": "CIDEr-D", "bleu4": "BLEU-4"}
+    titles = TITLES
+    best_metrics = ("cider", "bleu4")
     several = True
 
     def __init__(
