@@ -287,6 +287,38 @@ def test_training_goes_on_from_a_model(
         train("captioning", squares, tmp_path / "other", overrides=[*start, "fusion.width=64"])
 
 
+def test_the_second_stage_leaves_pretrained_layers_alone(
+    squares: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = [
+        *small,
+        "inputs.image.representation={kind: cnn, train: last-blocks, blocks: 1, size: 64}",
+        "training.epochs=1",
+        "training.averaging=0",
+    ]
+    second = [*settings, "training.reinforce.epochs=1"]
+    models = {
+        name: train("captioning", squares, tmp_path / name, overrides=overrides)
+        for name, overrides in {
+            "first": settings,
+            "frozen": second,
+            "slow": [*second, "training.reinforce.encoder_rate=0.5"],
+        }.items()
+    }
+    weights = {name: load_file(tmp_path / f"{name}.run" / "best.safetensors") for name in models}
+    last = {
+        name: torch.load(tmp_path / f"{name}.run" / "checkpoint.pt", weights_only=True)["weights"]
+        for name in models
+    }
+    encoder = [name for name in weights["first"] if name.startswith("encoders.image.layers")]
+    assert encoder
+    for name in encoder:
+        assert torch.equal(last["frozen"][name], weights["first"][name])
+    assert any(not torch.equal(last["slow"][name], weights["first"][name]) for name in encoder)
+    others = set(weights["first"]) - set(encoder)
+    assert any(not torch.equal(last["frozen"][name], weights["first"][name]) for name in others)
+
+
 def test_nothing_to_train_is_an_error() -> None:
     with pytest.raises(UsageError, match="trains nothing"):
         plait.load_recipe("captioning", ["training.epochs=0"])

@@ -64,10 +64,13 @@ class Adapter(nn.Module):
     """An input's tokens brought to the fusion's width and told their places.
 
     A record without this input shows one learned token instead, in training and in use alike.
+    In training some tokens of a record are left out at random (as patches are by Liu et al. 2023,
+    PatchDropout, arXiv:2208.07220), so that no one of them is relied on.
     """
 
-    def __init__(self, ins: int, width: int, length: int) -> None:
+    def __init__(self, ins: int, width: int, length: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = dropout
         self.project = nn.Linear(ins, width)
         self.norm = nn.LayerNorm(width)
         self.position = nn.Parameter(torch.randn(length, width) * 0.3)
@@ -81,7 +84,11 @@ class Adapter(nn.Module):
         first = torch.zeros_like(tokens.mask)
         first[:, 0] = absent
         values = torch.where(first[..., None], self.missing.to(values.dtype), values)
-        return Tokens(values, tokens.mask | first)
+        mask = tokens.mask | first
+        if self.training and self.dropout:
+            kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.dropout)
+            mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
+        return Tokens(values, mask)
 
 
 class Network(nn.Module):
@@ -104,7 +111,7 @@ class Network(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.adapters = nn.ModuleDict(
             {
-                name: Adapter(encoder.width, width, encoder.length)
+                name: Adapter(encoder.width, width, encoder.length, recipe.training.token_dropout)
                 for name, encoder in encoders.items()
             }
         )

@@ -100,6 +100,9 @@ class TrainingSpec(_Section):
     averaging: Annotated[
         float, _doc("decay of the weights' moving average; 0 is none", ge=0, lt=1)
     ] = 0.999
+    token_dropout: Annotated[
+        float, _doc("share of each input's tokens left out at random", ge=0, lt=1)
+    ] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 where the processor has it")
     ] = "auto"

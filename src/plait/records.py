@@ -13,10 +13,12 @@ from plait.data.cache import FeatureSpace
 from plait.data.splits import split_rows
 from plait.data.tables import (
     Table,
+    cell_key,
     certain_columns,
     group_captions,
     guess_column,
     read_table,
+    split_key,
 )
 from plait.features import (
     BadCells,
@@ -45,8 +47,9 @@ def open_table(
     for name, output in parts.outputs.items():
         if output.several and len(parts.modalities) == 1:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
-            named = (_split_column(recipe, rows), recipe.data.group)
-            photos = [column for column in named if column is not None]
+            split, group = _split_column(recipe, rows), recipe.data.group
+            photos = {} if split is None else {split: split_key}
+            photos |= {} if group is None else {group: cell_key}
             rows = group_captions(rows, given, columns[f"outputs.{name}"], photos)
     return rows, columns
 

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -101,10 +100,8 @@ class Trainer:
         self.recipe, self.spec, self.folder = recipe, recipe.training, folder
         self.train, self.val, self.score, self.metrics = train, val, score, metrics
         self.report = report or (lambda line: None)
-        # Accelerate's own mixed precision is one setting a process; a run's is its recipe's.
-        self.accelerator = Accelerator(mixed_precision="no", cpu=pick_device().type == "cpu")
         self.network = network
-        self.wrapped: nn.Module = network  # for several processes, once a stage begins
+        self.device = next(network.parameters()).device
         self.stages = stages(self.spec)
         self.progress = Progress()
         for name, targets in train.targets.items():
@@ -138,7 +135,7 @@ class Trainer:
         self.progress.epoch = self.progress.step = self.progress.stale = 0
         self._save_checkpoint(None)
 
-    def _run_epoch(self, stage: Stage, optimizer: Any) -> None:
+    def _run_epoch(self, stage: Stage, optimizer: torch.optim.Optimizer) -> None:
         self.network.train()
         saved_at = started = time.monotonic()
         per_epoch = math.ceil(len(self.train) / stage.batch)
@@ -162,15 +159,19 @@ class Trainer:
         self._save_checkpoint(optimizer)
 
     def rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
-        """(step, rows) of the epoch that are still to do; this process's share of each batch."""
+        """(step, rows) of the epoch that are still to do."""
         seed = (self.recipe.seed, self.progress.stage, self.progress.epoch)
         order = np.random.default_rng(seed).permutation(len(self.train))
-        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         for step in range(self.progress.step, math.ceil(len(order) / stage.batch)):
-            yield step, order[step * stage.batch : (step + 1) * stage.batch][share]
+            yield step, order[step * stage.batch : (step + 1) * stage.batch]
 
     def step(
-        self, stage: Stage, optimizer: Any, step: int, per_epoch: int, rows: np.ndarray
+        self,
+        stage: Stage,
+        optimizer: torch.optim.Optimizer,
+        step: int,
+        per_epoch: int,
+        rows: np.ndarray,
     ) -> float:
         """One step on these rows; gives the loss."""
         number = self.progress.epoch * per_epoch + step
@@ -180,11 +181,11 @@ class Trainer:
         torch.manual_seed(int(rng.integers(1 << 62)))
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * self._rate(stage, number, per_epoch)
-        batch = self.train.batch(rows.tolist(), rng).to(self.accelerator.device)
+        batch = self.train.batch(rows.tolist(), rng).to(self.device)
         if stage.samples:  # on-policy: the probabilities that are learned are those drawn from
             self.network.eval()
         with self._autocast():
-            loss: Tensor = self.wrapped(batch, stage.samples)
+            loss: Tensor = self.network(batch, stage.samples)
         if not bool(torch.isfinite(loss)):
             raise PlaitError(
                 f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, "
@@ -194,9 +195,9 @@ class Trainer:
                 "or with training.precision=float32",
             )
         optimizer.zero_grad()
-        self.accelerator.backward(loss)
+        torch.autograd.backward(loss)
         if self.spec.clip:
-            self.accelerator.clip_grad_norm_(self.trainable.values(), self.spec.clip)
+            nn.utils.clip_grad_norm_(self.trainable.values(), self.spec.clip)
         optimizer.step()
         self._update_average(number)
         return float(loss.detach())
@@ -211,7 +212,7 @@ class Trainer:
             return 1.0
         return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
 
-    def begin(self, stage: Stage) -> Any:
+    def begin(self, stage: Stage) -> torch.optim.Optimizer:
         """Sets which weights learn in a stage, and makes their optimizer."""
         pretrained = {
             id(p)
@@ -222,11 +223,7 @@ class Trainer:
         for p in self.trainable.values():
             p.requires_grad_(stage.encoder_rate > 0 or id(p) not in pretrained)
             p.grad = None  # one of the stage before would count in the gradient's norm
-        # Prepared anew: several processes must know which gradients to wait for.
-        self.wrapped, optimizer = self.accelerator.prepare(
-            self.network, self._make_optimizer(stage, pretrained)
-        )
-        return optimizer
+        return self._make_optimizer(stage, pretrained)
 
     def _make_optimizer(self, stage: Stage, pretrained: Collection[int]) -> torch.optim.Optimizer:
         """Vectors and embeddings are not decayed; pretrained layers learn slower."""
@@ -262,9 +259,7 @@ class Trainer:
     def _validate(self, stage: str) -> None:
         weights = self._swap_in_average()
         self.network.eval()
-        predictions = evaluate_records(
-            self.network, self.val, EVALUATION_BATCH, self.accelerator.device
-        )
+        predictions = evaluate_records(self.network, self.val, EVALUATION_BATCH, self.device)
         scores = self.score(predictions)
         value = [float(scores[name]) for name in self.metrics]
         at = f"{stage} epoch {self.progress.epoch}"
@@ -276,8 +271,7 @@ class Trainer:
         self._swap_back(weights)
         self._log({"event": "validation", "stage": stage, "epoch": self.progress.epoch,
                    "best": self.progress.best[0], "metrics": self.metrics, **scores})  # fmt: skip
-        if self.accelerator.is_main_process:
-            draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
+        draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
 
     def _swap_in_average(self) -> dict[str, Tensor]:
         kept = {name: p.detach().clone() for name, p in self.trainable.items()}
@@ -293,8 +287,6 @@ class Trainer:
     # What is written to the run folder -------------------------------------------------------
 
     def _save_best(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
         best = {n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}
         path = self.folder / "best.safetensors"
         write_atomically(path, lambda part: save_file(best, part))
@@ -306,9 +298,7 @@ class Trainer:
             self._swap_back(best)
             self.average = {name: p.detach().clone() for name, p in self.trainable.items()}
 
-    def _save_checkpoint(self, optimizer: Any) -> None:
-        if not self.accelerator.is_main_process:
-            return
+    def _save_checkpoint(self, optimizer: torch.optim.Optimizer | None) -> None:
         state = {
             "progress": asdict(self.progress),
             "weights": {n: p.detach() for n, p in self.trainable.items()},
@@ -322,7 +312,7 @@ class Trainer:
         if not path.is_file():  # killed before the first checkpoint, or new
             (self.folder / "log.jsonl").unlink(missing_ok=True)
             return False
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         self.progress = Progress(**state["progress"])
         self._swap_back(state["weights"])
         self.average = state["average"]
@@ -348,8 +338,6 @@ class Trainer:
         self.progress.losses = []
 
     def _log(self, line: dict[str, Any]) -> None:
-        if not self.accelerator.is_main_process:
-            return
         at = [self.progress.stage, self.progress.epoch, self.progress.step]
         line = {**line, "at": at, "time": round(time.time(), 1)}
         try:
@@ -364,9 +352,8 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         wanted = self.spec.precision
-        device = self.accelerator.device
-        use = wanted == "bfloat16" or (wanted == "auto" and has_bfloat16(device))
-        return torch.autocast(device.type, torch.bfloat16, enabled=use)
+        use = wanted == "bfloat16" or (wanted == "auto" and has_bfloat16(self.device))
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=use)
 
 
 def pick_device() -> torch.device:

@@ -118,6 +118,15 @@ def test_the_order_of_rows_and_the_folder_do_not_matter() -> None:
     assert all(first[row] == second[99 - row] for row in range(100))
 
 
+def test_copies_of_a_photo_are_one_in_any_order_of_rows(tmp_path: Path) -> None:
+    names = [f"{i}.jpg" for i in range(12)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"a photo" if name in ("3.jpg", "7.jpg") else name.encode())
+    assert photo_keys(names, tmp_path) == photo_keys(names[::-1], tmp_path)[::-1]
+    keys = dict(zip(names, photo_keys(names, tmp_path), strict=True))
+    assert keys["3.jpg"] == keys["7.jpg"]
+
+
 def test_rows_of_one_photo_stay_together(tmp_path: Path) -> None:
     names = [f"{i % 40}.jpg" for i in range(200)]
     for name in names:  # every photo has a copy under another name

@@ -11,7 +11,14 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from plait.data.tables import Table, group_captions, guess_column, read_table
+from plait.data.tables import (
+    Table,
+    cell_key,
+    group_captions,
+    guess_column,
+    read_table,
+    split_key,
+)
 from plait.types import PlaitError, UsageError
 
 CSV = 'image,caption,n\na.jpg,"A dog, running.",1\nb.jpg,Two cats,\n'
@@ -330,19 +337,30 @@ def test_group_captions_refuses_a_photo_in_two_splits() -> None:
     )
     found = r"a\.jpg has several values of column .*: train \(row 2\), x \(row 3\)"
     with pytest.raises(PlaitError, match=found):
-        group_captions(rows, "image", "caption", photos=["split"])
+        group_captions(rows, "image", "caption", photos={"split": split_key})
     assert "split" not in group_captions(rows, "image", "caption").columns
+
+
+def test_group_captions_takes_words_for_one_split_as_equal() -> None:
+    rows = table(image=["a", "a", "b"], caption=list("xyz"), split=["val", "Dev ", "train"])
+    found = group_captions(rows, "image", "caption", photos={"split": split_key})
+    assert found.columns["split"] == ["val", "train"]
+
+
+def test_a_caption_that_is_not_a_number_is_none() -> None:
+    rows = table(image=["a", "a"], caption=["x", float("nan")])
+    assert group_captions(rows, "image", "caption").columns["caption"] == [["x"]]
 
 
 def test_group_captions_compares_cells_as_photos_are_compared() -> None:
     """Nothing is equal to nothing, and a message has the values that differ."""
     nan = float("nan")
     rows = table(image=["a", "a", "b"], caption=list("xyz"), album=[nan, float("nan"), "1"])
-    found = group_captions(rows, "image", "caption", photos=["album"])
+    found = group_captions(rows, "image", "caption", photos={"album": cell_key})
     assert found.columns["album"][1] == "1"
     mixed = table(image=["a", "a"], caption=list("xy"), album=["1", 1])
     with pytest.raises(PlaitError, match=r"a has several values of column 'album': 1 .*, 1 "):
-        group_captions(mixed, "image", "caption", photos=["album"])
+        group_captions(mixed, "image", "caption", photos={"album": cell_key})
 
 
 def test_numbered_captions_are_gathered(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
     often = Counter(size for size in sizes.values() if size)
     first: dict[str, str] = {}  # content -> the key of the first cell that has it
     keys: dict[Hashable, str] = {}
-    for cell, size in sizes.items():
+    for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # in any order of rows
         keys[cell] = _digest(cell) if isinstance(cell, bytes) else str(cell)
         if size and often[size] > 1:
             content = _digest(cell if isinstance(cell, bytes) else (root / str(cell)).read_bytes())

@@ -8,7 +8,7 @@ every cell is written as numbers are, so that a name such as ``007`` stays a nam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -150,14 +150,20 @@ def read_table(path: str | Path) -> Table:
     return replace(table, columns=_gather_numbered(table.columns))
 
 
-def group_captions(table: Table, image: str, caption: str, photos: Collection[str] = ()) -> Table:
+def group_captions(
+    table: Table,
+    image: str,
+    caption: str,
+    photos: Mapping[str, Callable[[Any], Hashable]] | None = None,
+) -> Table:
     """One row a photo, its captions as a list of strings (empty cells left out).
 
     Rows are the same photo when their image cells are equal; rows without one stay apart. A
     column that differs within a photo tells of its captions, not of it, and is dropped.
 
     Args:
-        photos: columns that tell of the photo, such as its split, and so may not differ.
+        photos: columns that tell of the photo, such as its split, and so may not differ, each
+            with what of its cells must be equal.
 
     Raises:
         PlaitError: one of those does.
@@ -168,8 +174,9 @@ def group_captions(table: Table, image: str, caption: str, photos: Collection[st
         groups.setdefault(("row", row) if key is None else key, []).append(row)
     texts = table.column(caption)
     columns: Columns = {}
+    photos = photos or {}
     for name, cells in table.columns.items():
-        keys = [cell_key(cell) for cell in cells]
+        keys = [photos.get(name, cell_key)(cell) for cell in cells]
         if name == caption:
             columns[name] = [
                 [t for row in rows for t in _texts(texts[row])] for rows in groups.values()
@@ -178,7 +185,7 @@ def group_captions(table: Table, image: str, caption: str, photos: Collection[st
             columns[name] = [cells[rows[0]] for rows in groups.values()]
         elif name in photos:
             raise PlaitError(
-                _differing(table, image, name, groups), mend="give each photo one of them"
+                _differing(table, image, name, keys, groups), mend="give each photo one of them"
             )
     numbers = [table.number(rows[0]) for rows in groups.values()]
     return replace(table, columns=columns, numbers=numbers)
@@ -189,6 +196,11 @@ def cell_key(cell: Any) -> Hashable:
     if cell is None or cell == "" or cell == b"" or cell != cell:  # the last is NaN
         return None
     return cell if isinstance(cell, (str, bytes, int, float)) else repr(cell)
+
+
+def split_key(cell: Any) -> Hashable:
+    """Something that is equal where cells of a split column mean the same."""
+    return SPLIT_WORDS.get(str(cell).strip().lower(), cell_key(cell))
 
 
 def guess_column(table: Table, wanted: Wanted) -> str | None:
@@ -250,13 +262,15 @@ def _texts(cell: Any) -> list[str]:
     return [str(item) for item in items if cell_key(item) is not None and str(item).strip()]
 
 
-def _differing(table: Table, image: str, name: str, groups: dict[Any, list[int]]) -> str:
+def _differing(
+    table: Table, image: str, name: str, keys: Sequence[Hashable], groups: dict[Any, list[int]]
+) -> str:
     """Names the first photo with several values, and a row of each."""
     cells, photos = table.columns[name], table.columns[image]
     for rows in groups.values():
         first: dict[Hashable, int] = {}
         for row in rows:
-            first.setdefault(cell_key(cells[row]), row)
+            first.setdefault(keys[row], row)
         if len(first) > 1:
             found = ", ".join(f"{cells[row]} (row {table.number(row)})" for row in first.values())
             return f"{name_cell(photos[rows[0]])} has several values of column {name!r}: {found}"

@@ -8,6 +8,7 @@ import torch
 
 from plait.blocks import masked_mean, token_cross_entropy
 from plait.outputs.text.cider import CiderReward
+from plait.outputs.text.head import Sentence
 from plait.outputs.text.sentence import TextOutput, as_sentences
 from plait.outputs.text.vocabulary import (
     BOS,
@@ -184,6 +185,59 @@ def test_consensus_weights_by_hand() -> None:
     # nothing but that little: e^5 apart.
     assert math.log(weights[0][0] / weights[0][2]) == pytest.approx(5, abs=0.3)
     assert weights[1] == pytest.approx([1, 1, 1], abs=0.2)
+
+
+def test_consensus_where_words_weigh_nothing() -> None:
+    """Words that every photo has count for nothing, in a sentence's likeness to itself too."""
+    references = [
+        [[4, 5], [4, 6], [4, 6]],
+        [[4, 7], [4, 7], [4, 7]],
+    ]
+    weights = CiderReward(references).consensus(references, 100.0)
+    assert weights[1] == pytest.approx([1, 1, 1])
+    assert weights[0] == pytest.approx([0, 1.5, 1.5])
+
+
+def test_consensus_weighs_the_loss() -> None:
+    """The loss is the mean over words, each counted with its sentence's weight."""
+    output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0, consensus=0.5)
+    state = output.learn(SENTENCES)
+    read = output.reader(state)
+    torch.manual_seed(0)
+    head = output.head(state, 16, ["image"], True).eval()
+    whole = read(["two dogs run", "two dogs run.", "a dog, a dog"])
+    other = read(["a dog, running!"])
+    head.begin([whole, other])
+    weights = CiderReward([whole.ids, other.ids]).consensus([whole.ids], 0.5)[0]
+    plain = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0)
+    same = plain.head(state, 16, ["image"], True).eval()
+    same.load_state_dict(head.state_dict())
+    context = fused(1)
+    losses = [same.loss(context, [Sentence((ids,))]).item() for ids in whole.ids]
+    words = [len(ids) for ids in whole.ids]
+    sums = [w * n * loss for w, n, loss in zip(weights, words, losses, strict=True)]
+    assert head.loss(context, [whole]).item() == pytest.approx(sum(sums) / sum(words), rel=1e-4)
+    assert max(weights) > 1.5 * min(weights)
+
+
+def test_at_a_time_learns_from_some_of_the_texts() -> None:
+    output = TextOutput(min_count=1, decoder=SMALL, at_a_time=2)
+    state = output.learn(SENTENCES)
+    target = output.reader(state)(["a dog", "two dogs", "a dog runs", "two dogs run"])
+    head = output.head(state, 16, ["image"], True)
+    seen: list[torch.Tensor] = []
+    head.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    drawn = set()
+    for _ in range(20):
+        seen.clear()
+        head.train().loss(fused(1), [target])
+        rows = [tuple(row) for words in seen for row in words.tolist()]
+        assert len(set(rows)) == 2
+        drawn |= set(rows)
+    assert len({tuple(i for i in row if i) for row in drawn}) == 4  # all in the end
+    seen.clear()
+    head.eval().loss(fused(1), [target])
+    assert sum(len(words) for words in seen) == 4
 
 
 def test_a_text_that_was_cut_has_no_end_to_learn() -> None:

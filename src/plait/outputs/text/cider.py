@@ -129,17 +129,33 @@ class CiderReward:
         """A weight for each reference: exp(strength · its CIDEr-D against the record's others),
         scaled so that a record's weights have mean 1 (``references`` as at the start)."""
         rows = [row for row, sentences in enumerate(references) for _ in sentences]
-        scores = iter(self.scores(rows, list(chain.from_iterable(references))))
+        flat = list(chain.from_iterable(references))
+        scores, owns = iter(self.scores(rows, flat)), iter(self._with_themselves(flat))
         weights = []
         for sentences in references:
             count = len(sentences)
-            # The score is the mean over all, itself among them; against itself it is 10 (less for
-            # sentences too short to have all n-grams).
-            own = [SCALE * min(len(sentence), ORDERS) / ORDERS for sentence in sentences]
-            others = [(count * float(next(scores)) - o) / max(count - 1, 1) for o in own]
-            found = [math.exp(strength * value) if count > 1 else 1.0 for value in others]
+            # The score is the mean over all, itself among them.
+            others = [
+                (count * float(next(scores)) - float(next(owns))) / max(count - 1, 1)
+                for _ in sentences
+            ]
+            found = [math.exp(strength * (value - max(others))) for value in others]
             weights.append([w * count / sum(found) for w in found])
         return weights
+
+    def _with_themselves(self, hypotheses: Sequence[Sequence[int]]) -> Floats:
+        """(N,) CIDEr-D of references against themselves: 10 at the most, less by each order in
+        which no n-gram has weight (a sentence too short, or n-grams that every photo has)."""
+        sentences = _ragged(hypotheses)
+        total = np.zeros(len(hypotheses))
+        previous = sentences.tokens
+        for number, order in enumerate(self._orders):
+            places = _places(sentences, number)
+            grams = _look_up(order.codes, _codes(sentences, previous, places, number))
+            previous = _scatter(sentences, places, grams)
+            weighs = order.idf[grams] > 0
+            total += np.bincount(_rows(sentences, places), weighs, len(total)) > 0
+        return total * (SCALE / ORDERS)
 
     def _similarity(self, order: _Order, counts: _Counts, photos: Ints, lengths: Ints) -> Floats:
         """(N,) the sum over references of the clipped cosine, for n-grams of one order."""

@@ -154,6 +154,8 @@ class TextHead(Head):
         limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
         with torch.no_grad():
             drawn = sample(self.decoder, start, samples, limits)
+        # Autocast may keep the copies that it made of the weights, which know no gradient.
+        torch.clear_autocast_cache()
         sentences = [
             row[: min(length, limits.max_words)]  # an end that was forced was not chosen
             for row, length in zip(
@@ -238,7 +240,10 @@ class TextHead(Head):
         if detected is None:
             return {}
         words = self.vocabulary.pieces(detected.words[row].tolist())
-        return dict(zip(words, detected.probable[row].tolist(), strict=True))
+        found: dict[str, float] = {}
+        for word, probable in zip(words, detected.probable[row].tolist(), strict=True):
+            found.setdefault(word, probable)  # subwords may look alike; the first stands out more
+        return found
 
     def _attention(self, start: DecoderState, ids: Tensor) -> Tensor:
         """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
