@@ -212,6 +212,8 @@ class Model:
             name: [output.reference(rows.column(taken[f"outputs.{name}"])[row]) for row in kept]
             for name, output in self.parts.outputs.items()
         }
+        if progress:
+            progress("scores", 0, 1)  # some take seconds to start
         scores = {
             name: output.metrics(found[name], references[name])
             for name, output in self.parts.outputs.items()
