@@ -1,0 +1,111 @@
+"""What holds for every registered fusion, with any subset of its inputs."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+
+from plait import registry
+from plait.components import Fusion
+from plait.network import Adapter
+from plait.types import Fused, Tokens
+
+WIDTH, B = 16, 4
+SETTINGS: dict[str, list[dict[str, Any]]] = {"none": [{}]}
+INPUTS = {"none": ("a",)}
+CASES = [(name, i) for name, found in SETTINGS.items() for i in range(len(found))]
+LENGTHS = {"a": 5, "b": 3, "c": 1}
+
+
+def test_every_registered_name_is_here() -> None:
+    assert sorted(SETTINGS) == registry.names("fusion")
+
+
+Built = tuple[Fusion, tuple[str, ...]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def built(request: pytest.FixtureRequest) -> Built:
+    name, index = request.param
+    torch.manual_seed(0)
+    fusion: Fusion = registry.build(
+        "fusion", {"kind": name, "width": WIDTH, **SETTINGS[name][index]}
+    )
+    return fusion.eval(), INPUTS.get(name, ("a", "b", "c"))
+
+
+def parts(
+    names: tuple[str, ...], absent: tuple[str, ...] = (), garbage: float = 0.0
+) -> dict[str, Tokens]:
+    """Tokens as the adapters give them: an absent input shows one token, "missing"."""
+    found = {}
+    for name in names:
+        generator = torch.Generator().manual_seed(ord(name))
+        values = torch.randn(B, LENGTHS[name], WIDTH, generator=generator)
+        mask = torch.ones(B, LENGTHS[name], dtype=torch.bool)
+        mask[0, 1:] = False  # a record of one token
+        if name in absent:
+            mask[:, 1:] = False
+            values[:, 0] = 0.5
+        found[name] = Tokens(torch.where(mask[..., None], values, garbage), mask)
+    return found
+
+
+def numbers(fused: Fused) -> torch.Tensor:
+    """All that an output can see: pooled, and the tokens under their mask."""
+    tokens = fused.tokens.values * fused.tokens.mask[..., None]
+    return torch.cat([fused.pooled, tokens.flatten(1)], dim=1)
+
+
+def test_shapes(built: Built) -> None:
+    fusion, names = built
+    fused = fusion(parts(names))
+    assert fused.pooled.shape == (B, WIDTH)
+    assert fused.tokens.values.shape[0] == B
+    assert fused.tokens.values.shape[2] == WIDTH
+    assert bool(fused.tokens.mask.any(dim=1).all())  # there is always something to look at
+    assert set(fused.parts) == set(names)
+
+
+def test_finite_with_any_subset_and_garbage_changes_nothing(built: Built) -> None:
+    fusion, names = built
+    for flags in product([False, True], repeat=len(names)):
+        absent = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
+        clean = numbers(fusion(parts(names, absent)))
+        assert bool(torch.isfinite(clean).all())
+        torch.testing.assert_close(clean, numbers(fusion(parts(names, absent, 1e3))))
+
+
+def test_a_record_ignores_its_batch(built: Built) -> None:
+    fusion, names = built
+    whole = parts(names)
+    alone = {n: Tokens(t.values[1:2], t.mask[1:2]) for n, t in whole.items()}
+    torch.testing.assert_close(numbers(fusion(alone))[0], numbers(fusion(whole))[1])
+
+
+def test_gradients_reach_every_weight_and_every_input(built: Built) -> None:
+    fusion, names = built
+    given = parts(names)
+    for tokens in given.values():
+        tokens.values.requires_grad_(True)
+    found = numbers(fusion.train()(given))
+    (found * torch.randn_like(found)).sum().backward()
+    for name, tokens in given.items():
+        assert tokens.values.grad is not None, name
+        assert bool((tokens.values.grad[tokens.mask] != 0).any(dim=-1).all()), name
+    for name, parameter in fusion.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.abs().sum() > 0), name
+
+
+def test_an_adapter_s_missing_token_is_what_fusion_sees(built: Built) -> None:
+    """One learned token stands for an absent input, whatever lies in its row."""
+    fusion, names = built
+    adapters = {n: Adapter(WIDTH, WIDTH, LENGTHS[n], 0.0).eval() for n in names}
+    given = {n: Tokens(t.values, torch.zeros_like(t.mask)) for n, t in parts(names).items()}
+    fused = fusion({n: adapters[n](t) for n, t in given.items()})
+    assert bool(torch.isfinite(numbers(fused)).all())
+    torch.testing.assert_close(numbers(fused)[0], numbers(fused)[1])

@@ -1,0 +1,137 @@
+"""What holds for every registered kind of output."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from plait import registry
+from plait.blocks import masked_mean
+from plait.components import Head, Output
+from plait.types import Fused, Prediction, Tokens, UsageError
+
+WIDTH, TOKENS = 16, 5
+TEXTS = ["a dog runs", ["two dogs run", "some dogs"], "a cat sits"]
+SMALL = {"kind": "transformer", "layers": 1, "memory_layers": 1, "heads": 2, "dropout": 0.0}
+GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
+
+CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
+    ("text", {"min_count": 1, "decoder": SMALL, "detect": 3}, TEXTS),
+    ("text", {"min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 300}, TEXTS),
+]
+"""Kind, settings, cells to learn from."""
+
+
+def test_every_registered_name_is_here() -> None:
+    assert sorted({kind for kind, _, _ in CASES}) == registry.names("output")
+
+
+Built = tuple[Output, Head, Any, list[Any]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{len(case[1])}")
+def built(request: pytest.FixtureRequest) -> Built:
+    kind, settings, cells = request.param
+    output: Output = registry.build("output", {"kind": kind, **settings})
+    state = json.loads(json.dumps(output.learn(cells)))  # it lies in a package as JSON
+    torch.manual_seed(0)
+    head = output.head(state, WIDTH, ["a"], True).eval()
+    targets = [output.reader(state)(cell) for cell in cells]
+    head.begin(targets)
+    return output, head, state, targets
+
+
+def fused(batch: int = 3, garbage: float = 0.0) -> Fused:
+    """The last tokens of the first record are padding."""
+    values = torch.randn(batch, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones(batch, TOKENS, dtype=torch.bool)
+    mask[0, -2:] = False
+    values[0, -2:] = garbage
+    tokens = Tokens(values, mask)
+    return Fused(masked_mean(values, mask), tokens, {"a": tokens})
+
+
+def row(whole: Fused, number: int) -> Fused:
+    at = slice(number, number + 1)
+    tokens = Tokens(whole.tokens.values[at], whole.tokens.mask[at])
+    return Fused(whole.pooled[at], tokens, {"a": tokens})
+
+
+def same(first: list[Prediction], second: list[Prediction]) -> None:
+    for a, b in zip(first, second, strict=True):
+        assert a.value == b.value
+        assert a.score == pytest.approx(b.score, abs=1e-4)
+
+
+def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> None:
+    _, head, _, targets = built
+    loss = head.train().loss(fused(), targets)
+    assert loss.shape == ()
+    loss.backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(torch.isfinite(parameter.grad).all()), name
+        assert bool(parameter.grad.abs().sum() > 0), name
+
+
+def test_the_second_stage_has_a_gradient(built: Built) -> None:
+    _, head, _, targets = built
+    torch.manual_seed(0)
+    loss = head.reinforce(fused(), targets, 4)
+    assert loss.shape == ()
+    loss.backward()
+    found = [p.grad for p in head.parameters() if p.grad is not None]
+    assert found
+    assert all(bool(torch.isfinite(grad).all()) for grad in found)
+
+
+def test_one_answer_a_record_whatever_its_batch(built: Built) -> None:
+    _, head, _, _ = built
+    whole = fused()
+    together = head.decode(whole)
+    assert len(together) == 3
+    for number in range(3):
+        same(head.decode(row(whole, number)), together[number : number + 1])
+
+
+def test_garbage_under_the_mask_changes_nothing(built: Built) -> None:
+    _, head, _, targets = built
+    same(head.decode(fused()), head.decode(fused(garbage=1e3)))
+    torch.testing.assert_close(head.loss(fused(), targets), head.loss(fused(garbage=1e3), targets))
+
+
+def test_built_again_from_its_state_it_answers_the_same(built: Built) -> None:
+    output, head, state, _ = built
+    again = output.head(state, WIDTH, ["a"], False).eval()
+    again.load_state_dict(head.state_dict())
+    same(again.decode(fused()), head.decode(fused()))
+
+
+def test_unknown_options_are_refused(built: Built) -> None:
+    with pytest.raises(UsageError):
+        built[1].decoding_options(nothing_is_called_so=1)
+
+
+def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> None:
+    output, head, _, _ = built
+    cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
+    references = [output.reference(cell) for cell in cells]
+    right = [r[0] if isinstance(r, list) else r for r in references]
+    wrong = head.decode(fused())
+    best = [Prediction(value, 0.0) for value in right]
+    quick = output.quick_metrics(best, references)
+    good = output.metrics(best, references).to_json()
+    bad = output.metrics(wrong, references).to_json()
+    for name in output.best_metrics:
+        assert quick[name] == pytest.approx(good[name])
+        assert good[name] > bad[name]
+    assert set(output.best_metrics) <= set(output.titles) <= set(good)
+    assert json.dumps(good)
+
+
+def registry_name(output: Output) -> str:
+    names = registry.names("output")
+    return next(name for name in names if registry.find("output", name).cls is type(output))
