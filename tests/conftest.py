@@ -43,6 +43,8 @@ SMALL = (
     "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2,"
     " dropout: 0.0}",
     "outputs.caption.settings.detect=0",
+    "outputs.caption.settings.word_dropout=0",
+    "training.token_dropout=0",
     "training.batch=8",
     "training.epochs=2",
     "training.validate_every=1",
