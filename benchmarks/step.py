@@ -34,9 +34,9 @@ WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
 
 def made_up_records(folder: Path, count: int) -> CachedRecords:
     rng = np.random.default_rng(0)
-    space = FeatureSpace("step", MAP, folder)
+    space = FeatureSpace("step", MAP, folder=folder)
     keys = [str(i) for i in range(count)]
-    space.add([view_key(k, 0) for k in keys], rng.random((count, *MAP), np.float32))
+    space.add({view_key(k, 0): rng.random(MAP, np.float32) for k in keys})
     captions = [
         Sentence((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
     ]

@@ -38,15 +38,11 @@ class Modality(ABC):
 
     @abstractmethod
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """One cell as a tensor.
+        """One cell as a tensor (L, ...); records may differ in L.
 
         Raises:
             BadCell: the cell can't be used; the message names the file and the mend.
         """
-
-    @abstractmethod
-    def collate(self, items: Sequence[Tensor]) -> Tensor:
-        """Tensors of several records as one batch (B, ...)."""
 
     @abstractmethod
     def augment(self, item: Tensor, view: int) -> Tensor:
@@ -54,7 +50,7 @@ class Modality(ABC):
 
     @abstractmethod
     def example(self, state: State) -> Tensor:
-        """A blank item as `read` would give it, for its shape."""
+        """A blank item as `read` would give it, as long as they come, for its shape."""
 
     @abstractmethod
     def samples(self) -> list[Any]:
@@ -77,7 +73,8 @@ class Encoder(nn.Module, ABC):
     """Turns a batch of records into `Tokens`, in two steps.
 
     ``prepare`` is the frozen part: without gradient, the same each time, so that its result can
-    be kept on disk. ``forward`` is the part that learns (it may be nothing).
+    be kept on disk, record by record. ``forward`` is the part that learns (it may be nothing); it
+    gets the records of a batch with zeros behind the shorter ones.
     """
 
     width: int
@@ -92,12 +89,16 @@ class Encoder(nn.Module, ABC):
     """The frozen part; nn.Identity where everything learns."""
 
     @abstractmethod
-    def prepare(self, batch: Tensor) -> Tensor:
-        """(B, ...) as collated -> (B, ...) float, by the frozen part alone."""
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """Records as read -> what the frozen part makes of each, (L, ...) float or whole numbers.
+
+        Floats are kept as float16, whole numbers as int32.
+        """
 
     @abstractmethod
-    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
-        """(B, ...) from `prepare` and (B,) bool -> Tokens (B, T, D), absent rows masked out."""
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, ...) from `prepare`, and how much of each row is real, (B,), 0 where the input is
+        absent -> Tokens (B, T, D), absent rows masked out."""
 
     def train(self, mode: bool = True) -> Encoder:
         """Training mode for the part that learns; the frozen part keeps to evaluation."""

@@ -28,12 +28,16 @@ OnBad = Literal["stop", "skip", "missing"]
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records computed at a time on a processor, on a GPU
 READ_THREADS = 2
 UNREADABLE = "unreadable:"
+CACHE_FORMAT = "2"  # raise it when rows are kept otherwise: old caches must miss
+LARGEST = 65504  # of float16
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 Item = tuple[Any, int]
 """A cell and the view of it that is wanted."""
-Outcome: TypeAlias = NDArray[np.float16] | BadCell
+Row: TypeAlias = NDArray[np.float16] | NDArray[np.int32]
+"""One record's features, (L, ...)."""
+Outcome: TypeAlias = Row | BadCell
 """What a cell gave: its features, or what is wrong with it."""
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,7 +90,7 @@ class PreparedInput:
     ) -> None:
         self.name, self.modality, self.encoder = name, modality, encoder
         self.state, self.root = state, root
-        self._shape: tuple[int, ...] | None = None
+        self._example: Row | None = None
 
     def keys(self, cells: Sequence[Any]) -> list[str | None]:
         """A row's content as a key; None where the input is missing."""
@@ -111,19 +115,17 @@ class PreparedInput:
         """The cache of this encoder's frozen part and this preprocessing."""
         trunk, kind = self.encoder.trunk, type(self.encoder).__qualname__
         weights = (_raw(weight) for weight in trunk.state_dict().values())
-        name = digest(self.modality.fingerprint(self.state), kind, repr(trunk), *weights)
-        return FeatureSpace(name, self.shape(device))
+        reading = self.modality.fingerprint(self.state)
+        name = digest(CACHE_FORMAT, reading, kind, repr(trunk), *weights)
+        example = self.example(device)
+        return FeatureSpace(name, example.shape, example.dtype)
 
-    def shape(self, device: torch.device) -> tuple[int, ...]:
-        """Of one record's features; found by trying, once."""
-        if self._shape is None:
-            self._shape = self._find_shape(device)
-        return self._shape
-
-    def _find_shape(self, device: torch.device) -> tuple[int, ...]:
-        example = self.modality.example(self.state)
-        prepared = self.encoder.prepare(self.modality.collate([example]).to(device))
-        return tuple(prepared.shape[1:])
+    def example(self, device: torch.device) -> Row:
+        """The features of a blank record, for their shape and type; computed once."""
+        if self._example is None:
+            blank = self.modality.example(self.state).to(device)
+            self._example = as_row(self.encoder.prepare([blank])[0])
+        return self._example
 
     def prepare(self, items: Sequence[Item], device: torch.device) -> Iterator[Outcome]:
         """Read and prepare cells, in order; a bad cell gives its error instead of features."""
@@ -146,9 +148,32 @@ class PreparedInput:
         good = [item for item in read if isinstance(item, Tensor)]
         if not good:
             return [item for item in read if isinstance(item, BadCell)]
-        batch = self.modality.collate(good).to(device)
-        rows = iter(self.encoder.prepare(batch).to(torch.float16).cpu().numpy())
-        return [item if isinstance(item, BadCell) else next(rows) for item in read]
+        rows = iter(self.encoder.prepare([item.to(device) for item in good]))
+        return [item if isinstance(item, BadCell) else as_row(next(rows)) for item in read]
+
+
+def as_row(features: Tensor) -> Row:
+    """As they are kept: float16, whose largest number is 65,504, or int32."""
+    if features.is_floating_point():
+        return features.clamp(-LARGEST, LARGEST).half().cpu().numpy()
+    return features.to(torch.int32).cpu().numpy()
+
+
+def pad_rows(rows: Sequence[Row | None], example: Row) -> tuple[Tensor, Tensor]:
+    """Rows (L, ...) of a batch as one tensor (B, longest, ...) with zeros behind the shorter ones,
+    float or int64, and their lengths (B,); None is an absent row, of length 0.
+
+    ``example`` is a row as long as they come; a batch in which all are absent is as long.
+    """
+    lengths = [0 if row is None else len(row) for row in rows]
+    longest = max(lengths, default=0) or len(example)
+    values = np.zeros((len(rows), longest, *example.shape[1:]), example.dtype)
+    for value, row, length in zip(values, rows, lengths, strict=True):
+        if row is not None:
+            value[:length] = row
+    padded = torch.from_numpy(values)
+    padded = padded.float() if padded.is_floating_point() else padded.long()
+    return padded, torch.tensor(lengths)
 
 
 def _raw(weight: Tensor) -> memoryview:
@@ -220,19 +245,17 @@ def _compute(
 ) -> dict[str | None, BadCell]:
     """Prepare and keep (key, row, view)s; keys of bad cells are returned with their errors."""
     failed: dict[str | None, BadCell] = {}
-    keys: list[str] = []
-    rows: list[np.ndarray] = []
+    rows: dict[str, Row] = {}
     outcomes = source.prepare([(cells[row], view) for _, row, view in todo], device)
     for done, ((key, row, view), outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
         if not isinstance(outcome, BadCell):
-            keys.append(view_key(key, view))
-            rows.append(outcome)
+            rows[view_key(key, view)] = outcome
         elif key not in failed:
             failed[key] = outcome
             meet(row, outcome)
-        if keys and (len(keys) >= CHUNK_ROWS or done == len(todo)):
-            space.add(keys, np.stack(rows))
-            keys, rows = [], []
+        if rows and (len(rows) >= CHUNK_ROWS or done == len(todo)):
+            space.add(rows)
+            rows = {}
         if progress and (done % 16 == 0 or done == len(todo)):
             progress(f"features of {source.name}", done, len(todo))
     return failed
@@ -256,21 +279,19 @@ class CachedRecords:
 
     def batch(self, rows: Sequence[int], rng: np.random.Generator | None = None) -> Batch:
         """The rows as a batch; with ``rng`` each in a random view, else as they are."""
-        prepared, present = {}, {}
+        prepared, lengths = {}, {}
         for name, (space, keys, views) in self.inputs.items():
-            there = [keys[row] is not None for row in rows]
             picked = rng.integers(0, views, len(rows)) if rng is not None else [0] * len(rows)
-            wanted = [
-                view_key(key, int(view))
-                for row, view in zip(rows, picked, strict=True)
+            wanted = {
+                at: view_key(key, int(view))
+                for at, (row, view) in enumerate(zip(rows, picked, strict=True))
                 if (key := keys[row]) is not None
-            ]
-            values = np.zeros((len(rows), *space.shape), dtype=np.float16)
-            values[there] = space.get(wanted)
-            prepared[name] = torch.from_numpy(values).float()
-            present[name] = torch.tensor(there)
+            }
+            found = dict(zip(wanted, space.get(list(wanted.values())), strict=True))
+            padded = pad_rows([found.get(at) for at in range(len(rows))], space.example)
+            prepared[name], lengths[name] = padded
         targets = {name: [values[row] for row in rows] for name, values in self.targets.items()}
-        return Batch(prepared, present, targets)
+        return Batch(prepared, lengths, targets)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All rows in order."""

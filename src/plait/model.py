@@ -19,7 +19,7 @@ from plait.cards import write_card
 from plait.data.tables import Table
 from plait.evaluation import evaluate_records
 from plait.explain.attention import Explanation
-from plait.features import BadCells, OnBad, PreparedInput, Progress, is_missing
+from plait.features import BadCells, OnBad, PreparedInput, Progress, is_missing, pad_rows
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
@@ -143,7 +143,7 @@ class Model:
     def _batch(
         self, records: Sequence[Mapping[str, Any]], root: Path, start: int, bad: BadCells | None
     ) -> Batch:
-        prepared, present = {}, {}
+        prepared, lengths = {}, {}
         for name in self.recipe.inputs:
             source = self.source(name, root)
             cells = [record.get(name) for record in records]
@@ -159,13 +159,10 @@ class Model:
                     bad.meet(start + row + 1, name, outcome)
                     bad.met.add((start + row, name))
             first = next(iter(values.values()), None)
-            shape = source.shape(self.device) if first is None else first.shape
-            rows = np.zeros((len(records), *shape), np.float16)
-            for row, value in values.items():
-                rows[row] = value
-            prepared[name] = torch.from_numpy(rows).float()
-            present[name] = torch.tensor([row in values for row in range(len(records))])
-        return Batch(prepared, present, {})
+            example = source.example(self.device) if first is None else first
+            rows = [values.get(row) for row in range(len(records))]
+            prepared[name], lengths[name] = pad_rows(rows, example)
+        return Batch(prepared, lengths, {})
 
     def source(self, name: str, root: Path) -> PreparedInput:
         """Reads and prepares the cells of an input."""

@@ -42,20 +42,20 @@ class Batch:
     """What the network is fed: for each input what its `Encoder.prepare` gave.
 
     Attributes:
-        prepared: input name -> (B, ...) float; rows of absent inputs are zeros.
-        present: input name -> (B,) bool.
+        prepared: input name -> (B, L, ...) float or int64; zeros behind the shorter records.
+        lengths: input name -> (B,) int64, how much of each row is real; 0 where it is absent.
         targets: output name -> B targets; empty when predicting.
     """
 
     prepared: Mapping[str, Tensor]
-    present: Mapping[str, Tensor]
+    lengths: Mapping[str, Tensor]
     targets: Mapping[str, Sequence[Any]]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(
             {k: v.to(device, non_blocking=True) for k, v in self.prepared.items()},
-            {k: v.to(device) for k, v in self.present.items()},
+            {k: v.to(device) for k, v in self.lengths.items()},
             self.targets,
         )
 
@@ -137,7 +137,7 @@ class Network(nn.Module):
     def fuse(self, batch: Batch) -> Fused:
         """Encode and fuse."""
         parts = {
-            name: self.adapters[name](encoder(batch.prepared[name], batch.present[name]))
+            name: self.adapters[name](encoder(batch.prepared[name], batch.lengths[name]))
             for name, encoder in self.encoders.items()
         }
         fused: Fused = self.fusion(parts)

@@ -26,6 +26,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from plait.components import Encoder, Head, count_parameters
+from plait.features import as_row, pad_rows
 from plait.files import write_atomically
 from plait.model import load
 from plait.network import Batch, Network, Parts, build_network, build_parts
@@ -170,16 +171,16 @@ def made_up_states(parts: Parts) -> dict[str, State]:
 def made_up_batch(parts: Parts, states: Mapping[str, State], network: Network) -> Batch:
     """A batch of blank inputs and made-up targets."""
     device = next(network.parameters()).device
-    prepared, present = {}, {}
+    prepared, lengths = {}, {}
     for name, modality in parts.modalities.items():
-        blank = modality.collate([modality.example(states[f"inputs.{name}"])] * RECORDS)
-        prepared[name] = network.encoder(name).prepare(blank.to(device))
-        present[name] = torch.ones(RECORDS, dtype=torch.bool, device=device)
+        blank = modality.example(states[f"inputs.{name}"]).to(device)
+        rows = [as_row(features) for features in network.encoder(name).prepare([blank] * RECORDS)]
+        prepared[name], lengths[name] = pad_rows(rows, rows[0])
     targets = {}
     for name, output in parts.outputs.items():
         read = output.reader(states[f"outputs.{name}"])
         targets[name] = [read(cell) for cell in output.samples()[:RECORDS]]
-    return Batch(prepared, present, targets)
+    return Batch(prepared, lengths, targets).to(device)
 
 
 # Measuring ----------------------------------------------------------------------------------

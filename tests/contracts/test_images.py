@@ -79,15 +79,16 @@ Built = tuple[Modality, Encoder, dict[str, Any]]
 
 def prepared(built: Built, photos: list[Path]) -> torch.Tensor:
     modality, encoder, state = built
-    return encoder.prepare(modality.collate([modality.read(p, Path(), state) for p in photos]))
+    rows = encoder.prepare([modality.read(p, Path(), state) for p in photos])
+    return torch.stack(rows)
 
 
 def test_shapes_and_mask(built: Built, photos: list[Path]) -> None:
     _, encoder, _ = built
-    present = torch.tensor([True, False, True])
-    tokens = encoder(prepared(built, photos), present)
+    lengths = torch.tensor([3, 0, 3])
+    tokens = encoder(prepared(built, photos), lengths)
     assert tokens.values.shape == (3, encoder.length, encoder.width)
-    assert tokens.mask.tolist() == [[flag] * encoder.length for flag in present.tolist()]
+    assert tokens.mask.tolist() == [[flag] * encoder.length for flag in (lengths > 0).tolist()]
     assert encoder.grid is None or encoder.grid[0] * encoder.grid[1] == encoder.length
     assert bool(torch.isfinite(tokens.values).all())
 
@@ -95,7 +96,7 @@ def test_shapes_and_mask(built: Built, photos: list[Path]) -> None:
 def test_all_absent_is_finite_and_garbage_does_not_matter(built: Built, photos: list[Path]) -> None:
     _, encoder, _ = built
     batch = prepared(built, photos)
-    absent = torch.zeros(3, dtype=torch.bool)
+    absent = torch.zeros(3, dtype=torch.int64)
     clean = encoder(batch, absent)
     assert not bool(clean.mask.any())
     dirty = encoder(torch.full_like(batch, float("nan")), absent)
@@ -105,9 +106,9 @@ def test_all_absent_is_finite_and_garbage_does_not_matter(built: Built, photos: 
 
 def test_a_record_ignores_its_batch(built: Built, photos: list[Path]) -> None:
     _, encoder, _ = built
-    present = torch.ones(3, dtype=torch.bool)
-    together = encoder(prepared(built, photos), present).values
-    alone = encoder(prepared(built, photos[1:2]), present[:1]).values
+    lengths = torch.ones(3, dtype=torch.int64)
+    together = encoder(prepared(built, photos), lengths).values
+    alone = encoder(prepared(built, photos[1:2]), lengths[:1]).values
     torch.testing.assert_close(alone[0], together[1], rtol=1e-3, atol=1e-3)
 
 
@@ -115,7 +116,7 @@ def test_gradients_reach_what_learns_and_nothing_else(built: Built, photos: list
     _, encoder, _ = built
     encoder.train()
     assert not encoder.trunk.training
-    values = encoder(prepared(built, photos), torch.ones(3, dtype=torch.bool)).values
+    values = encoder(prepared(built, photos), torch.ones(3, dtype=torch.int64)).values
     learning = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
     frozen = {id(p) for p in encoder.trunk.parameters()}
     assert not frozen & {id(p) for p in learning.values()}

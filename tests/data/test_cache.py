@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from plait.data.cache import FeatureSpace
-from plait.features import PreparedInput, fill_cache
+from plait.data.cache import HALF, WHOLE, FeatureSpace
+from plait.features import PreparedInput, fill_cache, pad_rows
 from plait.modalities.image.pixels import Pixels
 from plait.types import BadCell, PlaitError
 
@@ -32,28 +32,56 @@ def photos(squares: Path) -> list[str]:
 
 
 def test_rows_come_back_as_they_went_in(tmp_path: Path) -> None:
-    space = FeatureSpace("s", (3, 2), tmp_path)
+    space = FeatureSpace("s", (3, 2), folder=tmp_path)
     rows = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float16)
-    space.add(["a", "b"], rows[:2])
-    space.add(["c", "d"], rows[2:])
-    again = FeatureSpace("s", (3, 2), tmp_path)
+    space.add(dict(zip("ab", rows[:2], strict=True)))
+    space.add(dict(zip("cd", rows[2:], strict=True)))
+    again = FeatureSpace("s", (3, 2), folder=tmp_path)
     np.testing.assert_array_equal(again.get(["d", "a", "c", "a"]), rows[[3, 0, 2, 0]])
     assert "b" in again
     assert "e" not in again
 
 
-def test_large_values_stay_finite(tmp_path: Path) -> None:
-    space = FeatureSpace("s", (1,), tmp_path)
-    space.add(["a"], np.array([[1e9]]))
-    assert float(space.get(["a"])[0, 0]) == 65504
+def test_rows_of_any_length_and_whole_numbers(tmp_path: Path) -> None:
+    for dtype in (HALF, WHOLE):
+        space = FeatureSpace(dtype.name, (9, 2), dtype, folder=tmp_path)
+        rows = {str(n): np.arange(2 * n, dtype=dtype).reshape(n, 2) for n in (3, 0, 9, 1)}
+        space.add(rows)
+        space.add({"more": np.full((5, 2), 70_000 if dtype == WHOLE else 7, dtype)})
+        again = FeatureSpace(dtype.name, (9, 2), dtype, folder=tmp_path)
+        for key, row in zip("1039", again.get(list("1039")), strict=True):
+            np.testing.assert_array_equal(row, rows[key])
+        assert again.get(["more"])[0].tolist() == [[70_000 if dtype == WHOLE else 7] * 2] * 5
+
+
+def test_a_batch_is_padded_with_zeros() -> None:
+    example = np.zeros((4, 2), np.float16)
+    rows = [np.ones((2, 2), np.float16), None, np.ones((3, 2), np.float16)]
+    padded, lengths = pad_rows(rows, example)
+    assert padded.dtype == torch.float32
+    assert lengths.tolist() == [2, 0, 3]
+    assert padded[..., 0].tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
+    ids, _ = pad_rows([np.array([5, 6], np.int32)], np.zeros(4, np.int32))
+    assert ids.dtype == torch.int64
+    absent, lengths = pad_rows([None, None], example)
+    assert absent.shape == (2, 4, 2)
+    assert lengths.tolist() == [0, 0]
+
+
+def test_large_values_stay_finite() -> None:
+    modality = Pixels(size=8, patch=8, width=8)
+    encoder = modality.encoder({}, True)
+    encoder.prepare = lambda items: [torch.full((1, 1), 1e9)]  # type: ignore[method-assign]
+    blank = PreparedInput("image", modality, encoder, {}, Path())
+    assert float(blank.example(CPU)[0, 0]) == 65504
 
 
 def test_a_chunk_cut_short_counts_as_absent(tmp_path: Path) -> None:
-    space = FeatureSpace("s", (3,), tmp_path)
-    space.add(["a", "b"], np.ones((2, 3)))
-    (chunk,) = space.folder.glob("*.f16")
+    space = FeatureSpace("s", (3,), folder=tmp_path)
+    space.add({"a": np.ones(3), "b": np.ones(3)})
+    (chunk,) = space.folder.glob("*.rows")
     chunk.write_bytes(chunk.read_bytes()[:-1])
-    assert "a" not in FeatureSpace("s", (3,), tmp_path)
+    assert "a" not in FeatureSpace("s", (3,), folder=tmp_path)
 
 
 def test_a_hit_equals_a_miss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +143,7 @@ modality = Pixels(size=16, patch=8, width=8, views=2)
 source = PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
 names = [p.name for p in sorted(folder.glob("*.png"))]
 space, keys = fill_cache(source, names, 2, None, torch.device("cpu"))
-print(float(space.get([f"{k}.1" for k in keys]).astype("f8").sum()))
+print(sum(float(row.astype("f8").sum()) for row in space.get([f"{k}.1" for k in keys])))
 """
 
 
@@ -129,20 +157,20 @@ def test_two_processes_fill_one_cache(squares: Path) -> None:
     assert all(process.returncode == 0 for process in running)
     assert len(sums) == 1
     (space,) = (Path(os.environ["PLAIT_CACHE"]) / "features").iterdir()
-    rows = sum(path.stat().st_size for path in space.glob("*.f16")) // (3 * 16 * 16 * 2)
+    rows = sum(path.stat().st_size for path in space.glob("*.rows")) // (3 * 16 * 16 * 2)
     assert rows == 2 * len(list(squares.parent.glob("*.png")))  # nothing was computed twice
 
 
 def test_too_little_disk(tmp_path: Path) -> None:
-    space = FeatureSpace("s", (1 << 20,), tmp_path)
+    space = FeatureSpace("s", (1 << 20,), folder=tmp_path)
     with pytest.raises(PlaitError, match="GB of disk"):
         space.make_room(1 << 30)
 
 
 def filled(name: str, folder: Path, chunks: int) -> FeatureSpace:
-    space = FeatureSpace(name, (512,), folder)
+    space = FeatureSpace(name, (512,), folder=folder)
     for chunk in range(chunks):
-        space.add([f"{chunk}"], np.ones((1, 512)))
+        space.add({f"{chunk}": np.ones(512)})
     return space
 
 
@@ -162,14 +190,14 @@ def test_a_space_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     space.make_room(1, {"5"})
     assert "5" in space
     assert sum(str(i) in space for i in range(6)) < 4
-    assert "0" not in FeatureSpace("s", (512,), tmp_path)
+    assert "0" not in FeatureSpace("s", (512,), folder=tmp_path)
     with pytest.raises(PlaitError, match="PLAIT_CACHE_GB"):
         space.make_room(10, {"5"})
 
 
 def test_a_damaged_chunk_is_no_feature(tmp_path: Path) -> None:
     space = filled("s", tmp_path, 1)
-    (chunk,) = space.folder.glob("*.f16")
+    (chunk,) = space.folder.glob("*.rows")
     chunk.write_bytes(b"short")
     with pytest.raises(PlaitError, match="damaged"):
         space.get(["0"])
@@ -178,17 +206,17 @@ def test_a_damaged_chunk_is_no_feature(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "features").write_text("a file")
     with pytest.raises(PlaitError, match="can't be written"):
-        FeatureSpace("s", (1,), tmp_path)
+        FeatureSpace("s", (1,), folder=tmp_path)
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    space = FeatureSpace("s", (3,), tmp_path)
+    space = FeatureSpace("s", (3,), folder=tmp_path)
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(PlaitError, match="No space left"):
-        space.add(["a"], np.ones((1, 3)))
-    assert not list(space.folder.glob("*.f16"))
+        space.add({"a": np.ones(3)})
+    assert not list(space.folder.glob("*.rows"))
     assert not list(space.folder.glob("*.part"))

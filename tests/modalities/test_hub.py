@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from plait import registry
+from plait.components import Encoder
 from plait.modalities.image.hub import HubImage
 from plait.recipe import check_recipe
 from plait.types import PlaitError, UsageError
@@ -59,6 +60,10 @@ def learned(folder: Path, **settings: Any) -> tuple[HubImage, dict[str, Any]]:
     return modality, modality.learn([], Path())
 
 
+def prepared(encoder: Encoder, batch: torch.Tensor) -> torch.Tensor:
+    return torch.stack(encoder.prepare(list(batch)))
+
+
 def photos(modality: HubImage, state: dict[str, Any], count: int = 2) -> torch.Tensor:
     torch.manual_seed(1)
     shape = modality.example(state).shape
@@ -83,7 +88,7 @@ def test_tokens_have_the_grid(
 ) -> None:
     modality, state = learned(folder, size=size, train=train)
     encoder = modality.encoder(state, True)
-    tokens = encoder(encoder.prepare(photos(modality, state)), torch.tensor([True, False]))
+    tokens = encoder(prepared(encoder, photos(modality, state)), torch.tensor([3, 0]))
     assert encoder.grid == grid
     assert tokens.values.shape == (2, grid[0] * grid[1], width)
     assert (encoder.length, encoder.width) == tokens.values.shape[1:]
@@ -99,7 +104,7 @@ def test_the_class_token_is_dropped_and_the_numbers_are_the_models(folder: Path)
     pixels = ((batch / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
         expected = transformers.ViTModel.from_pretrained(folder)(pixels).last_hidden_state[:, 1:]
-    torch.testing.assert_close(encoder.prepare(batch), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(prepared(encoder, batch), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("folder", ["resnet"], indirect=True)
@@ -113,7 +118,7 @@ def test_a_feature_map_goes_row_by_row(folder: Path) -> None:
     with torch.no_grad():
         model = transformers.ResNetModel.from_pretrained(folder).eval()
         found = model(pixels.permute(0, 3, 1, 2)).last_hidden_state  # (B, D, 8, 8)
-    tokens = encoder.prepare(batch).reshape(2, 8, 8, 16)
+    tokens = prepared(encoder, batch).reshape(2, 8, 8, 16)
     torch.testing.assert_close(tokens[:, 2, 5], found[:, :, 2, 5], rtol=1e-4, atol=1e-5)
 
 
@@ -169,7 +174,7 @@ def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
     gone = folder.rename(tmp_path / "gone")
     again = modality.encoder(state, False)
     again.load_state_dict(encoder.state_dict())
-    assert torch.equal(again.eval().prepare(batch), encoder.eval().prepare(batch))
+    assert torch.equal(prepared(again.eval(), batch), prepared(encoder.eval(), batch))
     with pytest.raises(PlaitError, match="no model"):  # but never trained from random weights
         modality.encoder(state, True)
     assert gone.is_dir()
@@ -181,7 +186,7 @@ def test_gradients_reach_every_trained_parameter(folder: Path) -> None:
     encoder = modality.encoder(state, True).train()
     norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not any(m.training for m in norms)
-    tokens = encoder(encoder.prepare(photos(modality, state)), torch.tensor([True, True]))
+    tokens = encoder(prepared(encoder, photos(modality, state)), torch.tensor([3, 3]))
     tokens.values.square().sum().backward()
     trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
     assert trained

@@ -4,10 +4,11 @@ A *space* is a folder named by the encoder's weights and the preprocessing; insi
 found by the content of the file it came from and the augmented view. So neither batch size,
 dropout nor output matter, renamed files hit, and changed files miss.
 
-Rows are float16 in append-only chunks. A chunk appears by renaming, with its index beside it,
-so a kill loses at most the chunk in the making. One lock a space lets a second process wait and
-then find everything done. Rows are read with plain file reads instead of a memory map: the
-operating system's page cache is the same, but the process's own memory stays small.
+Rows are float16 or int32, each of its own length, in append-only chunks. A chunk appears by
+renaming, with its index beside it, so a kill loses at most the chunk in the making. One lock a
+space lets a second process wait and then find everything done. Rows are read with plain file reads
+instead of a memory map: the operating system's page cache is the same, but the process's own
+memory stays small.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -29,7 +32,17 @@ from plait.types import PlaitError
 FREE_DISK = 1 << 30  # bytes always left free
 DEFAULT_LIMIT = 20 << 30  # bytes; PLAIT_CACHE_GB changes it
 CHUNK_ROWS = 512
+HALF, WHOLE = np.dtype("<f2"), np.dtype("<i4")
 IDLE_SECONDS = 600  # a space that nobody touched for so long is not in use
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a row lies: in which chunk, after how many items, how many items long."""
+
+    chunk: Path
+    start: int
+    length: int
 
 
 def cache_folder() -> Path:
@@ -56,11 +69,22 @@ def digest(*parts: bytes | str | memoryview) -> str:
 
 
 class FeatureSpace:
-    """One encoder's rows: ``shape`` float16 each, found by key."""
+    """One encoder's rows, (L, ...) each, found by key.
 
-    def __init__(self, name: str, shape: Sequence[int], folder: Path | None = None) -> None:
-        self.shape = tuple(shape)
-        self.row_bytes = int(np.prod(self.shape)) * 2
+    ``shape`` is that of a row as long as they come; rows may be shorter along their first axis.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: np.dtype[Any] = HALF,
+        folder: Path | None = None,
+    ) -> None:
+        self.shape, self.dtype = tuple(shape), dtype
+        self.example = np.broadcast_to(np.zeros((), dtype), self.shape)  # no memory of its own
+        self.item_bytes = int(np.prod(self.shape[1:])) * dtype.itemsize  # of a row of length 1
+        self.row_bytes = self.shape[0] * self.item_bytes
         self.folder = (folder or cache_folder()) / "features" / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +92,7 @@ class FeatureSpace:
             raise _unwritable(self.folder, error) from None
         self._touched = 0.0
         self.lock = FileLock(self.folder / "lock")
-        self._rows: dict[str, tuple[Path, int]] = {}
+        self._rows: dict[str, _Place] = {}
         self._read_indexes: set[str] = set()
         self.refresh()
 
@@ -79,46 +103,55 @@ class FeatureSpace:
             if index.name in self._read_indexes:
                 continue
             self._read_indexes.add(index.name)
-            chunk = index.with_suffix(".f16")
-            keys = json.loads(index.read_text())
+            chunk = index.with_suffix(".rows")
+            lengths: dict[str, int] = json.loads(index.read_text())
             # A chunk cut short (a full disk, a copy that failed) counts as absent.
-            if chunk.is_file() and chunk.stat().st_size == len(keys) * self.row_bytes:
-                self._rows.update((key, (chunk, row)) for row, key in enumerate(keys))
+            whole = sum(lengths.values()) * self.item_bytes
+            if chunk.is_file() and chunk.stat().st_size == whole:
+                self._place(chunk, lengths)
+
+    def _place(self, chunk: Path, lengths: Mapping[str, int]) -> None:
+        start = 0
+        for key, length in lengths.items():
+            self._rows[key] = _Place(chunk, start, length)
+            start += length
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
 
-    def add(self, keys: Sequence[str], rows: np.ndarray) -> None:
-        """Keep a chunk: ``rows`` (len(keys), *shape). Atomic."""
+    def add(self, rows: Mapping[str, np.ndarray]) -> None:
+        """Keep a chunk: key -> row (L, ...). Atomic."""
         self._touch()
         name = uuid.uuid4().hex
-        chunk, index = self.folder / f"{name}.f16", self.folder / f"{name}.json"
-        # float16 ends at 65,504; beyond it a feature would come back infinite.
-        data = np.clip(rows, -65504, 65504).astype("<f2")
+        chunk, index = self.folder / f"{name}.rows", self.folder / f"{name}.json"
+        lengths = {key: len(row) for key, row in rows.items()}
         try:
-            chunk.write_bytes(data.tobytes())
+            with chunk.open("wb") as file:
+                for row in rows.values():
+                    file.write(row.astype(self.dtype).tobytes())
             temporary = self.folder / f"{name}.part"
-            temporary.write_text(json.dumps(list(keys)))
+            temporary.write_text(json.dumps(lengths))
             temporary.rename(index)
         except OSError as error:
             for path in (chunk, self.folder / f"{name}.part"):
                 path.unlink(missing_ok=True)
             raise _unwritable(self.folder, error) from None
         self._read_indexes.add(index.name)
-        self._rows.update((key, (chunk, row)) for row, key in enumerate(keys))
+        self._place(chunk, lengths)
 
-    def get(self, keys: Sequence[str]) -> np.ndarray:
-        """(len(keys), *shape) float16."""
-        out = np.empty((len(keys), *self.shape), dtype="<f2")
+    def get(self, keys: Sequence[str]) -> list[np.ndarray]:
+        """The keys' rows, (L, ...) each."""
+        places = [self._rows[key] for key in keys]
+        out = [np.empty((place.length, *self.shape[1:]), self.dtype) for place in places]
         by_chunk: dict[Path, list[tuple[int, int]]] = {}
-        for at, key in enumerate(keys):
-            chunk, row = self._rows[key]
-            by_chunk.setdefault(chunk, []).append((row, at))
+        for at, place in enumerate(places):
+            by_chunk.setdefault(place.chunk, []).append((place.start, at))
         for chunk, wanted in by_chunk.items():
             with chunk.open("rb", buffering=0) as file:
-                for row, at in sorted(wanted):
-                    file.seek(row * self.row_bytes)
-                    if file.readinto(memoryview(out[at]).cast("B")) != self.row_bytes:
+                for start, at in sorted(wanted):
+                    row: Any = out[at].reshape(-1).view(np.uint8)
+                    file.seek(start * self.item_bytes)
+                    if file.readinto(row) != len(row):
                         raise PlaitError(
                             f"the feature cache's {chunk} is damaged",
                             mend=f"remove {self.folder}; it will be computed again",
@@ -128,6 +161,8 @@ class FeatureSpace:
 
     def make_room(self, rows: int, wanted: Collection[str] = ()) -> None:
         """Check the disk and the cache's limit before computing; drop what was unused longest.
+
+        Rows are taken to be as long as they come.
 
         First spaces that nobody uses go, then this space's chunks without a row of ``wanted``.
 
@@ -169,14 +204,14 @@ class FeatureSpace:
         return sorted(idle, key=lambda path: path.stat().st_mtime)
 
     def _unwanted_chunks(self, wanted: Collection[str]) -> list[Path]:
-        kept = {self._rows[key][0] for key in wanted if key in self._rows}
-        chunks = {chunk for chunk, _ in self._rows.values()} - kept
+        kept = {self._rows[key].chunk for key in wanted if key in self._rows}
+        chunks = {place.chunk for place in self._rows.values()} - kept
         return sorted(chunks, key=lambda chunk: chunk.stat().st_mtime)
 
     def _drop(self, chunk: Path) -> None:
         chunk.with_suffix(".json").unlink(missing_ok=True)
         chunk.unlink(missing_ok=True)
-        self._rows = {key: place for key, place in self._rows.items() if place[0] != chunk}
+        self._rows = {key: place for key, place in self._rows.items() if place.chunk != chunk}
 
     def _touch(self) -> None:
         """Say that the space is in use."""

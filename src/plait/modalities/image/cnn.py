@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image import efficientnet_lite as lite
-from plait.modalities.image.photo import Fit, Photo, to_channels
+from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -67,10 +66,11 @@ class Cnn(Photo):
         return CnnEncoder(net, len(net) - learning, self)
 
 
-class CnnEncoder(Encoder):
+class CnnEncoder(PhotoEncoder):
     """(B, size, size, 3) uint8 -> Tokens (B, (size/32)², width)."""
 
     pretrained = True
+    mean, std = lite.MEAN, lite.STD
 
     def __init__(self, layers: nn.Sequential, frozen: int, cnn: Cnn) -> None:
         super().__init__()
@@ -87,13 +87,7 @@ class CnnEncoder(Encoder):
         """The first layers, which stay as they are."""
         return self.layers[: self.frozen].eval()
 
-    def prepare(self, batch: Tensor) -> Tensor:
-        """(B, size, size, 3) uint8 -> (B, C, H, W) float of the frozen layers; pixels if none."""
-        with torch.no_grad():
-            x: Tensor = self.trunk(to_channels(batch, lite.MEAN, lite.STD))
-        return x
-
-    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, C, H, W) -> Tokens (B, H'·W', D), row by row from the top left."""
         x: Tensor = self.layers[self.frozen :](prepared)  # (B, D, H', W')
-        return present_tokens(x.flatten(2).transpose(1, 2), present)
+        return present_tokens(x.flatten(2).transpose(1, 2), lengths > 0)

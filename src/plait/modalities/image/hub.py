@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
-from plait.modalities.image.photo import Fit, Photo, to_channels
+from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
 from plait.pretrained import FAILURES, build_model, load_config, load_json, refuse_missing
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
@@ -121,7 +121,7 @@ def _three(value: float | Iterable[float]) -> list[float]:
     return values * 3 if len(values) == 1 else values
 
 
-class HubImageEncoder(Encoder):
+class HubImageEncoder(PhotoEncoder):
     """(B, size, size, 3) uint8 -> Tokens (B, T, D), both T and D the model's own."""
 
     pretrained = True
@@ -141,15 +141,9 @@ class HubImageEncoder(Encoder):
         self.trunk: nn.Module = freeze(features) if frozen else nn.Identity()
         self.top: nn.Module = nn.Identity() if frozen else features
 
-    def prepare(self, batch: Tensor) -> Tensor:
-        """(B, size, size, 3) uint8 -> (B, T, D) float if frozen, else the pixels as channels."""
-        with torch.no_grad():
-            x: Tensor = self.trunk(to_channels(batch, self.mean, self.std))
-        return x
-
-    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """What `prepare` gave -> Tokens (B, T, D); a feature map goes row by row."""
-        return present_tokens(self.top(prepared), present)
+        return present_tokens(self.top(prepared), lengths > 0)
 
     def train(self, mode: bool = True) -> HubImageEncoder:
         """As `Encoder.train`; batch norms keep the statistics of their pretraining.

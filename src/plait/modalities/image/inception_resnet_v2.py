@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image import inception_net
-from plait.modalities.image.photo import Fit, Photo, to_channels
+from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
 
@@ -52,10 +51,11 @@ class InceptionResNetV2(Photo):
         return encoder
 
 
-class InceptionEncoder(Encoder):
+class InceptionEncoder(PhotoEncoder):
     """(B, 299, 299, 3) uint8 -> Tokens (B, 64, 1536)."""
 
     trunk: inception_net.InceptionResNetV2
+    mean, std = MEAN, STD
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,12 +64,6 @@ class InceptionEncoder(Encoder):
         side = inception_net.GRID
         self.grid, self.length, self.width = (side, side), side * side, inception_net.CHANNELS
 
-    def prepare(self, batch: Tensor) -> Tensor:
-        """(B, 299, 299, 3) uint8 -> (B, 1536, 8, 8) float."""
-        with torch.no_grad():
-            x: Tensor = self.trunk(to_channels(batch, MEAN, STD))
-        return x
-
-    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, 1536, 8, 8) -> Tokens (B, 64, 1536), row by row from the top left."""
-        return present_tokens(prepared.flatten(2).transpose(1, 2), present)
+        return present_tokens(prepared.flatten(2).transpose(1, 2), lengths > 0)

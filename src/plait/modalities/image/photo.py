@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.components import Modality
+from plait.components import Encoder, Modality
 from plait.data.images import open_resized
 from plait.types import State
 
@@ -38,10 +38,6 @@ class Photo(Modality):
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(size, size, 3) uint8."""
         return torch.from_numpy(open_resized(cell, root, *self.shape(state)))
-
-    def collate(self, items: Sequence[Tensor]) -> Tensor:
-        """(B, size, size, 3) uint8."""
-        return torch.stack(list(items))
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the photo, 1 its mirror image, 2... random crops of 70 to 100 % of its area.
@@ -83,6 +79,19 @@ class Photo(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """The pixels themselves."""
         return self.read(cell, root, state)
+
+
+class PhotoEncoder(Encoder):
+    """Photos of one size through the frozen ``trunk``; ``mean`` and ``std`` as it was trained."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """(size, size, 3) uint8 each -> (C, H, W) or (T, D) float each."""
+        with torch.no_grad():
+            x: Tensor = self.trunk(to_channels(torch.stack(list(items)), self.mean, self.std))
+        return list(x)
 
 
 def to_channels(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

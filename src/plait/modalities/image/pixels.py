@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, present_tokens
-from plait.modalities.image.photo import Fit, Photo, to_channels
+from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
 from plait.registry import register
 from plait.types import State, Tokens, UsageError
 
@@ -44,8 +44,10 @@ class Pixels(Photo):
         return PixelsEncoder(self.size, self.patch, self.width)
 
 
-class PixelsEncoder(Encoder):
+class PixelsEncoder(PhotoEncoder):
     """(B, size, size, 3) uint8 -> Tokens (B, (size/patch)², width)."""
+
+    mean, std = MEAN, STD
 
     def __init__(self, size: int, patch: int, width: int) -> None:
         super().__init__()
@@ -54,11 +56,7 @@ class PixelsEncoder(Encoder):
         self.grid, self.length, self.width = (side, side), side * side, width
         self.project = nn.Conv2d(3, width, patch, patch)
 
-    def prepare(self, batch: Tensor) -> Tensor:
-        """(B, size, size, 3) uint8 -> (B, 3, size, size) float in [-1, 1]."""
-        return to_channels(batch, MEAN, STD)
-
-    def forward(self, prepared: Tensor, present: Tensor) -> Tokens:
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, 3, size, size) -> Tokens."""
         x = self.project(prepared)  # (B, width, side, side)
-        return present_tokens(torch.relu(x).flatten(2).transpose(1, 2), present)
+        return present_tokens(torch.relu(x).flatten(2).transpose(1, 2), lengths > 0)
