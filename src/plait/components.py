@@ -146,6 +146,10 @@ class Output(ABC):
         """Two made-up cells or more, of which `learn` makes as much as the settings allow."""
 
     @abstractmethod
+    def example(self, state: State) -> Any:
+        """A made-up target, as `reader` gives them."""
+
+    @abstractmethod
     def reader(self, state: State) -> Callable[[Any], Any]:
         """A function from a cell to a target; it raises BadCell where the cell is empty or of
         a wrong kind."""

@@ -81,6 +81,10 @@ class CategoryOutput(Output):
         """Two classes."""
         return ["one", "another"]
 
+    def example(self, state: State) -> int:
+        """The first class."""
+        return 0
+
     def reader(self, state: State) -> Callable[[Any], int]:
         """A cell's class as a number."""
         numbers = {value: number for number, value in enumerate(state["classes"])}
