@@ -20,6 +20,11 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
 
+def length_mask(lengths: Tensor, longest: int) -> Tensor:
+    """(B,) -> (B, longest) bool, True within each row's length."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762).
 

@@ -40,7 +40,7 @@ def caption_photos(
     model, photos = load(model_name), find_images(paths)
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
-    num, save = model.decoding_options(**options).num, _saver(out) if out else None
+    num, save = model.decoding_options(**options).num, _saver(out, model.output) if out else None
     rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
     named: Named = ((str(path), p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
@@ -49,7 +49,7 @@ def caption_photos(
         count = save("image", named, num)
         print(f"{count} of {len(photos)} photos captioned, written to {out}")
     elif as_json:
-        _print_json(named)
+        _print_json("image", model.output, named)
     else:
         _print(named)
     show_bad(bad.problems)
@@ -66,7 +66,7 @@ def predict_table(
 ) -> None:
     """Answer every row of a table and write a CSV."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
-    num, save = model.decoding_options(**options).num, _saver(out)
+    num, save = model.decoding_options(**options).num, _saver(out, model.output)
     columns = choose_input_columns(model.recipe.with_columns(named), rows)
     records = [
         {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
@@ -77,7 +77,7 @@ def predict_table(
              for i, cell in enumerate(rows.column(first))]  # fmt: skip
     answered = zip(names, answers, strict=True)
     if as_json:
-        _print_json(answered)
+        _print_json(first, model.output, answered)
     else:
         count = save(first, answered, num)
         print(f"{count} of {len(rows)} rows answered, written to {out}")
@@ -166,7 +166,7 @@ def _print(named: Named) -> None:
         sys.stdout.flush()
 
 
-def _saver(out: Path) -> Callable[[str, Named, int], int]:
+def _saver(out: Path, output: str) -> Callable[[str, Named, int], int]:
     """Writes answers to a file of this name's kind; gives how many there were.
 
     Raises:
@@ -175,23 +175,29 @@ def _saver(out: Path) -> Callable[[str, Named, int], int]:
     kinds = {".csv": _write_csv, ".json": _write_json}
     if out.suffix.lower() not in kinds:
         raise UsageError(f"can't write answers to {out}", expected="a name in .csv or .json")
-    return partial(kinds[out.suffix.lower()], out)
+    return partial(kinds[out.suffix.lower()], out, output)
 
 
-def _print_json(named: Named) -> None:
-    print(json.dumps([_as_json(name, p) for name, p in named], ensure_ascii=False, indent=2))
+def _print_json(column: str, output: str, named: Named) -> None:
+    print(
+        json.dumps(
+            [_as_json(column, output, name, p) for name, p in named], ensure_ascii=False, indent=2
+        )
+    )
 
 
-def _write_json(out: Path, column: str, named: Named, num: int) -> int:
+def _write_json(out: Path, output: str, column: str, named: Named, num: int) -> int:
     answers = list(named)
-    text = json.dumps([_as_json(name, p) for name, p in answers], ensure_ascii=False, indent=2)
+    text = json.dumps(
+        [_as_json(column, output, name, p) for name, p in answers], ensure_ascii=False, indent=2
+    )
     write_atomically(
         out, lambda part: part.write_text(text, encoding="utf-8", errors="surrogateescape")
     )
     return sum(prediction is not None for _, prediction in answers)
 
 
-def _write_csv(out: Path, column: str, named: Named, num: int) -> int:
+def _write_csv(out: Path, output: str, column: str, named: Named, num: int) -> int:
     """A row a photo; those that could not be read stand with an empty caption. Gives the number
     of those that were captioned."""
     count = 0
@@ -200,15 +206,15 @@ def _write_csv(out: Path, column: str, named: Named, num: int) -> int:
         nonlocal count
         # Names of files may be any bytes; they are written as they are.
         with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            count = _write_rows(file, column, named, num)
+            count = _write_rows(file, output, column, named, num)
 
     write_atomically(out, write)
     return count
 
 
-def _write_rows(file: IO[str], column: str, named: Named, num: int) -> int:
+def _write_rows(file: IO[str], output: str, column: str, named: Named, num: int) -> int:
     writer = csv.writer(file)
-    writer.writerow([column, "caption", "score", *(f"caption_{k + 1}" for k in range(1, num))])
+    writer.writerow([column, output, "score", *(f"{output}_{k + 1}" for k in range(1, num))])
     count = 0
     for name, prediction in named:
         if prediction is None:
@@ -221,14 +227,19 @@ def _write_rows(file: IO[str], column: str, named: Named, num: int) -> int:
     return count
 
 
-def _as_json(name: str, prediction: Prediction | None) -> dict[str, Any]:
+def _as_json(column: str, output: str, name: str, prediction: Prediction | None) -> dict[str, Any]:
     if prediction is None:
-        return {"image": name, "caption": None}
-    return {
-        "image": name,
-        "caption": prediction.value,
+        return {column: name, output: None}
+    found = {
+        column: name,
+        output: prediction.value,
         "score": round(prediction.score, 4),
         "alternatives": [
-            {"caption": a.value, "score": round(a.score, 4)} for a in prediction.alternatives
+            {output: a.value, "score": round(a.score, 4)} for a in prediction.alternatives
         ],
     }
+    if prediction.probabilities:
+        found["probabilities"] = {
+            str(value): round(p, 4) for value, p in prediction.probabilities.items()
+        }
+    return found

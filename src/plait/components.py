@@ -45,6 +45,14 @@ class Modality(ABC):
         """
 
     @abstractmethod
+    def content(self, cell: Any, root: Path) -> bytes:
+        """What a cell holds, which names its features in the cache: a file's bytes, a text's.
+
+        Raises:
+            BadCell: there is nothing to be read.
+        """
+
+    @abstractmethod
     def augment(self, item: Tensor, view: int) -> Tensor:
         """Version ``view`` of a record, the same each time; ``view`` 0 is the record itself."""
 
@@ -108,7 +116,7 @@ class Encoder(nn.Module, ABC):
 
 
 class Fusion(nn.Module, ABC):
-    """Makes one `Fused` of the tokens of any subset of the inputs."""
+    """Makes one `Fused` of the tokens of any subset of the inputs, whose names it is built with."""
 
     width: int
 
@@ -136,6 +144,10 @@ class Output(ABC):
     @abstractmethod
     def samples(self) -> list[Any]:
         """Two made-up cells or more, of which `learn` makes as much as the settings allow."""
+
+    @abstractmethod
+    def example(self, state: State) -> Any:
+        """A made-up target, as `reader` gives them."""
 
     @abstractmethod
     def reader(self, state: State) -> Callable[[Any], Any]:
@@ -176,6 +188,11 @@ class Head(nn.Module, ABC):
     def reinforce(self, fused: Fused, targets: Sequence[Any], samples: int) -> Tensor:
         """Loss of the second stage, which optimises the free-running score itself; outputs whose
         answers are not made step by step return `loss`."""
+
+    @abstractmethod
+    def calibrate(self, fused: Iterable[Fused], targets: Sequence[Any]) -> None:
+        """Called once after training, with all validation records, so that probabilities can be
+        made to mean what they say."""
 
     @abstractmethod
     def decoding_options(self, **options: Any) -> Any:

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from plait.components import Encoder, Modality
 from plait.data.cache import CHUNK_ROWS, FeatureSpace, digest
-from plait.data.images import load_bytes, name_cell
 from plait.network import Batch
 from plait.types import BadCell, PlaitError, State, UsageError
 
@@ -100,12 +99,10 @@ class PreparedInput:
     def _key(self, cell: Any) -> str | None:
         if is_missing(cell):
             return None
-        if not isinstance(cell, (str, Path, bytes)):
-            return digest(repr(cell))
         try:
-            return digest(load_bytes(cell, self.root)[0])
+            return digest(self.modality.content(cell, self.root))
         except BadCell:  # `read` will say what is wrong with it
-            return f"{UNREADABLE}{name_cell(cell)}"
+            return f"{UNREADABLE}{digest(repr(cell))}"
 
     def read(self, cell: Any, view: int = 0) -> Tensor:
         """One record, read and augmented."""

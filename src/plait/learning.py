@@ -23,6 +23,7 @@ from plait.records import Preparer, learn_states, open_table, split_table
 from plait.training import Report, Trainer, pick_device
 from plait.types import PlaitError, Prediction, State, UsageError
 
+CALIBRATION_BATCH = 64
 HALF_LARGEST = 65504  # float16's
 
 
@@ -75,7 +76,8 @@ def train(
             at = trainer.progress
             report({"event": "resumed", "folder": str(folder), "epoch": at.epoch, "step": at.step,
                     "finished": at.finished})  # fmt: skip
-        half = keep_half(trainer.run(), checked)
+        calibrate(trainer.run(), val)
+        half = keep_half(network, checked)
         model = Model(checked, states, network, {})
         found = model.evaluate(rows.where(splits["val"]), on_bad=bad.policy)
         model.scores = {
@@ -135,6 +137,16 @@ def _check_records(
         if not len(records):
             example = bad.problems[0] if bad.problems else "none can be used"
             raise PlaitError(f"no {name} record is left; {example}")
+
+
+@torch.no_grad()
+def calibrate(network: Network, records: CachedRecords) -> None:
+    """Let every output fit its probabilities to validation records."""
+    network.eval()
+    device = next(network.parameters()).device
+    for name, targets in records.targets.items():
+        batches = (batch.to(device) for batch in records.batches(CALIBRATION_BATCH))
+        network.head(name).calibrate((network.fuse(batch) for batch in batches), targets)
 
 
 @torch.no_grad()

@@ -102,7 +102,8 @@ class Network(nn.Module):
         pretrained: bool,
     ) -> None:
         super().__init__()
-        self.fusion: Fusion = registry.build("fusion", recipe.fusion)
+        self.fusion: Fusion = registry.build("fusion", recipe.fusion, inputs=list(recipe.inputs))
+        self.modality_dropout = recipe.training.modality_dropout
         width = self.fusion.width
         encoders = {
             name: modality.encoder(states[f"inputs.{name}"], pretrained)
@@ -136,12 +137,28 @@ class Network(nn.Module):
 
     def fuse(self, batch: Batch) -> Fused:
         """Encode and fuse."""
+        lengths = self._with_dropped_inputs(batch.lengths)
         parts = {
-            name: self.adapters[name](encoder(batch.prepared[name], batch.lengths[name]))
+            name: self.adapters[name](encoder(batch.prepared[name], lengths[name]))
             for name, encoder in self.encoders.items()
         }
         fused: Fused = self.fusion(parts)
         return fused
+
+    def _with_dropped_inputs(self, lengths: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """In training, some inputs of a record are taken away at random, never the last one, so
+        that the model learns to do without (Neverova et al. 2016, arXiv:1501.00102)."""
+        if not (self.training and self.modality_dropout and len(lengths) > 1):
+            return lengths
+        there = torch.stack([length > 0 for length in lengths.values()], dim=1)  # (B, M)
+        chance = torch.rand(there.shape, device=there.device)
+        kept = there & (chance >= self.modality_dropout)
+        likeliest = (chance * there).argmax(dim=1, keepdim=True)
+        kept |= there & (torch.arange(there.shape[1], device=there.device) == likeliest)
+        return {
+            name: torch.where(kept[:, column], length, 0)
+            for column, (name, length) in enumerate(lengths.items())
+        }
 
     def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
         """The sum of the outputs' losses; ``reinforce`` samples a record in the second stage."""

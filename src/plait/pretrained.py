@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plait.registry import needed
 from plait.types import PlaitError, State
 
 if TYPE_CHECKING:
@@ -23,19 +24,12 @@ FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
 
 
 def transformers() -> Any:
-    """The library itself.
+    """The transformers library.
 
     Raises:
         PlaitError: it isn't installed.
     """
-    try:
-        import transformers as library
-    except ImportError as error:
-        raise PlaitError(
-            f"hub:NAME needs the transformers library, which can't be imported: {error}",
-            mend="pip install 'plait[hub]'",
-        ) from None
-    return library
+    return needed("transformers", "hub")
 
 
 def load_config(name: str) -> State:

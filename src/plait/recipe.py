@@ -100,6 +100,9 @@ class TrainingSpec(_Section):
     averaging: Annotated[
         float, _doc("decay of the weights' moving average; 0 is none", ge=0, lt=1)
     ] = 0.999
+    modality_dropout: Annotated[
+        float, _doc("how often an input of a record is taken away while learning", ge=0, lt=1)
+    ] = 0.0
     token_dropout: Annotated[
         float, _doc("share of each input's tokens left out at random", ge=0, lt=1)
     ] = 0.0

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
-from plait.types import UsageError
+from plait.types import PlaitError, UsageError
 
 _HOME = Path(__file__).parent / "modalities"
 MODALITIES = tuple(sorted(module.name for module in pkgutil.iter_modules([str(_HOME)])))
@@ -157,6 +157,21 @@ def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
     settings = canonical(kind, settings)
     rest = {key: value for key, value in settings.items() if key != "kind"}
     return find(kind, settings["kind"]).cls(**rest, **given)
+
+
+def needed(library: str, extra: str) -> Any:
+    """An optional library, imported when it is needed.
+
+    Raises:
+        PlaitError: it can't be; the message names the extra to install.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise PlaitError(
+            f"this needs the library {library}, which can't be imported: {error}",
+            mend=f"pip install 'plait[{extra}]'",
+        ) from None
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:

@@ -176,10 +176,10 @@ def made_up_batch(parts: Parts, states: Mapping[str, State], network: Network) -
         blank = modality.example(states[f"inputs.{name}"]).to(device)
         rows = [as_row(features) for features in network.encoder(name).prepare([blank] * RECORDS)]
         prepared[name], lengths[name] = pad_rows(rows, rows[0])
-    targets = {}
-    for name, output in parts.outputs.items():
-        read = output.reader(states[f"outputs.{name}"])
-        targets[name] = [read(cell) for cell in output.samples()[:RECORDS]]
+    targets = {
+        name: [output.example(states[f"outputs.{name}"])] * RECORDS
+        for name, output in parts.outputs.items()
+    }
     return Batch(prepared, lengths, targets).to(device)
 
 

@@ -64,7 +64,10 @@ class TrainingView:
             print(json.dumps({"event": "done", "package": str(out), "scores": scores}))
             return
         show_scores(recipe, scores["validation"], None)
-        console.print(f"the model is in {out}; try: plait caption PHOTO --model {out}")
+        kinds = [spec.modality for spec in recipe.inputs.values()]
+        one_photo = kinds == ["image"] and next(iter(recipe.outputs.values())).kind == "text"
+        usage = f"plait caption PHOTO --model {out}" if one_photo else f"plait predict {out} TABLE"
+        console.print(f"the model is in {out}; try: {usage}")
 
 
 def show_columns(columns: Mapping[str, str]) -> None:

@@ -100,12 +100,13 @@ class Prediction:
 
     Attributes:
         value: the answer (for text: the sentence).
-        score: its mean log-probability a step (text), in nats.
+        score: its mean log-probability a step, in nats (text); its probability (category).
         alternatives: other answers, best first; the answer itself is not among them.
         words: the steps of the answer, for outputs that are made step by step.
         attention: for each input, (words, tokens) float: where each step looked.
         detected: the words that the inputs call for, those that stand out most first, with how
             probable each is; for models that detect words.
+        probabilities: of every class, the likeliest first (category).
         shares: for models with several inputs, each input's share of the answer.
     """
 
@@ -115,4 +116,5 @@ class Prediction:
     words: tuple[str, ...] = ()
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     detected: Mapping[str, float] = field(default_factory=dict)
+    probabilities: Mapping[Any, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)

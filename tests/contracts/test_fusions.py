@@ -14,7 +14,13 @@ from plait.network import Adapter
 from plait.types import Fused, Tokens
 
 WIDTH, B = 16, 4
-SETTINGS: dict[str, list[dict[str, Any]]] = {"none": [{}]}
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "none": [{}],
+    "early": [
+        {"how": how, "heads": 2, "layers": 2, "dropout": 0.0}
+        for how in ("concat", "gated", "tensor", "attention", "bottleneck")
+    ],
+}
 INPUTS = {"none": ("a",)}
 CASES = [(name, i) for name, found in SETTINGS.items() for i in range(len(found))]
 LENGTHS = {"a": 5, "b": 3, "c": 1}
@@ -31,10 +37,10 @@ Built = tuple[Fusion, tuple[str, ...]]
 def built(request: pytest.FixtureRequest) -> Built:
     name, index = request.param
     torch.manual_seed(0)
-    fusion: Fusion = registry.build(
-        "fusion", {"kind": name, "width": WIDTH, **SETTINGS[name][index]}
-    )
-    return fusion.eval(), INPUTS.get(name, ("a", "b", "c"))
+    names = INPUTS.get(name, ("a", "b", "c"))
+    settings = {"kind": name, "width": WIDTH, **SETTINGS[name][index]}
+    fusion: Fusion = registry.build("fusion", settings, inputs=names)
+    return fusion.eval(), names
 
 
 def parts(

@@ -20,6 +20,7 @@ GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
 
 CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("text", {"min_count": 1, "decoder": SMALL, "detect": 3}, TEXTS),
+    ("category", {"weights": "balanced", "dropout": 0.0}, ["one", "two", "three"]),
     ("text", {"min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 300}, TEXTS),
 ]
 """Kind, settings, cells to learn from."""
@@ -121,7 +122,10 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
     references = [output.reference(cell) for cell in cells]
     right = [r[0] if isinstance(r, list) else r for r in references]
     wrong = head.decode(fused())
-    best = [Prediction(value, 0.0) for value in right]
+    best = [
+        Prediction(value, 1.0, probabilities={other: float(other == value) for other in right})
+        for value in right
+    ]
     quick = output.quick_metrics(best, references)
     good = output.metrics(best, references).to_json()
     bad = output.metrics(wrong, references).to_json()

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from plait.data.media import load_bytes
 from plait.files import is_folder
 from plait.types import BadCell, PlaitError
 
 MAX_PIXELS = 100_000_000
-MAX_BYTES = 1 << 30
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
@@ -50,7 +50,7 @@ def open_image(cell: str | Path | bytes, root: Path) -> Pixels:
     Raises:
         BadCell: the picture is missing, empty, truncated, too large or not a picture.
     """
-    return _decode(*load_bytes(cell, root), least=None)
+    return _decode(*load_bytes(cell, root, KINDS), least=None)
 
 
 def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> Pixels:
@@ -68,7 +68,7 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     Raises:
         BadCell: as for `open_image`.
     """
-    image = _decode(*load_bytes(cell, root), least=size)
+    image = _decode(*load_bytes(cell, root, KINDS), least=size)
     return _resize(_middle(image) if fit == "crop" else image, size)
 
 
@@ -97,13 +97,6 @@ def has_image_start(data: bytes) -> bool:
     return data.startswith(STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
-def name_cell(cell: Any) -> str:
-    """How a message calls a cell: its path, or how many bytes it holds."""
-    if isinstance(cell, (bytes, bytearray)):
-        return f"a picture of {len(cell):,} bytes inside the table"
-    return str(cell)
-
-
 def _in_folder(folder: Path) -> list[Path]:
     found = [p for p in folder.rglob("*") if has_image_suffix(p.name) and p.name[0] != "."]
     found = sorted(p for p in found if p.is_file())
@@ -114,43 +107,6 @@ def _in_folder(folder: Path) -> list[Path]:
             mend="give another folder, or the files by name",
         )
     return found
-
-
-def load_bytes(cell: Any, root: Path) -> tuple[bytes, str]:
-    """The bytes of a cell's file, and its name for messages.
-
-    Raises:
-        BadCell: there is no such file, or it is a folder, a device, empty or too large.
-    """
-    name = name_cell(cell)
-    if isinstance(cell, (bytes, bytearray)):
-        data = bytes(cell)
-    elif isinstance(cell, (str, Path)) and str(cell).strip():
-        data = _read(root / cell, name)
-    else:
-        empty = cell is None or (isinstance(cell, str) and not cell)
-        what = "is empty" if empty else f"holds {' '.join(repr(cell).split())[:40]}"
-        raise BadCell(f"an image cell {what}", expected="a path or a file's bytes")
-    if not data:
-        raise BadCell(f"{name} is empty (0 bytes)", expected=KINDS, mend="get the file again")
-    return data, name
-
-
-def _read(path: Path, name: str) -> bytes:
-    try:
-        if path.is_dir():
-            raise BadCell(f"{name} is a folder", expected="a picture file")
-        if path.exists() and not path.is_file():
-            raise BadCell(f"{name} is a device or pipe", expected="a picture file")
-        if path.stat().st_size > MAX_BYTES:
-            raise BadCell(f"{name} is larger than {MAX_BYTES >> 30} GiB", expected=KINDS)
-        return path.read_bytes()
-    except FileNotFoundError:
-        place = "" if str(path) == name else f" (looked for {path})"
-        raise BadCell(f"{name} is missing{place}", mend="check the path") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        why = getattr(error, "strerror", None) or str(error)
-        raise BadCell(f"{name!r} can't be read ({why})", mend="check its permissions") from None
 
 
 def _decode(data: bytes, name: str, least: int | None) -> Pixels:

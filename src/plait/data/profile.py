@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from plait.data.images import has_image_start, has_image_suffix, name_cell, open_image
+from plait.data.images import has_image_start, has_image_suffix, open_image
+from plait.data.media import name_cell
 from plait.data.tables import Table, cell_key
 from plait.types import BadCell
 

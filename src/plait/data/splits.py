@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from plait.data.images import name_cell
+from plait.data.media import name_cell
 from plait.data.tables import SPLIT_WORDS, Table, cell_key
 from plait.types import PlaitError, UsageError
 

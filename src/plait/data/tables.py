@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plait.data import readers
-from plait.data.images import find_images, has_image_start, has_image_suffix, name_cell
+from plait.data.audio import has_sound_start, has_sound_suffix
+from plait.data.images import find_images, has_image_start, has_image_suffix
+from plait.data.media import name_cell
 from plait.data.readers import Columns
 from plait.files import is_folder
 from plait.registry import did_you_mean
 from plait.types import PlaitError, UsageError
 
-Wanted = Literal["image", "text", "split"]
+Wanted = Literal["image", "text", "audio", "category", "split"]
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -59,6 +61,8 @@ NAMES: dict[Wanted, tuple[str, ...]] = {
         "reference",
         "references",
     ),
+    "audio": ("audio", "sound", "recording", "wav", "speech", "clip"),
+    "category": ("label", "class", "category", "target", "sentiment", "y"),
     "split": ("split", "set", "partition", "subset"),
 }
 """Usual names of the columns wanted, the likeliest first."""
@@ -209,6 +213,8 @@ def guess_column(table: Table, wanted: Wanted) -> str | None:
     A column of a usual name comes first if its cells can be what is wanted, then the first
     whose cells can't be anything else.
     """
+    if wanted not in NAMES:
+        return None
     known = {name.lower(): name for name in reversed(table.columns)}
     for name in NAMES[wanted]:
         if name in known and _share(table, known[name], POSSIBLE[wanted]) > 0.5:
@@ -234,10 +240,22 @@ def _is_image(cell: Any) -> bool:
     return isinstance(cell, str) and has_image_suffix(cell)
 
 
+def _is_sound(cell: Any) -> bool:
+    if isinstance(cell, bytes):
+        return has_sound_start(cell)
+    return isinstance(cell, str) and has_sound_suffix(cell)
+
+
+def _is_class(cell: Any) -> bool:
+    return isinstance(cell, (str, bool, int)) and not _is_sound(cell) and not _is_image(cell)
+
+
 def _is_text(cell: Any) -> bool:
     if isinstance(cell, list):
         return all(isinstance(item, str) for item in cell)
-    return isinstance(cell, str) and " " in cell.strip() and not has_image_suffix(cell)
+    if not isinstance(cell, str) or " " not in cell.strip():
+        return False
+    return not has_image_suffix(cell) and not has_sound_suffix(cell)
 
 
 def _is_split(cell: Any) -> bool:
@@ -247,11 +265,15 @@ def _is_split(cell: Any) -> bool:
 POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
     "image": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
     "text": lambda cell: isinstance(cell, str) or _is_text(cell),
+    "audio": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
+    "category": _is_class,
     "split": _is_split,
 }
 CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
     "image": _is_image,
     "text": _is_text,
+    "audio": _is_sound,
+    "category": lambda cell: False,  # anything short may be one
     "split": _is_split,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -18,7 +18,10 @@ class NoFusion(Fusion):
     """One input only: its tokens go to the output as they are."""
 
     def __init__(
-        self, *, width: Annotated[int, Field(ge=8, le=8192, description="width of a token")] = 384
+        self,
+        inputs: Sequence[str],
+        *,
+        width: Annotated[int, Field(ge=8, le=8192, description="width of a token")] = 384,
     ) -> None:
         super().__init__()
         self.width = width

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from plait.components import Encoder, Modality
-from plait.data.images import open_resized
+from plait.data.images import KINDS, open_resized
+from plait.data.media import load_bytes
 from plait.types import State
 
 Fit = Literal["squash", "crop"]
@@ -38,6 +39,10 @@ class Photo(Modality):
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(size, size, 3) uint8."""
         return torch.from_numpy(open_resized(cell, root, *self.shape(state)))
+
+    def content(self, cell: Any, root: Path) -> bytes:
+        """The picture file."""
+        return load_bytes(cell, root, KINDS)[0]
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the photo, 1 its mirror image, 2... random crops of 70 to 100 % of its area.

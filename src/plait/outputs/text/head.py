@@ -6,7 +6,7 @@ Shapes: B records, N sentences, L words, T tokens, M real words, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -176,6 +176,9 @@ class TextHead(Head):
         logits[:, list(NEVER_SAID)] = float("-inf")
         nll = cross_entropy(logits, labels, reduction="none")
         return (advantage[numbers] * nll).mean()
+
+    def calibrate(self, fused: Iterable[Fused], targets: Sequence[Sentence]) -> None:
+        """Nothing: a sentence's score is no probability of being right."""
 
     @torch.no_grad()
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:

@@ -142,6 +142,10 @@ class TextOutput(Output):
             raise PlaitError("all training texts are empty", expected="at least one sentence")
         return learn_vocabulary(sentences, self.unit, self.min_count, self.size, self.punctuation)
 
+    def example(self, state: State) -> Sentence:
+        """A dozen words."""
+        return self.reader(state)(self.samples()[0])
+
     def reader(self, state: State) -> Callable[[Any], Sentence]:
         """Reads the ids of a cell's sentences, the long ones cut."""
         vocabulary = from_state(state)

@@ -1,0 +1,74 @@
+"""Opening sounds safely: WAV, FLAC, OGG and MP3 by soundfile, resampled by soxr."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.data.media import load_bytes
+from plait.registry import needed
+from plait.types import BadCell
+
+KINDS = "a WAV, FLAC, OGG or MP3 sound"
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+MAX_SECONDS, MAX_CHANNELS = 1800.0, 16
+MIN_RATE, MAX_RATE = 1000, 400_000  # samples a second
+
+Sound = NDArray[np.float32]
+
+
+def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
+    """A sound as one channel at ``rate`` samples a second: (N,) float32, about -1 to 1.
+
+    The channels are averaged. The header is read first, so that a small file which claims to hold
+    days is refused without decoding it.
+
+    Raises:
+        BadCell: it is missing, empty, damaged, too long, of too many channels or no sound.
+    """
+    soundfile, soxr = needed("soundfile", "audio"), needed("soxr", "audio")
+    data, name = load_bytes(cell, root, KINDS)
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            _check(name, file.frames, file.samplerate, file.channels)
+            found, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        why = str(error).removeprefix("Error opening ").strip(". ")
+        raise BadCell(
+            f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
+        ) from None
+    if not len(samples):
+        raise BadCell(f"{name} has no samples", expected=KINDS, mend="record it again")
+    mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise BadCell(f"{name} has samples that are no numbers", expected="finite samples")
+    return mono if found == rate else soxr.resample(mono, found, rate).astype(np.float32)
+
+
+def has_sound_suffix(name: str) -> bool:
+    """Whether a name ends as a sound's does."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def has_sound_start(data: bytes) -> bool:
+    """Whether bytes begin as a sound file does."""
+    wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
+    return wav or data.startswith((b"fLaC", b"OggS", b"ID3", b"\xff\xfb"))
+
+
+def _check(name: str, frames: int, rate: int, channels: int) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise BadCell(
+            f"{name} has {rate:,} samples a second", expected=f"{MIN_RATE:,} to {MAX_RATE:,}"
+        )
+    if channels > MAX_CHANNELS:
+        raise BadCell(f"{name} has {channels} channels", expected=f"{MAX_CHANNELS} at the most")
+    if frames / rate > MAX_SECONDS:
+        raise BadCell(
+            f"{name} is {frames / rate:,.0f} seconds long",
+            expected=f"{MAX_SECONDS:,.0f} at the most",
+            mend="cut it into pieces",
+        )

@@ -1,0 +1,59 @@
+"""The bytes of a cell that names a file, or holds one: never a folder, a device or too much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from plait.types import BadCell
+
+MAX_BYTES = 1 << 30
+
+
+def name_cell(cell: Any) -> str:
+    """How a message calls a cell: its path, or how many bytes it holds."""
+    if isinstance(cell, (bytes, bytearray)):
+        return f"a file of {len(cell):,} bytes inside the table"
+    return str(cell)
+
+
+def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
+    """The bytes of a cell's file, and its name for messages.
+
+    Args:
+        cell: a path, or a file's bytes.
+        root: the folder in which a relative path is looked up.
+        kinds: what is expected, for messages.
+
+    Raises:
+        BadCell: there is no such file, or it is a folder, a device, empty or too large.
+    """
+    name = name_cell(cell)
+    if isinstance(cell, (bytes, bytearray)):
+        data = bytes(cell)
+    elif isinstance(cell, (str, Path)) and str(cell).strip():
+        data = _read(root / cell, name, kinds)
+    else:
+        empty = cell is None or (isinstance(cell, str) and not cell)
+        what = "is empty" if empty else f"holds {' '.join(repr(cell).split())[:40]}"
+        raise BadCell(f"the cell {what}", expected=f"a path or a file's bytes: {kinds}")
+    if not data:
+        raise BadCell(f"{name} is empty (0 bytes)", expected=kinds, mend="get the file again")
+    return data, name
+
+
+def _read(path: Path, name: str, kinds: str) -> bytes:
+    try:
+        if path.is_dir():
+            raise BadCell(f"{name} is a folder", expected=kinds)
+        if path.exists() and not path.is_file():
+            raise BadCell(f"{name} is a device or pipe", expected=kinds)
+        if path.stat().st_size > MAX_BYTES:
+            raise BadCell(f"{name} is larger than {MAX_BYTES >> 30} GiB", expected=kinds)
+        return path.read_bytes()
+    except FileNotFoundError:
+        place = "" if str(path) == name else f" (looked for {path})"
+        raise BadCell(f"{name} is missing{place}", mend="check the path") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadCell(f"{name!r} can't be read ({why})", mend="check its permissions") from None

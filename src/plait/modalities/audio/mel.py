@@ -1,0 +1,78 @@
+"""Log-mel frames of a sound.
+
+Shapes: N samples, L frames, F frequencies, M mel bands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+FLOOR = 1e-10  # of a band's power
+RANGE = 8.0  # powers of ten below the loudest band that are kept
+LINEAR_TO, STEP = 1000.0, 200 / 3  # Slaney's scale: hertz a mel below 1 kHz, logarithmic above
+RATIO = np.log(6.4) / 27
+
+
+def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
+    """Slaney's Auditory Toolbox (1998), the scale of librosa and Whisper."""
+    linear = hertz / STEP
+    with np.errstate(divide="ignore"):
+        above = LINEAR_TO / STEP + np.log(np.maximum(hertz, 1e-9) / LINEAR_TO) / RATIO
+    return np.where(hertz < LINEAR_TO, linear, above)
+
+
+def mel_to_hertz(mels: np.ndarray) -> np.ndarray:
+    """The inverse of `hertz_to_mel`."""
+    above = LINEAR_TO * np.exp(RATIO * (mels - LINEAR_TO / STEP))
+    return np.where(mels < LINEAR_TO / STEP, mels * STEP, above)
+
+
+def mel_filters(rate: int, size: int, bands: int) -> np.ndarray:
+    """(F, M) triangles from 0 to half the rate, each of area 1 over the hertz it spans.
+
+    Args:
+        rate: samples a second.
+        size: samples of a frame; F = size // 2 + 1.
+        bands: M.
+    """
+    frequencies = np.linspace(0, rate / 2, size // 2 + 1)
+    corners = mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(rate / 2)), bands + 2))
+    rising = (frequencies[:, None] - corners[:-2]) / np.diff(corners)[:-1]
+    falling = (corners[2:] - frequencies[:, None]) / np.diff(corners)[1:]
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    return triangles * (2 / (corners[2:] - corners[:-2]))
+
+
+class LogMel(nn.Module):
+    """(N,) samples -> (L, M) log-mel frames, about -1 to 1; L = N // hop + 1.
+
+    Hann windows of 25 ms, one each 10 ms; power spectrum, mel bands, logarithm, at most 8 powers
+    of ten below the loudest, scaled as Whisper does (Radford et al. 2022, arXiv:2212.04356).
+    """
+
+    def __init__(self, rate: int, bands: int) -> None:
+        super().__init__()
+        self.rate, self.bands = rate, bands
+        self.size, self.hop = rate // 40, rate // 100
+        self.window: Tensor
+        self.filters: Tensor
+        self.register_buffer("window", torch.hann_window(self.size), persistent=False)
+        filters = torch.from_numpy(mel_filters(rate, self.size, bands)).float()
+        self.register_buffer("filters", filters, persistent=False)
+
+    def extra_repr(self) -> str:
+        """What the frames depend on; part of the cache's key."""
+        return f"rate={self.rate}, bands={self.bands}"
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """(N,) -> (L, M)."""
+        if len(sound) <= self.size:  # the window's reflection needs that many samples
+            sound = nn.functional.pad(sound, (0, self.size + 1 - len(sound)))
+        spectrum = torch.stft(
+            sound, self.size, self.hop, window=self.window, return_complex=True
+        )  # (F, L)
+        power = spectrum.abs().square().T @ self.filters  # (L, M)
+        logs = power.clamp(min=FLOOR).log10()
+        return (torch.maximum(logs, logs.max() - RANGE) + 4) / 4

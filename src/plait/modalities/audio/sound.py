@@ -1,0 +1,99 @@
+"""What all representations of a sound share: reading, cutting, augmenting.
+
+Shapes: N samples, L frames, M mel bands.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import wave
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.components import Modality
+from plait.data.audio import KINDS, open_sound
+from plait.data.media import load_bytes
+from plait.types import State
+
+READING_VERSION = 1  # raise it when the same file would give other samples: old caches must miss
+GAIN = 6.0  # decibels, up or down
+NOISE = (5.0, 30.0)  # decibels of the sound above the noise, at the least and at the most
+QUIET = 40.0  # decibels below the loudest frame that count as silence
+FRAME = 0.02  # seconds of a frame when silence is looked for
+
+
+class Sound(Modality):
+    """Reads a sound to (N,) float32 at ``rate`` samples a second, cut after ``longest`` seconds."""
+
+    def __init__(self, rate: int, longest: float, trim: bool, views: int) -> None:
+        self.rate, self.longest, self.trim, self.views = rate, longest, trim, views
+
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """Nothing: a sound is read the same whatever the other sounds are."""
+        return {}
+
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """(N,) float32."""
+        sound = open_sound(cell, root, self.rate)
+        if self.trim:
+            sound = without_silence(sound, self.rate)
+        return torch.from_numpy(sound[: round(self.longest * self.rate)].copy())
+
+    def content(self, cell: Any, root: Path) -> bytes:
+        """The sound file."""
+        return load_bytes(cell, root, KINDS)[0]
+
+    def augment(self, item: Tensor, view: int) -> Tensor:
+        """View 0 the sound; others louder or softer, and with noise.
+
+        What is drawn depends on the view and the samples alone.
+        """
+        if view == 0:
+            return item
+        generator = torch.Generator().manual_seed(view * 7919 + int(item.abs().sum() * 1000))
+        gain, ratio = torch.rand(2, generator=generator).tolist()
+        item = item * 10 ** ((2 * gain - 1) * GAIN / 20)
+        power = item.square().mean().clamp(min=1e-12)
+        decibels = NOISE[0] + ratio * (NOISE[1] - NOISE[0])
+        noise = torch.randn(item.shape, generator=generator)
+        return item + noise * (power * 10 ** (-decibels / 10)).sqrt()
+
+    def example(self, state: State) -> Tensor:
+        """Silence, as long as sounds come."""
+        return torch.zeros(round(self.longest * self.rate))
+
+    def samples(self) -> list[Any]:
+        """Two short WAV files."""
+        return [_tone(frequency) for frequency in (440, 880)]
+
+    def fingerprint(self, state: State) -> str:
+        """Rate, longest and the version of the reading code."""
+        return json.dumps(["sound", READING_VERSION, self.rate, self.longest, self.trim])
+
+    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+        """None: a sound has none."""
+        return None
+
+
+def without_silence(sound: np.ndarray, rate: int) -> np.ndarray:
+    """The sound from its first to its last frame that is less than 40 dB below the loudest."""
+    size = max(1, round(FRAME * rate))
+    frames = np.add.reduceat(sound.astype(np.float64) ** 2, np.arange(0, len(sound), size))
+    loud = np.flatnonzero(frames > frames.max() * 10 ** (-QUIET / 10))
+    return sound[loud[0] * size : (loud[-1] + 1) * size] if len(loud) else sound
+
+
+def _tone(frequency: int) -> bytes:
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        angles = 2 * math.pi * frequency * np.arange(800) / 8000
+        file.writeframes((8000 * np.sin(angles)).astype("<i2").tobytes())
+    return stream.getvalue()

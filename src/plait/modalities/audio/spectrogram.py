@@ -1,0 +1,115 @@
+"""`spectrogram`: log-mel frames through a small convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.blocks import length_mask
+from plait.components import Encoder
+from plait.modalities.audio.mel import LogMel
+from plait.modalities.audio.sound import Sound
+from plait.registry import register
+from plait.types import State, Tokens
+
+TIME_STRIDES = (1, 2, 1, 2)  # of the layers; a token is 40 ms
+BAND_STRIDES = (2, 2, 2, 2)
+
+
+@register("audio", "spectrogram")
+class Spectrogram(Sound):
+    """Log-mel frames (25 ms, one each 10 ms) through a small convolutional network."""
+
+    def __init__(
+        self,
+        *,
+        rate: Annotated[int, Field(ge=4000, le=48000, description="samples a second")] = 16000,
+        longest: Annotated[
+            float, Field(gt=0, le=600, description="seconds; longer sounds are cut")
+        ] = 10.0,
+        trim: Annotated[bool, Field(description="cut silence off both ends")] = False,
+        bands: Annotated[int, Field(ge=16, le=256, description="mel bands")] = 64,
+        channels: Annotated[int, Field(ge=4, le=512, description="of the last layer")] = 64,
+        width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
+        mask_bands: Annotated[
+            int, Field(ge=0, description="bands hidden at the most while learning (SpecAugment)")
+        ] = 8,
+        mask_frames: Annotated[
+            int, Field(ge=0, description="frames hidden at the most while learning (SpecAugment)")
+        ] = 10,
+        views: Annotated[
+            int, Field(ge=1, le=16, description="augmented versions (gain, noise) to cache")
+        ] = 1,
+    ) -> None:
+        super().__init__(rate, longest, trim, views)
+        self.bands, self.channels, self.width = bands, channels, width
+        self.mask_bands, self.mask_frames = mask_bands, mask_frames
+
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
+        """The network; it has no pretrained weights."""
+        return SpectrogramEncoder(self)
+
+
+class SpectrogramEncoder(Encoder):
+    """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each."""
+
+    trunk: LogMel
+
+    def __init__(self, sound: Spectrogram) -> None:
+        super().__init__()
+        self.trunk = LogMel(sound.rate, sound.bands)
+        self.mask_bands, self.mask_frames = sound.mask_bands, sound.mask_frames
+        frames, bands = round(sound.longest * sound.rate) // self.trunk.hop + 1, sound.bands
+        widths = [1, *(max(4, sound.channels >> shift) for shift in (2, 1, 1, 0))]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(ins, outs, 3, strides, padding=1)
+            for ins, outs, strides in zip(
+                widths, widths[1:], zip(TIME_STRIDES, BAND_STRIDES, strict=True), strict=False
+            )
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(outs) for outs in widths[1:])
+        for time, band in zip(TIME_STRIDES, BAND_STRIDES, strict=True):
+            frames, bands = -(-frames // time), -(-bands // band)
+        self.length, self.width = frames, sound.width
+        self.project = nn.Linear(widths[-1] * bands, sound.width)
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """(N,) samples each -> (L, M) log-mel frames each."""
+        with torch.no_grad():
+            return [self.trunk(item) for item in items]
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, M) -> Tokens (B, L / 4, width)."""
+        x = self._hidden_in_part(prepared)[:, None]  # (B, 1, L, M)
+        mask = length_mask(lengths, x.shape[2])
+        x = torch.where(mask[:, None, :, None], x, 0.0)
+        for layer, norm, stride in zip(self.layers, self.norms, TIME_STRIDES, strict=True):
+            x = norm(layer(x).transpose(1, 3)).transpose(1, 3)  # over the channels
+            lengths = -(-lengths // stride)
+            mask = length_mask(lengths, x.shape[2])
+            # Zeros behind each record, so that its end looks the same in any batch.
+            x = torch.where(mask[:, None, :, None], nn.functional.gelu(x), 0.0)
+        values = self.project(x.transpose(1, 2).flatten(2))  # (B, L', C · M')
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+
+    def _hidden_in_part(self, frames: Tensor) -> Tensor:
+        """While learning, some bands and some frames in a row are hidden (Park et al. 2019,
+        SpecAugment, arXiv:1904.08779)."""
+        if not self.training:
+            return frames
+        hidden = _stretch(frames.shape[:2], self.mask_frames, frames.device)[..., None]
+        hidden = hidden | _stretch(frames.shape[::2], self.mask_bands, frames.device)[:, None]
+        return frames.masked_fill(hidden, 0.0)
+
+
+def _stretch(shape: Sequence[int], most: int, device: torch.device) -> Tensor:
+    """(B, L) bool, True in a stretch of 0 to ``most`` places of each row."""
+    rows, places = shape
+    size = torch.randint(0, most + 1, (rows, 1), device=device)
+    start = (torch.rand(rows, 1, device=device) * (places - size).clamp(min=0)).long()
+    at = torch.arange(places, device=device)
+    return (at >= start) & (at < start + size)

@@ -1,0 +1,320 @@
+"""`category`: one of several classes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from plait.components import Head, Output
+from plait.registry import did_you_mean, register
+from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
+
+Floats = NDArray[np.float64]
+
+TITLES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
+RESAMPLES, COVERAGE = 1000, 95.0
+BINS = 15  # of confidence, for the calibration error
+SHOWN = 10  # classes named in a message
+TEMPERATURES = np.geomspace(0.2, 5.0, 97)
+
+
+class Choice(BaseModel):
+    """How classes are answered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num: Annotated[int, Field(ge=1, description="classes to name, the likeliest first")] = 1
+
+
+@register("output", "category")
+class CategoryOutput(Output):
+    """One of several classes, with its probability."""
+
+    titles: ClassVar[Mapping[str, str]] = TITLES
+    best_metrics = ("accuracy", "macro_f1")
+    several = False
+
+    def __init__(
+        self,
+        *,
+        weights: Annotated[
+            Literal["none", "balanced"],
+            Field(description="balanced: every class counts alike in the loss, however rare"),
+        ] = "none",
+        smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.0,
+        dropout: Annotated[
+            float, Field(ge=0, lt=1, description="dropout before the classes' layer")
+        ] = 0.1,
+        calibrate: Annotated[
+            bool, Field(description="fit the probabilities' temperature on the validation rows")
+        ] = True,
+    ) -> None:
+        self.weights, self.smoothing, self.dropout = weights, smoothing, dropout
+        self.calibrate = calibrate
+
+    def learn(self, cells: Iterable[Any]) -> State:
+        """The classes, sorted, and how often each occurs."""
+        counts = Counter(as_class(cell) for cell in cells if not _is_empty(cell))
+        classes = sorted(counts, key=lambda value: (type(value).__name__, value))
+        if len(classes) < 2:
+            found = f"only {classes[0]!r}" if classes else "none"
+            raise PlaitError(
+                f"the training rows' classes: {found}", expected="two different ones at least"
+            )
+        return {"classes": classes, "counts": [counts[value] for value in classes]}
+
+    def samples(self) -> list[Any]:
+        """Two classes."""
+        return ["one", "another"]
+
+    def example(self, state: State) -> int:
+        """The first class."""
+        return 0
+
+    def reader(self, state: State) -> Callable[[Any], int]:
+        """A cell's class as a number."""
+        numbers = {value: number for number, value in enumerate(state["classes"])}
+
+        def read(cell: Any) -> int:
+            if _is_empty(cell):
+                raise BadCell("the class is empty", expected="a class")
+            value = as_class(cell)
+            if value not in numbers:
+                known = ", ".join(map(repr, state["classes"][:SHOWN]))
+                raise BadCell(f"no training row has the class {value!r}", expected=known)
+            return numbers[value]
+
+        return read
+
+    def reference(self, cell: Any) -> Any:
+        """The class."""
+        return as_class(cell)
+
+    def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
+        """A linear layer on the pooled vector."""
+        return CategoryHead(state, width, self)
+
+    def quick_metrics(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> dict[str, float]:
+        """All of `metrics` but the intervals."""
+        return _point_scores(*_numbers(predictions, references))
+
+    def metrics(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> CategoryScores:
+        """Accuracy, macro F1, log loss and calibration error, and the confusion matrix."""
+        return category_scores(predictions, references)
+
+
+class CategoryHead(Head):
+    """Fused -> probabilities of the classes, from the pooled vector."""
+
+    def __init__(self, state: State, width: int, output: CategoryOutput) -> None:
+        super().__init__()
+        self.classes: list[Any] = state["classes"]
+        self.smoothing, self.calibrated = output.smoothing, output.calibrate
+        self.norm, self.drop = nn.LayerNorm(width), nn.Dropout(output.dropout)
+        self.out = nn.Linear(width, len(self.classes))
+        counts = torch.tensor(state["counts"], dtype=torch.float32)
+        balanced = counts.sum() / (len(counts) * counts)
+        self.weights: Tensor | None
+        self.register_buffer(
+            "weights", balanced if output.weights == "balanced" else None, persistent=False
+        )
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones(()))
+
+    def begin(self, targets: Sequence[int]) -> None:
+        """Nothing: the classes' counts are in the state."""
+
+    def logits(self, fused: Fused) -> Tensor:
+        """(B, classes), before the temperature."""
+        return self.out(self.drop(self.norm(fused.pooled))).float()
+
+    def loss(self, fused: Fused, targets: Sequence[int]) -> Tensor:
+        """Mean cross-entropy."""
+        logits = self.logits(fused)
+        wanted = torch.tensor(targets, device=logits.device)
+        return F.cross_entropy(logits, wanted, self.weights, label_smoothing=self.smoothing)
+
+    def reinforce(self, fused: Fused, targets: Sequence[int], samples: int) -> Tensor:
+        """The loss: a class is not said step by step."""
+        return self.loss(fused, targets)
+
+    @torch.no_grad()
+    def calibrate(self, fused: Iterable[Fused], targets: Sequence[int]) -> None:
+        """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599)."""
+        if not self.calibrated:
+            return
+        logits = torch.cat([self.logits(part) for part in fused])
+        wanted = torch.tensor(targets, device=logits.device)
+        losses = [float(F.cross_entropy(logits / t, wanted)) for t in TEMPERATURES]
+        self.temperature.fill_(float(TEMPERATURES[int(np.argmin(losses))]))
+
+    def decoding_options(self, **options: Any) -> Choice:
+        """How many classes to name."""
+        try:
+            return Choice.model_validate(options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise UsageError(
+                f"option {name} of a class: {first['msg'].lower()}",
+                expected=f"one of: {', '.join(Choice.model_fields)}",
+                mend=did_you_mean(name, Choice.model_fields),
+            ) from None
+
+    @torch.no_grad()
+    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
+        """The likeliest class of each record, its probability, and the next likely."""
+        num = self.decoding_options(**options).num
+        found = (self.logits(fused) / self.temperature).softmax(dim=-1).cpu()
+        order = found.argsort(dim=-1, descending=True, stable=True).tolist()
+        return [
+            self._prediction(p, best, num) for p, best in zip(found.tolist(), order, strict=True)
+        ]
+
+    def _prediction(self, probable: list[float], order: list[int], num: int) -> Prediction:
+        first, *others = (Alternative(self.classes[n], probable[n]) for n in order)
+        return Prediction(
+            value=first.value,
+            score=first.score,
+            alternatives=tuple(others[: num - 1]),
+            probabilities={self.classes[n]: probable[n] for n in order},
+        )
+
+
+def as_class(cell: Any) -> Any:
+    """A cell as a class: text without spaces around it, a whole number or yes/no as they are."""
+    if isinstance(cell, str):
+        return cell.strip()
+    if isinstance(cell, float) and cell.is_integer():
+        return int(cell)
+    if isinstance(cell, (bool, int)):
+        return cell
+    raise BadCell(f"{cell!r:.60} is no class", expected="text, a whole number or yes/no")
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
+
+
+@dataclass(frozen=True)
+class CategoryScores:
+    """How good the classes are.
+
+    Attributes:
+        records: how many were scored.
+        accuracy: the share that is right.
+        macro_f1: the mean over the classes of F1, rare classes counting as much as others.
+        log_loss: mean of - log p(right class), in nats.
+        calibration_error: how far probabilities are from the share that is right, 0 to 1
+            (expected calibration error with 15 bins; Guo et al. 2017, arXiv:1706.04599).
+        classes: in the order of the confusion matrix.
+        confusion: (classes, classes) counts; a row a right class, a column an answered one.
+        intervals: by score, its 95 % bootstrap percentile interval over records.
+    """
+
+    records: int
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    calibration_error: float
+    classes: tuple[Any, ...]
+    confusion: NDArray[np.int64]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return vars(self) | {
+            "classes": list(self.classes),
+            "confusion": self.confusion.tolist(),
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+        }
+
+
+def category_scores(
+    predictions: Sequence[Prediction], references: Sequence[Any], seed: int = 0
+) -> CategoryScores:
+    """Scores of predicted classes against the right ones, with bootstrap intervals."""
+    classes, right, probable = _numbers(predictions, references)
+    points = _point_scores(classes, right, probable)
+    rng, size = np.random.default_rng(seed), len(right)
+    draws = (rng.integers(size, size=size) for _ in range(RESAMPLES))
+    resampled = [_point_scores(classes, right[rows], probable[rows]) for rows in draws]
+    outside = (100.0 - COVERAGE) / 2
+    intervals = {}
+    for name in points:
+        low, high = np.percentile([s[name] for s in resampled], [outside, 100.0 - outside])
+        intervals[name] = (float(low), float(high))
+    return CategoryScores(
+        records=size,
+        **points,
+        classes=tuple(classes),
+        confusion=_confusion(right, probable),
+        intervals=intervals,
+    )
+
+
+def _numbers(
+    predictions: Sequence[Prediction], references: Sequence[Any]
+) -> tuple[list[Any], NDArray[np.int64], Floats]:
+    """The classes (C), each record's right one (N,), and its probabilities (N, C)."""
+    if len(predictions) != len(references) or not predictions:
+        raise PlaitError(
+            f"{len(predictions)} answers for {len(references)} records",
+            expected="one answer a record, and a record at least",
+        )
+    classes = sorted(predictions[0].probabilities, key=lambda v: (type(v).__name__, v))
+    number = {value: n for n, value in enumerate(classes)}
+    right = np.array([number[value] for value in references], np.int64)
+    probable = np.array([[p.probabilities[value] for value in classes] for p in predictions])
+    return classes, right, probable
+
+
+def _point_scores(
+    classes: Sequence[Any], right: NDArray[np.int64], probable: Floats
+) -> dict[str, float]:
+    confusion = _confusion(right, probable)
+    chosen = probable[np.arange(len(right)), right]
+    return {
+        "accuracy": float(np.trace(confusion) / len(right)),
+        "macro_f1": _macro_f1(confusion),
+        "log_loss": float(-np.log(np.maximum(chosen, 1e-15)).mean()),
+        "calibration_error": _calibration_error(right, probable),
+    }
+
+
+def _confusion(right: NDArray[np.int64], probable: Floats) -> NDArray[np.int64]:
+    count = probable.shape[1]
+    pairs = right * count + probable.argmax(axis=1)
+    return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+
+def _macro_f1(confusion: NDArray[np.int64]) -> float:
+    """Over the classes that occur, as right answers or as given ones."""
+    both = confusion.sum(axis=0) + confusion.sum(axis=1)
+    there = both > 0
+    return float((2 * np.diag(confusion)[there] / both[there]).mean())
+
+
+def _calibration_error(right: NDArray[np.int64], probable: Floats) -> float:
+    sure, hit = probable.max(axis=1), probable.argmax(axis=1) == right
+    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, sure - hit, BINS)
+    return float(np.abs(gaps).sum() / len(right))

@@ -1,0 +1,211 @@
+"""What holds for every registered representation of every modality."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from plait import registry
+from plait.components import Encoder, Modality
+from plait.features import as_row, pad_rows
+from plait.modalities.image.inception_net import InceptionResNetV2
+
+SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
+    "image": {
+        "pixels": [{"size": 32, "patch": 8, "width": 16}],
+        "cnn": [
+            {"size": 64, "train": "frozen"},
+            {"size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"},
+            {"size": 64, "train": "all", "network": "lite1"},
+        ],
+        "inception-resnet-v2": [{}],
+        "hub": [{"train": "frozen"}, {"train": "all"}],
+    },
+    "audio": {
+        "spectrogram": [
+            {"rate": 8000, "longest": 1.0, "channels": 16, "width": 16},
+            {"rate": 16000, "longest": 0.5, "bands": 30, "trim": True},
+        ],
+    },
+}
+"""Modality -> representation -> settings to try."""
+
+CASES = [
+    (modality, name, i)
+    for modality, found in SETTINGS.items()
+    for name, tried in found.items()
+    for i in range(len(tried))
+]
+
+
+def test_every_registered_name_is_here() -> None:
+    assert {m: sorted(found) for m, found in SETTINGS.items()} == {
+        m: registry.names(m) for m in registry.MODALITIES
+    }
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """Settings that name weights: random ones, written here."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_file(InceptionResNetV2().state_dict(), folder / "inception.safetensors")
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        image_size=32, patch_size=16,
+    )  # fmt: skip
+    transformers.ViTModel(config).save_pretrained(folder / "vit")
+    return {
+        "image-inception-resnet-v2": {"weights": str(folder / "inception.safetensors")},
+        "image-hub": {"name": str(folder / "vit")},
+    }
+
+
+def photo(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 255, (40, 48, 3)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def sound(number: int) -> bytes:
+    """Of another length and rate each."""
+    soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")
+    rng, rate = np.random.default_rng(number), (8000, 16000, 11025)[number]
+    samples = rng.normal(0, 0.1, int(rate * (0.3 + 0.3 * number)))
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, rate, format="WAV")
+    return stream.getvalue()
+
+
+MAKERS = {"image": photo, "audio": sound}
+
+Built = tuple[Modality, Encoder, dict[str, Any], list[bytes]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case)))
+def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) -> Built:
+    kind, name, index = request.param
+    settings = SETTINGS[kind][name][index] | weights.get(f"{kind}-{name}", {})
+    modality: Modality = registry.build(kind, {"kind": name, **settings})
+    cells = [MAKERS[kind](number) for number in range(3)]
+    state = modality.learn(cells, Path())
+    torch.manual_seed(0)
+    return modality, modality.encoder(state, True).eval(), state, cells
+
+
+def prepared(built: Built, *which: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, L, ...) and the lengths, of some of the three records."""
+    modality, encoder, state, cells = built
+    items = [modality.read(cells[number], Path(), state) for number in which]
+    rows = [as_row(features) for features in encoder.prepare(items)]
+    return pad_rows(rows, rows[0])
+
+
+def test_shapes_and_mask(built: Built) -> None:
+    encoder = built[1]
+    values, lengths = prepared(built, 0, 1, 2)
+    lengths[1] = 0
+    tokens = encoder(values, lengths)
+    assert tokens.values.shape[0] == 3
+    assert tokens.values.shape[2] == encoder.width
+    assert tokens.values.shape[1] <= encoder.length
+    assert tokens.present.tolist() == [True, False, True]
+    assert encoder.grid is None or encoder.grid[0] * encoder.grid[1] == encoder.length
+    assert bool(torch.isfinite(tokens.values).all())
+
+
+def test_the_longest_record_has_as_many_tokens_as_is_said(built: Built) -> None:
+    modality, encoder, state, _ = built
+    rows = [as_row(f) for f in encoder.prepare([modality.example(state)])]
+    assert encoder(*pad_rows(rows, rows[0])).values.shape[1] == encoder.length
+
+
+def test_all_absent_is_finite_and_garbage_does_not_matter(built: Built) -> None:
+    encoder = built[1]
+    values, _ = prepared(built, 0, 1, 2)
+    absent = torch.zeros(3, dtype=torch.int64)
+    clean = encoder(values, absent)
+    assert not bool(clean.mask.any())
+    dirty = encoder(torch.full_like(values, float("nan")), absent)
+    torch.testing.assert_close(dirty.values, clean.values)
+    assert bool(torch.isfinite(clean.values).all())
+
+
+def test_a_record_ignores_its_batch_and_padding(built: Built) -> None:
+    encoder = built[1]
+    together = encoder(*prepared(built, 0, 1, 2))
+    for number in range(3):
+        alone = encoder(*prepared(built, number))
+        count = alone.mask.shape[1]
+        assert together.mask[number].sum() == alone.mask.sum() == count
+        torch.testing.assert_close(
+            alone.values[0], together.values[number, :count], rtol=1e-3, atol=1e-3
+        )
+
+
+def test_gradients_reach_what_learns_and_nothing_else(built: Built) -> None:
+    encoder = built[1]
+    encoder.train()
+    assert not encoder.trunk.training
+    values = encoder(*prepared(built, 0, 1, 2)).values
+    learning = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
+    frozen = {id(p) for p in encoder.trunk.parameters()}
+    assert not frozen & {id(p) for p in learning.values()}
+    if not learning:
+        assert not values.requires_grad
+        return
+    (values * torch.randn_like(values)).sum().backward()
+    for name, parameter in learning.items():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.abs().sum() > 0), name
+
+
+def test_the_example_is_what_is_read(built: Built) -> None:
+    modality, _, state, cells = built
+    example, item = modality.example(state), modality.read(cells[0], Path(), state)
+    assert example.shape[1:] == item.shape[1:]
+    assert example.dtype == item.dtype
+    assert len(example) >= max(len(modality.read(cell, Path(), state)) for cell in cells)
+
+
+def test_views_are_the_same_each_time(built: Built) -> None:
+    modality, _, state, cells = built
+    item = modality.read(cells[0], Path(), state)
+    assert torch.equal(modality.augment(item, 0), item)
+    for view in (1, 2, 3):
+        again = modality.augment(item, view)
+        assert again.shape == item.shape
+        assert again.dtype == item.dtype
+        assert torch.equal(again, modality.augment(item, view))
+        assert not torch.equal(again, item)
+
+
+def test_content_names_the_cell(built: Built) -> None:
+    modality, _, _, cells = built
+    assert len({modality.content(cell, Path()) for cell in cells}) == 3
+
+
+def test_samples_can_be_read(built: Built) -> None:
+    modality, _, _, _ = built
+    samples = modality.samples()
+    state = modality.learn(samples, Path())
+    assert len([modality.read(cell, Path(), state) for cell in samples]) >= 2
+
+
+def test_a_package_s_network_has_the_same_shape(built: Built) -> None:
+    """Built without pretrained weights, it takes those of the trained one."""
+    modality, encoder, state, _ = built
+    again = modality.encoder(state, False)
+    again.load_state_dict(encoder.state_dict())
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
