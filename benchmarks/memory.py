@@ -2,7 +2,7 @@
 
 python benchmarks/memory.py TABLE [--recipe captioning] [--set path=value]...
 
-Trains in a folder that is thrown away, one epoch, with the features computed anew; the
+Trains in a folder that is thrown away, one epoch a stage, with the features computed anew; the
 evaluation at the end is included.
 """
 
@@ -18,6 +18,8 @@ from pathlib import Path
 
 from machine import describe
 
+from plait.recipe import load_recipe
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -28,6 +30,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "plait.cli", "train", args.recipe, args.table, "--json"]
         command += ["--out", str(Path(folder) / "model"), "--set", "training.epochs=1"]
+        if load_recipe(args.recipe).training.reinforce.epochs:
+            command += ["--set", "training.reinforce.epochs=1"]
         for setting in args.settings:
             command += ["--set", setting]
         environment = {**os.environ, "PLAIT_CACHE": str(Path(folder) / "cache")}
