@@ -307,7 +307,7 @@ def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("cell", [None, "", "  ", float("nan"), 7])
 def test_cells_that_are_no_file(tmp_path: Path, cell: Any) -> None:
-    assert "image cell" in refused(cell, tmp_path)
+    assert "the cell" in refused(cell, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "a\0b.jpg"])

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
+from plait.data.vocabulary import EOS
 from plait.outputs.text.detector import WordDetector, bags_of_words, word_shares
 from plait.outputs.text.head import Sentence, TextHead
 from plait.outputs.text.sentence import TextOutput
-from plait.outputs.text.vocabulary import EOS
 from plait.types import Fused, Tokens
 
 WIDTH, PLACES = 8, 3

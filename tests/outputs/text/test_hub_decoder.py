@@ -12,11 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from plait import registry
-from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.hub import HubDecoder
-from plait.outputs.text.search import Limits, beam_search
-from plait.outputs.text.sentence import TextOutput
-from plait.outputs.text.vocabulary import (
+from plait.data.vocabulary import (
     BOS,
     EOS,
     PAD,
@@ -25,6 +21,10 @@ from plait.outputs.text.vocabulary import (
     from_state,
     hub_vocabulary,
 )
+from plait.outputs.text.head import Sentence, TextHead
+from plait.outputs.text.hub import HubDecoder
+from plait.outputs.text.search import Limits, beam_search
+from plait.outputs.text.sentence import TextOutput
 from plait.types import Fused, PlaitError, State, Tokens, UsageError
 
 transformers = pytest.importorskip("transformers")

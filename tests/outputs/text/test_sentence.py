@@ -7,10 +7,7 @@ import pytest
 import torch
 
 from plait.blocks import masked_mean, token_cross_entropy
-from plait.outputs.text.cider import CiderReward
-from plait.outputs.text.head import Sentence
-from plait.outputs.text.sentence import TextOutput, as_sentences
-from plait.outputs.text.vocabulary import (
+from plait.data.vocabulary import (
     BOS,
     EOS,
     UNK,
@@ -19,6 +16,9 @@ from plait.outputs.text.vocabulary import (
     learn_vocabulary,
     split_words,
 )
+from plait.outputs.text.cider import CiderReward
+from plait.outputs.text.head import Sentence
+from plait.outputs.text.sentence import TextOutput, as_sentences
 from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
 
 SENTENCES = ["A dog runs.", "A dog, running!", "Two dogs run."]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plait.outputs.text.vocabulary import SPECIALS
+from plait.data.vocabulary import SPECIALS
 from plait.types import Fused, Tokens
 
 RAREST = 1e-4  # the least share of records that a word is taken to occur in

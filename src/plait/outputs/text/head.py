@@ -18,12 +18,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from plait.blocks import token_cross_entropy
 from plait.components import Head
+from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
-from plait.outputs.text.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from plait.types import Alternative, Fused, Prediction, UsageError
 
 GROUPS, LEAST_GROUP = 4, 32  # sentences of like length run together

@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import freeze
+from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, hub_vocabulary
 from plait.outputs.text.decoder import Decoder, DecoderState
-from plait.outputs.text.vocabulary import BOS, EOS, SPECIALS, UNK, hub_vocabulary
 from plait.pretrained import (
     FAILURES,
     build_model,

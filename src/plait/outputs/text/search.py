@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from plait.data.vocabulary import BOS, EOS, PAD, UNK
 from plait.outputs.text.decoder import Decoder, DecoderState
-from plait.outputs.text.vocabulary import BOS, EOS, PAD, UNK
 
 NEVER_SAID = (PAD, BOS, UNK)
 WORTH_LEAVING_OUT = 8  # ended sentences are, once they are this part of all

@@ -10,11 +10,7 @@ from pydantic import Field
 
 from plait import registry
 from plait.components import Head, Output
-from plait.outputs.text.decoding import Decoding
-from plait.outputs.text.detector import WordDetector, word_shares
-from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.scores import TITLES, CaptionScores, caption_scores
-from plait.outputs.text.vocabulary import (
+from plait.data.vocabulary import (
     EOS,
     Unit,
     Vocabulary,
@@ -22,6 +18,10 @@ from plait.outputs.text.vocabulary import (
     hub_vocabulary,
     learn_vocabulary,
 )
+from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.detector import WordDetector, word_shares
+from plait.outputs.text.head import Sentence, TextHead
+from plait.outputs.text.scores import TITLES, CaptionScores, caption_scores
 from plait.recipe import Nested
 from plait.registry import register
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError

@@ -189,8 +189,8 @@ def learn_vocabulary(
     words = [w for w, n in ranked if n >= min_count][: size - len(SPECIALS)]
     if not words:
         raise PlaitError(
-            f"no word occurs {min_count} times in the training captions",
-            mend="lower the vocabulary's min_count, or give more captions",
+            f"no word occurs {min_count} times in the training texts",
+            mend="lower the vocabulary's min_count, or give more texts",
         )
     return WordVocabulary(words, punctuation)
 

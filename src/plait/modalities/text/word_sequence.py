@@ -1,0 +1,163 @@
+"""`word-sequence`: learned embeddings, read in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.blocks import EncoderBlock, length_mask
+from plait.components import Encoder
+from plait.data.vocabulary import PAD, Unit, Vocabulary, from_state, learn_vocabulary
+from plait.modalities.text.written import Text, as_text
+from plait.registry import register
+from plait.types import State, Tokens
+
+Reader = Literal["gru", "cnn", "transformer"]
+KERNEL = 3  # words that a convolution sees at a time
+
+
+@register("text", "word-sequence")
+class WordSequence(Text):
+    """Words or subwords with learned embeddings, read in order by a GRU, a CNN or a transformer."""
+
+    def __init__(
+        self,
+        *,
+        unit: Annotated[
+            Literal["words", "subwords"], Field(description="what is read at a time")
+        ] = "words",
+        min_count: Annotated[
+            int, Field(ge=1, description="rarer words are unknown to the vocabulary")
+        ] = 2,
+        vocabulary: Annotated[
+            int, Field(ge=10, le=1_000_000, description="entries of the vocabulary at the most")
+        ] = 20_000,
+        longest: Annotated[
+            int, Field(ge=1, le=4096, description="texts are cut to this many words")
+        ] = 128,
+        reader: Annotated[Reader, Field(description="gru, cnn or transformer")] = "gru",
+        layers: Annotated[int, Field(ge=1, le=12, description="layers of the reader")] = 1,
+        width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
+        dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.2,
+        views: Annotated[
+            int, Field(ge=1, le=16, description="augmented versions (words left out) to cache")
+        ] = 1,
+    ) -> None:
+        super().__init__(views)
+        self.unit: Unit = unit
+        self.min_count, self.size, self.longest = min_count, vocabulary, longest
+        self.reader, self.layers, self.width, self.dropout = reader, layers, width, dropout
+
+        self._words: tuple[State, Vocabulary] | None = None
+
+    def words(self, state: State) -> Vocabulary:
+        """The state's vocabulary; the last one asked for is kept, as every cell asks for it."""
+        if self._words is None or self._words[0] is not state:
+            self._words = (state, from_state(state))
+        return self._words[1]
+
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """The vocabulary."""
+        texts = self.texts(cells)
+        return learn_vocabulary(texts, self.unit, self.min_count, self.size, True).to_state()
+
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """(L,) ids, int32."""
+        ids = self.words(state).encode(as_text(cell))[: self.longest]
+        return torch.tensor(ids, dtype=torch.int32)
+
+    def example(self, state: State) -> Tensor:
+        """As many words as are read."""
+        return torch.full((self.longest,), len(self.words(state)) - 1, dtype=torch.int32)
+
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
+        """Embedding and reader; nothing is pretrained."""
+        return WordSequenceEncoder(len(self.words(state)), self)
+
+
+class WordSequenceEncoder(Encoder):
+    """(L,) ids -> Tokens (B, L, width)."""
+
+    def __init__(self, vocabulary: int, text: WordSequence) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+        self.length, self.width = text.longest, text.width
+        self.embedding = nn.Embedding(vocabulary, text.width, padding_idx=PAD)
+        self.drop = nn.Dropout(text.dropout)
+        makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
+        self.reader = makers[text.reader](text.width, text.layers, text.dropout, text.longest)
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The ids as they are."""
+        return list(items)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L) ids -> Tokens (B, L, width)."""
+        mask = length_mask(lengths, prepared.shape[1])
+        ids = torch.where(mask, prepared, PAD)
+        values = self.reader(self.drop(self.embedding(ids)), mask)
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+
+
+class GruReader(nn.Module):
+    """Both ways; a text's end is told by its length, so that padding is never read."""
+
+    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(
+            width, width // 2, layers, batch_first=True, bidirectional=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )  # fmt: skip
+        self.out = nn.Linear(2 * (width // 2), width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        lengths = mask.sum(dim=1).clamp(min=1).cpu()  # an absent text is one word of padding
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+        read, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], True, 0.0, x.shape[1])
+        return self.out(read)
+
+
+class CnnReader(nn.Module):
+    """Convolutions over three words, added to what they saw."""
+
+    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2) for _ in range(layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = torch.where(mask[..., None], x, 0.0)
+            seen = layer(x.transpose(1, 2)).transpose(1, 2)
+            x = norm(x + self.drop(nn.functional.gelu(seen)))
+        return x
+
+
+class TransformerReader(nn.Module):
+    """Transformer blocks over the words and their places."""
+
+    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
+        super().__init__()
+        heads = next(h for h in (4, 2, 1) if width % h == 0)
+        self.position = nn.Parameter(torch.randn(longest, width) * 0.02)
+        self.blocks = nn.ModuleList(EncoderBlock(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        first = torch.zeros_like(mask)
+        first[:, 0] = ~mask.any(dim=1)  # attention to nothing at all would be no number
+        x = x + self.position[: x.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask | first)
+        return self.norm(x)

@@ -1,0 +1,98 @@
+"""What all representations of a text share: reading it safely, and leaving words out.
+
+Shapes: L words or terms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plait.components import Modality
+from plait.types import BadCell, PlaitError, State
+
+READING_VERSION = 1  # raise it when the same text would be read otherwise: old caches must miss
+MAX_LETTERS = 1_000_000
+DROPPED = 0.15  # of the words, in an augmented view
+
+
+class Text(Modality):
+    """Reads a cell's text, a string or several, to a tensor whose first axis is its words."""
+
+    def __init__(self, views: int) -> None:
+        self.views = views
+
+    def texts(self, cells: Iterable[Any]) -> Iterator[str]:
+        """The training column's texts; cells that can't be used are left out here, and named when
+        they are read.
+
+        Raises:
+            PlaitError: there is none.
+        """
+        found = False
+        for cell in cells:
+            try:
+                text = as_text(cell)
+            except BadCell:
+                continue
+            found = True
+            yield text
+        if not found:
+            raise PlaitError("all training texts are empty", expected="at least one text")
+
+    def content(self, cell: Any, root: Path) -> bytes:
+        """The text itself."""
+        return as_text(cell).encode("utf-8", "surrogatepass")
+
+    def augment(self, item: Tensor, view: int) -> Tensor:
+        """View 0 the text; of others about one word in seven is left out, the same each time."""
+        if view == 0 or len(item) < 2:
+            return item
+        generator = torch.Generator().manual_seed(view * 7919 + int(item.sum()) % 1_000_003)
+        kept = torch.rand(len(item), generator=generator) >= DROPPED
+        kept[int(torch.randint(len(item), (1,), generator=generator))] = False
+        return item[kept] if bool(kept.any()) else item[:1]
+
+    def samples(self) -> list[Any]:
+        """Two short texts."""
+        return ["a text of some words", "another text of other words"]
+
+    def fingerprint(self, state: State) -> str:
+        """What was learned, and the version of the reading code."""
+        return json.dumps([type(self).__name__, READING_VERSION, state], sort_keys=True)
+
+    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+        """None: a text has none."""
+        return None
+
+
+def as_text(cell: Any) -> str:
+    """A cell as one text: a string, a number as it is written, or several strings joined.
+
+    NUL bytes become spaces; bytes are read as UTF-8, broken ones shown as a replacement sign.
+
+    Raises:
+        BadCell: it is empty, no text, or longer than a million letters.
+    """
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "replace")
+    if isinstance(cell, list):
+        cell = " ".join(str(item) for item in cell if item is not None)
+    if isinstance(cell, (bool, int, float)):
+        cell = str(cell)
+    if not isinstance(cell, str):
+        raise BadCell(f"{cell!r:.60} is no text", expected="a string")
+    if len(cell) > MAX_LETTERS:
+        raise BadCell(
+            f"a text of {len(cell):,} letters", expected=f"{MAX_LETTERS:,} at the most",
+            mend="cut it",
+        )  # fmt: skip
+    text = cell.replace("\0", " ").strip()
+    if not text:
+        raise BadCell("the text is empty", expected="a word at least")
+    return text
