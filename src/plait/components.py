@@ -29,6 +29,8 @@ from plait.types import Fused, Prediction, State, Tokens
 class Modality(ABC):
     """One representation of one kind of input: how a cell becomes a tensor."""
 
+    media: ClassVar[bool]
+    """Whether a cell is a file or its bytes: two rows with the same are never in two splits."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
 

@@ -60,6 +60,10 @@ class DataSpec(_Section):
     ratios: Annotated[
         tuple[float, float, float], _doc("train, val, test where there is no split column")
     ] = (0.8, 0.1, 0.1)
+    overlap: Annotated[
+        Literal["stop", "drop"],
+        _doc("a photo in two splits of the column: an error, or left out of train"),
+    ] = "stop"
     group: Annotated[str | None, _doc("rows equal in this column stay in one split")] = None
     on_bad: Annotated[
         Literal["stop", "skip", "missing"], _doc("what to do with a cell that can't be used")

@@ -28,7 +28,7 @@ from plait.features import (
     fill_cache,
     is_missing,
 )
-from plait.network import Network, Parts
+from plait.network import Network, Parts, build_parts
 from plait.recipe import Recipe
 from plait.types import BadCell, State, UsageError
 
@@ -101,14 +101,17 @@ def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> d
 
 def split_table(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
     """train, val and test rows."""
-    image = next((columns[f"inputs.{n}"] for n in recipe.inputs), None)
+    media = [
+        columns[f"inputs.{name}"] for name, m in build_parts(recipe).modalities.items() if m.media
+    ]
     found = split_rows(
         table,
         column=_split_column(recipe, table),
         ratios=recipe.data.ratios,
         group=recipe.data.group,
-        image=image,
+        media=media,
         seed=recipe.seed,
+        overlap=recipe.data.overlap,
     )
     return {str(name): rows for name, rows in found.items()}
 

@@ -36,6 +36,10 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         ],
     },
     "text": {
+        "bag-of-words": [
+            {"min_count": 1, "width": 16, "dropout": 0.0},
+            {"min_count": 1, "of": "letters", "shortest": 2, "longest": 3, "weight": "counts"},
+        ],
         "word-sequence": [
             {"reader": reader, "layers": 2, "width": 16, "min_count": 1, "dropout": 0.0}
             for reader in ("gru", "cnn", "transformer")

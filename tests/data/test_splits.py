@@ -21,9 +21,11 @@ def split(rows: Table, **options: Any) -> Splits:
         "column": None,
         "ratios": RATIOS,
         "group": None,
-        "image": None,
+        "media": [],
         "seed": 0,
     }
+    if (image := options.pop("image", None)) is not None:
+        options["media"] = [image]
     return split_rows(rows, **(defaults | options))
 
 
@@ -188,6 +190,16 @@ def test_ratios_that_are_no_shares(ratios: Any) -> None:
 def test_a_missing_column(option: str) -> None:
     with pytest.raises(UsageError, match=r"no column 'imago'.*did you mean 'image'"):
         split(photos(10), **{option: "imago"})
+
+
+def test_what_two_splits_have_can_be_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    rows = table(
+        image=["a", "b", "b", "c", "c", "a", "d", None],
+        s=["train", "train", "val", "val", "test", "train", "train", "train"],
+    )
+    found = split(rows, column="s", image="image", overlap="drop")
+    assert found == {"train": [0, 5, 6, 7], "val": [2], "test": [4]}
+    assert "2 rows are left out" in caplog.text
 
 
 # --- photo_keys ---

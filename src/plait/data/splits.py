@@ -17,6 +17,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
+Overlap = Literal["stop", "drop"]
 
 log = logging.getLogger("plait")
 
@@ -27,8 +28,9 @@ def split_rows(
     column: str | None,
     ratios: Ratios,
     group: str | None,
-    image: str | None,
+    media: Sequence[str],
     seed: int,
+    overlap: Overlap = "stop",
 ) -> Splits:
     """The row numbers of each split, ascending.
 
@@ -43,8 +45,11 @@ def split_rows(
         column: the split column; None to split by ratios.
         ratios: shares of train, val, test; they sum to 1. Unused with a split column.
         group: rows with equal cells in this column stay together; None for none.
-        image: the photos' column; rows of one photo (same path or same bytes) stay together.
+        media: columns of photos, sounds and the like; rows of one of them (same path or same
+            bytes) stay together.
         seed: another seed, another split.
+        overlap: what happens where a photo or group is in two splits of the column: ``stop``, or
+            ``drop`` its rows from train (and from val, where it is in test too).
 
     Raises:
         PlaitError: a photo or group is in two splits of the column, there is no row to train
@@ -54,10 +59,9 @@ def split_rows(
     keys: list[list[Hashable]] = []
     if group is not None:
         keys.append([cell_key(cell) for cell in table.column(group)])
-    if image is not None:
-        keys.append(photo_keys(table.column(image), table.root))
+    keys += [photo_keys(table.column(name), table.root) for name in media]
     if column is not None:
-        return _by_column(table, column, keys)
+        return _by_column(table, column, keys, overlap)
     return _by_ratio(table, _checked(ratios), keys, seed)
 
 
@@ -111,8 +115,12 @@ def _split_of(cell: Any) -> Split | None:
     return next((split for split in SPLITS if split == word), None)
 
 
-def _by_column(table: Table, column: str, keys: Sequence[Sequence[Hashable]]) -> Splits:
+def _by_column(
+    table: Table, column: str, keys: Sequence[Sequence[Hashable]], overlap: Overlap
+) -> Splits:
     found = [_split_of(cell) for cell in table.column(column)]
+    if overlap == "drop":
+        found = _without_overlap(found, keys)
     splits: Splits = {split: [i for i, s in enumerate(found) if s == split] for split in SPLITS}
     unused = unused_words(table, column)
     if not splits["train"]:
@@ -128,6 +136,25 @@ def _by_column(table: Table, column: str, keys: Sequence[Sequence[Hashable]]) ->
     return splits
 
 
+def _without_overlap(
+    found: Sequence[Split | None], keys: Sequence[Sequence[Hashable]]
+) -> list[Split | None]:
+    """Each row's split, or None where a later split has one of the row's photos or groups too."""
+    kept = list(found)
+    for key in keys:
+        latest: dict[Hashable, int] = {}
+        for cell, split in zip(key, found, strict=True):
+            if cell is not None and split is not None:
+                latest[cell] = max(latest.get(cell, 0), SPLITS.index(split))
+        for row, (cell, split) in enumerate(zip(key, found, strict=True)):
+            if cell in latest and split is not None and SPLITS.index(split) < latest[cell]:
+                kept[row] = None
+    dropped = sum(a != b for a, b in zip(kept, found, strict=True))
+    if dropped:
+        log.warning("%d rows are left out: another split has their photo or group too", dropped)
+    return kept
+
+
 def _check_apart(
     table: Table, keys: Sequence[Hashable], found: Sequence[Split | None], column: str
 ) -> None:
@@ -140,7 +167,8 @@ def _check_apart(
             raise PlaitError(
                 f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
                 f"(row {table.number(row)}) by column {column!r}",
-                mend="give all its rows one split",
+                mend="give all its rows one split, or leave them out of train with "
+                "--set data.overlap=drop",
             )
 
 

@@ -32,6 +32,8 @@ FRAME = 0.02  # seconds of a frame when silence is looked for
 class Sound(Modality):
     """Reads a sound to (N,) float32 at ``rate`` samples a second, cut after ``longest`` seconds."""
 
+    media = True
+
     def __init__(self, rate: int, longest: float, trim: bool, views: int) -> None:
         self.rate, self.longest, self.trim, self.views = rate, longest, trim, views
 

@@ -25,6 +25,8 @@ READING_VERSION = 1  # raise it when the same file would give other pixels: old 
 class Photo(Modality):
     """Reads a picture to ``size`` × ``size`` RGB pixels, (size, size, 3) uint8."""
 
+    media = True
+
     def __init__(self, size: int, fit: Fit, views: int) -> None:
         self.size, self.fit, self.views = size, fit, views
 

@@ -24,6 +24,8 @@ DROPPED = 0.15  # of the words, in an augmented view
 class Text(Modality):
     """Reads a cell's text, a string or several, to a tensor whose first axis is its words."""
 
+    media = False
+
     def __init__(self, views: int) -> None:
         self.views = views
 

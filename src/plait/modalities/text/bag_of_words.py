@@ -1,0 +1,142 @@
+"""`bag-of-words`: which words and word groups a text has, and how often, whatever their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.blocks import length_mask
+from plait.components import Encoder
+from plait.modalities.text.written import Text, as_text
+from plait.registry import register
+from plait.types import PlaitError, State, Tokens
+
+SCALE = 1_000_000  # weights are kept as whole millionths
+
+
+@register("text", "bag-of-words")
+class BagOfWords(Text):
+    """Counts or TF-IDF of words or letter groups, through one learned layer: one token a text."""
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[
+            Literal["counts", "tf-idf"],
+            Field(description="counts: 1 + log of how often; tf-idf: rare terms weigh more"),
+        ] = "tf-idf",
+        of: Annotated[
+            Literal["words", "letters"], Field(description="terms are of words or of letters")
+        ] = "words",
+        longest: Annotated[
+            int, Field(ge=1, le=8, description="words or letters of a term at the most")
+        ] = 2,
+        shortest: Annotated[
+            int, Field(ge=1, le=8, description="words or letters of a term at the least")
+        ] = 1,
+        min_count: Annotated[
+            int, Field(ge=1, description="texts that must have a term for it to count")
+        ] = 2,
+        vocabulary: Annotated[
+            int, Field(ge=2, le=1_000_000, description="terms at the most, the commonest")
+        ] = 20_000,
+        width: Annotated[int, Field(ge=8, le=2048, description="width of the token")] = 128,
+        dropout: Annotated[float, Field(ge=0, lt=1, description="of terms, while learning")] = 0.1,
+        views: Annotated[
+            int, Field(ge=1, le=16, description="augmented versions (terms left out) to cache")
+        ] = 1,
+    ) -> None:
+        super().__init__(views)
+        self.weight, self.of, self.spans = weight, of, (min(shortest, longest), longest)
+        self.min_count, self.size, self.width, self.dropout = min_count, vocabulary, width, dropout
+        self._numbers: tuple[State, dict[str, int]] | None = None
+
+    @cached_property
+    def _terms(self) -> Any:
+        """Text -> its terms, by scikit-learn."""
+        from sklearn.feature_extraction.text import CountVectorizer  # slow to import
+
+        analyzer = "word" if self.of == "words" else "char_wb"
+        pattern = r"(?u)\b\w+\b"  # words of one letter too: "I", digits
+        return CountVectorizer(
+            analyzer=analyzer, ngram_range=self.spans, token_pattern=pattern
+        ).build_analyzer()
+
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """The commonest terms, and each one's inverse document frequency,
+        log((1 + texts) / (1 + texts that have it)) + 1."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        counter = TfidfVectorizer(
+            analyzer=self._terms, min_df=self.min_count, max_features=self.size
+        )
+        try:
+            counter.fit(self.texts(cells))
+        except ValueError:  # its message speaks of documents and of pruning
+            raise PlaitError(
+                f"no term occurs in {self.min_count} of the training texts",
+                mend="lower the representation's min_count, or give more texts",
+            ) from None
+        terms = counter.get_feature_names_out().tolist()
+        return {"terms": terms, "idf": [round(float(v), 5) for v in counter.idf_]}
+
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """(L, 2) int32: known terms, and their weights in millionths, of Euclidean length 1."""
+        numbers, counts = self._known(state), dict[int, int]()
+        for term in self._terms(as_text(cell)):
+            if term in numbers:
+                counts[numbers[term]] = counts.get(numbers[term], 0) + 1
+        ids = torch.tensor(sorted(counts), dtype=torch.int32)
+        weights = torch.tensor([counts[i] for i in ids.tolist()], dtype=torch.float64).log() + 1
+        if self.weight == "tf-idf":
+            weights = weights * torch.tensor([state["idf"][i] for i in ids.tolist()])
+        weights = weights / weights.norm().clamp(min=1e-12)
+        return torch.stack([ids, (weights * SCALE).round().int()], dim=1)
+
+    def _known(self, state: State) -> dict[str, int]:
+        """Term -> number; the last state's are kept, as every cell asks for them."""
+        if self._numbers is None or self._numbers[0] is not state:
+            self._numbers = (state, {term: n for n, term in enumerate(state["terms"])})
+        return self._numbers[1]
+
+    def example(self, state: State) -> Tensor:
+        """Every term once."""
+        count = len(state["terms"])
+        return torch.stack([torch.arange(count), torch.ones(count)], dim=1).int()
+
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
+        """The learned layer."""
+        return BagEncoder(len(state["terms"]), self.width, self.dropout)
+
+
+class BagEncoder(Encoder):
+    """(L, 2) terms and weights -> Tokens (B, 1, width)."""
+
+    def __init__(self, terms: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+        self.length, self.width, self.dropout = 1, width, dropout
+        self.term = nn.Embedding(terms, width)
+        nn.init.normal_(self.term.weight, std=width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The terms as they are."""
+        return list(items)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, 2) -> Tokens (B, 1, width): the terms' vectors, weighed and added."""
+        mask = length_mask(lengths, prepared.shape[1])
+        ids = torch.where(mask, prepared[..., 0], 0)
+        weights = torch.where(mask, prepared[..., 1], 0).float() / SCALE  # (B, L)
+        weights = nn.functional.dropout(weights, self.dropout, self.training)
+        values = torch.einsum("bl,bld->bd", weights, self.term(ids)) + self.bias  # (B, D)
+        present = lengths > 0
+        values = torch.where(present[:, None], values, 0.0)
+        return Tokens(values[:, None], present[:, None])

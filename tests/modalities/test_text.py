@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from plait.features import as_row, pad_rows
+from plait.modalities.text.bag_of_words import SCALE, BagOfWords
+from plait.modalities.text.word_sequence import WordSequence
+from plait.modalities.text.written import as_text
+from plait.types import BadCell, PlaitError
+
+TEXTS = ["A dog runs, a dog!", "Two dogs run", "a cat and a dog", "the cat"]
+
+
+def dense(modality: BagOfWords, state: dict[str, Any], text: str) -> np.ndarray:
+    row = np.zeros(len(state["terms"]))
+    for term, weight in modality.read(text, Path(), state).tolist():
+        row[term] = weight / SCALE
+    return row
+
+
+@pytest.mark.parametrize(
+    ("settings", "analyzer", "spans"),
+    [({}, "word", (1, 2)), ({"of": "letters", "shortest": 2, "longest": 3}, "char_wb", (2, 3))],
+)
+def test_tf_idf_is_scikit_learn_s(
+    settings: dict[str, Any], analyzer: str, spans: tuple[int, int]
+) -> None:
+    modality = BagOfWords(min_count=1, **settings)
+    state = modality.learn(TEXTS, Path())
+    words = {"token_pattern": r"(?u)\b\w+\b"} if analyzer == "word" else {}
+    theirs = TfidfVectorizer(analyzer=analyzer, ngram_range=spans, sublinear_tf=True, **words)
+    theirs.fit(TEXTS)
+    for text in [*TEXTS, "a dog and a cat and a bird"]:
+        expected = theirs.transform([text]).toarray()[0]
+        np.testing.assert_allclose(dense(modality, state, text), expected, atol=1e-5)
+
+
+def test_counts_by_hand() -> None:
+    modality = BagOfWords(min_count=1, weight="counts", longest=1)
+    state = modality.learn(["b a a a", "c"], Path())
+    assert state["terms"] == ["a", "b", "c"]
+    row = np.array([1 + np.log(3), 1, 0])
+    found = dense(modality, state, "a b a a")
+    np.testing.assert_allclose(found, row / np.linalg.norm(row), atol=1e-5)
+
+
+def test_a_text_without_a_known_term_is_as_good_as_none() -> None:
+    modality = BagOfWords(min_count=1)
+    state = modality.learn(TEXTS, Path())
+    encoder = modality.encoder(state, True)
+    items = [modality.read(text, Path(), state) for text in ("xyz", "a dog")]
+    rows = [as_row(features) for features in encoder.prepare(items)]
+    assert encoder(*pad_rows(rows, rows[1])).present.tolist() == [False, True]
+
+
+def test_order_matters_to_a_sequence_only() -> None:
+    for modality, same in (
+        (BagOfWords(min_count=1, longest=1), True),
+        (WordSequence(min_count=1), False),
+    ):
+        state = modality.learn(TEXTS, Path())
+        torch.manual_seed(0)
+        encoder = modality.encoder(state, True).eval()
+        texts = [modality.read(text, Path(), state) for text in ("dog a cat", "cat a dog")]
+        rows = [as_row(features) for features in encoder.prepare(texts)]
+        values = encoder(*pad_rows(rows, rows[0])).values
+        assert torch.allclose(values[0], values[1], atol=1e-6) == same
+
+
+def test_long_texts_are_cut() -> None:
+    modality = WordSequence(min_count=1, longest=5)
+    state = modality.learn(TEXTS, Path())
+    assert len(modality.read("a dog " * 2500, Path(), state)) == 5
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (" a\0b ", "a b"), (7, "7"), (["a", None, "b"], "a b"), (b"caf\xc3\xa9", "café"),
+        (b"\xff broken", "\ufffd broken"),
+    ],
+)  # fmt: skip
+def test_cells_that_are_text(cell: Any, text: str) -> None:
+    assert as_text(cell) == text
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("", "empty"), ("  ", "empty"), ([], "empty"), (None, "no text"), ({"a": 1}, "no text"),
+     ("x" * 10_000_000, "10,000,000 letters")],
+    ids=["empty", "blank", "none", "nothing", "mapping", "long"],
+)  # fmt: skip
+def test_cells_that_are_none(cell: Any, words: str) -> None:
+    with pytest.raises(BadCell, match=words) as error:
+        as_text(cell)
+    assert len(str(error.value)) < 200
+
+
+def test_nothing_to_learn_from_is_an_error() -> None:
+    with pytest.raises(PlaitError, match="all training texts are empty"):
+        BagOfWords().learn(["", None], Path())
+    with pytest.raises(PlaitError, match="no term occurs in 2"):
+        BagOfWords().learn(["one", "two"], Path())
