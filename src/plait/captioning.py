@@ -15,7 +15,7 @@ from plait.data.tables import is_table_name, read_table
 from plait.features import BadCells, check_policy, is_missing
 from plait.files import write_atomically
 from plait.model import Model, load
-from plait.records import choose_input_columns
+from plait.records import choose_present_columns
 from plait.terminal import errors, show_bad
 from plait.types import Prediction, UsageError
 
@@ -67,7 +67,7 @@ def predict_table(
     """Answer every row of a table and write a CSV."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
     num, save = model.decoding_options(**options).num, _saver(out, model.output)
-    columns = choose_input_columns(model.recipe.with_columns(named), rows)
+    columns = choose_present_columns(model.recipe.with_columns(named), rows)
     records = [
         {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
     ]

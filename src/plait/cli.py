@@ -215,6 +215,9 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option(help="write a page of the ten best and ten worst")
     ] = None,
+    subsets: Annotated[
+        bool, typer.Option("--subsets", help="also with every subset of the inputs")
+    ] = False,
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -227,8 +230,8 @@ def evaluate(
     loaded = plait.load(model)
     with _progress() as progress:
         found = loaded.evaluate(
-            table, split=split, columns=_columns(column), on_bad=check_policy(on_bad),
-            progress=progress, **options,
+            table, split=split, columns=_columns(column), subsets=subsets,
+            on_bad=check_policy(on_bad), progress=progress, **options,
         )  # fmt: skip
     if page is not None:
         from plait.pages import best_and_worst

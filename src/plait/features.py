@@ -7,9 +7,9 @@ and every bad cell is counted and named.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
@@ -273,6 +273,15 @@ class CachedRecords:
 
     def __len__(self) -> int:
         return self.count
+
+    def with_inputs(self, names: Collection[str]) -> CachedRecords:
+        """The same records with all other inputs missing."""
+        nothing: list[str | None] = [None] * self.count
+        inputs = {
+            name: (space, keys if name in names else nothing, views)
+            for name, (space, keys, views) in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
 
     def batch(self, rows: Sequence[int], rng: np.random.Generator | None = None) -> Batch:
         """The rows as a batch; with ``rng`` each in a random view, else as they are."""

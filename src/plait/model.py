@@ -7,6 +7,7 @@ model.predict("photo.jpg").value
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from plait.cards import write_card
 from plait.data.tables import Table
 from plait.evaluation import evaluate_records
 from plait.explain.attention import Explanation
-from plait.features import BadCells, OnBad, PreparedInput, Progress, is_missing, pad_rows
+from plait.features import (
+    BadCells,
+    CachedRecords,
+    OnBad,
+    PreparedInput,
+    Progress,
+    is_missing,
+    pad_rows,
+)
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
@@ -27,6 +36,7 @@ from plait.records import Preparer, open_table, rows_of_split
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 64
+Predictions = dict[str, list[Prediction]]
 
 
 class Model:
@@ -180,6 +190,7 @@ class Model:
         *,
         split: str | None = None,
         columns: Mapping[str, str] | None = None,
+        subsets: bool = False,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -191,6 +202,7 @@ class Model:
             split: only its rows: train, val or test.
             columns: an input's or output's name -> its column, where the model's own guess is
                 not the right one.
+            subsets: also the scores with every subset of the inputs, the others missing.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
@@ -202,20 +214,30 @@ class Model:
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)
-        found = evaluate_records(
-            self.network, records, PREDICT_BATCH, self.device, progress, **options
-        )
         references = {
             name: [output.reference(rows.column(taken[f"outputs.{name}"])[row]) for row in kept]
             for name, output in self.parts.outputs.items()
         }
-        if progress:
-            progress("scores", 0, 1)  # some take seconds to start
-        scores = {
-            name: output.metrics(found[name], references[name])
-            for name, output in self.parts.outputs.items()
+
+        def scored(records: CachedRecords) -> tuple[Predictions, dict[str, Any]]:
+            found = evaluate_records(
+                self.network, records, PREDICT_BATCH, self.device, progress, **options
+            )
+            if progress:
+                progress("scores", 0, 1)  # some take seconds to start
+            return found, {
+                name: output.metrics(found[name], references[name])
+                for name, output in self.parts.outputs.items()
+            }
+
+        found, scores = scored(records)
+        each = {
+            subset: scored(records.with_inputs(subset))[1]
+            if len(subset) < len(self.recipe.inputs)
+            else scores
+            for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
-        return Evaluation(rows, taken, kept, found, references, scores, bad.problems)
+        return Evaluation(rows, taken, kept, found, references, scores, bad.problems, each)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package; ``half`` keeps the weights as float16, half the size."""
@@ -239,6 +261,11 @@ class Model:
         return path
 
 
+def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """All but the empty one, the single inputs first."""
+    return [s for size in range(1, len(names) + 1) for s in combinations(names, size)]
+
+
 class Evaluation:
     """What `Model.evaluate` found: predictions, references and scores, row by row."""
 
@@ -251,19 +278,28 @@ class Evaluation:
         references: Mapping[str, list[Any]],
         scores: Mapping[str, Any],
         problems: Sequence[str],
+        subsets: Mapping[tuple[str, ...], Mapping[str, Any]],
     ) -> None:
+        self.subsets = subsets
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems
 
     def to_json(self) -> dict[str, Any]:
-        """The scores of every output, the columns, the number of records, and the bad cells."""
-        return {
+        """The scores of every output, the columns, the number of records, the bad cells, and the
+        scores with each subset of the inputs where they were asked for."""
+        found = {
             "records": len(self.rows),
             "columns": dict(self.columns),
             "bad": list(self.problems),
             "scores": {name: scores.to_json() for name, scores in self.scores.items()},
         }
+        if self.subsets:
+            found["subsets"] = [
+                {"inputs": list(subset), "scores": {n: s.to_json() for n, s in scores.items()}}
+                for subset, scores in self.subsets.items()
+            ]
+        return found
 
 
 def load(name_or_path: str | Path) -> Model:

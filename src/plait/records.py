@@ -56,16 +56,29 @@ def open_table(
 
 def choose_columns(recipe: Recipe, table: Table) -> dict[str, str]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    inputs = choose_input_columns(recipe, table)
+    inputs = {f"inputs.{n}": (n, s.column, s.modality) for n, s in recipe.inputs.items()}
     outputs = {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
-    return {f"inputs.{n}": c for n, c in inputs.items()} | _choose(table, outputs)
+    return _choose(table, inputs | outputs)
 
 
-def choose_input_columns(recipe: Recipe, table: Table) -> dict[str, str]:
-    """Input name -> column."""
-    specs = {f"inputs.{n}": (n, s.column, s.modality) for n, s in recipe.inputs.items()}
-    chosen = _choose(table, specs)
-    return {path.removeprefix("inputs."): column for path, column in chosen.items()}
+def choose_present_columns(recipe: Recipe, table: Table) -> dict[str, str]:
+    """Input name -> column of the inputs that the table has; those it lacks are missing.
+
+    Raises:
+        UsageError: it has none.
+    """
+    chosen: dict[str, str] = {}
+    lacking: list[UsageError] = []
+    for name, spec in recipe.inputs.items():
+        path = f"inputs.{name}"
+        try:
+            chosen[name] = _choose(table, {path: (name, spec.column, spec.modality)})[path]
+        except UsageError as error:
+            lacking.append(error)
+            log.warning("%s has no column for the input %r: it is missing", table.path, name)
+    if not chosen:
+        raise lacking[0]
+    return chosen
 
 
 def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> dict[str, str]:

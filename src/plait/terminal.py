@@ -84,9 +84,22 @@ def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> 
         for row in score_rows(recipe, name, scores):
             table.add_row(*row)
         console.print(table)
+    if "subsets" in found:
+        _show_subsets(recipe, found["subsets"])
     show_bad(found["bad"])
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
+
+
+def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each subset of the inputs, a column for each score."""
+    for name in recipe.outputs:
+        rows = [score_rows(recipe, name, subset["scores"][name]) for subset in subsets]
+        table = RichTable("inputs", *[title for title, _, _ in rows[0]], title=f"{name}, by inputs")
+        for subset, row in zip(subsets, rows, strict=True):
+            shown = [f"{value}\n{interval}" if interval else value for _, value, interval in row]
+            table.add_row(" + ".join(subset["inputs"]), *shown)
+        console.print(table)
 
 
 def show_bad(problems: Sequence[str]) -> None:

@@ -1,0 +1,124 @@
+"""Several inputs: a colour told by a photo, a place told by a text; neither is enough alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from samples import COLOURS, PLACES, draw
+
+import plait
+from plait.learning import train
+from plait.model import Model
+from plait.types import PlaitError
+
+RECIPE: dict[str, Any] = {
+    "name": "both",
+    "inputs": {
+        "photo": {
+            "modality": "image",
+            "representation": {"kind": "pixels", "size": 32, "patch": 8, "width": 32},
+        },
+        "words": {
+            "modality": "text",
+            "representation": {"kind": "bag-of-words", "min_count": 1, "dropout": 0.0, "width": 32},
+        },
+    },
+    "fusion": {"kind": "early", "how": "concat", "width": 32, "dropout": 0.0},
+    "outputs": {"answer": {"kind": "category"}},
+    "training": {"epochs": 30, "batch": 16, "learning_rate": 0.01, "averaging": 0.9, "patience": 30,
+                 "modality_dropout": 0.3},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("both")
+    colours, places = list(COLOURS)[:2], list(PLACES)[:2]
+    rows = []
+    for number in range(96):
+        colour, place = colours[number % 2], places[number // 2 % 2]
+        draw(colour, "left", number).save(folder / f"{number}.png")
+        rows.append({
+            "photo": f"{number}.png", "words": f"it is {place} number {number}",
+            "answer": f"{colour} {place}",
+            "split": ("train", "train", "val")[number // 4 % 3],
+        })  # fmt: skip
+    path = folder / "table.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "both.yaml").write_text(yaml.safe_dump(RECIPE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(folder / "cache"))
+        train(str(folder / "both.yaml"), table, folder / "out")
+    return plait.load(folder / "out")
+
+
+def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> None:
+    found = model.evaluate(table, split="val", subsets=True)
+    accuracy = {subset: scores["answer"].accuracy for subset, scores in found.subsets.items()}
+    assert list(accuracy) == [("photo",), ("words",), ("photo", "words")]
+    assert accuracy["photo", "words"] >= 0.95
+    assert 0.3 <= accuracy["photo",] <= 0.7
+    assert 0.3 <= accuracy["words",] <= 0.7
+    assert found.scores["answer"].accuracy == accuracy["photo", "words"]
+    assert len(found.to_json()["subsets"]) == 3
+
+
+def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) -> None:
+    record = json.loads(table.read_text().splitlines()[0])
+    colour, place = record["answer"].split(" ", 1)
+    for name, told in (("photo", colour), ("words", place)):
+        (found,) = model.predict_many([{name: record[name]}], root=table.parent, num=4)
+        probable = sum(p for answer, p in found.probabilities.items() if told in answer)
+        assert probable > 0.75
+
+
+def test_a_column_that_is_not_there_is_a_missing_input(
+    model: Model, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plait.captioning import predict_table
+
+    model.save(tmp_path / "model")
+    place = next(iter(PLACES))
+    (tmp_path / "words.csv").write_text(f"words\nit is {place} number 3\n")
+    out = tmp_path / "out.json"
+    predict_table(
+        str(tmp_path / "model"), str(tmp_path / "words.csv"), {}, {"num": 2}, "stop", out, False
+    )
+    (row,) = json.loads(out.read_text())
+    assert place in row["answer"]
+    assert place in row["alternatives"][0]["answer"]
+    (tmp_path / "none.csv").write_text("number\n3\n")
+    with pytest.raises(PlaitError, match="looks like"):
+        predict_table(
+            str(tmp_path / "model"), str(tmp_path / "none.csv"), {}, {}, "stop", out, False
+        )
+
+
+def test_modality_dropout_never_takes_the_last_input(model: Model) -> None:
+    import torch
+
+    network = model.network
+    network.modality_dropout = 0.5
+    lengths = {"photo": torch.ones(4000).long(), "words": torch.full((4000,), 3)}
+    lengths["words"][:1000] = 0
+    torch.manual_seed(0)
+    network.train()
+    kept = network._with_dropped_inputs(lengths)
+    network.eval()
+    there = torch.stack([kept["photo"] > 0, kept["words"] > 0], dim=1)
+    assert there.any(dim=1).all()
+    assert there[:1000, 0].all()  # its only one
+    # Of two inputs one is dropped unless both are kept: 1 - 0.5².
+    assert (there[1000:].sum(dim=1) == 1).float().mean() == pytest.approx(0.75, abs=0.03)
+    assert set(kept["words"].tolist()) == {0, 3}
+    assert network._with_dropped_inputs(lengths) is lengths  # never in use
