@@ -278,9 +278,9 @@ class Evaluation:
         references: Mapping[str, list[Any]],
         scores: Mapping[str, Any],
         problems: Sequence[str],
-        subsets: Mapping[tuple[str, ...], Mapping[str, Any]],
+        subsets: Mapping[tuple[str, ...], Mapping[str, Any]] | None = None,
     ) -> None:
-        self.subsets = subsets
+        self.subsets = subsets or {}
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems

@@ -17,7 +17,11 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 SHOWN = {"text", "yaml"}  # shown, not run
-FAST = ["--set", "training.epochs=1", "--set", "outputs.caption.settings.min_count=1"]
+FAST = [
+    *("--set", "training.epochs=1"),
+    *("--set", "training.reinforce.epochs=1"),
+    *("--set", "outputs.caption.settings.min_count=1"),
+]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
