@@ -25,7 +25,7 @@ ROOMS = [
     ["network"],
     ["modalities", "fusion", "outputs"],
     ["data", "components", "blocks", "recipe", "pretrained"],
-    ["registry", "files"],
+    ["registry", "files", "bootstrap"],
     ["types"],
 ]
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

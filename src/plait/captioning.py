@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -67,6 +67,8 @@ def predict_table(
     """Answer every row of a table and write a CSV."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
     num, save = model.decoding_options(**options).num, _saver(out, model.output)
+    for column in named.values():
+        rows.column(column)  # one that the user names must be there
     columns = choose_present_columns(model.recipe.with_columns(named), rows)
     records = [
         {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
@@ -179,18 +181,17 @@ def _saver(out: Path, output: str) -> Callable[[str, Named, int], int]:
 
 
 def _print_json(column: str, output: str, named: Named) -> None:
-    print(
-        json.dumps(
-            [_as_json(column, output, name, p) for name, p in named], ensure_ascii=False, indent=2
-        )
-    )
+    print(_json_text(column, output, named))
+
+
+def _json_text(column: str, output: str, named: Iterable[tuple[str, Prediction | None]]) -> str:
+    rows = [_as_json(column, output, name, p) for name, p in named]
+    return json.dumps(rows, ensure_ascii=False, indent=2)
 
 
 def _write_json(out: Path, output: str, column: str, named: Named, num: int) -> int:
     answers = list(named)
-    text = json.dumps(
-        [_as_json(column, output, name, p) for name, p in answers], ensure_ascii=False, indent=2
-    )
+    text = _json_text(column, output, answers)
     write_atomically(
         out, lambda part: part.write_text(text, encoding="utf-8", errors="surrogateescape")
     )

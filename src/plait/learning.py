@@ -60,7 +60,7 @@ def train(
     check_target(target)
     parts = build_parts(checked)
     rows, taken = open_table(checked, parts, table)
-    splits = _splits(checked, rows, taken)
+    splits = _splits(checked, parts, rows, taken)
     if shown:
         shown(taken, {name: len(indexes) for name, indexes in splits.items()})
     bad = BadCells(on_bad or checked.data.on_bad)
@@ -115,8 +115,10 @@ def _start(
     return dict(model.states), network.to(pick_device())
 
 
-def _splits(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
-    splits = split_table(recipe, table, columns)
+def _splits(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str]
+) -> dict[str, list[int]]:
+    splits = split_table(recipe, parts, table, columns)
     for name in ("train", "val"):
         if not splits[name]:
             raise PlaitError(

@@ -210,7 +210,7 @@ class Model:
         recipe = self.recipe.with_columns(columns or {})
         rows, taken = open_table(recipe, self.parts, table)
         if split is not None:
-            rows = rows.where(rows_of_split(recipe, rows, taken, split))
+            rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)

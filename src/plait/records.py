@@ -28,7 +28,7 @@ from plait.features import (
     fill_cache,
     is_missing,
 )
-from plait.network import Network, Parts, build_parts
+from plait.network import Network, Parts
 from plait.recipe import Recipe
 from plait.types import BadCell, State, UsageError
 
@@ -112,11 +112,11 @@ def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> d
     return chosen
 
 
-def split_table(recipe: Recipe, table: Table, columns: Mapping[str, str]) -> dict[str, list[int]]:
+def split_table(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str]
+) -> dict[str, list[int]]:
     """train, val and test rows."""
-    media = [
-        columns[f"inputs.{name}"] for name, m in build_parts(recipe).modalities.items() if m.media
-    ]
+    media = [columns[f"inputs.{name}"] for name, m in parts.modalities.items() if m.media]
     found = split_rows(
         table,
         column=_split_column(recipe, table),
@@ -137,10 +137,10 @@ def _split_column(recipe: Recipe, table: Table) -> str | None:
 
 
 def rows_of_split(
-    recipe: Recipe, table: Table, columns: Mapping[str, str], split: str
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str], split: str
 ) -> list[int]:
     """The rows of train, val or test, split as training would."""
-    splits = split_table(recipe, table, columns)
+    splits = split_table(recipe, parts, table, columns)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
     if not splits[split]:

@@ -102,12 +102,13 @@ def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
         console.print(table)
 
 
-def show_bad(problems: Sequence[str]) -> None:
-    """The first twenty bad cells, and how many more there are."""
+def show_bad(problems: Sequence[str], count: int | None = None) -> None:
+    """The first twenty bad cells, and how many more there are, of ``count`` in all."""
+    count = len(problems) if count is None else count
     for line in problems[:20]:
         errors.print(f"bad: {line}")
-    if len(problems) > 20:
-        errors.print(f"... and {len(problems) - 20} more bad cells")
+    if count > 20:
+        errors.print(f"... and {count - 20} more bad cells")
 
 
 def show_profile(found: Mapping[str, Any]) -> None:
@@ -135,8 +136,7 @@ def show_profile(found: Mapping[str, Any]) -> None:
         )
     if photos and photos["bad"]["count"]:
         lines = [f"row {bad['row']}: {bad['why']}" for bad in photos["bad"]["first"]]
-        more = photos["bad"]["count"] - len(lines)
-        show_bad([*lines, *[""] * more])
+        show_bad(lines, photos["bad"]["count"])
 
 
 def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
+from plait.bootstrap import interval, resamples
 from plait.components import Head, Output
 from plait.registry import did_you_mean, register
 from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
@@ -26,7 +27,7 @@ TITLES = {
     "log_loss": "log loss",
     "calibration_error": "calibration error",
 }
-RESAMPLES, COVERAGE = 1000, 95.0
+RESAMPLES = 1000
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
@@ -254,16 +255,11 @@ def category_scores(
     """Scores of predicted classes against the right ones, with bootstrap intervals."""
     classes, right, probable = _numbers(predictions, references)
     points = _point_scores(classes, right, probable)
-    rng, size = np.random.default_rng(seed), len(right)
-    draws = (rng.integers(size, size=size) for _ in range(RESAMPLES))
+    draws = resamples(len(right), RESAMPLES, seed)
     resampled = [_point_scores(classes, right[rows], probable[rows]) for rows in draws]
-    outside = (100.0 - COVERAGE) / 2
-    intervals = {}
-    for name in points:
-        low, high = np.percentile([s[name] for s in resampled], [outside, 100.0 - outside])
-        intervals[name] = (float(low), float(high))
+    intervals = {name: interval([scores[name] for scores in resampled]) for name in points}
     return CategoryScores(
-        records=size,
+        records=len(right),
         **points,
         classes=tuple(classes),
         confusion=_confusion(right, probable),

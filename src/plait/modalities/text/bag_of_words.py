@@ -55,7 +55,6 @@ class BagOfWords(Text):
         super().__init__(views)
         self.weight, self.of, self.spans = weight, of, (min(shortest, longest), longest)
         self.min_count, self.size, self.width, self.dropout = min_count, vocabulary, width, dropout
-        self._numbers: tuple[State, dict[str, int]] | None = None
 
     @cached_property
     def _terms(self) -> Any:
@@ -88,7 +87,7 @@ class BagOfWords(Text):
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L, 2) int32: known terms, and their weights in millionths, of Euclidean length 1."""
-        numbers, counts = self._known(state), dict[int, int]()
+        numbers, counts = self.made_of(state, _numbered), dict[int, int]()
         for term in self._terms(as_text(cell)):
             if term in numbers:
                 counts[numbers[term]] = counts.get(numbers[term], 0) + 1
@@ -99,12 +98,6 @@ class BagOfWords(Text):
         weights = weights / weights.norm().clamp(min=1e-12)
         return torch.stack([ids, (weights * SCALE).round().int()], dim=1)
 
-    def _known(self, state: State) -> dict[str, int]:
-        """Term -> number; the last state's are kept, as every cell asks for them."""
-        if self._numbers is None or self._numbers[0] is not state:
-            self._numbers = (state, {term: n for n, term in enumerate(state["terms"])})
-        return self._numbers[1]
-
     def example(self, state: State) -> Tensor:
         """Every term once."""
         count = len(state["terms"])
@@ -113,6 +106,10 @@ class BagOfWords(Text):
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The learned layer."""
         return BagEncoder(len(state["terms"]), self.width, self.dropout)
+
+
+def _numbered(state: State) -> dict[str, int]:
+    return {term: number for number, term in enumerate(state["terms"])}
 
 
 class BagEncoder(Encoder):

@@ -53,13 +53,9 @@ class WordSequence(Text):
         self.min_count, self.size, self.longest = min_count, vocabulary, longest
         self.reader, self.layers, self.width, self.dropout = reader, layers, width, dropout
 
-        self._words: tuple[State, Vocabulary] | None = None
-
     def words(self, state: State) -> Vocabulary:
-        """The state's vocabulary; the last one asked for is kept, as every cell asks for it."""
-        if self._words is None or self._words[0] is not state:
-            self._words = (state, from_state(state))
-        return self._words[1]
+        """The state's vocabulary."""
+        return self.made_of(state, from_state)
 
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""

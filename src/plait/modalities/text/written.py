@@ -6,9 +6,9 @@ Shapes: L words or terms.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from plait.types import BadCell, PlaitError, State
 
 READING_VERSION = 1  # raise it when the same text would be read otherwise: old caches must miss
 MAX_LETTERS = 1_000_000
+T = TypeVar("T")
 DROPPED = 0.15  # of the words, in an augmented view
 
 
@@ -28,6 +29,14 @@ class Text(Modality):
 
     def __init__(self, views: int) -> None:
         self.views = views
+        self._made: tuple[State, Any] | None = None
+
+    def made_of(self, state: State, make: Callable[[State], T]) -> T:
+        """What ``make`` makes of the state; the last is kept, as every cell asks for it."""
+        if self._made is None or self._made[0] is not state:
+            self._made = (state, make(state))
+        made: T = self._made[1]
+        return made
 
     def texts(self, cells: Iterable[Any]) -> Iterator[str]:
         """The training column's texts; cells that can't be used are left out here, and named when

@@ -8,7 +8,7 @@ batch of hypotheses is then a few sorts, searches and sums in numpy.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -113,14 +113,8 @@ class CiderReward:
         sentences = _ragged(hypotheses)
         lengths = _lengths(sentences)
         total = np.zeros(len(photos))
-        previous = sentences.tokens
-        for number, order in enumerate(self._orders):
-            places = _places(sentences, number)
-            grams = _look_up(order.codes, _codes(sentences, previous, places, number))
-            previous = _scatter(sentences, places, grams)
-            total += self._similarity(
-                order, _count(_rows(sentences, places), grams), photos, lengths
-            )
+        for order, rows, grams in self._known_grams(sentences):
+            total += self._similarity(order, _count(rows, grams), photos, lengths)
         return total * (SCALE / ORDERS) / self._per_photo[photos]
 
     def consensus(
@@ -148,14 +142,18 @@ class CiderReward:
         which no n-gram has weight (a sentence too short, or n-grams that every photo has)."""
         sentences = _ragged(hypotheses)
         total = np.zeros(len(hypotheses))
+        for order, rows, grams in self._known_grams(sentences):
+            total += np.bincount(rows, order.idf[grams] > 0, len(total)) > 0
+        return total * (SCALE / ORDERS)
+
+    def _known_grams(self, sentences: _Ragged) -> Iterator[tuple[_Order, Ints, Ints]]:
+        """For each order: the references', whose sentence each n-gram is, and its number there."""
         previous = sentences.tokens
         for number, order in enumerate(self._orders):
             places = _places(sentences, number)
             grams = _look_up(order.codes, _codes(sentences, previous, places, number))
             previous = _scatter(sentences, places, grams)
-            weighs = order.idf[grams] > 0
-            total += np.bincount(_rows(sentences, places), weighs, len(total)) > 0
-        return total * (SCALE / ORDERS)
+            yield order, _rows(sentences, places), grams
 
     def _similarity(self, order: _Order, counts: _Counts, photos: Ints, lengths: Ints) -> Floats:
         """(N,) the sum over references of the clipped cosine, for n-grams of one order."""

@@ -18,13 +18,13 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
 
+from plait.bootstrap import interval, resamples
 from plait.outputs.text.ptb import tokenise
 from plait.types import PlaitError
 
 Floats = NDArray[np.float64]
 
 ORDERS = 4
-_COVERAGE = 95.0  # per cent
 _METEOR_CHUNKS = 20  # METEOR's columns: words of caption and reference, chunks, words matched
 _METEOR_COLUMNS = (0, 1, _METEOR_CHUNKS, 21, 22)
 _SMALL, _TINY = 1e-9, 1e-15  # the published scorer's guards against division by zero
@@ -225,27 +225,18 @@ def _cider(sentences: Sequence[str], targets: Sequence[Sequence[str]]) -> Floats
 
 
 def _resampled(values: Floats, bootstrap: _Bootstrap) -> Floats:
-    """(resamples, columns) column sums over photos drawn with replacement.
-
-    One seed draws the same photos whatever the columns are, so that scores stay comparable.
-    """
+    """(resamples, columns) column sums over photos drawn with replacement."""
     photos = len(values)
-    rng = np.random.default_rng(bootstrap.seed)
     sums = np.zeros((bootstrap.resamples, values.shape[1]))
-    for row in sums:  # one resample at a time: memory does not grow with their number
-        row[:] = np.bincount(rng.integers(photos, size=photos), minlength=photos) @ values
+    draws = resamples(photos, bootstrap.resamples, bootstrap.seed)
+    for row, drawn in zip(sums, draws, strict=True):  # one at a time: memory stays small
+        row[:] = np.bincount(drawn, minlength=photos) @ values
     return sums
-
-
-def _ends(values: Floats) -> tuple[float, float]:
-    outside = (100.0 - _COVERAGE) / 2
-    low, high = np.percentile(values, [outside, 100.0 - outside])
-    return float(low), float(high)
 
 
 def _bleu_intervals(counts: Floats, bootstrap: _Bootstrap) -> dict[str, tuple[float, float]]:
     scores = _bleu(_resampled(counts, bootstrap))  # (resamples, 4)
-    return {f"bleu{order + 1}": _ends(scores[:, order]) for order in range(ORDERS)}
+    return {f"bleu{order + 1}": interval(scores[:, order]) for order in range(ORDERS)}
 
 
 def _mean_intervals(
@@ -253,7 +244,7 @@ def _mean_intervals(
 ) -> dict[str, tuple[float, float]]:
     table = np.stack(list(means.values()), axis=1)
     resampled = _resampled(table, bootstrap) / len(table)
-    return {name: _ends(resampled[:, column]) for column, name in enumerate(means)}
+    return {name: interval(resampled[:, column]) for column, name in enumerate(means)}
 
 
 def _wants_meteor(asked: bool | None) -> bool:
@@ -280,7 +271,7 @@ def _meteor(
         if bootstrap is None:
             return score, {}
         scores = [program.score(totals) for totals in _resampled(counts, bootstrap)]
-    return score, {"meteor": _ends(np.array(scores))}
+    return score, {"meteor": interval(np.array(scores))}
 
 
 def _whole(counts: Floats) -> Floats:
