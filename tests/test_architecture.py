@@ -24,7 +24,8 @@ ROOMS = [
     ["features"],
     ["network"],
     ["modalities", "fusion", "outputs"],
-    ["data", "components", "blocks", "recipe", "pretrained"],
+    ["components"],
+    ["data", "branches", "blocks", "recipe", "pretrained"],
     ["registry", "files", "bootstrap"],
     ["types"],
 ]

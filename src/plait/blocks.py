@@ -6,18 +6,38 @@ Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plait.types import UsageError
+from plait.types import Fused, Tokens, UsageError
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the real tokens: (B, T, D), (B, T) -> (B, D); all-masked rows give zeros."""
     weights = mask.to(values.dtype)[..., None]  # (B, T, 1)
     return (values * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+def side_by_side(parts: Mapping[str, Tokens]) -> Tokens:
+    """All inputs' tokens in one sequence, in the inputs' order."""
+    return Tokens(
+        torch.cat([part.values for part in parts.values()], dim=1),
+        torch.cat([part.mask for part in parts.values()], dim=1),
+    )
+
+
+def alone(name: str, part: Tokens) -> Fused:
+    """What an output gets that sees one input alone."""
+    return Fused(masked_mean(part.values, part.mask), part, {name: part})
+
+
+def shares(scores: Tensor, there: Tensor) -> Tensor:
+    """Softmax of (B, M) over what is there; where nothing is, over all."""
+    kept = there | ~there.any(dim=1, keepdim=True)
+    return scores.masked_fill(~kept, float("-inf")).softmax(dim=1)
 
 
 def length_mask(lengths: Tensor, longest: int) -> Tensor:

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from plait.branches import Branches
 from plait.types import Fused, Prediction, State, Tokens
 
 
@@ -121,10 +122,13 @@ class Fusion(nn.Module, ABC):
     """Makes one `Fused` of the tokens of any subset of the inputs, whose names it is built with."""
 
     width: int
+    branches: Branches | None = None
+    """Where the fusion has branches that each answer: their names and how they learn."""
 
     @abstractmethod
-    def forward(self, parts: Mapping[str, Tokens]) -> Fused:
-        """Tokens of each input, all of one width; absent inputs show their "missing" token."""
+    def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
+        """Tokens of each input, all of one width, and (B,) bool, which records have it; absent
+        inputs show their "missing" token."""
 
 
 class Output(ABC):
@@ -161,8 +165,16 @@ class Output(ABC):
         """One cell as `metrics` wants it."""
 
     @abstractmethod
-    def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
-        """The network side; ``pretrained`` as in `Modality.encoder`."""
+    def head(
+        self,
+        state: State,
+        width: int,
+        inputs: Sequence[str],
+        pretrained: bool,
+        branches: Branches | None = None,
+    ) -> Head:
+        """The network side, with an answer for each of the fusion's branches where it has any;
+        ``pretrained`` as in `Modality.encoder`."""
 
     @abstractmethod
     def quick_metrics(
@@ -183,11 +195,14 @@ class Head(nn.Module, ABC):
         """Called once before training, with all training targets (to count, to weigh)."""
 
     @abstractmethod
-    def loss(self, fused: Fused, targets: Sequence[Any]) -> Tensor:
-        """Mean loss over the real targets, a scalar."""
+    def loss(self, fused: Fused, targets: Sequence[Any], branch: str | None = None) -> Tensor:
+        """Mean loss over the real targets, a scalar: of the answer, or of a branch's own answer
+        to what that branch sees."""
 
     @abstractmethod
-    def reinforce(self, fused: Fused, targets: Sequence[Any], samples: int) -> Tensor:
+    def reinforce(
+        self, fused: Fused, targets: Sequence[Any], samples: int, branch: str | None = None
+    ) -> Tensor:
         """Loss of the second stage, which optimises the free-running score itself; outputs whose
         answers are not made step by step return `loss`."""
 

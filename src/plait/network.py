@@ -118,7 +118,13 @@ class Network(nn.Module):
         )
         self.heads = nn.ModuleDict(
             {
-                name: output.head(states[f"outputs.{name}"], width, list(encoders), pretrained)
+                name: output.head(
+                    states[f"outputs.{name}"],
+                    width,
+                    list(encoders),
+                    pretrained,
+                    self.fusion.branches,
+                )
                 for name, output in parts.outputs.items()
             }
         )
@@ -142,7 +148,7 @@ class Network(nn.Module):
             name: self.adapters[name](encoder(batch.prepared[name], lengths[name]))
             for name, encoder in self.encoders.items()
         }
-        fused: Fused = self.fusion(parts)
+        fused: Fused = self.fusion(parts, {name: length > 0 for name, length in lengths.items()})
         return fused
 
     def _with_dropped_inputs(self, lengths: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -164,12 +170,23 @@ class Network(nn.Module):
         """The sum of the outputs' losses; ``reinforce`` samples a record in the second stage."""
         fused = self.fuse(batch)
         losses = [
-            self.head(name).reinforce(fused, targets, reinforce)
-            if reinforce
-            else self.head(name).loss(fused, targets)
+            self._loss(self.head(name), fused, targets, reinforce)
             for name, targets in batch.targets.items()
         ]
         return torch.stack(losses).sum()
+
+    def _loss(self, head: Head, fused: Fused, targets: Sequence[Any], reinforce: int) -> Tensor:
+        """An output's loss, and that of each branch's own answer."""
+
+        def loss(seen: Fused, branch: str | None = None) -> Tensor:
+            if reinforce:
+                return head.reinforce(seen, targets, reinforce, branch)
+            return head.loss(seen, targets, branch)
+
+        if self.fusion.branches is None:
+            return loss(fused)
+        own = [loss(part, name) for name, part in fused.branches.items()]
+        return loss(fused) + self.fusion.branches.own * torch.stack(own).sum()
 
     @torch.no_grad()
     def predict(self, batch: Batch, **options: Any) -> dict[str, list[Prediction]]:

@@ -79,11 +79,16 @@ class Fused:
         pooled: (B, D) one vector a record.
         tokens: all tokens that the output may attend to, (B, T, D) with their mask.
         parts: the tokens of each input by its name, each projected to width D.
+        branches: what each branch of a late or hybrid fusion made of its inputs; empty where the
+            fusion has none.
+        weights: (B, branches) float, how much each branch's answer counts; a record's sum to 1.
     """
 
     pooled: Tensor
     tokens: Tokens
     parts: Mapping[str, Tokens]
+    branches: Mapping[str, Fused] = field(default_factory=dict)
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from plait import registry
 from plait.components import Fusion
@@ -20,6 +21,8 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"how": how, "heads": 2, "layers": 2, "dropout": 0.0}
         for how in ("concat", "gated", "tensor", "attention", "bottleneck")
     ],
+    "late": [{"how": how} for how in ("mean", "learned", "stacking")],
+    "hybrid": [{"joint": {"kind": "early", "how": "gated", "width": WIDTH}}],
 }
 INPUTS = {"none": ("a",)}
 CASES = [(name, i) for name, found in SETTINGS.items() for i in range(len(found))]
@@ -38,7 +41,8 @@ def built(request: pytest.FixtureRequest) -> Built:
     name, index = request.param
     torch.manual_seed(0)
     names = INPUTS.get(name, ("a", "b", "c"))
-    settings = {"kind": name, "width": WIDTH, **SETTINGS[name][index]}
+    width = {} if name == "hybrid" else {"width": WIDTH}
+    settings = {"kind": name, **width, **SETTINGS[name][index]}
     fusion: Fusion = registry.build("fusion", settings, inputs=names)
     return fusion.eval(), names
 
@@ -61,14 +65,19 @@ def parts(
 
 
 def numbers(fused: Fused) -> torch.Tensor:
-    """All that an output can see: pooled, and the tokens under their mask."""
+    """All that an output can see: pooled, the tokens under their mask, and so each branch."""
     tokens = fused.tokens.values * fused.tokens.mask[..., None]
-    return torch.cat([fused.pooled, tokens.flatten(1)], dim=1)
+    seen = [fused.pooled, tokens.flatten(1), *map(numbers, fused.branches.values())]
+    return torch.cat(seen if fused.weights is None else [*seen, fused.weights], dim=1)
+
+
+def there(names: tuple[str, ...], absent: tuple[str, ...] = (), b: int = B) -> dict[str, Tensor]:
+    return {name: torch.full((b,), name not in absent) for name in names}
 
 
 def test_shapes(built: Built) -> None:
     fusion, names = built
-    fused = fusion(parts(names))
+    fused = fusion(parts(names), there(names))
     assert fused.pooled.shape == (B, WIDTH)
     assert fused.tokens.values.shape[0] == B
     assert fused.tokens.values.shape[2] == WIDTH
@@ -80,16 +89,19 @@ def test_finite_with_any_subset_and_garbage_changes_nothing(built: Built) -> Non
     fusion, names = built
     for flags in product([False, True], repeat=len(names)):
         absent = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
-        clean = numbers(fusion(parts(names, absent)))
+        clean = numbers(fusion(parts(names, absent), there(names, absent)))
         assert bool(torch.isfinite(clean).all())
-        torch.testing.assert_close(clean, numbers(fusion(parts(names, absent, 1e3))))
+        torch.testing.assert_close(
+            clean, numbers(fusion(parts(names, absent, 1e3), there(names, absent)))
+        )
 
 
 def test_a_record_ignores_its_batch(built: Built) -> None:
     fusion, names = built
     whole = parts(names)
     alone = {n: Tokens(t.values[1:2], t.mask[1:2]) for n, t in whole.items()}
-    torch.testing.assert_close(numbers(fusion(alone))[0], numbers(fusion(whole))[1])
+    together = numbers(fusion(whole, there(names)))[1]
+    torch.testing.assert_close(numbers(fusion(alone, there(names, b=1)))[0], together)
 
 
 def test_gradients_reach_every_weight_and_every_input(built: Built) -> None:
@@ -97,7 +109,7 @@ def test_gradients_reach_every_weight_and_every_input(built: Built) -> None:
     given = parts(names)
     for tokens in given.values():
         tokens.values.requires_grad_(True)
-    found = numbers(fusion.train()(given))
+    found = numbers(fusion.train()(given, there(names)))
     (found * torch.randn_like(found)).sum().backward()
     for name, tokens in given.items():
         assert tokens.values.grad is not None, name
@@ -112,6 +124,22 @@ def test_an_adapter_s_missing_token_is_what_fusion_sees(built: Built) -> None:
     fusion, names = built
     adapters = {n: Adapter(WIDTH, WIDTH, LENGTHS[n], 0.0).eval() for n in names}
     given = {n: Tokens(t.values, torch.zeros_like(t.mask)) for n, t in parts(names).items()}
-    fused = fusion({n: adapters[n](t) for n, t in given.items()})
+    fused = fusion({n: adapters[n](t) for n, t in given.items()}, there(names, names))
     assert bool(torch.isfinite(numbers(fused)).all())
     torch.testing.assert_close(numbers(fused)[0], numbers(fused)[1])
+
+
+def test_a_branch_sees_its_input_alone_and_counts_only_where_it_is(built: Built) -> None:
+    fusion, names = built
+    fused = fusion(parts(names, ("a",)), there(names, ("a",)))
+    if fusion.branches is None:
+        assert not fused.branches
+        assert fused.weights is None
+        return
+    assert tuple(fused.branches) == fusion.branches.names
+    assert fused.weights is not None
+    torch.testing.assert_close(fused.weights.sum(dim=1), torch.ones(B))
+    counts = dict(zip(fused.branches, fused.weights.unbind(dim=1), strict=True))
+    for name in set(names) & set(fused.branches):
+        assert list(fused.branches[name].parts) == [name]
+        assert bool((counts[name] == 0).all()) == (name == "a")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from plait import registry
-from plait.blocks import masked_mean
+from plait.blocks import alone, side_by_side
+from plait.branches import Branches
 from plait.components import Head, Output
 from plait.types import Fused, Prediction, Tokens, UsageError
 
@@ -24,41 +26,63 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("text", {"min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 300}, TEXTS),
 ]
 """Kind, settings, cells to learn from."""
+NAMES = ("a", "b")
+BRANCHES = {
+    "alone": None,
+    "blended": Branches(NAMES, own=0.3, apart=False, stacked=False),
+    "stacked": Branches(NAMES, own=1.0, apart=False, stacked=True),
+}
+TRIED = [
+    (*case, how) for case in CASES for how in BRANCHES if how == "alone" or "detect" not in case[1]
+]
 
 
 def test_every_registered_name_is_here() -> None:
     assert sorted({kind for kind, _, _ in CASES}) == registry.names("output")
 
 
-Built = tuple[Output, Head, Any, list[Any]]
+Built = tuple[Output, Head, Any, list[Any], Branches | None]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{len(case[1])}")
+@pytest.fixture(params=TRIED, ids=lambda case: f"{case[0]}-{len(case[1])}-{case[3]}")
 def built(request: pytest.FixtureRequest) -> Built:
-    kind, settings, cells = request.param
+    kind, settings, cells, how = request.param
     output: Output = registry.build("output", {"kind": kind, **settings})
     state = json.loads(json.dumps(output.learn(cells)))  # it lies in a package as JSON
     torch.manual_seed(0)
-    head = output.head(state, WIDTH, ["a"], True).eval()
+    head = output.head(state, WIDTH, NAMES, True, BRANCHES[how]).eval()
     targets = [output.reader(state)(cell) for cell in cells]
     head.begin(targets)
-    return output, head, state, targets
+    return output, head, state, targets, BRANCHES[how]
 
 
-def fused(batch: int = 3, garbage: float = 0.0) -> Fused:
-    """The last tokens of the first record are padding."""
-    values = torch.randn(batch, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
-    mask = torch.ones(batch, TOKENS, dtype=torch.bool)
-    mask[0, -2:] = False
-    values[0, -2:] = garbage
-    tokens = Tokens(values, mask)
-    return Fused(masked_mean(values, mask), tokens, {"a": tokens})
+def fused(branches: Branches | None, batch: int = 3, garbage: float = 0.0) -> Fused:
+    """The last tokens of the first record are padding; the branches count 0.3 and 0.7."""
+    parts = {}
+    for number, name in enumerate(NAMES):
+        values = torch.randn(batch, TOKENS, WIDTH, generator=torch.Generator().manual_seed(number))
+        mask = torch.ones(batch, TOKENS, dtype=torch.bool)
+        mask[0, -2:] = False
+        values[0, -2:] = garbage
+        parts[name] = Tokens(values, mask)
+    tokens = side_by_side(parts)
+    each = {name: alone(name, part) for name, part in parts.items()}
+    pooled = torch.stack([part.pooled for part in each.values()]).mean(0)
+    if branches is None:
+        return Fused(pooled, tokens, parts)
+    return Fused(pooled, tokens, parts, each, torch.tensor([[0.3, 0.7]] * batch))
 
 
 def row(whole: Fused, number: int) -> Fused:
     at = slice(number, number + 1)
-    tokens = Tokens(whole.tokens.values[at], whole.tokens.mask[at])
-    return Fused(whole.pooled[at], tokens, {"a": tokens})
+    parts = {n: Tokens(t.values[at], t.mask[at]) for n, t in whole.parts.items()}
+    return Fused(
+        whole.pooled[at],
+        Tokens(whole.tokens.values[at], whole.tokens.mask[at]),
+        parts,
+        {name: row(branch, number) for name, branch in whole.branches.items()},
+        None if whole.weights is None else whole.weights[at],
+    )
 
 
 def same(first: list[Prediction], second: list[Prediction]) -> None:
@@ -68,8 +92,11 @@ def same(first: list[Prediction], second: list[Prediction]) -> None:
 
 
 def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> None:
-    _, head, _, targets = built
-    loss = head.train().loss(fused(), targets)
+    _, head, _, targets, branches = built
+    whole = fused(branches)
+    loss = head.train().loss(whole, targets)
+    for name, part in whole.branches.items():
+        loss = loss + head.loss(part, targets, name)
     assert loss.shape == ()
     loss.backward()
     for name, parameter in head.named_parameters():
@@ -79,9 +106,9 @@ def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> N
 
 
 def test_the_second_stage_has_a_gradient(built: Built) -> None:
-    _, head, _, targets = built
+    _, head, _, targets, branches = built
     torch.manual_seed(0)
-    loss = head.reinforce(fused(), targets, 4)
+    loss = head.reinforce(fused(branches), targets, 4)
     assert loss.shape == ()
     loss.backward()
     found = [p.grad for p in head.parameters() if p.grad is not None]
@@ -90,8 +117,8 @@ def test_the_second_stage_has_a_gradient(built: Built) -> None:
 
 
 def test_one_answer_a_record_whatever_its_batch(built: Built) -> None:
-    _, head, _, _ = built
-    whole = fused()
+    _, head, _, _, branches = built
+    whole = fused(branches)
     together = head.decode(whole)
     assert len(together) == 3
     for number in range(3):
@@ -99,16 +126,17 @@ def test_one_answer_a_record_whatever_its_batch(built: Built) -> None:
 
 
 def test_garbage_under_the_mask_changes_nothing(built: Built) -> None:
-    _, head, _, targets = built
-    same(head.decode(fused()), head.decode(fused(garbage=1e3)))
-    torch.testing.assert_close(head.loss(fused(), targets), head.loss(fused(garbage=1e3), targets))
+    _, head, _, targets, branches = built
+    clean, dirty = fused(branches), fused(branches, garbage=1e3)
+    same(head.decode(clean), head.decode(dirty))
+    torch.testing.assert_close(head.loss(clean, targets), head.loss(dirty, targets))
 
 
 def test_built_again_from_its_state_it_answers_the_same(built: Built) -> None:
-    output, head, state, _ = built
-    again = output.head(state, WIDTH, ["a"], False).eval()
+    output, head, state, _, branches = built
+    again = output.head(state, WIDTH, NAMES, False, branches).eval()
     again.load_state_dict(head.state_dict())
-    same(again.decode(fused()), head.decode(fused()))
+    same(again.decode(fused(branches)), head.decode(fused(branches)))
 
 
 def test_unknown_options_are_refused(built: Built) -> None:
@@ -117,11 +145,11 @@ def test_unknown_options_are_refused(built: Built) -> None:
 
 
 def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> None:
-    output, head, _, _ = built
+    output, head, _, _, branches = built
     cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
     references = [output.reference(cell) for cell in cells]
     right = [r[0] if isinstance(r, list) else r for r in references]
-    wrong = head.decode(fused())
+    wrong = head.decode(fused(branches))
     best = [
         Prediction(value, 1.0, probabilities={other: float(other == value) for other in right})
         for value in right
@@ -139,3 +167,22 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
 def registry_name(output: Output) -> str:
     names = registry.names("output")
     return next(name for name in names if registry.find("output", name).cls is type(output))
+
+
+def test_a_branch_that_counts_alone_decides_alone(built: Built) -> None:
+    _, head, _, _, branches = built
+    if branches is None:
+        return
+    whole = fused(branches)
+    only_b = replace(whole, weights=torch.tensor([[0.0, 1.0]] * 3))
+    other_a = replace(only_b, branches={**only_b.branches, "a": row_order(whole.branches["a"])})
+    same(head.decode(only_b), head.decode(other_a))
+    for found in head.decode(only_b):
+        assert all(not looks.any() for name, looks in found.attention.items() if name == "a")
+    assert head.decode(whole)[1].score != head.decode(only_b)[1].score
+
+
+def row_order(part: Fused) -> Fused:
+    """Other records' tokens."""
+    tokens = Tokens(part.tokens.values.flip(0), part.tokens.mask.flip(0))
+    return alone("a", tokens)

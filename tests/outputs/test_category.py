@@ -88,7 +88,7 @@ def test_calibration_finds_the_temperature() -> None:
     built = head(CategoryOutput(dropout=0.0), ["a", "b", "c"])
     pooled = torch.randn(4000, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        built.out.weight.mul_(6)
+        built.logits.out.weight.mul_(6)
         logits = built.logits(fused(pooled))
     generator = torch.Generator().manual_seed(2)
     drawn = torch.multinomial((logits / 2).softmax(-1), 1, generator=generator)[:, 0].tolist()

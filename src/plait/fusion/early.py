@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import EncoderBlock, masked_mean
+from plait.blocks import EncoderBlock, masked_mean, side_by_side
 from plait.components import Fusion
 from plait.registry import register
 from plait.types import Fused, Tokens
@@ -56,18 +56,10 @@ class EarlyFusion(Fusion):
         }
         self.join: nn.Module = makers[how]()
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Fused:
+    def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
         """The parts' tokens side by side, and one vector made of them all."""
         pooled, tokens = self.join(parts)
         return Fused(pooled, tokens, parts)
-
-
-def side_by_side(parts: Mapping[str, Tokens]) -> Tokens:
-    """All inputs' tokens in one sequence, in the inputs' order."""
-    return Tokens(
-        torch.cat([part.values for part in parts.values()], dim=1),
-        torch.cat([part.mask for part in parts.values()], dim=1),
-    )
 
 
 def means(parts: Mapping[str, Tokens], inputs: Sequence[str]) -> list[Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
+from torch import Tensor
 
 from plait.blocks import masked_mean
 from plait.components import Fusion
@@ -26,7 +27,7 @@ class NoFusion(Fusion):
         super().__init__()
         self.width = width
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Fused:
+    def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
         """The single part's tokens, and their mean as the pooled vector."""
         ((_, tokens),) = parts.items()
         return Fused(masked_mean(tokens.values, tokens.mask), tokens, parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from plait.bootstrap import interval, resamples
+from plait.branches import Branches, make_scores, of_branch
 from plait.components import Head, Output
 from plait.registry import did_you_mean, register
 from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
@@ -105,9 +107,12 @@ class CategoryOutput(Output):
         """The class."""
         return as_class(cell)
 
-    def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
-        """A linear layer on the pooled vector."""
-        return CategoryHead(state, width, self)
+    def head(
+        self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
+        branches: Branches | None = None,
+    ) -> Head:  # fmt: skip
+        """A linear layer on the pooled vector; branches' log-probabilities are blended."""
+        return CategoryHead(state, width, self, branches)
 
     def quick_metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
@@ -125,12 +130,15 @@ class CategoryOutput(Output):
 class CategoryHead(Head):
     """Fused -> probabilities of the classes, from the pooled vector."""
 
-    def __init__(self, state: State, width: int, output: CategoryOutput) -> None:
+    def __init__(
+        self, state: State, width: int, output: CategoryOutput, branches: Branches | None
+    ) -> None:
         super().__init__()
         self.classes: list[Any] = state["classes"]
         self.smoothing, self.calibrated = output.smoothing, output.calibrate
-        self.norm, self.drop = nn.LayerNorm(width), nn.Dropout(output.dropout)
-        self.out = nn.Linear(width, len(self.classes))
+        self.logits = make_scores(
+            width, len(self.classes), output.dropout, branches, partial(F.log_softmax, dim=-1)
+        )
         counts = torch.tensor(state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
         self.weights: Tensor | None
@@ -143,19 +151,17 @@ class CategoryHead(Head):
     def begin(self, targets: Sequence[int]) -> None:
         """Nothing: the classes' counts are in the state."""
 
-    def logits(self, fused: Fused) -> Tensor:
-        """(B, classes), before the temperature."""
-        return self.out(self.drop(self.norm(fused.pooled))).float()
-
-    def loss(self, fused: Fused, targets: Sequence[int]) -> Tensor:
+    def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
         """Mean cross-entropy."""
-        logits = self.logits(fused)
+        logits = of_branch(self.logits, branch)(fused)
         wanted = torch.tensor(targets, device=logits.device)
         return F.cross_entropy(logits, wanted, self.weights, label_smoothing=self.smoothing)
 
-    def reinforce(self, fused: Fused, targets: Sequence[int], samples: int) -> Tensor:
+    def reinforce(
+        self, fused: Fused, targets: Sequence[int], samples: int, branch: str | None = None
+    ) -> Tensor:
         """The loss: a class is not said step by step."""
-        return self.loss(fused, targets)
+        return self.loss(fused, targets, branch)
 
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from plait.blocks import token_cross_entropy
+from plait.branches import of_branch
 from plait.components import Head
 from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from plait.outputs.text.cider import CiderReward
@@ -88,20 +89,26 @@ class TextHead(Head):
     def _weights(self) -> list[list[float]]:
         return self._reward.consensus([target.ids for target in self._targets], self.consensus)
 
-    def loss(self, fused: Fused, targets: Sequence[Sentence]) -> Tensor:
+    def _decoder(self, branch: str | None) -> Decoder:
+        decoder = of_branch(self.decoder, branch)
+        assert isinstance(decoder, Decoder)
+        return decoder
+
+    def loss(self, fused: Fused, targets: Sequence[Sentence], branch: str | None = None) -> Tensor:
         """Mean cross-entropy over the real words of all sentences, end tokens included.
 
         With ``consensus`` the sentences of a record are weighted, as in consensus-based training
         (Phan et al. 2017, arXiv:1712.09532). With ``word_dropout`` some of the words said so far
         are unknown to the decoder (Bowman et al. 2016, arXiv:1511.06349).
         """
+        decoder = self._decoder(branch)
         fused, detected = self._detect(fused)
         chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(len(t.ids))]
         owners = [row for row, _ in chosen]
         sentences = [targets[row].ids[n] for row, n in chosen]
-        start = self.decoder.start(fused)
-        hidden, labels, numbers = self._real_words(start, owners, sentences)
-        logits = self.decoder.logits(hidden).float()
+        start = decoder.start(fused)
+        hidden, labels, numbers = self._real_words(decoder, start, owners, sentences)
+        logits = decoder.logits(hidden).float()
         weights = None
         if self.consensus:
             each = [self._weights[self._row[targets[row]]][n] for row, n in chosen]
@@ -119,7 +126,11 @@ class TextHead(Head):
         return torch.randperm(count)[: self.at_a_time].tolist()
 
     def _real_words(
-        self, start: DecoderState, owners: Sequence[int], sentences: Sequence[Sequence[int]]
+        self,
+        decoder: Decoder,
+        start: DecoderState,
+        owners: Sequence[int],
+        sentences: Sequence[Sequence[int]],
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden vectors (M, D) that predict a real word, those words (M,), their sentences (M,).
 
@@ -137,23 +148,26 @@ class TextHead(Head):
                 hidden_words = torch.rand(inputs.shape, device=device) < self.word_dropout
                 inputs = torch.where(hidden_words & (inputs > EOS), UNK, inputs)
             labels = _padded([sentences[n] for n in group], device)
-            hidden, _, _ = self.decoder(inputs, state)  # (N, L, D)
+            hidden, _, _ = decoder(inputs, state)  # (N, L, D)
             real = labels != PAD
             numbers = torch.tensor(group, device=device)[:, None].expand_as(labels)
             found.append((hidden[real], labels[real], numbers[real]))
         hidden, labels, numbers = (torch.cat(part) for part in zip(*found, strict=True))
         return hidden, labels, numbers
 
-    def reinforce(self, fused: Fused, targets: Sequence[Sentence], samples: int) -> Tensor:
+    def reinforce(
+        self, fused: Fused, targets: Sequence[Sentence], samples: int, branch: str | None = None
+    ) -> Tensor:
         """Self-critical loss: - (reward - mean reward of the other samples) · log p(sample).
 
         Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971):
         the mean CIDEr-D of the record's other samples.
         """
-        start = self.decoder.start(self._detect(fused)[0])
+        decoder = self._decoder(branch)
+        start = decoder.start(self._detect(fused)[0])
         limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
         with torch.no_grad():
-            drawn = sample(self.decoder, start, samples, limits)
+            drawn = sample(decoder, start, samples, limits)
         # Autocast may keep the copies that it made of the weights, which know no gradient.
         torch.clear_autocast_cache()
         sentences = [
@@ -170,9 +184,9 @@ class TextHead(Head):
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
         owners = [n // samples for n in range(len(sentences))]
-        hidden, labels, numbers = self._real_words(start, owners, sentences)
+        hidden, labels, numbers = self._real_words(decoder, start, owners, sentences)
         # The probabilities are those that were drawn from: without what is never said.
-        logits = self.decoder.logits(hidden).float()
+        logits = decoder.logits(hidden).float()
         logits[:, list(NEVER_SAID)] = float("-inf")
         nll = cross_entropy(logits, labels, reduction="none")
         return (advantage[numbers] * nll).mean()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from plait import registry
+from plait.branches import Branches
 from plait.components import Head, Output
 from plait.data.vocabulary import (
     EOS,
@@ -18,6 +19,8 @@ from plait.data.vocabulary import (
     hub_vocabulary,
     learn_vocabulary,
 )
+from plait.outputs.text.blended import BlendedDecoder
+from plait.outputs.text.decoder import Decoder
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Sentence, TextHead
@@ -163,18 +166,30 @@ class TextOutput(Output):
         """All of the record's sentences."""
         return as_sentences(cell)
 
-    def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
-        """The decoder with its search."""
+    def head(
+        self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
+        branches: Branches | None = None,
+    ) -> Head:  # fmt: skip
+        """The decoder with its search; branches' decoders are blended word by word."""
         vocabulary = from_state(state)
         own = {"state": state["decoder"], "pretrained": pretrained} if "decoder" in state else {}
-        decoder = registry.build(
-            "decoder",
-            self.decoder,
-            vocabulary=len(vocabulary),
-            width=width,
-            max_words=self.longest,
-            **own,
-        )
+
+        def make() -> Decoder:
+            return registry.build(
+                "decoder",
+                self.decoder,
+                vocabulary=len(vocabulary),
+                width=width,
+                max_words=self.longest,
+                **own,
+            )
+
+        if branches and self.detect:
+            raise UsageError(
+                "words can't be detected where the fusion has branches",
+                expected="the text output's detect: 0, or fusion none or early",
+            )
+        decoder = BlendedDecoder(branches, len(vocabulary), make) if branches else make()
         detector = WordDetector(state["shares"], width, self.detect) if self.detect else None
         return TextHead(
             decoder,
