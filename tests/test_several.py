@@ -73,6 +73,31 @@ def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> No
     assert len(found.to_json()["subsets"]) == 3
 
 
+def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
+    lines = [json.loads(line) for line in table.read_text().splitlines()[:8]]
+    records = [{name: line[name] for name in ("photo", "words")} for line in lines]
+    found = list(model.predict_many(records, root=table.parent, shares=True))
+    nothing = next(iter(model.predict_many([{}]))).probabilities
+    for prediction in found:
+        assert prediction.score > 0.8
+        added = prediction.score - nothing[prediction.value]
+        assert sum(prediction.shares.values()) == pytest.approx(added, abs=1e-4)
+    for name in ("photo", "words"):  # both are needed
+        assert sum(p.shares[name] for p in found) / len(found) > 0.1
+    (alone,) = model.predict_many([{"words": lines[0]["words"]}], shares=True)
+    assert alone.shares["photo"] == pytest.approx(0, abs=1e-6)
+    assert alone.shares["words"] != 0
+
+
+def test_shares_over_a_table(model: Model, table: Path) -> None:
+    found = model.evaluate(table, split="val", shares=True)
+    shares = found.to_json()["shares"]["answer"]
+    assert list(shares) == ["photo", "words"]
+    sizes = [abs(p.shares["photo"]) for p in found.predictions["answer"]]
+    assert shares["photo"]["size"] == pytest.approx(sum(sizes) / len(sizes))
+    assert "shares" not in model.evaluate(table, split="val").to_json()
+
+
 def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) -> None:
     record = json.loads(table.read_text().splitlines()[0])
     colour, place = record["answer"].split(" ", 1)

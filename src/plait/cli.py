@@ -218,6 +218,9 @@ def evaluate(
     subsets: Annotated[
         bool, typer.Option("--subsets", help="also with every subset of the inputs")
     ] = False,
+    shares: Annotated[
+        bool, typer.Option("--shares", help="also each input's share of the answers")
+    ] = False,
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -230,7 +233,7 @@ def evaluate(
     loaded = plait.load(model)
     with _progress() as progress:
         found = loaded.evaluate(
-            table, split=split, columns=_columns(column), subsets=subsets,
+            table, split=split, columns=_columns(column), subsets=subsets, shares=shares,
             on_bad=check_policy(on_bad), progress=progress, **options,
         )  # fmt: skip
     if page is not None:

@@ -212,6 +212,11 @@ class Head(nn.Module, ABC):
         made to mean what they say."""
 
     @abstractmethod
+    def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
+        """(B,) float: what the model thinks of answers such as `decode` gives, one a record; the
+        inputs' shares are shares of it."""
+
+    @abstractmethod
     def decoding_options(self, **options: Any) -> Any:
         """The recipe's way of decoding with ``options`` overridden, checked (UsageError)."""
 

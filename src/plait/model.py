@@ -18,7 +18,7 @@ from torch import Tensor
 
 from plait.cards import write_card
 from plait.data.tables import Table
-from plait.evaluation import evaluate_records
+from plait.evaluation import answer, evaluate_records
 from plait.explain.attention import Explanation
 from plait.features import (
     BadCells,
@@ -76,7 +76,8 @@ class Model:
             record: a mapping from input name to cell, or the cell itself where the model has
                 one input: a path, or a file's bytes.
             root: relative paths start here.
-            options: of the output's decoding, such as ``beam=5``, ``num=3``, ``sample=True``.
+            options: of the output's decoding, such as ``beam=5``, ``num=3``, ``sample=True``;
+                ``shares=True`` for each input's share of the answer.
 
         Raises:
             BadCell: the cell can't be used; the message names it.
@@ -90,9 +91,11 @@ class Model:
         root: str | Path = ".",
         bad: BadCells | None = None,
         first_row: int = 0,
+        shares: bool = False,
         **options: Any,
     ) -> Iterator[Prediction]:
-        """Answers in the records' order, made in batches.
+        """Answers in the records' order, made in batches; with ``shares`` also each input's share
+        of the answer (Shapley values, see `plait.explain.shares`).
 
         With ``bad`` of policy ``skip`` or ``missing``, records with a bad cell answer as if the
         input were missing, and are named in ``bad`` (rows count from ``first_row``); without,
@@ -103,7 +106,7 @@ class Model:
             batch = self._batch(
                 todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad
             )
-            found = self.network.predict(batch.to(self.device), **options)
+            found = answer(self.network, batch.to(self.device), shares, **options)
             yield from found[self.output]
 
     def decoding_options(self, **options: Any) -> Any:
@@ -191,6 +194,7 @@ class Model:
         split: str | None = None,
         columns: Mapping[str, str] | None = None,
         subsets: bool = False,
+        shares: bool = False,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -203,6 +207,7 @@ class Model:
             columns: an input's or output's name -> its column, where the model's own guess is
                 not the right one.
             subsets: also the scores with every subset of the inputs, the others missing.
+            shares: also each input's share of every answer.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
@@ -219,9 +224,11 @@ class Model:
             for name, output in self.parts.outputs.items()
         }
 
-        def scored(records: CachedRecords) -> tuple[Predictions, dict[str, Any]]:
+        def scored(
+            records: CachedRecords, shares: bool = False
+        ) -> tuple[Predictions, dict[str, Any]]:
             found = evaluate_records(
-                self.network, records, PREDICT_BATCH, self.device, progress, **options
+                self.network, records, PREDICT_BATCH, self.device, progress, shares, **options
             )
             if progress:
                 progress("scores", 0, 1)  # some take seconds to start
@@ -230,7 +237,7 @@ class Model:
                 for name, output in self.parts.outputs.items()
             }
 
-        found, scores = scored(records)
+        found, scores = scored(records, shares)
         each = {
             subset: scored(records.with_inputs(subset))[1]
             if len(subset) < len(self.recipe.inputs)
@@ -285,15 +292,30 @@ class Evaluation:
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems
 
+    def shares(self) -> dict[str, dict[str, dict[str, float]]]:
+        """By output and input: its mean share of the answers, and the mean size of its share;
+        empty where they were not asked for."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for name, predictions in self.predictions.items():
+            inputs = predictions[0].shares if predictions else {}
+            for part in inputs:
+                values = np.array([prediction.shares[part] for prediction in predictions])
+                found.setdefault(name, {})[part] = {
+                    "mean": float(values.mean()), "size": float(np.abs(values).mean())
+                }  # fmt: skip
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """The scores of every output, the columns, the number of records, the bad cells, and the
-        scores with each subset of the inputs where they were asked for."""
+        inputs' shares and the scores with each subset of them where they were asked for."""
         found = {
             "records": len(self.rows),
             "columns": dict(self.columns),
             "bad": list(self.problems),
             "scores": {name: scores.to_json() for name, scores in self.scores.items()},
         }
+        if shares := self.shares():
+            found["shares"] = shares
         if self.subsets:
             found["subsets"] = [
                 {"inputs": list(subset), "scores": {n: s.to_json() for n, s in scores.items()}}

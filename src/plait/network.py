@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,6 +50,11 @@ class Batch:
     prepared: Mapping[str, Tensor]
     lengths: Mapping[str, Tensor]
     targets: Mapping[str, Sequence[Any]]
+
+    def with_inputs(self, names: Collection[str]) -> Batch:
+        """The same records with all other inputs missing."""
+        lengths = {k: v if k in names else torch.zeros_like(v) for k, v in self.lengths.items()}
+        return replace(self, lengths=lengths)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -193,6 +198,11 @@ class Network(nn.Module):
         """Free-running answers of every output."""
         fused = self.fuse(batch)
         return {name: self.head(name).decode(fused, **options) for name in self.heads}
+
+    @torch.no_grad()
+    def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> Tensor:
+        """(B,) what the model, given these records, thinks of such answers."""
+        return self.head(output).support(self.fuse(batch), answers)
 
 
 def build_network(

@@ -84,11 +84,24 @@ def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> 
         for row in score_rows(recipe, name, scores):
             table.add_row(*row)
         console.print(table)
+    if "shares" in found:
+        _show_shares(found["shares"])
     if "subsets" in found:
         _show_subsets(recipe, found["subsets"])
     show_bad(found["bad"])
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
+
+
+def _show_shares(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """How much each input speaks for the answers that were given."""
+    for name, inputs in shares.items():
+        table = RichTable(
+            "input", "mean share", "mean size", title=f"{name}, shares of the answers"
+        )
+        for part, share in inputs.items():
+            table.add_row(part, f"{share['mean']:+.3f}", f"{share['size']:.3f}")
+        console.print(table)
 
 
 def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:

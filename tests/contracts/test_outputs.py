@@ -186,3 +186,15 @@ def row_order(part: Fused) -> Fused:
     """Other records' tokens."""
     tokens = Tokens(part.tokens.values.flip(0), part.tokens.mask.flip(0))
     return alone("a", tokens)
+
+
+def test_support_is_a_number_for_each_answer(built: Built) -> None:
+    """Of its own answers the model thinks at least as well as of another's."""
+    _, head, _, _, branches = built
+    whole = fused(branches)
+    answers = [prediction.value for prediction in head.decode(whole)]
+    found = head.support(whole, answers)
+    assert found.shape == (3,)
+    assert bool(torch.isfinite(found).all())
+    alone_ = head.support(row(whole, 1), answers[1:2])
+    torch.testing.assert_close(alone_, found[1:2], rtol=1e-4, atol=1e-4)

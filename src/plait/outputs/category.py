@@ -173,6 +173,15 @@ class CategoryHead(Head):
         losses = [float(F.cross_entropy(logits / t, wanted)) for t in TEMPERATURES]
         self.temperature.fill_(float(TEMPERATURES[int(np.argmin(losses))]))
 
+    def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
+        """(B,) the classes' probabilities."""
+        numbers = torch.tensor([self.classes.index(answer) for answer in answers])
+        return self.probable(fused).gather(1, numbers[:, None])[:, 0]
+
+    def probable(self, fused: Fused) -> Tensor:
+        """(B, classes) probabilities, on the processor."""
+        return (self.logits(fused) / self.temperature).softmax(dim=-1).cpu()
+
     def decoding_options(self, **options: Any) -> Choice:
         """How many classes to name."""
         try:
@@ -190,7 +199,7 @@ class CategoryHead(Head):
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
         """The likeliest class of each record, its probability, and the next likely."""
         num = self.decoding_options(**options).num
-        found = (self.logits(fused) / self.temperature).softmax(dim=-1).cpu()
+        found = self.probable(fused)
         order = found.argsort(dim=-1, descending=True, stable=True).tolist()
         return [
             self._prediction(p, best, num) for p, best in zip(found.tolist(), order, strict=True)

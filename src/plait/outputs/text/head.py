@@ -212,6 +212,18 @@ class TextHead(Head):
             found = beam_search(self.decoder, start, beams, decoding.length_penalty, limits)
         return list(self._predictions(fused, start, found, detected, decoding.num))
 
+    def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
+        """(B,) the sentences' mean log-probability a word, end tokens included."""
+        sentences = [(*self.vocabulary.encode(said), EOS)[: self.longest] for said in answers]
+        start = self.decoder.start(self._detect(fused)[0])
+        rows = range(len(sentences))
+        hidden, labels, numbers = self._real_words(self.decoder, start, rows, sentences)
+        logits = self.decoder.logits(hidden).float()
+        nll = cross_entropy(logits, labels, reduction="none")  # (M,)
+        total = nll.new_zeros(len(sentences)).index_add(0, numbers, nll)
+        words = torch.bincount(numbers, minlength=len(sentences))
+        return -(total / words).cpu()
+
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
         decoding = self.decoding.changed(**options)

@@ -1,0 +1,69 @@
+"""Each input's share of an answer: Shapley values over the inputs.
+
+An input's share is how much it adds to what the model thinks of its answer, averaged over all
+orders in which the inputs could be given (Shapley 1953; Lundberg and Lee 2017, arXiv:1705.07874).
+What is not given is missing, as the model knows missing inputs. A record's shares sum to what the
+model thinks with all of its inputs minus what it thinks with none.
+
+Shapes: B records, M inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from math import factorial
+
+import torch
+from torch import Tensor
+
+from plait.network import Batch, Network
+from plait.types import Prediction, UsageError
+
+MAX_INPUTS = 8  # 256 subsets
+
+Subset = frozenset[str]
+
+
+def input_shares(
+    network: Network, batch: Batch, output: str, predictions: Sequence[Prediction]
+) -> list[dict[str, float]]:
+    """For each record, by input, its share of ``Head.support`` for the predicted answer.
+
+    Raises:
+        UsageError: the model has more than eight inputs.
+    """
+    names = list(network.encoders)
+    if len(names) > MAX_INPUTS:
+        raise UsageError(f"shares of {len(names)} inputs", expected=f"{MAX_INPUTS} at the most")
+    answers = [prediction.value for prediction in predictions]
+    support = {
+        subset: network.support(batch.with_inputs(subset), output, answers)
+        for subset in subsets(names)
+    }
+    rows = shapley(names, support).tolist()
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def subsets(names: Sequence[str]) -> list[Subset]:
+    """All of them, the empty one first."""
+    sizes = range(len(names) + 1)
+    return [frozenset(chosen) for size in sizes for chosen in combinations(names, size)]
+
+
+def shapley(names: Sequence[str], values: Mapping[Subset, Tensor]) -> Tensor:
+    """(B, M) from the value (B,) of every subset:
+
+    sum over the subsets S without i of |S|! (M - |S| - 1)! / M! · (v(S + i) - v(S)).
+    """
+    count = len(names)
+    columns = []
+    for name in names:
+        column = torch.zeros_like(values[frozenset()])
+        for subset, value in values.items():
+            if name not in subset:
+                size = len(subset)
+                weight = factorial(size) * factorial(count - size - 1) / factorial(count)
+                column += weight * (values[subset | {name}] - value)
+        columns.append(column)
+    return torch.stack(columns, dim=1)
