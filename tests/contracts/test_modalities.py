@@ -39,9 +39,18 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         "sequence": [
             {"reader": "gru", "width": 16, "longest": 40, "dropout": 0.0},
             {"reader": "cnn", "width": 16, "longest": 9, "strides": [1, 3], "differences": False},
-            {"reader": "transformer", "width": 16, "longest": 50, "strides": [4], "layers": 2,
-             "time": 0, "rate": 2.0, "centre": [0]},
+            {
+                "reader": "transformer",
+                "width": 16,
+                "longest": 50,
+                "strides": [4],
+                "layers": 2,
+                "time": 0,
+                "rate": 2.0,
+                "centre": [0],
+            },
         ],
+        "windows": [{"windows": 3, "width": 16, "dropout": 0.0}, {"windows": 20}],
     },
     "text": {
         "bag-of-words": [

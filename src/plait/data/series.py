@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import tokenize
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,10 @@ NPY_START, PARQUET_START = b"\x93NUMPY", b"PAR1"
 MAX_STEPS, MAX_CHANNELS, MAX_VALUES = 1_000_000, 4096, 50_000_000
 SEPARATORS = "\t;|,"  # the first of these on line 1; with none of them, white space
 GAPS = {"", "-", "?", "na", "n/a", "none", "null"}  # beside "nan" and "inf", which float() reads
+
+NPY_ERRORS = (  # what numpy raises where a header is garbage
+    ValueError, KeyError, EOFError, TypeError, OverflowError, SyntaxError, tokenize.TokenError,
+)  # fmt: skip
 
 Values = NDArray[np.float64]
 Channel = int | str
@@ -234,7 +239,7 @@ def _read_npy(data: bytes, name: str) -> Values:
         if min(shape, default=0) < 0 or np.prod(shape, dtype=float) > MAX_VALUES:
             raise BadCell(f"{name} has the shape {shape}", expected=f"{MAX_VALUES:,} numbers")
         values = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, KeyError, EOFError, TypeError, OverflowError) as error:
+    except NPY_ERRORS as error:
         why = " ".join(str(error).split())[:100]
         raise BadCell(f"{name} is a damaged NPY file ({why})", mend="save it again") from None
     return _as_rows(values.astype(np.float64), name)

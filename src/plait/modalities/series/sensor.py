@@ -6,7 +6,7 @@ Shapes: T rows as recorded, L steps as read, C channels.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,9 +36,7 @@ Centre = Annotated[
     list[Channel] | None,
     Field(description="channels of a point (a hip's x, y, z) taken from all points in turn"),
 ]
-Longest = Annotated[
-    int, Field(ge=2, le=100_000, description="steps; longer series are cut")
-]
+Longest = Annotated[int, Field(ge=2, le=100_000, description="steps; longer series are cut")]
 Jitter = Annotated[float, Field(ge=0, le=10, description="noise in an augmented view, deviations")]
 Scale = Annotated[
     float, Field(ge=0, lt=1, description="spread of each channel's factor in an augmented view")

@@ -82,9 +82,7 @@ class WordSequenceEncoder(Encoder):
         self.length, self.width = text.longest, text.width
         self.embedding = nn.Embedding(vocabulary, text.width, padding_idx=PAD)
         self.drop = nn.Dropout(text.dropout)
-        self.reader = make_reader(
-            text.reader, text.width, text.layers, text.dropout, text.longest
-        )
+        self.reader = make_reader(text.reader, text.width, text.layers, text.dropout, text.longest)
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """The ids as they are."""
