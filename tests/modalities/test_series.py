@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from scipy import stats
 
 from plait.data.series import open_series
 from plait.features import as_row, pad_rows
+from plait.learning import train
 from plait.modalities.series.sensor import Sums, centred, fill_gaps, warped
 from plait.modalities.series.sequence import Channels, SeriesSequence
 from plait.modalities.series.windows import Statistics, Windows
+from plait.model import load
+from plait.recipe import check_recipe
 from plait.types import BadCell, PlaitError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -259,3 +263,41 @@ def test_everything_that_changes_a_record_changes_the_fingerprint() -> None:
     ]  # fmt: skip
     found = {SeriesSequence(**settings).fingerprint(state) for settings in changes}
     assert len(found) == len(changes)
+
+
+def test_a_table_of_lists_is_learned(tmp_path: Path) -> None:
+    """Slow and fast waves, of any length, with gaps, some of them missing."""
+    rng, rows = np.random.default_rng(0), []
+    for number in range(60):
+        fast = number % 2
+        steps = np.arange(rng.integers(20, 40)) * (1.5 if fast else 0.3) + rng.uniform(0, 6)
+        wave = [None if rng.random() < 0.1 else float(v) for v in np.sin(steps)]
+        rows.append({"wave": None if number == 5 else wave, "kind": ("slow", "fast")[fast],
+                     "split": "val" if number >= 40 else "train"})  # fmt: skip
+    table = tmp_path / "waves.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = check_recipe(
+        {
+            "name": "waves",
+            "inputs": {
+                "wave": {
+                    "modality": "series",
+                    "representation": {"kind": "sequence", "width": 16, "strides": [2]},
+                }
+            },
+            "fusion": {"kind": "none", "width": 16},
+            "outputs": {"kind": {"kind": "category"}},
+            "training": {
+                "epochs": 6,
+                "validate_every": 6,
+                "batch": 8,
+                "learning_rate": 0.01,
+                "averaging": 0.5,
+            },
+        }
+    )
+    model = train(recipe, table, tmp_path / "model", on_bad="skip")
+    assert model.predict({"wave": rows[40]["wave"]}).value == "slow"
+    again = load(tmp_path / "model")
+    found = [again.predict({"wave": row["wave"]}).value for row in rows[40:]]
+    assert found == [row["kind"] for row in rows[40:]]

@@ -16,6 +16,7 @@ from plait.registry import register
 from plait.types import State, Tokens
 
 KERNEL = 5  # steps that a convolution sees at a time
+Stride = Annotated[int, Field(ge=1, le=16)]
 
 
 @register("series", "sequence")
@@ -33,9 +34,9 @@ class SeriesSequence(sensor.Sensor):
         ] = True,
         longest: sensor.Longest = 1024,
         strides: Annotated[
-            list[Annotated[int, Field(ge=1, le=16)]],
+            tuple[Stride, ...],
             Field(min_length=1, max_length=8, description="of the convolutions, one layer each"),
-        ] = [2, 2],  # noqa: B006  # copied below, never changed
+        ] = (2, 2),
         reader: Annotated[Reader, Field(description="gru, cnn or transformer")] = "gru",
         layers: Annotated[int, Field(ge=1, le=12, description="layers of the reader")] = 1,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
