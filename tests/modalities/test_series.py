@@ -101,6 +101,24 @@ def test_a_channel_without_any_number_is_the_mean() -> None:
     assert filled.tolist() == [[0, 1], [0, 2]]
 
 
+def test_a_wild_number_stays_one_that_can_be_kept() -> None:
+    modality = SeriesSequence()
+    state = learned(modality)
+    wild = [[1e25, -1e25, float("inf"), 0.0], [0.0, 0.0, 1e40, 0.0], [0.0, 0.0, 1.0, 0.0]]
+    item = modality.read(wild, Path(), state)
+    assert bool(torch.isfinite(modality.augment(item, 1)).all())
+    assert item[0, 0, :2].tolist() == [1e4, -1e4]
+    assert item[:, 1, 2].tolist() == [0, 0, 1]
+
+
+def test_an_array_is_its_numbers() -> None:
+    modality = SeriesSequence()
+    arrays = [np.zeros((5000, 2)), np.zeros((5000, 2))]
+    arrays[1][2500, 0] = 1e-9
+    assert len({modality.content(cell, Path()) for cell in arrays}) == 2
+    assert modality.content(arrays[0], Path()) == modality.content(arrays[0].tolist(), Path())
+
+
 def test_a_point_is_taken_from_all_points() -> None:
     rows = [[10, 20, 1, 2, 5, 5]]
     found = centred(open_series(rows, Path()), [2, 3])

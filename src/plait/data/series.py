@@ -25,6 +25,7 @@ from plait.types import BadCell
 KINDS = "a CSV, NPY or Parquet file of numbers, or a list of numbers"
 SUFFIXES = (".npy",)
 NPY_START, PARQUET_START = b"\x93NUMPY", b"PAR1"
+LARGEST = 1e30  # of a measurement; what is larger is a mark for none, as infinity is
 MAX_STEPS, MAX_CHANNELS, MAX_VALUES = 1_000_000, 4096, 50_000_000
 SEPARATORS = "\t;|,"  # the first of these on line 1; with none of them, white space
 GAPS = {"", "-", "?", "na", "n/a", "none", "null"}  # beside "nan" and "inf", which float() reads
@@ -82,8 +83,8 @@ def open_series(cell: Any, root: Path) -> Series:
     The cell is a path or a file's bytes: CSV (separated by tabs, ``;``, ``|``, commas or spaces;
     the header is optional), NPY of shape (T,), (T, C) or more axes, which become channels, or
     Parquet; what the file is, its bytes tell, not its name. Or it is a list of T numbers, a list
-    of T rows of C numbers, or a mapping from channel to T numbers. Empty cells, NaN and infinite
-    numbers are gaps. A pickled NPY is refused, never unpickled.
+    of T rows of C numbers, or a mapping from channel to T numbers. Empty cells, NaN and numbers
+    beyond 1e30 are gaps. A pickled NPY is refused, never unpickled.
 
     Raises:
         BadCell: it is missing, empty, damaged, ragged, too large or holds no numbers.
@@ -156,7 +157,7 @@ def has_series_start(data: bytes) -> bool:
 
 def _checked(values: Values, names: Sequence[str] | None, name: str) -> Series:
     _check_size(name, *values.shape)
-    values = np.where(np.isfinite(values), values, np.nan)
+    values = np.where(np.abs(values) <= LARGEST, values, np.nan)
     if np.isnan(values).all():
         raise BadCell(f"{name} has no numbers", expected=KINDS)
     unlike = names is not None and len(set(names)) == len(names)

@@ -23,6 +23,7 @@ from plait.types import BadCell, PlaitError, State, UsageError
 READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
 KNOTS = 5  # places between which a warped series' speed changes
 SHORTEST = 0.8  # of a warped series, as a share of it
+FARTHEST = 1e4  # deviations from the mean; what lies farther is cut to it
 DIGITS = 7  # that are kept of means and deviations
 
 # Settings that every representation takes.
@@ -103,7 +104,7 @@ class Sensor(Modality):
         series = with_channels(self._open(cell, root), state)
         values = (series.values[: self.longest] - state["mean"]) / state["deviation"]
         measured = np.isfinite(values)
-        filled = fill_gaps(values)
+        filled = fill_gaps(values).clip(-FARTHEST, FARTHEST)
         return torch.from_numpy(np.stack([filled, measured], axis=1)).float()
 
     def _open(self, cell: Any, root: Path) -> Series:
@@ -114,6 +115,8 @@ class Sensor(Modality):
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The file, or the numbers as they are written."""
+        if isinstance(cell, np.ndarray):
+            cell = cell.tolist()
         if isinstance(cell, (list, tuple, dict)):
             return repr(cell).encode()
         return load_bytes(cell, root, KINDS)[0]
