@@ -1,4 +1,4 @@
-"""Attention, transformer block, masked pooling: plain torch, shared by all rooms.
+"""Attention, transformer block, readers, masked pooling: plain torch, shared by all rooms.
 
 Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 """
@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plait.types import Fused, Tokens, UsageError
+
+Reader = Literal["gru", "cnn", "transformer"]
+KERNEL = 3  # tokens that a convolution sees at a time
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -133,6 +137,72 @@ class EncoderBlock(nn.Module):
         y = self.norm_attention(x)
         x = x + self.drop(self.attention(y, self.attention.keys_values(y), mask))
         return x + self.drop(self.feed(self.norm_feed(x)))
+
+
+def make_reader(kind: Reader, width: int, layers: int, dropout: float, longest: int) -> nn.Module:
+    """A network that reads tokens in order: (B, T, D), mask (B, T) -> (B, T, D), T at most
+    ``longest``."""
+    makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
+    return makers[kind](width, layers, dropout, longest)
+
+
+class GruReader(nn.Module):
+    """Both ways; a record's end is told by its length, so that padding is never read."""
+
+    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
+        super().__init__()
+        self.gru = nn.GRU(
+            width, width // 2, layers, batch_first=True, bidirectional=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )  # fmt: skip
+        self.out = nn.Linear(2 * (width // 2), width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        lengths = mask.sum(dim=1).clamp(min=1).cpu()  # an absent record is one token of padding
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+        read, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], True, 0.0, x.shape[1])
+        return self.out(read)
+
+
+class CnnReader(nn.Module):
+    """Convolutions over three tokens, added to what they saw."""
+
+    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2) for _ in range(layers)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = torch.where(mask[..., None], x, 0.0)
+            seen = layer(x.transpose(1, 2)).transpose(1, 2)
+            x = norm(x + self.drop(F.gelu(seen)))
+        return x
+
+
+class TransformerReader(nn.Module):
+    """Transformer blocks over the tokens and their places."""
+
+    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
+        super().__init__()
+        heads = next(h for h in (4, 2, 1) if width % h == 0)
+        self.position = nn.Parameter(torch.randn(longest, width) * 0.02)
+        self.blocks = nn.ModuleList(EncoderBlock(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        first = torch.zeros_like(mask)
+        first[:, 0] = ~mask.any(dim=1)  # attention to nothing at all would be no number
+        x = x + self.position[: x.shape[1]]
+        for block in self.blocks:
+            x = block(x, mask | first)
+        return self.norm(x)
 
 
 def token_cross_entropy(

@@ -35,6 +35,23 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"rate": 16000, "longest": 0.5, "bands": 30, "trim": True},
         ],
     },
+    "series": {
+        "sequence": [
+            {"reader": "gru", "width": 16, "longest": 40, "dropout": 0.0},
+            {"reader": "cnn", "width": 16, "longest": 9, "strides": [1, 3], "differences": False},
+            {
+                "reader": "transformer",
+                "width": 16,
+                "longest": 50,
+                "strides": [4],
+                "layers": 2,
+                "time": 0,
+                "rate": 2.0,
+                "centre": [0],
+            },
+        ],
+        "windows": [{"windows": 3, "width": 16, "dropout": 0.0}, {"windows": 20}],
+    },
     "text": {
         "bag-of-words": [
             {"min_count": 1, "width": 16, "dropout": 0.0},
@@ -103,7 +120,21 @@ def text(number: int) -> str:
     return ("a dog runs", "two dogs run over a field", "a cat sits and looks")[number]
 
 
-MAKERS: dict[str, Callable[[int], Any]] = {"image": photo, "audio": sound, "text": text}
+def series(number: int) -> Any:
+    """Of another length each, three channels, and gaps in two of them."""
+    rng = np.random.default_rng(number)
+    rows = rng.normal(5, 2, (7 + 5 * number, 3))
+    rows[:, 0] = np.arange(len(rows))
+    rows[2:4, 1], rows[0, 2] = np.nan, np.nan
+    return rows.tolist()
+
+
+MAKERS: dict[str, Callable[[int], Any]] = {
+    "image": photo,
+    "audio": sound,
+    "series": series,
+    "text": text,
+}
 
 Built = tuple[Modality, Encoder, dict[str, Any], list[Any]]
 

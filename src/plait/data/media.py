@@ -8,13 +8,15 @@ from typing import Any
 from plait.types import BadCell
 
 MAX_BYTES = 1 << 30
+NAME_LETTERS = 300  # of a name in a message
 
 
 def name_cell(cell: Any) -> str:
-    """How a message calls a cell: its path, or how many bytes it holds."""
+    """How a message calls a cell: its path, or how many bytes it holds; a long list is cut."""
     if isinstance(cell, (bytes, bytearray)):
         return f"a file of {len(cell):,} bytes inside the table"
-    return str(cell)
+    name = str(cell)
+    return name if len(name) <= NAME_LETTERS else f"{name[:NAME_LETTERS]}..."
 
 
 def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:

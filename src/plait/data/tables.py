@@ -18,11 +18,12 @@ from plait.data.audio import has_sound_start, has_sound_suffix
 from plait.data.images import find_images, has_image_start, has_image_suffix
 from plait.data.media import name_cell
 from plait.data.readers import Columns
+from plait.data.series import has_series_start, has_series_suffix
 from plait.files import is_folder
 from plait.registry import did_you_mean
 from plait.types import PlaitError, UsageError
 
-Wanted = Literal["image", "text", "audio", "category", "split"]
+Wanted = Literal["image", "text", "audio", "series", "category", "split"]
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -62,6 +63,22 @@ NAMES: dict[Wanted, tuple[str, ...]] = {
         "references",
     ),
     "audio": ("audio", "sound", "recording", "wav", "speech", "clip"),
+    "series": (
+        "series",
+        "sensor",
+        "sensors",
+        "signal",
+        "signals",
+        "inertial",
+        "imu",
+        "accelerometer",
+        "acceleration",
+        "gyroscope",
+        "skeleton",
+        "ecg",
+        "eeg",
+        "emg",
+    ),
     "category": ("label", "class", "category", "target", "sentiment", "y"),
     "split": ("split", "set", "partition", "subset"),
 }
@@ -246,8 +263,26 @@ def _is_sound(cell: Any) -> bool:
     return isinstance(cell, str) and has_sound_suffix(cell)
 
 
+def _is_series(cell: Any) -> bool:
+    if isinstance(cell, bytes):
+        return has_series_start(cell)
+    if isinstance(cell, Mapping):
+        return bool(cell) and all(isinstance(c, list) and _are_numbers(c) for c in cell.values())
+    if isinstance(cell, list):
+        return _are_numbers(cell)
+    return isinstance(cell, str) and has_series_suffix(cell)
+
+
+def _are_numbers(cell: Any) -> bool:
+    """A number or a gap, or lists of them; of each list the start is looked at."""
+    if isinstance(cell, list):
+        return bool(cell) and all(map(_are_numbers, cell[:10]))
+    return cell is None or isinstance(cell, (int, float))
+
+
 def _is_class(cell: Any) -> bool:
-    return isinstance(cell, (str, bool, int)) and not _is_sound(cell) and not _is_image(cell)
+    other = _is_sound(cell) or _is_image(cell) or _is_series(cell)
+    return isinstance(cell, (str, bool, int)) and not other
 
 
 def _is_text(cell: Any) -> bool:
@@ -266,6 +301,9 @@ POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
     "image": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
     "text": lambda cell: isinstance(cell, str) or _is_text(cell),
     "audio": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
+    "series": lambda cell: (
+        _is_series(cell) or (isinstance(cell, (str, bytes)) and not _is_text(cell))
+    ),
     "category": _is_class,
     "split": _is_split,
 }
@@ -273,6 +311,7 @@ CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
     "image": _is_image,
     "text": _is_text,
     "audio": _is_sound,
+    "series": _is_series,
     "category": lambda cell: False,  # anything short may be one
     "split": _is_split,
 }

@@ -1,0 +1,286 @@
+"""What all representations of a sensor series share: reading, standardising, augmenting.
+
+Shapes: T rows as recorded, L steps as read, C channels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from plait.components import Modality
+from plait.data.media import load_bytes
+from plait.data.series import KINDS, Channel, Series, open_series, resample
+from plait.types import BadCell, PlaitError, State, UsageError
+
+READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
+KNOTS = 5  # places between which a warped series' speed changes
+SHORTEST = 0.8  # of a warped series, as a share of it
+FARTHEST = 1e4  # deviations from the mean; what lies farther is cut to it
+DIGITS = 7  # that are kept of means and deviations
+
+# Settings that every representation takes.
+Time = Annotated[
+    Channel | None, Field(description="channel that holds the time; null: rows are evenly spaced")
+]
+Rate = Annotated[
+    float | None, Field(gt=0, description="steps a unit of time, to which it is resampled")
+]
+Centre = Annotated[
+    list[Channel] | None,
+    Field(description="channels of a point (a hip's x, y, z) taken from all points in turn"),
+]
+Longest = Annotated[int, Field(ge=2, le=100_000, description="steps; longer series are cut")]
+Jitter = Annotated[float, Field(ge=0, le=10, description="noise in an augmented view, deviations")]
+Scale = Annotated[
+    float, Field(ge=0, lt=1, description="spread of each channel's factor in an augmented view")
+]
+Warp = Annotated[float, Field(ge=0, lt=1, description="spread of speed in an augmented view")]
+Views = Annotated[
+    int, Field(ge=1, le=16, description="augmented versions (noise, scale, speed) to cache")
+]
+
+
+class Sensor(Modality):
+    """Reads a series to (L, 2, C) float32: each channel standardised, and where it was measured.
+
+    The second of the two is 1 where there is a measurement and 0 in a gap. Values in a gap are
+    interpolated linearly between the measurements round it; before the first and after the last
+    one, and in a channel without any, they are 0, the training rows' mean.
+    """
+
+    media = True
+
+    def __init__(
+        self,
+        time: Channel | None,
+        rate: float | None,
+        centre: list[Channel] | None,
+        longest: int,
+        jitter: float,
+        scale: float,
+        warp: float,
+        views: int,
+    ) -> None:
+        if (time is None) != (rate is None):
+            raise UsageError("a series has a time channel or a rate, and not the other",
+                             expected="both settings, time and rate, or none")  # fmt: skip
+        self.time, self.rate, self.centre, self.longest = time, rate, centre or [], longest
+        self.jitter, self.scale, self.warp, self.views = jitter, scale, warp, views
+
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """The channels, each one's mean and standard deviation over its measurements, the standard
+        deviation of its change from step to step, and whether it has gaps.
+
+        Where series differ in their channels, those of most series count.
+
+        Raises:
+            PlaitError: no series can be used.
+        """
+        found: dict[tuple[str, ...] | int, Moments] = {}
+        wrong = "there is none"
+        for cell in cells:
+            try:
+                series = self._open(cell, root)
+            except BadCell as error:
+                wrong = str(error)
+                continue
+            count = series.values.shape[1]
+            found.setdefault(series.names or count, Moments(count)).add(series.values)
+        if not found:
+            raise PlaitError(f"no training series can be used; {wrong}")
+        key, moments = max(found.items(), key=lambda item: item[1].series)
+        return {"names": None if isinstance(key, int) else list(key), **moments.to_json()}
+
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """(L, 2, C) float32: standardised values with gaps filled, and 1 where measured."""
+        series = with_channels(self._open(cell, root), state)
+        values = (series.values[: self.longest] - state["mean"]) / state["deviation"]
+        measured = np.isfinite(values)
+        filled = fill_gaps(values).clip(-FARTHEST, FARTHEST)
+        return torch.from_numpy(np.stack([filled, measured], axis=1)).float()
+
+    def _open(self, cell: Any, root: Path) -> Series:
+        series = open_series(cell, root)
+        if self.time is not None and self.rate is not None:
+            series = resample(series, self.time, self.rate)
+        return centred(series, self.centre) if self.centre else series
+
+    def content(self, cell: Any, root: Path) -> bytes:
+        """The file, or the numbers as they are written."""
+        if isinstance(cell, np.ndarray):
+            cell = cell.tolist()
+        if isinstance(cell, (list, tuple, dict)):
+            return repr(cell).encode()
+        return load_bytes(cell, root, KINDS)[0]
+
+    def augment(self, item: Tensor, view: int) -> Tensor:
+        """View 0 the series; others noisy, with each channel larger or smaller, and faster here
+        and slower there (Um et al. 2017, arXiv:1706.00527).
+
+        What is drawn depends on the view and the numbers alone.
+        """
+        if view == 0:
+            return item
+        seed = view * 7919 + int(item.double().abs().sum() * 1000) % 1_000_000_007
+        generator = torch.Generator().manual_seed(seed)
+        values, measured = warped(item, self.warp, generator).unbind(dim=1)  # (L, C) each
+        factors = 1 + self.scale * torch.randn(values.shape[1], generator=generator)
+        values = values * factors + self.jitter * torch.randn(values.shape, generator=generator)
+        return torch.stack([values, (measured > 0.5).float()], dim=1)
+
+    def example(self, state: State) -> Tensor:
+        """Every channel at its mean, as long as series come."""
+        ones = torch.ones(self.longest, len(state["mean"]))
+        return torch.stack([torch.zeros_like(ones), ones], dim=1)
+
+    def samples(self) -> list[Any]:
+        """Two mappings from channel to growing numbers, with the channels that the settings name
+        and as many others as make whole points."""
+        special = [self.time, *self.centre]
+        named = dict.fromkeys(channel for channel in special if isinstance(channel, str))
+        count = 2 + max([0, *(channel for channel in special if isinstance(channel, int))])
+        while (count + len(named) - (self.time is not None)) % max(1, len(self.centre)):
+            count += 1
+        names = [*(f"channel {number}" for number in range(count)), *named]
+        return [
+            {name: [(step + place) / (self.rate or 1) for step in range(8)] for name in names}
+            for place in (0, 1)
+        ]
+
+    def fingerprint(self, state: State) -> str:
+        """All settings of reading and augmenting, and what was learned."""
+        settings = [self.time, self.rate, self.centre, self.longest]
+        views = [self.jitter, self.scale, self.warp]
+        return json.dumps(["series", READING_VERSION, settings, views, state], sort_keys=True)
+
+    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+        """None: a series has none."""
+        return None
+
+
+class Moments:
+    """Mean and deviation of C channels over many series, gaps left out, one series at a time.
+
+    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
+    the mean is far from zero.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.series = 0
+        self.gaps = np.zeros(channels, bool)
+        self.level, self.change = Sums(channels), Sums(channels)
+
+    def add(self, values: np.ndarray) -> None:
+        """Add (T, C), NaN where nothing was measured."""
+        self.series += 1
+        self.gaps |= np.isnan(values).any(axis=0)
+        self.level.add(values)
+        self.change.add(np.diff(values, axis=0))
+
+    def to_json(self) -> State:
+        """As a state."""
+        return {
+            "mean": _rounded(self.level.mean),
+            "deviation": _rounded(self.level.deviation()),
+            "change": _rounded(self.change.deviation()),
+            "gaps": self.gaps.tolist(),
+        }
+
+
+class Sums:
+    """Count, mean and summed squared distance from the mean of C channels."""
+
+    def __init__(self, channels: int) -> None:
+        self.count, self.mean, self.squares = np.zeros((3, channels))
+
+    def add(self, values: np.ndarray) -> None:
+        """Add the numbers among (T, C)."""
+        known = np.isfinite(values)
+        count = known.sum(axis=0)
+        mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
+        squares = np.where(known, values - mean, 0.0) ** 2
+        total = np.maximum(self.count + count, 1)
+        apart = mean - self.mean
+        self.squares += squares.sum(axis=0) + apart**2 * self.count * count / total
+        self.mean += apart * count / total
+        self.count += count
+
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of each channel; 1 where it never differs."""
+        deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
+        alike = deviation <= 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
+        return np.where(alike, 1.0, deviation)
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def with_channels(series: Series, state: State) -> Series:
+    """The series with the channels that were learned, by name where both have names.
+
+    Raises:
+        BadCell: it lacks one, or has another number of them.
+    """
+    wanted, count = state["names"], series.values.shape[1]
+    if wanted and series.names:
+        return series.take([series.place(name) for name in wanted])
+    if count != len(state["mean"]):
+        raise BadCell(
+            f"{series.name} has {count} channels", expected=f"{len(state['mean'])} as in training"
+        )
+    return series
+
+
+def centred(series: Series, centre: list[Channel]) -> Series:
+    """The series with a point taken from all points, whose coordinates lie side by side; the
+    point's own channels stay as they are.
+
+    Raises:
+        BadCell: it has no such channels, or its channels are no points of so many coordinates.
+    """
+    places, count = [series.place(channel) for channel in centre], series.values.shape[1]
+    if count % len(places):
+        raise BadCell(
+            f"{series.name} has {count} channels", expected=f"points of {len(places)} channels each"
+        )
+    point = series.values[:, places]  # (T, coordinates)
+    values = series.values - np.tile(point, count // len(places))
+    values[:, places] = point
+    return Series(values, series.names, series.name)
+
+
+def fill_gaps(values: np.ndarray) -> np.ndarray:
+    """(L, C) with NaN -> (L, C) without: interpolated within a gap, 0 at both ends."""
+    filled = np.nan_to_num(values, nan=0.0)
+    steps = np.arange(len(values))
+    for column in np.flatnonzero(np.isnan(values).any(axis=0)):
+        known = np.flatnonzero(np.isfinite(values[:, column]))
+        if len(known):
+            here = values[known, column]
+            filled[:, column] = np.interp(steps, known, here, left=0.0, right=0.0)
+    return filled
+
+
+def warped(item: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+    """(L, ...) at a speed that wanders, (L', ...), L' at most L: from the first step to the last,
+    interpolated linearly."""
+    length = len(item)
+    share = 1 - (1 - SHORTEST) * float(torch.rand(1, generator=generator)) * bool(spread)
+    steps = max(1, round(length * share))
+    speeds = torch.exp(spread * torch.randn(KNOTS, generator=generator))
+    speed = np.interp(np.linspace(0, KNOTS - 1, steps), np.arange(KNOTS), speeds.numpy())
+    way = np.concatenate([[0.0], np.cumsum(speed[1:])])
+    at = torch.from_numpy(way / max(way[-1], 1e-12) * (length - 1)).float()
+    before = at.long().clamp(max=length - 1)
+    after = (before + 1).clamp(max=length - 1)
+    part = (at - before).reshape(-1, *[1] * (item.ndim - 1))
+    return torch.lerp(item[before], item[after], part)
