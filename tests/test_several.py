@@ -98,6 +98,16 @@ def test_shares_over_a_table(model: Model, table: Path) -> None:
     assert "shares" not in model.evaluate(table, split="val").to_json()
 
 
+def test_scores_fall_as_inputs_are_made_worse(model: Model, table: Path) -> None:
+    found = model.evaluate(table, split="val", corruptions=True)
+    named = {(c.input, c.how.kind) for c in found.corrupted}
+    assert named == {("photo", "noise"), ("photo", "blur"), ("words", "dropped words")}
+    assert len(found.corrupted) == 15
+    lost = [c.scores["answer"] for c in found.corrupted if c.input == "words"]
+    assert lost[-1].log_loss > lost[0].log_loss > found.scores["answer"].log_loss
+    assert len(found.to_json()["corrupted"]) == 15
+
+
 def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) -> None:
     record = json.loads(table.read_text().splitlines()[0])
     colour, place = record["answer"].split(" ", 1)

@@ -221,6 +221,9 @@ def evaluate(
     shares: Annotated[
         bool, typer.Option("--shares", help="also each input's share of the answers")
     ] = False,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="also with noise, blur, words left out")
+    ] = False,
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -234,7 +237,7 @@ def evaluate(
     with _progress() as progress:
         found = loaded.evaluate(
             table, split=split, columns=_columns(column), subsets=subsets, shares=shares,
-            on_bad=check_policy(on_bad), progress=progress, **options,
+            corruptions=corruptions, on_bad=check_policy(on_bad), progress=progress, **options,
         )  # fmt: skip
     if page is not None:
         from plait.pages import best_and_worst

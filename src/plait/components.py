@@ -32,6 +32,8 @@ class Modality(ABC):
 
     media: ClassVar[bool]
     """Whether a cell is a file or its bytes: two rows with the same are never in two splits."""
+    corruptions: ClassVar[Sequence[str]]
+    """Ways in which a record can be made worse, see `corrupt`."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
 
@@ -58,6 +60,11 @@ class Modality(ABC):
     @abstractmethod
     def augment(self, item: Tensor, view: int) -> Tensor:
         """Version ``view`` of a record, the same each time; ``view`` 0 is the record itself."""
+
+    @abstractmethod
+    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+        """A record made worse in one of the ``corruptions``, the same each time; ``strength`` is 1
+        to 5. To see how an answer holds, never to learn from."""
 
     @abstractmethod
     def example(self, state: State) -> Tensor:

@@ -81,14 +81,33 @@ def is_missing(cell: Any) -> bool:
     return cell is None or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
 
 
+@dataclass(frozen=True)
+class Corruption:
+    """How records are made worse: one of ``Modality.corruptions``, and how much, 1 to 5."""
+
+    kind: str
+    strength: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.strength}"
+
+
 class PreparedInput:
     """One input's column: for each row and view the result of `Encoder.prepare`."""
 
     def __init__(
-        self, name: str, modality: Modality, encoder: Encoder, state: State, root: Path
+        self,
+        name: str,
+        modality: Modality,
+        encoder: Encoder,
+        state: State,
+        root: Path,
+        corruption: Corruption | None = None,
     ) -> None:
+        """With a corruption, every record is made worse once it is read."""
         self.name, self.modality, self.encoder = name, modality, encoder
         self.state, self.root = state, root
+        self.corruption = corruption
         self._example: Row | None = None
 
     def keys(self, cells: Sequence[Any]) -> list[str | None]:
@@ -100,13 +119,17 @@ class PreparedInput:
         if is_missing(cell):
             return None
         try:
-            return digest(self.modality.content(cell, self.root))
+            key = digest(self.modality.content(cell, self.root))
+            return key if self.corruption is None else f"{key}-{self.corruption}"
         except BadCell:  # `read` will say what is wrong with it
             return f"{UNREADABLE}{digest(repr(cell))}"
 
     def read(self, cell: Any, view: int = 0) -> Tensor:
         """One record, read and augmented."""
-        return self.modality.augment(self.modality.read(cell, self.root, self.state), view)
+        item = self.modality.read(cell, self.root, self.state)
+        if self.corruption is not None:
+            item = self.modality.corrupt(item, self.corruption.kind, self.corruption.strength)
+        return self.modality.augment(item, view)
 
     def space(self, device: torch.device) -> FeatureSpace:
         """The cache of this encoder's frozen part and this preprocessing."""

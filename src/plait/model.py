@@ -7,6 +7,7 @@ model.predict("photo.jpg").value
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import write_card
+from plait.components import Modality
 from plait.data.tables import Table
 from plait.evaluation import answer, evaluate_records
 from plait.explain.attention import Explanation
 from plait.features import (
     BadCells,
     CachedRecords,
+    Corruption,
     OnBad,
     PreparedInput,
     Progress,
@@ -36,6 +39,7 @@ from plait.records import Preparer, open_table, rows_of_split
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 64
+STRENGTHS = range(1, 6)  # of corruptions
 Predictions = dict[str, list[Prediction]]
 
 
@@ -195,6 +199,7 @@ class Model:
         columns: Mapping[str, str] | None = None,
         subsets: bool = False,
         shares: bool = False,
+        corruptions: bool = False,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -208,6 +213,8 @@ class Model:
                 not the right one.
             subsets: also the scores with every subset of the inputs, the others missing.
             shares: also each input's share of every answer.
+            corruptions: also the scores with each input made worse, in every way that its
+                modality knows, at five strengths.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
@@ -244,7 +251,13 @@ class Model:
             else scores
             for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
-        return Evaluation(rows, taken, kept, found, references, scores, bad.problems, each)
+        worse = [
+            Corrupted(name, how, scored(preparer.corrupted(rows, records, kept, name, how))[1])
+            for name, modality in self.parts.modalities.items()
+            for how in _corruptions(modality)
+            if corruptions
+        ]
+        return Evaluation(rows, taken, kept, found, references, scores, bad.problems, each, worse)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package; ``half`` keeps the weights as float16, half the size."""
@@ -273,6 +286,24 @@ def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [s for size in range(1, len(names) + 1) for s in combinations(names, size)]
 
 
+def _corruptions(modality: Modality) -> list[Corruption]:
+    return [Corruption(k, strength) for k in modality.corruptions for strength in STRENGTHS]
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Scores by output with one input made worse in one way."""
+
+    input: str
+    how: Corruption
+    scores: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        scores = {name: scores.to_json() for name, scores in self.scores.items()}
+        return {"input": self.input, **vars(self.how), "scores": scores}
+
+
 class Evaluation:
     """What `Model.evaluate` found: predictions, references and scores, row by row."""
 
@@ -286,8 +317,9 @@ class Evaluation:
         scores: Mapping[str, Any],
         problems: Sequence[str],
         subsets: Mapping[tuple[str, ...], Mapping[str, Any]] | None = None,
+        corrupted: Sequence[Corrupted] = (),
     ) -> None:
-        self.subsets = subsets or {}
+        self.subsets, self.corrupted = subsets or {}, corrupted
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems
@@ -307,7 +339,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The scores of every output, the columns, the number of records, the bad cells, and the
-        inputs' shares and the scores with each subset of them where they were asked for."""
+        inputs' shares and the scores with each subset of them, or with one of them made worse,
+        where they were asked for."""
         found = {
             "records": len(self.rows),
             "columns": dict(self.columns),
@@ -321,6 +354,8 @@ class Evaluation:
                 {"inputs": list(subset), "scores": {n: s.to_json() for n, s in scores.items()}}
                 for subset, scores in self.subsets.items()
             ]
+        if self.corrupted:
+            found["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
         return found
 
 

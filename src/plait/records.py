@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -23,6 +23,7 @@ from plait.data.tables import (
 from plait.features import (
     BadCells,
     CachedRecords,
+    Corruption,
     PreparedInput,
     Progress,
     fill_cache,
@@ -188,10 +189,21 @@ class Preparer:
         )
         return records, rows
 
-    def _input(self, name: str, table: Table, views: bool) -> Column:
+    def corrupted(
+        self, table: Table, records: CachedRecords, rows: Sequence[int], name: str,
+        corruption: Corruption,
+    ) -> CachedRecords:  # fmt: skip
+        """Records of `prepare`, from these rows, with one input made worse."""
+        space, keys, count = self._input(name, table.where(rows), False, corruption)
+        return replace(records, inputs={**records.inputs, name: (space, keys, count)})
+
+    def _input(
+        self, name: str, table: Table, views: bool, corruption: Corruption | None = None
+    ) -> Column:
         path, modality = f"inputs.{name}", self.parts.modalities[name]
         encoder, column = self.network.encoder(name), self.columns[f"inputs.{name}"]
-        source = PreparedInput(name, modality, encoder, self.states[path], table.root)
+        state = self.states[path]
+        source = PreparedInput(name, modality, encoder, state, table.root, corruption)
         count = modality.views if views else 1
         device = next(self.network.parameters()).device
         meet = partial(self._meet, table, column)

@@ -86,6 +86,8 @@ def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> 
         console.print(table)
     if "shares" in found:
         _show_shares(found["shares"])
+    if "corrupted" in found:
+        _show_corrupted(recipe, found)
     if "subsets" in found:
         _show_subsets(recipe, found["subsets"])
     show_bad(found["bad"])
@@ -101,6 +103,23 @@ def _show_shares(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Non
         )
         for part, share in inputs.items():
             table.add_row(part, f"{share['mean']:+.3f}", f"{share['size']:.3f}")
+        console.print(table)
+
+
+def _show_corrupted(recipe: Recipe, found: Mapping[str, Any]) -> None:
+    """The first score of each output by the strength with which an input was made worse."""
+    for name in recipe.outputs:
+        whole = score_rows(recipe, name, found["scores"][name])[0]
+        rows: dict[str, list[str]] = {}
+        for part in found["corrupted"]:
+            worse = score_rows(recipe, name, part["scores"][name])[0]
+            rows.setdefault(f"{part['input']}: {part['kind']}", [whole[1]]).append(worse[1])
+        strengths = map(str, range(len(next(iter(rows.values())))))
+        table = RichTable(
+            "input", *strengths, title=f"{name}, {whole[0]} by strength of corruption"
+        )
+        for title, values in rows.items():
+            table.add_row(title, *values)
         console.print(table)
 
 

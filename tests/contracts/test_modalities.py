@@ -239,6 +239,26 @@ def test_views_are_the_same_each_time(built: Built) -> None:
         assert not torch.equal(again, item)
 
 
+def test_corruptions_are_the_same_each_time_and_grow(built: Built) -> None:
+    modality, _, state, cells = built
+    item = modality.read(cells[1], Path(), state)
+    for kind in modality.corruptions:
+        for strength in range(1, 6):
+            worse = modality.corrupt(item, kind, strength)
+            assert torch.equal(worse, modality.corrupt(item, kind, strength))
+            assert worse.dtype == item.dtype
+            assert worse.shape[1:] == item.shape[1:]
+            assert 0 < len(worse) <= len(item)
+        assert distance(item, worse) > distance(item, modality.corrupt(item, kind, 1)), kind
+
+
+def distance(item: torch.Tensor, worse: torch.Tensor) -> float:
+    """How far a record is from another: by its numbers, or by what it lacks."""
+    if len(worse) < len(item):
+        return float(len(item) - len(worse))
+    return float((item.double() - worse.double()).abs().mean())
+
+
 def test_content_names_the_cell(built: Built) -> None:
     modality, _, _, cells = built
     assert len({modality.content(cell, Path()) for cell in cells}) == 3

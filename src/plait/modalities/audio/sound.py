@@ -33,6 +33,7 @@ class Sound(Modality):
     """Reads a sound to (N,) float32 at ``rate`` samples a second, cut after ``longest`` seconds."""
 
     media = True
+    corruptions = ("noise",)
 
     def __init__(self, rate: int, longest: float, trim: bool, views: int) -> None:
         self.rate, self.longest, self.trim, self.views = rate, longest, trim, views
@@ -62,10 +63,13 @@ class Sound(Modality):
         generator = torch.Generator().manual_seed(view * 7919 + int(item.abs().sum() * 1000))
         gain, ratio = torch.rand(2, generator=generator).tolist()
         item = item * 10 ** ((2 * gain - 1) * GAIN / 20)
-        power = item.square().mean().clamp(min=1e-12)
         decibels = NOISE[0] + ratio * (NOISE[1] - NOISE[0])
-        noise = torch.randn(item.shape, generator=generator)
-        return item + noise * (power * 10 ** (-decibels / 10)).sqrt()
+        return with_noise(item, decibels, generator)
+
+    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+        """White noise, the sound 20 to 0 decibels above it."""
+        generator = torch.Generator().manual_seed(int(item.abs().sum() * 1000))
+        return with_noise(item, 25.0 - 5.0 * strength, generator)
 
     def example(self, state: State) -> Tensor:
         """Silence, as long as sounds come."""
@@ -82,6 +86,13 @@ class Sound(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """None: a sound has none."""
         return None
+
+
+def with_noise(sound: Tensor, decibels: float, generator: torch.Generator) -> Tensor:
+    """(N,) samples with white noise, so many decibels below them."""
+    power = sound.square().mean().clamp(min=1e-12)
+    noise = torch.randn(sound.shape, generator=generator)
+    return sound + noise * (power * 10 ** (-decibels / 10)).sqrt()
 
 
 def without_silence(sound: np.ndarray, rate: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from plait.types import BadCell, PlaitError, State, UsageError
 
 READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
 KNOTS = 5  # places between which a warped series' speed changes
+NOISE = 0.1  # standard deviations, at strength 1
 SHORTEST = 0.8  # of a warped series, as a share of it
 FARTHEST = 1e4  # deviations from the mean; what lies farther is cut to it
 DIGITS = 7  # that are kept of means and deviations
@@ -57,6 +58,7 @@ class Sensor(Modality):
     """
 
     media = True
+    corruptions = ("noise",)
 
     def __init__(
         self,
@@ -135,6 +137,14 @@ class Sensor(Modality):
         factors = 1 + self.scale * torch.randn(values.shape[1], generator=generator)
         values = values * factors + self.jitter * torch.randn(values.shape, generator=generator)
         return torch.stack([values, (measured > 0.5).float()], dim=1)
+
+    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+        """White noise of 0.1 to 1.6 standard deviations of each channel."""
+        seed = int(item.double().abs().sum() * 1000) % 1_000_000_007
+        noise = torch.randn(item[:, 0].shape, generator=torch.Generator().manual_seed(seed))
+        worse = item.clone()
+        worse[:, 0] += NOISE * 2 ** (strength - 1) * noise
+        return worse
 
     def example(self, state: State) -> Tensor:
         """Every channel at its mean, as long as series come."""

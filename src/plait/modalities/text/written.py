@@ -26,6 +26,7 @@ class Text(Modality):
     """Reads a cell's text, a string or several, to a tensor whose first axis is its words."""
 
     media = False
+    corruptions = ("dropped words",)
 
     def __init__(self, views: int) -> None:
         self.views = views
@@ -68,6 +69,12 @@ class Text(Modality):
         kept = torch.rand(len(item), generator=generator) >= DROPPED
         kept[int(torch.randint(len(item), (1,), generator=generator))] = False
         return item[kept] if bool(kept.any()) else item[:1]
+
+    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+        """A tenth to a half of the words are left out."""
+        generator = torch.Generator().manual_seed(int(item.sum()) % 1_000_003)
+        count = max(1, len(item) - round(len(item) * strength / 10))
+        return item[torch.randperm(len(item), generator=generator)[:count].sort().values]
 
     def samples(self) -> list[Any]:
         """Two short texts."""
