@@ -31,6 +31,8 @@ class Modality(ABC):
 
     media: ClassVar[bool]
     """Whether a cell is a file or its bytes: two rows with the same are never in two splits."""
+    several_columns: ClassVar[bool] = False
+    """Whether it reads several columns at once: a cell is then a mapping, column -> value."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
 

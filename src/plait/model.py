@@ -33,7 +33,7 @@ from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
 from plait.records import Preparer, open_table, rows_of_split
-from plait.types import BadCell, PlaitError, Prediction, State, UsageError
+from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 64
 Predictions = dict[str, list[Prediction]]
@@ -74,7 +74,8 @@ class Model:
 
         Args:
             record: a mapping from input name to cell, or the cell itself where the model has
-                one input: a path, or a file's bytes.
+                one input: a path, a file's bytes, a text. The cell of a table is itself a
+                mapping, from column to value.
             root: relative paths start here.
             options: of the output's decoding, such as ``beam=5``, ``num=3``, ``sample=True``.
 
@@ -189,7 +190,7 @@ class Model:
         table: Table | str | Path,
         *,
         split: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, ColumnName] | None = None,
         subsets: bool = False,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
@@ -272,7 +273,7 @@ class Evaluation:
     def __init__(
         self,
         table: Table,
-        columns: Mapping[str, str],
+        columns: Mapping[str, ColumnName],
         rows: Sequence[int],
         predictions: Mapping[str, list[Prediction]],
         references: Mapping[str, list[Any]],

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait import registry
-from plait.types import UsageError
+from plait.types import ColumnName, UsageError, column_text
 
 Settings = dict[str, Any]
 
@@ -41,7 +41,12 @@ class InputSpec(_Section):
     """One input: what kind it is, where it stands in the table, how it is represented."""
 
     modality: Annotated[str, _doc("kind of data")]
-    column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    column: Annotated[
+        str | list[str] | None,
+        _doc(
+            "column of the table, or several for a modality that reads several; guessed when null"
+        ),
+    ] = None
     representation: Annotated[Settings, _doc("the representation: kind and its settings")]
 
 
@@ -146,15 +151,15 @@ class Recipe(_Section):
     training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
     card: Annotated[CardSpec, _doc("what the package's card says of the data")] = CardSpec()
 
-    def with_columns(self, columns: Mapping[str, str]) -> Recipe:
+    def with_columns(self, columns: Mapping[str, ColumnName]) -> Recipe:
         """The recipe with the columns of some inputs or outputs named.
 
         Args:
-            columns: an input's or output's name -> the column; ``inputs.NAME`` or
+            columns: an input's or output's name -> the column, or several; ``inputs.NAME`` or
                 ``outputs.NAME`` where an input and an output have one name.
 
         Raises:
-            UsageError: there is no such input or output.
+            UsageError: there is no such input or output, or it reads one column only.
         """
         data = self.model_dump()
         for name, column in columns.items():
@@ -167,17 +172,24 @@ class Recipe(_Section):
             if len(places) != 1:
                 known = [f"{room}.{part}" for room in ("inputs", "outputs") for part in data[room]]
                 raise UsageError(
-                    f"column {name}={column}: {name!r} is "
+                    f"column {name}={column_text(column)}: {name!r} is "
                     + ("an input and an output" if places else "no input or output"),
                     expected=f"one of: {', '.join(known)}",
                 )
             room, part = places[0]
+            if room == "outputs" and not isinstance(column, str):
+                raise one_column(name, column)
             data[room][part]["column"] = column
         return Recipe.model_validate(data)
 
     def to_yaml(self) -> str:
         """The whole recipe, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def one_column(name: str, column: ColumnName) -> UsageError:
+    """The error for several columns where one is read."""
+    return UsageError(f"{name} can't read several columns: {column_text(column)}", expected="one")
 
 
 def shipped() -> list[str]:
