@@ -169,7 +169,7 @@ class Model:
                 else:
                     bad.meet(start + row + 1, name, outcome)
                     bad.met.add((start + row, name))
-            first = next(iter(values.values()), None)
+            first = next((row for row in values.values() if len(row)), None)
             example = source.example(self.device) if first is None else first
             rows = [values.get(row) for row in range(len(records))]
             prepared[name], lengths[name] = pad_rows(rows, example)
