@@ -214,8 +214,11 @@ def test_columns_that_can_t_be_taken() -> None:
         taken(recipe().with_columns({"text": ["a", "b"]}))
     with pytest.raises(UsageError, match="answer can't read several columns"):
         recipe().with_columns({"answer": ["a", "b"]})
-    with pytest.raises(UsageError, match=r"inputs\.car\.column.*got 5"):
-        recipe(5)
+    for wrong in (5, [], ["a", 5]):
+        with pytest.raises(
+            UsageError, match=r"an error: inputs\.car\.column: got .*a list of names"
+        ):
+            recipe(wrong)
 
 
 def test_in_prediction_those_that_are_there_are_taken(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from plait import registry
 from plait.types import ColumnName, UsageError, column_text
@@ -37,15 +38,22 @@ def _doc(text: str, **limits: Any) -> Any:
     return Field(description=text, **limits)
 
 
+def _column(value: Any) -> Any:
+    """Says in one line what pydantic would say of text and list apart."""
+    names = value if isinstance(value, (list, tuple)) else [value]
+    if value is not None and not (names and all(isinstance(name, str) for name in names)):
+        raise PydanticCustomError("column", "expected a column's name, or a list of names")
+    return value
+
+
 class InputSpec(_Section):
     """One input: what kind it is, where it stands in the table, how it is represented."""
 
     modality: Annotated[str, _doc("kind of data")]
     column: Annotated[
         str | list[str] | None,
-        _doc(
-            "column of the table, or several for a modality that reads several; guessed when null"
-        ),
+        BeforeValidator(_column),
+        _doc("column of the table; a list where the modality reads several; guessed when null"),
     ] = None
     representation: Annotated[Settings, _doc("the representation: kind and its settings")]
 
