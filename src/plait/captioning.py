@@ -17,7 +17,7 @@ from plait.files import write_atomically
 from plait.model import Model, load
 from plait.records import choose_present_columns
 from plait.terminal import errors, show_bad
-from plait.types import Prediction, UsageError
+from plait.types import Prediction, UsageError, column_text
 
 CHUNK = 256  # photos in memory at a time
 Named = Iterator[tuple[str, Prediction | None]]
@@ -67,16 +67,14 @@ def predict_table(
     """Answer every row of a table and write a CSV."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
     num, save = model.decoding_options(**options).num, _saver(out, model.output)
-    for column in named.values():
-        rows.column(column)  # one that the user names must be there
-    columns = choose_present_columns(model.recipe.with_columns(named), rows)
-    records = [
-        {name: rows.column(column)[i] for name, column in columns.items()} for i in range(len(rows))
-    ]
+    columns = choose_present_columns(model.recipe, model.parts, rows, named)
+    cells = [rows.column(column) for column in columns.values()]
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
     answers = _answers(model, records, rows.root, options, bad)
-    first = next(iter(columns.values()))
-    names = [cell if isinstance(cell, str) else f"row {i + 1}"
-             for i, cell in enumerate(rows.column(first))]  # fmt: skip
+    first = column_text(next(iter(columns.values())))
+    names = [
+        cell if isinstance(cell, str) else f"row {i}" for i, cell in enumerate(cells[0], start=1)
+    ]
     answered = zip(names, answers, strict=True)
     if as_json:
         _print_json(first, model.output, answered)

@@ -33,7 +33,10 @@ Set = Annotated[
 ]
 Column = Annotated[
     list[str] | None,
-    typer.Option("--column", help="an input's or output's column: NAME=COLUMN; repeatable"),
+    typer.Option(
+        "--column",
+        help="an input's or output's column: NAME=COLUMN, or NAME=COLUMN,COLUMN; repeatable",
+    ),
 ]
 Beam = Annotated[int | None, typer.Option(help="beams; 1 is greedy")]
 Num = Annotated[int | None, typer.Option(help="answers a record, best first")]

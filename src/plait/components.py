@@ -34,6 +34,8 @@ class Modality(ABC):
     """Whether a cell is a file or its bytes: two rows with the same are never in two splits."""
     corruptions: ClassVar[Sequence[str]]
     """Ways in which a record can be made worse, see `corrupt`."""
+    several_columns: ClassVar[bool] = False
+    """Whether it reads several columns at once: a cell is then a mapping, column -> value."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
 

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import date
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
@@ -78,7 +80,10 @@ def check_policy(name: str) -> OnBad:
 
 def is_missing(cell: Any) -> bool:
     """An empty cell: the input is absent, which is no error."""
-    return cell is None or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
+    if isinstance(cell, Mapping):  # of several columns
+        return all(map(is_missing, cell.values()))
+    nothing = cell is None or (isinstance(cell, (Real, date)) and cell != cell)  # NaN, pandas' NaT
+    return nothing or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
 
 
 @dataclass(frozen=True)

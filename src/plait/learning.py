@@ -21,7 +21,7 @@ from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
 from plait.records import Preparer, learn_states, open_table, split_table
 from plait.training import Report, Trainer, pick_device
-from plait.types import PlaitError, Prediction, State, UsageError
+from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
 CALIBRATION_BATCH = 64
 HALF_LARGEST = 65504  # float16's
@@ -33,7 +33,7 @@ def train(
     out: str | Path,
     *,
     overrides: Iterable[str] = (),
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, ColumnName] | None = None,
     on_bad: OnBad | None = None,
     progress: Progress | None = None,
     report: Report | None = None,
@@ -60,6 +60,8 @@ def train(
     check_target(target)
     parts = build_parts(checked)
     rows, taken = open_table(checked, parts, table)
+    # Columns of a set are known by their names from now on: another table's are not guessed.
+    checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
     splits = _splits(checked, parts, rows, taken)
     if shown:
         shown(taken, {name: len(indexes) for name, indexes in splits.items()})
@@ -94,7 +96,7 @@ def train(
 
 
 def _start(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str]
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> tuple[dict[str, State], Network]:
     """What is learned from the columns, and the network; or both as a trained model has them."""
     if recipe.training.start is None:
@@ -116,7 +118,7 @@ def _start(
 
 
 def _splits(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str]
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[int]]:
     splits = split_table(recipe, parts, table, columns)
     for name in ("train", "val"):
@@ -167,7 +169,7 @@ def keep_half(network: Network, recipe: Recipe) -> bool:
 class Scorer:
     """Scores predictions of the validation records for early stopping: quick, no intervals."""
 
-    def __init__(self, parts: Parts, table: Table, columns: Mapping[str, str]) -> None:
+    def __init__(self, parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> None:
         self.outputs = parts.outputs
         self.references = {
             name: [output.reference(cell) for cell in table.column(columns[f"outputs.{name}"])]

@@ -36,7 +36,7 @@ from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
 from plait.records import Preparer, open_table, rows_of_split
-from plait.types import BadCell, PlaitError, Prediction, State, UsageError
+from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 64
 STRENGTHS = range(1, 6)  # of corruptions
@@ -78,7 +78,8 @@ class Model:
 
         Args:
             record: a mapping from input name to cell, or the cell itself where the model has
-                one input: a path, or a file's bytes.
+                one input: a path, a file's bytes, a text. The cell of a table is itself a
+                mapping, from column to value.
             root: relative paths start here.
             options: of the output's decoding, such as ``beam=5``, ``num=3``, ``sample=True``;
                 ``shares=True`` for each input's share of the answer.
@@ -175,7 +176,7 @@ class Model:
                 else:
                     bad.meet(start + row + 1, name, outcome)
                     bad.met.add((start + row, name))
-            first = next(iter(values.values()), None)
+            first = next((row for row in values.values() if len(row)), None)
             example = source.example(self.device) if first is None else first
             rows = [values.get(row) for row in range(len(records))]
             prepared[name], lengths[name] = pad_rows(rows, example)
@@ -196,7 +197,7 @@ class Model:
         table: Table | str | Path,
         *,
         split: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, ColumnName] | None = None,
         subsets: bool = False,
         shares: bool = False,
         corruptions: bool = False,
@@ -310,7 +311,7 @@ class Evaluation:
     def __init__(
         self,
         table: Table,
-        columns: Mapping[str, str],
+        columns: Mapping[str, ColumnName],
         rows: Sequence[int],
         predictions: Mapping[str, list[Prediction]],
         references: Mapping[str, list[Any]],

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from plait import registry
-from plait.types import UsageError
+from plait.types import ColumnName, UsageError, column_text
 
 Settings = dict[str, Any]
 
@@ -37,11 +38,23 @@ def _doc(text: str, **limits: Any) -> Any:
     return Field(description=text, **limits)
 
 
+def _column(value: Any) -> Any:
+    """Says in one line what pydantic would say of text and list apart."""
+    names = value if isinstance(value, (list, tuple)) else [value]
+    if value is not None and not (names and all(isinstance(name, str) for name in names)):
+        raise PydanticCustomError("column", "expected a column's name, or a list of names")
+    return value
+
+
 class InputSpec(_Section):
     """One input: what kind it is, where it stands in the table, how it is represented."""
 
     modality: Annotated[str, _doc("kind of data")]
-    column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    column: Annotated[
+        str | list[str] | None,
+        BeforeValidator(_column),
+        _doc("column of the table; a list where the modality reads several; guessed when null"),
+    ] = None
     representation: Annotated[Settings, _doc("the representation: kind and its settings")]
 
 
@@ -146,15 +159,15 @@ class Recipe(_Section):
     training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
     card: Annotated[CardSpec, _doc("what the package's card says of the data")] = CardSpec()
 
-    def with_columns(self, columns: Mapping[str, str]) -> Recipe:
+    def with_columns(self, columns: Mapping[str, ColumnName]) -> Recipe:
         """The recipe with the columns of some inputs or outputs named.
 
         Args:
-            columns: an input's or output's name -> the column; ``inputs.NAME`` or
+            columns: an input's or output's name -> the column, or several; ``inputs.NAME`` or
                 ``outputs.NAME`` where an input and an output have one name.
 
         Raises:
-            UsageError: there is no such input or output.
+            UsageError: there is no such input or output, or it reads one column only.
         """
         data = self.model_dump()
         for name, column in columns.items():
@@ -167,17 +180,24 @@ class Recipe(_Section):
             if len(places) != 1:
                 known = [f"{room}.{part}" for room in ("inputs", "outputs") for part in data[room]]
                 raise UsageError(
-                    f"column {name}={column}: {name!r} is "
+                    f"column {name}={column_text(column)}: {name!r} is "
                     + ("an input and an output" if places else "no input or output"),
                     expected=f"one of: {', '.join(known)}",
                 )
             room, part = places[0]
+            if room == "outputs" and not isinstance(column, str):
+                raise one_column(name, column)
             data[room][part]["column"] = column
         return Recipe.model_validate(data)
 
     def to_yaml(self) -> str:
         """The whole recipe, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def one_column(name: str, column: ColumnName) -> UsageError:
+    """The error for several columns where one is read."""
+    return UsageError(f"{name} can't read several columns: {column_text(column)}", expected="one")
 
 
 def shipped() -> list[str]:

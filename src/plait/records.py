@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from plait.data.tables import (
     certain_columns,
     group_captions,
     guess_column,
+    plain_columns,
     read_table,
     split_key,
 )
@@ -30,8 +31,8 @@ from plait.features import (
     is_missing,
 )
 from plait.network import Network, Parts
-from plait.recipe import Recipe
-from plait.types import BadCell, State, UsageError
+from plait.recipe import Recipe, one_column
+from plait.types import BadCell, ColumnName, State, UsageError, column_names, column_text
 
 log = logging.getLogger("plait")
 
@@ -41,83 +42,165 @@ Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
 
 def open_table(
     recipe: Recipe, parts: Parts, table: Table | str | Path
-) -> tuple[Table, dict[str, str]]:
+) -> tuple[Table, dict[str, ColumnName]]:
     """The table, one row a record, and the columns of the recipe's inputs and outputs."""
     rows = table if isinstance(table, Table) else read_table(table)
-    columns = choose_columns(recipe, rows)
+    columns = choose_columns(recipe, parts, rows)
     for name, output in parts.outputs.items():
         if output.several and len(parts.modalities) == 1:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
             split, group = _split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
             photos |= {} if group is None else {group: cell_key}
-            rows = group_captions(rows, given, columns[f"outputs.{name}"], photos)
+            rows = group_captions(rows, given, str(columns[f"outputs.{name}"]), photos)
     return rows, columns
 
 
-def choose_columns(recipe: Recipe, table: Table) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Wish:
+    """What an input or an output asks of the table: a column of that name, or of that kind.
+
+    Attributes:
+        column: as the recipe names it.
+        several: whether it reads several columns at once.
+    """
+
+    name: str
+    column: ColumnName | None
+    kind: str
+    several: bool = False
+
+    def named(self, table: Table) -> ColumnName | None:
+        """The recipe's column; of several, all names, also where they stand in one text."""
+        if not (self.several and isinstance(self.column, str)):
+            return self.column
+        one = self.column in table.columns
+        return [self.column] if one else [part.strip() for part in self.column.split(",")]
+
+
+def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
+    """The inputs' by "inputs.NAME"."""
+    return {
+        f"inputs.{n}": _Wish(n, s.column, s.modality, parts.modalities[n].several_columns)
+        for n, s in recipe.inputs.items()
+    }
+
+
+def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    inputs = {f"inputs.{n}": (n, s.column, s.modality) for n, s in recipe.inputs.items()}
-    outputs = {f"outputs.{n}": (n, s.column, s.kind) for n, s in recipe.outputs.items()}
-    return _choose(table, inputs | outputs)
+    inputs = _wishes(recipe, parts)
+    outputs = {f"outputs.{n}": _Wish(n, s.column, s.kind) for n, s in recipe.outputs.items()}
+    used = {_split_column(recipe, table), recipe.data.group} - {None}
+    return _choose(table, inputs | outputs, cast(set[str], used))
 
 
-def choose_present_columns(recipe: Recipe, table: Table) -> dict[str, str]:
+def choose_present_columns(
+    recipe: Recipe, parts: Parts, table: Table, named: Mapping[str, ColumnName]
+) -> dict[str, ColumnName]:
     """Input name -> column of the inputs that the table has; those it lacks are missing.
 
+    ``named`` are columns that the user names, as in `Recipe.with_columns`: they must be there.
+
     Raises:
-        UsageError: it has none.
+        UsageError: one of those isn't, or the table has none.
     """
-    chosen: dict[str, str] = {}
+    chosen: dict[str, ColumnName] = {}
     lacking: list[UsageError] = []
-    for name, spec in recipe.inputs.items():
-        path = f"inputs.{name}"
+    for path, wish in _wishes(recipe.with_columns(named), parts).items():
+        certain = bool({wish.name, path} & set(named))
+        wished = wish if certain else _of_those_there(table, wish)
         try:
-            chosen[name] = _choose(table, {path: (name, spec.column, spec.modality)})[path]
+            chosen[wish.name] = _choose(table, {path: wished}, set())[path]
         except UsageError as error:
+            if certain:
+                raise
             lacking.append(error)
-            log.warning("%s has no column for the input %r: it is missing", table.path, name)
+            log.warning("%s has no column for the input %r: it is missing", table.path, wish.name)
     if not chosen:
         raise lacking[0]
     return chosen
 
 
-def _choose(table: Table, specs: Mapping[str, tuple[str, str | None, str]]) -> dict[str, str]:
-    chosen: dict[str, str] = {}
-    for path, (name, column, kind) in specs.items():
-        if column is not None:
-            if column not in table.columns:
-                raise UsageError(
-                    f"{table.path} has no column {column!r} for {path}",
-                    expected=f"one of: {', '.join(table.columns)}",
-                    mend=f"name it with --column {path}=NAME",
-                )
-            chosen[path] = column
-        elif name in table.columns:
-            chosen[path] = name
+def _of_those_there(table: Table, wish: _Wish) -> _Wish:
+    """The wish for several columns without those that the table lacks, unless it lacks all."""
+    names = wish.named(table)
+    if names is None or isinstance(names, str):
+        return wish
+    there = [name for name in names if name in table.columns]
+    lacks = [name for name in names if name not in there]
+    if there and lacks:
+        log.warning("%s has no column %s: missing values", table.path, column_text(lacks))
+    return replace(wish, column=there or names)
+
+
+def _choose(table: Table, wishes: Mapping[str, _Wish], used: set[str]) -> dict[str, ColumnName]:
+    """A column for each; those that may take all that are left choose last."""
+    chosen: dict[str, ColumnName] = {}
+    for path, wish in sorted(wishes.items(), key=lambda item: item[1].several):
+        named = wish.named(table)
+        if named is not None:
+            chosen[path] = _checked(table, path, wish, named)
+        elif wish.name in table.columns:
+            chosen[path] = [wish.name] if wish.several else wish.name
         else:
-            guess = guess_column(table, cast(Any, kind))
-            if guess is None:
-                raise UsageError(
-                    f"no column of {table.path} looks like {kind}",
-                    expected=f"one of: {', '.join(table.columns)}",
-                    mend=f"name it with --column {path}=NAME",
-                )
-            others = [c for c in certain_columns(table, cast(Any, kind)) if c != guess]
-            if others:
-                log.warning(
-                    "%s is taken to be column %r, not %s; name another with --column %s=NAME",
-                    path, guess, " or ".join(map(repr, others)), path,
-                )  # fmt: skip
-            chosen[path] = guess
-    return chosen
+            guess = _guess_several if wish.several else _guess
+            chosen[path] = guess(table, path, wish.kind, used)
+        used = used | set(column_names(chosen[path]))
+    return {path: chosen[path] for path in wishes}
+
+
+def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnName:
+    """The named columns; UsageError where there are none such, or too many."""
+    if not wish.several and not isinstance(named, str):
+        raise one_column(path, named)
+    for name in column_names(named):
+        if name not in table.columns:
+            raise UsageError(
+                f"{table.path} has no column {name!r} for {path}",
+                expected=f"one of: {', '.join(table.columns)}",
+                mend=f"name it with --column {path}=NAME",
+            )
+    return named
+
+
+def _guess(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
+    guess = guess_column(table, cast(Any, kind))
+    if guess is None:
+        raise _none_looks_like(table, path, kind)
+    others = [c for c in certain_columns(table, cast(Any, kind)) if c != guess]
+    if others:
+        log.warning(
+            "%s is taken to be column %r, not %s; name another with --column %s=NAME",
+            path, guess, " or ".join(map(repr, others)), path,
+        )  # fmt: skip
+    return guess
+
+
+def _guess_several(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
+    """All plain columns that nothing else uses."""
+    found = plain_columns(table, used)
+    if not found:
+        raise _none_looks_like(table, path, kind)
+    log.warning(
+        "%s is taken to be the columns %s; name others with --column %s=NAME,NAME",
+        path, column_text(found), path,
+    )  # fmt: skip
+    return found
+
+
+def _none_looks_like(table: Table, path: str, kind: str) -> UsageError:
+    return UsageError(
+        f"no column of {table.path} looks like {kind}",
+        expected=f"one of: {', '.join(table.columns)}",
+        mend=f"name it with --column {path}=NAME",
+    )
 
 
 def split_table(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str]
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[int]]:
     """train, val and test rows."""
-    media = [columns[f"inputs.{name}"] for name, m in parts.modalities.items() if m.media]
+    media = [str(columns[f"inputs.{name}"]) for name, m in parts.modalities.items() if m.media]
     found = split_rows(
         table,
         column=_split_column(recipe, table),
@@ -138,7 +221,7 @@ def _split_column(recipe: Recipe, table: Table) -> str | None:
 
 
 def rows_of_split(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, str], split: str
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName], split: str
 ) -> list[int]:
     """The rows of train, val or test, split as training would."""
     splits = split_table(recipe, parts, table, columns)
@@ -149,7 +232,7 @@ def rows_of_split(
     return splits[split]
 
 
-def learn_states(parts: Parts, table: Table, columns: Mapping[str, str]) -> dict[str, State]:
+def learn_states(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> dict[str, State]:
     """What every input and output learns from the training rows."""
     states: dict[str, State] = {}
     for name, modality in parts.modalities.items():
@@ -172,7 +255,7 @@ class Preparer:
     parts: Parts
     states: Mapping[str, State]
     network: Network
-    columns: Mapping[str, str]
+    columns: Mapping[str, ColumnName]
     bad: BadCells
     progress: Progress | None = None
 
@@ -181,7 +264,7 @@ class Preparer:
         self.network.eval()
         inputs = {name: self._input(name, table, views) for name in self.parts.modalities}
         targets = {name: self._targets(name, table) for name in self.parts.outputs}
-        rows = [row for row in range(len(table)) if self._usable(table, row, inputs, targets)]
+        rows = [row for row in self._with_input(table) if self._usable(row, inputs, targets)]
         records = CachedRecords(
             {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
             {name: [values[r] for r in rows] for name, values in targets.items()},
@@ -222,16 +305,22 @@ class Preparer:
                 targets.append(None)
         return targets
 
-    def _meet(self, table: Table, column: str, row: int, error: BadCell) -> None:
-        self.bad.meet(table.number(row), column, error)
+    def _meet(self, table: Table, column: ColumnName, row: int, error: BadCell) -> None:
+        self.bad.meet(table.number(row), column_text(column), error)
+
+    def _with_input(self, table: Table) -> Iterator[int]:
+        """The rows that are not empty; the others are named."""
+        cells = [table.column(self.columns[f"inputs.{name}"]) for name in self.parts.modalities]
+        for row, record in enumerate(zip(*cells, strict=True)):
+            if all(map(is_missing, record)):
+                self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
+            else:
+                yield row
 
     def _usable(
-        self, table: Table, row: int, inputs: Mapping[str, Column], targets: Mapping[str, list[Any]]
+        self, row: int, inputs: Mapping[str, Column], targets: Mapping[str, list[Any]]
     ) -> bool:
         """With all its targets and, unless bad cells count as missing, all its inputs."""
         there = [keys[row] is not None for _, keys, _ in inputs.values()]
-        cells = [table.column(self.columns[f"inputs.{name}"])[row] for name in inputs]
-        if all(map(is_missing, cells)):
-            self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
         wanted = all(there) if self.bad.policy == "skip" else any(there)
         return wanted and all(values[row] is not None for values in targets.values())

@@ -17,7 +17,7 @@ from plait.cards import number, score_rows
 from plait.data.profile import SEEN
 from plait.package import read_package, shipped_models
 from plait.recipe import Recipe, load_recipe, shipped
-from plait.types import UsageError
+from plait.types import ColumnName, UsageError, column_text
 
 # File names and captions are shown as they are: no markup in them.
 console = Console(highlight=False, markup=False)
@@ -30,7 +30,7 @@ class TrainingView:
     def __init__(self, as_json: bool, progress: Callable[[str, int, int], None]) -> None:
         self.as_json, self.progress = as_json, progress
 
-    def columns(self, columns: Mapping[str, str], splits: Mapping[str, int]) -> None:
+    def columns(self, columns: Mapping[str, ColumnName], splits: Mapping[str, int]) -> None:
         """Which columns were taken, and the size of each split."""
         if self.as_json:
             print(json.dumps({"event": "start", "columns": columns, "splits": splits}), flush=True)
@@ -70,10 +70,10 @@ class TrainingView:
         console.print(f"the model is in {out}; try: {usage}")
 
 
-def show_columns(columns: Mapping[str, str]) -> None:
+def show_columns(columns: Mapping[str, ColumnName]) -> None:
     """Which column each input and output was read from."""
     for path, column in columns.items():
-        errors.print(f"{path} <- column {column!r}")
+        errors.print(f"{path} <- column {column_text(column)!r}")
 
 
 def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 State = dict[str, Any]
 """What a modality or an output learned from its column: plain JSON (a vocabulary, means...)."""
+
+ColumnName: TypeAlias = str | list[str]
+"""A column of the user's table, or several that are read as one input."""
+
+
+def column_names(column: ColumnName) -> list[str]:
+    """One name or several, as a list."""
+    return [column] if isinstance(column, str) else column
+
+
+def column_text(column: ColumnName) -> str:
+    """How people are shown it: ``speed``, or ``throttle, speed``."""
+    return ", ".join(column_names(column))
 
 
 class PlaitError(Exception):

@@ -63,6 +63,13 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         ]
         + [{"unit": "subwords", "vocabulary": 300, "longest": 40}],
     },
+    "table": {
+        "columns": [
+            {"width": 16, "min_count": 1, "dropout": 0.0},
+            {"width": 16, "min_count": 1, "numbers": "periodic", "layers": 0},
+            {"width": 16, "min_count": 1, "kinds": {"speed": "category"}, "layers": 2},
+        ],
+    },
 }
 """Modality -> representation -> settings to try."""
 
@@ -129,11 +136,21 @@ def series(number: int) -> Any:
     return rows.tolist()
 
 
+def columns(number: int) -> dict[str, Any]:
+    """A number, a category and a date; of the last record two are missing."""
+    return (
+        {"speed": 1.5, "colour": "red", "day": "2024-02-29"},
+        {"speed": 3, "colour": "blue", "day": "2024-03-01 06:30"},
+        {"speed": 4.25, "colour": None},
+    )[number]
+
+
 MAKERS: dict[str, Callable[[int], Any]] = {
     "image": photo,
     "audio": sound,
     "series": series,
     "text": text,
+    "table": columns,
 }
 
 Built = tuple[Modality, Encoder, dict[str, Any], list[Any]]

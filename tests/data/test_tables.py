@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from plait.data.tables import (
     cell_key,
     group_captions,
     guess_column,
+    plain_columns,
     read_table,
     split_key,
 )
@@ -307,7 +309,33 @@ def test_where_takes_rows_in_order() -> None:
     assert len(table()) == 0
 
 
+def test_several_columns_are_a_mapping_a_row() -> None:
+    found = table(a=[1, 2], b=["x", None], c=[0, 0])
+    assert found.column(["b", "a"]) == [{"b": "x", "a": 1}, {"b": None, "a": 2}]
+    with pytest.raises(UsageError, match="no column 'd'"):
+        found.column(["a", "d"])
+
+
+def test_plain_columns_are_numbers_dates_and_words_that_come_again() -> None:
+    found = table(
+        number=[1, 2.5, None, -3], written=["1", "2", "3", "n/a"], truth=[True, False, True, None],
+        day=["2024-01-01", "2024-01-02", "03.01.2024", ""], colour=["red", "blue", "red", "blue"],
+        name=["Ann", "Bob", "Cid", "Dan"], photo=["a.png", "a.png", "b.png", "b.png"],
+        blob=[b"x"] * 4, empty=[None] * 4, words=["x" * 61] * 4, taken=[1, 2, 3, 4],
+        moment=[datetime(2024, 1, 1)] * 4, items=[["a"]] * 4,
+    )  # fmt: skip
+    expected = ["number", "written", "truth", "day", "colour", "moment"]
+    assert plain_columns(found, ["taken"]) == expected
+
+
 # --- captions ---
+
+
+def test_rows_equal_in_several_columns_are_one_record() -> None:
+    rows = table(a=[1, 1, None, None], b=["x", "x", "", None], c=["one", "two", "three", "four"])
+    found = group_captions(rows, ["a", "b"], "c")
+    assert found.columns["c"] == [["one", "two"], ["three"], ["four"]]  # empty ones stay apart
+    assert found.column(["a", "b"])[0] == {"a": 1, "b": "x"}
 
 
 def test_group_captions() -> None:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
 from plait.data import readers
 from plait.data.audio import has_sound_start, has_sound_suffix
+from plait.data.dates import is_date
 from plait.data.images import find_images, has_image_start, has_image_suffix
 from plait.data.media import name_cell
 from plait.data.readers import Columns
 from plait.data.series import has_series_start, has_series_suffix
 from plait.files import is_folder
 from plait.registry import did_you_mean
-from plait.types import PlaitError, UsageError
+from plait.types import ColumnName, PlaitError, UsageError
 
 Wanted = Literal["image", "text", "audio", "series", "category", "split"]
 
@@ -101,6 +105,7 @@ IMAGE_FOLDERS = (
     "Flicker8k_Dataset/Flicker8k_Dataset",
 )
 SAMPLE = 200  # cells looked at when a column is guessed
+LONGEST_WORD = 60  # letters of a cell that may be one of a few words
 
 
 @dataclass(frozen=True)
@@ -123,12 +128,15 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
-    def column(self, name: str) -> list[Any]:
-        """The cells of a column.
+    def column(self, name: ColumnName) -> list[Any]:
+        """The cells of a column; of several columns, each row's as a mapping by their names.
 
         Raises:
             UsageError: there is no such column; the message names those that there are.
         """
+        if not isinstance(name, str):
+            rows = zip(*map(self.column, name), strict=True)
+            return [dict(zip(name, row, strict=True)) for row in rows]
         if name not in self.columns:
             raise UsageError(
                 f"{self.path} has no column {name!r}",
@@ -173,7 +181,7 @@ def read_table(path: str | Path) -> Table:
 
 def group_captions(
     table: Table,
-    image: str,
+    image: ColumnName,
     caption: str,
     photos: Mapping[str, Callable[[Any], Hashable]] | None = None,
 ) -> Table:
@@ -214,6 +222,8 @@ def group_captions(
 
 def cell_key(cell: Any) -> Hashable:
     """Something that is equal where cells are, for any cell; None for an empty one."""
+    if isinstance(cell, Mapping) and all(cell_key(value) is None for value in cell.values()):
+        return None
     if cell is None or cell == "" or cell == b"" or cell != cell:  # the last is NaN
         return None
     return cell if isinstance(cell, (str, bytes, int, float)) else repr(cell)
@@ -244,10 +254,27 @@ def certain_columns(table: Table, wanted: Wanted) -> list[str]:
     return [name for name in table.columns if _share(table, name, CERTAIN[wanted]) > 0.8]
 
 
+def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
+    """The columns that are not used and hold numbers, yes/no, dates, or words that come again."""
+    left = [name for name in table.columns if name not in set(used)]
+    return [name for name in left if _share(table, name, _is_plain) > 0.8 and _recurs(table, name)]
+
+
+def _recurs(table: Table, name: str) -> bool:
+    """Whether a column's words, if it has any, are few: no names, no free text."""
+    words = [c for c in _sample(table, name) if isinstance(c, str) and not _is_written_value(c)]
+    return len(set(words)) <= max(1, len(words) // 2)
+
+
+def _sample(table: Table, name: str) -> list[Any]:
+    """Some of a column's filled cells."""
+    cells = table.columns[name]
+    return [c for c in cells[:: max(1, len(cells) // SAMPLE)] if c not in (None, "", [])]
+
+
 def _share(table: Table, name: str, test: Callable[[Any], bool]) -> float:
     """The share of a sample of a column's filled cells that pass a test."""
-    cells = table.columns[name]
-    sample = [c for c in cells[:: max(1, len(cells) // SAMPLE)] if c not in (None, "", [])]
+    sample = _sample(table, name)
     return sum(map(test, sample)) / len(sample) if sample else 0.0
 
 
@@ -283,6 +310,16 @@ def _are_numbers(cell: Any) -> bool:
 def _is_class(cell: Any) -> bool:
     other = _is_sound(cell) or _is_image(cell) or _is_series(cell)
     return isinstance(cell, (str, bool, int)) and not other
+
+
+def _is_plain(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return len(cell) <= LONGEST_WORD and not has_image_suffix(cell) and not _is_sound(cell)
+    return isinstance(cell, (Real, Decimal, date))
+
+
+def _is_written_value(cell: str) -> bool:
+    return readers.NUMBER.fullmatch(cell.strip()) is not None or is_date(cell)
 
 
 def _is_text(cell: Any) -> bool:
@@ -324,10 +361,14 @@ def _texts(cell: Any) -> list[str]:
 
 
 def _differing(
-    table: Table, image: str, name: str, keys: Sequence[Hashable], groups: dict[Any, list[int]]
+    table: Table,
+    image: ColumnName,
+    name: str,
+    keys: Sequence[Hashable],
+    groups: dict[Any, list[int]],
 ) -> str:
     """Names the first photo with several values, and a row of each."""
-    cells, photos = table.columns[name], table.columns[image]
+    cells, photos = table.columns[name], table.column(image)
     for rows in groups.values():
         first: dict[Hashable, int] = {}
         for row in rows:

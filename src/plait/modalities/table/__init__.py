@@ -1,0 +1,1 @@
+"""Plain columns beside the media: numbers, categories, dates."""

@@ -1,0 +1,315 @@
+"""`columns`: every column a token, so that columns can be missing and can attend to each other.
+
+Shapes: B records, C columns, N numbers a column, D width.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from plait.blocks import EncoderBlock
+from plait.components import Encoder, Modality, present_tokens
+from plait.modalities.table.kinds import (
+    MISSING,
+    Category,
+    Coded,
+    Date,
+    Kind,
+    KindName,
+    Number,
+    is_empty,
+    likely_kind,
+)
+from plait.registry import did_you_mean, register
+from plait.types import BadCell, PlaitError, State, Tokens, UsageError
+
+log = logging.getLogger("plait")
+
+READING_VERSION = 1  # raise it when the same cell would be read otherwise: old caches must miss
+SCALE = 1_000_000  # numbers are kept as whole millionths
+FARTHEST = 1000.0  # a scaled number is cut to this; 32 bits hold twice as much in millionths
+NOISE = 0.05  # deviation of the noise on scaled numbers, in an augmented view
+DROPPED = 0.1  # of the columns, in an augmented view
+FREQUENCIES = 16  # of a number's periodic features
+SPREAD = 0.3  # deviation of those frequencies at the start, in turns per standard deviation
+SAMPLES: Mapping[KindName, tuple[Any, Any]] = {
+    "number": (0.5, 1.5),
+    "category": ("one", "other"),
+    "date": ("2024-02-29", "2024-12-31 18:30"),
+}
+
+
+@register("table", "columns")
+class Columns(Modality):
+    """Numbers, categories and dates, each column a token (FT-Transformer)."""
+
+    media = False
+    several_columns = True
+    corruptions = ("noise", "lost columns")
+
+    def __init__(
+        self,
+        *,
+        kinds: Annotated[
+            dict[str, KindName] | None,
+            Field(description="column: number, category or date; those not named are guessed"),
+        ] = None,
+        min_count: Annotated[int, Field(ge=1, description="rarer categories count as unseen")] = 2,
+        categories: Annotated[
+            int, Field(ge=1, le=100_000, description="of a column at the most, the commonest")
+        ] = 1000,
+        numbers: Annotated[
+            Literal["linear", "periodic"],
+            Field(description="linear: number times a vector; periodic: through learned waves"),
+        ] = "linear",
+        layers: Annotated[
+            int, Field(ge=0, le=12, description="blocks in which columns attend to each other")
+        ] = 1,
+        width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 64,
+        dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1,
+        views: Annotated[
+            int, Field(ge=1, le=16, description="augmented versions (noise, lost columns) to cache")
+        ] = 1,
+    ) -> None:
+        self.named, self.numbers = kinds or {}, numbers
+        self.layers, self.width, self.dropout, self.views = layers, width, dropout, views
+        self.min_count = min_count
+        self.kinds: dict[KindName, Kind] = {
+            "number": Number(), "category": Category(min_count, categories), "date": Date(),
+        }  # fmt: skip
+
+    def learn(self, cells: Iterable[Any], root: Path) -> State:
+        """Each column's kind, and the scale, categories or range of its values.
+
+        Values that can't be used are left out here, and named when they are read.
+
+        Raises:
+            PlaitError: a column has no value at all, or none that comes again.
+            UsageError: ``kinds`` names a column that is not there.
+        """
+        columns: dict[str, list[Any]] = {}
+        for cell in cells:
+            for name, value in (cell if isinstance(cell, Mapping) else {}).items():
+                columns.setdefault(name, []).extend([] if is_empty(value) else [value])
+        if not columns:
+            raise PlaitError("all training cells are empty", expected="at least one value")
+        for name in self.named:
+            if name not in columns:
+                raise _unknown(UsageError, name, columns)
+        return {"columns": [self._learn(name, values) for name, values in columns.items()]}
+
+    def _learn(self, name: str, values: Sequence[Any]) -> State:
+        kind = self.named.get(name) or likely_kind(values, self.kinds)
+        good = [self.kinds[kind].parse(v) for v in values if self.kinds[kind].accepts(v)]
+        if not good:
+            raise PlaitError(
+                f"column {name!r} has no {kind} in any training row" if values
+                else f"column {name!r} is empty in all training rows",
+                expected=self.kinds[kind].expected, mend="leave it out of the input's columns",
+            )  # fmt: skip
+        if len(set(good)) == 1:
+            log.warning("column %r is %s in all training rows and tells nothing", name, good[0])
+        try:
+            return {"name": name, "kind": kind, **self.kinds[kind].learn(good)}
+        except PlaitError as error:
+            raise _of_column(PlaitError, name, error) from None
+
+    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+        """(C, 1 + N) int32: each column's id, and its numbers in millionths; (0, 1 + N) where all
+        values are missing.
+
+        Whole numbers, because float16 would keep three digits of a number, and ids up to 2,048.
+        """
+        values, columns = _mapping(cell), state["columns"]
+        known = [column["name"] for column in columns]
+        for name in values:
+            if name not in known:
+                raise _unknown(BadCell, name, known)
+        size = self._numbers(state)
+        rows = [_row(*self._code(values.get(c["name"]), c), size) for c in columns]
+        item = torch.tensor(rows, dtype=torch.int32)
+        return item if bool((item[:, 0] != MISSING).any()) else item[:0]
+
+    def _code(self, value: Any, column: State) -> Coded:
+        if is_empty(value):
+            return MISSING, []
+        kind = self.kinds[column["kind"]]
+        try:
+            return kind.code(kind.parse(value), column)
+        except BadCell as error:
+            raise _of_column(BadCell, column["name"], error) from None
+
+    def _numbers(self, state: State) -> int:
+        """N: as many as the kind that has most."""
+        return max(self.kinds[column["kind"]].numbers for column in state["columns"])
+
+    def content(self, cell: Any, root: Path) -> bytes:
+        """The values that are there, as JSON, in the order of their names."""
+        values = {str(n): v for n, v in _mapping(cell).items() if not is_empty(v)}
+        return json.dumps(values, sort_keys=True, default=repr).encode()
+
+    def augment(self, item: Tensor, view: int) -> Tensor:
+        """View 0 the record; others with noise on their numbers and, now and then, a column lost.
+
+        What is drawn depends on the view and the values alone.
+        """
+        if view == 0 or not len(item):
+            return item
+        generator = torch.Generator().manual_seed(view * 7919 + int(item.sum()) % 1_000_003)
+        noise = torch.randn(item.shape, generator=generator) * NOISE * SCALE
+        noise[:, 0] = 0.0
+        item = torch.where(item != 0, item + noise.round().int(), item)
+        lost = torch.rand(len(item), generator=generator) < DROPPED
+        there = item[:, 0] != MISSING
+        return item.masked_fill(lost[:, None], 0) if bool((there & ~lost).any()) else item
+
+    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+        """Noise of 0.1 to 1.6 deviations on the numbers, or a sixth to five sixths of the columns
+        lost."""
+        generator = torch.Generator().manual_seed(int(item.sum()) % 1_000_003)
+        if kind == "noise":
+            noise = torch.randn(item.shape, generator=generator) * 0.1 * 2 ** (strength - 1)
+            noise[:, 0] = 0.0
+            return torch.where(item != 0, item + (noise * SCALE).round().int(), item)
+        order = torch.randperm(len(item), generator=generator)
+        lost = order[: max(1, round(len(item) * strength / 6))]
+        return item.index_fill(0, lost, 0)
+
+    def example(self, state: State) -> Tensor:
+        """Missing values, as many as there are columns."""
+        return torch.zeros(len(state["columns"]), 1 + self._numbers(state), dtype=torch.int32)
+
+    def samples(self) -> list[Any]:
+        """A column of each kind, or those whose kinds are named; often enough to be learned."""
+        kinds = self.named or {kind: kind for kind in SAMPLES}
+        return [
+            {name: SAMPLES[kind][number] for name, kind in kinds.items()}
+            for number in (0, 1)
+            for _ in range(self.min_count)
+        ]
+
+    def fingerprint(self, state: State) -> str:
+        """What was learned, and the version of the reading code."""
+        return json.dumps(["columns", READING_VERSION, state], sort_keys=True)
+
+    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+        """None: plain columns have none."""
+        return None
+
+    def encoder(self, state: State, pretrained: bool) -> Encoder:
+        """The columns' tokens; nothing is pretrained."""
+        kinds = [self.kinds[column["kind"]] for column in state["columns"]]
+        ids = [kind.ids(column) for kind, column in zip(kinds, state["columns"], strict=True)]
+        return ColumnsEncoder(ids, [kind.numbers > 0 for kind in kinds], self._numbers(state), self)
+
+
+def _row(id_: int, numbers: Sequence[float], size: int) -> list[int]:
+    """The id and the numbers in millionths, with zeros behind them up to ``size`` numbers."""
+    kept = [round(min(max(number, -FARTHEST), FARTHEST) * SCALE) for number in numbers]
+    return [id_, *kept, *[0] * (size - len(kept))]
+
+
+def _mapping(cell: Any) -> Mapping[Any, Any]:
+    if not isinstance(cell, Mapping):
+        raise BadCell(f"{cell!r:.60} is no set of columns", expected="a mapping, column -> value")
+    return cell
+
+
+def _of_column(kind: type[PlaitError], name: str, error: PlaitError) -> PlaitError:
+    return kind(f"column {name!r}: {error.what}", expected=error.expected, mend=error.mend)
+
+
+def _unknown(kind: type[PlaitError], name: str, known: Iterable[str]) -> PlaitError:
+    found = list(known)
+    return kind(
+        f"there is no column {name!r} among those of the input",
+        expected=", ".join(found), mend=did_you_mean(str(name), found),
+    )  # fmt: skip
+
+
+class ColumnsEncoder(Encoder):
+    """(C, 1 + N) ids and numbers -> Tokens (B, C, D) (Gorishniy et al. 2021, arXiv:2106.11959).
+
+    A column's token is its id's vector, which for a number or a date is the bias, plus what is
+    made of its numbers. A missing value has an id, and so a vector, of each column's own.
+    """
+
+    offsets: Tensor
+    numeric: Tensor
+
+    def __init__(
+        self, ids: Sequence[int], numeric: Sequence[bool], numbers: int, columns: Columns
+    ) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+        self.length, self.width = len(ids), columns.width
+        starts = list(accumulate(ids, initial=0))
+        self.register_buffer("offsets", torch.tensor(starts[:-1]), persistent=False)
+        self.register_buffer("numeric", torch.tensor(numeric), persistent=False)
+        self.vector = nn.Embedding(starts[-1], self.width)
+        nn.init.normal_(self.vector.weight, std=self.width**-0.5)
+        make = {"linear": LinearNumbers, "periodic": PeriodicNumbers}[columns.numbers]
+        self.numbers = make(len(ids), numbers, self.width) if numbers else None
+        self.drop = nn.Dropout(columns.dropout)
+        heads = next(heads for heads in (8, 4, 2, 1) if self.width % heads == 0)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(self.width, heads, columns.dropout) for _ in range(columns.layers)
+        )
+        self.norm = nn.LayerNorm(self.width) if columns.layers else nn.Identity()
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The ids and numbers as they are."""
+        return list(items)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, C, 1 + N) -> Tokens (B, C, D)."""
+        present = lengths > 0  # a record that is there has all columns
+        prepared = torch.where(present[:, None, None], prepared, 0)
+        ids = prepared[..., 0]  # (B, C)
+        x = self.vector(ids + self.offsets)  # (B, C, D)
+        if self.numbers is not None:
+            there = (ids != MISSING) & self.numeric
+            x = x + torch.where(there[..., None], self.numbers(prepared[..., 1:] / SCALE), 0.0)
+        x, all_columns = self.drop(x), torch.ones_like(ids, dtype=torch.bool)
+        for block in self.blocks:
+            x = block(x, all_columns)
+        return present_tokens(self.norm(x), present)
+
+
+class LinearNumbers(nn.Module):
+    """(B, C, N) -> (B, C, D): each number times a vector of its own, added up by column.
+
+    Columns that have fewer numbers than others, or none, leave some of the vectors unused.
+    """
+
+    def __init__(self, columns: int, numbers: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(columns, numbers, width) * width**-0.5)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B, C, N) -> (B, C, D)."""
+        return torch.einsum("bcn,cnd->bcd", numbers, self.weight)
+
+
+class PeriodicNumbers(nn.Module):
+    """(B, C, N) -> (B, C, D): sines and cosines of each number times learned frequencies, through a
+    linear layer of each column (Gorishniy et al. 2022, arXiv:2203.05556)."""
+
+    def __init__(self, columns: int, numbers: int, width: int) -> None:
+        super().__init__()
+        self.frequency = nn.Parameter(torch.randn(columns, numbers, FREQUENCIES) * SPREAD)
+        self.linear = LinearNumbers(columns, 2 * numbers * FREQUENCIES, width)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B, C, N) -> (B, C, D)."""
+        turns = 2 * torch.pi * numbers[..., None] * self.frequency  # (B, C, N, F)
+        return self.linear(torch.cat([turns.sin(), turns.cos()], dim=-1).flatten(2))
