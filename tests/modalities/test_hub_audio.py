@@ -102,12 +102,12 @@ def test_a_window_s_silence_is_left_out(folders: Path) -> None:
 
 def test_what_is_longer_than_the_window_is_refused(folders: Path) -> None:
     for name in ("whisper", "ast"):
-        with pytest.raises(PlaitError, match="hears 1 seconds at the most.*longest to 1"):
+        with pytest.raises(PlaitError, match=r"hears 1 seconds at the most.*longest to 1"):
             learned(folders / name, longest=2.0)
 
 
 def test_another_rate_is_refused(folders: Path) -> None:
-    with pytest.raises(PlaitError, match="hears 16,000 samples a second.*rate to 16000"):
+    with pytest.raises(PlaitError, match=r"hears 16,000 samples a second.*rate to 16000"):
         learned(folders / "wav2vec2", rate=8000)
 
 
