@@ -23,6 +23,7 @@ from plait.modalities.audio.sound import (
     Trim,
     Views,
 )
+from plait.modalities.text.word_sequence import GruReader
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -43,6 +44,9 @@ class Spectrogram(Sound):
         bands: Annotated[int, Field(ge=16, le=256, description="mel bands")] = 64,
         channels: Annotated[int, Field(ge=4, le=512, description="of the last layer")] = 64,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
+        layers: Annotated[
+            int, Field(ge=0, le=4, description="layers of a GRU over the tokens; 0 is none")
+        ] = 1,
         normalise: Annotated[
             bool, Field(description="bring each band to mean 0 and deviation 1 in each sound")
         ] = False,
@@ -59,7 +63,7 @@ class Spectrogram(Sound):
         super().__init__(rate, longest, trim, views, speed, noise)
         self.bands, self.channels, self.width = bands, channels, width
         self.mask_bands, self.mask_frames = mask_bands, mask_frames
-        self.normalise = normalise
+        self.normalise, self.layers = normalise, layers
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""
@@ -88,6 +92,7 @@ class SpectrogramEncoder(Encoder):
             frames, bands = -(-frames // time), -(-bands // band)
         self.length, self.width = frames, sound.width
         self.project = nn.Linear(widths[-1] * bands, sound.width)
+        self.reader = GruReader(sound.width, sound.layers, 0.0, 0) if sound.layers else None
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (L, M) log-mel frames each."""
@@ -106,6 +111,8 @@ class SpectrogramEncoder(Encoder):
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], nn.functional.gelu(x), 0.0)
         values = self.project(x.transpose(1, 2).flatten(2))  # (B, L', C · M')
+        if self.reader is not None:
+            values = self.reader(values, mask)
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)
 
     def _hidden_in_part(self, frames: Tensor) -> Tensor:
