@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "audio": {
         "spectrogram": [
             {"rate": 8000, "longest": 1.0, "channels": 16, "width": 16},
-            {"rate": 16000, "longest": 0.5, "bands": 30, "trim": True, "normalise": True},
+            {"longest": 0.5, "bands": 30, "trim": True, "normalise": False, "layers": 0},
         ],
         "waveform": [
             {"rate": 8000, "longest": 1.0, "channels": 32, "width": 16, "views": 2},

@@ -1,4 +1,4 @@
-"""`spectrogram`: log-mel frames through a small convolutional network."""
+"""`spectrogram`: log-mel frames through a small convolutional network and a GRU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BAND_STRIDES = (2, 2, 2, 2)
 
 @register("audio", "spectrogram")
 class Spectrogram(Sound):
-    """Log-mel frames (25 ms, one each 10 ms) through a small convolutional network."""
+    """Log-mel frames (25 ms, one each 10 ms) through a small convolutional network and a GRU."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Spectrogram(Sound):
         ] = 1,
         normalise: Annotated[
             bool, Field(description="bring each band to mean 0 and deviation 1 in each sound")
-        ] = False,
+        ] = True,
         mask_bands: Annotated[
             int, Field(ge=0, description="bands hidden at the most while learning (SpecAugment)")
         ] = 8,
