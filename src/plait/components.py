@@ -61,7 +61,8 @@ class Modality(ABC):
 
     @abstractmethod
     def augment(self, item: Tensor, view: int) -> Tensor:
-        """Version ``view`` of a record, the same each time; ``view`` 0 is the record itself."""
+        """Version ``view`` of a record, the same each time and no longer than `example`; ``view`` 0
+        is the record itself."""
 
     @abstractmethod
     def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
@@ -78,7 +79,7 @@ class Modality(ABC):
 
     @abstractmethod
     def fingerprint(self, state: State) -> str:
-        """Changes when what `read` returns would change; part of the feature cache's key."""
+        """Changes when what `read` or `augment` returns would; part of the feature cache's key."""
 
     @abstractmethod
     def encoder(self, state: State, pretrained: bool) -> Encoder:

@@ -7,17 +7,18 @@ imported when one of these functions is called. No code of a model's repository 
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from plait.registry import needed
 from plait.types import PlaitError, State
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
 """What transformers raises for a name, a file or an architecture that it can't use."""
@@ -66,6 +67,28 @@ def load_tokenizer(name: str) -> State:
         "bos": tokenizer.bos_token_id,
         "eos": tokenizer.eos_token_id,
     }
+
+
+def load_extractor(name: str) -> State:
+    """What turns sounds into a model's input, as plain JSON with ``feature_extractor_type``."""
+    library = transformers()
+    with _clearly(name):
+        found = library.AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
+        state: State = json.loads(found.to_json_string())
+    if "sampling_rate" not in state:
+        raise PlaitError(f"the model {name!r} hears no sounds", expected="an audio model")
+    return state
+
+
+def build_extractor(state: State) -> Any:
+    """The feature extractor that `load_extractor` read."""
+    library = transformers()
+    kind = state["feature_extractor_type"]
+    cls: Any = getattr(library, kind, None)
+    known = inspect.isclass(cls) and issubclass(cls, library.SequenceFeatureExtractor)
+    if not known:
+        raise PlaitError(f"the transformers library has no feature extractor {kind!r}")
+    return cls.from_dict(state)
 
 
 def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:
@@ -128,6 +151,13 @@ def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[
             name, config=built, output_loading_info=True, trust_remote_code=False, **options
         )
     return model.float(), set(found["missing_keys"])
+
+
+def used_parameters(values: Tensor, module: nn.Module) -> set[int]:
+    """``id`` of the parameters that can learn and that the values depend on."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    found = torch.autograd.grad(values.sum(), parameters, allow_unused=True)
+    return {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
 
 
 def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int]) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from plait.data.audio import open_sound
+from plait.data.audio import has_sound_start, open_sound
 from plait.types import BadCell, PlaitError
 
 soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")
@@ -68,8 +69,12 @@ def test_channels_are_averaged() -> None:
         (encode(np.full((80, 1), np.nan), 8000, subtype="FLOAT"), "no numbers"),
         (encode(np.zeros((2_000_000, 1)), 1000), "2,000 seconds long"),
         (encode(np.zeros((10, 1)), 100), "100 samples a second"),
+        (encode(np.full((80, 1), 1e30), 8000, subtype="FLOAT"), "far too large"),
+        (encode(tone(48000)[:1], 48000), "has 1 samples"),
+        (encode(tone(8000), 8000, format="MP3")[:40], "damaged or no sound"),
     ],
-    ids=["empty", "text", "cut", "nothing", "channels", "one", "nan", "long", "slow"],
+    ids=["empty", "text", "cut", "nothing", "channels", "one", "nan", "long", "slow", "loud", "few",
+         "mp3"],
 )  # fmt: skip
 def test_a_bad_sound_is_one_clear_line(data: bytes, words: str | None, tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(data)
@@ -80,6 +85,51 @@ def test_a_bad_sound_is_one_clear_line(data: bytes, words: str | None, tmp_path:
         open_sound("bad.wav", tmp_path, 8000)
     assert "bad.wav" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+TEN_HOURS = 36_000
+
+
+def flac_of_ten_hours() -> bytes:
+    """A tenth of a second whose header claims ten hours; the count is 36 bits after the rate."""
+    data = bytearray(encode(tone(8000, 0.1), 8000, format="FLAC"))
+    count = TEN_HOURS * 8000
+    data[21] = data[21] & 0xF0 | count >> 32
+    data[22:26] = (count & 0xFFFFFFFF).to_bytes(4, "big")
+    return bytes(data)
+
+
+def mp3_of_ten_hours() -> bytes:
+    """The same; the Xing header counts frames, here of 576 samples each."""
+    data = bytearray(encode(tone(8000), 8000, format="MP3"))
+    at = max(data.find(b"Xing"), data.find(b"Info")) + 8
+    data[at : at + 4] = (TEN_HOURS * 8000 // 576 + 1).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("make", [flac_of_ten_hours, mp3_of_ten_hours])
+def test_a_header_of_ten_hours_is_refused_without_decoding(
+    make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    with pytest.raises(BadCell, match=r"is 36,0\d\d seconds long; expected 1,800 at the most"):
+        open_sound(make(), Path(), 8000)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_an_mp3_is_known_by_its_start(rate: int) -> None:
+    assert has_sound_start(encode(tone(rate), rate, format="MP3"))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"\xff", b"\xff\xd8\xff\xe0", "text".encode("utf-16"), b"\x89PNG", b"RIFF1234AVI "],
+)
+def test_what_is_no_sound_is_not_taken_for_one(start: bytes) -> None:
+    assert not has_sound_start(start)
 
 
 def test_a_sound_that_stops_in_the_middle_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

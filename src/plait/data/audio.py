@@ -16,6 +16,7 @@ KINDS = "a WAV, FLAC, OGG or MP3 sound"
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 MAX_SECONDS, MAX_CHANNELS = 1800.0, 16
 MIN_RATE, MAX_RATE = 1000, 400_000  # samples a second
+LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unscaled
 
 Sound = NDArray[np.float32]
 
@@ -43,9 +44,16 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
     if not len(samples):
         raise BadCell(f"{name} has no samples", expected=KINDS, mend="record it again")
     mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
-        raise BadCell(f"{name} has samples that are no numbers", expected="finite samples")
-    return mono if found == rate else soxr.resample(mono, found, rate).astype(np.float32)
+    if not (np.abs(mono) <= LOUDEST).all():  # nor is NaN
+        raise BadCell(
+            f"{name} has samples that are no numbers or far too large", expected="samples in ±1"
+        )
+    resampled = mono if found == rate else soxr.resample(mono, found, rate).astype(np.float32)
+    if not len(resampled):
+        raise BadCell(
+            f"{name} has {len(mono)} samples", expected=f"one at {rate:,} a second or more"
+        )
+    return resampled
 
 
 def has_sound_suffix(name: str) -> bool:
@@ -56,7 +64,9 @@ def has_sound_suffix(name: str) -> bool:
 def has_sound_start(data: bytes) -> bool:
     """Whether bytes begin as a sound file does."""
     wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    return wav or data.startswith((b"fLaC", b"OggS", b"ID3", b"\xff\xfb"))
+    # Eleven bits are 1 where an MP3 frame begins; the next tell its version and layer III.
+    mp3 = data[:1] == b"\xff" and data[1:2] != b"" and data[1] & 0xE6 == 0xE2
+    return wav or mp3 or data.startswith((b"fLaC", b"OggS", b"ID3"))
 
 
 def _check(name: str, frames: int, rate: int, channels: int) -> None:

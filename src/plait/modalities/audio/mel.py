@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 FLOOR = 1e-10  # of a band's power
 RANGE = 8.0  # powers of ten below the loudest band that are kept
+LEAST = 0.0025  # deviation of log-mel frames that counts as one: a tenth of a decibel
 LINEAR_TO, STEP = 1000.0, 200 / 3  # Slaney's scale: hertz a mel below 1 kHz, logarithmic above
 RATIO = np.log(6.4) / 27
 
@@ -45,11 +46,21 @@ def mel_filters(rate: int, size: int, bands: int) -> np.ndarray:
     return triangles * (2 / (corners[2:] - corners[:-2]))
 
 
-class LogMel(nn.Module):
-    """(N,) samples -> (L, M) log-mel frames, about -1 to 1; L = N // hop + 1.
+def standardise(frames: Tensor, least: float) -> Tensor:
+    """(L, C) -> (L, C), each column with mean 0 and deviation 1 over the frames.
 
-    Hann windows of 25 ms, one each 10 ms; power spectrum, mel bands, logarithm, at most 8 powers
-    of ten below the loudest, scaled as Whisper does (Radford et al. 2022, arXiv:2212.04356).
+    Known as cepstral mean and variance normalisation: what is the same throughout a sound, such
+    as its loudness or the microphone's colouring, is taken away. A deviation below ``least``
+    counts as that, so that a constant column becomes zeros.
+    """
+    centred = frames - frames.mean(dim=0)
+    return centred / centred.square().mean(dim=0).sqrt().clamp(min=least)
+
+
+class MelPower(nn.Module):
+    """(N,) samples -> (L, M) power of mel bands; L = N // hop + 1.
+
+    Hann windows of 25 ms, one each 10 ms, the sound reflected at its ends.
     """
 
     def __init__(self, rate: int, bands: int) -> None:
@@ -66,6 +77,10 @@ class LogMel(nn.Module):
         """What the frames depend on; part of the cache's key."""
         return f"rate={self.rate}, bands={self.bands}"
 
+    def frames(self, samples: int) -> int:
+        """L of so many samples."""
+        return max(samples, self.size + 1) // self.hop + 1
+
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (L, M)."""
         if len(sound) <= self.size:  # the window's reflection needs that many samples
@@ -73,6 +88,26 @@ class LogMel(nn.Module):
         spectrum = torch.stft(
             sound, self.size, self.hop, window=self.window, return_complex=True
         )  # (F, L)
-        power = spectrum.abs().square().T @ self.filters  # (L, M)
-        logs = power.clamp(min=FLOOR).log10()
-        return (torch.maximum(logs, logs.max() - RANGE) + 4) / 4
+        return spectrum.abs().square().T @ self.filters  # (L, M)
+
+
+class LogMel(MelPower):
+    """(N,) samples -> (L, M) log-mel frames, about -1 to 1, or standardised.
+
+    Power of mel bands, logarithm, at most 8 powers of ten below the loudest, scaled as Whisper
+    does (Radford et al. 2022, arXiv:2212.04356).
+    """
+
+    def __init__(self, rate: int, bands: int, normalise: bool = False) -> None:
+        super().__init__(rate, bands)
+        self.normalise = normalise
+
+    def extra_repr(self) -> str:
+        """As of `MelPower`, and whether each band is standardised."""
+        return f"{super().extra_repr()}, normalise={self.normalise}"
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """(N,) -> (L, M)."""
+        logs = super().forward(sound).clamp(min=FLOOR).log10()
+        frames = (torch.maximum(logs, logs.max() - RANGE) + 4) / 4
+        return standardise(frames, LEAST) if self.normalise else frames

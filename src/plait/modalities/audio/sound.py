@@ -9,24 +9,42 @@ import io
 import json
 import math
 import wave
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
 from plait.data.audio import KINDS, open_sound
 from plait.data.media import load_bytes
+from plait.registry import needed
 from plait.types import State
 
-READING_VERSION = 1  # raise it when the same file would give other samples: old caches must miss
+READING_VERSION = 2  # raise it when the same file would give other samples: old caches must miss
 GAIN = 6.0  # decibels, up or down
-NOISE = (5.0, 30.0)  # decibels of the sound above the noise, at the least and at the most
 QUIET = 40.0  # decibels below the loudest frame that count as silence
 FRAME = 0.02  # seconds of a frame when silence is looked for
+
+# The settings that all representations of a sound have.
+Rate = Annotated[int, Field(ge=4000, le=48000, description="samples a second")]
+Longest = Annotated[float, Field(gt=0, le=600, description="seconds; longer sounds are cut")]
+Trim = Annotated[bool, Field(description="cut silence off both ends")]
+Views = Annotated[
+    int, Field(ge=1, le=16, description="augmented versions (speed, gain, noise) to cache")
+]
+Speed = Annotated[
+    float, Field(ge=0, le=0.5, description="views are faster or slower by this share at the most")
+]
+Noise = Annotated[
+    tuple[float, float],
+    Field(description="decibels of a view above its noise, at the least and at the most"),
+]
+SPEED, NOISE = 0.1, (5.0, 30.0)
 
 
 class Sound(Modality):
@@ -35,8 +53,16 @@ class Sound(Modality):
     media = True
     corruptions = ("noise",)
 
-    def __init__(self, rate: int, longest: float, trim: bool, views: int) -> None:
+    def __init__(
+        self, rate: int, longest: float, trim: bool, views: int, speed: float, noise: Noise
+    ) -> None:
         self.rate, self.longest, self.trim, self.views = rate, longest, trim, views
+        self.speed, self.noise = speed, noise
+
+    @property
+    def most(self) -> int:
+        """Samples of the longest sound, N at the most."""
+        return max(1, round(self.longest * self.rate))
 
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """Nothing: a sound is read the same whatever the other sounds are."""
@@ -47,41 +73,53 @@ class Sound(Modality):
         sound = open_sound(cell, root, self.rate)
         if self.trim:
             sound = without_silence(sound, self.rate)
-        return torch.from_numpy(sound[: round(self.longest * self.rate)].copy())
+        return torch.from_numpy(sound[: self.most].copy())
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The sound file."""
         return load_bytes(cell, root, KINDS)[0]
 
     def augment(self, item: Tensor, view: int) -> Tensor:
-        """View 0 the sound; others louder or softer, and with noise.
+        """View 0 the sound; others faster or slower, louder or softer, and with noise.
 
-        What is drawn depends on the view and the samples alone.
+        Pitch and pace change together, as on a tape (Ko et al. 2015, "Audio Augmentation for
+        Speech Recognition"); a slower sound is cut after ``longest`` too. What is drawn depends
+        on the view and the samples alone.
         """
         if view == 0:
             return item
-        generator = torch.Generator().manual_seed(view * 7919 + int(item.abs().sum() * 1000))
-        gain, ratio = torch.rand(2, generator=generator).tolist()
+        generator = torch.Generator().manual_seed(view * 7919 + zlib.crc32(item.numpy().tobytes()))
+        gain, ratio, speed = torch.rand(3, generator=generator).tolist()
+        item = self._faster(item, 1 + (2 * speed - 1) * self.speed)
         item = item * 10 ** ((2 * gain - 1) * GAIN / 20)
-        decibels = NOISE[0] + ratio * (NOISE[1] - NOISE[0])
+        decibels = self.noise[0] + ratio * (self.noise[1] - self.noise[0])
         return with_noise(item, decibels, generator)
 
     def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
         """White noise, the sound 20 to 0 decibels above it."""
-        generator = torch.Generator().manual_seed(int(item.abs().sum() * 1000))
+        generator = torch.Generator().manual_seed(zlib.crc32(item.numpy().tobytes()))
         return with_noise(item, 25.0 - 5.0 * strength, generator)
+
+    def _faster(self, item: Tensor, factor: float) -> Tensor:
+        """(N,) -> about (N / factor,), at the most as long as sounds come."""
+        if factor == 1:
+            return item
+        resampled = needed("soxr", "audio").resample(item.numpy(), self.rate * factor, self.rate)
+        # Of a sound of one or two samples nothing might be left.
+        return torch.from_numpy(resampled[: self.most].copy()) if len(resampled) else item
 
     def example(self, state: State) -> Tensor:
         """Silence, as long as sounds come."""
-        return torch.zeros(round(self.longest * self.rate))
+        return torch.zeros(self.most)
 
     def samples(self) -> list[Any]:
         """Two short WAV files."""
         return [_tone(frequency) for frequency in (440, 880)]
 
     def fingerprint(self, state: State) -> str:
-        """Rate, longest and the version of the reading code."""
-        return json.dumps(["sound", READING_VERSION, self.rate, self.longest, self.trim])
+        """All settings of reading and of the views, and the version of their code."""
+        reading = [self.rate, self.longest, self.trim, self.speed, *self.noise]
+        return json.dumps(["sound", READING_VERSION, *reading])
 
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """None: a sound has none."""

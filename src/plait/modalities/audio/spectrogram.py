@@ -1,4 +1,4 @@
-"""`spectrogram`: log-mel frames through a small convolutional network."""
+"""`spectrogram`: log-mel frames through a small convolutional network and a GRU."""
 
 from __future__ import annotations
 
@@ -9,10 +9,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask
+from plait.blocks import GruReader, length_mask
 from plait.components import Encoder
 from plait.modalities.audio.mel import LogMel
-from plait.modalities.audio.sound import Sound
+from plait.modalities.audio.sound import (
+    NOISE,
+    SPEED,
+    Longest,
+    Noise,
+    Rate,
+    Sound,
+    Speed,
+    Trim,
+    Views,
+)
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -22,32 +32,37 @@ BAND_STRIDES = (2, 2, 2, 2)
 
 @register("audio", "spectrogram")
 class Spectrogram(Sound):
-    """Log-mel frames (25 ms, one each 10 ms) through a small convolutional network."""
+    """Log-mel frames (25 ms, one each 10 ms) through a small convolutional network and a GRU."""
 
     def __init__(
         self,
         *,
-        rate: Annotated[int, Field(ge=4000, le=48000, description="samples a second")] = 16000,
-        longest: Annotated[
-            float, Field(gt=0, le=600, description="seconds; longer sounds are cut")
-        ] = 10.0,
-        trim: Annotated[bool, Field(description="cut silence off both ends")] = False,
+        rate: Rate = 16000,
+        longest: Longest = 10.0,
+        trim: Trim = False,
         bands: Annotated[int, Field(ge=16, le=256, description="mel bands")] = 64,
         channels: Annotated[int, Field(ge=4, le=512, description="of the last layer")] = 64,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
+        layers: Annotated[
+            int, Field(ge=0, le=4, description="layers of a GRU over the tokens; 0 is none")
+        ] = 1,
+        normalise: Annotated[
+            bool, Field(description="bring each band to mean 0 and deviation 1 in each sound")
+        ] = True,
         mask_bands: Annotated[
             int, Field(ge=0, description="bands hidden at the most while learning (SpecAugment)")
         ] = 8,
         mask_frames: Annotated[
             int, Field(ge=0, description="frames hidden at the most while learning (SpecAugment)")
         ] = 10,
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (gain, noise) to cache")
-        ] = 1,
+        views: Views = 1,
+        speed: Speed = SPEED,
+        noise: Noise = NOISE,
     ) -> None:
-        super().__init__(rate, longest, trim, views)
+        super().__init__(rate, longest, trim, views, speed, noise)
         self.bands, self.channels, self.width = bands, channels, width
         self.mask_bands, self.mask_frames = mask_bands, mask_frames
+        self.normalise, self.layers = normalise, layers
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""
@@ -61,9 +76,9 @@ class SpectrogramEncoder(Encoder):
 
     def __init__(self, sound: Spectrogram) -> None:
         super().__init__()
-        self.trunk = LogMel(sound.rate, sound.bands)
+        self.trunk = LogMel(sound.rate, sound.bands, sound.normalise)
         self.mask_bands, self.mask_frames = sound.mask_bands, sound.mask_frames
-        frames, bands = round(sound.longest * sound.rate) // self.trunk.hop + 1, sound.bands
+        frames, bands = self.trunk.frames(sound.most), sound.bands
         widths = [1, *(max(4, sound.channels >> shift) for shift in (2, 1, 1, 0))]
         self.layers = nn.ModuleList(
             nn.Conv2d(ins, outs, 3, strides, padding=1)
@@ -76,6 +91,7 @@ class SpectrogramEncoder(Encoder):
             frames, bands = -(-frames // time), -(-bands // band)
         self.length, self.width = frames, sound.width
         self.project = nn.Linear(widths[-1] * bands, sound.width)
+        self.reader = GruReader(sound.width, sound.layers, 0.0, 0) if sound.layers else None
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (L, M) log-mel frames each."""
@@ -94,6 +110,8 @@ class SpectrogramEncoder(Encoder):
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], nn.functional.gelu(x), 0.0)
         values = self.project(x.transpose(1, 2).flatten(2))  # (B, L', C · M')
+        if self.reader is not None:
+            values = self.reader(values, mask)
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)
 
     def _hidden_in_part(self, frames: Tensor) -> Tensor:

@@ -21,7 +21,14 @@ from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
-from plait.pretrained import FAILURES, build_model, load_config, load_json, refuse_missing
+from plait.pretrained import (
+    FAILURES,
+    build_model,
+    load_config,
+    load_json,
+    refuse_missing,
+    used_parameters,
+)
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
 
@@ -212,8 +219,7 @@ def _probe(name: str, features: Features, size: int) -> tuple[Tensor, set[int]]:
     try:
         with torch.enable_grad():
             values = features(torch.zeros(1, 3, size, size))
-        parameters = list(features.parameters())
-        found = torch.autograd.grad(values.sum(), parameters, allow_unused=True)
+        return values.detach(), used_parameters(values, features)
     except (*FAILURES, TypeError, AttributeError) as error:
         raise PlaitError(
             f"hub:{name} can't read a photo of {size} × {size} pixels: "
@@ -221,5 +227,3 @@ def _probe(name: str, features: Features, size: int) -> tuple[Tensor, set[int]]:
             expected="an image model with a feature map or patch tokens (last_hidden_state)",
             mend="leave size as null, or name another model",
         ) from None
-    used = {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
-    return values.detach(), used
