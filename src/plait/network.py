@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from plait import registry
-from plait.components import Encoder, Fusion, Head, Modality, Output
+from plait.components import (
+    Encoder,
+    Fusion,
+    Head,
+    Modality,
+    Options,
+    Output,
+    no_such_option,
+)
 from plait.recipe import Recipe
 from plait.types import Fused, Prediction, State, Tokens
 
@@ -103,6 +111,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.fusion: Fusion = registry.build("fusion", recipe.fusion, inputs=list(recipe.inputs))
+        self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.modality_dropout = recipe.training.modality_dropout
         width = self.fusion.width
         encoders = {
@@ -161,21 +170,46 @@ class Network(nn.Module):
         }
 
     def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
-        """The sum of the outputs' losses; ``reinforce`` samples a record in the second stage."""
+        """The weighted sum of the outputs' losses, a scalar; ``reinforce`` samples a record in the
+        second stage."""
         fused = self.fuse(batch)
         losses = [
-            self.head(name).reinforce(fused, targets, reinforce)
-            if reinforce
-            else self.head(name).loss(fused, targets)
+            self.weights[name]
+            * (
+                self.head(name).reinforce(fused, targets, reinforce)
+                if reinforce
+                else self.head(name).loss(fused, targets)
+            )
             for name, targets in batch.targets.items()
         ]
         return torch.stack(losses).sum()
 
     @torch.no_grad()
     def predict(self, batch: Batch, **options: Any) -> dict[str, list[Prediction]]:
-        """Free-running answers of every output."""
+        """Free-running answers of every output; ``options`` as in `decoding_options`."""
+        chosen = self.decoding_options(**options)
         fused = self.fuse(batch)
-        return {name: self.head(name).decode(fused, **options) for name in self.heads}
+        return {
+            name: self.head(name).decode(fused, **own.model_dump()) for name, own in chosen.items()
+        }
+
+    def decoding_options(self, **options: Any) -> dict[str, Options]:
+        """How the answers of each output are found. An option goes to every output that has it.
+
+        Raises:
+            UsageError: no output has it, or it can't have that value.
+        """
+        known = {name: type(self.head(name).decoding_options()).model_fields for name in self.heads}
+        together = {option: None for fields in known.values() for option in fields}
+        for option in options:
+            if option not in together:
+                raise no_such_option(option, together)
+        return {
+            name: self.head(name).decoding_options(
+                **{option: value for option, value in options.items() if option in fields}
+            )
+            for name, fields in known.items()
+        }
 
 
 def build_network(

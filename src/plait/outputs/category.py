@@ -11,13 +11,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
-from plait.bootstrap import interval, resamples
-from plait.components import Head, Output
-from plait.registry import did_you_mean, register
-from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
+from plait.bootstrap import with_intervals
+from plait.components import Head, Options, Output
+from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
+from plait.registry import register
+from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State
 
 Floats = NDArray[np.float64]
 
@@ -27,16 +28,12 @@ TITLES = {
     "log_loss": "log loss",
     "calibration_error": "calibration error",
 }
-RESAMPLES = 1000
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
-TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
 
-class Choice(BaseModel):
+class Choice(Options):
     """How classes are answered."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     num: Annotated[int, Field(ge=1, description="classes to name, the likeliest first")] = 1
 
@@ -69,7 +66,7 @@ class CategoryOutput(Output):
 
     def learn(self, cells: Iterable[Any]) -> State:
         """The classes, sorted, and how often each occurs."""
-        counts = Counter(as_class(cell) for cell in cells if not _is_empty(cell))
+        counts = Counter(as_class(cell) for cell in cells if not is_empty(cell))
         classes = sorted(counts, key=lambda value: (type(value).__name__, value))
         if len(classes) < 2:
             found = f"only {classes[0]!r}" if classes else "none"
@@ -91,7 +88,7 @@ class CategoryOutput(Output):
         numbers = {value: number for number, value in enumerate(state["classes"])}
 
         def read(cell: Any) -> int:
-            if _is_empty(cell):
+            if is_empty(cell):
                 raise BadCell("the class is empty", expected="a class")
             value = as_class(cell)
             if value not in numbers:
@@ -105,6 +102,10 @@ class CategoryOutput(Output):
         """The class."""
         return as_class(cell)
 
+    def cell(self, value: Any) -> Any:
+        """The class."""
+        return value
+
     def head(self, state: State, width: int, inputs: Sequence[str], pretrained: bool) -> Head:
         """A linear layer on the pooled vector."""
         return CategoryHead(state, width, self)
@@ -113,7 +114,8 @@ class CategoryOutput(Output):
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> dict[str, float]:
         """All of `metrics` but the intervals."""
-        return _point_scores(*_numbers(predictions, references))
+        _, right, probable = _numbers(predictions, references)
+        return _point_scores(right, probable)
 
     def metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
@@ -122,15 +124,13 @@ class CategoryOutput(Output):
         return category_scores(predictions, references)
 
 
-class CategoryHead(Head):
+class CategoryHead(PooledHead):
     """Fused -> probabilities of the classes, from the pooled vector."""
 
     def __init__(self, state: State, width: int, output: CategoryOutput) -> None:
-        super().__init__()
+        super().__init__(width, len(state["classes"]), output.dropout)
         self.classes: list[Any] = state["classes"]
         self.smoothing, self.calibrated = output.smoothing, output.calibrate
-        self.norm, self.drop = nn.LayerNorm(width), nn.Dropout(output.dropout)
-        self.out = nn.Linear(width, len(self.classes))
         counts = torch.tensor(state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
         self.weights: Tensor | None
@@ -140,51 +140,30 @@ class CategoryHead(Head):
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
-    def begin(self, targets: Sequence[int]) -> None:
-        """Nothing: the classes' counts are in the state."""
-
-    def logits(self, fused: Fused) -> Tensor:
-        """(B, classes), before the temperature."""
-        return self.out(self.drop(self.norm(fused.pooled))).float()
-
     def loss(self, fused: Fused, targets: Sequence[int]) -> Tensor:
         """Mean cross-entropy."""
-        logits = self.logits(fused)
+        logits = self.raw(fused)
         wanted = torch.tensor(targets, device=logits.device)
         return F.cross_entropy(logits, wanted, self.weights, label_smoothing=self.smoothing)
 
-    def reinforce(self, fused: Fused, targets: Sequence[int], samples: int) -> Tensor:
-        """The loss: a class is not said step by step."""
-        return self.loss(fused, targets)
-
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[int]) -> None:
-        """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599)."""
+        """The temperature with the least log loss."""
         if not self.calibrated:
             return
-        logits = torch.cat([self.logits(part) for part in fused])
+        logits = torch.cat([self.raw(part) for part in fused])
         wanted = torch.tensor(targets, device=logits.device)
-        losses = [float(F.cross_entropy(logits / t, wanted)) for t in TEMPERATURES]
-        self.temperature.fill_(float(TEMPERATURES[int(np.argmin(losses))]))
+        self.temperature.fill_(best_temperature(lambda t: F.cross_entropy(logits / t, wanted)))
 
     def decoding_options(self, **options: Any) -> Choice:
         """How many classes to name."""
-        try:
-            return Choice.model_validate(options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0])
-            raise UsageError(
-                f"option {name} of a class: {first['msg'].lower()}",
-                expected=f"one of: {', '.join(Choice.model_fields)}",
-                mend=did_you_mean(name, Choice.model_fields),
-            ) from None
+        return Choice().changed(**options)
 
     @torch.no_grad()
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
         """The likeliest class of each record, its probability, and the next likely."""
         num = self.decoding_options(**options).num
-        found = (self.logits(fused) / self.temperature).softmax(dim=-1).cpu()
+        found = (self.raw(fused) / self.temperature).softmax(dim=-1).cpu()
         order = found.argsort(dim=-1, descending=True, stable=True).tolist()
         return [
             self._prediction(p, best, num) for p, best in zip(found.tolist(), order, strict=True)
@@ -209,10 +188,6 @@ def as_class(cell: Any) -> Any:
     if isinstance(cell, (bool, int)):
         return cell
     raise BadCell(f"{cell!r:.60} is no class", expected="text, a whole number or yes/no")
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
 
 
 @dataclass(frozen=True)
@@ -254,10 +229,9 @@ def category_scores(
 ) -> CategoryScores:
     """Scores of predicted classes against the right ones, with bootstrap intervals."""
     classes, right, probable = _numbers(predictions, references)
-    points = _point_scores(classes, right, probable)
-    draws = resamples(len(right), RESAMPLES, seed)
-    resampled = [_point_scores(classes, right[rows], probable[rows]) for rows in draws]
-    intervals = {name: interval([scores[name] for scores in resampled]) for name in points}
+    points, intervals = with_intervals(
+        lambda rows: _point_scores(right[rows], probable[rows]), len(right), seed
+    )
     return CategoryScores(
         records=len(right),
         **points,
@@ -271,11 +245,7 @@ def _numbers(
     predictions: Sequence[Prediction], references: Sequence[Any]
 ) -> tuple[list[Any], NDArray[np.int64], Floats]:
     """The classes (C), each record's right one (N,), and its probabilities (N, C)."""
-    if len(predictions) != len(references) or not predictions:
-        raise PlaitError(
-            f"{len(predictions)} answers for {len(references)} records",
-            expected="one answer a record, and a record at least",
-        )
+    check_paired(predictions, references)
     classes = sorted(predictions[0].probabilities, key=lambda v: (type(v).__name__, v))
     number = {value: n for n, value in enumerate(classes)}
     right = np.array([number[value] for value in references], np.int64)
@@ -283,9 +253,7 @@ def _numbers(
     return classes, right, probable
 
 
-def _point_scores(
-    classes: Sequence[Any], right: NDArray[np.int64], probable: Floats
-) -> dict[str, float]:
+def _point_scores(right: NDArray[np.int64], probable: Floats) -> dict[str, float]:
     confusion = _confusion(right, probable)
     chosen = probable[np.arange(len(right)), right]
     return {
