@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 COVERAGE = 95.0  # per cent
+RESAMPLES = 1000
+Intervals = dict[str, tuple[float, float]]
 
 
 def resamples(size: int, count: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -25,3 +27,18 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     outside = (100.0 - COVERAGE) / 2
     low, high = np.percentile(values, [outside, 100.0 - outside])
     return float(low), float(high)
+
+
+def with_intervals(
+    score: Callable[[NDArray[np.int64]], Mapping[str, float]], size: int, seed: int = 0
+) -> tuple[dict[str, float], Intervals]:
+    """Scores of all records, and the 95 % interval of each over 1,000 resamples.
+
+    Args:
+        score: record numbers (n,), some of them several times -> scores by name.
+        size: how many records there are.
+        seed: of the resamples.
+    """
+    points = dict(score(np.arange(size)))
+    drawn = [score(rows) for rows in resamples(size, RESAMPLES, seed)]
+    return points, {name: interval([scores[name] for scores in drawn]) for name in points}

@@ -100,7 +100,7 @@ def make_scores(
     size: int,
     dropout: float,
     branches: Branches | None,
-    normalise: Callable[[Tensor], Tensor] = lambda scores: scores,
+    normalise: Callable[[Tensor], Tensor],
 ) -> nn.Module:
     """Fused -> (B, size) scores of an output, whether the fusion has branches or not.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from plait.data.images import find_images
 from plait.data.tables import is_table_name, read_table
@@ -20,7 +20,10 @@ from plait.terminal import errors, show_bad
 from plait.types import Prediction, UsageError, column_text
 
 CHUNK = 256  # photos in memory at a time
-Named = Iterator[tuple[str, Prediction | None]]
+Answers = Mapping[str, Prediction]
+"""One record's, by output."""
+Named = Iterator[tuple[str, Answers | None]]
+"""A record's name and its answers; None where it has none."""
 
 
 def caption_photos(
@@ -40,16 +43,17 @@ def caption_photos(
     model, photos = load(model_name), find_images(paths)
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
-    num, save = model.decoding_options(**options).num, _saver(out, model.output) if out else None
+    model.decoding_options(**options)  # checked before any photo is read
+    save = _saver(out, model) if out else None
     rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
     named: Named = ((str(path), p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
         named = _explained(named, model, explain)
     if save is not None:
-        count = save("image", named, num)
+        count = save("image", named)
         print(f"{count} of {len(photos)} photos captioned, written to {out}")
     elif as_json:
-        _print_json("image", model.output, named)
+        print(_json_text(model, "image", named))
     else:
         _print(named)
     show_bad(bad.problems)
@@ -66,7 +70,8 @@ def predict_table(
 ) -> None:
     """Answer every row of a table and write a CSV."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
-    num, save = model.decoding_options(**options).num, _saver(out, model.output)
+    model.decoding_options(**options)  # checked before any row is read
+    save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
     cells = [rows.column(column) for column in columns.values()]
     records = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
@@ -77,9 +82,9 @@ def predict_table(
     ]
     answered = zip(names, answers, strict=True)
     if as_json:
-        _print_json(first, model.output, answered)
+        print(_json_text(model, first, answered))
     else:
-        count = save(first, answered, num)
+        count = save(first, answered)
         print(f"{count} of {len(rows)} rows answered, written to {out}")
     show_bad(bad.problems)
 
@@ -108,27 +113,27 @@ def _answers(
     root: Path,
     options: Mapping[str, Any],
     bad: BadCells,
-) -> Iterator[Prediction | None]:
-    """One answer a record; None where nothing of the record could be used, or by the policy."""
+) -> Iterator[Answers | None]:
+    """Every record's answers; None where nothing of the record could be used, or by the policy."""
     for start in range(0, len(records), CHUNK):
         chunk = records[start : start + CHUNK]
-        found = list(model.predict_many(chunk, root=root, bad=bad, first_row=start, **options))
-        for row, (record, prediction) in enumerate(zip(chunk, found, strict=True), start=start):
+        found = list(model.answers(chunk, root=root, bad=bad, first_row=start, **options))
+        for row, (record, answers) in enumerate(zip(chunk, found, strict=True), start=start):
             lost = {name for name in record if (row, name) in bad.met}
             there = any(not is_missing(record[name]) for name in set(record) - lost)
             if not there and not lost:
                 bad.problems.append(f"row {row + 1}: no input that could be used")
-            yield prediction if there and not (lost and bad.policy == "skip") else None
+            yield answers if there and not (lost and bad.policy == "skip") else None
 
 
 def _explained(named: Named, model: Model, folder: Path) -> Named:
     used: set[str] = set()
-    for name, prediction in named:
-        if prediction is not None:
+    for name, answers in named:
+        if answers is not None:
             stem = _unused(Path(name), used)
             used.add(stem)
-            model.explanation(Path(name), prediction).save(folder / f"{stem}.png")
-        yield name, prediction
+            model.explanation(Path(name), answers[model.output]).save(folder / f"{stem}.png")
+        yield name, answers
     errors.print(f"attention pictures are in {folder}")
 
 
@@ -157,86 +162,116 @@ def _only(model: Model) -> str:
 
 
 def _print(named: Named) -> None:
-    for name, prediction in named:
-        if prediction is None:
-            continue
-        print(f"{name}: {prediction.value}")
-        for other in prediction.alternatives:
-            print(f"{' ' * len(name)}  {other.value}")
+    for name, answers in named:
+        for output, prediction in (answers or {}).items():
+            start = f"{name}, {output}: " if answers and len(answers) > 1 else f"{name}: "
+            for k, value in enumerate([prediction.value, *_others(prediction)]):
+                print(f"{' ' * len(start) if k else start}{_shown(value)}")
         sys.stdout.flush()
 
 
-def _saver(out: Path, output: str) -> Callable[[str, Named, int], int]:
-    """Writes answers to a file of this name's kind; gives how many there were.
+def _others(prediction: Prediction) -> list[Any]:
+    return [other.value for other in prediction.alternatives]
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+# Files of answers: each output's under its name. Where there are several outputs, what is told of
+# an answer has the output's name before it.
+
+
+def _saver(out: Path, model: Model) -> Callable[[str, Named], int]:
+    """Writes answers to a file of this name's kind; gives how many records were answered.
 
     Raises:
         UsageError: the name is of no kind that can be written.
     """
-    kinds = {".csv": _write_csv, ".json": _write_json}
+    kinds = {".csv": _csv_text, ".json": _json_text}
     if out.suffix.lower() not in kinds:
         raise UsageError(f"can't write answers to {out}", expected="a name in .csv or .json")
-    return partial(kinds[out.suffix.lower()], out, output)
+    text_of = kinds[out.suffix.lower()]
+
+    def save(column: str, named: Named) -> int:
+        count = 0
+
+        def counted() -> Named:
+            nonlocal count
+            for name, answers in named:
+                count += answers is not None
+                yield name, answers
+
+        # Names of files may be any bytes; they are written as they are.
+        text = text_of(model, column, counted()).encode("utf-8", "surrogateescape")
+        write_atomically(out, lambda part: part.write_bytes(text))
+        return count
+
+    return save
 
 
-def _print_json(column: str, output: str, named: Named) -> None:
-    print(_json_text(column, output, named))
+def _csv_text(model: Model, column: str, named: Named) -> str:
+    """A row a record; those without an answer stand with empty cells."""
+    rows = [(name, _cells(model, answers)) for name, answers in named]
+    titles: dict[str, None] = {}
+    for output in model.recipe.outputs:  # an output's columns stand together
+        titles |= dict.fromkeys([output, _own(model, output, "score")])
+        titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, [column, *titles], restval="")
+    writer.writeheader()
+    for name, cells in rows:
+        writer.writerow({column: name} | {k: v for own in cells.values() for k, v in own.items()})
+    return file.getvalue()
 
 
-def _json_text(column: str, output: str, named: Iterable[tuple[str, Prediction | None]]) -> str:
-    rows = [_as_json(column, output, name, p) for name, p in named]
+def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
+    """The cells of a record's row by title, those of each output apart."""
+    found: dict[str, dict[str, Any]] = {}
+    for output, prediction in (answers or {}).items():
+        write = model.parts.outputs[output].cell
+        cells = {
+            output: write(prediction.value),
+            _own(model, output, "score"): f"{prediction.score:.4f}",
+        }
+        if prediction.interval is not None:
+            low, high = prediction.interval
+            cells |= {f"{output}_low": low, f"{output}_high": high}
+        others = enumerate(_others(prediction), start=2)
+        found[output] = cells | {f"{output}_{k}": write(value) for k, value in others}
+    return found
+
+
+def _json_text(model: Model, column: str, named: Named) -> str:
+    rows = [{column: name} | _as_json(model, answers) for name, answers in named]
     return json.dumps(rows, ensure_ascii=False, indent=2)
 
 
-def _write_json(out: Path, output: str, column: str, named: Named, num: int) -> int:
-    answers = list(named)
-    text = _json_text(column, output, answers)
-    write_atomically(
-        out, lambda part: part.write_text(text, encoding="utf-8", errors="surrogateescape")
-    )
-    return sum(prediction is not None for _, prediction in answers)
+def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
+    if answers is None:
+        return dict.fromkeys(model.recipe.outputs)
+    found: dict[str, Any] = {}
+    for output, prediction in answers.items():
+        found[output] = prediction.value
+        found |= {
+            _own(model, output, key): value for key, value in _told(output, prediction).items()
+        }
+    return found
 
 
-def _write_csv(out: Path, output: str, column: str, named: Named, num: int) -> int:
-    """A row a photo; those that could not be read stand with an empty caption. Gives the number
-    of those that were captioned."""
-    count = 0
-
-    def write(part: Path) -> None:
-        nonlocal count
-        # Names of files may be any bytes; they are written as they are.
-        with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            count = _write_rows(file, output, column, named, num)
-
-    write_atomically(out, write)
-    return count
+def _own(model: Model, output: str, key: str) -> str:
+    return f"{output}_{key}" if len(model.recipe.outputs) > 1 else key
 
 
-def _write_rows(file: IO[str], output: str, column: str, named: Named, num: int) -> int:
-    writer = csv.writer(file)
-    writer.writerow([column, output, "score", *(f"{output}_{k + 1}" for k in range(1, num))])
-    count = 0
-    for name, prediction in named:
-        if prediction is None:
-            writer.writerow([name, "", "", *[""] * (num - 1)])
-            continue
-        others = [other.value for other in prediction.alternatives]
-        others += [""] * (num - 1 - len(others))
-        writer.writerow([name, prediction.value, f"{prediction.score:.4f}", *others])
-        count += 1
-    return count
-
-
-def _as_json(column: str, output: str, name: str, prediction: Prediction | None) -> dict[str, Any]:
-    if prediction is None:
-        return {column: name, output: None}
-    found = {
-        column: name,
-        output: prediction.value,
+def _told(output: str, prediction: Prediction) -> dict[str, Any]:
+    """What is told of an answer beside its value."""
+    others = prediction.alternatives
+    found: dict[str, Any] = {
         "score": round(prediction.score, 4),
-        "alternatives": [
-            {output: a.value, "score": round(a.score, 4)} for a in prediction.alternatives
-        ],
+        "alternatives": [{output: a.value, "score": round(a.score, 4)} for a in others],
     }
+    if prediction.interval is not None:
+        found["interval"] = prediction.interval
     if prediction.probabilities:
         found["probabilities"] = {
             str(value): round(p, 4) for value, p in prediction.probabilities.items()

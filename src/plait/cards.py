@@ -36,7 +36,9 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
 
 def number(value: float) -> str:
     """A score as people are shown it."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
 
 
 def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -54,8 +56,8 @@ def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tup
 def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
     if not validation:
         return ["None recorded."]
-    lines = [f"On {validation['records']} validation records, free-running:", ""]
+    lines = [f"On {validation['records']} validation records, free-running:"]
     for name, scores in validation["scores"].items():
-        lines += [f"| {name} | score | 95 % interval |", "|---|---|---|"]
+        lines += ["", f"| {name} | score | 95 % interval |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in score_rows(recipe, name, scores)]
     return lines

@@ -18,13 +18,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from plait.branches import Branches
-from plait.types import Fused, Prediction, State, Tokens
+from plait.registry import did_you_mean
+from plait.types import Fused, Prediction, State, Tokens, UsageError
+
+Changed = TypeVar("Changed", bound="Options")
 
 
 class Modality(ABC):
@@ -148,7 +152,8 @@ class Output(ABC):
     """Every metric that people are shown -> what they know it by, in the order to show."""
     best_metrics: ClassVar[Sequence[str]]
     """What early stopping maximises, free-running on validation, and what progress shows. The
-    first decides; the next ones break ties."""
+    first decides; the next ones break ties. The first is 1 for perfect answers and about 0 for
+    those that know nothing, so that outputs of different kinds can be weighed together."""
     several: ClassVar[bool]
     """Whether a record may have several right answers: rows with the same input are then one
     record, with all of their answers."""
@@ -175,6 +180,10 @@ class Output(ABC):
         """One cell as `metrics` wants it."""
 
     @abstractmethod
+    def cell(self, value: Any) -> Any:
+        """An answer as a cell of a table, a string or a number, which `reader` reads again."""
+
+    @abstractmethod
     def head(
         self,
         state: State,
@@ -195,6 +204,41 @@ class Output(ABC):
     @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
         """Scores of free-running predictions; an object with ``to_json()``."""
+
+
+class Options(BaseModel):
+    """How answers are found: each kind of output adds what can be chosen when predicting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def changed(self: Changed, **options: Any) -> Changed:
+        """With some of them changed.
+
+        Raises:
+            UsageError: there is no such option, or it can't have that value.
+        """
+        known = type(self).model_fields
+        for name in options:
+            if name not in known:
+                raise no_such_option(name, known)
+        try:
+            return type(self).model_validate({**self.model_dump(), **options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            got = f" is {options[name]!r}: " if name in options else ": "
+            what = f"decoding option {name}".rstrip()
+            raise UsageError(f"{what}{got}{first['msg'].lower()}") from None
+
+
+def no_such_option(name: str, known: Iterable[str]) -> UsageError:
+    """The error of an option that no output has."""
+    known = list(known)
+    return UsageError(
+        f"there is no decoding option {name!r}",
+        expected=f"one of: {', '.join(known)}" if known else "none for such an answer",
+        mend=did_you_mean(name, known),
+    )
 
 
 class Head(nn.Module, ABC):
@@ -227,7 +271,7 @@ class Head(nn.Module, ABC):
         inputs' shares are shares of it."""
 
     @abstractmethod
-    def decoding_options(self, **options: Any) -> Any:
+    def decoding_options(self, **options: Any) -> Options:
         """The recipe's way of decoding with ``options`` overridden, checked (UsageError)."""
 
     @abstractmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
     axes.set_xlabel("step")
     axes.set_xlim(0, curve.steps * 1.06)
     axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
-    for (title, points), colour in zip(curve.scores.items(), SCORE_COLOURS, strict=False):
+    for (title, points), colour in zip(curve.scores.items(), cycle(SCORE_COLOURS), strict=False):
         line = zip(*points, strict=True)
         axes.plot(*line, color=colour, lw=1.6, marker="o", ms=4, label=title)
         _name_best(axes, points, colour)

@@ -25,6 +25,7 @@ from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
 CALIBRATION_BATCH = 64
 HALF_LARGEST = 65504  # float16's
+TOGETHER = "together"
 
 
 def train(
@@ -72,7 +73,7 @@ def train(
         records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
         val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)
         _check_records(records, val, bad, report)
-        scorer = Scorer(parts, rows.where(splits["val"]).where(val_kept), taken)
+        scorer = Scorer(checked, parts, rows.where(splits["val"]).where(val_kept), taken)
         trainer = Trainer(checked, network, records, val, scorer, scorer.metrics, folder, report)
         if trainer.resumed and report:
             at = trainer.progress
@@ -167,21 +168,52 @@ def keep_half(network: Network, recipe: Recipe) -> bool:
 
 
 class Scorer:
-    """Scores predictions of the validation records for early stopping: quick, no intervals."""
+    """Scores predictions of the validation records for early stopping: quick, no intervals.
 
-    def __init__(self, parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> None:
+    With several outputs the best weights are those with the best weighted mean of the outputs'
+    first metrics, each of which is 1 for perfect answers and about 0 for those that know nothing.
+    What lies below 0 counts as 0: an output that learns nothing must not decide for the others.
+
+    Attributes:
+        metrics: those that decide, in their order, with their titles.
+    """
+
+    def __init__(
+        self, recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+    ) -> None:
         self.outputs = parts.outputs
+        self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.references = {
             name: [output.reference(cell) for cell in table.column(columns[f"outputs.{name}"])]
             for name, output in parts.outputs.items()
         }
-        first = next(iter(self.outputs.values()))
-        self.metrics = {name: first.titles[name] for name in first.best_metrics}
+        self.metrics = self._metrics()
+
+    def _metrics(self) -> dict[str, str]:
+        first, *others = self.outputs.values()
+        if not others:
+            return {metric: first.titles[metric] for metric in first.best_metrics}
+        each = {
+            f"{name}.{output.best_metrics[0]}": f"{name} {output.titles[output.best_metrics[0]]}"
+            for name, output in self.outputs.items()
+        }
+        return {TOGETHER: TOGETHER, **each}
 
     def __call__(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, float]:
-        """Metric -> value; the first output's under their own names."""
-        name = next(iter(self.outputs))
-        return self.outputs[name].quick_metrics(predictions[name], self.references[name])
+        """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``."""
+        found = {
+            name: output.quick_metrics(predictions[name], self.references[name])
+            for name, output in self.outputs.items()
+        }
+        if len(found) == 1:
+            return found[next(iter(found))]
+        each = {f"{n}.{metric}": v for n, scores in found.items() for metric, v in scores.items()}
+        return {TOGETHER: self._together(found), **each}
+
+    def _together(self, found: Mapping[str, Mapping[str, float]]) -> float:
+        firsts = {name: found[name][o.best_metrics[0]] for name, o in self.outputs.items()}
+        total = sum(self.weights[name] * max(value, 0.0) for name, value in firsts.items())
+        return total / sum(self.weights.values())
 
 
 @contextmanager

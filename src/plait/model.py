@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import write_card
-from plait.components import Modality
+from plait.components import Modality, Options
 from plait.data.tables import Table
 from plait.evaluation import answer, evaluate_records
 from plait.explain.attention import Explanation
@@ -74,7 +74,7 @@ class Model:
         return f"<plait.Model {self.recipe.name!r}: {inputs} -> {outputs}>"
 
     def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
-        """One record's answer.
+        """One record's answer, of the first output where there are several.
 
         Args:
             record: a mapping from input name to cell, or the cell itself where the model has
@@ -99,8 +99,27 @@ class Model:
         shares: bool = False,
         **options: Any,
     ) -> Iterator[Prediction]:
-        """Answers in the records' order, made in batches; with ``shares`` also each input's share
-        of the answer (Shapley values, see `plait.explain.shares`).
+        """The first output's answers in the records' order, made in batches; as `answers`."""
+        first = self.output
+        found = self.answers(
+            records, root=root, bad=bad, first_row=first_row, shares=shares, **options
+        )
+        return (answer[first] for answer in found)
+
+    def answers(
+        self,
+        records: Iterable[Any],
+        *,
+        root: str | Path = ".",
+        bad: BadCells | None = None,
+        first_row: int = 0,
+        shares: bool = False,
+        **options: Any,
+    ) -> Iterator[dict[str, Prediction]]:
+        """Each record's answers by output, in the records' order, made in batches; with ``shares``
+        also each input's share of the answers (Shapley values, see `plait.explain.shares`).
+
+        An option goes to every output that has it.
 
         With ``bad`` of policy ``skip`` or ``missing``, records with a bad cell answer as if the
         input were missing, and are named in ``bad`` (rows count from ``first_row``); without,
@@ -112,15 +131,16 @@ class Model:
                 todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad
             )
             found = answer(self.network, batch.to(self.device), shares, **options)
-            yield from found[self.output]
+            for row in zip(*found.values(), strict=True):
+                yield dict(zip(found, row, strict=True))
 
-    def decoding_options(self, **options: Any) -> Any:
-        """How answers are found, with ``options`` overriding the recipe's.
+    def decoding_options(self, **options: Any) -> dict[str, Options]:
+        """How each output's answers are found, with ``options`` overriding the recipe's.
 
         Raises:
-            UsageError: there is no such option, or it can't have that value.
+            UsageError: no output has such an option, or it can't have that value.
         """
-        return self.network.head(self.output).decoding_options(**options)
+        return self.network.decoding_options(**options)
 
     def explain(self, record: Any, *, root: str | Path = ".", **options: Any) -> Explanation:
         """One record's answer, and where it looked for each word in its first picture."""

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from plait import registry
-from plait.components import Encoder, Fusion, Head, Modality, Output
+from plait.components import (
+    Encoder,
+    Fusion,
+    Head,
+    Modality,
+    Options,
+    Output,
+    no_such_option,
+)
 from plait.recipe import Recipe
 from plait.types import Fused, Prediction, State, Tokens
 
@@ -108,6 +116,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.fusion: Fusion = registry.build("fusion", recipe.fusion, inputs=list(recipe.inputs))
+        self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.modality_dropout = recipe.training.modality_dropout
         width = self.fusion.width
         encoders = {
@@ -172,10 +181,11 @@ class Network(nn.Module):
         }
 
     def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
-        """The sum of the outputs' losses; ``reinforce`` samples a record in the second stage."""
+        """The weighted sum of the outputs' losses, a scalar; ``reinforce`` samples a record in the
+        second stage."""
         fused = self.fuse(batch)
         losses = [
-            self._loss(self.head(name), fused, targets, reinforce)
+            self.weights[name] * self._loss(self.head(name), fused, targets, reinforce)
             for name, targets in batch.targets.items()
         ]
         return torch.stack(losses).sum()
@@ -195,9 +205,30 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch: Batch, **options: Any) -> dict[str, list[Prediction]]:
-        """Free-running answers of every output."""
+        """Free-running answers of every output; ``options`` as in `decoding_options`."""
+        chosen = self.decoding_options(**options)
         fused = self.fuse(batch)
-        return {name: self.head(name).decode(fused, **options) for name in self.heads}
+        return {
+            name: self.head(name).decode(fused, **own.model_dump()) for name, own in chosen.items()
+        }
+
+    def decoding_options(self, **options: Any) -> dict[str, Options]:
+        """How the answers of each output are found. An option goes to every output that has it.
+
+        Raises:
+            UsageError: no output has it, or it can't have that value.
+        """
+        known = {name: type(self.head(name).decoding_options()).model_fields for name in self.heads}
+        together = {option: None for fields in known.values() for option in fields}
+        for option in options:
+            if option not in together:
+                raise no_such_option(option, together)
+        return {
+            name: self.head(name).decoding_options(
+                **{option: value for option, value in options.items() if option in fields}
+            )
+            for name, fields in known.items()
+        }
 
     @torch.no_grad()
     def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> Tensor:

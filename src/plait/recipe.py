@@ -63,6 +63,9 @@ class OutputSpec(_Section):
 
     kind: Annotated[str, _doc("kind of output")]
     column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    weight: Annotated[
+        float, _doc("of its loss, and of its score in the choice of the best weights", gt=0)
+    ] = 1.0
     settings: Annotated[Settings, _doc("the output's settings")] = Field(default_factory=dict)
 
 

@@ -118,13 +118,17 @@ class Prediction:
 
     Attributes:
         value: the answer (for text: the sentence).
-        score: its mean log-probability a step, in nats (text); its probability (category).
+        score: its mean log-probability a step, in nats (text); its probability (category); the
+            geometric mean of the probabilities of its yeses and noes (labels); minus its
+            interval's width, 0 where there is none (number).
         alternatives: other answers, best first; the answer itself is not among them.
         words: the steps of the answer, for outputs that are made step by step.
         attention: for each input, (words, tokens) float: where each step looked.
         detected: the words that the inputs call for, those that stand out most first, with how
             probable each is; for models that detect words.
-        probabilities: of every class, the likeliest first (category).
+        probabilities: of every class or label, the likeliest first (category, labels).
+        interval: (low, high) between which the right number is, as often as the recipe says
+            (number, once it is calibrated).
         shares: for models with several inputs, each input's share of the answer.
     """
 
@@ -135,4 +139,5 @@ class Prediction:
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     detected: Mapping[str, float] = field(default_factory=dict)
     probabilities: Mapping[Any, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
     shares: Mapping[str, float] = field(default_factory=dict)

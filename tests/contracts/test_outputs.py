@@ -16,6 +16,8 @@ from plait.components import Head, Output
 from plait.types import Fused, Prediction, Tokens, UsageError
 
 WIDTH, TOKENS = 16, 5
+NUMBERS = [0.5, "12.5", -3]
+LABELS = [["one", "two"], "two, three", []]
 TEXTS = ["a dog runs", ["two dogs run", "some dogs"], "a cat sits"]
 SMALL = {"kind": "transformer", "layers": 1, "memory_layers": 1, "heads": 2, "dropout": 0.0}
 GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
@@ -23,6 +25,10 @@ GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
 CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("text", {"min_count": 1, "decoder": SMALL, "detect": 3}, TEXTS),
     ("category", {"weights": "balanced", "dropout": 0.0}, ["one", "two", "three"]),
+    ("number", {"dropout": 0.0}, NUMBERS),
+    ("number", {"spread": "gaussian", "dropout": 0.0}, NUMBERS),
+    ("number", {"spread": "quantile", "dropout": 0.0, "interval": 0.5}, NUMBERS),
+    ("labels", {"weights": "balanced", "dropout": 0.0, "thresholds": "each"}, LABELS),
     ("text", {"min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 300}, TEXTS),
 ]
 """Kind, settings, cells to learn from."""
@@ -87,7 +93,8 @@ def row(whole: Fused, number: int) -> Fused:
 
 def same(first: list[Prediction], second: list[Prediction]) -> None:
     for a, b in zip(first, second, strict=True):
-        assert a.value == b.value
+        is_number = isinstance(b.value, float)
+        assert a.value == (pytest.approx(b.value, rel=1e-4) if is_number else b.value)
         assert a.score == pytest.approx(b.score, abs=1e-4)
 
 
@@ -150,18 +157,41 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
     references = [output.reference(cell) for cell in cells]
     right = [r[0] if isinstance(r, list) else r for r in references]
     wrong = head.decode(fused(branches))
-    best = [
-        Prediction(value, 1.0, probabilities={other: float(other == value) for other in right})
-        for value in right
-    ]
+    best = [Prediction(value, 1.0, probabilities=certain(value, right)) for value in right]
     quick = output.quick_metrics(best, references)
     good = output.metrics(best, references).to_json()
     bad = output.metrics(wrong, references).to_json()
     for name in output.best_metrics:
         assert quick[name] == pytest.approx(good[name])
-        assert good[name] > bad[name]
+        assert good[name] >= bad[name]
+    assert good[output.best_metrics[0]] > bad[output.best_metrics[0]]
     assert set(output.best_metrics) <= set(output.titles) <= set(good)
     assert json.dumps(good)
+
+
+def certain(value: Any, values: list[Any]) -> dict[Any, float]:
+    """Probabilities of all values, or of all labels where a value is several."""
+    said = value if isinstance(value, tuple) else (value,)
+    known = {item for v in values for item in (v if isinstance(v, tuple) else (v,))}
+    return {item: float(item in said) for item in known}
+
+
+def test_calibrated_it_answers_and_is_kept(built: Built) -> None:
+    output, head, state, targets, branches = built
+    whole = fused(branches)
+    head.calibrate(iter([whole] * 9), targets * 9)
+    again = output.head(state, WIDTH, NAMES, False, branches).eval()
+    again.load_state_dict(head.state_dict())
+    same(again.decode(whole), head.decode(whole))
+    assert [p.interval for p in again.decode(whole)] == [p.interval for p in head.decode(whole)]
+
+
+def test_an_answer_can_stand_in_a_table_and_be_read_again(built: Built) -> None:
+    output, head, state, _, branches = built
+    for prediction in head.decode(fused(branches)):
+        cell = output.cell(prediction.value)
+        assert isinstance(cell, (str, int, float))
+        output.reader(state)(cell)
 
 
 def registry_name(output: Output) -> str:
@@ -179,7 +209,8 @@ def test_a_branch_that_counts_alone_decides_alone(built: Built) -> None:
     same(head.decode(only_b), head.decode(other_a))
     for found in head.decode(only_b):
         assert all(not looks.any() for name, looks in found.attention.items() if name == "a")
-    assert head.decode(whole)[1].score != head.decode(only_b)[1].score
+    blended, single = head.decode(whole)[1], head.decode(only_b)[1]
+    assert (blended.value, blended.score) != (single.value, single.score)
 
 
 def row_order(part: Fused) -> Fused:

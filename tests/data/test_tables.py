@@ -430,3 +430,20 @@ def test_guess_column(
     assert guess_column(rows, "image") == image
     assert guess_column(rows, "text") == text
     assert guess_column(rows, "split") == split
+
+
+@pytest.mark.parametrize(
+    ("columns", "number", "labels"),
+    [
+        ({"id": [1, 2], "Price": [3.5, 4.0], "tags": ["a,b", "c"]}, "Price", "tags"),
+        ({"value": ["low", "high"], "y": [1, 2], "x": [["a"], ["b", "c"]]}, "y", "x"),
+        ({"id": [1, 2], "kinds": [["a"], []], "captions": [["a dog runs by"]] * 2}, None, "kinds"),
+        ({"score": [True, False], "labels": [0.5, 1.5]}, None, None),
+    ],
+)
+def test_guess_a_number_and_labels(
+    columns: dict[str, list[Any]], number: str | None, labels: str | None
+) -> None:
+    rows = table(**columns)
+    assert guess_column(rows, "number") == number
+    assert guess_column(rows, "labels") == labels

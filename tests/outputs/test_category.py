@@ -88,8 +88,8 @@ def test_calibration_finds_the_temperature() -> None:
     built = head(CategoryOutput(dropout=0.0), ["a", "b", "c"])
     pooled = torch.randn(4000, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        built.logits.out.weight.mul_(6)
-        logits = built.logits(fused(pooled))
+        built.raw.out.weight.mul_(6)
+        logits = built.scores(fused(pooled))
     generator = torch.Generator().manual_seed(2)
     drawn = torch.multinomial((logits / 2).softmax(-1), 1, generator=generator)[:, 0].tolist()
     before = [p.value for p in built.decode(fused(pooled[:50]))]
@@ -108,7 +108,7 @@ def test_balanced_weights_by_hand() -> None:
     """Of 3 a and 1 b, a weighs 4 / (2 · 3), b 4 / (2 · 1)."""
     built = head(CategoryOutput(weights="balanced", dropout=0.0), ["a", "a", "a", "b"])
     pooled = torch.randn(2, 8)
-    nll = -built.logits(fused(pooled)).log_softmax(-1)
+    nll = -built.raw(fused(pooled)).log_softmax(-1)
     expected = (nll[0, 0] * 2 / 3 + nll[1, 1] * 2) / (2 / 3 + 2)
     torch.testing.assert_close(built.loss(fused(pooled), [0, 1]), expected)
 

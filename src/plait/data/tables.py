@@ -27,7 +27,7 @@ from plait.files import is_folder
 from plait.registry import did_you_mean
 from plait.types import ColumnName, PlaitError, UsageError
 
-Wanted = Literal["image", "text", "audio", "series", "category", "split"]
+Wanted = Literal["image", "text", "audio", "series", "category", "number", "labels", "split"]
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -84,6 +84,20 @@ NAMES: dict[Wanted, tuple[str, ...]] = {
         "emg",
     ),
     "category": ("label", "class", "category", "target", "sentiment", "y"),
+    "number": (
+        "number",
+        "target",
+        "value",
+        "score",
+        "rating",
+        "price",
+        "amount",
+        "steering",
+        "angle",
+        "age",
+        "y",
+    ),
+    "labels": ("labels", "tags", "classes", "categories", "genres", "topics", "keywords"),
     "split": ("split", "set", "partition", "subset"),
 }
 """Usual names of the columns wanted, the likeliest first."""
@@ -104,6 +118,7 @@ IMAGE_FOLDERS = (
     "../images",
     "Flicker8k_Dataset/Flicker8k_Dataset",
 )
+LABEL_WORDS = 3  # of a label at the most, where a column is guessed
 SAMPLE = 200  # cells looked at when a column is guessed
 LONGEST_WORD = 60  # letters of a cell that may be one of a few words
 
@@ -235,7 +250,7 @@ def split_key(cell: Any) -> Hashable:
 
 
 def guess_column(table: Table, wanted: Wanted) -> str | None:
-    """The column that most likely holds the image, the text or the split; None if none does.
+    """The column that most likely holds what is wanted; None if none does.
 
     A column of a usual name comes first if its cells can be what is wanted, then the first
     whose cells can't be anything else.
@@ -322,6 +337,17 @@ def _is_written_value(cell: str) -> bool:
     return readers.NUMBER.fullmatch(cell.strip()) is not None or is_date(cell)
 
 
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def _is_labels(cell: Any) -> bool:
+    """A list of short texts; longer ones are captions."""
+    return isinstance(cell, list) and all(
+        isinstance(item, str) and len(item.split()) <= LABEL_WORDS for item in cell
+    )
+
+
 def _is_text(cell: Any) -> bool:
     if isinstance(cell, list):
         return all(isinstance(item, str) for item in cell)
@@ -342,6 +368,8 @@ POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
         _is_series(cell) or (isinstance(cell, (str, bytes)) and not _is_text(cell))
     ),
     "category": _is_class,
+    "number": _is_number,
+    "labels": lambda cell: _is_labels(cell) or _is_class(cell),
     "split": _is_split,
 }
 CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
@@ -350,6 +378,8 @@ CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
     "audio": _is_sound,
     "series": _is_series,
     "category": lambda cell: False,  # anything short may be one
+    "number": lambda cell: False,  # any may be meant
+    "labels": _is_labels,
     "split": _is_split,
 }
 

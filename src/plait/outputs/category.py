@@ -12,14 +12,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import interval, resamples
-from plait.branches import Branches, make_scores, of_branch
-from plait.components import Head, Output
-from plait.registry import did_you_mean, register
-from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State, UsageError
+from plait.bootstrap import with_intervals
+from plait.branches import Branches
+from plait.components import Head, Options, Output
+from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
+from plait.registry import register
+from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State
 
 Floats = NDArray[np.float64]
 
@@ -29,16 +30,12 @@ TITLES = {
     "log_loss": "log loss",
     "calibration_error": "calibration error",
 }
-RESAMPLES = 1000
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
-TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
 
-class Choice(BaseModel):
+class Choice(Options):
     """How classes are answered."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     num: Annotated[int, Field(ge=1, description="classes to name, the likeliest first")] = 1
 
@@ -71,7 +68,7 @@ class CategoryOutput(Output):
 
     def learn(self, cells: Iterable[Any]) -> State:
         """The classes, sorted, and how often each occurs."""
-        counts = Counter(as_class(cell) for cell in cells if not _is_empty(cell))
+        counts = Counter(as_class(cell) for cell in cells if not is_empty(cell))
         classes = sorted(counts, key=lambda value: (type(value).__name__, value))
         if len(classes) < 2:
             found = f"only {classes[0]!r}" if classes else "none"
@@ -93,7 +90,7 @@ class CategoryOutput(Output):
         numbers = {value: number for number, value in enumerate(state["classes"])}
 
         def read(cell: Any) -> int:
-            if _is_empty(cell):
+            if is_empty(cell):
                 raise BadCell("the class is empty", expected="a class")
             value = as_class(cell)
             if value not in numbers:
@@ -107,6 +104,10 @@ class CategoryOutput(Output):
         """The class."""
         return as_class(cell)
 
+    def cell(self, value: Any) -> Any:
+        """The class."""
+        return value
+
     def head(
         self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
         branches: Branches | None = None,
@@ -118,7 +119,8 @@ class CategoryOutput(Output):
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> dict[str, float]:
         """All of `metrics` but the intervals."""
-        return _point_scores(*_numbers(predictions, references))
+        _, right, probable = _numbers(predictions, references)
+        return _point_scores(right, probable)
 
     def metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
@@ -127,18 +129,17 @@ class CategoryOutput(Output):
         return category_scores(predictions, references)
 
 
-class CategoryHead(Head):
+class CategoryHead(PooledHead):
     """Fused -> probabilities of the classes, from the pooled vector."""
 
     def __init__(
         self, state: State, width: int, output: CategoryOutput, branches: Branches | None
     ) -> None:
-        super().__init__()
+        super().__init__(
+            width, len(state["classes"]), output.dropout, branches, partial(F.log_softmax, dim=-1)
+        )
         self.classes: list[Any] = state["classes"]
         self.smoothing, self.calibrated = output.smoothing, output.calibrate
-        self.logits = make_scores(
-            width, len(self.classes), output.dropout, branches, partial(F.log_softmax, dim=-1)
-        )
         counts = torch.tensor(state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
         self.weights: Tensor | None
@@ -148,30 +149,20 @@ class CategoryHead(Head):
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
-    def begin(self, targets: Sequence[int]) -> None:
-        """Nothing: the classes' counts are in the state."""
-
     def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
         """Mean cross-entropy."""
-        logits = of_branch(self.logits, branch)(fused)
+        logits = self.scores(fused, branch)
         wanted = torch.tensor(targets, device=logits.device)
         return F.cross_entropy(logits, wanted, self.weights, label_smoothing=self.smoothing)
 
-    def reinforce(
-        self, fused: Fused, targets: Sequence[int], samples: int, branch: str | None = None
-    ) -> Tensor:
-        """The loss: a class is not said step by step."""
-        return self.loss(fused, targets, branch)
-
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[int]) -> None:
-        """The temperature with the least log loss (Guo et al. 2017, arXiv:1706.04599)."""
+        """The temperature with the least log loss."""
         if not self.calibrated:
             return
-        logits = torch.cat([self.logits(part) for part in fused])
+        logits = torch.cat([self.scores(part) for part in fused])
         wanted = torch.tensor(targets, device=logits.device)
-        losses = [float(F.cross_entropy(logits / t, wanted)) for t in TEMPERATURES]
-        self.temperature.fill_(float(TEMPERATURES[int(np.argmin(losses))]))
+        self.temperature.fill_(best_temperature(lambda t: F.cross_entropy(logits / t, wanted)))
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the classes' probabilities."""
@@ -180,20 +171,11 @@ class CategoryHead(Head):
 
     def probable(self, fused: Fused) -> Tensor:
         """(B, classes) probabilities, on the processor."""
-        return (self.logits(fused) / self.temperature).softmax(dim=-1).cpu()
+        return (self.scores(fused) / self.temperature).softmax(dim=-1).cpu()
 
     def decoding_options(self, **options: Any) -> Choice:
         """How many classes to name."""
-        try:
-            return Choice.model_validate(options)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0])
-            raise UsageError(
-                f"option {name} of a class: {first['msg'].lower()}",
-                expected=f"one of: {', '.join(Choice.model_fields)}",
-                mend=did_you_mean(name, Choice.model_fields),
-            ) from None
+        return Choice().changed(**options)
 
     @torch.no_grad()
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
@@ -224,10 +206,6 @@ def as_class(cell: Any) -> Any:
     if isinstance(cell, (bool, int)):
         return cell
     raise BadCell(f"{cell!r:.60} is no class", expected="text, a whole number or yes/no")
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
 
 
 @dataclass(frozen=True)
@@ -269,10 +247,9 @@ def category_scores(
 ) -> CategoryScores:
     """Scores of predicted classes against the right ones, with bootstrap intervals."""
     classes, right, probable = _numbers(predictions, references)
-    points = _point_scores(classes, right, probable)
-    draws = resamples(len(right), RESAMPLES, seed)
-    resampled = [_point_scores(classes, right[rows], probable[rows]) for rows in draws]
-    intervals = {name: interval([scores[name] for scores in resampled]) for name in points}
+    points, intervals = with_intervals(
+        lambda rows: _point_scores(right[rows], probable[rows]), len(right), seed
+    )
     return CategoryScores(
         records=len(right),
         **points,
@@ -286,11 +263,7 @@ def _numbers(
     predictions: Sequence[Prediction], references: Sequence[Any]
 ) -> tuple[list[Any], NDArray[np.int64], Floats]:
     """The classes (C), each record's right one (N,), and its probabilities (N, C)."""
-    if len(predictions) != len(references) or not predictions:
-        raise PlaitError(
-            f"{len(predictions)} answers for {len(references)} records",
-            expected="one answer a record, and a record at least",
-        )
+    check_paired(predictions, references)
     classes = sorted(predictions[0].probabilities, key=lambda v: (type(v).__name__, v))
     number = {value: n for n, value in enumerate(classes)}
     right = np.array([number[value] for value in references], np.int64)
@@ -298,9 +271,7 @@ def _numbers(
     return classes, right, probable
 
 
-def _point_scores(
-    classes: Sequence[Any], right: NDArray[np.int64], probable: Floats
-) -> dict[str, float]:
+def _point_scores(right: NDArray[np.int64], probable: Floats) -> dict[str, float]:
     confusion = _confusion(right, probable)
     chosen = probable[np.arange(len(right)), right]
     return {

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from plait.components import Options
 from plait.outputs.text.search import Limits
-from plait.registry import did_you_mean
-from plait.types import UsageError
 
 
-class Decoding(BaseModel):
+class Decoding(Options):
     """How a sentence is found: ``num`` drawn at random with ``sample``, else by beam search.
 
     Beams are ranked with the length penalty; the score shown is the mean a word.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     beam: Annotated[int, Field(ge=1, le=64, description="beams; 1 is greedy")] = 3
     length_penalty: Annotated[
@@ -47,24 +44,3 @@ class Decoding(BaseModel):
     def limits(self) -> Limits:
         """The part that the search functions know."""
         return Limits(self.min_words, self.max_words, self.no_repeat)
-
-    def changed(self, **options: Any) -> Decoding:
-        """With some settings changed.
-
-        Raises:
-            UsageError: an unknown setting, or a value that can't be.
-        """
-        try:
-            return Decoding.model_validate({**self.model_dump(), **options})
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            if first["type"] == "extra_forbidden":
-                raise UsageError(
-                    f"there is no decoding option {name!r}",
-                    expected=f"one of: {', '.join(Decoding.model_fields)}",
-                    mend=did_you_mean(name, Decoding.model_fields),
-                ) from None
-            got = f" is {options[name]!r}: " if name in options else ": "
-            what = f"decoding option {name}".rstrip()
-            raise UsageError(f"{what}{got}{first['msg'].lower()}") from None

@@ -166,6 +166,10 @@ class TextOutput(Output):
         """All of the record's sentences."""
         return as_sentences(cell)
 
+    def cell(self, value: str) -> str:
+        """The sentence."""
+        return value
+
     def head(
         self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
         branches: Branches | None = None,
