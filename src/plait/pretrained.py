@@ -130,6 +130,28 @@ def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[
     return model.float(), set(found["missing_keys"])
 
 
+def probe(
+    module: nn.Module, *trial: Tensor, what: str, expected: str, mend: str
+) -> tuple[Tensor, set[int]]:
+    """What a module makes of a trial input, and the ``id`` of the parameters that it depends on.
+
+    Raises:
+        PlaitError: it can't read the input; ``what``, ``expected`` and ``mend`` say so.
+    """
+    import torch
+
+    parameters = list(module.parameters())
+    try:
+        with torch.enable_grad():
+            values = module(*trial)
+        found = torch.autograd.grad(values.sum(), parameters, allow_unused=True)
+    except (*FAILURES, TypeError, AttributeError, IndexError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise PlaitError(f"{what}: {first}", expected=expected, mend=mend) from None
+    used = {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
+    return values.detach(), used
+
+
 def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int]) -> None:
     """Never go on from weights that were to be pretrained and are random.
 

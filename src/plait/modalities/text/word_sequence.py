@@ -10,15 +10,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import EncoderBlock, length_mask
+from plait.blocks import length_mask
 from plait.components import Encoder
 from plait.data.vocabulary import PAD, Unit, Vocabulary, from_state, learn_vocabulary
+from plait.modalities.text.readers import make_reader
 from plait.modalities.text.written import Text, as_text
 from plait.registry import register
 from plait.types import State, Tokens
 
 Reader = Literal["gru", "cnn", "transformer"]
-KERNEL = 3  # words that a convolution sees at a time
 
 
 @register("text", "word-sequence")
@@ -85,8 +85,7 @@ class WordSequenceEncoder(Encoder):
         self.length, self.width = text.longest, text.width
         self.embedding = nn.Embedding(vocabulary, text.width, padding_idx=PAD)
         self.drop = nn.Dropout(text.dropout)
-        makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
-        self.reader = makers[text.reader](text.width, text.layers, text.dropout, text.longest)
+        self.reader = make_reader(text.reader, text.width, text.layers, text.dropout, text.longest)
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """The ids as they are."""
@@ -98,62 +97,3 @@ class WordSequenceEncoder(Encoder):
         ids = torch.where(mask, prepared, PAD)
         values = self.reader(self.drop(self.embedding(ids)), mask)
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)
-
-
-class GruReader(nn.Module):
-    """Both ways; a text's end is told by its length, so that padding is never read."""
-
-    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
-        super().__init__()
-        self.gru = nn.GRU(
-            width, width // 2, layers, batch_first=True, bidirectional=True,
-            dropout=dropout if layers > 1 else 0.0,
-        )  # fmt: skip
-        self.out = nn.Linear(2 * (width // 2), width)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        lengths = mask.sum(dim=1).clamp(min=1).cpu()  # an absent text is one word of padding
-        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
-        read, _ = nn.utils.rnn.pad_packed_sequence(self.gru(packed)[0], True, 0.0, x.shape[1])
-        return self.out(read)
-
-
-class CnnReader(nn.Module):
-    """Convolutions over three words, added to what they saw."""
-
-    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2) for _ in range(layers)
-        )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = torch.where(mask[..., None], x, 0.0)
-            seen = layer(x.transpose(1, 2)).transpose(1, 2)
-            x = norm(x + self.drop(nn.functional.gelu(seen)))
-        return x
-
-
-class TransformerReader(nn.Module):
-    """Transformer blocks over the words and their places."""
-
-    def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
-        super().__init__()
-        heads = next(h for h in (4, 2, 1) if width % h == 0)
-        self.position = nn.Parameter(torch.randn(longest, width) * 0.02)
-        self.blocks = nn.ModuleList(EncoderBlock(width, heads, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        first = torch.zeros_like(mask)
-        first[:, 0] = ~mask.any(dim=1)  # attention to nothing at all would be no number
-        x = x + self.position[: x.shape[1]]
-        for block in self.blocks:
-            x = block(x, mask | first)
-        return self.norm(x)

@@ -27,8 +27,9 @@ class Text(Modality):
 
     media = False
 
-    def __init__(self, views: int) -> None:
-        self.views = views
+    def __init__(self, views: int, ends: int = 0) -> None:
+        """``ends``: items at either end that stay in every view, such as a start and an end."""
+        self.views, self.ends = views, ends
         self._made: tuple[State, Any] | None = None
 
     def made_of(self, state: State, make: Callable[[State], T]) -> T:
@@ -62,12 +63,15 @@ class Text(Modality):
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the text; of others about one word in seven is left out, the same each time."""
-        if view == 0 or len(item) < 2:
+        inner = item[self.ends : len(item) - self.ends]
+        if view == 0 or len(inner) < 2:
             return item
         generator = torch.Generator().manual_seed(view * 7919 + int(item.sum()) % 1_000_003)
-        kept = torch.rand(len(item), generator=generator) >= DROPPED
-        kept[int(torch.randint(len(item), (1,), generator=generator))] = False
-        return item[kept] if bool(kept.any()) else item[:1]
+        kept = torch.rand(len(inner), generator=generator) >= DROPPED
+        kept[int(torch.randint(len(inner), (1,), generator=generator))] = False
+        kept[0] |= not bool(kept.any())
+        start, end = item[: self.ends], item[len(item) - self.ends :]
+        return torch.cat([start, inner[kept], end])
 
     def samples(self) -> list[Any]:
         """Two short texts."""
