@@ -148,8 +148,10 @@ class Finder:
         [0, 1]. A patch of one shade is no keypoint: nothing is to be seen there."""
         grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
         sift = cv2.SIFT.create(MOST_KEYPOINTS)
-        found = self._grid(grey.shape) if self.keypoints == "dense" else sift.detect(grey, None)
-        found, raw = sift.compute(grey, found) if found else ([], None)
+        if self.keypoints == "dense":
+            found, raw = sift.compute(grey, self._grid(grey.shape))
+        else:
+            found, raw = sift.detectAndCompute(grey, None)
         if raw is None:
             return np.zeros((0, DIMENSION), np.float32), np.zeros((0, 2), np.float32)
         total = raw.sum(axis=1, keepdims=True)
