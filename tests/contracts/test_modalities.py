@@ -32,7 +32,7 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         "hub": [{"train": "frozen"}, {"train": "all"}],
         "visual-words": [
             {"size": 48, "words": 8, "levels": 2, "width": 16},
-            {"size": 64, "words": 5, "keypoints": "detected", "tokens": "photo", "assign": "hard"},
+            {"size": 64, "words": 5, "keypoints": "detected", "levels": 1, "assign": "hard"},
         ],
     },
     "audio": {

@@ -113,9 +113,8 @@ def test_bad_photos_are_passed_over_and_blank_ones_have_no_words() -> None:
 
 
 @pytest.mark.parametrize("keypoints", ["dense", "detected"])
-@pytest.mark.parametrize("tokens", ["cells", "photo"])
-def test_a_blank_photo_is_there(keypoints: str, tokens: str) -> None:
-    modality, state = learned(keypoints=keypoints, tokens=tokens)
+def test_a_blank_photo_is_there(keypoints: str) -> None:
+    modality, state = learned(keypoints=keypoints)
     encoder = modality.encoder(state, True)
     prepared = torch.stack(encoder.prepare([modality.read(BLANK, Path(), state)]))
     assert torch.count_nonzero(prepared) == 0

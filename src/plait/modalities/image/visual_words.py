@@ -66,10 +66,6 @@ class VisualWords(Photo):
                 description="a keypoint counts for the nearest word, or is shared by the nearest"
             ),
         ] = "soft",
-        tokens: Annotated[
-            Literal["cells", "photo"],
-            Field(description="a token for each of the finest cells, or one for the photo"),
-        ] = "cells",
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
         size: Annotated[int, Field(ge=32, le=1024, description="pixels a side")] = 256,
         fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
@@ -82,7 +78,7 @@ class VisualWords(Photo):
         super().__init__(size, fit, views)
         self.finder = Finder(keypoints, step, patch)
         self.words, self.levels, self.assign = words, levels, assign
-        self.tokens, self.width = tokens, width
+        self.width = width
 
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary: k-means' centres as bytes, in base64.
@@ -131,7 +127,7 @@ class VisualWords(Photo):
         raw = np.frombuffer(base64.b64decode(state["centres"]), np.uint8)
         centres = torch.from_numpy(raw.reshape(state["words"], DIMENSION).copy())
         trunk = Pyramid(self.finder, centres, self.levels, self.assign == "soft")
-        return VisualWordsEncoder(trunk, self.tokens == "cells", self.width)
+        return VisualWordsEncoder(trunk, self.width)
 
 
 class Finder:
@@ -209,22 +205,22 @@ class Pyramid(nn.Module):
 
 
 class VisualWordsEncoder(Encoder):
-    """(size, size, 3) uint8 -> Tokens (B, side², width), or (B, 1, width).
+    """(size, size, 3) uint8 -> Tokens (B, side², width), one for each cell of the finest level.
 
-    A finest cell's token adds up what it shows itself and what the larger cells around it show, by
-    a layer for each level; the photo's one token adds up all cells, by a layer for each.
+    A token adds up what its cell shows and what the larger cells around it show, by a layer for
+    each level. With one level it is the classical bag of visual words.
     """
 
     trunk: Pyramid
 
-    def __init__(self, trunk: Pyramid, cells: bool, width: int) -> None:
+    def __init__(self, trunk: Pyramid, width: int) -> None:
         super().__init__()
-        self.trunk, self.width, self.cells = trunk, width, cells
+        self.trunk, self.width = trunk, width
         self.sides = [2**level for level in range(trunk.levels)]
-        self.length = self.sides[-1] ** 2 if cells else 1
-        self.grid = (self.sides[-1], self.sides[-1]) if cells else (1, 1)
-        layers = len(self.sides) if cells else sum(side**2 for side in self.sides)
-        self.weight = nn.Parameter(torch.randn(layers, len(trunk.centres), width) * width**-0.5)
+        finest = self.sides[-1]
+        self.grid, self.length = (finest, finest), finest**2
+        shape = (trunk.levels, len(trunk.centres), width)
+        self.weight = nn.Parameter(torch.randn(shape) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(width))
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
@@ -233,13 +229,9 @@ class VisualWordsEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, C, V) -> Tokens, cells row by row from the top left."""
-        if not self.cells:
-            values = torch.einsum("bcv,cvd->bd", prepared, self.weight)[:, None]
-        else:
-            levels = torch.split(prepared, [side**2 for side in self.sides], dim=1)
-            spread = [self._spread(*of) for of in zip(levels, self.weight, self.sides, strict=True)]
-            values = torch.stack(spread).sum(dim=0)
-        return present_tokens(values + self.bias, lengths > 0)
+        levels = torch.split(prepared, [side**2 for side in self.sides], dim=1)
+        spread = [self._spread(*of) for of in zip(levels, self.weight, self.sides, strict=True)]
+        return present_tokens(torch.stack(spread).sum(dim=0) + self.bias, lengths > 0)
 
     def _spread(self, level: Tensor, weight: Tensor, side: int) -> Tensor:
         """(B, side², V) -> (B, finest side², width); a cell's share of a photo is small, and is
