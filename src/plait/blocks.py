@@ -139,11 +139,23 @@ class EncoderBlock(nn.Module):
         return x + self.drop(self.feed(self.norm_feed(x)))
 
 
-def make_reader(kind: Reader, width: int, layers: int, dropout: float, longest: int) -> nn.Module:
+def make_reader(
+    kind: Literal["mean"] | Reader, width: int, layers: int, dropout: float, longest: int
+) -> nn.Module:
     """A network that reads tokens in order: (B, T, D), mask (B, T) -> (B, T, D), T at most
-    ``longest``."""
+    ``longest``; or takes their mean, (B, 1, D), whatever their order."""
+    if kind == "mean":
+        return MeanReader()
     makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
     return makers[kind](width, layers, dropout, longest)
+
+
+class MeanReader(nn.Module):
+    """The tokens' mean (for words: Iyyer et al. 2015, deep averaging)."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D) -> (B, 1, D)."""
+        return masked_mean(torch.where(mask[..., None], x, 0.0), mask)[:, None]
 
 
 class GruReader(nn.Module):

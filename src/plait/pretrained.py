@@ -153,11 +153,25 @@ def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[
     return model.float(), set(found["missing_keys"])
 
 
-def used_parameters(values: Tensor, module: nn.Module) -> set[int]:
-    """``id`` of the parameters that can learn and that the values depend on."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    found = torch.autograd.grad(values.sum(), parameters, allow_unused=True)
-    return {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
+def probe(
+    module: nn.Module, *trial: Tensor, what: str, expected: str, mend: str
+) -> tuple[Tensor, set[int]]:
+    """What a module makes of a trial input, and the ``id`` of the parameters that can learn and that
+    it depends on.
+
+    Raises:
+        PlaitError: it can't read the input; ``what``, ``expected`` and ``mend`` say so.
+    """
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        with torch.enable_grad():
+            values = module(*trial)
+        found = torch.autograd.grad(values.sum(), parameters, allow_unused=True)
+    except (*FAILURES, TypeError, AttributeError, IndexError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise PlaitError(f"{what}: {first}", expected=expected, mend=mend) from None
+    used = {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
+    return values.detach(), used
 
 
 def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import torch
 from audio_models import AUDIO_MODELS, save_audio_model
 from PIL import Image
 from safetensors.torch import save_file
+from samples import save_bert, write_vectors
 
 from plait import registry
 from plait.components import Encoder, Modality
 from plait.features import as_row, pad_rows
 from plait.modalities.image.inception_net import InceptionResNetV2
+from plait.modalities.text import word_vectors
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "image": {
@@ -29,6 +31,10 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         ],
         "inception-resnet-v2": [{}],
         "hub": [{"train": "frozen"}, {"train": "all"}],
+        "visual-words": [
+            {"size": 48, "words": 8, "levels": 2, "width": 16},
+            {"size": 64, "words": 5, "keypoints": "detected", "levels": 1, "assign": "hard"},
+        ],
     },
     "audio": {
         "spectrogram": [
@@ -76,6 +82,16 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             for reader in ("gru", "cnn", "transformer")
         ]
         + [{"unit": "subwords", "vocabulary": 300, "longest": 40}],
+        "word-vectors": [
+            {"reader": reader, "longest": 8, "width": 16, "dropout": 0.0}
+            for reader in ("mean", "gru", "cnn", "transformer")
+        ]
+        + [{"vectors": "minilm", "reader": reader, "longest": 8} for reader in ("mean", "gru")],
+        "hub": [
+            {"longest": 8, "train": train, "tokens": tokens}
+            for train in ("frozen", "all")
+            for tokens in ("pieces", "text")
+        ],
     },
     "table": {
         "columns": [
@@ -102,11 +118,17 @@ def test_every_registered_name_is_here() -> None:
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
-    """Settings that name weights: random ones, written here."""
+def weights(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, dict[str, str]]]:
+    """Settings that name weights: random ones, written here; the shipped model is one of them."""
     import transformers
 
     folder = tmp_path_factory.mktemp("weights")
+    words = ["a", "dogs", "runs", "run", "over", "cat", "sits", "and"]  # "dog" has no vector
+    rng = np.random.default_rng(0)
+    write_vectors(folder / "words.vec", {word: rng.normal(size=12) for word in words})
+    save_bert(folder / "bert", [*words, "dog", "two"])
     torch.manual_seed(0)
     save_file(InceptionResNetV2().state_dict(), folder / "inception.safetensors")
     config = transformers.ViTConfig(
@@ -116,11 +138,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str
     transformers.ViTModel(config).save_pretrained(folder / "vit")
     for name in AUDIO_MODELS:
         save_audio_model(name, folder / name)
-    return {
+    found = {
+        "text-word-vectors": {"vectors": str(folder / "words.vec")},
+        "text-hub": {"name": str(folder / "bert")},
         "image-inception-resnet-v2": {"weights": str(folder / "inception.safetensors")},
         "image-hub": {"name": str(folder / "vit")},
         **{f"audio-hub-{name}": {"name": str(folder / name)} for name in AUDIO_MODELS},
     }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(word_vectors, "minilm_folder", lambda: str(folder / "bert"))
+        yield found
 
 
 def photo(number: int) -> bytes:
@@ -177,8 +204,9 @@ Built = tuple[Modality, Encoder, dict[str, Any], list[Any]]
 def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) -> Built:
     kind, name, index = request.param
     settings = SETTINGS[kind][name][index]
-    named = f"-{settings['name']}" if "name" in settings else ""
-    settings = settings | weights.get(f"{kind}-{name}{named}", {})
+    if "name" in settings:  # of a tiny model of the hub: its folder
+        settings = settings | weights[f"{kind}-{name}-{settings['name']}"]
+    settings = weights.get(f"{kind}-{name}", {}) | settings
     modality: Modality = registry.build(kind, {"kind": name, **settings})
     cells = [MAKERS[kind](number) for number in range(3)]
     state = modality.learn(cells, Path())

@@ -27,9 +27,9 @@ Unit = Literal["words", "subwords", "hub"]
 """``hub``: what the tokenizer of a ``hub:NAME`` decoder says at a time."""
 
 
-def split_words(sentence: str, punctuation: bool = True) -> list[str]:
-    """Lower-cased words with punctuation apart (or left out)."""
-    words = _WORD.findall(sentence.lower())
+def split_words(sentence: str, punctuation: bool = True, lower: bool = True) -> list[str]:
+    """Words, lower-cased or as they are written, with punctuation apart (or left out)."""
+    words = _WORD.findall(sentence.lower() if lower else sentence)
     return words if punctuation else [w for w in words if w[0].isalnum() or w[0] == "_"]
 
 

@@ -35,13 +35,12 @@ from plait.modalities.audio.sound import (
     Views,
 )
 from plait.pretrained import (
-    FAILURES,
     build_extractor,
     build_model,
     load_config,
     load_extractor,
+    probe,
     refuse_missing,
-    used_parameters,
 )
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
@@ -195,16 +194,25 @@ class Features(nn.Module):
 
 def _probe(sound: HubSound, features: Features) -> tuple[Tensor, set[int]]:
     """The tokens of the longest sound (T, D), and the ``id`` of the parameters they depend on."""
-    try:
-        with torch.enable_grad():
-            (values,) = features([torch.zeros(sound.most)])
+    return probe(
+        Alone(features),
+        torch.zeros(sound.most),
+        what=f"hub:{sound.name} can't hear a sound of {sound.longest:g} seconds",
+        expected="an audio model with hidden states in order (last_hidden_state)",
+        mend="change longest, or name another model",
+    )
+
+
+class Alone(nn.Module):
+    """`Features` of one sound."""
+
+    def __init__(self, features: Features) -> None:
+        super().__init__()
+        self.features = features
+
+    def forward(self, sound: Tensor) -> Tensor:
+        """(N,) -> (T, D)."""
+        (values,) = self.features([sound])
         if values.ndim != 2:
             raise ValueError(f"its hidden states are no sequence but {tuple(values.shape)}")
-        return values.detach(), used_parameters(values, features)
-    except (*FAILURES, TypeError, AttributeError) as error:
-        raise PlaitError(
-            f"hub:{sound.name} can't hear a sound of {sound.longest:g} seconds: "
-            f"{next(iter(str(error).splitlines()), type(error).__name__)}",
-            expected="an audio model with hidden states in order (last_hidden_state)",
-            mend="change longest, or name another model",
-        ) from None
+        return values

@@ -21,16 +21,9 @@ from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
-from plait.pretrained import (
-    FAILURES,
-    build_model,
-    load_config,
-    load_json,
-    refuse_missing,
-    used_parameters,
-)
+from plait.pretrained import build_model, load_config, load_json, probe, refuse_missing
 from plait.registry import register
-from plait.types import PlaitError, State, Tokens
+from plait.types import State, Tokens
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = 224  # where neither the processor nor the model names one
@@ -138,7 +131,14 @@ class HubImageEncoder(PhotoEncoder):
         self.mean, self.std = state["mean"], state["std"]
         model, missing = build_model("AutoModel", name, state["config"], pretrained)
         features = Features(_vision_part(model), state["config"], state["size"]).eval()
-        values, used = _probe(name, features, state["size"])
+        size = state["size"]
+        values, used = probe(
+            features,
+            torch.zeros(1, 3, size, size),
+            what=f"hub:{name} can't read a photo of {size} × {size} pixels",
+            expected="an image model with a feature map or patch tokens (last_hidden_state)",
+            mend="leave size as null, or name another model",
+        )
         refuse_missing(name, model, missing, used)
         self.length, self.width = values.shape[1:]
         self.grid = features.grid
@@ -212,18 +212,3 @@ def _vision_part(model: nn.Module) -> nn.Module:
         if isinstance(part, nn.Module):
             return part
     return model
-
-
-def _probe(name: str, features: Features, size: int) -> tuple[Tensor, set[int]]:
-    """The tokens of a blank photo (1, T, D), and the ``id`` of the parameters they depend on."""
-    try:
-        with torch.enable_grad():
-            values = features(torch.zeros(1, 3, size, size))
-        return values.detach(), used_parameters(values, features)
-    except (*FAILURES, TypeError, AttributeError) as error:
-        raise PlaitError(
-            f"hub:{name} can't read a photo of {size} × {size} pixels: "
-            f"{next(iter(str(error).splitlines()), type(error).__name__)}",
-            expected="an image model with a feature map or patch tokens (last_hidden_state)",
-            mend="leave size as null, or name another model",
-        ) from None

@@ -28,8 +28,9 @@ class Text(Modality):
     media = False
     corruptions = ("dropped words",)
 
-    def __init__(self, views: int) -> None:
-        self.views = views
+    def __init__(self, views: int, ends: int = 0) -> None:
+        """``ends``: items at either end that stay in every view, such as a start and an end."""
+        self.views, self.ends = views, ends
         self._made: tuple[State, Any] | None = None
 
     def made_of(self, state: State, make: Callable[[State], T]) -> T:
@@ -63,18 +64,27 @@ class Text(Modality):
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the text; of others about one word in seven is left out, the same each time."""
-        if view == 0 or len(item) < 2:
+        start, inner, end = self._parts(item)
+        if view == 0 or len(inner) < 2:
             return item
         generator = torch.Generator().manual_seed(view * 7919 + int(item.sum()) % 1_000_003)
-        kept = torch.rand(len(item), generator=generator) >= DROPPED
-        kept[int(torch.randint(len(item), (1,), generator=generator))] = False
-        return item[kept] if bool(kept.any()) else item[:1]
+        kept = torch.rand(len(inner), generator=generator) >= DROPPED
+        kept[int(torch.randint(len(inner), (1,), generator=generator))] = False
+        kept[0] |= not bool(kept.any())
+        return torch.cat([start, inner[kept], end])
+
+    def _parts(self, item: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What stays at the start, the words, and what stays at the end."""
+        last = max(self.ends, len(item) - self.ends)
+        return item[: self.ends], item[self.ends : last], item[last:]
 
     def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
         """A tenth to a half of the words are left out."""
         generator = torch.Generator().manual_seed(int(item.sum()) % 1_000_003)
-        count = max(1, len(item) - round(len(item) * strength / 10))
-        return item[torch.randperm(len(item), generator=generator)[:count].sort().values]
+        start, inner, end = self._parts(item)
+        count = max(1, len(inner) - round(len(inner) * strength / 10))
+        kept = torch.randperm(len(inner), generator=generator)[:count].sort().values
+        return torch.cat([start, inner[kept], end])
 
     def samples(self) -> list[Any]:
         """Two short texts."""

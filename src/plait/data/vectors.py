@@ -1,0 +1,178 @@
+"""Reading files of word vectors: text (GloVe, fastText's .vec, word2vec) and word2vec's binary.
+
+Told apart by what they hold, not by their names; each may be gzipped. They are read word by word
+and only the asked-for words are kept, as the files have millions.
+
+Layouts: text has a word and its numbers on each line, in word2vec and fastText after a line "words
+dimension". Binary (Mikolov et al. 2013, arXiv:1301.3781, the authors' program) has that line, then
+for each word its letters, a space and little-endian float32.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.types import PlaitError
+
+MAX_DIMENSION = 4096
+MAX_LINE = 1 << 17  # bytes: a word and 4096 numbers of 30 digits
+MAX_WORD = 1 << 12  # bytes
+KINDS = "GloVe, fastText (.vec) or word2vec vectors, as text or word2vec's binary, perhaps gzipped"
+GZIP = b"\x1f\x8b"
+OTHERS = {
+    b"\x80": ("a pickle, which is never opened", "save the vectors in word2vec's format"),
+    b"PK": ("a zip archive", "unpack it"),
+    b"\xba\x16\x4f\x2f": ("a fastText model", "give the .vec file beside it"),
+    b"\x93NUMPY": ("a bare array without words", "save the vectors in word2vec's format"),
+}
+"""How other files that people have begin -> what they are, and the mend."""
+
+_HEADER = re.compile(rb"(\d{1,12}) (\d{1,6}) *\r?\n")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # no text has them; float32 nearly always do
+
+Stream: TypeAlias = "io.BufferedReader[io.RawIOBase]"
+Vector = NDArray[np.float32]
+Keep = Callable[[int, str], bool]
+"""Called with a word's number from 0, commonest first, and the word: whether it is wanted."""
+
+
+def read_vectors(path: str | Path, keep: Keep) -> dict[str, Vector]:
+    """The wanted words' vectors, (D,) each, in the file's order; of a word's repeats the first.
+
+    Raises:
+        PlaitError: the file is missing, empty, damaged or of another kind; the message names the
+            line (of a binary file: the word's number).
+    """
+    found: dict[str, Vector] = {}
+    try:
+        with open(path, "rb") as file:
+            zipped = file.peek(2).startswith(GZIP)
+            source = gzip.GzipFile(fileobj=file) if zipped else file
+            stream = io.BufferedReader(cast(io.RawIOBase, source), MAX_LINE)
+            for word, vector in _records(stream, str(path), keep):
+                found.setdefault(word, vector)
+    except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or str(error)
+        raise PlaitError(
+            f"the vectors {path} can't be read: {why}", expected=KINDS, mend="check the file"
+        ) from None
+    return found
+
+
+def _records(stream: Stream, name: str, keep: Keep) -> Iterator[tuple[str, Vector]]:
+    start = stream.peek(MAX_LINE)
+    _refuse_others(start, name)
+    header = _HEADER.match(start)
+    if header is None:
+        return _text(stream, name, None, 0, keep)
+    count, size = int(header[1]), int(header[2])
+    if not 0 < size <= MAX_DIMENSION:
+        raise _damaged(name, "line 1", f"says that vectors have {size} numbers")
+    stream.read(header.end())
+    if _CONTROL.search(start, header.end()):
+        return _binary(stream, name, count, size, keep)
+    return _text(stream, name, count, size, keep)
+
+
+def _refuse_others(start: bytes, name: str) -> None:
+    if not start.strip():
+        raise PlaitError(f"the vectors {name} are empty", expected=KINDS)
+    for begin, (what, mend) in OTHERS.items():
+        if start.startswith(begin):
+            raise PlaitError(f"{name} is {what}", expected=KINDS, mend=mend)
+    if not _HEADER.match(start) and _CONTROL.search(start):
+        raise PlaitError(f"{name} holds no word vectors", expected=KINDS)
+
+
+def _text(
+    stream: Stream, name: str, count: int | None, size: int, keep: Keep
+) -> Iterator[tuple[str, Vector]]:
+    """``count`` and ``size`` as the header says, which has been read; without one None and 0."""
+    first, number = (1 if count is None else 2), -1
+    for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b"")):
+        line = line.rstrip(b" \r\n")  # word2vec and fastText end lines with a space
+        size = size or line.count(b" ")
+        try:
+            word, numbers = _parted(line, size)
+            vector = _finite([float(field) for field in numbers]) if keep(number, word) else None
+        except ValueError as error:
+            raise _damaged(name, f"line {number + first}", error) from None
+        if vector is not None:
+            yield word, vector
+    if count is not None and number + 1 < count:
+        raise _damaged(name, f"line {number + first}", f"is the last of {count:,} words")
+
+
+def _parted(line: bytes, size: int) -> tuple[str, list[bytes]]:
+    """The word and its numbers; some files have words with spaces in them."""
+    if not 0 < size <= MAX_DIMENSION:
+        raise ValueError(f"has {size} numbers after a word")
+    word, *numbers = line.rsplit(b" ", size)
+    _, space, last = word.rpartition(b" ")
+    if len(numbers) < size or (space and _is_number(last)):
+        raise ValueError(f"has {line.count(b' ')} numbers after the word instead of {size}")
+    return _word(word), numbers
+
+
+def _is_number(field: bytes) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
+
+
+def _word(word: bytes) -> str:
+    try:
+        return word.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"has a word that is not UTF-8: {word[:40]!r}") from None
+
+
+def _finite(numbers: list[float] | NDArray[np.float32]) -> Vector:
+    """As float32, which has no number larger than 3.4e38."""
+    values = np.asarray(numbers, np.float64)
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise ValueError("has a number that is not finite")
+    return values.astype(np.float32)
+
+
+def _binary(
+    stream: Stream, name: str, count: int, size: int, keep: Keep
+) -> Iterator[tuple[str, Vector]]:
+    for number in range(count):
+        try:
+            word = _word(_until_space(stream))
+            data = stream.read(4 * size)
+            if len(data) < 4 * size:
+                raise ValueError("is cut short")
+            vector = _finite(np.frombuffer(data, "<f4")) if keep(number, word) else None
+        except ValueError as error:
+            raise _damaged(name, f"word {number + 1:,} of {count:,}", error) from None
+        if vector is not None:
+            yield word, vector
+
+
+def _until_space(stream: Stream) -> bytes:
+    """A word's letters; some programs end the line before it."""
+    letters = bytearray()
+    while (letter := stream.read(1)) != b" ":
+        if not letter or len(letters) > MAX_WORD:
+            raise ValueError("has no end" if letter else "is cut short")
+        letters += letter
+    return bytes(letters).lstrip(b"\n")
+
+
+def _damaged(name: str, place: str, what: object) -> PlaitError:
+    return PlaitError(
+        f"the vectors {name} are damaged: {place} {what}", expected=KINDS, mend="get them again"
+    )
