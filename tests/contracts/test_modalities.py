@@ -46,6 +46,30 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         ]
         + [{"unit": "subwords", "vocabulary": 300, "longest": 40}],
     },
+    "video": {
+        "frames": [
+            {"image": {"kind": "cnn", "size": 32}, "frames": 4, "width": 16, "dropout": 0.0},
+            {
+                "image": {"kind": "cnn", "size": 32, "train": "last-blocks", "blocks": 1},
+                "frames": 3,
+                "pool": "attention",
+                "width": 16,
+                "dropout": 0.0,
+                "flip": True,
+            },
+            {
+                "image": {"kind": "pixels", "size": 16, "patch": 8, "width": 16},
+                "frames": 3,
+                "pool": "mean",
+                "width": 16,
+                "dropout": 0.0,
+            },
+        ],
+        "motion": [
+            {"frames": 6, "size": 32, "channels": 32, "width": 16},
+            {"frames": 3, "size": 20, "channels": 16, "width": 16, "flip": True},
+        ],
+    },
 }
 """Modality -> representation -> settings to try."""
 
@@ -103,7 +127,26 @@ def text(number: int) -> str:
     return ("a dog runs", "two dogs run over a field", "a cat sits and looks")[number]
 
 
-MAKERS: dict[str, Callable[[int], Any]] = {"image": photo, "audio": sound, "text": text}
+def clip(number: int) -> bytes:
+    """Of another size and length each."""
+    av = pytest.importorskip("av", reason="needs the extra plait[video]")
+    rng, stream = np.random.default_rng(number), io.BytesIO()
+    with av.open(stream, "w", format="avi") as file:
+        track = file.add_stream("mjpeg", rate=10)
+        track.width, track.height, track.pix_fmt = 48 + 16 * number, 48, "yuvj420p"
+        for _ in range(3 + 2 * number):
+            pixels = rng.integers(0, 255, (48, track.width, 3)).astype(np.uint8)
+            file.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        file.mux(track.encode())
+    return stream.getvalue()
+
+
+MAKERS: dict[str, Callable[[int], Any]] = {
+    "image": photo,
+    "audio": sound,
+    "text": text,
+    "video": clip,
+}
 
 Built = tuple[Modality, Encoder, dict[str, Any], list[Any]]
 

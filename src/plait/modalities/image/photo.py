@@ -20,6 +20,7 @@ from plait.types import State
 
 Fit = Literal["squash", "crop"]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
+SMALLEST = 0.7  # share of a photo's area that an augmented view shows at the least
 
 
 class Photo(Modality):
@@ -55,19 +56,11 @@ class Photo(Modality):
             return item
         image = item.numpy()
         if view > 1:
-            image = self._crop(image, random.Random(view * 7919 + int(image[::16, ::16].sum())))
+            rng = random.Random(view * 7919 + int(image[::16, ::16].sum()))
+            image = enlarged(image[random_part(self.size, SMALLEST, rng)], self.size)
         if view % 2:
             image = np.ascontiguousarray(image[:, ::-1])
         return torch.from_numpy(image)
-
-    def _crop(self, image: np.ndarray, rng: random.Random) -> np.ndarray:
-        size = image.shape[0]
-        area, aspect = rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.18)
-        height = min(size, round(size * (area / aspect) ** 0.5))
-        width = min(size, round(size * (area * aspect) ** 0.5))
-        top, left = rng.randint(0, size - height), rng.randint(0, size - width)
-        cut = image[top : top + height, left : left + width]
-        return cv2.resize(cut, (size, size), interpolation=cv2.INTER_LINEAR)
 
     def example(self, state: State) -> Tensor:
         """A black photo."""
@@ -86,6 +79,21 @@ class Photo(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """The pixels themselves."""
         return self.read(cell, root, state)
+
+
+def random_part(size: int, smallest: float, rng: random.Random) -> tuple[slice, slice]:
+    """Rows and columns of a part of a square picture: ``smallest`` to all of its area, nearly
+    square."""
+    area, aspect = rng.uniform(smallest, 1.0), rng.uniform(0.85, 1.18)
+    height = min(size, round(size * (area / aspect) ** 0.5))
+    width = min(size, round(size * (area * aspect) ** 0.5))
+    top, left = rng.randint(0, size - height), rng.randint(0, size - width)
+    return slice(top, top + height), slice(left, left + width)
+
+
+def enlarged(part: np.ndarray, size: int) -> np.ndarray:
+    """(H, W, 3) -> (size, size, 3)."""
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 class PhotoEncoder(Encoder):
