@@ -129,16 +129,12 @@ def text(number: int) -> str:
 
 def clip(number: int) -> bytes:
     """Of another size and length each."""
-    av = pytest.importorskip("av", reason="needs the extra plait[video]")
-    rng, stream = np.random.default_rng(number), io.BytesIO()
-    with av.open(stream, "w", format="avi") as file:
-        track = file.add_stream("mjpeg", rate=10)
-        track.width, track.height, track.pix_fmt = 48 + 16 * number, 48, "yuvj420p"
-        for _ in range(3 + 2 * number):
-            pixels = rng.integers(0, 255, (48, track.width, 3)).astype(np.uint8)
-            file.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        file.mux(track.encode())
-    return stream.getvalue()
+    pytest.importorskip("av", reason="needs the extra plait[video]")
+    from clips import film
+
+    rng = np.random.default_rng(number)
+    size = (3 + 2 * number, 48, 48 + 16 * number, 3)
+    return film(rng.integers(0, 255, size).astype(np.uint8))
 
 
 MAKERS: dict[str, Callable[[int], Any]] = {

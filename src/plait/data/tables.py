@@ -18,11 +18,12 @@ from plait.data.audio import has_sound_start, has_sound_suffix
 from plait.data.images import find_images, has_image_start, has_image_suffix
 from plait.data.media import name_cell
 from plait.data.readers import Columns
+from plait.data.video import has_video_start, has_video_suffix, is_animation
 from plait.files import is_folder
 from plait.registry import did_you_mean
 from plait.types import PlaitError, UsageError
 
-Wanted = Literal["image", "text", "audio", "category", "split"]
+Wanted = Literal["image", "text", "audio", "video", "category", "split"]
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -62,6 +63,7 @@ NAMES: dict[Wanted, tuple[str, ...]] = {
         "references",
     ),
     "audio": ("audio", "sound", "recording", "wav", "speech", "clip"),
+    "video": ("video", "movie", "film", "clip", "depth"),
     "category": ("label", "class", "category", "target", "sentiment", "y"),
     "split": ("split", "set", "partition", "subset"),
 }
@@ -246,8 +248,26 @@ def _is_sound(cell: Any) -> bool:
     return isinstance(cell, str) and has_sound_suffix(cell)
 
 
+def _is_video(cell: Any) -> bool:
+    if isinstance(cell, bytes):
+        return has_video_start(cell)
+    return isinstance(cell, str) and has_video_suffix(cell)
+
+
+def _may_be_sound(cell: Any) -> bool:
+    return isinstance(cell, (str, bytes)) and not (_is_text(cell) or _is_video(cell))
+
+
+def _may_be_video(cell: Any) -> bool:
+    """A video, a GIF, or what may be a folder of frames."""
+    if not isinstance(cell, (str, bytes)) or _is_text(cell) or _is_sound(cell):
+        return False
+    return is_animation(cell) or not _is_image(cell)
+
+
 def _is_class(cell: Any) -> bool:
-    return isinstance(cell, (str, bool, int)) and not _is_sound(cell) and not _is_image(cell)
+    media = _is_sound(cell) or _is_image(cell) or _is_video(cell)
+    return isinstance(cell, (str, bool, int)) and not media
 
 
 def _is_text(cell: Any) -> bool:
@@ -255,7 +275,7 @@ def _is_text(cell: Any) -> bool:
         return all(isinstance(item, str) for item in cell)
     if not isinstance(cell, str) or " " not in cell.strip():
         return False
-    return not has_image_suffix(cell) and not has_sound_suffix(cell)
+    return not (has_image_suffix(cell) or has_sound_suffix(cell) or has_video_suffix(cell))
 
 
 def _is_split(cell: Any) -> bool:
@@ -265,7 +285,8 @@ def _is_split(cell: Any) -> bool:
 POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
     "image": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
     "text": lambda cell: isinstance(cell, str) or _is_text(cell),
-    "audio": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
+    "audio": _may_be_sound,
+    "video": _may_be_video,
     "category": _is_class,
     "split": _is_split,
 }
@@ -273,6 +294,7 @@ CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
     "image": _is_image,
     "text": _is_text,
     "audio": _is_sound,
+    "video": _is_video,
     "category": lambda cell: False,  # anything short may be one
     "split": _is_split,
 }

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from plait.data.cache import digest
 from plait.data.images import Fit, Pixels, has_image_suffix, open_resized, to_square
-from plait.data.media import load_bytes, name_cell
+from plait.data.media import load_bytes
 from plait.files import is_folder
 from plait.registry import needed
 from plait.types import BadCell
 
 KINDS = "an MP4, MOV, AVI, WebM, MKV or GIF video, or a folder of pictures"
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg")
-ANIMATION = ".gif"  # a clip, or a picture
 CONTAINERS = "mov,matroska,avi,gif,mpeg,mpegts"  # others may name more files to be opened
 
 MAX_SECONDS = 4 * 3600.0
@@ -96,6 +95,11 @@ def has_video_start(data: bytes) -> bool:
     """Whether bytes begin as a video file does, and no picture."""
     avi = data[:4] == b"RIFF" and data[8:12] == b"AVI "
     return avi or data[4:8] in (b"ftyp", b"moov", b"mdat") or data.startswith(b"\x1a\x45\xdf\xa3")
+
+
+def is_animation(cell: str | bytes) -> bool:
+    """Whether a path or a file's bytes are a GIF, which may be a video or a picture."""
+    return cell.startswith(b"GIF8") if isinstance(cell, bytes) else cell.lower().endswith(".gif")
 
 
 def _folder(cell: Any, root: Path) -> Path | None:
@@ -174,7 +178,7 @@ def _check(container: Any, name: str) -> None:
     """Refuses, by the header, what is no video or too much."""
     stream = _stream(container)
     if stream is None:
-        raise BadCell(f"{name} holds no video, only {_others(container)}", expected=KINDS)
+        raise BadCell(f"{name} holds no video{_others(container)}", expected=KINDS)
     if stream.codec_context is None:
         raise BadCell(f"{name} is in a format that can't be decoded", expected=KINDS)
     _check_size(stream.codec_context, name)
@@ -187,8 +191,9 @@ def _check(container: Any, name: str) -> None:
 
 
 def _others(container: Any) -> str:
-    kinds = sorted({str(stream.type) for stream in container.streams if stream.type != "video"})
-    return " and ".join(kinds) or "a cover picture"
+    """What a file without a video holds instead."""
+    kinds = sorted({"picture" if s.type == "video" else str(s.type) for s in container.streams})
+    return f", only {' and '.join(kinds)}" if kinds else ""
 
 
 def _check_size(picture: Any, name: str) -> None:
@@ -207,7 +212,7 @@ def _index(container: Any, name: str) -> _Index:
     """
     stream, times, begin, end = _stream(container), [], None, 0.0
     for packet in container.demux():
-        if not packet.size or packet.pts is None and packet.dts is None:
+        if not packet.size or (packet.pts is None and packet.dts is None):
             continue
         shown = packet.dts if packet.pts is None else packet.pts
         seconds = float(shown * packet.time_base)

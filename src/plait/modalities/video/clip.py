@@ -31,7 +31,8 @@ TIME = (0.8, 1.0)  # share of its frames that it keeps, in a row
 
 
 class Clip(Modality):
-    """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8, fewer if it is short."""
+    """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8; a shorter one has
+    fewer."""
 
     media = True
 

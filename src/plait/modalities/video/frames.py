@@ -128,7 +128,7 @@ class FramesEncoder(Encoder):
         mask = length_mask(lengths, prepared.shape[1])
         x = torch.where(mask.view(*mask.shape, *[1] * (prepared.ndim - 2)), prepared, 0)
         if self.learns:
-            x = self._vectors(x.flatten(0, 1)).unflatten(0, mask.shape)  # (B, F, D)
+            x = self._vectors(x.flatten(0, 1)).view(*mask.shape, -1)  # (B, F, D)
         values = self.reader(self.project(x), mask)
         mask = mask[:, : values.shape[1]]  # frames are real from the first on
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)

@@ -18,6 +18,7 @@ from plait.types import State, Tokens
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 TIME_STRIDES = (1, 2, 1, 1)  # of the blocks; a token is two frames
+SCALE = 4.0  # brings the differences to about 1
 LAYERS = len(TIME_STRIDES)
 
 
@@ -84,7 +85,7 @@ class MotionEncoder(Encoder):
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, S, S) -> Tokens (B, F / 2, width)."""
         mask = length_mask(lengths, prepared.shape[1])
-        x = with_differences(torch.where(mask[..., None, None], prepared, 0.0))
+        x = moving(torch.where(mask[..., None, None], prepared, 0.0), lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
         mask = length_mask(lengths, x.shape[1])
@@ -92,38 +93,43 @@ class MotionEncoder(Encoder):
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)
 
 
-def with_differences(grey: Tensor) -> Tensor:
-    """(B, F, S, S) -> (B, F, 2, S, S): each frame, and what changed since the one before it."""
+def moving(grey: Tensor, lengths: Tensor) -> Tensor:
+    """(B, F, S, S) and (B,) -> (B, F, 2, S, S): how each frame differs from the mean of its clip,
+    and from the frame before it. What stands still is nothing."""
+    mean = grey.sum(dim=1, keepdim=True) / lengths.clamp(min=1)[:, None, None, None]
     change = torch.zeros_like(grey)
     change[:, 1:] = grey[:, 1:] - grey[:, :-1]
-    return torch.stack([grey, change], dim=2)
+    return torch.stack([grey - mean, change], dim=2) * SCALE
 
 
 class SpaceTime(nn.Module):
     """A 3×3 convolution over space, stride 2, then one over three frames: "(2+1)-D" (Tran et al.
-    2018, arXiv:1711.11248), each with layer norm and GELU."""
+    2018, arXiv:1711.11248).
+
+    No norms: they would make the noise of what stands still as loud as what moves. The weights
+    begin as He et al. 2015 (arXiv:1502.01852) draw them, so that signals keep their size.
+    """
 
     def __init__(self, ins: int, outs: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
         self.space = nn.Conv2d(ins, outs, 3, 2, padding=1)
         self.time = nn.Conv2d(outs, outs, (3, 1), (stride, 1), padding=(1, 0))
-        self.norm_space, self.norm_time = nn.LayerNorm(outs), nn.LayerNorm(outs)
+        for layer in (self.space, self.time):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, C, H, W) and (B,) -> (B, F / stride, C', H / 2, W / 2) and how long each is."""
-        shape = x.shape[:2]
-        x = self.space(x.flatten(0, 1))  # (B·F, C', H', W')
-        side = x.shape[2:]
-        x = self._normed(x, self.norm_space).unflatten(0, shape)
-        # Zeros behind each record, so that its end looks the same in any batch.
-        x = torch.where(length_mask(lengths, shape[1])[..., None, None, None], x, 0.0)
-        x = self.time(x.flatten(3).transpose(1, 2))  # (B, C', F', H'·W')
-        x = self._normed(x, self.norm_time).transpose(1, 2).unflatten(3, side)
+        frames = x.shape[1]
+        x = torch.relu(self.space(x.flatten(0, 1)))  # (B·F, C', H', W')
+        x = x.view(-1, frames, *x.shape[1:])  # (B, F, C', H', W')
+        x = _only_real(x, lengths)
+        y = self.time(x.flatten(3).transpose(1, 2))  # (B, C', F', H'·W')
+        y = torch.relu(y).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
         lengths = -(-lengths // self.stride)
-        return x, lengths
+        return _only_real(x + y if self.stride == 1 else y, lengths), lengths
 
-    @staticmethod
-    def _normed(x: Tensor, norm: nn.Module) -> Tensor:
-        """(N, C, H, W), normed over its channels, through GELU."""
-        return nn.functional.gelu(norm(x.movedim(1, -1))).movedim(-1, 1)
+
+def _only_real(x: Tensor, lengths: Tensor) -> Tensor:
+    """Zeros behind each record, so that its end looks the same in any batch."""
+    return torch.where(length_mask(lengths, x.shape[1])[..., None, None, None], x, 0.0)
