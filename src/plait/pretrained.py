@@ -156,8 +156,8 @@ def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[
 def probe(
     module: nn.Module, *trial: Tensor, what: str, expected: str, mend: str
 ) -> tuple[Tensor, set[int]]:
-    """What a module makes of a trial input, and the ``id`` of the parameters that can learn and that
-    it depends on.
+    """What a module makes of a trial input, and the ``id`` of the parameters it depends on and
+    that can learn.
 
     Raises:
         PlaitError: it can't read the input; ``what``, ``expected`` and ``mend`` say so.

@@ -100,6 +100,30 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"width": 16, "min_count": 1, "kinds": {"speed": "category"}, "layers": 2},
         ],
     },
+    "video": {
+        "frames": [
+            {"image": {"kind": "cnn", "size": 32}, "frames": 4, "width": 16, "dropout": 0.0},
+            {
+                "image": {"kind": "cnn", "size": 32, "train": "last-blocks", "blocks": 1},
+                "frames": 3,
+                "reader": "transformer",
+                "width": 16,
+                "dropout": 0.0,
+                "flip": True,
+            },
+            {
+                "image": {"kind": "pixels", "size": 16, "patch": 8, "width": 16},
+                "frames": 3,
+                "reader": "mean",
+                "width": 16,
+                "dropout": 0.0,
+            },
+        ],
+        "motion": [
+            {"frames": 6, "size": 32, "channels": 32, "width": 16},
+            {"frames": 3, "size": 20, "channels": 16, "width": 16, "flip": True},
+        ],
+    },
 }
 """Modality -> representation -> settings to try."""
 
@@ -189,12 +213,23 @@ def columns(number: int) -> dict[str, Any]:
     )[number]
 
 
+def clip(number: int) -> bytes:
+    """Of another size and length each."""
+    pytest.importorskip("av", reason="needs the extra plait[video]")
+    from clips import film
+
+    rng = np.random.default_rng(number)
+    size = (3 + 2 * number, 48, 48 + 16 * number, 3)
+    return film(rng.integers(0, 255, size).astype(np.uint8))
+
+
 MAKERS: dict[str, Callable[[int], Any]] = {
     "image": photo,
     "audio": sound,
     "series": series,
     "text": text,
     "table": columns,
+    "video": clip,
 }
 
 Built = tuple[Modality, Encoder, dict[str, Any], list[Any]]

@@ -447,3 +447,28 @@ def test_guess_a_number_and_labels(
     rows = table(**columns)
     assert guess_column(rows, "number") == number
     assert guess_column(rows, "labels") == labels
+
+
+@pytest.mark.parametrize(
+    ("columns", "audio", "video"),
+    [
+        ({"clip": ["a.wav", "b.wav"]}, "clip", None),  # the suffix decides
+        ({"clip": ["a.mp4", "b.mp4"]}, None, "clip"),
+        ({"clip": ["frames/a", "frames/b"]}, "clip", "clip"),
+        ({"depth": ["a.mp4"], "speech": ["a.flac"]}, "speech", "depth"),
+        ({"depth": [1.5, 2.0]}, None, None),
+        ({"video": ["a cat runs by"], "n": [1]}, None, None),
+        ({"video": ["a.gif", "b.gif"]}, None, "video"),
+        ({"movie": ["a.jpg", "b.jpg"]}, None, None),
+        ({"x": ["p/a b.MKV"], "y": [b"\x1a\x45\xdf\xa3.."]}, None, "x"),
+        ({"y": [b"\x00\x00\x00\x18ftypmp42"], "z": [b"RIFF....WAVE"]}, "z", "y"),
+        ({"x": [b"RIFF....AVI "], "n": [1]}, None, "x"),
+    ],
+)
+def test_guess_sounds_and_videos(
+    columns: dict[str, list[Any]], audio: str | None, video: str | None
+) -> None:
+    rows = table(**columns)
+    assert guess_column(rows, "audio") == audio
+    assert guess_column(rows, "video") == video
+    assert guess_column(rows, "text") is None or "video" in columns

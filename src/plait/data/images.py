@@ -68,7 +68,11 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     Raises:
         BadCell: as for `open_image`.
     """
-    image = _decode(*load_bytes(cell, root, KINDS), least=size)
+    return to_square(_decode(*load_bytes(cell, root, KINDS), least=size), size, fit)
+
+
+def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
+    """(H, W, 3) -> (size, size, 3): the whole picture squashed, or its middle."""
     return _resize(_middle(image) if fit == "crop" else image, size)
 
 

@@ -23,11 +23,14 @@ from plait.data.images import find_images, has_image_start, has_image_suffix
 from plait.data.media import name_cell
 from plait.data.readers import Columns
 from plait.data.series import has_series_start, has_series_suffix
+from plait.data.video import has_video_start, has_video_suffix, is_animation
 from plait.files import is_folder
 from plait.registry import did_you_mean
 from plait.types import ColumnName, PlaitError, UsageError
 
-Wanted = Literal["image", "text", "audio", "series", "category", "number", "labels", "split"]
+Wanted = Literal[
+    "image", "text", "audio", "video", "series", "category", "number", "labels", "split"
+]
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -83,6 +86,7 @@ NAMES: dict[Wanted, tuple[str, ...]] = {
         "eeg",
         "emg",
     ),
+    "video": ("video", "movie", "film", "clip", "depth"),
     "category": ("label", "class", "category", "target", "sentiment", "y"),
     "number": (
         "number",
@@ -322,11 +326,6 @@ def _are_numbers(cell: Any) -> bool:
     return cell is None or isinstance(cell, (int, float))
 
 
-def _is_class(cell: Any) -> bool:
-    other = _is_sound(cell) or _is_image(cell) or _is_series(cell)
-    return isinstance(cell, (str, bool, int)) and not other
-
-
 def _is_plain(cell: Any) -> bool:
     if isinstance(cell, str):
         return len(cell) <= LONGEST_WORD and not has_image_suffix(cell) and not _is_sound(cell)
@@ -348,12 +347,34 @@ def _is_labels(cell: Any) -> bool:
     )
 
 
+def _is_video(cell: Any) -> bool:
+    if isinstance(cell, bytes):
+        return has_video_start(cell)
+    return isinstance(cell, str) and has_video_suffix(cell)
+
+
+def _may_be_sound(cell: Any) -> bool:
+    return isinstance(cell, (str, bytes)) and not (_is_text(cell) or _is_video(cell))
+
+
+def _may_be_video(cell: Any) -> bool:
+    """A video, a GIF, or what may be a folder of frames."""
+    if not isinstance(cell, (str, bytes)) or _is_text(cell) or _is_sound(cell):
+        return False
+    return is_animation(cell) or not _is_image(cell)
+
+
+def _is_class(cell: Any) -> bool:
+    media = any(known(cell) for known in (_is_sound, _is_image, _is_video, _is_series))
+    return isinstance(cell, (str, bool, int)) and not media
+
+
 def _is_text(cell: Any) -> bool:
     if isinstance(cell, list):
         return all(isinstance(item, str) for item in cell)
     if not isinstance(cell, str) or " " not in cell.strip():
         return False
-    return not has_image_suffix(cell) and not has_sound_suffix(cell)
+    return not (has_image_suffix(cell) or has_sound_suffix(cell) or has_video_suffix(cell))
 
 
 def _is_split(cell: Any) -> bool:
@@ -363,7 +384,8 @@ def _is_split(cell: Any) -> bool:
 POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
     "image": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
     "text": lambda cell: isinstance(cell, str) or _is_text(cell),
-    "audio": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
+    "audio": _may_be_sound,
+    "video": _may_be_video,
     "series": lambda cell: (
         _is_series(cell) or (isinstance(cell, (str, bytes)) and not _is_text(cell))
     ),
@@ -377,6 +399,7 @@ CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
     "text": _is_text,
     "audio": _is_sound,
     "series": _is_series,
+    "video": _is_video,
     "category": lambda cell: False,  # anything short may be one
     "number": lambda cell: False,  # any may be meant
     "labels": _is_labels,

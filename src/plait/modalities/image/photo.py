@@ -20,7 +20,7 @@ from plait.types import State
 
 Fit = Literal["squash", "crop"]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
-
+SMALLEST = 0.7  # share of a photo's area that an augmented view shows at the least
 NOISE, BLUR = (0.08, 0.12, 0.18, 0.26, 0.38), (1.0, 2.0, 3.0, 4.0, 6.0)
 
 
@@ -58,29 +58,16 @@ class Photo(Modality):
             return item
         image = item.numpy()
         if view > 1:
-            image = self._crop(image, random.Random(view * 7919 + int(image[::16, ::16].sum())))
+            rng = random.Random(view * 7919 + int(image[::16, ::16].sum()))
+            size = len(image)
+            image = enlarged(image[random_part(size, SMALLEST, rng)], size)
         if view % 2:
             image = np.ascontiguousarray(image[:, ::-1])
         return torch.from_numpy(image)
 
     def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
-        """Noise of 8 to 38 % of the range, or a Gaussian blur of 1 to 6 pixels at 224 (the
-        strengths of Hendrycks and Dietterich 2019, arXiv:1903.12261)."""
-        if kind == "blur":
-            sigma = BLUR[strength - 1] * self.size / 224
-            return torch.from_numpy(cv2.GaussianBlur(item.numpy(), (0, 0), sigma))
-        generator = torch.Generator().manual_seed(int(item[::16, ::16].sum()))
-        noise = torch.randn(item.shape, generator=generator) * 255 * NOISE[strength - 1]
-        return (item + noise).round().clamp(0, 255).to(torch.uint8)
-
-    def _crop(self, image: np.ndarray, rng: random.Random) -> np.ndarray:
-        size = image.shape[0]
-        area, aspect = rng.uniform(0.7, 1.0), rng.uniform(0.85, 1.18)
-        height = min(size, round(size * (area / aspect) ** 0.5))
-        width = min(size, round(size * (area * aspect) ** 0.5))
-        top, left = rng.randint(0, size - height), rng.randint(0, size - width)
-        cut = image[top : top + height, left : left + width]
-        return cv2.resize(cut, (size, size), interpolation=cv2.INTER_LINEAR)
+        """See `worse`."""
+        return worse(item, kind, strength)
 
     def example(self, state: State) -> Tensor:
         """A black photo."""
@@ -99,6 +86,32 @@ class Photo(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """The pixels themselves."""
         return self.read(cell, root, state)
+
+
+def random_part(size: int, smallest: float, rng: random.Random) -> tuple[slice, slice]:
+    """Rows and columns of a part of a square picture: ``smallest`` to all of its area, nearly
+    square."""
+    area, aspect = rng.uniform(smallest, 1.0), rng.uniform(0.85, 1.18)
+    height = min(size, round(size * (area / aspect) ** 0.5))
+    width = min(size, round(size * (area * aspect) ** 0.5))
+    top, left = rng.randint(0, size - height), rng.randint(0, size - width)
+    return slice(top, top + height), slice(left, left + width)
+
+
+def enlarged(part: np.ndarray, size: int) -> np.ndarray:
+    """(H, W, 3) -> (size, size, 3)."""
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+def worse(pixels: Tensor, kind: str, strength: int) -> Tensor:
+    """Noise of 8 to 38 % of the range, or a Gaussian blur of 1 to 6 pixels at 224 (the strengths of
+    Hendrycks and Dietterich 2019, arXiv:1903.12261): (S, S, 3) uint8 -> the same."""
+    if kind == "blur":
+        sigma = BLUR[strength - 1] * len(pixels) / 224
+        return torch.from_numpy(cv2.GaussianBlur(pixels.numpy(), (0, 0), sigma))
+    generator = torch.Generator().manual_seed(int(pixels[::16, ::16].sum()))
+    noise = torch.randn(pixels.shape, generator=generator) * 255 * NOISE[strength - 1]
+    return (pixels + noise).round().clamp(0, 255).to(torch.uint8)
 
 
 class PhotoEncoder(Encoder):

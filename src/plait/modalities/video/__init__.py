@@ -1,0 +1,1 @@
+"""Video: moving pictures."""

@@ -1,0 +1,36 @@
+"""Short videos, made here."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="needs the extra plait[video]")
+
+
+def film(
+    frames: Sequence[Any],
+    container: str = "avi",
+    codec: str = "mjpeg",
+    pixels: str = "yuvj420p",
+    **options: str,
+) -> bytes:
+    """A video of (H, W, 3) uint8 frames, ten a second."""
+    stream = io.BytesIO()
+    with av.open(stream, "w", format=container) as file:
+        track = file.add_stream(codec, rate=10, options=options)
+        track.height, track.width = frames[0].shape[:2]
+        track.pix_fmt = pixels
+        for frame in frames:
+            file.mux(track.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        file.mux(track.encode())
+    return stream.getvalue()
+
+
+def shades(count: int, step: int = 8, side: int = 32) -> list[Any]:
+    """Frames of one shade each: 0, ``step``, 2 · ``step``..."""
+    return [np.full((side, side, 3), step * at, np.uint8) for at in range(count)]
