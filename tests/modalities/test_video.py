@@ -106,7 +106,9 @@ def test_an_image_part_that_learns_gives_what_a_frozen_one_gives() -> None:
     torch.testing.assert_close(values[0], values[1], rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize(("reader", "order"), [("gru", True), ("transformer", True), ("mean", False)])
+@pytest.mark.parametrize(
+    ("reader", "order"), [("gru", True), ("transformer", True), ("mean", False)]
+)
 def test_the_order_of_frames_is_seen_by_all_but_the_mean(reader: str, order: bool) -> None:
     _, _, encoder = built(reader=reader)
     x = torch.randn(1, 4, 1280)
