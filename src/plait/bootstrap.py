@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 COVERAGE = 95.0  # per cent
 RESAMPLES = 1000
 Intervals = dict[str, tuple[float, float]]
+Scorer = Callable[[NDArray[np.int64]], dict[str, float]]
+"""Numbers of records (n,), some of them several times -> their scores by name."""
 
 
 def resamples(size: int, count: int, seed: int) -> Iterator[NDArray[np.int64]]:
@@ -29,16 +31,14 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
     return float(low), float(high)
 
 
-def with_intervals(
-    score: Callable[[NDArray[np.int64]], Mapping[str, float]], size: int, seed: int = 0
-) -> tuple[dict[str, float], Intervals]:
+def with_intervals(score: Scorer, size: int, seed: int = 0) -> tuple[dict[str, float], Intervals]:
     """Scores of all records, and the 95 % interval of each over 1,000 resamples.
 
     Args:
-        score: record numbers (n,), some of them several times -> scores by name.
+        score: what scores any choice of the records.
         size: how many records there are.
         seed: of the resamples.
     """
-    points = dict(score(np.arange(size)))
+    points = score(np.arange(size))
     drawn = [score(rows) for rows in resamples(size, RESAMPLES, seed)]
     return points, {name: interval([scores[name] for scores in drawn]) for name in points}

@@ -20,10 +20,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
+from plait.bootstrap import Scorer
 from plait.branches import Branches
 from plait.registry import did_you_mean
 from plait.types import Fused, Prediction, State, Tokens, UsageError
@@ -92,6 +95,16 @@ class Modality(ABC):
     @abstractmethod
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """What `read` saw, as (H, W, 3) uint8, for explanations; None where there is none."""
+
+
+class Classical(ABC):
+    """A representation whose records are plain vectors too, with nothing that is learned by
+    gradient: one of each modality feeds the classical baseline of comparisons."""
+
+    @abstractmethod
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """What `Encoder.prepare` made of one record or more, (L, ...) each, L at least 1 -> (N, D),
+        in units in which all D count alike."""
 
 
 class Encoder(nn.Module, ABC):
@@ -196,10 +209,9 @@ class Output(ABC):
         ``pretrained`` as in `Modality.encoder`."""
 
     @abstractmethod
-    def quick_metrics(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> dict[str, float]:
-        """The scores alone, for early stopping; ``best_metrics`` are among them."""
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
+        """What scores any choice of these records, without intervals: all of them for early
+        stopping, resamples of them for comparisons; ``best_metrics`` are among the scores."""
 
     @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
@@ -129,7 +130,13 @@ def _splits(
                 expected="rows to learn from (train) and rows to choose the best weights by (val)",
                 mend="name them in a split column, or set data.ratios",
             )
-    return splits
+    return splits | {"train": _some(splits["train"], recipe)}
+
+
+def _some(rows: list[int], recipe: Recipe) -> list[int]:
+    """So many of the training rows as the recipe says; fewer are always among more."""
+    drawn = np.random.default_rng(recipe.seed).permutation(len(rows))
+    return [rows[at] for at in sorted(drawn[: recipe.data.rows])]
 
 
 def _check_records(
@@ -187,6 +194,7 @@ class Scorer:
             name: [output.reference(cell) for cell in table.column(columns[f"outputs.{name}"])]
             for name, output in parts.outputs.items()
         }
+        self.all = np.arange(len(table))
         self.metrics = self._metrics()
 
     def _metrics(self) -> dict[str, str]:
@@ -202,7 +210,7 @@ class Scorer:
     def __call__(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, float]:
         """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``."""
         found = {
-            name: output.quick_metrics(predictions[name], self.references[name])
+            name: output.scorer(predictions[name], self.references[name])(self.all)
             for name, output in self.outputs.items()
         }
         if len(found) == 1:

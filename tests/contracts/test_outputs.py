@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -158,11 +160,13 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
     right = [r[0] if isinstance(r, list) else r for r in references]
     wrong = head.decode(fused(branches))
     best = [Prediction(value, 1.0, probabilities=certain(value, right)) for value in right]
-    quick = output.quick_metrics(best, references)
+    score = output.scorer(best, references)
+    quick, some = score(np.arange(len(best))), score(np.zeros(len(best), np.int64))
     good = output.metrics(best, references).to_json()
     bad = output.metrics(wrong, references).to_json()
     for name in output.best_metrics:
         assert quick[name] == pytest.approx(good[name])
+        assert math.isfinite(some[name])  # of a resample that is one record many times
         assert good[name] >= bad[name]
     assert good[output.best_metrics[0]] > bad[output.best_metrics[0]]
     assert set(output.best_metrics) <= set(output.titles) <= set(good)

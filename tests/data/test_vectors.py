@@ -84,7 +84,7 @@ LONG = binary(True)
         (b"PK\x03\x04rest", "is a zip archive"),
         (b"\xba\x16\x4f\x2f\0\0", "is a fastText model"),
         (b"\0\1\2\3", "holds no word vectors"),
-        (gzip.compress(GLOVE.encode())[:-12], "can't be read"),
+        (gzip.compress(GLOVE.encode(), mtime=0)[:-12], "can't be read"),
         (b"\x1f\x8b\x08\0garbage", "can't be read"),
     ],
 )  # fmt: skip

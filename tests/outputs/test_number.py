@@ -124,7 +124,8 @@ def test_the_interval_holds_as_often_as_it_says(spread: Any, share: float) -> No
     numbers = (5 + 3 * pooled[:, 0] + 2 * noise).tolist()
     assert built.decode(fused(pooled[:1]))[0].interval is None
     built.calibrate((fused(part) for part in pooled[:4000].split(1000)), numbers[:4000])
-    found = NumberOutput().quick_metrics(built.decode(fused(pooled[4000:])), numbers[4000:])
+    score = NumberOutput().scorer(built.decode(fused(pooled[4000:])), numbers[4000:])
+    found = score(np.arange(4000))
     assert found["coverage"] == pytest.approx(share, abs=0.03)
 
 

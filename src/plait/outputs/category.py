@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import with_intervals
+from plait.bootstrap import Scorer, with_intervals
 from plait.branches import Branches
 from plait.components import Head, Options, Output
 from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
@@ -115,12 +115,10 @@ class CategoryOutput(Output):
         """A linear layer on the pooled vector; branches' log-probabilities are blended."""
         return CategoryHead(state, width, self, branches)
 
-    def quick_metrics(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> dict[str, float]:
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """All of `metrics` but the intervals."""
         _, right, probable = _numbers(predictions, references)
-        return _point_scores(right, probable)
+        return lambda rows: _point_scores(right[rows], probable[rows])
 
     def metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import with_intervals
+from plait.bootstrap import Scorer, with_intervals
 from plait.branches import Branches
 from plait.components import Head, Options, Output
 from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
@@ -165,11 +165,9 @@ class LabelsOutput(Output):
         """A linear layer on the pooled vector."""
         return LabelsHead(state, width, self, branches)
 
-    def quick_metrics(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> dict[str, float]:
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """All of `metrics` but the intervals."""
-        return _Scorer(predictions, references)(np.arange(len(references)))
+        return _Scorer(predictions, references)
 
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> LabelScores:
         """Mean average precision, micro F1, macro F1 and exact match."""

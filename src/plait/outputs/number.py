@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import with_intervals
+from plait.bootstrap import Scorer, with_intervals
 from plait.branches import Branches
 from plait.components import Head, Options, Output
 from plait.outputs.common import PooledHead, check_paired, is_empty
@@ -119,11 +119,9 @@ class NumberOutput(Output):
         """A linear layer on the pooled vector."""
         return NumberHead(state, width, self, branches)
 
-    def quick_metrics(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> dict[str, float]:
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """All of `metrics` but the bootstrap intervals."""
-        return _point_scores(*_arrays(predictions, references))
+        return _scorer(predictions, references)
 
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> NumberScores:
         """Errors, R², rank correlation, and how often and how widely the interval holds it."""
@@ -319,13 +317,15 @@ def number_scores(
     predictions: Sequence[Prediction], references: Sequence[float], seed: int = 0
 ) -> NumberScores:
     """Scores of predicted numbers against the right ones, with bootstrap intervals."""
+    points, intervals = with_intervals(_scorer(predictions, references), len(references), seed)
+    return NumberScores(len(references), **points, intervals=intervals)
+
+
+def _scorer(predictions: Sequence[Prediction], references: Sequence[float]) -> Scorer:
     right, found, ends = _arrays(predictions, references)
-    points, intervals = with_intervals(
-        lambda rows: _point_scores(right[rows], found[rows], None if ends is None else ends[rows]),
-        len(right),
-        seed,
+    return lambda rows: _point_scores(
+        right[rows], found[rows], None if ends is None else ends[rows]
     )
-    return NumberScores(len(right), **points, intervals=intervals)
 
 
 def _arrays(

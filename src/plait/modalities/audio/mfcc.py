@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.blocks import GruReader, length_mask
-from plait.components import Encoder
+from plait.components import Classical, Encoder
 from plait.modalities.audio.layers import ConvLayer, strided, zero_behind
 from plait.modalities.audio.mel import FLOOR, RANGE, MelPower, standardise
 from plait.modalities.audio.sound import (
@@ -30,11 +33,12 @@ from plait.types import State, Tokens, UsageError
 
 REACH = 2  # frames on either side that a difference is made of
 LEAST = 0.1  # deviation in decibels that counts as one
+PARTS = 5  # of a sound, for its vector
 STRIDES = (2, 2)  # of the convolutions; a token is 40 ms
 
 
 @register("audio", "mfcc")
-class Mfcc(Sound):
+class Mfcc(Sound, Classical):
     """Mel-frequency cepstral coefficients through a small network of convolutions and a GRU."""
 
     def __init__(
@@ -71,9 +75,25 @@ class Mfcc(Sound):
         self.differences, self.normalise = differences, normalise
         self.channels, self.layers, self.width, self.dropout = channels, layers, width, dropout
 
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts."""
+        return np.stack([_in_parts(row.astype(np.float32)) for row in rows])
+
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""
         return MfccEncoder(self)
+
+
+def _in_parts(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(L, D) -> (PARTS · 2 · D); parts overlap where there are fewer frames than parts."""
+    ends = np.linspace(0, len(frames), PARTS + 1)
+    parts = [
+        frames[int(first) : max(int(first) + 1, int(last))]
+        for first, last in pairwise(ends.tolist())
+    ]
+    return np.concatenate(
+        [part.mean(axis=0) for part in parts] + [part.std(axis=0) for part in parts]
+    )
 
 
 class Cepstrum(nn.Module):

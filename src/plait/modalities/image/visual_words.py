@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.components import Encoder, present_tokens
+from plait.components import Classical, Encoder, present_tokens
 from plait.modalities.image.photo import Fit, Photo
 from plait.registry import register
 from plait.types import BadCell, PlaitError, State, Tokens
@@ -40,8 +40,11 @@ NEIGHBOURS, SOFTNESS = 5, 10.0  # of soft assignment, as Liu et al. 2011 have th
 Keypoints = Literal["dense", "detected"]
 
 
+CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
+
+
 @register("image", "visual-words")
-class VisualWords(Photo):
+class VisualWords(Photo, Classical):
     """A histogram of SIFT patterns in the cells of a spatial pyramid; nothing pretrained."""
 
     def __init__(
@@ -121,6 +124,12 @@ class VisualWords(Photo):
         rng = np.random.default_rng(0)
         pictures = (rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2))
         return [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
+
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """(N, cells · V): the roots of the shares of the coarsest cells, the whole photo and its
+        quarters (of RootSIFT's kind: Arandjelović and Zisserman 2012)."""
+        shares = np.stack([row[:CLASSICAL_CELLS].reshape(-1) for row in rows])
+        return np.sqrt(shares.astype(np.float32))
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The histogram and the learned layer; nothing is pretrained."""

@@ -6,14 +6,16 @@ Shapes: L steps, C channels, W windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.blocks import length_mask, make_reader
-from plait.components import Encoder
+from plait.components import Classical, Encoder
 from plait.modalities.series import sensor
 from plait.registry import register
 from plait.types import State, Tokens
@@ -22,7 +24,7 @@ STATISTICS = 7  # of a channel in a window
 
 
 @register("series", "windows")
-class Windows(sensor.Sensor):
+class Windows(sensor.Sensor, Classical):
     """Mean, deviation, extremes, slope and roughness of each channel in a few windows."""
 
     def __init__(
@@ -44,6 +46,10 @@ class Windows(sensor.Sensor):
     ) -> None:
         super().__init__(time, rate, centre, longest, jitter, scale, warp, views)
         self.windows, self.width, self.dropout = windows, width, dropout
+
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """(N, W · 7 · C): the windows side by side."""
+        return np.stack([row.reshape(-1) for row in rows]).astype(np.float32)
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; nothing is pretrained."""

@@ -12,12 +12,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.blocks import EncoderBlock
-from plait.components import Encoder, Modality, present_tokens
+from plait.components import Classical, Encoder, Modality, present_tokens
 from plait.modalities.table.kinds import (
     MISSING,
     Category,
@@ -49,7 +51,7 @@ SAMPLES: Mapping[KindName, tuple[Any, Any]] = {
 
 
 @register("table", "columns")
-class Columns(Modality):
+class Columns(Modality, Classical):
     """Numbers, categories and dates, each column a token (FT-Transformer)."""
 
     media = False
@@ -204,6 +206,14 @@ class Columns(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """None: plain columns have none."""
         return None
+
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """(N, D): of each column its scaled numbers, and which of its ids it has."""
+        values = np.stack(rows)  # (N, C, 1 + numbers)
+        numbers = values[..., 1:].reshape(len(values), -1) / SCALE
+        sizes = [self.kinds[column["kind"]].ids(column) for column in state["columns"]]
+        ids = [np.eye(size)[values[:, at, 0]] for at, size in enumerate(sizes)]
+        return np.concatenate([numbers, *ids], axis=1).astype(np.float32)
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The columns' tokens; nothing is pretrained."""

@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.blocks import length_mask
-from plait.components import Encoder
+from plait.components import Classical, Encoder
 from plait.modalities.text.written import Text, as_text
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
@@ -21,7 +23,7 @@ SCALE = 1_000_000  # weights are kept as whole millionths
 
 
 @register("text", "bag-of-words")
-class BagOfWords(Text):
+class BagOfWords(Text, Classical):
     """Counts or TF-IDF of words or letter groups, through one learned layer: one token a text."""
 
     def __init__(
@@ -102,6 +104,13 @@ class BagOfWords(Text):
         """Every term once."""
         count = len(state["terms"])
         return torch.stack([torch.arange(count), torch.ones(count)], dim=1).int()
+
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """(N, terms): the terms' weights."""
+        values = np.zeros((len(rows), len(state["terms"])), np.float32)
+        for value, row in zip(values, rows, strict=True):
+            value[row[:, 0]] = row[:, 1] / SCALE
+        return values
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The learned layer."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
 from plait.blocks import length_mask
-from plait.components import Encoder
+from plait.components import Classical, Encoder
 from plait.data.images import Fit
 from plait.modalities.video.clip import Clip
 from plait.registry import register
@@ -19,11 +22,12 @@ from plait.types import State, Tokens
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
 TIME_STRIDES = (1, 2, 1, 1)  # of the blocks; a token is two frames
 SCALE = 4.0  # brings the differences to about 1
+PLACES = 16  # a side, of the small pictures that make its vector
 LAYERS = len(TIME_STRIDES)
 
 
 @register("video", "motion")
-class Motion(Clip):
+class Motion(Clip, Classical):
     """Small grey frames and their differences through a (2+1)-D convolutional network."""
 
     def __init__(
@@ -55,9 +59,22 @@ class Motion(Clip):
         """As they are set."""
         return self.size, self.fit
 
+    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+        """(N, 2 · PLACES²): where a clip is how bright, and where it moves how much, on average
+        over its frames (motion energy; Bobick and Davis 2001, IEEE TPAMI 23)."""
+        return np.stack([_energy(row.astype(np.float32)) for row in rows])
+
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""
         return MotionEncoder(self)
+
+
+def _energy(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(F, S, S) -> (2 · PLACES²)."""
+    change = np.abs(np.diff(grey, axis=0)).mean(axis=0) if len(grey) > 1 else np.zeros_like(grey[0])
+    pictures = [grey.mean(axis=0), change * SCALE]
+    small = [cv2.resize(p, (PLACES, PLACES), interpolation=cv2.INTER_AREA) for p in pictures]
+    return np.stack(small).reshape(-1)
 
 
 class MotionEncoder(Encoder):

@@ -18,7 +18,7 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
 
-from plait.bootstrap import interval, resamples
+from plait.bootstrap import Scorer, interval, resamples
 from plait.outputs.text.ptb import tokenise
 from plait.types import PlaitError
 
@@ -119,35 +119,58 @@ def caption_scores(
         meteor: METEOR runs a Java program (seconds to start): True asks for it, False leaves it
             out, None computes it where ``java`` is found.
     """
-    _check(predictions, references)
-    hypotheses = [tokenise(caption) for caption in predictions]
-    targets = [[" ".join(tokenise(caption)) for caption in captions] for captions in references]
-    if not any(caption for captions in targets for caption in captions):
-        raise PlaitError("no word in any reference", expected="captions of words")
-    sentences = [" ".join(words) for words in hypotheses]
-    bleu, counts = _bleu_counts(sentences, targets)
-    rouge, cider = _rouge(sentences, targets), _cider(sentences, targets)
-    lengths = np.array([len(words) for words in hypotheses], np.float64)
-    means = {"rouge_l": rouge, "cider": cider, "mean_length": lengths}
+    single = _Captions(predictions, references)
     bootstrap = _Bootstrap(intervals, seed) if intervals else None
     found: dict[str, tuple[float, float]] = {}
     if bootstrap:
-        found |= _bleu_intervals(counts, bootstrap) | _mean_intervals(means, bootstrap)
+        found |= _bleu_intervals(single.counts, bootstrap)
+        found |= _mean_intervals(single.means, bootstrap)
     meteor_score = None
     if _wants_meteor(meteor):
-        meteor_score, meteor_interval = _meteor(sentences, targets, bootstrap)
+        meteor_score, meteor_interval = _meteor(single.sentences, single.targets, bootstrap)
         found |= meteor_interval
     return CaptionScores(
-        photos=len(sentences),
-        **bleu,
-        **{name: float(values.mean()) for name, values in means.items()},
+        photos=len(single.sentences),
+        **single(np.arange(len(single.sentences))),
         meteor=meteor_score,
-        distinct=len(set(sentences)) / len(sentences),
-        vocabulary=len({word for words in hypotheses for word in words}),
+        distinct=len(set(single.sentences)) / len(single.sentences),
+        vocabulary=len({word for sentence in single.sentences for word in sentence.split()}),
         intervals=found,
-        photo_cider=cider,
-        photo_bleu4=_smoothed_bleu4(counts),
+        photo_cider=single.means["cider"],
+        photo_bleu4=_smoothed_bleu4(single.counts),
     )
+
+
+def caption_scorer(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Scorer:
+    """BLEU, ROUGE-L, CIDEr-D and mean length of any choice of the photos, as `caption_scores`
+    gives them and their resamples; CIDEr's document frequencies stay those of all photos."""
+    return _Captions(predictions, references)
+
+
+class _Captions:
+    """What each caption comes to, from which the scores of any choice of photos are made."""
+
+    def __init__(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+        _check(predictions, references)
+        words = [tokenise(caption) for caption in predictions]
+        self.sentences = [" ".join(caption) for caption in words]
+        self.targets = [[" ".join(tokenise(c)) for c in captions] for captions in references]
+        if not any(caption for captions in self.targets for caption in captions):
+            raise PlaitError("no word in any reference", expected="captions of words")
+        self.counts = _bleu_counts(self.sentences, self.targets)
+        self.means = {
+            "rouge_l": _rouge(self.sentences, self.targets),
+            "cider": _cider(self.sentences, self.targets),
+            "mean_length": np.array([len(caption) for caption in words], np.float64),
+        }
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these photos, some of which may be several times among them."""
+        bleu = _bleu(self.counts[rows].sum(axis=0))
+        return {
+            **{f"bleu{order}": float(score) for order, score in enumerate(bleu, start=1)},
+            **{name: float(values[rows].mean()) for name, values in self.means.items()},
+        }
 
 
 def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -164,10 +187,8 @@ def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> N
             raise PlaitError(f"references of photo {index}: {got}", expected="a list of captions")
 
 
-def _bleu_counts(
-    sentences: Sequence[str], targets: Sequence[Sequence[str]]
-) -> tuple[dict[str, float], Floats]:
-    """Corpus BLEU by order, and (photos, 10): matches and n-grams of each order, two lengths."""
+def _bleu_counts(sentences: Sequence[str], targets: Sequence[Sequence[str]]) -> Floats:
+    """(photos, 10): matches and n-grams of each order, and two lengths."""
     scorer = BleuScorer(n=ORDERS)
     for sentence, captions in zip(sentences, targets, strict=True):
         scorer += (sentence, captions)
@@ -175,9 +196,7 @@ def _bleu_counts(
         [*counts["correct"], *counts["guess"], counts["testlen"], _closest(counts)]
         for counts in scorer.ctest
     ]
-    scores, _ = scorer.compute_score(option="closest", verbose=0)
-    bleu = {f"bleu{order}": float(score) for order, score in enumerate(scores, start=1)}
-    return bleu, np.array(rows, np.float64)
+    return np.array(rows, np.float64)
 
 
 def _closest(counts: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from plait import registry
+from plait.bootstrap import Scorer
 from plait.branches import Branches
 from plait.components import Head, Output
 from plait.data.vocabulary import (
@@ -24,7 +25,7 @@ from plait.outputs.text.decoder import Decoder
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.scores import TITLES, CaptionScores, caption_scores
+from plait.outputs.text.scores import TITLES, CaptionScores, caption_scorer, caption_scores
 from plait.recipe import Nested
 from plait.registry import register
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
@@ -209,14 +210,9 @@ class TextOutput(Output):
             detection=self.detection,
         )
 
-    def quick_metrics(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> dict[str, float]:
-        """BLEU, ROUGE-L, CIDEr-D and diversity, without intervals."""
-        scores = caption_scores(
-            [p.value for p in predictions], references, intervals=0, meteor=False
-        ).to_json()
-        return {name: float(v) for name, v in scores.items() if isinstance(v, (int, float))}
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
+        """BLEU, ROUGE-L, CIDEr-D and the captions' lengths and diversity."""
+        return caption_scorer([p.value for p in predictions], references)
 
     def metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]

@@ -1,0 +1,200 @@
+"""The classical baseline: what a comparison is held against, always.
+
+Each input's classical representation as one plain vector, side by side, and a linear model of
+them: logistic regression for classes and labels, ridge regression (with the output's own loss) for
+numbers. It takes seconds, and a network that is no better is not worth its cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plait import registry
+from plait.branches import Scores
+from plait.components import Classical, Modality, count_parameters
+from plait.data.tables import Table
+from plait.features import BadCells, CachedRecords, view_key
+from plait.network import build_network, build_parts
+from plait.outputs.common import PooledHead
+from plait.recipe import Recipe, check_recipe
+from plait.records import Preparer, learn_states, open_table, split_table
+from plait.types import Fused, Prediction, State, Tokens
+
+MOST_ROWS = 5000  # that it learns from; more would take minutes and add little
+PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # of the squared weights; the validation loss chooses
+STEPS = 100  # of L-BFGS at the most, for each penalty
+NAME = "classical"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The baseline's answers.
+
+    Attributes:
+        predictions: by output; those that have no linear model, as text, are left out.
+        rows: their numbers in the table, from 1, one a record.
+        parameters: of the linear models.
+    """
+
+    predictions: Mapping[str, list[Prediction]]
+    rows: list[int]
+    parameters: int
+
+
+def classical_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with every input in its modality's classical representation, with its own
+    settings where the recipe has it already."""
+    data = recipe.model_dump()
+    for spec in data["inputs"].values():
+        name = classical_name(spec["modality"])
+        if spec["representation"]["kind"] != name:
+            spec["representation"] = {"kind": name}
+    data["fusion"] = {"kind": "early" if len(data["inputs"]) > 1 else "none"}
+    return check_recipe(data)
+
+
+def classical_name(modality: str) -> str:
+    """The representation of a modality that gives plain vectors."""
+    return next(
+        name
+        for name in registry.names(modality)
+        if issubclass(registry.find(modality, name).cls, Classical)
+    )
+
+
+def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) -> Answers:
+    """Learn from the training rows, choose by the validation rows, answer those of ``split``.
+
+    Args:
+        recipe: its inputs and outputs; how it represents and fuses them does not matter.
+        table: all rows.
+        split: ``train``, ``val`` or ``test``, which of them to answer.
+        bad: where cells that can't be used are counted.
+    """
+    recipe = classical_recipe(recipe)
+    parts = build_parts(recipe)
+    rows, columns = open_table(recipe, parts, table)
+    splits = split_table(recipe, parts, rows, columns)
+    learning = rows.where(_some(splits["train"], recipe.seed))
+    states = learn_states(parts, learning, columns)
+    network = build_network(recipe, parts, states)
+    preparer = Preparer(parts, states, network, columns, bad)
+    train, _ = preparer.prepare(learning, views=False)
+    val, _ = preparer.prepare(rows.where(splits["val"]), views=False)
+    asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
+    vectors = _Vectors(parts.modalities, states, train)
+    found: dict[str, list[Prediction]] = {}
+    parameters = 0
+    for name, head in ((name, network.head(name)) for name in parts.outputs):
+        if isinstance(head, PooledHead):
+            fit_linear(head, vectors(train), train.targets[name], vectors(val), val.targets[name])
+            found[name] = head.decode(vectors(asked))
+            parameters += count_parameters(head)
+    return Answers(found, [rows.number(splits[split][row]) for row in kept], parameters)
+
+
+def _some(rows: Sequence[int], seed: int) -> list[int]:
+    drawn = np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS]
+    return [rows[at] for at in sorted(drawn)]
+
+
+class _Vectors:
+    """Records -> one vector each: the inputs' vectors side by side, each input centred and scaled
+    by one number, so that all count alike; an absent input is zeros, and says so."""
+
+    def __init__(
+        self, modalities: Mapping[str, Modality], states: Mapping[str, State], train: CachedRecords
+    ) -> None:
+        self.modalities, self.states = modalities, states
+        self.scales: dict[str, tuple[np.ndarray, float]] = {}
+        for name in modalities:
+            values, there = self._raw(name, train)
+            mean = values[there].mean(axis=0)
+            size = float(np.sqrt(((values[there] - mean) ** 2).sum(axis=1).mean()))
+            self.scales[name] = mean, max(size, 1e-6)
+
+    def __call__(self, records: CachedRecords) -> Fused:
+        """(N, D) as a head gets it."""
+        blocks = []
+        for name, (mean, size) in self.scales.items():
+            values, there = self._raw(name, records)
+            blocks += [np.where(there[:, None], (values - mean) / size, 0.0), there[:, None]]
+        pooled = torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
+        mask = torch.ones(len(pooled), 1, dtype=torch.bool)
+        return Fused(pooled, Tokens(pooled[:, None], mask), {})
+
+    def _raw(self, name: str, records: CachedRecords) -> tuple[np.ndarray, np.ndarray]:
+        """(N, D), and (N,) bool, which of them are there."""
+        modality, (space, keys, _) = self.modalities[name], records.inputs[name]
+        assert isinstance(modality, Classical)
+        known = [at for at, key in enumerate(keys) if key is not None]
+        found = space.get([view_key(str(keys[at]), 0) for at in known])
+        filled = [(at, row) for at, row in zip(known, found, strict=True) if len(row)]
+        there = np.zeros(len(keys), bool)
+        there[[at for at, _ in filled]] = True
+        if not filled:
+            return np.zeros((len(keys), len(self.scales[name][0])), np.float32), there
+        kept = modality.vectors([row for _, row in filled], self.states[f"inputs.{name}"])
+        values = np.zeros((len(keys), kept.shape[1]), np.float32)
+        values[there] = kept
+        return values, there
+
+
+class _Linear(nn.Module):
+    """Fused -> (B, K), a linear layer on the pooled vector that begins at nothing."""
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(width, size)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, fused: Fused) -> Tensor:
+        return self.out(fused.pooled)
+
+
+def fit_linear(
+    head: PooledHead, x: Fused, targets: Sequence[Any], val: Fused, wanted: Sequence[Any]
+) -> None:
+    """Give a head one linear layer, fitted with the penalty that has the least validation loss;
+    then let it calibrate itself.
+
+    The loss is convex: L-BFGS finds its one minimum, from the strongest penalty to the weakest,
+    each from the one before.
+    """
+    assert isinstance(head.raw, Scores)
+    linear = _Linear(x.pooled.shape[1], head.raw.out.out_features)
+    head.raw = linear
+    head.begin(targets)
+    least, best = float("inf"), linear.state_dict()
+    for penalty in PENALTIES:
+        _minimise(head, linear, x, targets, penalty)
+        with torch.no_grad():
+            loss = float(head.loss(val, wanted))
+        if loss < least:
+            least, best = loss, {n: v.clone() for n, v in linear.state_dict().items()}
+    linear.load_state_dict(best)
+    head.eval()
+    head.calibrate([val], wanted)
+
+
+def _minimise(
+    head: PooledHead, linear: _Linear, x: Fused, targets: Sequence[Any], penalty: float
+) -> None:
+    optimizer = torch.optim.LBFGS(
+        linear.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = head.loss(x, targets) + penalty * linear.out.weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]

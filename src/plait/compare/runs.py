@@ -1,0 +1,246 @@
+"""One run of a comparison, in a process of its own: its answers, its time, its memory.
+
+A process of its own because memory is measured by its highest use, which a process never gives
+back, and because a run that takes the machine down must not take the others with it. What a run
+found is kept as JSON; a comparison that is called again goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from plait.components import count_parameters
+from plait.compare.classical import answer_classically
+from plait.data.cache import digest
+from plait.data.tables import Table, read_table
+from plait.features import BadCells, OnBad
+from plait.files import make_folder, write_atomically
+from plait.learning import train
+from plait.model import Model, load
+from plait.recipe import Recipe
+from plait.types import PlaitError, Prediction
+
+TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
+SPLIT = "split, as compared"
+"""The column that the splits are in, for a run's recipe."""
+MIB = 1024.0  # KiB that `getrusage` counts in
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is to do.
+
+    Attributes:
+        recipe: what is trained, seed and all; or what the classical baseline takes its inputs from.
+        table: a path as the user wrote it, or a table.
+        digest: of the table, by which a result from before is known to be of the same one.
+        splits: each row's, the same for all runs, whatever a recipe's inputs are.
+        split: whose rows are answered.
+        folder: where the run keeps what it makes.
+        classical: the classical baseline instead of the recipe's network.
+        trained: it was trained before, and is to answer another split.
+    """
+
+    recipe: Recipe
+    table: Table | str
+    digest: str
+    splits: Sequence[str | None]
+    split: str
+    on_bad: OnBad
+    folder: Path
+    classical: bool = False
+    trained: bool = False
+
+    @property
+    def kept(self) -> Path:
+        """Where its result is kept."""
+        return self.folder / f"{self.split}.json"
+
+    @property
+    def package(self) -> Path:
+        """Where the trained model is."""
+        return self.folder / "model"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found.
+
+    Attributes:
+        rows: their numbers in the table, from 1, of the records that were answered.
+        predictions: by output.
+        parameters: all; trained: those that learned.
+        seconds: of training, without reading media and frozen encoders, whose results are kept.
+        milliseconds: of one record's answer from its files, the median; None for the baseline.
+        memory: MiB, the most that the process took.
+        failed: why there is no result; empty where there is one.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    predictions: dict[str, list[Prediction]] = field(default_factory=dict)
+    parameters: int = 0
+    trained: int = 0
+    seconds: float = 0.0
+    milliseconds: float | None = None
+    memory: float = 0.0
+    failed: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON, with what scores need of the predictions."""
+        return vars(self) | {
+            "predictions": {name: list(map(_plain, p)) for name, p in self.predictions.items()}
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Result:
+        """From `to_json`."""
+        return cls(
+            **{
+                **raw,
+                "predictions": {
+                    name: list(map(_prediction, answers))
+                    for name, answers in raw["predictions"].items()
+                },
+            }
+        )
+
+
+def _plain(prediction: Prediction) -> dict[str, Any]:
+    """Classes may be numbers, which JSON has no keys of: probabilities are pairs."""
+    return {
+        "value": prediction.value,
+        "score": prediction.score,
+        "probabilities": list(prediction.probabilities.items()),
+        "interval": prediction.interval,
+    }
+
+
+def _prediction(raw: Mapping[str, Any]) -> Prediction:
+    value = raw["value"]
+    return Prediction(
+        tuple(value) if isinstance(value, list) else value,
+        raw["score"],
+        probabilities=dict(raw["probabilities"]),
+        interval=tuple(raw["interval"]) if raw["interval"] else None,
+    )
+
+
+def finished(job: Job) -> Result | None:
+    """The result of the same run, from before; None where it was never finished."""
+    if not job.kept.is_file():
+        return None
+    kept = json.loads(job.kept.read_text(encoding="utf-8"))
+    return Result.from_json(kept["result"]) if kept["job"] == _name(job) else None
+
+
+def run(job: Job, seconds: float | None) -> Result | None:
+    """Do it in a process of its own; None where it was not finished in time (it can go on later).
+
+    A `PlaitError` of the run becomes its result.
+    """
+    make_folder(job.folder)
+    command = [sys.executable, "-m", "plait.compare.runs"]
+    with (job.folder / "run.log").open("ab") as log:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+        try:
+            process.communicate(pickle.dumps(job), timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            process.kill()
+            process.wait()
+    result = finished(job)
+    if result is None:
+        raise PlaitError(
+            f"a run ended without a result (exit code {process.returncode})",
+            mend=f"see {job.folder / 'run.log'}; there may be too little memory",
+        )
+    return result
+
+
+def _name(job: Job) -> dict[str, Any]:
+    """What makes a kept result that of this job."""
+    return {
+        "recipe": job.recipe.model_dump(mode="json"),
+        "table": job.digest,
+        "splits": digest(*map(str, job.splits)),
+        "on_bad": job.on_bad,
+        "classical": job.classical,
+    }
+
+
+def main() -> None:
+    """The process: a job comes in, its result is kept."""
+    job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    try:
+        result = _classical(job) if job.classical else _trained(job)
+    except PlaitError as error:
+        result = Result(failed=str(error))
+    content = json.dumps({"job": _name(job), "result": result.to_json()})
+    write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
+
+
+def _table(job: Job) -> Table:
+    """With the splits in a column of their own."""
+    table = read_table(job.table) if isinstance(job.table, str) else job.table
+    return replace(table, columns={**table.columns, SPLIT: list(job.splits)})
+
+
+def _classical(job: Job) -> Result:
+    table, begun = _table(job), time.perf_counter()
+    found = answer_classically(job.recipe, table, job.split, BadCells(job.on_bad))
+    return Result(
+        rows=found.rows,
+        predictions=dict(found.predictions),
+        parameters=found.parameters,
+        trained=found.parameters,
+        seconds=time.perf_counter() - begun,
+        memory=_memory(),
+    )
+
+
+def _trained(job: Job) -> Result:
+    table = _table(job)
+    if job.trained:
+        model = load(job.package)
+    else:
+        model = train(job.recipe, table, job.package, on_bad=job.on_bad)
+    found = model.evaluate(table, split=job.split, on_bad=job.on_bad)
+    return Result(
+        rows=[found.table.number(row) for row in found.rows],
+        predictions=found.predictions,
+        parameters=count_parameters(model.network),
+        trained=count_parameters(model.network, trainable=True),
+        seconds=model.scores["trained"]["seconds"],
+        milliseconds=_milliseconds(model, found.table, found.columns),
+        memory=_memory(),
+    )
+
+
+def _milliseconds(model: Model, table: Table, columns: Mapping[str, Any]) -> float:
+    """The median time of one record's answer, from its files."""
+    cells = {name: table.column(columns[f"inputs.{name}"]) for name in model.recipe.inputs}
+    times = []
+    for row in range(min(WARM + TIMED, len(table))):
+        begun = time.perf_counter()
+        model.predict({name: column[row] for name, column in cells.items()}, root=table.root)
+        times.append(time.perf_counter() - begun)
+    return median(times[WARM:] or times) * 1000
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+
+
+if __name__ == "__main__":
+    main()

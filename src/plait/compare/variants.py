@@ -1,0 +1,224 @@
+"""What is compared: a recipe's inputs alone, its fusions, its representations, fewer rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, get_args
+
+import yaml
+
+from plait import registry
+from plait.recipe import Recipe, check_recipe
+from plait.types import UsageError
+
+ALL = "all"
+HOW = "how"
+"""The parameter by which a fusion has several ways."""
+
+JOINT = "joint"
+"""The parameter of a fusion that has another one inside."""
+
+Role = Literal["alone", "without", "fused", "rows"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to learn from the table.
+
+    Attributes:
+        name: unique among those compared.
+        role: ``alone``: one input; ``without``: all inputs but one; ``fused``: all of them;
+            ``rows``: all of them, from fewer training rows.
+        about: the input that is alone or left out, the number of rows; else empty.
+        recipe: what is trained, but for the seed.
+    """
+
+    name: str
+    role: Role
+    about: str
+    recipe: Recipe
+
+
+def make_variants(
+    recipe: Recipe,
+    fusions: Sequence[str] = (),
+    representations: Mapping[str, Any] | None = None,
+    rows: Sequence[int] = (),
+) -> list[Variant]:
+    """The single inputs first, then all but one, then the fusions, then fewer rows.
+
+    Args:
+        recipe: where everything else comes from.
+        fusions: names as ``early.gated``, ``late`` (all its ways) or ``all``; none is the recipe's.
+        representations: input -> ``all``, a name or settings, or a list of those; the recipe's own
+            where an input is not named.
+        rows: numbers of training rows to learn from, beside all of them.
+
+    Raises:
+        UsageError: there is no such input, fusion or representation.
+    """
+    tried = _representations(recipe, representations or {})
+    settings = _fusions(recipe, fusions)
+    several = len(recipe.inputs) > 1
+    found = [*_alone(recipe, tried)] if several else []
+    if len(recipe.inputs) > 2:
+        found += _without(recipe)
+    for choice in product(*tried.values()):
+        chosen = dict(zip(tried, choice, strict=True))
+        how = _differences(tried, chosen)
+        for name, fusion in settings.items():
+            title = " ".join([name, *how]) if several else " ".join(how) or name
+            found.append(Variant(title, "fused", "", _changed(recipe, chosen, fusion)))
+    found += [_of_rows(recipe, number) for number in sorted(set(rows))]
+    return found
+
+
+def parse_representations(given: Iterable[str]) -> dict[str, Any]:
+    """``audio=all``, ``audio=mfcc,waveform`` or ``audio=[mfcc, {kind: waveform, rate: 8000}]`` ->
+    input -> what `make_variants` takes."""
+    found = {}
+    for item in given:
+        name, equals, text = item.partition("=")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = None
+        if not (equals and name and value):
+            raise UsageError(
+                f"--representation {item!r} names none",
+                expected="INPUT=all, INPUT=NAME,NAME or INPUT=[NAME, {kind: NAME, SETTING: VALUE}]",
+            )
+        found[name] = value.split(",") if isinstance(value, str) and value != ALL else value
+    return found
+
+
+def _alone(recipe: Recipe, tried: Mapping[str, list[dict[str, Any]]]) -> Iterator[Variant]:
+    for name, choices in tried.items():
+        for settings in choices:
+            how = _differences({name: choices}, {name: settings})
+            changed = _changed(recipe, {name: settings}, {"kind": "none"})
+            yield Variant(" ".join([f"{name} alone", *how]), "alone", name, changed)
+
+
+def _without(recipe: Recipe) -> Iterator[Variant]:
+    for name in recipe.inputs:
+        others = {n: s.representation for n, s in recipe.inputs.items() if n != name}
+        changed = _changed(recipe, others, recipe.fusion)
+        yield Variant(f"without {name}", "without", name, changed)
+
+
+def _of_rows(recipe: Recipe, number: int) -> Variant:
+    data = recipe.model_dump()
+    data["data"]["rows"] = number
+    return Variant(f"{number} rows", "rows", str(number), check_recipe(data))
+
+
+def _changed(
+    recipe: Recipe, representations: Mapping[str, dict[str, Any]], fusion: Mapping[str, Any]
+) -> Recipe:
+    """With these inputs only, in these representations."""
+    data = recipe.model_dump()
+    data["inputs"] = {
+        name: {**data["inputs"][name], "representation": settings}
+        for name, settings in representations.items()
+    }
+    data["fusion"] = dict(fusion)
+    return check_recipe(data)
+
+
+def _differences(
+    tried: Mapping[str, list[dict[str, Any]]], chosen: Mapping[str, dict[str, Any]]
+) -> list[str]:
+    """``audio=mfcc`` of each input that has several representations; numbered where two of them
+    have one name."""
+    found = []
+    for name, choices in tried.items():
+        if len(choices) > 1:
+            kinds = [choice["kind"] for choice in choices]
+            kind, place = chosen[name]["kind"], choices.index(chosen[name]) + 1
+            found.append(f"{name}={kind}" + (f"-{place}" if kinds.count(kind) > 1 else ""))
+    return found
+
+
+def _representations(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Input -> settings to try."""
+    for name in given:
+        if name not in recipe.inputs:
+            raise UsageError(
+                f"--representation: there is no input {name!r}",
+                expected=f"one of: {', '.join(recipe.inputs)}",
+                mend=registry.did_you_mean(name, recipe.inputs),
+            )
+    found = {}
+    for name, spec in recipe.inputs.items():
+        own = spec.representation
+        wanted = given.get(name, own)
+        if wanted == ALL:
+            others = [n for n in _buildable(spec.modality) if n != own["kind"]]
+            wanted = [own, *others]
+        items = wanted if isinstance(wanted, list) else [wanted]
+        found[name] = [_as_settings(spec.modality, item, own) for item in items]
+    return found
+
+
+def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    """A name's settings are the recipe's own where it is the recipe's, else the defaults."""
+    settings = {"kind": item.strip()} if isinstance(item, str) else item
+    if not (isinstance(settings, dict) and isinstance(settings.get("kind"), str)):
+        raise UsageError(f"{item!r} is no representation", expected="a name, or kind and settings")
+    settings = registry.canonical(modality, settings)
+    return dict(own) if settings == {"kind": own["kind"]} else settings
+
+
+def _buildable(modality: str) -> list[str]:
+    """Representations that need no setting."""
+    return [
+        name
+        for name in registry.names(modality)
+        if all(
+            default is not ... for _, default in registry.find(modality, name).parameters.values()
+        )
+    ]
+
+
+def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Name -> settings, as the recipe has them where they fit."""
+    if len(recipe.inputs) == 1:
+        return {recipe.name: dict(recipe.fusion)}
+    if not names:
+        return {_title(recipe.fusion): dict(recipe.fusion)}
+    known = {title: s for kind in registry.names("fusion") for title, s in _ways(recipe, kind)}
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        fitting = {t: s for t, s in known.items() if name in (ALL, t, t.split(".")[0])}
+        if not fitting:
+            raise UsageError(
+                f"there is no fusion {name!r}",
+                expected=f"{ALL}, or of: {', '.join(known)}",
+                mend=registry.did_you_mean(name, known),
+            )
+        found |= fitting
+    return found
+
+
+def _title(fusion: Mapping[str, Any]) -> str:
+    return ".".join([fusion["kind"], *([fusion[HOW]] if HOW in fusion else [])])
+
+
+def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every way of a kind of fusion that takes several inputs. Settings that the recipe's fusion
+    has too are kept; a fusion inside it is the recipe's own where that can be."""
+    if kind == "none":
+        return
+    fields = registry.find("fusion", kind).schema.model_fields
+    own = recipe.fusion
+    known = {**own.get(JOINT, {}), **own}
+    same = {key: value for key, value in known.items() if key in fields and key != HOW}
+    if JOINT in fields and own["kind"] == "early":
+        same[JOINT] = dict(own)
+    ways = get_args(fields[HOW].annotation) if HOW in fields else [None]
+    for way in ways:
+        settings = {"kind": kind, **same, **({HOW: way} if way else {})}
+        yield _title(settings), settings
