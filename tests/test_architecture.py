@@ -17,6 +17,7 @@ SOURCE = Path(plait.__file__).parent
 ROOMS = [
     ["cli"],
     ["captioning", "pages", "summary", "terminal"],
+    ["comparison"],
     ["learning"],
     ["model"],
     ["training", "cards", "package", "curves"],
@@ -85,7 +86,7 @@ def test_help_imports_no_torch() -> None:
 def test_public_surface() -> None:
     assert sorted(plait.__all__) == [
         "BadCell", "Evaluation", "Model", "PlaitError", "Prediction", "Recipe", "UsageError",
-        "load", "load_recipe", "profile", "read_table", "train",
+        "compare", "load", "load_recipe", "profile", "read_table", "train",
     ]  # fmt: skip
     for name in plait.__all__:
         assert getattr(plait, name) is not None

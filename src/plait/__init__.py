@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait.comparison.compare import compare
     from plait.data.profile import profile
     from plait.data.tables import read_table
     from plait.learning import train
@@ -28,6 +29,7 @@ _PUBLIC = {
     "Prediction": "plait.types",
     "Recipe": "plait.recipe",
     "UsageError": "plait.types",
+    "compare": "plait.comparison.compare",
     "load": "plait.model",
     "profile": "plait.data.profile",
     "load_recipe": "plait.recipe",
@@ -42,6 +44,7 @@ __all__ = [
     "Prediction",
     "Recipe",
     "UsageError",
+    "compare",
     "load",
     "load_recipe",
     "profile",

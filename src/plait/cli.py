@@ -137,6 +137,32 @@ def _columns(given: Iterable[str] | None) -> dict[str, str]:
     return found
 
 
+def _names(given: Iterable[str] | None) -> list[str]:
+    """Options that may be repeated, or hold several names with commas between them."""
+    return [name.strip() for item in given or [] for name in item.split(",") if name.strip()]
+
+
+def _whole_numbers(given: str | None) -> list[int]:
+    names = _names([given] if given else [])
+    if not all(name.isdecimal() and int(name) > 0 for name in names):
+        raise UsageError(f"--rows {given!r} are no numbers of rows", expected="such as 100,300")
+    return [int(name) for name in names]
+
+
+def _seconds(given: str | None) -> float | None:
+    """``90s``, ``20m`` or ``2h``."""
+    if given is None:
+        return None
+    number, unit = given[:-1], {"s": 1, "m": 60, "h": 3600}.get(given[-1:])
+    try:
+        value = float(number) * (unit or 0)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(f"--budget {given!r} is no time", expected="such as 90s, 20m or 2h")
+    return value
+
+
 def _decoding(
     beam: int | None, num: int | None, sample: bool | None, more: Iterable[str]
 ) -> dict[str, Any]:
@@ -251,6 +277,61 @@ def evaluate(
     else:
         show_columns(found.columns)
         show_scores(loaded.recipe, found.to_json(), page)
+
+
+@app.command()
+def compare(
+    recipe: Annotated[str, typer.Argument(help="a shipped recipe or a YAML file")],
+    table: Annotated[str, typer.Argument(help="a table that the recipe can be trained on")],
+    out: Annotated[Path, typer.Option(help="the comparison's folder")] = Path("comparison"),
+    fusion: Annotated[
+        list[str] | None,
+        typer.Option(help="all, or names as early.gated, late, hybrid; repeatable, or with commas"),
+    ] = None,
+    representation: Annotated[
+        list[str] | None,
+        typer.Option(help="INPUT=all or INPUT=NAME,NAME; repeatable"),
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="also from so few training rows: 100,300,1000")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="runs of each, from the recipe's seed on")] = 3,
+    budget: Annotated[
+        str | None, typer.Option(help="time for the training: 90s, 20m, 2h; no limit if not set")
+    ] = None,
+    split: Annotated[str, typer.Option(help="the rows that the best is chosen by")] = "val",
+    keep: Annotated[
+        Path | None, typer.Option(help="keep the best one as a package in this folder")
+    ] = None,
+    column: Column = None,
+    set_: Set = None,
+    on_bad: Annotated[
+        str | None, typer.Option("--on-bad", help="stop, skip or missing; the recipe's if not set")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Single inputs, fusions, representations: which is best, and which differences are real."""
+    from plait.comparison.compare import compare as compare_all
+    from plait.comparison.report import HEADINGS, sentences, table_rows
+    from plait.comparison.variants import parse_representations
+    from plait.features import check_policy
+    from plait.terminal import show_table
+
+    with _progress() as progress:
+        found = compare_all(
+            recipe, table, out,
+            fusions=_names(fusion), representations=parse_representations(representation or []),
+            rows=_whole_numbers(rows), seeds=seeds, budget=_seconds(budget), split=split, keep=keep,
+            overrides=set_ or [], columns=_columns(column),
+            on_bad=check_policy(on_bad) if on_bad else None, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        where = [f"In {found.folder}: compare.json, compare.md, compare.png, and every run."]
+        where += [f"The best one is kept in {keep}."] if keep else []
+        title = f"{found.title} on {found.split}"
+        show_table(title, HEADINGS, table_rows(found), [*sentences(found), *where])
 
 
 @app.command()

@@ -70,6 +70,20 @@ class TrainingView:
         console.print(f"the model is in {out}; try: {usage}")
 
 
+def show_table(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], sentences: Sequence[str]
+) -> None:
+    """Rows of text, the first column a name and the others numbers, and sentences below."""
+    table = RichTable(title=title)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
+
+
 def show_columns(columns: Mapping[str, ColumnName]) -> None:
     """Which column each input and output was read from."""
     for path, column in columns.items():

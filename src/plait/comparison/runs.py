@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
-from plait.compare.classical import answer_classically
 from plait.data.cache import digest
 from plait.data.tables import Table, read_table
 from plait.features import BadCells, OnBad
@@ -78,7 +78,7 @@ class Result:
 
     Attributes:
         rows: their numbers in the table, from 1, of the records that were answered.
-        predictions: by output.
+        predictions: by output; references: what they are scored against.
         parameters: all; trained: those that learned.
         seconds: of training, without reading media and frozen encoders, whose results are kept.
         milliseconds: of one record's answer from its files, the median; None for the baseline.
@@ -88,6 +88,7 @@ class Result:
 
     rows: list[int] = field(default_factory=list)
     predictions: dict[str, list[Prediction]] = field(default_factory=dict)
+    references: dict[str, list[Any]] = field(default_factory=dict)
     parameters: int = 0
     trained: int = 0
     seconds: float = 0.0
@@ -149,7 +150,7 @@ def run(job: Job, seconds: float | None) -> Result | None:
     A `PlaitError` of the run becomes its result.
     """
     make_folder(job.folder)
-    command = [sys.executable, "-m", "plait.compare.runs"]
+    command = [sys.executable, "-c", "from plait.comparison.runs import main; main()"]
     with (job.folder / "run.log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
@@ -181,7 +182,7 @@ def _name(job: Job) -> dict[str, Any]:
 
 def main() -> None:
     """The process: a job comes in, its result is kept."""
-    job: Job = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
+    job: Job = pickle.load(sys.stdin.buffer)
     try:
         result = _classical(job) if job.classical else _trained(job)
     except PlaitError as error:
@@ -202,6 +203,7 @@ def _classical(job: Job) -> Result:
     return Result(
         rows=found.rows,
         predictions=dict(found.predictions),
+        references=dict(found.references),
         parameters=found.parameters,
         trained=found.parameters,
         seconds=time.perf_counter() - begun,
@@ -218,7 +220,8 @@ def _trained(job: Job) -> Result:
     found = model.evaluate(table, split=job.split, on_bad=job.on_bad)
     return Result(
         rows=[found.table.number(row) for row in found.rows],
-        predictions=found.predictions,
+        predictions=dict(found.predictions),
+        references=dict(found.references),
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],
@@ -240,7 +243,3 @@ def _milliseconds(model: Model, table: Table, columns: Mapping[str, Any]) -> flo
 
 def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
-
-
-if __name__ == "__main__":
-    main()

@@ -37,12 +37,13 @@ class Answers:
     """The baseline's answers.
 
     Attributes:
-        predictions: by output; those that have no linear model, as text, are left out.
+        predictions, references: by output; those that have no linear model, as text, are left out.
         rows: their numbers in the table, from 1, one a record.
         parameters: of the linear models.
     """
 
     predictions: Mapping[str, list[Prediction]]
+    references: Mapping[str, list[Any]]
     rows: list[int]
     parameters: int
 
@@ -96,7 +97,15 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
             fit_linear(head, vectors(train), train.targets[name], vectors(val), val.targets[name])
             found[name] = head.decode(vectors(asked))
             parameters += count_parameters(head)
-    return Answers(found, [rows.number(splits[split][row]) for row in kept], parameters)
+    answered = rows.where([splits[split][row] for row in kept])
+    references = {
+        name: [
+            parts.outputs[name].reference(c) for c in answered.column(columns[f"outputs.{name}"])
+        ]
+        for name in found
+    }
+    numbers = [answered.number(row) for row in range(len(answered))]
+    return Answers(found, references, numbers, parameters)
 
 
 def _some(rows: Sequence[int], seed: int) -> list[int]:

@@ -1,0 +1,1 @@
+"""Comparing ways to learn from a table: variants, runs, statistics, pictures."""

@@ -1,0 +1,336 @@
+"""Compare ways to learn from a table: run all, weigh the differences, keep the winner."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from plait.comparison.classical import NAME as CLASSICAL
+from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.picture import draw_comparison
+from plait.comparison.report import markdown
+from plait.comparison.runs import SPLIT, Job, Result, finished, run
+from plait.comparison.statistics import PairedBootstrap, Scored, adjust
+from plait.comparison.variants import Variant, make_variants
+from plait.data.tables import Table, read_table
+from plait.features import OnBad, Progress
+from plait.files import make_folder, write_atomically
+from plait.learning import table_digest
+from plait.model import load
+from plait.network import build_parts
+from plait.package import check_target
+from plait.recipe import Recipe, load_recipe
+from plait.records import choose_columns, split_table
+from plait.types import ColumnName, PlaitError, UsageError
+
+
+def compare(
+    recipe: Recipe | str,
+    table: Table | str | Path,
+    out: str | Path,
+    *,
+    fusions: Sequence[str] = (),
+    representations: Mapping[str, Any] | None = None,
+    rows: Sequence[int] = (),
+    seeds: int = 3,
+    budget: float | None = None,
+    split: str = "val",
+    keep: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    columns: Mapping[str, ColumnName] | None = None,
+    on_bad: OnBad | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Train a recipe's variants on a table, and tell which differences are real.
+
+    Always among them: each input alone, and the classical baseline. Every run has a process of
+    its own, and its result is kept in ``out``: called again, only what is missing is run.
+
+    Args:
+        recipe: a recipe, a shipped recipe's name or a YAML file.
+        table: a table, or what `read_table` takes.
+        out: the comparison's folder.
+        fusions, representations, rows: what to try, see `make_variants`.
+        seeds: how many, from the recipe's own on.
+        budget: seconds; None is no limit. All variants get a first seed before any gets a second;
+            what is not finished in time is named, and can go on later.
+        split: the rows that answers are scored on. The winner, the single inputs and the baseline
+            are then scored on the test rows, once.
+        keep: a folder for the winner's package, of its best seed.
+        overrides, columns, on_bad, progress: see `train`.
+
+    Raises:
+        PlaitError: no run could be finished.
+    """
+    checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    if keep is not None:
+        check_target(Path(keep).absolute())
+    if seeds < 1:
+        raise UsageError(f"{seeds} seeds", expected="1 at least")
+    checked = checked.with_columns(columns or {})
+    plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds)
+    variants = make_variants(plan.recipe, fusions, representations, rows)
+    unfinished = _run_all(plan, variants, budget, progress)
+    found = _weigh(plan, [None, *variants], split, unfinished)
+    if split != "test" and plan.has("test"):
+        test = _on_test(plan, variants, found, progress)
+        found = replace(found, test=test)
+    _write(found)
+    if keep is not None:
+        _keep(plan, found, Path(keep).absolute())
+    return found
+
+
+def _write(found: Comparison) -> None:
+    """As JSON, as a page and as a picture."""
+    content = {"compare.json": json.dumps(found.to_json(), indent=1), "compare.md": markdown(found)}
+    for name, text in content.items():
+        write_atomically(
+            found.folder / name, lambda part, text=text: part.write_text(text, encoding="utf-8")
+        )
+    draw_comparison(found, found.folder / "compare.png")
+
+
+class _Plan:
+    """The table with its splits, and the runs of each variant, finished or to do."""
+
+    def __init__(
+        self, recipe: Recipe, table: Table | str | Path, out: Path, split: str,
+        on_bad: OnBad | None, seeds: int,
+    ) -> None:  # fmt: skip
+        opened = table if isinstance(table, Table) else read_table(table)
+        self.table: Table | str = table if isinstance(table, Table) else str(table)
+        self.parts = build_parts(recipe)
+        columns = choose_columns(recipe, self.parts, opened)
+        self.data, self.recipe = recipe.data, recipe.with_columns(columns)
+        rows = split_table(recipe, self.parts, opened, columns)
+        if not rows.get(split):
+            raise UsageError(f"{opened.path} has no {split} rows", expected="train, val or test")
+        self.splits: list[str | None] = [None] * len(opened)
+        for name, indexes in rows.items():
+            for row in indexes:
+                self.splits[row] = name
+        self.seeds, self.out, self.split, self.on_bad = (
+            seeds,
+            out,
+            split,
+            on_bad or recipe.data.on_bad,
+        )
+        self.digest = table_digest(opened)
+        make_folder(out)
+
+    def has(self, split: str) -> bool:
+        """Whether there are such rows."""
+        return split in self.splits
+
+    def job(self, variant: Variant | None, seed: int, split: str) -> Job:
+        """A variant's run; None is the classical baseline."""
+        recipe = self.recipe if variant is None else variant.recipe
+        data = recipe.data.model_copy(update={"split": SPLIT})
+        name = CLASSICAL if variant is None else variant.name
+        return Job(
+            recipe=recipe.model_copy(update={"seed": self.recipe.seed + seed, "data": data}),
+            table=self.table,
+            digest=self.digest,
+            splits=self.splits,
+            split=split,
+            on_bad=self.on_bad,
+            folder=self.out / "runs" / name.replace(" ", "_") / f"seed-{self.recipe.seed + seed}",
+            classical=variant is None,
+            trained=split != self.split,
+        )
+
+    def results(self, variant: Variant | None, split: str) -> dict[int, Result]:
+        """Seed -> result of a variant's finished runs."""
+        found = {}
+        for seed in range(self.seeds if variant is not None else 1):
+            result = finished(self.job(variant, seed, split))
+            if result is not None:
+                found[self.recipe.seed + seed] = result
+        return found
+
+
+def _run_all(
+    plan: _Plan, variants: Sequence[Variant], budget: float | None, progress: Progress | None
+) -> list[str]:
+    """Every variant with its first seed, then with the next; returns what there was no time for."""
+    todo: list[tuple[Variant | None, int]] = [(None, 0)]
+    todo += [(variant, seed) for seed in range(plan.seeds) for variant in variants]
+    end = None if budget is None else time.monotonic() + budget
+    unfinished = []
+    for done, (variant, seed) in enumerate(todo):
+        name = CLASSICAL if variant is None else f"{variant.name}, seed {plan.recipe.seed + seed}"
+        if progress:
+            progress(f"run: {name}", done, len(todo))
+        job = plan.job(variant, seed, plan.split)
+        left = None if end is None else end - time.monotonic()
+        before = finished(job)
+        if before is not None and not before.failed:
+            continue
+        if (left is not None and left <= 0) or run(job, left) is None:
+            unfinished.append(name)
+    return unfinished
+
+
+def _weigh(
+    plan: _Plan, variants: Sequence[Variant | None], split: str, unfinished: list[str]
+) -> Comparison:
+    """Scores, intervals and differences of all that is finished."""
+    results = {_name(v): plan.results(v, split) for v in variants}
+    good = {
+        name: {seed: r for seed, r in runs.items() if not r.failed}
+        for name, runs in results.items()
+    }
+    output_name, output = next(iter(plan.parts.outputs.items()))
+    metric = output.best_metrics[0]
+    scored = {
+        name: [
+            Scored(r.rows, output.scorer(r.predictions[output_name], r.references[output_name]))
+            for r in runs.values()
+            if output_name in r.predictions
+        ]
+        for name, runs in good.items()
+    }
+    scored = {name: runs for name, runs in scored.items() if runs}
+    if not any(name != CLASSICAL for name in scored):
+        failed = next(
+            (r.failed for runs in results.values() for r in runs.values() if r.failed), ""
+        )
+        raise PlaitError(
+            "no run of the comparison was finished" + (f": {failed}" if failed else ""),
+            mend="" if failed else "give it a larger --budget",
+        )
+    bootstrap = PairedBootstrap(scored, metric)
+    lines = [
+        _line(v, results[_name(v)], good[_name(v)], scored.get(_name(v), []), metric, bootstrap)
+        for v in variants
+    ]
+    lines.sort(key=lambda line: -float("inf") if line.score is None else line.score, reverse=True)
+    winner = next(line.name for line in lines if line.role != CLASSICAL)
+    findings = list(_questions(lines, plan.recipe, winner, bootstrap))
+    behind = {
+        line.name: found
+        for line in lines
+        if line.score is not None and line.name != winner
+        and (found := bootstrap.difference(line.name, winner)) is not None
+    }  # fmt: skip
+    adjusted = adjust([*behind.values(), *(finding.difference for finding in findings)])
+    behind = dict(zip(behind, adjusted, strict=False))
+    return Comparison(
+        output=output_name,
+        metric=metric,
+        title=output.titles[metric],
+        split=split,
+        lines=[replace(line, behind=behind.get(line.name)) for line in lines],
+        winner=winner,
+        findings=[
+            replace(finding, difference=difference)
+            for finding, difference in zip(findings, adjusted[len(behind) :], strict=True)
+        ],
+        test=None,
+        unfinished=unfinished,
+        folder=plan.out,
+    )
+
+
+def _name(variant: Variant | None) -> str:
+    return CLASSICAL if variant is None else variant.name
+
+
+def _line(
+    variant: Variant | None, results: Mapping[int, Result], good: Mapping[int, Result],
+    scored: Sequence[Scored], metric: str, bootstrap: PairedBootstrap,
+) -> Line:  # fmt: skip
+    name, role = _name(variant), CLASSICAL if variant is None else variant.role
+    about = "" if variant is None else variant.about
+    if not scored:
+        failed = next((r.failed for r in results.values() if r.failed), "not finished")
+        if any(not r.failed for r in results.values()):
+            failed = "there is none for such an answer"
+        return Line(name, role, about, [], failed=failed)
+    each = [run.score(np.arange(len(run.records))) for run in scored]
+    score, interval = bootstrap.mean(name)
+    runs = list(good.values())
+    times = [r.milliseconds for r in runs if r.milliseconds is not None]
+    return Line(
+        name, role, about,
+        seeds=list(good),
+        records=len(scored[0].records),
+        score=score,
+        interval=interval,
+        each={seed: scores[metric] for seed, scores in zip(good, each, strict=True)},
+        scores={key: mean(scores[key] for scores in each) for key in each[0]},
+        parameters=runs[0].parameters,
+        trained=runs[0].trained,
+        seconds=mean(r.seconds for r in runs),
+        milliseconds=mean(times) if times else None,
+        memory=max(r.memory for r in runs),
+    )  # fmt: skip
+
+
+def _questions(
+    lines: Sequence[Line], recipe: Recipe, winner: str, bootstrap: PairedBootstrap
+) -> Iterator[Finding]:
+    """What fusion is worth, what each input is worth, what a network is, what more rows are."""
+    best: dict[tuple[str, str], str] = {}  # lines come best first
+    for line in lines:
+        if line.score is not None:
+            best.setdefault((line.role, line.about), line.name)
+    fused = best.get(("fused", ""))
+    alone = next(
+        (line.name for line in lines if line.role == "alone" and line.score is not None), None
+    )
+    pairs = [("fusion", fused, alone)]
+    for name in recipe.inputs:
+        others = [other for other in recipe.inputs if other != name]
+        role = ("alone", others[0]) if len(others) == 1 else ("without", name)
+        pairs.append((name, fused, best.get(role)))
+    pairs.append((CLASSICAL, winner, best.get((CLASSICAL, ""))))
+    fewer = sorted((int(about), name) for (role, about), name in best.items() if role == "rows")
+    steps = [*(name for _, name in fewer), fused]
+    pairs += [("rows", more, less) for less, more in pairwise(steps)]
+    for about, first, second in pairs:
+        if first is not None and second is not None and first != second:
+            difference = bootstrap.difference(first, second)
+            if difference is not None:
+                yield Finding(about, first, second, difference)
+
+
+def _on_test(
+    plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
+) -> Comparison | None:
+    """The winner, the single inputs and the baseline on the test rows, which choose nothing."""
+    role = {"alone", "without"}
+    asked: list[Variant | None] = [None]
+    asked += [v for v in variants if v.name == found.winner or v.role in role]
+    jobs = [
+        plan.job(variant, seed - plan.recipe.seed, "test")
+        for variant in asked
+        for seed in plan.results(variant, plan.split)
+    ]
+    for done, job in enumerate(jobs):
+        if progress:
+            progress("test rows", done, len(jobs))
+        if finished(job) is None:
+            run(job, None)
+    on_test = _weigh(plan, asked, "test", [])
+    return replace(on_test, winner=found.winner)
+
+
+def _keep(plan: _Plan, found: Comparison, target: Path) -> None:
+    """The winner's package, of the seed that scored best, with the splits as the recipe had
+    them."""
+    line = found.line(found.winner)
+    seed = max(line.each, key=lambda seed: line.each[seed])
+    folder = plan.out / "runs" / line.name.replace(" ", "_") / f"seed-{seed}"
+    model = load(folder / "model")
+    model.recipe = model.recipe.model_copy(update={"data": plan.data})
+    model.save(target, half=model.recipe.training.weights == "float16")

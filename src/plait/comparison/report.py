@@ -1,0 +1,125 @@
+"""A comparison in words: its lines as rows of text, its findings as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from plait.comparison.classical import NAME as CLASSICAL
+from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.statistics import Difference
+
+HEADINGS = (
+    "variant", "seeds", "records", "score", "95 % interval", "behind the best", "parameters",
+    "learned", "training", "an answer", "memory",
+)  # fmt: skip
+
+
+def table_rows(found: Comparison) -> list[tuple[str, ...]]:
+    """Every line of the comparison, under `HEADINGS`."""
+    return [_row(line) for line in found.lines]
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    if line.score is None or line.interval is None:
+        return (line.name, "0", "", line.failed.split("\n")[0], *[""] * (len(HEADINGS) - 4))
+    return (
+        line.name,
+        str(len(line.seeds)),
+        f"{line.records:,}",
+        f"{line.score:.3f}",
+        "{:.3f} to {:.3f}".format(*line.interval),
+        "" if line.behind is None else _behind(line.behind),
+        f"{line.parameters:,}",
+        f"{line.trained:,}",
+        f"{line.seconds:.0f} s",
+        "" if line.milliseconds is None else f"{line.milliseconds:.0f} ms",
+        f"{line.memory:.0f} MiB",
+    )
+
+
+def _behind(difference: Difference) -> str:
+    return f"{difference.mean:+.3f} {'real' if difference.real else 'may be noise'}"
+
+
+def sentences(found: Comparison) -> list[str]:
+    """What was found, a sentence each."""
+    best = found.line(found.winner)
+    assert best.score is not None
+    assert best.interval is not None
+    low, high = best.interval
+    said = [
+        f"{best.name} is best on {found.split}: {found.title} {best.score:.3f} "
+        f"({low:.3f} to {high:.3f}), {_seeds(best)}."
+    ]
+    said += [_sentence(finding, found) for finding in found.findings]
+    if len(best.seeds) == 1:
+        said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
+    if found.test is not None:
+        said += list(_of_test(found.test))
+    if found.unfinished:
+        said.append(
+            f"Not finished in the time given: {', '.join(found.unfinished)}. "
+            "The same command goes on with them."
+        )
+    return said
+
+
+def _seeds(line: Line) -> str:
+    return f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else "1 seed"
+
+
+def _of_test(test: Comparison) -> Iterator[str]:
+    line = test.line(test.winner)
+    if line.score is None or line.interval is None:
+        return
+    low, high = line.interval
+    yield (
+        f"On the test rows, which chose nothing, it has {test.title} {line.score:.3f} "
+        f"({low:.3f} to {high:.3f})."
+    )
+    yield from (
+        f"There, {_sentence(f, test)[0].lower()}{_sentence(f, test)[1:]}" for f in test.findings
+    )
+
+
+def _sentence(finding: Finding, found: Comparison) -> str:
+    d = finding.difference
+    low, high = d.interval
+    size = f"{abs(d.mean):.3f} (95 % interval of the difference {low:+.3f} to {high:+.3f})"
+    first, second = finding.first, finding.second
+    if not d.real:
+        return {
+            "fusion": f"Fusion is not shown to help: {first} and the best single input, {second}, "
+            f"differ by {size}, which may be noise.",
+            CLASSICAL: f"{first} is not shown to be better than the classical baseline: they "
+            f"differ by {size}, which may be noise.",
+            "rows": f"From {second} to {first} nothing is gained for sure: {size}.",
+        }.get(
+            finding.about,
+            f"{finding.about} is not shown to earn its place: {first} and {second} differ by "
+            f"{size}, which may be noise.",
+        )
+    better = "better" if d.mean > 0 else "worse"
+    return {
+        "fusion": f"Fusion {'helps' if d.mean > 0 else 'hurts'}: {first} is {better} than the best "
+        f"single input, {second}, by {size}.",
+        CLASSICAL: f"{first} is {better} than the classical baseline by {size}.",
+        "rows": f"{first} is {better} than {second} by {size}"
+        + (": more rows help." if d.mean > 0 else "."),
+    }.get(
+        finding.about,
+        f"{finding.about} {'earns its place' if d.mean > 0 else 'does harm'}: {first} is {better} "
+        f"than {second} by {size}.",
+    )
+
+
+def markdown(found: Comparison) -> str:
+    """The table and the sentences, as a page."""
+    table = [
+        f"| {' | '.join(HEADINGS)} |",
+        f"|{'---|' * len(HEADINGS)}",
+        *(f"| {' | '.join(row)} |" for row in table_rows(found)),
+    ]
+    said = [f"- {sentence}" for sentence in sentences(found)]
+    title = f"# {found.title} of {found.output}, on {found.split}"
+    return "\n".join([title, "", *table, "", *said, ""])
