@@ -91,11 +91,9 @@ def compare(
 
 def _write(found: Comparison) -> None:
     """As JSON, as a page and as a picture."""
-    content = {"compare.json": json.dumps(found.to_json(), indent=1), "compare.md": markdown(found)}
-    for name, text in content.items():
-        write_atomically(
-            found.folder / name, lambda part, text=text: part.write_text(text, encoding="utf-8")
-        )
+    content, page = json.dumps(found.to_json(), indent=1), markdown(found)
+    write_atomically(found.folder / "compare.json", lambda part: part.write_text(content, "utf-8"))
+    write_atomically(found.folder / "compare.md", lambda part: part.write_text(page, "utf-8"))
     draw_comparison(found, found.folder / "compare.png")
 
 
