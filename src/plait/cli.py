@@ -300,6 +300,9 @@ def compare(
         str | None, typer.Option(help="time for the training: 90s, 20m, 2h; no limit if not set")
     ] = None,
     split: Annotated[str, typer.Option(help="the rows that the best is chosen by")] = "val",
+    test: Annotated[
+        bool, typer.Option("--test", help="score the best on the test rows too: once, at the end")
+    ] = False,
     keep: Annotated[
         Path | None, typer.Option(help="keep the best one as a package in this folder")
     ] = None,
@@ -321,7 +324,8 @@ def compare(
         found = compare_all(
             recipe, table, out,
             fusions=_names(fusion), representations=parse_representations(representation or []),
-            rows=_whole_numbers(rows), seeds=seeds, budget=_seconds(budget), split=split, keep=keep,
+            rows=_whole_numbers(rows), seeds=seeds, budget=_seconds(budget), split=split, test=test,
+            keep=keep,
             overrides=set_ or [], columns=_columns(column),
             on_bad=check_policy(on_bad) if on_bad else None, progress=progress,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -74,9 +75,11 @@ def show_table(
     title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], sentences: Sequence[str]
 ) -> None:
     """Rows of text, the first column a name and the others numbers, and sentences below."""
-    table = RichTable(title=title)
+    table = RichTable(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left")
+        table.add_column(
+            heading, justify="right" if place else "left", no_wrap=bool(place), overflow="fold"
+        )
     for row in rows:
         table.add_row(*row)
     console.print(table)

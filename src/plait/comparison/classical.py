@@ -7,6 +7,7 @@ numbers. It takes seconds, and a network that is no better is not worth its cost
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,12 +41,14 @@ class Answers:
         predictions, references: by output; those that have no linear model, as text, are left out.
         rows: their numbers in the table, from 1, one a record.
         parameters: of the linear models.
+        seconds: of fitting them, cached features given.
     """
 
     predictions: Mapping[str, list[Prediction]]
     references: Mapping[str, list[Any]]
     rows: list[int]
     parameters: int
+    seconds: float
 
 
 def classical_recipe(recipe: Recipe) -> Recipe:
@@ -89,6 +92,7 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
     train, _ = preparer.prepare(learning, views=False)
     val, _ = preparer.prepare(rows.where(splits["val"]), views=False)
     asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
+    begun = time.perf_counter()
     vectors = _Vectors(parts.modalities, states, train)
     found: dict[str, list[Prediction]] = {}
     parameters = 0
@@ -105,7 +109,7 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
         for name in found
     }
     numbers = [answered.number(row) for row in range(len(answered))]
-    return Answers(found, references, numbers, parameters)
+    return Answers(found, references, numbers, parameters, time.perf_counter() - begun)
 
 
 def _some(rows: Sequence[int], seed: int) -> list[int]:

@@ -43,6 +43,7 @@ def compare(
     seeds: int = 3,
     budget: float | None = None,
     split: str = "val",
+    test: bool = False,
     keep: str | Path | None = None,
     overrides: Iterable[str] = (),
     columns: Mapping[str, ColumnName] | None = None,
@@ -62,8 +63,9 @@ def compare(
         seeds: how many, from the recipe's own on.
         budget: seconds; None is no limit. All variants get a first seed before any gets a second;
             what is not finished in time is named, and can go on later.
-        split: the rows that answers are scored on. The winner, the single inputs and the baseline
-            are then scored on the test rows, once.
+        split: the rows that answers are scored on, and the winner chosen by.
+        test: score the winner, the single inputs and the baseline on the test rows too. Do so
+            once, when nothing will be changed any more.
         keep: a folder for the winner's package, of its best seed.
         overrides, columns, on_bad, progress: see `train`.
 
@@ -77,12 +79,13 @@ def compare(
         raise UsageError(f"{seeds} seeds", expected="1 at least")
     checked = checked.with_columns(columns or {})
     plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds)
+    if test and not plan.has("test"):
+        raise UsageError("the table has no test rows", mend="leave --test out")
     variants = make_variants(plan.recipe, fusions, representations, rows)
     unfinished = _run_all(plan, variants, budget, progress)
     found = _weigh(plan, [None, *variants], split, unfinished)
-    if split != "test" and plan.has("test"):
-        test = _on_test(plan, variants, found, progress)
-        found = replace(found, test=test)
+    if test:
+        found = replace(found, test=_on_test(plan, variants, found, progress))
     _write(found)
     if keep is not None:
         _keep(plan, found, Path(keep).absolute())
@@ -304,7 +307,7 @@ def _questions(
 
 def _on_test(
     plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
-) -> Comparison | None:
+) -> Comparison:
     """The winner, the single inputs and the baseline on the test rows, which choose nothing."""
     role = {"alone", "without"}
     asked: list[Variant | None] = [None]

@@ -75,8 +75,8 @@ class Comparison:
         lines: a variant each, the best first.
         winner: the best one's name.
         findings: what fusion, each input and more rows are worth.
-        test: the winner, the single inputs and the baseline on the test rows; None where there
-            are none, or where ``split`` is test.
+        test: the winner, the single inputs and the baseline on the test rows; None where that
+            was not asked for.
         unfinished: runs that the budget had no time for.
         folder: where everything lies.
     """

@@ -8,10 +8,8 @@ from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Finding, Line
 from plait.comparison.statistics import Difference
 
-HEADINGS = (
-    "variant", "seeds", "records", "score", "95 % interval", "behind the best", "parameters",
-    "learned", "training", "an answer", "memory",
-)  # fmt: skip
+HEADINGS = ("variant", "score", "95 %", "to best", "weights", "training", "answer", "MiB")
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def table_rows(found: Comparison) -> list[tuple[str, ...]]:
@@ -21,24 +19,29 @@ def table_rows(found: Comparison) -> list[tuple[str, ...]]:
 
 def _row(line: Line) -> tuple[str, ...]:
     if line.score is None or line.interval is None:
-        return (line.name, "0", "", line.failed.split("\n")[0], *[""] * (len(HEADINGS) - 4))
+        return (f"{line.name}: {line.failed.splitlines()[0]}", *[""] * (len(HEADINGS) - 1))
     return (
         line.name,
-        str(len(line.seeds)),
-        f"{line.records:,}",
         f"{line.score:.3f}",
-        "{:.3f} to {:.3f}".format(*line.interval),
+        "{:.3f}–{:.3f}".format(*line.interval),
         "" if line.behind is None else _behind(line.behind),
-        f"{line.parameters:,}",
-        f"{line.trained:,}",
+        _short(line.trained),
         f"{line.seconds:.0f} s",
         "" if line.milliseconds is None else f"{line.milliseconds:.0f} ms",
-        f"{line.memory:.0f} MiB",
+        f"{line.memory:,.0f}",
     )
 
 
 def _behind(difference: Difference) -> str:
-    return f"{difference.mean:+.3f} {'real' if difference.real else 'may be noise'}"
+    return f"{difference.mean:+.3f}" + ("" if difference.real else " (noise?)")
+
+
+def _short(count: float) -> str:
+    """12,345 as 12k."""
+    for size, unit in UNITS:
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
 
 
 def sentences(found: Comparison) -> list[str]:
@@ -48,8 +51,8 @@ def sentences(found: Comparison) -> list[str]:
     assert best.interval is not None
     low, high = best.interval
     said = [
-        f"{best.name} is best on {found.split}: {found.title} {best.score:.3f} "
-        f"({low:.3f} to {high:.3f}), {_seeds(best)}."
+        f"Of what was trained, {best.name} is best on {found.split}: {found.title} "
+        f"{best.score:.3f} ({low:.3f} to {high:.3f}), {_seeds(best)}, {best.records:,} records."
     ]
     said += [_sentence(finding, found) for finding in found.findings]
     if len(best.seeds) == 1:
