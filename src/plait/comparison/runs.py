@@ -187,6 +187,11 @@ def main() -> None:
         result = _classical(job) if job.classical else _trained(job)
     except PlaitError as error:
         result = Result(failed=str(error))
+    keep(job, result)
+
+
+def keep(job: Job, result: Result) -> None:
+    """Write a result where `finished` looks for it."""
     content = json.dumps({"job": _name(job), "result": result.to_json()})
     write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
 

@@ -197,7 +197,7 @@ def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise UsageError(
                 f"there is no fusion {name!r}",
                 expected=f"{ALL}, or of: {', '.join(known)}",
-                mend=registry.did_you_mean(name, known),
+                mend=registry.did_you_mean(name, [*known, *registry.names("fusion")]),
             )
         found |= fitting
     return found

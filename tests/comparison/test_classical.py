@@ -1,0 +1,56 @@
+"""The classical baseline, against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from plait import registry
+from plait.comparison import classical
+from plait.components import Classical
+from plait.outputs.category import CategoryOutput
+from plait.outputs.common import PooledHead
+from plait.recipe import load_recipe
+from plait.types import Fused, Tokens
+
+
+@pytest.mark.parametrize("modality", registry.MODALITIES)
+def test_every_modality_has_one_classical_representation(modality: str) -> None:
+    found = [
+        name
+        for name in registry.names(modality)
+        if issubclass(registry.find(modality, name).cls, Classical)
+    ]
+    assert found == [classical.classical_name(modality)]
+
+
+def test_the_recipe_keeps_a_classical_representation_as_it_is() -> None:
+    recipe = classical.classical_recipe(
+        load_recipe("sentiment", ["inputs.text.representation={kind: bag-of-words, min_count: 7}"])
+    )
+    assert recipe.inputs["text"].representation["min_count"] == 7
+    assert recipe.inputs["image"].representation["kind"] == "visual-words"
+
+
+def fused(values: np.ndarray) -> Fused:
+    pooled = torch.from_numpy(values)
+    return Fused(pooled, Tokens(pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool)), {})
+
+
+def test_it_is_logistic_regression(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean loss and λ · |w|² is scikit-learn's with C = 1 / (2 λ N)."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 5)).astype(np.float32), rng.integers(0, 3, 200)
+    x[np.arange(200), y] += 1.0
+    monkeypatch.setattr(classical, "PENALTIES", (1e-3,))
+    output = CategoryOutput(calibrate=False)
+    head = output.head(output.learn(y.tolist()), 5, ["x"], True)
+    assert isinstance(head, PooledHead)
+    classical.fit_linear(head, fused(x), y.tolist(), fused(x), y.tolist())
+    expected = LogisticRegression(C=1 / (2 * 1e-3 * 200), tol=1e-8, max_iter=1000).fit(x, y)
+    found = [p.probabilities for p in head.decode(fused(x))]
+    probable = np.array([[p[value] for value in (0, 1, 2)] for p in found])
+    np.testing.assert_allclose(probable, expected.predict_proba(x), atol=2e-3)

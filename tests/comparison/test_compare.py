@@ -1,0 +1,122 @@
+"""A comparison from end to end: a colour told by a photo, a place told by a text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from both import RECIPE, write_table
+
+import plait
+from plait.comparison import compare as module
+from plait.comparison.compare import compare
+from plait.comparison.found import Comparison
+from plait.comparison.report import sentences, table_rows
+from plait.comparison.runs import Job, Result, keep
+from plait.types import PlaitError, UsageError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    write_table(folder, ("train", "train", "val", "test"))
+    (folder / "both.yaml").write_text(
+        yaml.safe_dump(RECIPE | {"training": RECIPE["training"] | {"epochs": 12}})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> Comparison:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(folder / "cache"))
+        return compare(
+            str(folder / "both.yaml"), folder / "table.jsonl", folder / "out",
+            seeds=1, test=True, keep=folder / "kept",
+        )  # fmt: skip
+
+
+def test_both_inputs_earn_their_place(found: Comparison) -> None:
+    assert {line.name: line.role for line in found.lines} == {
+        "early.concat": "fused", "photo alone": "alone", "words alone": "alone",
+        "classical": "classical",
+    }  # fmt: skip
+    assert found.winner == "early.concat"
+    scores = {line.name: line.score for line in found.lines}
+    assert scores["early.concat"] >= 0.95
+    assert 0.3 <= scores["photo alone"] <= 0.7
+    worth = {finding.about: finding for finding in found.findings}
+    assert worth["fusion"].difference.real
+    assert worth["photo"].second == "words alone"
+    assert worth["photo"].difference.real
+    assert found.test is not None
+    assert found.test.line("early.concat").score >= 0.9
+    assert found.line("early.concat").memory > 100
+    assert found.line("early.concat").milliseconds > 0
+
+
+def test_what_is_told(found: Comparison) -> None:
+    told = "\n".join(sentences(found))
+    assert "early.concat is best on val: accuracy 1.000" in told
+    assert "photo earns its place" in told
+    assert "On the test rows" in told
+    assert len(table_rows(found)) == 4
+    assert (found.folder / "compare.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((found.folder / "compare.json").read_text())["winner"] == "early.concat"
+    assert "| early.concat | 1.000 |" in (found.folder / "compare.md").read_text()
+
+
+def test_the_winner_is_kept_as_a_package_that_the_table_fits(
+    found: Comparison, folder: Path
+) -> None:
+    scores = plait.load(folder / "kept").evaluate(folder / "table.jsonl", split="test").scores
+    assert found.test is not None
+    assert scores["answer"].accuracy == pytest.approx(found.test.line("early.concat").score)
+
+
+def test_called_again_it_runs_only_what_is_missing(
+    found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Job] = []
+    monkeypatch.setattr(module, "run", lambda job, seconds: ran.append(job))
+    again = compare(str(folder / "both.yaml"), folder / "table.jsonl", folder / "out", seeds=2)
+    assert sorted(job.folder.parts[-2:] for job in ran) == [
+        ("early.concat", "seed-1"), ("photo_alone", "seed-1"), ("words_alone", "seed-1")
+    ]  # fmt: skip
+    assert len(again.unfinished) == 3
+    assert "Not finished in the time given: photo alone, seed 1" in "\n".join(sentences(again))
+    assert [line.score for line in again.lines] == [line.score for line in found.lines]
+
+
+def test_no_time_at_all(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlaitError, match="larger --budget"):
+        compare(str(folder / "both.yaml"), folder / "table.jsonl", tmp_path / "out", budget=0.0)
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(
+    found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(job: Job, seconds: Any) -> None:
+        job.folder.mkdir(parents=True)
+        keep(job, Result(failed="it needs the extra x"))
+
+    monkeypatch.setattr(module, "run", fail)
+    again = compare(
+        str(folder / "both.yaml"), folder / "table.jsonl", folder / "out",
+        fusions=["early.concat", "hybrid"], seeds=1,
+    )  # fmt: skip
+    line = again.line("hybrid")
+    assert line.score is None
+    assert line.failed == "it needs the extra x"
+    assert again.winner == "early.concat"
+
+
+def test_mistakes(folder: Path, tmp_path: Path) -> None:
+    recipe, table = str(folder / "both.yaml"), folder / "table.jsonl"
+    with pytest.raises(UsageError, match="0 seeds"):
+        compare(recipe, table, tmp_path / "out", seeds=0)
+    with pytest.raises(UsageError, match="no dev rows"):
+        compare(recipe, table, tmp_path / "out", split="dev")

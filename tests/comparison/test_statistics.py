@@ -1,0 +1,79 @@
+"""The paired bootstrap: it finds what is real, and calls noise noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from plait.comparison.statistics import Difference, PairedBootstrap, Scored, adjust
+
+RECORDS = range(1, 401)
+
+
+def right(share: float, seed: int, records: range = RECORDS) -> Scored:
+    """A run that answers so many records right, at random."""
+    hits = np.random.default_rng(seed).random(len(records)) < share
+    return Scored(list(records), lambda rows: {"accuracy": float(hits[rows].mean())})
+
+
+def test_a_real_difference_is_found_and_noise_is_not() -> None:
+    runs = {
+        "good": [right(0.9, seed) for seed in (1, 2, 3)],
+        "bad": [right(0.7, seed) for seed in (4, 5, 6)],
+        "also bad": [right(0.7, seed) for seed in (7, 8, 9)],
+    }
+    bootstrap = PairedBootstrap(runs, "accuracy")
+    mean, (low, high) = bootstrap.mean("good")
+    assert low < mean < high
+    assert mean == pytest.approx(
+        np.mean([r.score(np.arange(400))["accuracy"] for r in runs["good"]])
+    )
+    differences = [bootstrap.difference("good", "bad"), bootstrap.difference("bad", "also bad")]
+    assert all(differences)
+    real, noise = adjust([d for d in differences if d is not None])
+    assert real.real
+    assert real.interval[0] > 0
+    assert not noise.real
+
+
+def test_differences_are_paired() -> None:
+    """One record more that is right is a difference that unpaired intervals would hide."""
+    hits = np.random.default_rng(0).random(400) < 0.5
+    more = hits.copy()
+    more[np.flatnonzero(~hits)[:20]] = True
+    runs = {
+        name: [Scored(list(RECORDS), lambda rows, h=h: {"accuracy": float(h[rows].mean())})]
+        for name, h in {"less": hits, "more": more}.items()
+    }
+    bootstrap = PairedBootstrap(runs, "accuracy")
+    (_, high), (low, _) = bootstrap.mean("less")[1], bootstrap.mean("more")[1]
+    assert low < high  # the intervals of the scores overlap
+    found = bootstrap.difference("more", "less")
+    assert found is not None
+    assert found.mean == pytest.approx(0.05)
+    assert found.interval[0] > 0.02
+
+
+def test_seeds_widen_the_interval() -> None:
+    every = [right(share, 1) for share in (0.5, 0.7, 0.9)]
+    same = [right(0.7, 1)] * 3
+    bootstrap = PairedBootstrap({"seeds differ": every, "seeds agree": same}, "accuracy")
+    wide, narrow = (bootstrap.mean(name)[1] for name in ("seeds differ", "seeds agree"))
+    assert wide[1] - wide[0] > 1.5 * (narrow[1] - narrow[0])
+
+
+def test_only_records_that_both_answered_are_compared() -> None:
+    runs = {"all": [right(0.5, 1)], "some": [right(0.5, 1, range(301, 501))], "one": [
+        right(0.5, 1, range(400, 401))
+    ]}  # fmt: skip
+    bootstrap = PairedBootstrap(runs, "accuracy")
+    found = bootstrap.difference("all", "some")
+    assert found is not None
+    assert found.records == 100
+    assert bootstrap.difference("all", "one") is None
+
+
+def test_holm_by_hand() -> None:
+    """p of 0.01, 0.04, 0.03: times 3, then the larger of that and of 0.03 · 2, 0.04 · 1."""
+    given = [Difference(0.1, (0.0, 0.2), p, 10) for p in (0.01, 0.04, 0.03)]
+    assert [d.adjusted for d in adjust(given)] == pytest.approx([0.03, 0.06, 0.06])

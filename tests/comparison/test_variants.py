@@ -1,0 +1,83 @@
+"""What is compared, by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from plait.comparison.variants import make_variants, parse_representations
+from plait.recipe import load_recipe
+from plait.types import UsageError
+
+
+def test_the_recipe_alone() -> None:
+    found = make_variants(load_recipe("digits"))
+    assert [v.role for v in found] == ["alone", "alone", "fused"]
+    assert [list(v.recipe.inputs) for v in found] == [["audio"], ["image"], ["audio", "image"]]
+    assert found[0].recipe.fusion["kind"] == "none"
+    assert found[2].recipe == load_recipe("digits")
+
+
+def test_all_fusions_keep_the_width() -> None:
+    recipe = load_recipe("digits", ["fusion={kind: early, how: gated, width: 48, dropout: 0.4}"])
+    found = {v.name: v.recipe.fusion for v in make_variants(recipe, ["all"]) if v.role == "fused"}
+    assert set(found) == {
+        "early.concat", "early.gated", "early.tensor", "early.attention", "early.bottleneck",
+        "late.mean", "late.learned", "late.stacking", "hybrid",
+    }  # fmt: skip
+    assert found["early.gated"] == recipe.fusion
+    assert found["early.concat"]["dropout"] == 0.4
+    assert found["late.mean"]["width"] == 48
+    assert found["hybrid"]["joint"] == recipe.fusion
+
+
+def test_representations_and_fusions_in_all_combinations() -> None:
+    given = parse_representations(["audio=[mfcc, {kind: mfcc, rate: 8000}]", "image=cnn,pixels"])
+    found = make_variants(load_recipe("digits"), ["late.mean", "hybrid"], given)
+    names = [v.name for v in found]
+    assert len(set(names)) == len(names) == 2 + 2 + 2 * 2 * 2
+    assert "audio alone audio=mfcc-2" in names
+    own = next(v for v in found if v.name == "image alone image=pixels")
+    assert own.recipe.inputs["image"] == load_recipe("digits").inputs["image"]  # its own settings
+
+
+def test_all_representations_but_those_that_need_a_name() -> None:
+    found = make_variants(load_recipe("sentiment"), (), {"text": "all"})
+    kinds = {v.recipe.inputs["text"].representation["kind"] for v in found if v.about == "text"}
+    assert kinds == {"bag-of-words", "word-sequence", "word-vectors"}
+
+
+def test_three_inputs_are_left_out_one_at_a_time() -> None:
+    data = load_recipe("sentiment").model_dump()
+    data["inputs"]["more"] = data["inputs"]["text"]
+    recipe = type(load_recipe("digits")).model_validate(data)
+    left_out = {
+        v.about: list(v.recipe.inputs) for v in make_variants(recipe) if v.role == "without"
+    }
+    assert left_out == {
+        "text": ["image", "more"], "image": ["text", "more"], "more": ["text", "image"]
+    }  # fmt: skip
+
+
+def test_fewer_rows() -> None:
+    found = [v for v in make_variants(load_recipe("digits"), rows=[300, 100]) if v.role == "rows"]
+    assert [(v.name, v.recipe.data.rows) for v in found] == [("100 rows", 100), ("300 rows", 300)]
+
+
+@pytest.mark.parametrize(
+    ("fusions", "representations", "message"),
+    [
+        (["erly"], {}, "did you mean 'early"),
+        ([], {"sound": "all"}, "there is no input 'sound'"),
+        ([], {"audio": "mfc"}, "did you mean 'mfcc'"),
+        ([], {"audio": 3}, "3 is no representation"),
+    ],
+)
+def test_mistakes(fusions: list[str], representations: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_variants(load_recipe("digits"), fusions, representations)
+
+
+@pytest.mark.parametrize("text", ["audio", "audio=", "=mfcc", "audio=[mfcc"])
+def test_no_representation_is_named(text: str) -> None:
+    with pytest.raises(UsageError, match="names none"):
+        parse_representations([text])
