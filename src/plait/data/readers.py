@@ -25,6 +25,7 @@ Columns = dict[str, list[Any]]
 KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:NAME"
 ROWS = "a header and at least one row"
 SEPARATORS = ",;\t|"
+MAX_CELL = 1 << 27  # letters of a cell of a CSV; what is too long for its column is told there
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 FLICKR_TOKENS = "Flickr8k.token.txt"
 FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
@@ -103,6 +104,7 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
         io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True
     )
     rows: list[list[str]] = []
+    before = csv.field_size_limit(MAX_CELL)  # of the whole process
     try:
         for row in reader:
             if rows and row and len(row) != len(rows[0]):
@@ -113,6 +115,8 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
         raise PlaitError(
             f"{path} line {reader.line_num}: {error}", mend="check the quotes up to that line"
         ) from None
+    finally:
+        csv.field_size_limit(before)
     return rows
 
 
