@@ -137,7 +137,7 @@ def test_train_evaluate_predict(
         (["train", "captioning", "table.jsonl", "--set", "inputs.image.column=foto"], 2, "'foto'"),
         (["train", "captioning", "empty.csv"], 1, "empty.csv"),
         (["train", "captioning", "nocaption.csv"], 2, "looks like text"),
-        (["train", "captioning", "allempty.jsonl"], 1, "all training texts are empty"),
+        (["train", "captioning", "allempty.jsonl"], 1, "all training cells are empty"),
         (["evaluate", "gone", "table.jsonl"], 2, "no model 'gone'"),
         (["summary", "nothing"], 2, "nothing"),
         (["list", "decoders"], 2, "did you mean 'decoder'"),

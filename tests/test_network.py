@@ -1,11 +1,16 @@
-"""Where the parts meet: missing inputs and left-out tokens."""
+"""Where the parts meet: missing inputs, left-out tokens, mixed records."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 
-from plait.network import Adapter
-from plait.types import Tokens
+from plait.network import Adapter, Batch, Network, build_network, build_parts, mix
+from plait.recipe import check_recipe
+from plait.summary import made_up_batch
+from plait.types import Fused, Tokens, UsageError
 
 
 def tokens() -> Tokens:
@@ -32,3 +37,71 @@ def test_tokens_are_left_out_at_random_while_learning_only() -> None:
 def test_without_dropout_all_tokens_stay_while_learning() -> None:
     adapter, given = Adapter(4, 16, 8, dropout=0.0), tokens()
     assert torch.equal(adapter.train()(given).mask, adapter.eval()(given).mask)
+
+
+def a_fused(pooled: torch.Tensor, **more: Any) -> Fused:
+    nothing = Tokens(torch.zeros(len(pooled), 1, 2), torch.ones(len(pooled), 1, dtype=torch.bool))
+    return Fused(pooled, nothing, {}, **more)
+
+
+def test_a_record_is_mixed_with_another() -> None:
+    pooled = torch.tensor([[0.0, 4.0], [8.0, 0.0], [4.0, 4.0]])
+    weights = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    given = a_fused(pooled, branches={"one": a_fused(2 * pooled)}, weights=weights)
+    found = mix(given, [1, 0, 2], own=0.75)
+    wanted = torch.tensor([[2.0, 3.0], [6.0, 1.0], [4.0, 4.0]])
+    assert torch.equal(found.pooled, wanted)
+    assert torch.equal(found.branches["one"].pooled, 2 * wanted)
+    assert found.weights is not None
+    assert found.weights.tolist() == [[0.75, 0.25], [0.25, 0.75], [0.5, 0.5]]
+    assert found.tokens is given.tokens
+
+
+def a_network(fusion: str, mixup: float, output: str = "category") -> tuple[Network, Batch]:
+    text = {"kind": "bag-of-words", "min_count": 1, "dropout": 0.0, "width": 8}
+    recipe = check_recipe({
+        "name": "mixed",
+        "inputs": {n: {"modality": "text", "representation": text} for n in ("one", "other")},
+        "fusion": {"kind": fusion},
+        "outputs": {"y": {"kind": output, "settings": {"dropout": 0.0}}},
+        "training": {"mixup": mixup},
+    })  # fmt: skip
+    parts = build_parts(recipe)
+    states = {
+        f"inputs.{n}": m.learn(["a b", "c d"], root=None)  # type: ignore[arg-type]
+        for n, m in parts.modalities.items()
+    } | {"outputs.y": parts.outputs["y"].learn(parts.outputs["y"].samples())}
+    network = build_network(recipe, parts, states)
+    return network, made_up_batch(parts, states, network)
+
+
+@pytest.mark.parametrize("fusion", ["early", "late", "hybrid"])
+@pytest.mark.parametrize("own", [1.0, 0.0, 0.3])
+@torch.no_grad()
+def test_mixup_mixes_the_losses_with_the_records(
+    fusion: str, own: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, blank = a_network(fusion, 0.4)
+    lengths = {**blank.lengths, "other": torch.tensor([1, 0])}
+    batch = Batch(blank.prepared, lengths, {"y": [0, 1]})
+    fused = network.eval().fuse(batch)
+    assert (fused.pooled[0] - fused.pooled[1]).abs().max() > 0.01
+    plain, mixed = network(batch), mix(fused, [1, 0], own)
+    wanted = own * network._losses(mixed, {"y": [0, 1]})
+    wanted += (1 - own) * network._losses(mixed, {"y": [1, 0]})
+    monkeypatch.setattr(torch, "randperm", lambda count: torch.arange(count).flip(0))
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self: torch.tensor(own))
+    network.train().fusion.eval()  # without the fusion's dropout
+    torch.testing.assert_close(network(batch), wanted)
+    # All of one record is that record with its own target.
+    assert (own in (0.0, 1.0)) == torch.allclose(wanted, plain)
+
+
+def test_sentences_are_not_mixed() -> None:
+    with pytest.raises(UsageError, match=r"training.mixup: the sentences of outputs\.y can't be"):
+        check_recipe({
+            "name": "mixed",
+            "inputs": {"x": {"modality": "image", "representation": {"kind": "pixels"}}},
+            "outputs": {"y": {"kind": "text"}},
+            "training": {"mixup": 0.2},
+        })  # fmt: skip

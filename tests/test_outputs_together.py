@@ -152,6 +152,21 @@ def test_answers_in_files(folder: Path, tmp_path: Path) -> None:
     assert nothing == {"text": "row 2", "colour": None, "size": None, "things": None}
 
 
+def test_shares_in_files_are_of_an_output(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text\nblue huge cat dog\n")
+    for name in ("out.csv", "out.json"):
+        table = str(tmp_path / "t.csv")
+        predict_table(
+            str(folder / "model"), table, {}, {}, "stop", tmp_path / name, False, shares=True
+        )
+    with (tmp_path / "out.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    (told,) = json.loads((tmp_path / "out.json").read_text())
+    shares = {output: float(row[f"share_{output}_text"]) for output in ("colour", "size", "things")}
+    assert shares == {output: told[f"{output}_shares"]["text"] for output in shares}
+    assert len(set(shares.values())) == 3
+
+
 def test_the_loss_is_the_weighted_sum(model: Model) -> None:
     network = model.network
     batch = made_up_batch(model.parts, model.states, network)

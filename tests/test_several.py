@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from both import RECIPE, write_table
 from samples import PLACES
 
 import plait
+from plait import cli
 from plait.learning import train
 from plait.model import Model
-from plait.types import PlaitError
+from plait.types import PlaitError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,10 @@ def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
         patch.setenv("PLAIT_CACHE", str(folder / "cache"))
         train(str(folder / "both.yaml"), table, folder / "out")
     return plait.load(folder / "out")
+
+
+def rows_of(table: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in table.read_text().splitlines()]
 
 
 def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> None:
@@ -56,6 +63,30 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     (alone,) = model.predict_many([{"words": lines[0]["words"]}], shares=True)
     assert alone.shares["photo"] == pytest.approx(0, abs=1e-6)
     assert alone.shares["words"] != 0
+
+
+def test_shares_of_each_row_are_written(
+    model: Model, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.save(tmp_path / "model")
+
+    def predict(name: str, *options: str) -> str:
+        out = tmp_path / name
+        args = ["plait", "predict", str(tmp_path / "model"), str(table), "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", [*args, *options])
+        with pytest.raises(SystemExit):
+            cli.main()
+        return out.read_text()
+
+    rows = json.loads(predict("out.json", "--shares"))
+    record = {name: rows_of(table)[5][name] for name in ("photo", "words")}
+    (found,) = model.predict_many([record], root=table.parent, shares=True)
+    assert rows[5]["shares"] == pytest.approx(found.shares, abs=2e-4)
+    cells = list(csv.DictReader(predict("out.csv", "--shares").splitlines()))
+    assert list(cells[5]) == ["photo", "answer", "score", "share_photo", "share_words"]
+    shares = {name: float(cells[5][f"share_{name}"]) for name in ("photo", "words")}
+    assert shares == rows[5]["shares"]
+    assert "share" not in predict("out.csv")
 
 
 def test_shares_over_a_table(model: Model, table: Path) -> None:
@@ -108,6 +139,47 @@ def test_a_column_that_is_not_there_is_a_missing_input(
         predict_table(
             str(tmp_path / "model"), str(tmp_path / "none.csv"), {}, {}, "stop", out, False
         )
+
+
+def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
+    model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [line for line in rows_of(table) if line["split"] == "val"]
+
+    def without(*names: str) -> Path:
+        left = [{k: v for k, v in row.items() if k not in names} for row in rows]
+        path = tmp_path / "fewer.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in left))
+        return path
+
+    whole = model.evaluate(table, split="val", subsets=True)
+    for policy in ("stop", "skip"):
+        caplog.clear()
+        found = model.evaluate(without("photo"), on_bad=policy, shares=True)  # type: ignore[arg-type]
+        assert [record.message for record in caplog.records] == [
+            f"{tmp_path / 'fewer.jsonl'} has no column for the input 'photo': it is missing"
+        ]
+        assert (len(found.rows), found.problems) == (len(rows), [])
+        assert found.scores["answer"].to_json() == whole.subsets["words",]["answer"].to_json()
+        assert "inputs.photo" not in found.to_json()["columns"]
+        assert found.shares()["answer"]["photo"]["size"] == pytest.approx(0, abs=1e-6)
+    # What is to be answered is no input, however well it would fit.
+    with pytest.raises(UsageError, match="looks like"):
+        model.evaluate(without("photo", "words"))
+    with pytest.raises(UsageError, match=r"no column .pictures. for inputs\.photo"):
+        model.evaluate(without("photo"), columns={"photo": "pictures"})
+    with pytest.raises(UsageError, match=r"no column of .* looks like category"):
+        model.evaluate(without("answer", "split"))
+
+
+def test_rows_without_their_photos_are_not_split_anew(
+    model: Model, table: Path, tmp_path: Path
+) -> None:
+    """By ratios they would be: rows that were learned from would be scored."""
+    rows = [{k: line[k] for k in ("words", "answer")} for line in rows_of(table)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UsageError, match="without the input 'photo' rows can't be split"):
+        model.evaluate(tmp_path / "t.jsonl", split="val")
 
 
 def test_modality_dropout_never_takes_the_last_input(model: Model) -> None:

@@ -67,15 +67,17 @@ def predict_table(
     on_bad: str,
     out: Path,
     as_json: bool,
+    shares: bool = False,
 ) -> None:
-    """Answer every row of a table and write a CSV."""
+    """Answer every row of a table and write a CSV or JSON; with ``shares`` also each input's share
+    of the answers."""
     model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
     model.decoding_options(**options)  # checked before any row is read
     save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
     cells = [rows.column(column) for column in columns.values()]
     records = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
-    answers = _answers(model, records, rows.root, options, bad)
+    answers = _answers(model, records, rows.root, options, bad, shares)
     first = column_text(next(iter(columns.values())))
     names = [
         cell if isinstance(cell, str) else f"row {i}" for i, cell in enumerate(cells[0], start=1)
@@ -113,11 +115,14 @@ def _answers(
     root: Path,
     options: Mapping[str, Any],
     bad: BadCells,
+    shares: bool = False,
 ) -> Iterator[Answers | None]:
     """Every record's answers; None where nothing of the record could be used, or by the policy."""
     for start in range(0, len(records), CHUNK):
         chunk = records[start : start + CHUNK]
-        found = list(model.answers(chunk, root=root, bad=bad, first_row=start, **options))
+        found = list(
+            model.answers(chunk, root=root, bad=bad, first_row=start, shares=shares, **options)
+        )
         for row, (record, answers) in enumerate(zip(chunk, found, strict=True), start=start):
             lost = {name for name in record if (row, name) in bad.met}
             there = any(not is_missing(record[name]) for name in set(record) - lost)
@@ -237,6 +242,8 @@ def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
         if prediction.interval is not None:
             low, high = prediction.interval
             cells |= {f"{output}_low": low, f"{output}_high": high}
+        for name, share in prediction.shares.items():
+            cells[f"share_{_own(model, output, name)}"] = f"{share:.4f}"
         others = enumerate(_others(prediction), start=2)
         found[output] = cells | {f"{output}_{k}": write(value) for k, value in others}
     return found
@@ -276,4 +283,6 @@ def _told(output: str, prediction: Prediction) -> dict[str, Any]:
         found["probabilities"] = {
             str(value): round(p, 4) for value, p in prediction.probabilities.items()
         }
+    if prediction.shares:
+        found["shares"] = {name: round(share, 4) for name, share in prediction.shares.items()}
     return found

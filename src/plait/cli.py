@@ -41,6 +41,7 @@ Column = Annotated[
 Beam = Annotated[int | None, typer.Option(help="beams; 1 is greedy")]
 Num = Annotated[int | None, typer.Option(help="answers a record, best first")]
 Sample = Annotated[bool | None, typer.Option("--sample", help="draw at random")]
+Shares = Annotated[bool, typer.Option("--shares", help="also each input's share of the answers")]
 Out = Annotated[Path | None, typer.Option(help="where to write")]
 
 
@@ -247,9 +248,7 @@ def evaluate(
     subsets: Annotated[
         bool, typer.Option("--subsets", help="also with every subset of the inputs")
     ] = False,
-    shares: Annotated[
-        bool, typer.Option("--shares", help="also each input's share of the answers")
-    ] = False,
+    shares: Shares = False,
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="also with noise, blur, words left out")
     ] = False,
@@ -347,6 +346,7 @@ def predict(
     num: Num = None,
     beam: Beam = None,
     sample: Sample = None,
+    shares: Shares = False,
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -355,7 +355,7 @@ def predict(
     from plait.captioning import predict_table
 
     options = _decoding(beam, num, sample, set_ or [])
-    predict_table(model, table, _columns(column), options, on_bad, out, as_json)
+    predict_table(model, table, _columns(column), options, on_bad, out, as_json, shares)
 
 
 @app.command()

@@ -62,13 +62,20 @@ class BadCells:
 
     def meet(self, number: int, column: str, error: BadCell) -> None:
         """Stop, or count it and go on; ``number`` is the row's in the table, from 1."""
-        line = f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
+        line = self._line(number, column, error)
         if self.policy == "stop":
             what = "the cell" if self.in_table else "the file"
             raise PlaitError(
                 line, mend=f"mend {what}, or go on with --on-bad skip or --on-bad missing"
             ) from None
         self.problems.append(line)
+
+    def note(self, number: int, column: str, error: BadCell, why: str) -> None:
+        """Name a cell whose record stays, and why it does."""
+        self.problems.append(f"{self._line(number, column, error)}; {why}")
+
+    def _line(self, number: int, column: str, error: BadCell) -> str:
+        return f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
 
 
 def check_policy(name: str) -> OnBad:

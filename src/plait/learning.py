@@ -20,7 +20,7 @@ from plait.model import Model, load
 from plait.network import Network, Parts, build_network, build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import Preparer, learn_states, open_table, split_table
+from plait.records import Preparer, learn_states, nothing_left, open_table, split_table
 from plait.training import Report, Trainer, pick_device
 from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
@@ -147,8 +147,13 @@ def _check_records(
         report({"event": "bad", "count": len(bad.problems), "problems": bad.problems})
     for name, records in (("training", train), ("validation", val)):
         if not len(records):
-            example = bad.problems[0] if bad.problems else "none can be used"
-            raise PlaitError(f"no {name} record is left; {example}")
+            raise nothing_left(f"is left for {name}", bad)
+    for name, (_, keys, _) in train.inputs.items():
+        if not any(keys):
+            raise PlaitError(
+                f"no training record has the input {name!r}, so nothing can be learned of it",
+                mend="mend its column, or take the input out of the recipe",
+            )
 
 
 @torch.no_grad()

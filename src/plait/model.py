@@ -35,7 +35,7 @@ from plait.features import (
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
-from plait.records import Preparer, open_table, rows_of_split
+from plait.records import Preparer, nothing_left, open_table, rows_of_split
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 64
@@ -228,7 +228,8 @@ class Model:
         """Free-running scores over a table, against all references.
 
         Args:
-            table: a table, or what `read_table` takes.
+            table: a table, or what `read_table` takes. Inputs for which it has no column are
+                missing.
             split: only its rows: train, val or test.
             columns: an input's or output's name -> its column, where the model's own guess is
                 not the right one.
@@ -239,14 +240,19 @@ class Model:
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
+
+        Raises:
+            PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
         """
         recipe = self.recipe.with_columns(columns or {})
-        rows, taken = open_table(recipe, self.parts, table)
+        rows, taken = open_table(recipe, self.parts, table, columns or {})
         if split is not None:
             rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)
+        if not kept:
+            raise nothing_left("can be scored", bad)
         references = {
             name: [output.reference(rows.column(taken[f"outputs.{name}"])[row]) for row in kept]
             for name, output in self.parts.outputs.items()

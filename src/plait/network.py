@@ -118,6 +118,7 @@ class Network(nn.Module):
         self.fusion: Fusion = registry.build("fusion", recipe.fusion, inputs=list(recipe.inputs))
         self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.modality_dropout = recipe.training.modality_dropout
+        self.mixup = recipe.training.mixup
         width = self.fusion.width
         encoders = {
             name: modality.encoder(states[f"inputs.{name}"], pretrained)
@@ -184,9 +185,26 @@ class Network(nn.Module):
         """The weighted sum of the outputs' losses, a scalar; ``reinforce`` samples a record in the
         second stage."""
         fused = self.fuse(batch)
+        if self.training and self.mixup and not reinforce:
+            return self._mixed_losses(fused, batch.targets)
+        return self._losses(fused, batch.targets, reinforce)
+
+    def _mixed_losses(self, fused: Fused, targets: Mapping[str, Sequence[Any]]) -> Tensor:
+        """Every record is mixed with another once they are fused, and so are their losses
+        (mixup, Zhang et al. 2018, arXiv:1710.09412; of hidden features, Verma et al. 2019,
+        arXiv:1806.05236)."""
+        own = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
+        order = torch.randperm(len(fused.pooled)).tolist()
+        others = {name: [values[row] for row in order] for name, values in targets.items()}
+        mixed = mix(fused, order, own)
+        return own * self._losses(mixed, targets) + (1 - own) * self._losses(mixed, others)
+
+    def _losses(
+        self, fused: Fused, targets: Mapping[str, Sequence[Any]], reinforce: int = 0
+    ) -> Tensor:
         losses = [
-            self.weights[name] * self._loss(self.head(name), fused, targets, reinforce)
-            for name, targets in batch.targets.items()
+            self.weights[name] * self._loss(self.head(name), fused, wanted, reinforce)
+            for name, wanted in targets.items()
         ]
         return torch.stack(losses).sum()
 
@@ -234,6 +252,28 @@ class Network(nn.Module):
     def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> Tensor:
         """(B,) what the model, given these records, thinks of such answers."""
         return self.head(output).support(self.fuse(batch), answers)
+
+
+def mix(fused: Fused, order: Sequence[int], own: float) -> Fused:
+    """What outputs see of a record alone, mixed with that of another, ``own`` + (1 - ``own``).
+
+    Tokens stay as they are: those of two records are not of one place or number.
+
+    Args:
+        fused: of B records.
+        order: the place of the other record of each, B of them.
+        own: the record's own share, 0 to 1.
+    """
+
+    def mixed(values: Tensor) -> Tensor:
+        return own * values + (1 - own) * values[order]
+
+    return replace(
+        fused,
+        pooled=mixed(fused.pooled),
+        branches={name: mix(branch, order, own) for name, branch in fused.branches.items()},
+        weights=None if fused.weights is None else mixed(fused.weights),
+    )
 
 
 def build_network(

@@ -130,6 +130,12 @@ class TrainingSpec(_Section):
     token_dropout: Annotated[
         float, _doc("share of each input's tokens left out at random", ge=0, lt=1)
     ] = 0.0
+    mixup: Annotated[
+        float,
+        _doc(
+            "mixes fused records and their targets while learning: alpha of mixup; 0 is none", ge=0
+        ),
+    ] = 0.0
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 where the processor has it")
     ] = "auto"
@@ -302,6 +308,12 @@ def _combinations(data: Settings) -> list[str]:
     training = data.get("training")
     if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
         problems.append("training.epochs: 0 trains nothing; at least 1, or name a training.start")
+    if isinstance(training, dict) and training.get("mixup"):
+        problems += [
+            f"training.mixup: the sentences of outputs.{name} can't be mixed; expected 0"
+            for name, spec in _sections(data, "outputs")
+            if spec.get("kind") == "text"
+        ]
     if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":
         problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
     return problems

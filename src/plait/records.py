@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,16 @@ from plait.features import (
 )
 from plait.network import Network, Parts
 from plait.recipe import Recipe, one_column
-from plait.types import BadCell, ColumnName, State, UsageError, column_names, column_text
+from plait.types import (
+    BadCell,
+    ColumnName,
+    PlaitError,
+    State,
+    Unlearned,
+    UsageError,
+    column_names,
+    column_text,
+)
 
 log = logging.getLogger("plait")
 
@@ -41,11 +50,21 @@ Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
 
 
 def open_table(
-    recipe: Recipe, parts: Parts, table: Table | str | Path
+    recipe: Recipe,
+    parts: Parts,
+    table: Table | str | Path,
+    named: Mapping[str, ColumnName] | None = None,
 ) -> tuple[Table, dict[str, ColumnName]]:
-    """The table, one row a record, and the columns of the recipe's inputs and outputs."""
+    """The table, one row a record, and the columns of the recipe's inputs and outputs.
+
+    With ``named``, the columns that the user names, the table may lack others: inputs without a
+    column are missing, and not among the columns returned.
+    """
     rows = table if isinstance(table, Table) else read_table(table)
-    columns = choose_columns(recipe, parts, rows)
+    if named is None:
+        columns = choose_columns(recipe, parts, rows)
+    else:
+        columns = _choose_scored(recipe, parts, rows, named)
     for name, output in parts.outputs.items():
         if output.several and len(parts.modalities) == 1:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
@@ -88,29 +107,49 @@ def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
 
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    inputs = _wishes(recipe, parts)
-    outputs = {f"outputs.{n}": _Wish(n, s.column, s.kind) for n, s in recipe.outputs.items()}
     used = {_split_column(recipe, table), recipe.data.group} - {None}
-    return _choose(table, inputs | outputs, cast(set[str], used))
+    wishes = _wishes(recipe, parts) | _output_wishes(recipe)
+    return _choose(table, wishes, cast(set[str], used))
+
+
+def _output_wishes(recipe: Recipe) -> dict[str, _Wish]:
+    return {f"outputs.{n}": _Wish(n, s.column, s.kind) for n, s in recipe.outputs.items()}
+
+
+def _choose_scored(
+    recipe: Recipe, parts: Parts, table: Table, named: Mapping[str, ColumnName]
+) -> dict[str, ColumnName]:
+    """As `choose_columns`, without the inputs that the table lacks."""
+    outputs = _choose(table, _output_wishes(recipe), set())
+    answers = [column for chosen in outputs.values() for column in column_names(chosen)]
+    inputs = choose_present_columns(recipe, parts, table, named, answers)
+    return {f"inputs.{name}": column for name, column in inputs.items()} | outputs
 
 
 def choose_present_columns(
-    recipe: Recipe, parts: Parts, table: Table, named: Mapping[str, ColumnName]
+    recipe: Recipe,
+    parts: Parts,
+    table: Table,
+    named: Mapping[str, ColumnName],
+    answers: Collection[str] = (),
 ) -> dict[str, ColumnName]:
     """Input name -> column of the inputs that the table has; those it lacks are missing.
 
     ``named`` are columns that the user names, as in `Recipe.with_columns`: they must be there.
+    No input is guessed to be one of the ``answers``' columns.
 
     Raises:
         UsageError: one of those isn't, or the table has none.
     """
     chosen: dict[str, ColumnName] = {}
     lacking: list[UsageError] = []
+    unanswered = {name: cells for name, cells in table.columns.items() if name not in answers}
     for path, wish in _wishes(recipe.with_columns(named), parts).items():
         certain = bool({wish.name, path} & set(named))
         wished = wish if certain else _of_those_there(table, wish)
+        there = table if certain or wish.column else replace(table, columns=unanswered)
         try:
-            chosen[wish.name] = _choose(table, {path: wished}, set())[path]
+            chosen[wish.name] = _choose(there, {path: wished}, set())[path]
         except UsageError as error:
             if certain:
                 raise
@@ -200,7 +239,11 @@ def split_table(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[int]]:
     """train, val and test rows."""
-    media = [str(columns[f"inputs.{name}"]) for name, m in parts.modalities.items() if m.media]
+    media = [
+        str(columns[f"inputs.{name}"])
+        for name, modality in parts.modalities.items()
+        if modality.media and f"inputs.{name}" in columns
+    ]
     found = split_rows(
         table,
         column=_split_column(recipe, table),
@@ -223,7 +266,18 @@ def _split_column(recipe: Recipe, table: Table) -> str | None:
 def rows_of_split(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName], split: str
 ) -> list[int]:
-    """The rows of train, val or test, split as training would."""
+    """The rows of train, val or test, split as training would.
+
+    Raises:
+        UsageError: there is no such split, or it can't be told which rows are in it.
+    """
+    for name, modality in parts.modalities.items():
+        lacks = modality.media and f"inputs.{name}" not in columns
+        if lacks and _split_column(recipe, table) is None:
+            raise UsageError(
+                f"without the input {name!r} rows can't be split as they were in training",
+                expected="a column that names each row's split",
+            )
     splits = split_table(recipe, parts, table, columns)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
@@ -233,15 +287,39 @@ def rows_of_split(
 
 
 def learn_states(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> dict[str, State]:
-    """What every input and output learns from the training rows."""
-    states: dict[str, State] = {}
-    for name, modality in parts.modalities.items():
-        cells = table.column(columns[f"inputs.{name}"])
-        states[f"inputs.{name}"] = modality.learn(cells, table.root)
-    for name, output in parts.outputs.items():
-        cells = table.column(columns[f"outputs.{name}"])
-        states[f"outputs.{name}"] = output.learn(cells)
-    return states
+    """What every input and output learns from the training rows.
+
+    Raises:
+        PlaitError: nothing can be learned from a column; the message names it.
+    """
+    learns: dict[str, Callable[[Iterable[Any]], State]] = {
+        f"inputs.{name}": partial(modality.learn, root=table.root)
+        for name, modality in parts.modalities.items()
+    } | {f"outputs.{name}": output.learn for name, output in parts.outputs.items()}
+    return {path: _learned(path, learn, table, columns[path]) for path, learn in learns.items()}
+
+
+def _learned(
+    path: str, learn: Callable[[Iterable[Any]], State], table: Table, column: ColumnName
+) -> State:
+    cells, where = table.column(column), f"{path}, column {column_text(column)!r}"
+    if all(map(is_missing, cells)):
+        raise PlaitError(
+            f"{where}: all training cells are empty", expected="one at least that is not",
+            mend="fill the column, or take it out of the recipe",
+        )  # fmt: skip
+    try:
+        return learn(cells)
+    except PlaitError as error:
+        raise type(error)(
+            f"{where}: {error.what}", expected=error.expected, mend=error.mend
+        ) from None
+
+
+def nothing_left(for_what: str, bad: BadCells) -> PlaitError:
+    """The error where no record can be used, with the first cell's."""
+    first = bad.problems[0] if bad.problems else "there are no rows"
+    return PlaitError(f"no record {for_what}: {first}")
 
 
 @dataclass(frozen=True)
@@ -260,11 +338,23 @@ class Preparer:
     progress: Progress | None = None
 
     def prepare(self, table: Table, *, views: bool) -> tuple[CachedRecords, list[int]]:
-        """A table's records, and the rows that they come from (bad ones left out)."""
+        """A table's records, and the rows that they come from (bad ones left out).
+
+        Args:
+            table: its rows.
+            views: whether the records are to be learned from, each in several versions.
+        """
         self.network.eval()
-        inputs = {name: self._input(name, table, views) for name in self.parts.modalities}
-        targets = {name: self._targets(name, table) for name in self.parts.outputs}
-        rows = [row for row in self._with_input(table) if self._usable(row, inputs, targets)]
+        spoilt: set[int] = set()
+        inputs = {n: self._input(n, table, views, spoilt) for n in self.parts.modalities}
+        targets = {name: self._targets(name, table, views) for name in self.parts.outputs}
+        rows = [
+            row
+            for row in self._with_input(table)
+            if any(keys[row] is not None for _, keys, _ in inputs.values())
+            and all(values[row] is not None for values in targets.values())
+            and not (self.bad.policy == "skip" and row in spoilt)
+        ]
         records = CachedRecords(
             {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
             {name: [values[r] for r in rows] for name, values in targets.items()},
@@ -277,23 +367,35 @@ class Preparer:
         corruption: Corruption,
     ) -> CachedRecords:  # fmt: skip
         """Records of `prepare`, from these rows, with one input made worse."""
-        space, keys, count = self._input(name, table.where(rows), False, corruption)
+        space, keys, count = self._input(name, table.where(rows), False, set(), corruption)
         return replace(records, inputs={**records.inputs, name: (space, keys, count)})
 
     def _input(
-        self, name: str, table: Table, views: bool, corruption: Corruption | None = None
-    ) -> Column:
-        path, modality = f"inputs.{name}", self.parts.modalities[name]
-        encoder, column = self.network.encoder(name), self.columns[f"inputs.{name}"]
-        state = self.states[path]
+        self, name: str, table: Table, views: bool, spoilt: set[int],
+        corruption: Corruption | None = None,
+    ) -> Column:  # fmt: skip
+        """An input's features; rows with a bad cell are added to ``spoilt``."""
+        modality, encoder = self.parts.modalities[name], self.network.encoder(name)
+        state = self.states[f"inputs.{name}"]
         source = PreparedInput(name, modality, encoder, state, table.root, corruption)
         count = modality.views if views else 1
         device = next(self.network.parameters()).device
-        meet = partial(self._meet, table, column)
-        space, keys = fill_cache(source, table.column(column), count, meet, device, self.progress)
+
+        def meet(row: int, error: BadCell) -> None:
+            self._meet(table, self.columns[f"inputs.{name}"], row, error)
+            spoilt.add(row)
+
+        cells = self._cells(name, table)
+        space, keys = fill_cache(source, cells, count, meet, device, self.progress)
         return space, keys, count
 
-    def _targets(self, name: str, table: Table) -> list[Any]:
+    def _cells(self, name: str, table: Table) -> list[Any]:
+        """An input's cells, all empty where the table has no column for it."""
+        column = self.columns.get(f"inputs.{name}")
+        return [None] * len(table) if column is None else table.column(column)
+
+    def _targets(self, name: str, table: Table, learn: bool) -> list[Any]:
+        """Each row's target, None where it has none."""
         column = self.columns[f"outputs.{name}"]
         read = self.parts.outputs[name].reader(self.states[f"outputs.{name}"])
         targets: list[Any] = []
@@ -301,8 +403,13 @@ class Preparer:
             try:
                 targets.append(read(cell))
             except BadCell as error:
-                self._meet(table, column, row, error)
-                targets.append(None)
+                if isinstance(error, Unlearned) and not learn:
+                    number = table.number(row)
+                    self.bad.note(number, column_text(column), error, "it counts as wrong")
+                    targets.append(error.target)
+                else:
+                    self._meet(table, column, row, error)
+                    targets.append(None)
         return targets
 
     def _meet(self, table: Table, column: ColumnName, row: int, error: BadCell) -> None:
@@ -310,17 +417,9 @@ class Preparer:
 
     def _with_input(self, table: Table) -> Iterator[int]:
         """The rows that are not empty; the others are named."""
-        cells = [table.column(self.columns[f"inputs.{name}"]) for name in self.parts.modalities]
+        cells = [self._cells(name, table) for name in self.parts.modalities]
         for row, record in enumerate(zip(*cells, strict=True)):
             if all(map(is_missing, record)):
                 self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
             else:
                 yield row
-
-    def _usable(
-        self, row: int, inputs: Mapping[str, Column], targets: Mapping[str, list[Any]]
-    ) -> bool:
-        """With all its targets and, unless bad cells count as missing, all its inputs."""
-        there = [keys[row] is not None for _, keys, _ in inputs.values()]
-        wanted = all(there) if self.bad.policy == "skip" else any(there)
-        return wanted and all(values[row] is not None for values in targets.values())

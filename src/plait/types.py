@@ -54,6 +54,21 @@ class BadCell(PlaitError):
     """
 
 
+class Unlearned(BadCell):
+    """A right answer that no training row has, so that the model can't give it.
+
+    A record to learn from has a bad cell then. One to be scored stays, and whatever the model
+    answers is wrong: to leave it out would flatter the score.
+
+    Attributes:
+        target: what stands for it among the targets.
+    """
+
+    def __init__(self, what: str, *, target: Any, expected: str = "", mend: str = "") -> None:
+        super().__init__(what, expected=expected, mend=mend)
+        self.target = target
+
+
 class UsageError(PlaitError):
     """A wrong command line or recipe: the command exits with 2."""
 

@@ -37,7 +37,7 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
             _check(name, file.frames, file.samplerate, file.channels)
             found, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        why = str(error).removeprefix("Error opening ").strip(". ")
+        why = str(error).rpartition(": ")[2].strip(". ")  # what is opened has no name
         raise BadCell(
             f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
         ) from None

@@ -25,6 +25,8 @@ Columns = dict[str, list[Any]]
 KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:NAME"
 ROWS = "a header and at least one row"
 SEPARATORS = ",;\t|"
+HALF_PAIR = re.compile("[\ud800-\udfff]")
+MAX_CELL = 1 << 27  # letters of a cell of a CSV; what is too long for its column is told there
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 FLICKR_TOKENS = "Flickr8k.token.txt"
 FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
@@ -103,6 +105,7 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
         io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True
     )
     rows: list[list[str]] = []
+    before = csv.field_size_limit(MAX_CELL)  # of the whole process
     try:
         for row in reader:
             if rows and row and len(row) != len(rows[0]):
@@ -113,6 +116,8 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
         raise PlaitError(
             f"{path} line {reader.line_num}: {error}", mend="check the quotes up to that line"
         ) from None
+    finally:
+        csv.field_size_limit(before)
     return rows
 
 
@@ -155,11 +160,24 @@ def _columns(rows: Sequence[dict[str, Any]]) -> Columns:
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        return _whole(found) if "\\u" in text else found
     except ValueError as error:
         raise PlaitError(f"{where} is not JSON ({error})", mend="mend or remove it") from None
     except RecursionError:
         raise PlaitError(f"{where} is JSON nested too deeply") from None
+
+
+def _whole(value: Any) -> Any:
+    """A value of JSON whose texts are Unicode: half of a surrogate pair, which no file can hold,
+    becomes a replacement sign."""
+    if isinstance(value, str):
+        return HALF_PAIR.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(item) for key, item in value.items()}
+    return value
 
 
 def read_parquet(path: Path) -> Columns:

@@ -20,7 +20,15 @@ from plait.branches import Branches
 from plait.components import Head, Options, Output
 from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
 from plait.registry import register
-from plait.types import Alternative, BadCell, Fused, PlaitError, Prediction, State
+from plait.types import (
+    Alternative,
+    BadCell,
+    Fused,
+    PlaitError,
+    Prediction,
+    State,
+    Unlearned,
+)
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +40,7 @@ TITLES = {
 }
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
+UNLEARNED = -1  # the number of every class that no training row has
 
 
 class Choice(Options):
@@ -67,8 +76,13 @@ class CategoryOutput(Output):
         self.calibrate = calibrate
 
     def learn(self, cells: Iterable[Any]) -> State:
-        """The classes, sorted, and how often each occurs."""
-        counts = Counter(as_class(cell) for cell in cells if not is_empty(cell))
+        """The classes, sorted, and how often each occurs; cells that are no class are named when
+        they are read.
+
+        Raises:
+            PlaitError: there are no two different classes.
+        """
+        counts = Counter(_classes(cells))
         classes = sorted(counts, key=lambda value: (type(value).__name__, value))
         if len(classes) < 2:
             found = f"only {classes[0]!r}" if classes else "none"
@@ -95,7 +109,9 @@ class CategoryOutput(Output):
             value = as_class(cell)
             if value not in numbers:
                 known = ", ".join(map(repr, state["classes"][:SHOWN]))
-                raise BadCell(f"no training row has the class {value!r}", expected=known)
+                raise Unlearned(
+                    f"no training row has the class {value!r}", target=UNLEARNED, expected=known
+                )
             return numbers[value]
 
         return read
@@ -160,6 +176,10 @@ class CategoryHead(PooledHead):
             return
         logits = torch.cat([self.scores(part) for part in fused])
         wanted = torch.tensor(targets, device=logits.device)
+        learned = wanted != UNLEARNED
+        if not learned.any():
+            return
+        logits, wanted = logits[learned], wanted[learned]
         self.temperature.fill_(best_temperature(lambda t: F.cross_entropy(logits / t, wanted)))
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
@@ -206,9 +226,18 @@ def as_class(cell: Any) -> Any:
     raise BadCell(f"{cell!r:.60} is no class", expected="text, a whole number or yes/no")
 
 
+def _classes(cells: Iterable[Any]) -> Iterable[Any]:
+    for cell in cells:
+        try:
+            if not is_empty(cell):
+                yield as_class(cell)
+        except BadCell:
+            continue
+
+
 @dataclass(frozen=True)
 class CategoryScores:
-    """How good the classes are.
+    """How good the classes are. A right class that the model doesn't know has the probability 0.
 
     Attributes:
         records: how many were scored.
@@ -260,12 +289,16 @@ def category_scores(
 def _numbers(
     predictions: Sequence[Prediction], references: Sequence[Any]
 ) -> tuple[list[Any], NDArray[np.int64], Floats]:
-    """The classes (C), each record's right one (N,), and its probabilities (N, C)."""
+    """The classes (C), each record's right one (N,), and its probabilities (N, C); right classes
+    that the model doesn't know are among them."""
     check_paired(predictions, references)
-    classes = sorted(predictions[0].probabilities, key=lambda v: (type(v).__name__, v))
+    known = predictions[0].probabilities
+    classes = sorted({*known, *references}, key=lambda v: (type(v).__name__, v))
     number = {value: n for n, value in enumerate(classes)}
     right = np.array([number[value] for value in references], np.int64)
-    probable = np.array([[p.probabilities[value] for value in classes] for p in predictions])
+    probable = np.array(
+        [[p.probabilities.get(value, 0.0) for value in classes] for p in predictions]
+    )
     return classes, right, probable
 
 
