@@ -164,10 +164,12 @@ class CategoryHead(PooledHead):
         self.register_buffer("temperature", torch.ones(()))
 
     def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
-        """Mean cross-entropy."""
+        """Mean cross-entropy over the records whose class was learned."""
         logits = self.scores(fused, branch)
         wanted = torch.tensor(targets, device=logits.device)
-        return F.cross_entropy(logits, wanted, self.weights, label_smoothing=self.smoothing)
+        return F.cross_entropy(
+            logits, wanted, self.weights, ignore_index=UNLEARNED, label_smoothing=self.smoothing
+        )
 
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[int]) -> None:
