@@ -63,6 +63,7 @@ class Model:
         self.parts: Parts = build_parts(recipe)
         self.network = network.eval()
         self.device = next(network.parameters()).device
+        self._sources: dict[str, PreparedInput] = {}
 
     @property
     def output(self) -> str:
@@ -203,14 +204,13 @@ class Model:
         return Batch(prepared, lengths, {})
 
     def source(self, name: str, root: Path) -> PreparedInput:
-        """Reads and prepares the cells of an input."""
-        return PreparedInput(
-            name,
-            self.parts.modalities[name],
-            self.network.encoder(name),
-            self.states[f"inputs.{name}"],
-            root,
-        )
+        """Reads and prepares the cells of an input; kept, as it computes an example of its own."""
+        kept = self._sources.get(name)
+        if kept is None or kept.root != root:
+            modality, state = self.parts.modalities[name], self.states[f"inputs.{name}"]
+            kept = PreparedInput(name, modality, self.network.encoder(name), state, root)
+            self._sources[name] = kept
+        return kept
 
     def evaluate(
         self,
