@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -189,6 +189,18 @@ class PreparedInput:
             return [item for item in read if isinstance(item, BadCell)]
         rows = iter(self.encoder.prepare([item.to(device) for item in good]))
         return [item if isinstance(item, BadCell) else as_row(next(rows)) for item in read]
+
+
+@contextmanager
+def few_threads(records: int) -> Iterator[None]:
+    """One thread of torch's for a few records: what there is to multiply is not worth waking a
+    second for, and beside busy programs waiting for it takes many times as long as the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if records <= SMALL_BATCH else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_row(features: Tensor) -> Row:

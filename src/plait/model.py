@@ -29,6 +29,7 @@ from plait.features import (
     OnBad,
     PreparedInput,
     Progress,
+    few_threads,
     is_missing,
     pad_rows,
 )
@@ -131,7 +132,8 @@ class Model:
             batch = self._batch(
                 todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad
             )
-            found = answer(self.network, batch.to(self.device), shares, **options)
+            with few_threads(len(todo)):
+                found = answer(self.network, batch.to(self.device), shares, **options)
             for row in zip(*found.values(), strict=True):
                 yield dict(zip(found, row, strict=True))
 
