@@ -169,7 +169,7 @@ class PreparedInput:
 
     def prepare(self, items: Iterable[Item], device: torch.device) -> Iterator[Outcome]:
         """Read and prepare cells, in order; a bad cell gives its error instead of features."""
-        chunks = _chunks(items, SMALL_BATCH if device.type == "cpu" else LARGE_BATCH)
+        chunks = in_chunks(items, SMALL_BATCH if device.type == "cpu" else LARGE_BATCH)
         workers = torch.get_num_threads()
         # A worker computes a few records at a time on one thread: their activations stay in the
         # processor's cache, which makes convolutions about twice as fast as one large batch.
@@ -233,7 +233,7 @@ def _raw(weight: Tensor) -> memoryview:
     return flat.view(torch.uint8).numpy().data
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in lists of that size; the last may be shorter."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
