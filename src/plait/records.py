@@ -264,7 +264,9 @@ class Preparer:
         self.network.eval()
         inputs = {name: self._input(name, table, views) for name in self.parts.modalities}
         targets = {name: self._targets(name, table) for name in self.parts.outputs}
-        rows = [row for row in self._with_input(table) if self._usable(row, inputs, targets)]
+        rows = [
+            row for row in self._with_input(table, inputs) if self._usable(row, inputs, targets)
+        ]
         records = CachedRecords(
             {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
             {name: [values[r] for r in rows] for name, values in targets.items()},
@@ -308,11 +310,13 @@ class Preparer:
     def _meet(self, table: Table, column: ColumnName, row: int, error: BadCell) -> None:
         self.bad.meet(table.number(row), column_text(column), error)
 
-    def _with_input(self, table: Table) -> Iterator[int]:
+    def _with_input(self, table: Table, inputs: Mapping[str, Column]) -> Iterator[int]:
         """The rows that are not empty; the others are named."""
-        cells = [table.column(self.columns[f"inputs.{name}"]) for name in self.parts.modalities]
-        for row, record in enumerate(zip(*cells, strict=True)):
-            if all(map(is_missing, record)):
+        cells = [table.column(self.columns[f"inputs.{name}"]) for name in inputs]
+        for row in range(len(table)):
+            # Cells are looked at only where needed: they may lie in a large file.
+            nothing = all(keys[row] is None for _, keys, _ in inputs.values())
+            if nothing and all(is_missing(column[row]) for column in cells):
                 self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
             else:
                 yield row
