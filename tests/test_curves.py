@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plait import training
 from plait.curves import draw_curve, read_curves
+from plait.learning import train
 from plait.types import PlaitError
 
 
@@ -98,3 +100,15 @@ def test_a_picture_that_cannot_be_written_is_a_clear_error(log: Path) -> None:
     with pytest.raises(PlaitError, match=r"curve\.png can't be written"):
         draw_curve(log, picture)
     assert sorted(path.name for path in log.parent.iterdir()) == ["curve.png", "log.jsonl"]
+
+
+@pytest.mark.parametrize(("every", "drawn"), [(30.0, 1), (-1.0, 2)])
+def test_a_run_is_drawn_now_and_then_and_at_the_end(
+    squares: Path, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    every: float, drawn: int,
+) -> None:  # fmt: skip
+    pictures: list[Path] = []
+    monkeypatch.setattr(training, "DRAW_EVERY", every)
+    monkeypatch.setattr(training, "draw_curve", lambda log, picture: pictures.append(picture))
+    train("captioning", squares, tmp_path / "model", overrides=[*small, "training.epochs=1"])
+    assert pictures == [tmp_path / "model.run" / "curve.png"] * drawn

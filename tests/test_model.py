@@ -322,3 +322,31 @@ def test_the_second_stage_leaves_pretrained_layers_alone(
 def test_nothing_to_train_is_an_error() -> None:
     with pytest.raises(UsageError, match="trains nothing"):
         plait.load_recipe("captioning", ["training.epochs=0"])
+
+
+def test_a_blank_example_is_prepared_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, calls = plait.load(trained), []
+    encoder = model.network.encoder("image")
+    whole = encoder.prepare
+    monkeypatch.setattr(encoder, "prepare", lambda items: calls.append(len(items)) or whole(items))
+    assert model.predict({"image": None}).value == model.predict({"image": None}).value
+    assert calls == [1]
+
+
+def test_one_prediction_takes_one_thread(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen, before = plait.load(trained), [], torch.get_num_threads()
+    whole = model.network.predict
+
+    def spy(*args: object, **options: object) -> object:
+        seen.append(torch.get_num_threads())
+        return whole(*args, **options)
+
+    monkeypatch.setattr(model.network, "predict", spy)
+    try:
+        torch.set_num_threads(2)
+        model.predict({"image": None})
+        list(model.predict_many([{"image": None}] * 5))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
 from plait.data.images import find_images
 from plait.data.tables import is_table_name, read_table
-from plait.features import BadCells, check_policy, is_missing
+from plait.features import BadCells, check_policy, in_chunks, is_missing
 from plait.files import write_atomically
 from plait.model import Model, load
 from plait.records import choose_present_columns
@@ -75,13 +76,15 @@ def predict_table(
     model.decoding_options(**options)  # checked before any row is read
     save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
-    cells = [rows.column(column) for column in columns.values()]
-    records = [dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+    cells: list[Iterable[Any]] = [rows.column(column) for column in columns.values()]
+    # A column may be larger than the memory: no more is kept of it than is answered at a time.
+    firsts, cells[0] = tee(cells[0])
+    records = (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True))
     answers = _answers(model, records, rows.root, options, bad, shares)
     first = column_text(next(iter(columns.values())))
-    names = [
-        cell if isinstance(cell, str) else f"row {i}" for i, cell in enumerate(cells[0], start=1)
-    ]
+    names = (
+        cell if isinstance(cell, str) else f"row {i}" for i, cell in enumerate(firsts, start=1)
+    )
     answered = zip(names, answers, strict=True)
     if as_json:
         print(_json_text(model, first, answered))
@@ -111,15 +114,15 @@ def explain_file(
 
 def _answers(
     model: Model,
-    records: Sequence[Mapping[str, Any]],
+    records: Iterable[Mapping[str, Any]],
     root: Path,
     options: Mapping[str, Any],
     bad: BadCells,
     shares: bool = False,
 ) -> Iterator[Answers | None]:
     """Every record's answers; None where nothing of the record could be used, or by the policy."""
-    for start in range(0, len(records), CHUNK):
-        chunk = records[start : start + CHUNK]
+    for number, chunk in enumerate(in_chunks(records, CHUNK)):
+        start = number * CHUNK
         found = list(
             model.answers(chunk, root=root, bad=bad, first_row=start, shares=shares, **options)
         )

@@ -7,10 +7,13 @@ and every bad cell is counted and named.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
@@ -22,6 +25,8 @@ from torch import Tensor
 
 from plait.components import Encoder, Modality
 from plait.data.cache import CHUNK_ROWS, FeatureSpace, digest
+from plait.data.digests import FileDigests, file_digests, is_plain_file
+from plait.data.media import MAX_BYTES
 from plait.network import Batch
 from plait.types import BadCell, PlaitError, State, UsageError
 
@@ -122,19 +127,29 @@ class PreparedInput:
         self.corruption = corruption
         self._example: Row | None = None
 
-    def keys(self, cells: Sequence[Any]) -> list[str | None]:
-        """A row's content as a key; None where the input is missing."""
-        with ThreadPoolExecutor(READ_THREADS) as pool:
-            return list(pool.map(self._key, cells))
+    def keys(self, cells: Iterable[Any]) -> list[str | None]:
+        """A row's content as a key; None where the input is missing. Files that are as they were
+        when their digest was last taken are not read."""
+        with file_digests() as files, ThreadPoolExecutor(READ_THREADS) as pool:
+            return list(_ahead(pool, partial(self._key, files), cells))
 
-    def _key(self, cell: Any) -> str | None:
+    def _key(self, files: FileDigests, cell: Any) -> str | None:
         if is_missing(cell):
             return None
         try:
-            key = digest(self.modality.content(cell, self.root))
+            key = self._content(files, cell)
             return key if self.corruption is None else f"{key}-{self.corruption}"
         except BadCell:  # `read` will say what is wrong with it
             return f"{UNREADABLE}{digest(repr(cell))}"
+
+    def _content(self, files: FileDigests, cell: Any) -> str:
+        """Digest of what a cell holds."""
+        if self.modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
+            path = self.root / cell
+            if is_plain_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+                with suppress(OSError):  # `content` will say what is wrong with it
+                    return files.of(path)
+        return digest(self.modality.content(cell, self.root))
 
     def read(self, cell: Any, view: int = 0) -> Tensor:
         """One record, read and augmented."""
@@ -159,10 +174,9 @@ class PreparedInput:
             self._example = as_row(self.encoder.prepare([blank])[0])
         return self._example
 
-    def prepare(self, items: Sequence[Item], device: torch.device) -> Iterator[Outcome]:
+    def prepare(self, items: Iterable[Item], device: torch.device) -> Iterator[Outcome]:
         """Read and prepare cells, in order; a bad cell gives its error instead of features."""
-        size = SMALL_BATCH if device.type == "cpu" else LARGE_BATCH
-        chunks = [items[start : start + size] for start in range(0, len(items), size)]
+        chunks = in_chunks(items, SMALL_BATCH if device.type == "cpu" else LARGE_BATCH)
         workers = torch.get_num_threads()
         # A worker computes a few records at a time on one thread: their activations stay in the
         # processor's cache, which makes convolutions about twice as fast as one large batch.
@@ -182,6 +196,18 @@ class PreparedInput:
             return [item for item in read if isinstance(item, BadCell)]
         rows = iter(self.encoder.prepare([item.to(device) for item in good]))
         return [item if isinstance(item, BadCell) else as_row(next(rows)) for item in read]
+
+
+@contextmanager
+def few_threads(records: int) -> Iterator[None]:
+    """One thread of torch's for a few records: what there is to multiply is not worth waking a
+    second for, and beside busy programs waiting for it takes many times as long as the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if records <= SMALL_BATCH else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_row(features: Tensor) -> Row:
@@ -214,8 +240,15 @@ def _raw(weight: Tensor) -> memoryview:
     return flat.view(torch.uint8).numpy().data
 
 
+def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of that size; the last may be shorter."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
 def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Sequence[T], ahead: int = 8
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int = 8
 ) -> Iterator[R]:
     """Like ``pool.map``, but with only a few results waiting, so that memory stays small."""
     waiting: deque[Future[R]] = deque()
@@ -278,7 +311,8 @@ def _compute(
     """Prepare and keep (key, row, view)s; keys of bad cells are returned with their errors."""
     failed: dict[str | None, BadCell] = {}
     rows: dict[str, Row] = {}
-    outcomes = source.prepare([(cells[row], view) for _, row, view in todo], device)
+    # Cells are fetched as they are needed: a column may be larger than the memory.
+    outcomes = source.prepare(((cells[row], view) for _, row, view in todo), device)
     for done, ((key, row, view), outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
         if not isinstance(outcome, BadCell):
             rows[view_key(key, view)] = outcome

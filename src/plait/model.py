@@ -29,6 +29,7 @@ from plait.features import (
     OnBad,
     PreparedInput,
     Progress,
+    few_threads,
     is_missing,
     pad_rows,
 )
@@ -63,6 +64,7 @@ class Model:
         self.parts: Parts = build_parts(recipe)
         self.network = network.eval()
         self.device = next(network.parameters()).device
+        self._sources: dict[str, PreparedInput] = {}
 
     @property
     def output(self) -> str:
@@ -130,7 +132,8 @@ class Model:
             batch = self._batch(
                 todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad
             )
-            found = answer(self.network, batch.to(self.device), shares, **options)
+            with few_threads(len(todo)):
+                found = answer(self.network, batch.to(self.device), shares, **options)
             for row in zip(*found.values(), strict=True):
                 yield dict(zip(found, row, strict=True))
 
@@ -203,14 +206,13 @@ class Model:
         return Batch(prepared, lengths, {})
 
     def source(self, name: str, root: Path) -> PreparedInput:
-        """Reads and prepares the cells of an input."""
-        return PreparedInput(
-            name,
-            self.parts.modalities[name],
-            self.network.encoder(name),
-            self.states[f"inputs.{name}"],
-            root,
-        )
+        """Reads and prepares the cells of an input; kept, as it computes an example of its own."""
+        kept = self._sources.get(name)
+        if kept is None or kept.root != root:
+            modality, state = self.parts.modalities[name], self.states[f"inputs.{name}"]
+            kept = PreparedInput(name, modality, self.network.encoder(name), state, root)
+            self._sources[name] = kept
+        return kept
 
     def evaluate(
         self,

@@ -350,7 +350,7 @@ class Preparer:
         targets = {name: self._targets(name, table, views) for name in self.parts.outputs}
         rows = [
             row
-            for row in self._with_input(table)
+            for row in self._with_input(table, inputs)
             if any(keys[row] is not None for _, keys, _ in inputs.values())
             and all(values[row] is not None for values in targets.values())
             and not (self.bad.policy == "skip" and row in spoilt)
@@ -389,7 +389,7 @@ class Preparer:
         space, keys = fill_cache(source, cells, count, meet, device, self.progress)
         return space, keys, count
 
-    def _cells(self, name: str, table: Table) -> list[Any]:
+    def _cells(self, name: str, table: Table) -> Sequence[Any]:
         """An input's cells, all empty where the table has no column for it."""
         column = self.columns.get(f"inputs.{name}")
         return [None] * len(table) if column is None else table.column(column)
@@ -415,11 +415,13 @@ class Preparer:
     def _meet(self, table: Table, column: ColumnName, row: int, error: BadCell) -> None:
         self.bad.meet(table.number(row), column_text(column), error)
 
-    def _with_input(self, table: Table) -> Iterator[int]:
+    def _with_input(self, table: Table, inputs: Mapping[str, Column]) -> Iterator[int]:
         """The rows that are not empty; the others are named."""
-        cells = [self._cells(name, table) for name in self.parts.modalities]
-        for row, record in enumerate(zip(*cells, strict=True)):
-            if all(map(is_missing, record)):
+        cells = [self._cells(name, table) for name in inputs]
+        for row in range(len(table)):
+            # Cells are looked at only where needed: they may lie in a large file.
+            nothing = all(keys[row] is None for _, keys, _ in inputs.values())
+            if nothing and all(is_missing(column[row]) for column in cells):
                 self.bad.problems.append(f"row {table.number(row)}: no input that could be used")
             else:
                 yield row

@@ -8,7 +8,7 @@ same weights as one that was never interrupted.
     run/checkpoint.pt    all that the loop needs to go on (written to a temporary name first)
     run/best.safetensors the best weights so far by the free-running validation score
     run/log.jsonl        one line every few steps and one a validation
-    run/curve.png        the learning curve
+    run/curve.png        the learning curve, drawn at most every 30 seconds and at the end
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from plait.recipe import Recipe, TrainingSpec
 from plait.types import PlaitError, Prediction
 
 LOG_EVERY = 10  # steps
+DRAW_EVERY = 30.0  # seconds; a drawing takes a third of one, a small run's epoch less
 EVALUATION_BATCH = 64
 
 
@@ -109,6 +110,7 @@ class Trainer:
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.trainable.items()}
         self._resumed_optimizer: dict[str, Any] | None = None
+        self._drawn = time.monotonic()  # or begun: the first curve has something to show
         self.resumed = self._load_checkpoint()
 
     def run(self) -> Network:
@@ -119,6 +121,7 @@ class Trainer:
             self._run_stage(self.stages[self.progress.stage])
         self.progress.finished = True
         self._save_checkpoint(None)
+        self._draw()
         self._restore_best()
         return self.network
 
@@ -271,7 +274,12 @@ class Trainer:
         self._swap_back(weights)
         self._log({"event": "validation", "stage": stage, "epoch": self.progress.epoch,
                    "best": self.progress.best[0], "metrics": self.metrics, **scores})  # fmt: skip
+        if time.monotonic() - self._drawn > DRAW_EVERY:
+            self._draw()
+
+    def _draw(self) -> None:
         draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
+        self._drawn = time.monotonic()
 
     def _swap_in_average(self) -> dict[str, Tensor]:
         kept = {name: p.detach().clone() for name, p in self.trainable.items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from plait.data.cache import digest
 from plait.data.images import has_image_start, has_image_suffix, open_image
 from plait.data.media import name_cell
 from plait.data.tables import Table, cell_key
@@ -63,13 +64,20 @@ def words(caption: str) -> list[str]:
 
 
 def _column(cells: Sequence[Any]) -> dict[str, Any]:
-    filled = [cell for cell in cells if not _is_empty(cell)]
-    distinct = {cell if isinstance(cell, (str, bytes)) else repr(cell) for cell in filled}
-    return {
-        "kind": _kind(filled),
-        "empty": len(cells) - len(filled),
-        "distinct": len(distinct),
-    }
+    kinds: set[str] = set()
+    distinct: set[Hashable] = set()
+    empty = 0
+    for cell in cells:  # none is kept: they may be larger than the memory
+        if _is_empty(cell):
+            empty += 1
+        else:
+            kinds.add(_kind_of(cell))
+            distinct.add(digest(cell) if isinstance(cell, bytes) else _text_of(cell))
+    return {"kind": _kind(kinds), "empty": empty, "distinct": len(distinct)}
+
+
+def _text_of(cell: Any) -> str:
+    return cell if isinstance(cell, str) else repr(cell)
 
 
 def _is_empty(cell: Any) -> bool:
@@ -78,8 +86,7 @@ def _is_empty(cell: Any) -> bool:
     return cell is None or cell != cell or (isinstance(cell, (str, bytes)) and not cell.strip())
 
 
-def _kind(filled: Sequence[Any]) -> str:
-    kinds = {_kind_of(cell) for cell in filled}
+def _kind(kinds: set[str]) -> str:
     if not kinds:
         return "empty"
     if kinds <= {"text", "word"}:
@@ -101,17 +108,18 @@ def _kind_of(cell: Any) -> str:
 
 def _photos(table: Table, image: str, on_progress: Progress | None) -> dict[str, Any]:
     """Opens every photo: only decoding one whole tells whether it can be used."""
-    rows: dict[Hashable, tuple[int, Any]] = {}
-    for row, cell in enumerate(table.column(image), start=1):
+    rows: dict[Hashable, int] = {}
+    cells = table.column(image)
+    for row, cell in enumerate(cells):
         if not _is_empty(cell):
-            rows.setdefault(cell_key(cell), (row, cell))
+            rows.setdefault(cell_key(cell), row)
     shapes: list[tuple[int, int]] = []
     bad: list[dict[str, Any]] = []
-    for done, (row, cell) in enumerate(rows.values(), start=1):
+    for done, row in enumerate(rows.values(), start=1):
         try:
-            shapes.append(open_image(cell, table.root).shape[:2])
+            shapes.append(open_image(cells[row], table.root).shape[:2])
         except BadCell as error:
-            bad.append({"row": row, "file": name_cell(cell), "why": str(error)})
+            bad.append({"row": row + 1, "file": name_cell(cells[row]), "why": str(error)})
         if on_progress is not None:
             on_progress(done, len(rows))
     return {

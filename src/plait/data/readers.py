@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.images import has_image_suffix
+from plait.data.lazy import ColumnBlocks, LazyColumn, large_columns
 from plait.types import PlaitError
 
-Columns = dict[str, list[Any]]
+Columns = dict[str, Sequence[Any]]
 
 KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:NAME"
 ROWS = "a header and at least one row"
@@ -182,6 +183,7 @@ def _whole(value: Any) -> Any:
 
 def read_parquet(path: Path) -> Columns:
     """Parquet; a struct of ``bytes`` and ``path``, as the Hugging Face hub has it, is one cell.
+    Large columns stay in the file (`plait.data.lazy`).
 
     Raises:
         PlaitError: the file is missing or is not Parquet.
@@ -193,15 +195,25 @@ def read_parquet(path: Path) -> Columns:
         raise missing(path)
     try:
         # The file's own schema: none of what the folders' names could say.
-        table = pa.parquet.ParquetFile(path).read()
-        names = table.column_names
-        columns = {n: [_plain(c) for c in table.column(n).to_pylist()] for n in names}
+        file = pa.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
+        large = large_columns(file, names)
+        small = file.read([name for name in names if name not in large] if large else None)
+        return {n: _lazy(path, n) if n in large else _cells(small, n) for n in names}
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise PlaitError(f"{path} is not a whole Parquet file ({why})") from None
-    if len(columns) < len(names):
-        raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
-    return columns
+
+
+def _cells(table: Any, name: str) -> list[Any]:
+    return [_plain(cell) for cell in table.column(name).to_pylist()]
+
+
+def _lazy(path: Path, name: str) -> LazyColumn:
+    blocks = ColumnBlocks(path, name, _plain)
+    return LazyColumn(blocks, range(len(blocks)))
 
 
 def _plain(cell: Any) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from plait.data.cache import digest
+from plait.data.digests import file_digests, is_plain_file
 from plait.data.media import name_cell
 from plait.data.tables import SPLIT_WORDS, Table, cell_key
 from plait.types import PlaitError, UsageError
@@ -81,29 +84,42 @@ def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
     Only files whose sizes are equal are read and compared by content, which is a few of them.
     The keys are strings that don't depend on where the table lies.
     """
-    plain = [cell_key(cell) for cell in cells]
+    plain = [_name(cell) for cell in cells]
     sizes = {cell: _size(cell, root) for cell in dict.fromkeys(plain) if cell is not None}
     often = Counter(size for size in sizes.values() if size)
     first: dict[str, str] = {}  # content -> the key of the first cell that has it
     keys: dict[Hashable, str] = {}
-    for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # in any order of rows
-        keys[cell] = _digest(cell) if isinstance(cell, bytes) else str(cell)
-        if size and often[size] > 1:
-            content = _digest(cell if isinstance(cell, bytes) else (root / str(cell)).read_bytes())
-            keys[cell] = first.setdefault(content, keys[cell])
+    with file_digests() as files:
+        for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # of any order
+            keys[cell] = cell.key if isinstance(cell, _Held) else str(cell)
+            if size and often[size] > 1:
+                content = cell.content if isinstance(cell, _Held) else files.of(root / str(cell))
+                keys[cell] = first.setdefault(content, keys[cell])
     return [keys.get(cell) for cell in plain]
+
+
+class _Held(NamedTuple):
+    """A file inside the table, without its bytes: a column of them may not fit in memory."""
+
+    key: str
+    content: str
+    size: int
+
+
+def _name(cell: Any) -> Hashable:
+    if isinstance(cell, bytes) and cell:
+        return _Held(_digest(cell), digest(cell), len(cell))
+    return cell_key(cell)
 
 
 def _size(cell: Any, root: Path) -> int | None:
     """Bytes of a photo; None or 0 where it can't be used: opening the photo later says why."""
-    if isinstance(cell, bytes):
-        return len(cell)
-    try:
-        path = root / str(cell)
-        with path.open("rb"):  # one that can't be opened can't be compared
-            return path.stat().st_size
-    except (OSError, ValueError):
-        return None
+    if isinstance(cell, _Held):
+        return cell.size
+    path = root / str(cell)
+    # One that can't be opened can't be compared.
+    readable = is_plain_file(path) and os.access(path, os.R_OK)
+    return path.stat().st_size if readable else None
 
 
 def _digest(data: bytes) -> str:

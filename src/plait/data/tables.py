@@ -18,8 +18,10 @@ from typing import Any, Literal
 
 from plait.data import readers
 from plait.data.audio import has_sound_start, has_sound_suffix
+from plait.data.cache import digest
 from plait.data.dates import is_date
 from plait.data.images import find_images, has_image_start, has_image_suffix
+from plait.data.lazy import LazyColumn, take
 from plait.data.media import name_cell
 from plait.data.readers import Columns
 from plait.data.series import has_series_start, has_series_suffix
@@ -124,12 +126,14 @@ IMAGE_FOLDERS = (
 )
 LABEL_WORDS = 3  # of a label at the most, where a column is guessed
 SAMPLE = 200  # cells looked at when a column is guessed
+START = 64  # bytes of a file that tell its kind
 LONGEST_WORD = 60  # letters of a cell that may be one of a few words
 
 
 @dataclass(frozen=True)
 class Table:
-    """Records by column; every column is a list with one cell a row.
+    """Records by column; every column is a sequence with one cell a row. Large columns of a
+    Parquet file are read from it as they are needed; whoever walks over them keeps no cells.
 
     Attributes:
         path: where the table came from, for messages.
@@ -147,7 +151,7 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
-    def column(self, name: ColumnName) -> list[Any]:
+    def column(self, name: ColumnName) -> Sequence[Any]:
         """The cells of a column; of several columns, each row's as a mapping by their names.
 
         Raises:
@@ -171,7 +175,7 @@ class Table:
     def where(self, indexes: Iterable[int]) -> Table:
         """The rows of these numbers, in this order."""
         rows = list(indexes)
-        columns = {name: [cells[i] for i in rows] for name, cells in self.columns.items()}
+        columns = {name: take(cells, rows) for name, cells in self.columns.items()}
         return replace(self, columns=columns, numbers=[self.number(i) for i in rows])
 
 
@@ -220,7 +224,7 @@ def group_captions(
     for row, cell in enumerate(table.column(image)):
         key = cell_key(cell)
         groups.setdefault(("row", row) if key is None else key, []).append(row)
-    texts = table.column(caption)
+    texts, firsts = table.column(caption), [rows[0] for rows in groups.values()]
     columns: Columns = {}
     photos = photos or {}
     for name, cells in table.columns.items():
@@ -230,22 +234,24 @@ def group_captions(
                 [t for row in rows for t in _texts(texts[row])] for rows in groups.values()
             ]
         elif all(keys[row] == keys[rows[0]] for rows in groups.values() for row in rows):
-            columns[name] = [cells[rows[0]] for rows in groups.values()]
+            columns[name] = take(cells, firsts)
         elif name in photos:
             raise PlaitError(
                 _differing(table, image, name, keys, groups), mend="give each photo one of them"
             )
-    numbers = [table.number(rows[0]) for rows in groups.values()]
+    numbers = [table.number(row) for row in firsts]
     return replace(table, columns=columns, numbers=numbers)
 
 
 def cell_key(cell: Any) -> Hashable:
-    """Something that is equal where cells are, for any cell; None for an empty one."""
+    """Something small that is equal where cells are, for any cell; None for an empty one."""
     if isinstance(cell, Mapping) and all(cell_key(value) is None for value in cell.values()):
         return None
     if cell is None or cell == "" or cell == b"" or cell != cell:  # the last is NaN
         return None
-    return cell if isinstance(cell, (str, bytes, int, float)) else repr(cell)
+    if isinstance(cell, bytes):
+        return "bytes", digest(cell)
+    return cell if isinstance(cell, (str, int, float)) else repr(cell)
 
 
 def split_key(cell: Any) -> Hashable:
@@ -288,7 +294,11 @@ def _recurs(table: Table, name: str) -> bool:
 def _sample(table: Table, name: str) -> list[Any]:
     """Some of a column's filled cells."""
     cells = table.columns[name]
-    return [c for c in cells[:: max(1, len(cells) // SAMPLE)] if c not in (None, "", [])]
+    if isinstance(cells, LazyColumn):
+        found: Sequence[Any] = cells.sample(SAMPLE, START)
+    else:
+        found = cells[:: max(1, len(cells) // SAMPLE)]
+    return [cell for cell in found if cell not in (None, "", [])]
 
 
 def _share(table: Table, name: str, test: Callable[[Any], bool]) -> float:
@@ -499,7 +509,7 @@ def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
     folder = path if path.is_dir() else path.parent
     table = Table(path, folder, columns)
     image = guess_column(table, "image")
-    names = [c for c in columns[image] if isinstance(c, str)][:20] if image else []
+    names = [c for c in _sample(table, image) if isinstance(c, str)][:20] if image else []
     found = (place for place in folders if any(_is_file(place / name) for name in names))
     return replace(table, root=next(found, folder))
 

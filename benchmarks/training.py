@@ -1,0 +1,123 @@
+"""Training on cached features against a bare torch loop of the same model and as many steps.
+
+    python benchmarks/training.py [--rows 12000] [--epochs 5]
+
+The table is made up: MFCCs of half a second and the pixels of 28 x 28, fused early. plait's time
+is the whole training loop, with reading the features, validating, logging, checkpoints and the
+learning curve. The bare loop calls forward, backward and the optimizer's step on batches that lie
+ready in memory, and nothing else. They take turns, and the figure is the ratio of the best times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from machine import describe
+from made_up import digits
+
+from plait.data.tables import Table
+from plait.features import BadCells, CachedRecords
+from plait.learning import Scorer, _start
+from plait.network import Batch, Network, build_network, build_parts
+from plait.recipe import Recipe, check_recipe
+from plait.records import Preparer, open_table, split_table
+from plait.training import Trainer
+
+
+def recipe(epochs: int) -> Recipe:
+    return check_recipe({
+        "name": "digits",
+        "inputs": {
+            "audio": {"modality": "audio", "representation": {
+                "kind": "mfcc", "rate": 8000, "longest": 0.5}},
+            "image": {"modality": "image", "representation": {
+                "kind": "pixels", "size": 28, "patch": 4, "width": 64}},
+        },
+        "fusion": {"kind": "early", "how": "concat", "width": 128},
+        "outputs": {"digit": {"kind": "category"}},
+        "training": {"epochs": epochs, "batch": 64, "learning_rate": 0.001, "patience": epochs},
+    })  # fmt: skip
+
+
+class Work:
+    """All that both loops need, ready."""
+
+    def __init__(self, recipe: Recipe, rows: int) -> None:
+        self.recipe, self.parts = recipe, build_parts(recipe)
+        table, columns = open_table(recipe, self.parts, Table(Path("made"), Path(), digits(rows)))
+        splits = split_table(recipe, self.parts, table, columns)
+        train, val = (table.where(splits[name]) for name in ("train", "val"))
+        self.states, self.network = _start(recipe, self.parts, train, columns)
+        preparer = Preparer(self.parts, self.states, self.network, columns, BadCells())
+        self.train: CachedRecords = preparer.prepare(train, views=True)[0]
+        self.val: CachedRecords = preparer.prepare(val, views=False)[0]
+        self.score = Scorer(recipe, self.parts, val, columns)
+
+    def fresh(self) -> Network:
+        return build_network(self.recipe, self.parts, self.states)
+
+    def trainer(self, folder: Path) -> Trainer:
+        return Trainer(self.recipe, self.fresh(), self.train, self.val, self.score,
+                       self.score.metrics, folder)  # fmt: skip
+
+
+def ours(work: Work, folder: Path) -> float:
+    trainer = work.trainer(folder)
+    start = time.perf_counter()
+    trainer.run()
+    return time.perf_counter() - start
+
+
+def bare(work: Work, folder: Path) -> float:
+    """As plait trains, but for averaging, clipping, schedule, checks and all around the steps."""
+    trainer = work.trainer(folder)
+    stage = trainer.stages[0]
+    optimizer, network = trainer.begin(stage), trainer.network.train()
+    batches = ready(work.train, stage.batch)
+    start = time.perf_counter()
+    for _ in range(stage.epochs):
+        for batch in batches:
+            loss = network(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return time.perf_counter() - start
+
+
+def ready(records: CachedRecords, size: int) -> list[Batch]:
+    order = np.random.default_rng(0).permutation(len(records)).tolist()
+    steps = math.ceil(len(order) / size)
+    return [records.batch(order[step * size : (step + 1) * size]) for step in range(steps)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=12_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["PLAIT_CACHE"] = f"{name}/cache"
+        work = Work(recipe(args.epochs), args.rows)
+        times: dict[str, list[float]] = {"plait": [], "bare": []}
+        for number in range(args.rounds):
+            for kind, run in (("bare", bare), ("plait", ours)):
+                folder = Path(name, f"{kind}{number}")
+                folder.mkdir()
+                times[kind].append(run(work, folder))
+    plait, loop = min(times["plait"]), min(times["bare"])
+    print(f"plait {plait:.1f} s, the bare loop {loop:.1f} s, ratio {plait / loop:.2f}")
+    print(describe())
+
+
+if __name__ == "__main__":
+    main()

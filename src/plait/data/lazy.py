@@ -1,0 +1,152 @@
+"""Columns that stay in their Parquet file, so that a table may be larger than the memory.
+
+Such a column is read in blocks of a few rows, from the front of a row group on: a row group itself
+may be larger than the memory, and can't be entered in its middle. Walking over the rows in their
+order reads the file once. A row that lies before the last one begins its row group anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait.types import PlaitError
+
+LARGE = 64 << 20  # bytes of a column, unpacked, that stays in its file
+BLOCK_BYTES = 4 << 20
+MOST_ROWS = 1024  # of a block
+BLOCKS = 4  # kept
+STREAM_BYTES = 1 << 20  # read from the disk at a time
+
+
+class LazyColumn(Sequence[Any]):
+    """Some rows of a column of a Parquet file; several threads may read it."""
+
+    def __init__(self, blocks: ColumnBlocks, rows: Sequence[int] | np.ndarray) -> None:
+        self._blocks, self._rows = blocks, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, at: Any) -> Any:
+        """A cell, or for a slice those rows as a column like this."""
+        if isinstance(at, slice):
+            return LazyColumn(self._blocks, self._rows[at])
+        return self._blocks.cell(int(self._rows[at]))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._blocks.cell(int(row)) for row in self._rows)
+
+    def sample(self, count: int, size: int) -> list[Any]:
+        """About ``count`` cells of the whole column, of bytes the first ``size``; read once."""
+        return self._blocks.sample(count, size)
+
+    def take(self, rows: Iterable[int]) -> LazyColumn:
+        """The cells of these rows, in this order."""
+        picked = np.fromiter(rows, np.int64)
+        return LazyColumn(self._blocks, np.asarray(self._rows)[picked])
+
+
+def take(cells: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
+    """The cells of these rows, in this order; those of a file stay there."""
+    return cells.take(rows) if isinstance(cells, LazyColumn) else [cells[row] for row in rows]
+
+
+def large_columns(file: Any, names: Sequence[str]) -> list[str]:
+    """The columns of a ``pyarrow.parquet.ParquetFile`` that should stay in it."""
+    sizes = dict.fromkeys(names, 0)
+    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            name = _column_of(chunk.path_in_schema, sizes)
+            sizes[name] += chunk.total_uncompressed_size
+    return [name for name, size in sizes.items() if size > LARGE]
+
+
+def _column_of(path: str, names: Iterable[str]) -> str:
+    """A leaf's column: ``image`` of ``image.bytes``; names may have dots in them."""
+    return max((n for n in names if path == n or path.startswith(f"{n}.")), key=len)
+
+
+class ColumnBlocks:
+    """Reads one column of a Parquet file by blocks of rows."""
+
+    def __init__(self, path: Path, name: str, plain: Callable[[Any], Any]) -> None:
+        """``plain`` is applied to every cell."""
+        import pyarrow.parquet  # here: a caption needs none of it, and should not wait
+
+        self.path, self.name, self._plain = path, name, plain
+        self._file = pyarrow.parquet.ParquetFile(path, buffer_size=STREAM_BYTES, pre_buffer=False)
+        about = self._file.metadata
+        counts = [about.row_group(g).num_rows for g in range(about.num_row_groups)]
+        self._starts = [0, *accumulate(counts)]  # of the row groups
+        self._kept: deque[tuple[int, list[Any]]] = deque(maxlen=BLOCKS)  # (first row, cells)
+        self._next, self._group = 0, -1
+        self._batches: Iterator[Any] = iter(())
+        self._sample: list[Any] | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def cell(self, row: int) -> Any:
+        """A row's cell.
+
+        Raises:
+            PlaitError: the file is damaged, or is no longer what it was.
+        """
+        with self._lock:
+            for start, cells in reversed(self._kept):
+                if start <= row < start + len(cells):
+                    return cells[row - start]
+            start, cells = self._read(row)
+            self._kept.append((start, cells))
+            return cells[row - start]
+
+    def sample(self, count: int, size: int) -> list[Any]:
+        """The first cells of row groups that are evenly spread; of bytes the first ``size``."""
+        if self._sample is None:
+            groups = [g for g in range(len(self._starts) - 1) if self._rows_of(g)]
+            picked = groups[:: max(1, len(groups) // count)]
+            each = -(-count // max(1, len(picked)))
+            rows = [self._starts[g] + i for g in picked for i in range(min(each, self._rows_of(g)))]
+            cells = map(self.cell, rows)
+            self._sample = [cell[:size] if isinstance(cell, bytes) else cell for cell in cells]
+        return self._sample
+
+    def _rows_of(self, group: int) -> int:
+        return self._starts[group + 1] - self._starts[group]
+
+    def _read(self, row: int) -> tuple[int, list[Any]]:
+        """The block with that row, and its first row's number."""
+        import pyarrow as pa
+
+        group = bisect_right(self._starts, row) - 1
+        if group != self._group or row < self._next:
+            self._group, self._next = group, self._starts[group]
+            self._batches = self._open(group)
+        try:
+            for batch in self._batches:
+                start, self._next = self._next, self._next + len(batch)
+                if row < self._next:
+                    return start, [self._plain(c) for c in batch.column(self.name).to_pylist()]
+            why = f"row {row + 1} is not there"
+        except (pa.ArrowException, OSError) as error:
+            why = str(error).splitlines()[0]
+        self._group = -1
+        raise PlaitError(f"{self.path} is not a whole Parquet file any more ({why})")
+
+    def _open(self, group: int) -> Iterator[Any]:
+        about = self._file.metadata.row_group(group)
+        size = about.total_byte_size // max(1, about.num_rows) + 1
+        rows = max(1, min(MOST_ROWS, BLOCK_BYTES // size))
+        found: Iterator[Any] = self._file.iter_batches(
+            rows, row_groups=[group], columns=[self.name], use_threads=False
+        )
+        return found
