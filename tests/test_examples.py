@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+WORDS = [f"{first}{second}" for first in "bdfgklmn" for second in ("ax", "ex", "ox")]
+
+
+def run(script: str, *args: Path) -> subprocess.CompletedProcess[str]:
+    """An example as a reader starts it."""
+    command = [sys.executable, str(EXAMPLES / script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A folder like the package's: food and plants with 24 stamps each, and two kinds of tool."""
+    here = tmp_path / "stamps"
+    plants = [word[::-1] for word in WORDS]
+    for category, words in {"food": WORDS, "plants": plants, "tools": ["hammer", "saw"]}.items():
+        for word in words:
+            put(here / category / "kind" / word, f"A {word} of {category}.")
+    return here
+
+
+def put(place: Path, text: str, picture: str | None = None, speech: str | None = None) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_suffix(".png").write_text(picture or str(place))
+    place.with_suffix(".txt").write_text(f"{text}\nes.utf8=Algo.\n")
+    if speech:
+        place.with_name(f"{place.name}_desc_es.ogg").write_text(speech)
+
+
+def stamps(installed: Path) -> tuple[dict[str, dict[str, str]], str]:
+    """The table's rows by their pictures' names, and what the script said."""
+    done = run("stamps.py", installed, installed.parent / "table")
+    assert done.returncode == 0, done.stderr
+    with (installed.parent / "table" / "stamps.csv").open(newline="") as file:
+        return {Path(row["image"]).stem: row for row in csv.DictReader(file)}, done.stdout
+
+
+def test_stamps_have_their_picture_text_and_speech(installed: Path) -> None:
+    put(installed / "food" / "quince", "“A quince”, yellow.", speech="membrillo")
+    (installed / "food" / "quince.svg").write_text("")
+    (installed / "food" / "untold.png").write_text("a picture without a description")
+    table, said = stamps(installed)
+    quince = table["quince"]
+    assert Path(quince["image"]) == (installed / "food" / "quince.png").resolve()
+    assert Path(quince["speech"]) == (installed / "food" / "quince_desc_es.ogg").resolve()
+    assert quince["text"] == "“A quince”, yellow."
+    assert quince["category"] == "food"
+    assert table["bax"]["speech"] == ""
+    assert "untold" not in table
+    assert "49 stamps, 1 of them spoken, in 2 categories" in said
+
+
+def test_small_categories_are_left_out_and_named(installed: Path) -> None:
+    table, said = stamps(installed)
+    assert {row["category"] for row in table.values()} == {"food", "plants"}
+    assert said.rstrip().endswith("fewer than 15 families: tools")
+
+
+def test_near_duplicates_are_a_family(installed: Path) -> None:
+    food = installed / "food"
+    put(food / "apple_red", "A ripe apple.")
+    put(food / "apple2", "A big apple.")  # the drawing
+    put(food / "apple2_mirror", "An apple, mirrored.")  # the drawing
+    put(food / "round", "A Ripe apple.", speech="una manzana")  # the description
+    put(food / "other", "A malus.", speech="una manzana")  # the recording
+    put(food / "copy", "A copied one.", picture=str(food / "apple2"))  # the picture
+    put(food / "001", "One.")
+    put(food / "002", "Two.")  # a name of digits says nothing of the drawing
+    table, _ = stamps(installed)
+    same = ["apple_red", "apple2", "apple2_mirror", "round", "other", "copy"]
+    assert len({table[name]["family"] for name in same}) == 1
+    assert len({row["family"] for row in table.values()}) == len(table) - len(same) + 1
+    assert len({table[name]["split"] for name in same}) == 1
+
+
+def test_every_category_is_in_every_split(installed: Path) -> None:
+    table, _ = stamps(installed)
+    for category in ("food", "plants"):
+        splits = [row["split"] for row in table.values() if row["category"] == category]
+        counts = [splits.count(split) for split in ("train", "val", "test")]
+        assert counts == [16, 3, 5]
+
+
+def test_the_split_is_the_same_wherever_the_stamps_lie(installed: Path, tmp_path: Path) -> None:
+    before, _ = stamps(installed)
+    after, _ = stamps(installed.rename(tmp_path / "moved"))
+    for name, row in before.items():
+        assert (row["family"], row["split"]) == (after[name]["family"], after[name]["split"])
+
+
+def test_absent_stamps_say_how_to_get_them(tmp_path: Path) -> None:
+    done = run("stamps.py", tmp_path / "nowhere", tmp_path)
+    assert done.returncode == 1
+    assert "apt-get install tuxpaint-stamps-default" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
