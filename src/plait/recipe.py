@@ -80,7 +80,6 @@ class DataSpec(_Section):
         Literal["stop", "drop"],
         _doc("a photo in two splits of the column: an error, or left out of train"),
     ] = "stop"
-    seed: Annotated[int | None, _doc("of the split by ratios; the recipe's when null", ge=0)] = None
     rows: Annotated[
         int | None, _doc("training rows at the most, drawn by the recipe's seed", ge=1)
     ] = None

@@ -233,3 +233,20 @@ def test_a_group_that_differs_within_a_photo_is_refused() -> None:
     )
     with pytest.raises(PlaitError, match=r"a\.jpg has several values of column 'album'"):
         open_table(recipe, build_parts(recipe), rows)
+
+
+def test_a_group_s_place_in_the_split_is_not_its_files_place(tmp_path: Path) -> None:
+    """Tables with absolute paths are split alike on every machine where they have groups."""
+    found = []
+    for folder in ("/a", "/b/c"):
+        columns = {
+            "image": [f"{folder}/{n}.png" for n in range(60)],
+            "family": [f"f{n // 2}" for n in range(60)],
+        }
+        rows = Table(tmp_path / "t.csv", tmp_path, columns)
+        found.append(
+            split_rows(
+                rows, column=None, ratios=(0.5, 0.25, 0.25), group="family", media=["image"], seed=0
+            )
+        )
+    assert found[0] == found[1]

@@ -252,11 +252,12 @@ def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
 def _shuffled(
     units: list[list[int]], keys: Sequence[Sequence[Hashable]], seed: int
 ) -> list[list[int]]:
-    """Units in an order drawn from the seed and each unit's own keys."""
+    """Units in an order drawn from the seed and each unit's own keys: its group's where it has
+    one, which doesn't name the place of a file."""
 
     def draw(unit: list[int]) -> str:
-        names = sorted(repr(column[row]) for row in unit for column in keys)
-        names = names[:1] if names and names[0] != "None" else [str(unit[0])]
-        return _digest(f"{seed}:{names[0]}".encode())
+        each = ([repr(column[row]) for row in unit if column[row] is not None] for column in keys)
+        names = next(filter(None, each), [str(unit[0])])
+        return _digest(f"{seed}:{min(names)}".encode())
 
     return sorted(units, key=draw)
