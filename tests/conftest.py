@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a feature cache of its own."""
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wants_meteor() -> Iterator[Callable[[bool | None], bool]]:
+    """METEOR starts a Java program, which takes seconds after every training: only tests that ask
+    for it have it. Gives the function that decides elsewhere."""
+    from plait.outputs.text import scores
+
+    wants = scores._wants_meteor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "_wants_meteor", lambda asked: asked is not None and wants(asked))
+        yield wants
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import subprocess
+from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -158,7 +159,17 @@ def test_mistakes_are_named() -> None:
         caption_scores(["a"], ["a dog"], meteor=False)
 
 
-def test_meteor_without_java(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_meteor_is_computed_where_there_is_java(
+    monkeypatch: pytest.MonkeyPatch, wants_meteor: Callable[[bool | None], bool]
+) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert [wants_meteor(asked) for asked in (None, True, False)] == [True, True, False]
+
+
+def test_meteor_without_java(
+    monkeypatch: pytest.MonkeyPatch, wants_meteor: Callable[[bool | None], bool]
+) -> None:
+    monkeypatch.setattr(module, "_wants_meteor", wants_meteor)
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     assert caption_scores(PREDICTIONS, REFERENCES).meteor is None
     with pytest.raises(PlaitError, match="Java"):
