@@ -16,6 +16,7 @@ from typing import Any
 Row = dict[str, Any]
 SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 APART = 1000  # ms: rows nearer to a border between two splits are in neither, being nearly alike
+BEFORE = ("throttle", "steering")
 AGO, TOLERANCE = 500, 100  # ms: how long ago a value before is, and by how much that may be off
 
 
@@ -27,9 +28,11 @@ def make_table(rows: Sequence[Mapping[str, str]], root: Path) -> list[Row]:
         root: the folder that the images' paths start from.
     """
     times = [int(row["time_ms"]) for row in rows]
-    found: list[Row] = []
+    found = []
     for row, split, before in zip(rows, splits(times), earlier(rows), strict=True):
-        old = {f"{name}_before": before[name] if before else "" for name in ("throttle", "steering")}
+        old = {
+            f"{name}_before": before[name] if before else "" for name in ("throttle", "steering")
+        }
         found.append({**row, "image": str((root / row["image"]).resolve()), "split": split, **old})
     return found
 
