@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+ENDS = {"train": 0.7, "val": 0.85, "test": 1.0}  # shares of the rows
 APART = 1000  # ms: rows nearer to a border between two splits are in neither, being nearly alike
 BEFORE = ("throttle", "steering")
 AGO, TOLERANCE = 500, 100  # ms: how long ago a value before is, and by how much that may be off
@@ -30,23 +30,20 @@ def make_table(rows: Sequence[Mapping[str, str]], root: Path) -> list[Row]:
     times = [int(row["time_ms"]) for row in rows]
     found = []
     for row, split, before in zip(rows, splits(times), earlier(rows), strict=True):
-        old = {
-            f"{name}_before": before[name] if before else "" for name in ("throttle", "steering")
-        }
+        old = {f"{name}_before": before[name] if before else "" for name in BEFORE}
         found.append({**row, "image": str((root / row["image"]).resolve()), "split": split, **old})
     return found
 
 
 def splits(times: Sequence[int]) -> list[str]:
-    """The split of each row: the first 70 % of them, the next 15 %, the rest; "" near a border."""
-    names = list(SHARES)
-    ends = [round(sum(list(SHARES.values())[: place + 1]) * len(times)) for place in range(2)]
-    borders = [times[end] for end in ends if end < len(times)]
-    return [
-        "" if any(abs(time - border) < APART for border in borders)
-        else names[sum(row >= end for end in ends)]
-        for row, time in enumerate(times)
-    ]  # fmt: skip
+    """The split of each row: train, then val, then test; "" near a border."""
+    ends = {name: round(share * len(times)) for name, share in ENDS.items()}
+    borders = [times[end] for end in ends.values() if end < len(times)]
+    found = []
+    for row, time in enumerate(times):
+        near = any(abs(time - border) < APART for border in borders)
+        found.append("" if near else next(name for name, end in ends.items() if row < end))
+    return found
 
 
 def earlier(rows: Sequence[Mapping[str, str]]) -> list[Mapping[str, str] | None]:
@@ -86,7 +83,7 @@ def main(drive: Path, out: Path) -> None:
         writer = csv.DictWriter(file, list(table[0]))
         writer.writeheader()
         writer.writerows(table)
-    for split in SHARES:
+    for split in ENDS:
         print(f"{split}: {sum(row['split'] == split for row in table)} rows")
     for split in ("val", "test"):
         number, error, r2 = baseline(table, split)

@@ -40,7 +40,7 @@ def drive(number: int, session: str = "a", start: int = 0) -> list[dict[str, str
 def test_splits_follow_time_and_keep_apart(script: ModuleType) -> None:
     rows = script.make_table(drive(1000), Path("/drive"))
     found = [row["split"] for row in rows]
-    # The borders are at rows 700 and 850; 20 rows are a second, so 19 on each side are left out too.
+    # The borders are at rows 700 and 850; 19 rows on each side are within a second.
     near = [""] * 39
     assert found[:681] == ["train"] * 681
     assert found[681:720] == near
