@@ -31,6 +31,8 @@ from plait.recipe import Recipe
 from plait.types import PlaitError, Prediction
 
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
+ABOUT = ("about", "command", "expected", "card")
+"""A recipe's words that change nothing of a run."""
 SPLIT = "split, as compared"
 """The column that the splits are in, for a run's recipe."""
 MIB = 1024.0  # KiB that `getrusage` counts in
@@ -170,9 +172,9 @@ def run(job: Job, seconds: float | None) -> Result | None:
 
 
 def _name(job: Job) -> dict[str, Any]:
-    """What makes a kept result that of this job."""
+    """What makes a kept result that of this job: not what a recipe says of itself."""
     return {
-        "recipe": job.recipe.model_dump(mode="json"),
+        "recipe": job.recipe.model_dump(mode="json", exclude=set(ABOUT)),
         "table": job.digest,
         "splits": digest(*map(str, job.splits)),
         "on_bad": job.on_bad,
