@@ -288,7 +288,7 @@ def test_training_goes_on_from_a_model(
 
 
 def test_the_second_stage_leaves_pretrained_layers_alone(
-    squares: Path, small: tuple[str, ...], tmp_path: Path
+    squares: Path, small: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = [
         *small,
@@ -305,6 +305,8 @@ def test_the_second_stage_leaves_pretrained_layers_alone(
             "slow": [*second, "training.reinforce.encoder_rate=0.5"],
         }.items()
     }
+    few = "48 training records are few for pretrained layers"
+    assert sum(few in record.message for record in caplog.records) == len(models)
     weights = {name: load_file(tmp_path / f"{name}.run" / "best.safetensors") for name in models}
     last = {
         name: torch.load(tmp_path / f"{name}.run" / "checkpoint.pt", weights_only=True)["weights"]

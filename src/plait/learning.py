@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,11 @@ from plait.training import Report, Trainer, pick_device
 from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
 CALIBRATION_BATCH = 64
+FEW = 2000  # records; with fewer, pretrained layers do better as they are
 HALF_LARGEST = 65504  # float16's
 TOGETHER = "together"
+
+log = logging.getLogger("plait")
 
 
 def train(
@@ -74,6 +78,7 @@ def train(
         records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
         val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)
         _check_records(records, val, bad, report)
+        _check_pretrained(network, len(records))
         scorer = Scorer(checked, parts, rows.where(splits["val"]).where(val_kept), taken)
         trainer = Trainer(checked, network, records, val, scorer, scorer.metrics, folder, report)
         if trainer.resumed and report:
@@ -154,6 +159,15 @@ def _check_records(
                 f"no training record has the input {name!r}, so nothing can be learned of it",
                 mend="mend its column, or take the input out of the recipe",
             )
+
+
+def _check_pretrained(network: Network, count: int) -> None:
+    """Warns where pretrained layers are to learn from little."""
+    if count < FEW and any(p.requires_grad for p in network.pretrained_parameters()):
+        log.warning(
+            "%d training records are few for pretrained layers to learn from: "
+            "the default, train: frozen, is likely to be better", count,
+        )  # fmt: skip
 
 
 @torch.no_grad()

@@ -156,6 +156,15 @@ class Network(nn.Module):
         assert isinstance(module, Head)
         return module
 
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that start from pretrained weights."""
+        return [
+            parameter
+            for module in self.modules()
+            if getattr(module, "pretrained", False)
+            for parameter in module.parameters()
+        ]
+
     def fuse(self, batch: Batch) -> Fused:
         """Encode and fuse."""
         lengths = self._with_dropped_inputs(batch.lengths)

@@ -217,12 +217,7 @@ class Trainer:
 
     def begin(self, stage: Stage) -> torch.optim.Optimizer:
         """Sets which weights learn in a stage, and makes their optimizer."""
-        pretrained = {
-            id(p)
-            for module in self.network.modules()
-            if getattr(module, "pretrained", False)
-            for p in module.parameters()
-        }
+        pretrained = {id(p) for p in self.network.pretrained_parameters()}
         for p in self.trainable.values():
             p.requires_grad_(stage.encoder_rate > 0 or id(p) not in pretrained)
             p.grad = None  # one of the stage before would count in the gradient's norm

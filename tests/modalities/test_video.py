@@ -17,6 +17,7 @@ from plait.features import as_row, pad_rows
 from plait.modalities.video.clip import Clip
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import GREY, Motion, moving
+from plait.network import build_network, build_parts
 from plait.recipe import check_recipe
 from plait.types import UsageError
 
@@ -116,6 +117,26 @@ def test_the_order_of_frames_is_seen_by_all_but_the_mean(reader: str, order: boo
     there = encoder(x, lengths).values.mean(dim=1)
     back = encoder(x.flip(1), lengths).values.mean(dim=1)
     assert torch.allclose(there, back, atol=1e-4) != order
+
+
+def test_what_reads_over_time_is_not_pretrained() -> None:
+    """It would learn as slowly as the photos' network does."""
+    image = LITE | {"train": "last-blocks", "blocks": 1}
+    recipe = check_recipe({
+        "name": "clips",
+        "inputs": {"clip": {"modality": "video",
+                            "representation": {"kind": "frames", "image": image, "width": 16}}},
+        "outputs": {"y": {"kind": "category"}},
+    })  # fmt: skip
+    parts = build_parts(recipe)
+    states = {
+        "inputs.clip": parts.modalities["clip"].learn([], Path()),
+        "outputs.y": parts.outputs["y"].learn(["a", "b"]),
+    }
+    network = build_network(recipe, parts, states)
+    slow = {id(p) for p in network.pretrained_parameters()}
+    own = {name for name, p in network.encoder("clip").named_parameters() if id(p) not in slow}
+    assert {name.partition(".")[0] for name in own} == {"project", "reader"}
 
 
 def test_the_image_representation_learns_from_a_frame_of_each_clip(

@@ -93,8 +93,7 @@ class FramesEncoder(Encoder):
 
     def __init__(self, image: Encoder, clip: Frames) -> None:
         super().__init__()
-        self.image = image
-        self.pretrained = image.pretrained
+        self.image = image  # it says itself whether it is pretrained; the reader is not
         self.learns = count_parameters(image, trainable=True) > 0
         self.length, self.width = 1 if clip.reader == "mean" else clip.frames, clip.width
         self.project = nn.Sequential(
