@@ -286,12 +286,23 @@ def fill_cache(
             for view in range(views)
             if view_key(key, view) not in space
         ]
-        space.make_room(len(todo), {view_key(k, view) for k in first for view in range(views)})
-        failed = _compute(source, space, cells, todo, meet, device, progress)
+        wanted = {view_key(key, view) for key in first for view in range(views)}
+        failed: dict[str | None, BadCell] = {}
+        # Once a few are there the space knows how long rows are, and so what the rest will need.
+        for before, some in ((0, todo[:CHUNK_ROWS]), (CHUNK_ROWS, todo[CHUNK_ROWS:])):
+            left = [item for item in some if item[0] not in failed]
+            space.make_room(len(left), wanted)
+            shown = progress and _shifted(progress, before, len(todo))
+            failed |= _compute(source, space, cells, left, meet, device, shown)
     for row, key in enumerate(keys):
         if key is not None and key in failed and row != first[key]:
             meet(row, failed[key])
     return space, [None if key in failed else key for key in keys]
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of a part of a work, of which so many are done before."""
+    return lambda what, done, _: progress(what, before + done, total)
 
 
 def view_key(key: str, view: int) -> str:

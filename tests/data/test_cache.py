@@ -174,6 +174,18 @@ def filled(name: str, folder: Path, chunks: int) -> FeatureSpace:
     return space
 
 
+def test_short_rows_need_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of ten terms of a vocabulary of a million takes no more than its terms."""
+    monkeypatch.setenv("PLAIT_CACHE_GB", "0.1")
+    space = FeatureSpace("s", (1_000_000, 2), WHOLE, folder=tmp_path)
+    with pytest.raises(PlaitError, match=r"need 8\.0 GB"):
+        space.make_room(1000)
+    space.add({str(n): np.ones((10, 2), WHOLE) for n in range(300)})
+    space.make_room(1000)
+    with pytest.raises(PlaitError, match=r"need 0\.8 GB"):
+        space.make_room(10_000_000)
+
+
 def test_the_longest_unused_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, busy, new = (filled(name, tmp_path, 1) for name in ("old", "busy", "new"))
     os.utime(old.folder, (1, 1))

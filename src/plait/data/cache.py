@@ -32,6 +32,7 @@ from plait.types import PlaitError
 FREE_DISK = 1 << 30  # bytes always left free
 DEFAULT_LIMIT = 20 << 30  # bytes; PLAIT_CACHE_GB changes it
 CHUNK_ROWS = 512
+ENOUGH_ROWS = 256  # to know how long rows are
 HALF, WHOLE = np.dtype("<f2"), np.dtype("<i4")
 IDLE_SECONDS = 600  # a space that nobody touched for so long is not in use
 
@@ -162,14 +163,15 @@ class FeatureSpace:
     def make_room(self, rows: int, wanted: Collection[str] = ()) -> None:
         """Check the disk and the cache's limit before computing; drop what was unused longest.
 
-        Rows are taken to be as long as they come.
+        Rows are taken to be as long as those that are there are on average, or, where they are
+        few, as long as they come.
 
         First spaces that nobody uses go, then this space's chunks without a row of ``wanted``.
 
         Raises:
             PlaitError: there isn't the disk, or the limit is too low, for that many rows.
         """
-        need = rows * self.row_bytes
+        need = rows * self._mean_bytes()
         free = shutil.disk_usage(self.folder).free
         if need + FREE_DISK > free:
             raise PlaitError(
@@ -193,6 +195,13 @@ class FeatureSpace:
                 f"{cache_limit() / 1e9:.1f} GB",
                 mend="raise PLAIT_CACHE_GB, or lower 'views'",
             )
+
+    def _mean_bytes(self) -> int:
+        """Of a row: a text may have ten terms where it could have thousands."""
+        if len(self._rows) < ENOUGH_ROWS:
+            return self.row_bytes
+        lengths = sum(place.length for place in self._rows.values())
+        return lengths * self.item_bytes // len(self._rows) + 1
 
     def _used(self) -> int:
         return sum(_size(path) for path in self.folder.parent.iterdir() if path.is_dir())
