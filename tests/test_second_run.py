@@ -52,6 +52,7 @@ RECIPE: dict[str, Any] = {
         },
     },
     "outputs": {"label": {"kind": "category"}},
+    "data": {"ratios": [0.75, 0.25, 0.0]},  # test rows would not be read
     "training": {"epochs": 1, "batch": 8},
 }
 
