@@ -42,7 +42,8 @@ def test_representations_and_fusions_in_all_combinations() -> None:
 
 def test_all_representations_but_those_that_need_a_name() -> None:
     found = make_variants(load_recipe("sentiment"), (), {"text": "all"})
-    kinds = {v.recipe.inputs["text"].representation["kind"] for v in found if v.about == "text"}
+    alone = [v.recipe.inputs["text"] for v in found if (v.role, v.about) == ("alone", "text")]
+    kinds = {spec.representation["kind"] for spec in alone}
     assert kinds == {"bag-of-words", "word-sequence", "word-vectors"}
 
 
