@@ -410,7 +410,12 @@ def data(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="recipe, model, image, fusion, output, decoder")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="recipe, model, image, text, audio, video, series, table, fusion, output, decoder"
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Names of a kind: recipes, models, or components with their settings."""
