@@ -75,11 +75,12 @@ def show_table(
     title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], sentences: Sequence[str]
 ) -> None:
     """Rows of text, the first column a name and the others numbers, and sentences below."""
-    table = RichTable(title=title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = RichTable(
+        title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
+        title_justify="left",
+    )  # fmt: skip
     for place, heading in enumerate(headings):
-        table.add_column(
-            heading, justify="right" if place else "left", no_wrap=bool(place), overflow="fold"
-        )
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console.print(table)

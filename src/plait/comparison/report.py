@@ -33,7 +33,7 @@ def _row(line: Line) -> tuple[str, ...]:
 
 
 def _behind(difference: Difference) -> str:
-    return f"{difference.mean:+.3f}" + ("" if difference.real else " (noise?)")
+    return f"{difference.mean:+.3f}" + ("" if difference.real else "?")
 
 
 def _short(count: float) -> str:
@@ -54,6 +54,8 @@ def sentences(found: Comparison) -> list[str]:
         f"Of what was trained, {best.name} is best on {found.split}: {found.title} "
         f"{best.score:.3f} ({low:.3f} to {high:.3f}), {_seeds(best)}, {best.records:,} records."
     ]
+    if any(line.behind is not None and not line.behind.real for line in found.lines):
+        said.append("A ? marks a distance to the best that may be noise.")
     said += [_sentence(finding, found) for finding in found.findings]
     if len(best.seeds) == 1:
         said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
