@@ -27,6 +27,9 @@ app = typer.Typer(
 OnBad = Annotated[
     str, typer.Option("--on-bad", help="cells that can't be used: stop, skip or missing")
 ]
+TrainingOnBad = Annotated[
+    str | None, typer.Option("--on-bad", help="stop, skip or missing; the recipe's if not set")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="override a setting: path=value; repeatable")
@@ -215,9 +218,7 @@ def train(
     out: Annotated[Path, typer.Option(help="the package's folder")] = Path("model"),
     column: Column = None,
     set_: Set = None,
-    on_bad: Annotated[
-        str | None, typer.Option("--on-bad", help="stop, skip or missing; the recipe's if not set")
-    ] = None,
+    on_bad: TrainingOnBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a table; run it again to go on after a kill."""
@@ -307,9 +308,7 @@ def compare(
     ] = None,
     column: Column = None,
     set_: Set = None,
-    on_bad: Annotated[
-        str | None, typer.Option("--on-bad", help="stop, skip or missing; the recipe's if not set")
-    ] = None,
+    on_bad: TrainingOnBad = None,
     as_json: AsJson = False,
 ) -> None:
     """Single inputs, fusions, representations: which is best, and which differences are real."""

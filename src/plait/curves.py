@@ -106,14 +106,14 @@ def _figure(curves: list[StageCurve]) -> Any:
 
 
 def _draw_loss(axes: Any, curve: StageCurve) -> None:
-    _tidy(axes)
+    _whole_steps(axes)
     axes.set_title(curve.name, loc="left", fontweight="bold")
     if curve.loss:
         axes.plot(*zip(*curve.loss, strict=True), color=LOSS_COLOUR, lw=1.4, **_dots(curve.loss))
 
 
 def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
-    _tidy(axes)
+    _whole_steps(axes)
     axes.set_xlabel("step")
     axes.set_xlim(0, curve.steps * 1.06)
     axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
@@ -136,8 +136,13 @@ def _dots(points: list[tuple[int, float]]) -> dict[str, Any]:
     return {"marker": "o", "ms": 4} if len(points) == 1 else {}
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any) -> None:
+    """The look of all pictures of numbers: two axes, and a grid behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=GRID_COLOUR, lw=0.8)
     axes.set_axisbelow(True)
+
+
+def _whole_steps(axes: Any) -> None:
+    tidy(axes)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

@@ -21,7 +21,7 @@ from plait.model import Model, load
 from plait.network import Network, Parts, build_network, build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import Preparer, learn_states, nothing_left, open_table, split_table
+from plait.records import Preparer, learn_states, nothing_left, open_table, some_rows, split_table
 from plait.training import Report, Trainer, pick_device
 from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
@@ -135,13 +135,7 @@ def _splits(
                 expected="rows to learn from (train) and rows to choose the best weights by (val)",
                 mend="name them in a split column, or set data.ratios",
             )
-    return splits | {"train": _some(splits["train"], recipe)}
-
-
-def _some(rows: list[int], recipe: Recipe) -> list[int]:
-    """So many of the training rows as the recipe says; fewer are always among more."""
-    drawn = np.random.default_rng(recipe.seed).permutation(len(rows))
-    return [rows[at] for at in sorted(drawn[: recipe.data.rows])]
+    return splits | {"train": some_rows(splits["train"], recipe.data.rows, recipe.seed)}
 
 
 def _check_records(

@@ -12,13 +12,19 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from plait.registry import needed
 from plait.types import PlaitError, State
+
+HubName = Annotated[str, Field(min_length=1, description="name on the hub, or a folder")]
+HubTrain = Annotated[
+    Literal["frozen", "all"], Field(description="which layers learn: none, or all")
+]
 
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
 """What transformers raises for a name, a file or an architecture that it can't use."""

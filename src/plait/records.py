@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+import numpy as np
+
 from plait.data.cache import FeatureSpace
 from plait.data.splits import split_rows
 from plait.data.tables import (
@@ -284,6 +286,13 @@ def rows_of_split(
     if not splits[split]:
         raise UsageError(f"the split {split!r} of {table.path} has no rows")
     return splits[split]
+
+
+def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
+    """So many of the rows at the most, drawn by the seed, in their order; all of them where None.
+    Fewer are always among more."""
+    drawn = np.random.default_rng(seed).permutation(len(rows))
+    return [rows[at] for at in sorted(drawn[:most])]
 
 
 def learn_states(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> dict[str, State]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,13 +24,13 @@ from plait.features import BadCells, CachedRecords, view_key
 from plait.network import build_network, build_parts
 from plait.outputs.common import PooledHead
 from plait.recipe import Recipe, check_recipe
-from plait.records import Preparer, learn_states, open_table, split_table
+from plait.records import Preparer, learn_states, open_table, some_rows, split_table
 from plait.types import Fused, Prediction, State, Tokens
 
 MOST_ROWS = 5000  # that it learns from; more would take minutes and add little
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # of the squared weights; the validation loss chooses
 STEPS = 100  # of L-BFGS at the most, for each penalty
-NAME = "classical"
+NAME: Final = "classical"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
     parts = build_parts(recipe)
     rows, columns = open_table(recipe, parts, table)
     splits = split_table(recipe, parts, rows, columns)
-    learning = rows.where(_some(splits["train"], recipe.seed))
+    learning = rows.where(some_rows(splits["train"], MOST_ROWS, recipe.seed))
     states = learn_states(parts, learning, columns)
     network = build_network(recipe, parts, states)
     preparer = Preparer(parts, states, network, columns, bad)
@@ -94,12 +94,13 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
     asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
     begun = time.perf_counter()
     vectors = _Vectors(parts.modalities, states, train)
+    chosen_by, wanted = vectors(val), vectors(asked)
     found: dict[str, list[Prediction]] = {}
     parameters = 0
     for name, head in ((name, network.head(name)) for name in parts.outputs):
         if isinstance(head, PooledHead):
-            fit_linear(head, vectors(train), train.targets[name], vectors(val), val.targets[name])
-            found[name] = head.decode(vectors(asked))
+            fit_linear(head, vectors.train, train.targets[name], chosen_by, val.targets[name])
+            found[name] = head.decode(wanted)
             parameters += count_parameters(head)
     answered = rows.where([splits[split][row] for row in kept])
     references = {
@@ -112,31 +113,34 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
     return Answers(found, references, numbers, parameters, time.perf_counter() - begun)
 
 
-def _some(rows: Sequence[int], seed: int) -> list[int]:
-    drawn = np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS]
-    return [rows[at] for at in sorted(drawn)]
-
-
 class _Vectors:
     """Records -> one vector each: the inputs' vectors side by side, each input centred and scaled
-    by one number, so that all count alike; an absent input is zeros, and says so."""
+    by one number, so that all count alike; an absent input is zeros, and says so.
+
+    Attributes:
+        train: those of the records that the scales are of.
+    """
 
     def __init__(
         self, modalities: Mapping[str, Modality], states: Mapping[str, State], train: CachedRecords
     ) -> None:
         self.modalities, self.states = modalities, states
         self.scales: dict[str, tuple[np.ndarray, float]] = {}
-        for name in modalities:
-            values, there = self._raw(name, train)
+        raw = {name: self._raw(name, train) for name in modalities}
+        for name, (values, there) in raw.items():
             mean = values[there].mean(axis=0)
             size = float(np.sqrt(((values[there] - mean) ** 2).sum(axis=1).mean()))
             self.scales[name] = mean, max(size, 1e-6)
+        self.train = self._scaled(raw)
 
     def __call__(self, records: CachedRecords) -> Fused:
         """(N, D) as a head gets it."""
+        return self._scaled({name: self._raw(name, records) for name in self.modalities})
+
+    def _scaled(self, raw: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fused:
         blocks = []
-        for name, (mean, size) in self.scales.items():
-            values, there = self._raw(name, records)
+        for name, (values, there) in raw.items():
+            mean, size = self.scales[name]
             blocks += [np.where(there[:, None], (values - mean) / size, 0.0), there[:, None]]
         pooled = torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
         mask = torch.ones(len(pooled), 1, dtype=torch.bool)

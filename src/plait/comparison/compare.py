@@ -20,6 +20,7 @@ from plait.comparison.report import markdown
 from plait.comparison.runs import SPLIT, Job, Result, finished, run
 from plait.comparison.statistics import PairedBootstrap, Scored, adjust
 from plait.comparison.variants import Variant, make_variants
+from plait.data.cache import digest
 from plait.data.tables import Table, read_table
 from plait.features import OnBad, Progress
 from plait.files import make_folder, write_atomically
@@ -81,14 +82,16 @@ def compare(
     plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds)
     if test and not plan.has("test"):
         raise UsageError("the table has no test rows", mend="leave --test out")
-    variants = make_variants(plan.recipe, fusions, representations, rows)
+    baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
+    variants = [baseline, *make_variants(plan.recipe, fusions, representations, rows)]
     unfinished = _run_all(plan, variants, budget, progress)
-    found = _weigh(plan, [None, *variants], split, unfinished)
+    found = _weigh(plan, variants, split, unfinished)
     if test:
         found = replace(found, test=_on_test(plan, variants, found, progress))
     _write(found)
     if keep is not None:
-        _keep(plan, found, Path(keep).absolute())
+        winner = next(variant for variant in variants if variant.name == found.winner)
+        _keep(plan, winner, found.line(winner.name), Path(keep).absolute())
     return found
 
 
@@ -119,56 +122,52 @@ class _Plan:
         for name, indexes in rows.items():
             for row in indexes:
                 self.splits[row] = name
-        self.seeds, self.out, self.split, self.on_bad = (
-            seeds,
-            out,
-            split,
-            on_bad or recipe.data.on_bad,
-        )
-        self.digest = table_digest(opened)
+        self.seeds, self.out, self.split = seeds, out, split
+        self.on_bad = on_bad or recipe.data.on_bad
+        self.digest = digest(table_digest(opened), *map(str, self.splits))
         make_folder(out)
 
     def has(self, split: str) -> bool:
         """Whether there are such rows."""
         return split in self.splits
 
-    def job(self, variant: Variant | None, seed: int, split: str) -> Job:
-        """A variant's run; None is the classical baseline."""
-        recipe = self.recipe if variant is None else variant.recipe
+    def seeds_of(self, variant: Variant) -> range:
+        """A variant's seeds; the baseline has one, as nothing of it is drawn."""
+        first = self.recipe.seed
+        return range(first, first + (1 if variant.role == CLASSICAL else self.seeds))
+
+    def job(self, variant: Variant, seed: int, split: str) -> Job:
+        """A variant's run."""
+        recipe = variant.recipe
         data = recipe.data.model_copy(update={"split": SPLIT})
-        name = CLASSICAL if variant is None else variant.name
         return Job(
-            recipe=recipe.model_copy(update={"seed": self.recipe.seed + seed, "data": data}),
+            recipe=recipe.model_copy(update={"seed": seed, "data": data}),
             table=self.table,
-            digest=self.digest,
             splits=self.splits,
+            digest=self.digest,
             split=split,
             on_bad=self.on_bad,
-            folder=self.out / "runs" / name.replace(" ", "_") / f"seed-{self.recipe.seed + seed}",
-            classical=variant is None,
+            folder=self.out / "runs" / variant.name.replace(" ", "_") / f"seed-{seed}",
+            classical=variant.role == CLASSICAL,
             trained=split != self.split,
         )
 
-    def results(self, variant: Variant | None, split: str) -> dict[int, Result]:
+    def results(self, variant: Variant, split: str) -> dict[int, Result]:
         """Seed -> result of a variant's finished runs."""
-        found = {}
-        for seed in range(self.seeds if variant is not None else 1):
-            result = finished(self.job(variant, seed, split))
-            if result is not None:
-                found[self.recipe.seed + seed] = result
-        return found
+        found = {s: finished(self.job(variant, s, split)) for s in self.seeds_of(variant)}
+        return {seed: result for seed, result in found.items() if result is not None}
 
 
 def _run_all(
     plan: _Plan, variants: Sequence[Variant], budget: float | None, progress: Progress | None
 ) -> list[str]:
     """Every variant with its first seed, then with the next; returns what there was no time for."""
-    todo: list[tuple[Variant | None, int]] = [(None, 0)]
-    todo += [(variant, seed) for seed in range(plan.seeds) for variant in variants]
+    todo = [(variant, seed) for variant in variants for seed in plan.seeds_of(variant)]
+    todo.sort(key=lambda item: item[1])  # stable: the variants keep their order
     end = None if budget is None else time.monotonic() + budget
     unfinished = []
     for done, (variant, seed) in enumerate(todo):
-        name = CLASSICAL if variant is None else f"{variant.name}, seed {plan.recipe.seed + seed}"
+        name = CLASSICAL if variant.role == CLASSICAL else f"{variant.name}, seed {seed}"
         if progress:
             progress(f"run: {name}", done, len(todo))
         job = plan.job(variant, seed, plan.split)
@@ -182,10 +181,10 @@ def _run_all(
 
 
 def _weigh(
-    plan: _Plan, variants: Sequence[Variant | None], split: str, unfinished: list[str]
+    plan: _Plan, variants: Sequence[Variant], split: str, unfinished: list[str]
 ) -> Comparison:
     """Scores, intervals and differences of all that is finished."""
-    results = {_name(v): plan.results(v, split) for v in variants}
+    results = {v.name: plan.results(v, split) for v in variants}
     good = {
         name: {seed: r for seed, r in runs.items() if not r.failed}
         for name, runs in results.items()
@@ -211,7 +210,7 @@ def _weigh(
         )
     bootstrap = PairedBootstrap(scored, metric)
     lines = [
-        _line(v, results[_name(v)], good[_name(v)], scored.get(_name(v), []), metric, bootstrap)
+        _line(v, results[v.name], good[v.name], scored.get(v.name, []), metric, bootstrap)
         for v in variants
     ]
     lines.sort(key=lambda line: -float("inf") if line.score is None else line.score, reverse=True)
@@ -242,27 +241,21 @@ def _weigh(
     )
 
 
-def _name(variant: Variant | None) -> str:
-    return CLASSICAL if variant is None else variant.name
-
-
 def _line(
-    variant: Variant | None, results: Mapping[int, Result], good: Mapping[int, Result],
+    variant: Variant, results: Mapping[int, Result], good: Mapping[int, Result],
     scored: Sequence[Scored], metric: str, bootstrap: PairedBootstrap,
 ) -> Line:  # fmt: skip
-    name, role = _name(variant), CLASSICAL if variant is None else variant.role
-    about = "" if variant is None else variant.about
     if not scored:
         failed = next((r.failed for r in results.values() if r.failed), "not finished")
         if any(not r.failed for r in results.values()):
             failed = "there is none for such an answer"
-        return Line(name, role, about, [], failed=failed)
+        return Line(variant.name, variant.role, variant.about, [], failed=failed)
     each = [run.score(np.arange(len(run.records))) for run in scored]
-    score, interval = bootstrap.mean(name)
+    score, interval = bootstrap.mean(variant.name)
     runs = list(good.values())
     times = [r.milliseconds for r in runs if r.milliseconds is not None]
     return Line(
-        name, role, about,
+        variant.name, variant.role, variant.about,
         seeds=list(good),
         records=len(scored[0].records),
         score=score,
@@ -309,11 +302,10 @@ def _on_test(
     plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
 ) -> Comparison:
     """The winner, the single inputs and the baseline on the test rows, which choose nothing."""
-    role = {"alone", "without"}
-    asked: list[Variant | None] = [None]
-    asked += [v for v in variants if v.name == found.winner or v.role in role]
+    roles = {"alone", "without", CLASSICAL}
+    asked = [v for v in variants if v.name == found.winner or v.role in roles]
     jobs = [
-        plan.job(variant, seed - plan.recipe.seed, "test")
+        plan.job(variant, seed, "test")
         for variant in asked
         for seed in plan.results(variant, plan.split)
     ]
@@ -326,12 +318,10 @@ def _on_test(
     return replace(on_test, winner=found.winner)
 
 
-def _keep(plan: _Plan, found: Comparison, target: Path) -> None:
+def _keep(plan: _Plan, winner: Variant, line: Line, target: Path) -> None:
     """The winner's package, of the seed that scored best, with the splits as the recipe had
     them."""
-    line = found.line(found.winner)
     seed = max(line.each, key=lambda seed: line.each[seed])
-    folder = plan.out / "runs" / line.name.replace(" ", "_") / f"seed-{seed}"
-    model = load(folder / "model")
+    model = load(plan.job(winner, seed, plan.split).package)
     model.recipe = model.recipe.model_copy(update={"data": plan.data})
     model.save(target, half=model.recipe.training.weights == "float16")

@@ -10,16 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plait.comparison.found import Comparison, Line
+from plait.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
 from plait.files import write_atomically
 
-COLOURS = {
-    "fused": "#c8553d",
-    "alone": "#2a7f9e",
-    "without": "#7a9e2a",
-    "rows": "#8e5ea2",
-    "classical": "#4a4e69",
-}
-"""By the variant's role."""
 TITLES = {
     "fused": "all inputs",
     "alone": "one input",
@@ -27,7 +20,8 @@ TITLES = {
     "rows": "fewer rows",
     "classical": "classical",
 }
-GRID, DPI = "#e3e3ea", 120
+COLOURS = dict(zip(TITLES, (*SCORE_COLOURS, LOSS_COLOUR), strict=True))
+"""By the variant's role, as the titles are."""
 
 
 def draw_comparison(found: Comparison, picture: Path) -> None:
@@ -43,7 +37,7 @@ def draw_comparison(found: Comparison, picture: Path) -> None:
 
 
 def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
-    _tidy(axes)
+    tidy(axes)
     for place, line in enumerate(lines):
         assert line.interval is not None
         axes.plot(line.interval, [place, place], color=COLOURS[line.role], lw=2)
@@ -62,7 +56,7 @@ def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
 
 
 def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
-    _tidy(axes)
+    tidy(axes)
     axes.set_xscale("log")
     named = set()
     for number, line in enumerate(lines, start=1):
@@ -75,9 +69,3 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
     axes.set_ylabel(title)
     axes.margins(0.12)
     axes.legend(frameon=False, fontsize=8)
-
-
-def _tidy(axes: Any) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=GRID, lw=0.8)
-    axes.set_axisbelow(True)

@@ -47,16 +47,13 @@ def _short(count: float) -> str:
 def sentences(found: Comparison) -> list[str]:
     """What was found, a sentence each."""
     best = found.line(found.winner)
-    assert best.score is not None
-    assert best.interval is not None
-    low, high = best.interval
     said = [
         f"Of what was trained, {best.name} is best on {found.split}: {found.title} "
-        f"{best.score:.3f} ({low:.3f} to {high:.3f}), {_seeds(best)}, {best.records:,} records."
+        f"{_score(best)}, {_seeds(best)}, {best.records:,} records."
     ]
     if any(line.behind is not None and not line.behind.real for line in found.lines):
         said.append("A ? marks a distance to the best that may be noise.")
-    said += [_sentence(finding, found) for finding in found.findings]
+    said += map(_sentence, found.findings)
     if len(best.seeds) == 1:
         said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
     if found.test is not None:
@@ -73,21 +70,22 @@ def _seeds(line: Line) -> str:
     return f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else "1 seed"
 
 
+def _score(line: Line) -> str:
+    assert line.score is not None
+    assert line.interval is not None
+    return "{:.3f} ({:.3f} to {:.3f})".format(line.score, *line.interval)
+
+
 def _of_test(test: Comparison) -> Iterator[str]:
     line = test.line(test.winner)
-    if line.score is None or line.interval is None:
+    if line.score is None:
         return
-    low, high = line.interval
-    yield (
-        f"On the test rows, which chose nothing, it has {test.title} {line.score:.3f} "
-        f"({low:.3f} to {high:.3f})."
-    )
-    yield from (
-        f"There, {_sentence(f, test)[0].lower()}{_sentence(f, test)[1:]}" for f in test.findings
-    )
+    yield f"On the test rows, which chose nothing, it has {test.title} {_score(line)}."
+    for said in map(_sentence, test.findings):
+        yield f"There, {said[0].lower()}{said[1:]}"
 
 
-def _sentence(finding: Finding, found: Comparison) -> str:
+def _sentence(finding: Finding) -> str:
     d = finding.difference
     low, high = d.interval
     size = f"{abs(d.mean):.3f} (95 % interval of the difference {low:+.3f} to {high:+.3f})"

@@ -21,7 +21,6 @@ from typing import Any
 
 from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
-from plait.data.cache import digest
 from plait.data.tables import Table, read_table
 from plait.features import BadCells, OnBad
 from plait.files import make_folder, write_atomically
@@ -45,8 +44,8 @@ class Job:
     Attributes:
         recipe: what is trained, seed and all; or what the classical baseline takes its inputs from.
         table: a path as the user wrote it, or a table.
-        digest: of the table, by which a result from before is known to be of the same one.
         splits: each row's, the same for all runs, whatever a recipe's inputs are.
+        digest: of table and splits, by which a result from before is known to be of the same.
         split: whose rows are answered.
         folder: where the run keeps what it makes.
         classical: the classical baseline instead of the recipe's network.
@@ -55,8 +54,8 @@ class Job:
 
     recipe: Recipe
     table: Table | str
-    digest: str
     splits: Sequence[str | None]
+    digest: str
     split: str
     on_bad: OnBad
     folder: Path
@@ -176,7 +175,6 @@ def _name(job: Job) -> dict[str, Any]:
     return {
         "recipe": job.recipe.model_dump(mode="json", exclude=set(ABOUT)),
         "table": job.digest,
-        "splits": digest(*map(str, job.splits)),
         "on_bad": job.on_bad,
         "classical": job.classical,
     }

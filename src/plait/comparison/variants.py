@@ -20,7 +20,7 @@ HOW = "how"
 JOINT = "joint"
 """The parameter of a fusion that has another one inside."""
 
-Role = Literal["alone", "without", "fused", "rows"]
+Role = Literal["alone", "without", "fused", "rows", "classical"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Variant:
     Attributes:
         name: unique among those compared.
         role: ``alone``: one input; ``without``: all inputs but one; ``fused``: all of them;
-            ``rows``: all of them, from fewer training rows.
+            ``rows``: all of them, from fewer training rows; ``classical``: the baseline, which
+            takes its inputs from the recipe.
         about: the input that is alone or left out, the number of rows; else empty.
         recipe: what is trained, but for the seed.
     """

@@ -13,10 +13,9 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -35,6 +34,8 @@ from plait.modalities.audio.sound import (
     Views,
 )
 from plait.pretrained import (
+    HubName,
+    HubTrain,
     build_extractor,
     build_model,
     load_config,
@@ -56,10 +57,8 @@ class HubSound(Sound):
     def __init__(
         self,
         *,
-        name: Annotated[str, Field(min_length=1, description="name on the hub, or a folder")],
-        train: Annotated[
-            Literal["frozen", "all"], Field(description="which layers learn: none, or all")
-        ] = "frozen",
+        name: HubName,
+        train: HubTrain = "frozen",
         rate: Rate = 16000,
         longest: Longest = 10.0,
         trim: Trim = False,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image import efficientnet_lite as lite
-from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
+from plait.modalities.image.photo import Fitted, Photo, PhotoEncoder, Views
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -41,12 +41,8 @@ class Cnn(Photo):
             int | None,
             Field(ge=32, le=1024, description="pixels a side; the network's own when null"),
         ] = None,
-        fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
-            "squash"
-        ),
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
-        ] = 1,
+        fit: Fitted = "squash",
+        views: Views = 1,
     ) -> None:
         super().__init__(size or lite.VARIANTS[network].size, fit, views)
         self.network: lite.Name = network

@@ -20,8 +20,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, freeze, present_tokens
-from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
-from plait.pretrained import build_model, load_config, load_json, probe, refuse_missing
+from plait.data.images import Fit
+from plait.modalities.image.photo import Photo, PhotoEncoder, Views
+from plait.pretrained import (
+    HubName,
+    HubTrain,
+    build_model,
+    load_config,
+    load_json,
+    probe,
+    refuse_missing,
+)
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -37,10 +46,8 @@ class HubImage(Photo):
     def __init__(
         self,
         *,
-        name: Annotated[str, Field(min_length=1, description="name on the hub, or a folder")],
-        train: Annotated[
-            Literal["frozen", "all"], Field(description="which layers learn: none, or all")
-        ] = "frozen",
+        name: HubName,
+        train: HubTrain = "frozen",
         size: Annotated[
             int | None, Field(ge=8, le=1024, description="pixels a side; null is the model's own")
         ] = None,
@@ -48,9 +55,7 @@ class HubImage(Photo):
             Literal["auto", "squash", "crop"],
             Field(description="squash the photo to a square, or crop it; auto is the model's own"),
         ] = "auto",
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
-        ] = 1,
+        views: Views = 1,
     ) -> None:
         super().__init__(size or SIZE, "squash", views)
         self.name, self.trained, self.own_size, self.own_fit = name, train, size, fit

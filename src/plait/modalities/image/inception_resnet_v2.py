@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plait.components import Encoder, freeze, present_tokens
 from plait.modalities.image import inception_net
-from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
+from plait.modalities.image.photo import Fitted, Photo, PhotoEncoder, Views
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
 
@@ -27,12 +27,8 @@ class InceptionResNetV2(Photo):
             str,
             Field(description="Keras' published ..._notop.h5 file, or the same as .safetensors"),
         ] = "",
-        fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
-            "squash"
-        ),
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
-        ] = 1,
+        fit: Fitted = "squash",
+        views: Views = 1,
     ) -> None:
         super().__init__(inception_net.INPUT_SIZE, fit, views)
         self.weights = weights

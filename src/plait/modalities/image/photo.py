@@ -6,19 +6,23 @@ import json
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from plait.components import Encoder, Modality
-from plait.data.images import KINDS, open_resized
+from plait.data.images import KINDS, Fit, open_resized
 from plait.data.media import load_bytes
 from plait.types import State
 
-Fit = Literal["squash", "crop"]
+Fitted = Annotated[Fit, Field(description="squash the photo to a square, or crop it")]
+Views = Annotated[
+    int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
+]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
 SMALLEST = 0.7  # share of a photo's area that an augmented view shows at the least
 NOISE, BLUR = (0.08, 0.12, 0.18, 0.26, 0.38), (1.0, 2.0, 3.0, 4.0, 6.0)

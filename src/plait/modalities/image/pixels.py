@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Encoder, present_tokens
-from plait.modalities.image.photo import Fit, Photo, PhotoEncoder
+from plait.modalities.image.photo import Fitted, Photo, PhotoEncoder, Views
 from plait.registry import register
 from plait.types import State, Tokens, UsageError
 
@@ -26,12 +26,8 @@ class Pixels(Photo):
         patch: Annotated[int, Field(ge=1, le=64, description="pixels a side of a patch")] = 16,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
         size: Annotated[int, Field(ge=8, le=512, description="pixels a side")] = 128,
-        fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
-            "squash"
-        ),
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
-        ] = 1,
+        fit: Fitted = "squash",
+        views: Views = 1,
     ) -> None:
         if size < patch:
             raise UsageError(f"a photo of {size} px holds no patch of {patch} px",

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Classical, Encoder, present_tokens
-from plait.modalities.image.photo import Fit, Photo
+from plait.modalities.image.photo import Fitted, Photo, Views
 from plait.registry import register
 from plait.types import BadCell, PlaitError, State, Tokens
 
@@ -71,12 +71,8 @@ class VisualWords(Photo, Classical):
         ] = "soft",
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
         size: Annotated[int, Field(ge=32, le=1024, description="pixels a side")] = 256,
-        fit: Annotated[Fit, Field(description="squash the photo to a square, or crop it")] = (
-            "squash"
-        ),
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
-        ] = 1,
+        fit: Fitted = "squash",
+        views: Views = 1,
     ) -> None:
         super().__init__(size, fit, views)
         self.finder = Finder(keypoints, step, patch)

@@ -24,6 +24,7 @@ from plait.modalities.text.pieces import (
     make_tokenizer,
 )
 from plait.modalities.text.written import Text, as_text
+from plait.pretrained import HubName, HubTrain
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -35,10 +36,8 @@ class HubText(Text):
     def __init__(
         self,
         *,
-        name: Annotated[str, Field(min_length=1, description="name on the hub, or a folder")],
-        train: Annotated[
-            Literal["frozen", "all"], Field(description="which layers learn: none, or all")
-        ] = "frozen",
+        name: HubName,
+        train: HubTrain = "frozen",
         tokens: Annotated[
             Literal["pieces", "text"],
             Field(description="a token for each word piece, or their mean for the whole text"),

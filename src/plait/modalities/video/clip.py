@@ -11,11 +11,12 @@ import random
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
@@ -24,6 +25,10 @@ from plait.data.video import clip_content, open_frames
 from plait.modalities.image.photo import enlarged, random_part, worse
 from plait.types import State
 
+Flip = Annotated[bool, Field(description="mirror odd views; wrong where left and right matter")]
+Views = Annotated[
+    int, Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache")
+]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
 SMALLEST = 0.75  # share of a frame's area that an augmented view shows at the least
 LIGHT = (0.8, 1.2)  # what its brightness is multiplied by

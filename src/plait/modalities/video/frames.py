@@ -18,7 +18,7 @@ from plait.components import Encoder, count_parameters
 from plait.data.images import Fit
 from plait.data.video import open_frames
 from plait.modalities.image.photo import Photo
-from plait.modalities.video.clip import Clip
+from plait.modalities.video.clip import Clip, Flip, Views
 from plait.recipe import Nested
 from plait.registry import register
 from plait.types import BadCell, State, Tokens, UsageError
@@ -47,13 +47,8 @@ class Frames(Clip):
         layers: Annotated[int, Field(ge=1, le=12, description="layers of the reader")] = 1,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
         dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.2,
-        flip: Annotated[
-            bool, Field(description="mirror odd views; wrong where left and right matter")
-        ] = False,
-        views: Annotated[
-            int,
-            Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache"),
-        ] = 1,
+        flip: Flip = False,
+        views: Views = 1,
     ) -> None:
         super().__init__(frames, flip, views)
         if image.get("views", 1) != 1:

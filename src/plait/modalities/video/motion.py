@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from plait.blocks import length_mask
 from plait.components import Classical, Encoder
 from plait.data.images import Fit
-from plait.modalities.video.clip import Clip
+from plait.modalities.video.clip import Clip, Flip, Views
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -43,13 +43,8 @@ class Motion(Clip, Classical):
         channels: Annotated[int, Field(ge=8, le=512, description="of the last layer")] = 96,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
         dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.3,
-        flip: Annotated[
-            bool, Field(description="mirror odd views; wrong where left and right matter")
-        ] = False,
-        views: Annotated[
-            int,
-            Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache"),
-        ] = 1,
+        flip: Flip = False,
+        views: Views = 1,
     ) -> None:
         super().__init__(frames, flip, views)
         self.size, self.fit = size, fit

@@ -24,6 +24,7 @@ from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, hub_vocabulary
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.pretrained import (
     FAILURES,
+    HubName,
     build_model,
     load_config,
     load_tokenizer,
@@ -46,7 +47,7 @@ class HubDecoder(Decoder):
         state: State,
         pretrained: bool,
         *,
-        name: Annotated[str, Field(min_length=1, description="name on the hub, or a folder")],
+        name: HubName,
         train: Annotated[
             Literal["frozen", "all"],
             Field(description="which layers of the language model learn: none, or all"),
