@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,10 +72,12 @@ def media(tmp_path: Path) -> Path:
     return folder
 
 
-def _train(media: Path, out: Path, fusion: dict[str, Any]) -> list[str]:
+def _train(
+    media: Path, out: Path, fusion: dict[str, Any], recipe_of: dict[str, Any] = RECIPE
+) -> list[str]:
     """Trains, and gives the media files that were opened."""
     recipe = out.with_suffix(".yaml")
-    recipe.write_text(yaml.safe_dump({**RECIPE, "fusion": {**fusion, "width": 8}}))
+    recipe.write_text(yaml.safe_dump({**recipe_of, "fusion": {**fusion, "width": 8}}))
     with opens_in(media) as files:
         train(str(recipe), media / "table.csv", out)
         return [name for name in files if not name.endswith(".csv")]
@@ -87,6 +90,50 @@ def test_runs_that_differ_in_fusion_read_media_once(
     first = _train(media, tmp_path / "early", {"kind": "early", "how": "concat"})
     assert len(set(first)) == 48
     assert _train(media, tmp_path / "late", {"kind": "late"}) == []
+
+
+LEARNING: dict[str, Any] = {
+    "name": "learned-from",
+    "inputs": {
+        "image": {
+            "modality": "image",
+            "representation": {
+                "kind": "visual-words", "size": 32, "words": 8, "levels": 1, "width": 8,
+            },
+        },
+        "series": {
+            "modality": "series",
+            "representation": {"kind": "sequence", "longest": 16, "width": 8},
+        },
+    },
+    "outputs": {"label": {"kind": "category"}},
+    "data": {"ratios": [0.75, 0.25, 0.0]},
+    "training": {"epochs": 1, "batch": 8},
+}  # fmt: skip
+
+
+def test_what_is_learned_from_files_is_remembered(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "RACY_SECONDS", 0.0)
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        np.save(media / f"{number}.npy", rng.normal(number % 3, 1, (12, 2)))
+    rows = [f"{n}.png,{n}.npy,{list(COLOURS)[n % 3]}" for n in range(24)]
+    (media / "table.csv").write_text("\n".join(["image,series,label", *rows]) + "\n")
+
+    def run(name: str, fusion: dict[str, Any]) -> list[str]:
+        return _train(media, tmp_path / name, fusion, LEARNING)
+
+    def learned(name: str) -> Any:
+        return json.loads((tmp_path / name / "state.json").read_text())["states"]
+
+    assert len(set(run("early", {"kind": "early", "how": "concat"}))) == 48
+    assert run("late", {"kind": "late"}) == []
+    assert learned("late") == learned("early")
+    np.save(media / "3.npy", rng.normal(500, 1, (12, 2)))
+    assert str(media / "3.npy") in run("changed", {"kind": "late"})
+    assert learned("changed")["inputs.series"] != learned("early")["inputs.series"]
 
 
 def test_a_changed_file_is_read_again(

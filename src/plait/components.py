@@ -45,6 +45,8 @@ class Modality(ABC):
     """Whether it reads several columns at once: a cell is then a mapping, column -> value."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
+    learns_from_files: bool = False
+    """Whether `learn` opens the cells' files: what it gives is then remembered."""
 
     @abstractmethod
     def learn(self, cells: Iterable[Any], root: Path) -> State:

@@ -128,28 +128,11 @@ class PreparedInput:
         self._example: Row | None = None
 
     def keys(self, cells: Iterable[Any]) -> list[str | None]:
-        """A row's content as a key; None where the input is missing. Files that are as they were
-        when their digest was last taken are not read."""
-        with file_digests() as files, ThreadPoolExecutor(READ_THREADS) as pool:
-            return list(_ahead(pool, partial(self._key, files), cells))
-
-    def _key(self, files: FileDigests, cell: Any) -> str | None:
-        if is_missing(cell):
-            return None
-        try:
-            key = self._content(files, cell)
-            return key if self.corruption is None else f"{key}-{self.corruption}"
-        except BadCell:  # `read` will say what is wrong with it
-            return f"{UNREADABLE}{digest(repr(cell))}"
-
-    def _content(self, files: FileDigests, cell: Any) -> str:
-        """Digest of what a cell holds."""
-        if self.modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
-            path = self.root / cell
-            if is_plain_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
-                with suppress(OSError):  # `content` will say what is wrong with it
-                    return files.of(path)
-        return digest(self.modality.content(cell, self.root))
+        """`content_keys`, others for records that are made worse."""
+        keys = content_keys(self.modality, cells, self.root)
+        if self.corruption is None:
+            return keys
+        return [key and f"{key}-{self.corruption}" for key in keys]
 
     def read(self, cell: Any, view: int = 0) -> Tensor:
         """One record, read and augmented."""
@@ -196,6 +179,31 @@ class PreparedInput:
             return [item for item in read if isinstance(item, BadCell)]
         rows = iter(self.encoder.prepare([item.to(device) for item in good]))
         return [item if isinstance(item, BadCell) else as_row(next(rows)) for item in read]
+
+
+def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[str | None]:
+    """Each cell's content as a key; None where it is missing. Files that are as they were when
+    their digest was last taken are not read."""
+    with file_digests() as files, ThreadPoolExecutor(READ_THREADS) as pool:
+        return list(_ahead(pool, partial(_content_key, modality, root, files), cells))
+
+
+def _content_key(modality: Modality, root: Path, files: FileDigests, cell: Any) -> str | None:
+    if is_missing(cell):
+        return None
+    try:
+        return _content_digest(modality, root, files, cell)
+    except BadCell:  # `read` will say what is wrong with it
+        return f"{UNREADABLE}{digest(repr(cell))}"
+
+
+def _content_digest(modality: Modality, root: Path, files: FileDigests, cell: Any) -> str:
+    if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
+        path = root / cell
+        if is_plain_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+            with suppress(OSError):  # `content` will say what is wrong with it
+                return files.of(path)
+    return digest(modality.content(cell, root))
 
 
 @contextmanager

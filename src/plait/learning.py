@@ -107,7 +107,7 @@ def _start(
 ) -> tuple[dict[str, State], Network]:
     """What is learned from the columns, and the network; or both as a trained model has them."""
     if recipe.training.start is None:
-        states = learn_states(parts, table, columns)
+        states = learn_states(recipe, parts, table, columns)
         return states, build_network(recipe, parts, states).to(pick_device())
     start = recipe.training.start
     model = load(start)

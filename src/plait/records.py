@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,9 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from plait.components import Modality
 from plait.data.cache import FeatureSpace
+from plait.data.learned import remembered
 from plait.data.splits import split_rows
 from plait.data.tables import (
     Table,
@@ -29,11 +32,12 @@ from plait.features import (
     Corruption,
     PreparedInput,
     Progress,
+    content_keys,
     fill_cache,
     is_missing,
 )
 from plait.network import Network, Parts
-from plait.recipe import Recipe, one_column
+from plait.recipe import InputSpec, Recipe, one_column
 from plait.types import (
     BadCell,
     ColumnName,
@@ -295,17 +299,27 @@ def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
     return [rows[at] for at in sorted(drawn[:most])]
 
 
-def learn_states(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> dict[str, State]:
-    """What every input and output learns from the training rows.
+def learn_states(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+) -> dict[str, State]:
+    """What every input and output learns from the training rows, or learned from the same before.
 
     Raises:
         PlaitError: nothing can be learned from a column; the message names it.
     """
     learns: dict[str, Callable[[Iterable[Any]], State]] = {
-        f"inputs.{name}": partial(modality.learn, root=table.root)
+        f"inputs.{name}": partial(_learn_input, recipe.inputs[name], modality, table.root)
         for name, modality in parts.modalities.items()
     } | {f"outputs.{name}": output.learn for name, output in parts.outputs.items()}
     return {path: _learned(path, learn, table, columns[path]) for path, learn in learns.items()}
+
+
+def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequence[Any]) -> State:
+    if not modality.learns_from_files:
+        return modality.learn(cells, root)
+    keys = content_keys(modality, cells, root)
+    depends_on = json.dumps([spec.modality, spec.representation, keys], sort_keys=True)
+    return remembered(depends_on, lambda: modality.learn(cells, root))
 
 
 def _learned(

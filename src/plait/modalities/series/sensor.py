@@ -59,6 +59,7 @@ class Sensor(Modality):
 
     media = True
     corruptions = ("noise",)
+    learns_from_files = True
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ class Frames(Clip):
         if image.get("views", 1) != 1:
             raise UsageError("image.views of a video must be 1", mend="set the video's own views")
         self.image: Photo = registry.build("image", image)
+        self.learns_from_files = self.image.learns_from_files
         self.reader, self.layers, self.width, self.dropout = reader, layers, width, dropout
 
     def shape(self, state: State) -> tuple[int, Fit]:
