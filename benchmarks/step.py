@@ -27,7 +27,7 @@ from plait.features import CachedRecords, view_key
 from plait.network import build_network, build_parts
 from plait.outputs.text.head import Sentence
 from plait.recipe import load_recipe
-from plait.training import Trainer
+from plait.training import Trainer, Validation
 
 WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
 
@@ -50,7 +50,11 @@ def trainer(records: CachedRecords, folder: Path) -> Trainer:
     states: dict[str, Any] = {"inputs.image": {}, "outputs.caption": state}
     network = build_network(recipe, build_parts(recipe), states, pretrained=False)
     return Trainer(
-        recipe, network, records, records, lambda found: {}, {"cider": "CIDEr-D"}, folder
+        recipe,
+        network,
+        records,
+        Validation(records, lambda found: {}, {"cider": "CIDEr-D"}),
+        folder,
     )
 
 

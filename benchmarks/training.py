@@ -28,7 +28,7 @@ from plait.learning import Scorer, _start
 from plait.network import Batch, Network, build_network, build_parts
 from plait.recipe import Recipe, check_recipe
 from plait.records import Preparer, open_table, split_table
-from plait.training import Trainer
+from plait.training import Trainer, Validation
 
 
 def recipe(epochs: int) -> Recipe:
@@ -64,8 +64,8 @@ class Work:
         return build_network(self.recipe, self.parts, self.states)
 
     def trainer(self, folder: Path) -> Trainer:
-        return Trainer(self.recipe, self.fresh(), self.train, self.val, self.score,
-                       self.score.metrics, folder)  # fmt: skip
+        validation = Validation(self.val, self.score, self.score.metrics)
+        return Trainer(self.recipe, self.fresh(), self.train, validation, folder)
 
 
 def ours(work: Work, folder: Path) -> float:

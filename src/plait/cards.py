@@ -18,7 +18,8 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
         recipe.about,
         "",
         "## Data and licence",
-        f"- Trained on: {recipe.card.data} ({trained.get('records', '?')} records).",
+        f"- Trained on: {recipe.card.data} "
+        f"({trained.get('refit', trained.get('records', '?'))} records).",
         f"- Licence of the weights: {recipe.card.licence}.",
         "",
         "## Scores",
@@ -57,6 +58,11 @@ def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
     if not validation:
         return ["None recorded."]
     lines = [f"On {validation['records']} validation records, free-running:"]
+    if recipe.training.refit:
+        lines = [
+            f"On {validation['records']} validation records, free-running, before it learned anew "
+            "from these as well:"
+        ]
     for name, scores in validation["scores"].items():
         lines += ["", f"| {name} | score | 95 % interval |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in score_rows(recipe, name, scores)]

@@ -7,6 +7,8 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from plait.network import Network, Parts, build_network, build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
 from plait.records import Preparer, learn_states, nothing_left, open_table, some_rows, split_table
-from plait.training import Report, Trainer, pick_device
+from plait.training import Report, Trainer, Validation, pick_device
 from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
 CALIBRATION_BATCH = 64
@@ -80,7 +82,9 @@ def train(
         _check_records(records, val, bad, report)
         _check_pretrained(network, len(records))
         scorer = Scorer(checked, parts, rows.where(splits["val"]).where(val_kept), taken)
-        trainer = Trainer(checked, network, records, val, scorer, scorer.metrics, folder, report)
+        validation = Validation(val, scorer, scorer.metrics)
+        fresh = deepcopy(network) if checked.training.refit else None
+        trainer = Trainer(checked, network, records, validation, folder, report)
         if trainer.resumed and report:
             at = trainer.progress
             report({"event": "resumed", "folder": str(folder), "epoch": at.epoch, "step": at.step,
@@ -89,17 +93,47 @@ def train(
         half = keep_half(network, checked)
         model = Model(checked, states, network, {})
         found = model.evaluate(rows.where(splits["val"]), on_bad=bad.policy)
-        model.scores = {
-            "validation": found.to_json(),
-            "trained": {
-                "records": len(kept),
-                "left_out": len(splits["train"]) - len(kept),
-                "best": trainer.progress.best_at,
-                "seconds": round(trainer.progress.seconds),
-            },
+        trained: dict[str, Any] = {
+            "records": len(kept),
+            "left_out": len(splits["train"]) - len(kept),
+            "best": trainer.progress.best_at,
+            "seconds": round(trainer.progress.seconds),
         }
+        if fresh is not None:
+            both = rows.where(splits["train"] + splits["val"])
+            again = replace(preparer, network=fresh, bad=BadCells(bad.policy))
+            records, _ = again.prepare(both, views=True)
+            last = trainer.progress.best_epoch
+            seconds = _refit(checked, network, fresh, records, last, folder / "refit", report)
+            half = keep_half(fresh, checked)
+            model = Model(checked, states, fresh, {})
+            trained |= {"refit": len(records), "seconds": trained["seconds"] + round(seconds)}
+        model.scores = {"validation": found.to_json(), "trained": trained}
         model.save(target, half=half)
     return model
+
+
+def _refit(
+    recipe: Recipe,
+    network: Network,
+    fresh: Network,
+    records: CachedRecords,
+    epochs: int,
+    folder: Path,
+    report: Report | None,
+) -> float:
+    """Trains a fresh network on all records; what ``network`` was calibrated to, on records that it
+    had not learned from, goes for it too. Gives the seconds."""
+    if report:
+        report({"event": "refit", "records": len(records), "epochs": epochs})
+    make_folder(folder)
+    trainer = Trainer(recipe, fresh, records, None, folder, report, epochs)
+    trainer.run()
+    for name in recipe.outputs:
+        # A head's buffers are its calibration.
+        calibrated = dict(network.head(name).named_buffers())
+        fresh.head(name).load_state_dict(calibrated, strict=False)
+    return trainer.progress.seconds
 
 
 def _start(

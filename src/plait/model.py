@@ -6,6 +6,7 @@ model.predict("photo.jpg").value
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -42,6 +43,8 @@ from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, Usag
 PREDICT_BATCH = 64
 STRENGTHS = range(1, 6)  # of corruptions
 Predictions = dict[str, list[Prediction]]
+
+log = logging.getLogger("plait")
 
 
 class Model:
@@ -249,6 +252,8 @@ class Model:
         recipe = self.recipe.with_columns(columns or {})
         rows, taken = open_table(recipe, self.parts, table, columns or {})
         if split is not None:
+            if split == "val" and recipe.training.refit:
+                log.warning("the model has learned from the validation rows too (training.refit)")
             rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)

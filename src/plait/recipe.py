@@ -135,6 +135,13 @@ class TrainingSpec(_Section):
             "mixes fused records and their targets while learning: alpha of mixup; 0 is none", ge=0
         ),
     ] = 0.0
+    refit: Annotated[
+        bool,
+        _doc(
+            "at the end, learn anew from training and validation rows together, for as many "
+            "epochs as the best weights had; scores are from before"
+        ),
+    ] = False
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 where the processor has it")
     ] = "auto"
@@ -307,6 +314,10 @@ def _combinations(data: Settings) -> list[str]:
     training = data.get("training")
     if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
         problems.append("training.epochs: 0 trains nothing; at least 1, or name a training.start")
+    if isinstance(training, dict) and training.get("refit"):
+        reinforce = training.get("reinforce")
+        if isinstance(reinforce, dict) and reinforce.get("epochs"):
+            problems.append("training.refit: can't go with training.reinforce; expected false")
     if isinstance(training, dict) and training.get("mixup"):
         problems += [
             f"training.mixup: the sentences of outputs.{name} can't be mixed; expected 0"

@@ -52,6 +52,11 @@ class TrainingView:
                 f"going on with the run in {line['folder']}, "
                 f"after {line['epoch']} epochs and {line['step']} steps"
             )
+        elif line["event"] == "refit":
+            errors.print(
+                f"learning anew from all {line['records']:,} training and validation records, "
+                f"{line['epochs']} epochs"
+            )
         elif line["event"] == "step":
             self.progress(str(line["stage"]), line["done"], line["of"])
         else:

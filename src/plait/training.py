@@ -70,6 +70,7 @@ class Progress:
     step: int = 0  # within the epoch
     best: list[float] = field(default_factory=list)
     best_at: str = ""
+    best_epoch: int = 0  # of its stage
     stale: int = 0  # validations without a better score
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # since the last line of the log
@@ -80,8 +81,26 @@ Report = Callable[[Mapping[str, Any]], None]
 """Called with every line of the log."""
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What the best weights are chosen by.
+
+    Attributes:
+        records: those that are answered.
+        score: their predictions, by output -> the scores' values.
+        metrics: the scores that decide, in their order, with their titles.
+    """
+
+    records: CachedRecords
+    score: Callable[[Mapping[str, list[Prediction]]], Mapping[str, float]]
+    metrics: Mapping[str, str]
+
+
 class Trainer:
     """Trains a network on cached records, in a run folder.
+
+    Without a validation the network holds the weights of the end; ``epochs`` are how many of the
+    first stage's are done then, its schedule being as long as ever.
 
     Attributes:
         resumed: whether the run was taken up from its last checkpoint.
@@ -92,14 +111,14 @@ class Trainer:
         recipe: Recipe,
         network: Network,
         train: CachedRecords,
-        val: CachedRecords,
-        score: Callable[[Mapping[str, list[Prediction]]], Mapping[str, float]],
-        metrics: Mapping[str, str],
+        validation: Validation | None,
         folder: Path,
         report: Report | None = None,
+        epochs: int | None = None,
     ) -> None:
         self.recipe, self.spec, self.folder = recipe, recipe.training, folder
-        self.train, self.val, self.score, self.metrics = train, val, score, metrics
+        self.train, self.validation = train, validation
+        self.epochs = self.spec.epochs if epochs is None else epochs
         self.report = report or (lambda line: None)
         self.network = network
         self.device = next(network.parameters()).device
@@ -115,14 +134,17 @@ class Trainer:
 
     def run(self) -> Network:
         """Train to the end; the network then holds the best weights."""
-        if self.spec.start and not self.progress.best:
-            self._validate("start")
+        if self.validation and self.spec.start and not self.progress.best:
+            self._validate(self.validation, "start")
         while self.progress.stage < len(self.stages) and not self.progress.finished:
             self._run_stage(self.stages[self.progress.stage])
         self.progress.finished = True
         self._save_checkpoint(None)
         self._draw()
-        self._restore_best()
+        if self.validation:
+            self._restore_best()
+        else:
+            self._swap_in_average()
         return self.network
 
     def _run_stage(self, stage: Stage) -> None:
@@ -132,7 +154,8 @@ class Trainer:
         if self._resumed_optimizer is not None:
             optimizer.load_state_dict(self._resumed_optimizer)
             self._resumed_optimizer = None
-        while self.progress.epoch < stage.epochs and self.progress.stale < self.spec.patience:
+        last = min(stage.epochs, self.epochs) if self.progress.stage == 0 else stage.epochs
+        while self.progress.epoch < last and self.progress.stale < self.spec.patience:
             self._run_epoch(stage, optimizer)
         self.progress.stage += 1
         self.progress.epoch = self.progress.step = self.progress.stale = 0
@@ -153,11 +176,9 @@ class Trainer:
                 saved_at = started = time.monotonic()
                 self._save_checkpoint(optimizer)
         self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
-        if (
-            self.progress.epoch % self.spec.validate_every == 0
-            or self.progress.epoch == stage.epochs
-        ):
-            self._validate(stage.name)
+        due = self.progress.epoch % self.spec.validate_every == 0
+        if self.validation and (due or self.progress.epoch == stage.epochs):
+            self._validate(self.validation, stage.name)
         self.progress.seconds += time.monotonic() - started
         self._save_checkpoint(optimizer)
 
@@ -254,21 +275,25 @@ class Trainer:
             list(self.average.values()), list(self.trainable.values()), 1.0 - decay
         )
 
-    def _validate(self, stage: str) -> None:
+    def _validate(self, validation: Validation, stage: str) -> None:
         weights = self._swap_in_average()
         self.network.eval()
-        predictions = evaluate_records(self.network, self.val, EVALUATION_BATCH, self.device)
-        scores = self.score(predictions)
-        value = [float(scores[name]) for name in self.metrics]
+        records = validation.records
+        scores = validation.score(
+            evaluate_records(self.network, records, EVALUATION_BATCH, self.device)
+        )
+        value = [float(scores[name]) for name in validation.metrics]
         at = f"{stage} epoch {self.progress.epoch}"
         if value > self.progress.best:
             self.progress.best, self.progress.best_at, self.progress.stale = value, at, 0
+            self.progress.best_epoch = self.progress.epoch
             self._save_best()
         else:
             self.progress.stale += 1
         self._swap_back(weights)
         self._log({"event": "validation", "stage": stage, "epoch": self.progress.epoch,
-                   "best": self.progress.best[0], "metrics": self.metrics, **scores})  # fmt: skip
+                   "best": self.progress.best[0], "metrics": validation.metrics,
+                   **scores})  # fmt: skip
         if time.monotonic() - self._drawn > DRAW_EVERY:
             self._draw()
 

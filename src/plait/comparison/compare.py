@@ -78,7 +78,9 @@ def compare(
         check_target(Path(keep).absolute())
     if seeds < 1:
         raise UsageError(f"{seeds} seeds", expected="1 at least")
-    checked = checked.with_columns(columns or {})
+    # The rows that variants are compared on must not be learned from.
+    training = checked.training.model_copy(update={"refit": False})
+    checked = checked.with_columns(columns or {}).model_copy(update={"training": training})
     plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds)
     if test and not plan.has("test"):
         raise UsageError("the table has no test rows", mend="leave --test out")
