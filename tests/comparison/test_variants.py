@@ -17,6 +17,13 @@ def test_the_recipe_alone() -> None:
     assert found[2].recipe == load_recipe("digits")
 
 
+def test_a_single_input_keeps_the_width() -> None:
+    for fusion in ("{kind: late, width: 48}", "{kind: hybrid, joint: {kind: early, width: 48}}"):
+        variants = make_variants(load_recipe("digits", [f"fusion={fusion}"]), [])
+        alone = [v.recipe.fusion for v in variants if v.role == "alone"]
+        assert alone == [{"kind": "none", "width": 48}] * 2
+
+
 def test_all_fusions_keep_the_width() -> None:
     recipe = load_recipe("digits", ["fusion={kind: early, how: gated, width: 48, dropout: 0.4}"])
     found = {v.name: v.recipe.fusion for v in make_variants(recipe, ["all"]) if v.role == "fused"}

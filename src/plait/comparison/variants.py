@@ -96,10 +96,11 @@ def parse_representations(given: Iterable[str]) -> dict[str, Any]:
 
 
 def _alone(recipe: Recipe, tried: Mapping[str, list[dict[str, Any]]]) -> Iterator[Variant]:
+    alone = {"kind": "none", **_same(recipe, "none")}
     for name, choices in tried.items():
         for settings in choices:
             how = _differences({name: choices}, {name: settings})
-            changed = _changed(recipe, {name: settings}, {"kind": "none"})
+            changed = _changed(recipe, {name: settings}, alone)
             yield Variant(" ".join([f"{name} alone", *how]), "alone", name, changed)
 
 
@@ -208,15 +209,22 @@ def _title(fusion: Mapping[str, Any]) -> str:
     return ".".join([fusion["kind"], *([fusion[HOW]] if HOW in fusion else [])])
 
 
+def _same(recipe: Recipe, kind: str) -> dict[str, Any]:
+    """The settings of the recipe's fusion that another kind has too, but for its way."""
+    fields = registry.find("fusion", kind).schema.model_fields
+    known = {**recipe.fusion.get(JOINT, {}), **recipe.fusion}
+    return {
+        key: value for key, value in known.items() if key in fields and key not in ("kind", HOW)
+    }
+
+
 def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every way of a kind of fusion that takes several inputs. Settings that the recipe's fusion
     has too are kept; a fusion inside it is the recipe's own where that can be."""
     if kind == "none":
         return
     fields = registry.find("fusion", kind).schema.model_fields
-    own = recipe.fusion
-    known = {**own.get(JOINT, {}), **own}
-    same = {key: value for key, value in known.items() if key in fields and key != HOW}
+    own, same = recipe.fusion, _same(recipe, kind)
     if JOINT in fields and own["kind"] == "early":
         same[JOINT] = dict(own)
     ways = get_args(fields[HOW].annotation) if HOW in fields else [None]
