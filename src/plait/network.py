@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plait import registry
+from plait.blocks import NamedModules
 from plait.components import (
     Encoder,
     Fusion,
@@ -124,14 +125,14 @@ class Network(nn.Module):
             name: modality.encoder(states[f"inputs.{name}"], pretrained)
             for name, modality in parts.modalities.items()
         }
-        self.encoders = nn.ModuleDict(encoders)
-        self.adapters = nn.ModuleDict(
+        self.encoders = NamedModules(encoders)
+        self.adapters = NamedModules(
             {
                 name: Adapter(encoder.width, width, encoder.length, recipe.training.token_dropout)
                 for name, encoder in encoders.items()
             }
         )
-        self.heads = nn.ModuleDict(
+        self.heads = NamedModules(
             {
                 name: output.head(
                     states[f"outputs.{name}"],

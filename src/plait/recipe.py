@@ -311,6 +311,12 @@ def _combinations(data: Settings) -> list[str]:
     ]
     fusion = data.get("fusion")
     inputs = _sections(data, "inputs")
+    problems += [
+        f"{section}.{name}: a name has no dots and is not empty"
+        for section in ("inputs", "outputs")
+        for name, _ in _sections(data, section)
+        if "." in name or not name
+    ]
     training = data.get("training")
     if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
         problems.append("training.epochs: 0 trains nothing; at least 1, or name a training.start")

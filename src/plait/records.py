@@ -114,8 +114,10 @@ def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
     used = {_split_column(recipe, table), recipe.data.group} - {None}
-    wishes = _wishes(recipe, parts) | _output_wishes(recipe)
-    return _choose(table, wishes, cast(set[str], used))
+    # The answers choose first: an input must not be guessed to be one of them.
+    wishes = _output_wishes(recipe) | _wishes(recipe, parts)
+    chosen = _choose(table, wishes, cast(set[str], used))
+    return dict(sorted(chosen.items(), key=lambda item: item[0].startswith("outputs.")))
 
 
 def _output_wishes(recipe: Recipe) -> dict[str, _Wish]:
@@ -179,18 +181,20 @@ def _of_those_there(table: Table, wish: _Wish) -> _Wish:
 
 
 def _choose(table: Table, wishes: Mapping[str, _Wish], used: set[str]) -> dict[str, ColumnName]:
-    """A column for each; those that may take all that are left choose last."""
+    """A column for each: those that are named or called so, then guesses among what is left, of
+    what may take all that is left at last."""
     chosen: dict[str, ColumnName] = {}
-    for path, wish in sorted(wishes.items(), key=lambda item: item[1].several):
+    for path, wish in wishes.items():
         named = wish.named(table)
         if named is not None:
             chosen[path] = _checked(table, path, wish, named)
         elif wish.name in table.columns:
             chosen[path] = [wish.name] if wish.several else wish.name
-        else:
+    for path, wish in sorted(wishes.items(), key=lambda item: item[1].several):
+        if path not in chosen:
+            taken = used | {name for column in chosen.values() for name in column_names(column)}
             guess = _guess_several if wish.several else _guess
-            chosen[path] = guess(table, path, wish.kind, used)
-        used = used | set(column_names(chosen[path]))
+            chosen[path] = guess(table, path, wish.kind, taken)
     return {path: chosen[path] for path in wishes}
 
 
@@ -209,10 +213,11 @@ def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnN
 
 
 def _guess(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
-    guess = guess_column(table, cast(Any, kind))
+    left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
+    guess = guess_column(left, cast(Any, kind))
     if guess is None:
-        raise _none_looks_like(table, path, kind)
-    others = [c for c in certain_columns(table, cast(Any, kind)) if c != guess]
+        raise _none_looks_like(left, path, kind)
+    others = [c for c in certain_columns(left, cast(Any, kind)) if c != guess]
     if others:
         log.warning(
             "%s is taken to be column %r, not %s; name another with --column %s=NAME",

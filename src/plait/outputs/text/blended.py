@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from plait.blocks import NamedModules
 from plait.branches import Blend, Branches
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.types import Fused
@@ -26,7 +27,7 @@ class BlendedDecoder(Decoder):
 
     def __init__(self, branches: Branches, vocabulary: int, make: Callable[[], Decoder]) -> None:
         super().__init__()
-        self.branches = nn.ModuleDict({name: make() for name in branches.names})
+        self.branches = NamedModules({name: make() for name in branches.names})
         self.blend = Blend(branches, vocabulary)
 
     def start(self, fused: Fused) -> DecoderState:
