@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plait.learning import train
     from plait.model import Evaluation, Model, load
     from plait.recipe import Recipe, load_recipe
+    from plait.transcription import transcribe
     from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ _PUBLIC = {
     "load_recipe": "plait.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.learning",
+    "transcribe": "plait.transcription",
 }
 __all__ = [
     "BadCell",
@@ -50,6 +52,7 @@ __all__ = [
     "profile",
     "read_table",
     "train",
+    "transcribe",
 ]
 
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from plait.cards import write_card
 from plait.components import Modality, Options
-from plait.data.tables import Table
-from plait.evaluation import answer, evaluate_records
+from plait.data.tables import Table, read_table
+from plait.evaluation import Group, answer, evaluate_records, score_groups
 from plait.explain.attention import Explanation
 from plait.features import (
     BadCells,
@@ -226,6 +226,7 @@ class Model:
         subsets: bool = False,
         shares: bool = False,
         corruptions: bool = False,
+        by: str | None = None,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -242,15 +243,19 @@ class Model:
             shares: also each input's share of every answer.
             corruptions: also the scores with each input made worse, in every way that its
                 modality knows, at five strengths.
+            by: also the scores of every group of rows that share a value of this column.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
 
         Raises:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
+            UsageError: there is no column ``by``, or it differs within a record.
         """
         recipe = self.recipe.with_columns(columns or {})
-        rows, taken = open_table(recipe, self.parts, table, columns or {})
+        opened = table if isinstance(table, Table) else read_table(table)
+        rows, taken = open_table(recipe, self.parts, opened, columns or {})
+        _check_groups(by, opened, rows)
         if split is not None:
             if split == "val" and recipe.training.refit:
                 log.warning("the model has learned from the validation rows too (training.refit)")
@@ -291,7 +296,17 @@ class Model:
             for how in _corruptions(modality)
             if corruptions
         ]
-        return Evaluation(rows, taken, kept, found, references, scores, bad.problems, each, worse)
+        groups: list[Group] = []
+        if by is not None:
+            cells = rows.column(by)
+            scorers = {
+                name: output.scorer(found[name], references[name])
+                for name, output in self.parts.outputs.items()
+            }
+            groups = score_groups(scorers, [cells[row] for row in kept])
+        return Evaluation(
+            rows, taken, kept, found, references, scores, bad.problems, each, worse, by, groups
+        )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package; ``half`` keeps the weights as float16, half the size."""
@@ -313,6 +328,18 @@ class Model:
             write_card(self.recipe, self.scores),
         )
         return path
+
+
+def _check_groups(by: str | None, table: Table, records: Table) -> None:
+    """Raises UsageError unless each record has one value of the column."""
+    if by is None:
+        return
+    table.column(by)  # raises where there is none
+    if by not in records.columns:
+        raise UsageError(
+            f"rows of {table.path} that are one record differ in the column {by!r}",
+            expected="a column that is the same in all rows of a record",
+        )
 
 
 def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -352,7 +379,10 @@ class Evaluation:
         problems: Sequence[str],
         subsets: Mapping[tuple[str, ...], Mapping[str, Any]] | None = None,
         corrupted: Sequence[Corrupted] = (),
+        by: str | None = None,
+        groups: Sequence[Group] = (),
     ) -> None:
+        self.by, self.groups = by, groups
         self.subsets, self.corrupted = subsets or {}, corrupted
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
@@ -373,8 +403,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The scores of every output, the columns, the number of records, the bad cells, and the
-        inputs' shares and the scores with each subset of them, or with one of them made worse,
-        where they were asked for."""
+        inputs' shares, the scores with each subset of them, or with one of them made worse, and
+        those of each group of rows, where they were asked for."""
         found = {
             "records": len(self.rows),
             "columns": dict(self.columns),
@@ -390,6 +420,9 @@ class Evaluation:
             ]
         if self.corrupted:
             found["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
+        if self.by is not None:
+            found["by"] = self.by
+            found["groups"] = [group.to_json() for group in self.groups]
         return found
 
 

@@ -20,7 +20,7 @@ from plait.components import (
     Output,
     no_such_option,
 )
-from plait.recipe import Recipe
+from plait.recipe import OutputSpec, Recipe
 from plait.types import Fused, Prediction, State, Tokens
 
 
@@ -39,11 +39,14 @@ def build_parts(recipe: Recipe) -> Parts:
             name: registry.build(spec.modality, spec.representation)
             for name, spec in recipe.inputs.items()
         },
-        {
-            name: registry.build("output", {"kind": spec.kind, **spec.settings})
-            for name, spec in recipe.outputs.items()
-        },
+        {name: build_output(spec) for name, spec in recipe.outputs.items()},
     )
+
+
+def build_output(spec: OutputSpec) -> Output:
+    """The output that a recipe names."""
+    output: Output = registry.build("output", {"kind": spec.kind, **spec.settings})
+    return output
 
 
 @dataclass(frozen=True)

@@ -358,7 +358,9 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
         nested = next((m for m in field.metadata if isinstance(m, Nested)), None)
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json")
-        resolved[key] = _resolve(nested.kind, value, f"{at}.{key}", problems) if nested else value
+        if nested and value is not None:
+            value = _resolve(nested.kind, value, f"{at}.{key}", problems)
+        resolved[key] = value
     return resolved
 
 

@@ -81,7 +81,8 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"reader": reader, "layers": 2, "width": 16, "min_count": 1, "dropout": 0.0}
             for reader in ("gru", "cnn", "transformer")
         ]
-        + [{"unit": "subwords", "vocabulary": 300, "longest": 40}],
+        + [{"unit": "subwords", "vocabulary": 300, "longest": 40}]
+        + [{"unit": "characters", "lower": False, "min_count": 1, "longest": 40}],
         "word-vectors": [
             {"reader": reader, "longest": 8, "width": 16, "dropout": 0.0}
             for reader in ("mean", "gru", "cnn", "transformer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class LabelsOutput(Output):
     and a text of separators alone, say that there is no label; an empty cell says nothing.
     """
 
-    titles: ClassVar[Mapping[str, str]] = TITLES
+    titles = TITLES
     best_metrics = ("mean_average_precision", "micro_f1")
     several = False
 
