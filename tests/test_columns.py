@@ -11,7 +11,7 @@ import pytest
 from plait.data.tables import Table
 from plait.network import build_parts
 from plait.recipe import check_recipe
-from plait.records import choose_columns
+from plait.records import choose_columns, learn_states
 from plait.types import UsageError
 
 TEXT = {"modality": "text", "representation": {"kind": "bag-of-words"}}
@@ -62,3 +62,24 @@ def test_one_column_may_be_named_twice() -> None:
         {"mood": {"kind": "category"}}, {"text": ["good", "bad"], "mood": ["up", "down"]},
     )  # fmt: skip
     assert found["inputs.words"] == found["inputs.letters"] == "text"
+
+
+def test_two_parts_may_learn_one_vocabulary() -> None:
+    settings = {"unit": "subwords", "lower": False, "min_count": 1, "vocabulary": 300}
+    source = {
+        "modality": "text", "column": "en", "learn_with": "outputs.goal",
+        "representation": {"kind": "word-sequence", **settings},
+    }  # fmt: skip
+    goal = {"kind": "text", "column": "de", "learn_with": "inputs.source", "settings": settings}
+    raw = {"name": "n", "inputs": {"source": source}, "fusion": {"kind": "none"}}
+    recipe = check_recipe({**raw, "outputs": {"goal": goal}})
+    columns = {"en": ["a dog runs", "two dogs"], "de": ["ein Hund rennt", "zwei Hunde"]}
+    table = Table(Path("t.csv"), Path(), columns)
+    chosen = {"inputs.source": "en", "outputs.goal": "de"}
+    states = learn_states(recipe, build_parts(recipe), table, chosen)
+    assert states["inputs.source"] == states["outputs.goal"]
+    apart = check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": None}}})
+    alone = learn_states(apart, build_parts(apart), table, chosen)
+    assert alone["inputs.source"] == states["inputs.source"] != alone["outputs.goal"]
+    with pytest.raises(UsageError, match=r"learn_with: got 'inputs\.sorce'; only inputs\.source"):
+        check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": "inputs.sorce"}}})

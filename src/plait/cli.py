@@ -272,6 +272,9 @@ def evaluate(
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="also with noise, blur, words left out")
     ] = False,
+    swapped: Annotated[
+        bool, typer.Option("--swapped", help="also with each input of another record")
+    ] = False,
     by: Annotated[
         str | None, typer.Option(help="also for each value of a column: the question's type...")
     ] = None,
@@ -288,8 +291,8 @@ def evaluate(
     with _progress() as progress:
         found = loaded.evaluate(
             table, split=split, columns=_columns(column), subsets=subsets, shares=shares,
-            corruptions=corruptions, by=by, on_bad=check_policy(on_bad), progress=progress,
-            **options,
+            corruptions=corruptions, swapped=swapped, by=by, on_bad=check_policy(on_bad),
+            progress=progress, **options,
         )  # fmt: skip
     if page is not None:
         from plait.pages import best_and_worst

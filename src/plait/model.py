@@ -226,6 +226,7 @@ class Model:
         subsets: bool = False,
         shares: bool = False,
         corruptions: bool = False,
+        swapped: bool = False,
         by: str | None = None,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
@@ -243,6 +244,8 @@ class Model:
             shares: also each input's share of every answer.
             corruptions: also the scores with each input made worse, in every way that its
                 modality knows, at five strengths.
+            swapped: also the scores where each input in turn is that of another record, drawn at
+                random: what is lost is what the model takes from it.
             by: also the scores of every group of rows that share a value of this column.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
@@ -290,6 +293,9 @@ class Model:
             else scores
             for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
+        others = {
+            name: scored(records.with_swapped(name))[1] for name in self.recipe.inputs if swapped
+        }
         worse = [
             Corrupted(name, how, scored(preparer.corrupted(rows, records, kept, name, how))[1])
             for name, modality in self.parts.modalities.items()
@@ -305,7 +311,18 @@ class Model:
             }
             groups = score_groups(scorers, [cells[row] for row in kept])
         return Evaluation(
-            rows, taken, kept, found, references, scores, bad.problems, each, worse, by, groups
+            rows,
+            taken,
+            kept,
+            found,
+            references,
+            scores,
+            bad.problems,
+            each,
+            worse,
+            by,
+            groups,
+            others,
         )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
@@ -381,9 +398,10 @@ class Evaluation:
         corrupted: Sequence[Corrupted] = (),
         by: str | None = None,
         groups: Sequence[Group] = (),
+        swapped: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.by, self.groups = by, groups
-        self.subsets, self.corrupted = subsets or {}, corrupted
+        self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems
@@ -417,6 +435,11 @@ class Evaluation:
             found["subsets"] = [
                 {"inputs": list(subset), "scores": {n: s.to_json() for n, s in scores.items()}}
                 for subset, scores in self.subsets.items()
+            ]
+        if self.swapped:
+            found["swapped"] = [
+                {"input": name, "scores": {n: s.to_json() for n, s in scores.items()}}
+                for name, scores in self.swapped.items()
             ]
         if self.corrupted:
             found["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -312,11 +312,16 @@ def learn_states(
     Raises:
         PlaitError: nothing can be learned from a column; the message names it.
     """
-    learns: dict[str, Callable[[Iterable[Any]], State]] = {
+    learns: dict[str, Callable[[Sequence[Any]], State]] = {
         f"inputs.{name}": partial(_learn_input, recipe.inputs[name], modality, table.root)
         for name, modality in parts.modalities.items()
     } | {f"outputs.{name}": output.learn for name, output in parts.outputs.items()}
-    return {path: _learned(path, learn, table, columns[path]) for path, learn in learns.items()}
+    partners = {f"inputs.{name}": spec.learn_with for name, spec in recipe.inputs.items()}
+    partners |= {f"outputs.{name}": spec.learn_with for name, spec in recipe.outputs.items()}
+    return {
+        path: _learned(path, learn, table, [columns[p] for p in (path, partners[path]) if p])
+        for path, learn in learns.items()
+    }
 
 
 def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequence[Any]) -> State:
@@ -328,15 +333,21 @@ def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequenc
 
 
 def _learned(
-    path: str, learn: Callable[[Iterable[Any]], State], table: Table, column: ColumnName
+    path: str,
+    learn: Callable[[Sequence[Any]], State],
+    table: Table,
+    columns: Sequence[ColumnName],
 ) -> State:
-    cells, where = table.column(column), f"{path}, column {column_text(column)!r}"
+    """What is learned from the part's own column, and from its partner's where it has one."""
+    cells, where = table.column(columns[0]), f"{path}, column {column_text(columns[0])!r}"
     if all(map(is_missing, cells)):
         raise PlaitError(
             f"{where}: all training cells are empty", expected="one at least that is not",
             mend="fill the column, or take it out of the recipe",
         )  # fmt: skip
     try:
+        for other in columns[1:]:
+            cells = [*cells, *table.column(other)]
         return learn(cells)
     except PlaitError as error:
         raise type(error)(

@@ -114,6 +114,8 @@ def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> 
         _show_corrupted(recipe, found)
     if "subsets" in found:
         _show_subsets(recipe, found["subsets"])
+    if "swapped" in found:
+        _show_swapped(recipe, found)
     if "groups" in found:
         _show_groups(recipe, found["by"], found["groups"])
     show_bad(found["bad"])
@@ -155,6 +157,15 @@ def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
     for name in recipe.outputs:
         rows = [score_rows(recipe, name, subset["scores"][name]) for subset in subsets]
         _show_rows(f"{name}, by inputs", ["inputs"], names, rows)
+
+
+def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
+    """A row for each input that was another record's, after one in which all are its own."""
+    parts = [{"input": "none", "scores": found["scores"]}, *found["swapped"]]
+    for name in recipe.outputs:
+        rows = [score_rows(recipe, name, part["scores"][name]) for part in parts]
+        names = [[part["input"]] for part in parts]
+        _show_rows(f"{name}, with another record's input", ["swapped"], names, rows)
 
 
 def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
