@@ -51,6 +51,9 @@ from plait.types import (
 
 log = logging.getLogger("plait")
 
+COMPARED = "split, as compared"
+"""The column of the splits that a comparison made, in its own copy of the table."""
+
 Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
 """An input's features: the cache, each row's key or None, the number of views."""
 
@@ -74,7 +77,7 @@ def open_table(
     for name, output in parts.outputs.items():
         if output.several and len(parts.modalities) == 1:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
-            split, group = _split_column(recipe, rows), recipe.data.group
+            split, group = split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
             photos |= {} if group is None else {group: cell_key}
             rows = group_captions(rows, given, str(columns[f"outputs.{name}"]), photos)
@@ -113,7 +116,7 @@ def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
 
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    used = {_split_column(recipe, table), recipe.data.group} - {None}
+    used = {split_column(recipe, table), recipe.data.group} - {None}
     wishes = _wishes(recipe, parts) | _output_wishes(recipe)
     return _choose(table, wishes, cast(set[str], used))
 
@@ -244,7 +247,20 @@ def _none_looks_like(table: Table, path: str, kind: str) -> UsageError:
 def split_table(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[int]]:
-    """train, val and test rows."""
+    """train, val and test rows.
+
+    Raises:
+        UsageError: a comparison chose them, and the table doesn't say how.
+    """
+    column = split_column(recipe, table)
+    if column == COMPARED and column not in table.columns:
+        raise UsageError(
+            f"the model was trained in a comparison, which split the rows; {table.path} does not "
+            "say how, so rows that it learned from might be scored",
+            expected="no --split, with a table of other rows",
+            mend="for scores of its test rows: plait compare --test; to train it anew: "
+            "--set data.split=null",
+        )
     media = [
         str(columns[f"inputs.{name}"])
         for name, modality in parts.modalities.items()
@@ -252,7 +268,7 @@ def split_table(
     ]
     found = split_rows(
         table,
-        column=_split_column(recipe, table),
+        column=column,
         ratios=recipe.data.ratios,
         group=recipe.data.group,
         media=media,
@@ -262,7 +278,7 @@ def split_table(
     return {str(name): rows for name, rows in found.items()}
 
 
-def _split_column(recipe: Recipe, table: Table) -> str | None:
+def split_column(recipe: Recipe, table: Table) -> str | None:
     """Named in the recipe, or guessed; none where the split is by group."""
     if recipe.data.split is not None or recipe.data.group is not None:
         return recipe.data.split
@@ -279,7 +295,7 @@ def rows_of_split(
     """
     for name, modality in parts.modalities.items():
         lacks = modality.media and f"inputs.{name}" not in columns
-        if lacks and _split_column(recipe, table) is None:
+        if lacks and split_column(recipe, table) is None:
             raise UsageError(
                 f"without the input {name!r} rows can't be split as they were in training",
                 expected="a column that names each row's split",

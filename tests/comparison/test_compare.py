@@ -15,8 +15,36 @@ from plait.comparison import compare as module
 from plait.comparison.compare import compare
 from plait.comparison.found import Comparison
 from plait.comparison.report import sentences, table_rows
-from plait.comparison.runs import Job, Result, keep
+from plait.comparison.runs import Job, Result, answered, keep
+from plait.recipe import check_recipe
 from plait.types import PlaitError, UsageError
+
+WORDS = RECIPE | {
+    "inputs": {"words": RECIPE["inputs"]["words"]}, "fusion": {"kind": "none", "width": 32},
+    "training": RECIPE["training"] | {"epochs": 1},
+}  # fmt: skip
+
+
+def here(job: Job, seconds: Any) -> Result:
+    """A run without a process of its own, which takes seconds to start."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    result = answered(job)
+    keep(job, result)
+    return result
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def word_rows(count: int) -> list[dict[str, Any]]:
+    """Texts that tell their answer; each is there once."""
+    return [
+        {"words": f"{place} {number}", "answer": place}
+        for number in range(count)
+        for place in ("here", "there")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +103,20 @@ def test_the_winner_is_kept_as_a_package_that_the_table_fits(
     scores = plait.load(folder / "kept").evaluate(folder / "table.jsonl", split="test").scores
     assert found.test is not None
     assert scores["answer"].accuracy == pytest.approx(found.test.line("early.concat").score)
+
+
+def test_a_kept_package_scores_no_split_that_it_can_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows were split by the recipe's seed, and the best seed may be another."""
+    monkeypatch.setattr(module, "run", here)
+    table = write_rows(tmp_path / "words.jsonl", word_rows(30))
+    compare(check_recipe(WORDS), table, tmp_path / "out", seeds=2, keep=tmp_path / "kept")
+    kept = plait.load(tmp_path / "kept")
+    for split in ("train", "val", "test"):
+        with pytest.raises(UsageError, match="trained in a comparison, which split the rows"):
+            kept.evaluate(table, split=split)
+    assert kept.evaluate(table).scores["answer"].records == 60
 
 
 def test_called_again_it_runs_only_what_is_missing(

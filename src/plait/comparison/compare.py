@@ -17,7 +17,7 @@ from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Finding, Line
 from plait.comparison.picture import draw_comparison
 from plait.comparison.report import markdown
-from plait.comparison.runs import SPLIT, Job, Result, finished, run
+from plait.comparison.runs import Job, Result, finished, run
 from plait.comparison.statistics import PairedBootstrap, Scored, adjust
 from plait.comparison.variants import Variant, make_variants
 from plait.data.cache import digest
@@ -29,7 +29,7 @@ from plait.model import load
 from plait.network import build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import choose_columns, split_table
+from plait.records import COMPARED, choose_columns, split_column, split_table
 from plait.types import ColumnName, PlaitError, UsageError
 
 
@@ -116,7 +116,9 @@ class _Plan:
         self.table: Table | str = table if isinstance(table, Table) else str(table)
         self.parts = build_parts(recipe)
         columns = choose_columns(recipe, self.parts, opened)
-        self.data, self.recipe = recipe.data, recipe.with_columns(columns)
+        self.recipe = recipe.with_columns(columns)
+        # None where there is no such column: the splits are the comparison's own.
+        self.column = split_column(recipe, opened)
         rows = split_table(recipe, self.parts, opened, columns)
         if not rows.get(split):
             raise UsageError(f"{opened.path} has no {split} rows", expected="train, val or test")
@@ -141,7 +143,7 @@ class _Plan:
     def job(self, variant: Variant, seed: int, split: str) -> Job:
         """A variant's run."""
         recipe = variant.recipe
-        data = recipe.data.model_copy(update={"split": SPLIT})
+        data = recipe.data.model_copy(update={"split": COMPARED})
         return Job(
             recipe=recipe.model_copy(update={"seed": seed, "data": data}),
             table=self.table,
@@ -321,9 +323,12 @@ def _on_test(
 
 
 def _keep(plan: _Plan, winner: Variant, line: Line, target: Path) -> None:
-    """The winner's package, of the seed that scored best, with the splits as the recipe had
-    them."""
+    """The winner's package, of the seed that scored best. Its recipe has the table's split column;
+    where there is none, the comparison's, without which no split of the table is scored: neither
+    another seed nor fewer inputs would give the same rows."""
     seed = max(line.each, key=lambda seed: line.each[seed])
     model = load(plan.job(winner, seed, plan.split).package)
-    model.recipe = model.recipe.model_copy(update={"data": plan.data})
+    if plan.column is not None:
+        data = model.recipe.data.model_copy(update={"split": plan.column})
+        model.recipe = model.recipe.model_copy(update={"data": data})
     model.save(target, half=model.recipe.training.weights == "float16")

@@ -27,13 +27,12 @@ from plait.files import make_folder, write_atomically
 from plait.learning import train
 from plait.model import Model, load
 from plait.recipe import Recipe
+from plait.records import COMPARED
 from plait.types import PlaitError, Prediction
 
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
 ABOUT = ("about", "command", "expected", "card")
 """A recipe's words that change nothing of a run."""
-SPLIT = "split, as compared"
-"""The column that the splits are in, for a run's recipe."""
 MIB = 1024.0  # KiB that `getrusage` counts in
 
 
@@ -183,11 +182,15 @@ def _name(job: Job) -> dict[str, Any]:
 def main() -> None:
     """The process: a job comes in, its result is kept."""
     job: Job = pickle.load(sys.stdin.buffer)
+    keep(job, answered(job))
+
+
+def answered(job: Job) -> Result:
+    """Do it here; a `PlaitError` becomes the result."""
     try:
-        result = _classical(job) if job.classical else _trained(job)
+        return _classical(job) if job.classical else _trained(job)
     except PlaitError as error:
-        result = Result(failed=str(error))
-    keep(job, result)
+        return Result(failed=str(error))
 
 
 def keep(job: Job, result: Result) -> None:
@@ -199,7 +202,7 @@ def keep(job: Job, result: Result) -> None:
 def _table(job: Job) -> Table:
     """With the splits in a column of their own."""
     table = read_table(job.table) if isinstance(job.table, str) else job.table
-    return replace(table, columns={**table.columns, SPLIT: list(job.splits)})
+    return replace(table, columns={**table.columns, COMPARED: list(job.splits)})
 
 
 def _classical(job: Job) -> Result:
