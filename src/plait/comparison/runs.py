@@ -147,7 +147,7 @@ def finished(job: Job) -> Result | None:
 def run(job: Job, seconds: float | None) -> Result | None:
     """Do it in a process of its own; None where it was not finished in time (it can go on later).
 
-    A `PlaitError` of the run becomes its result.
+    A `PlaitError` of the run becomes its result, and so does that it was killed or crashed.
     """
     make_folder(job.folder)
     command = [sys.executable, "-c", "from plait.comparison.runs import main; main()"]
@@ -160,13 +160,11 @@ def run(job: Job, seconds: float | None) -> Result | None:
         finally:
             process.kill()
             process.wait()
-    result = finished(job)
-    if result is None:
-        raise PlaitError(
-            f"a run ended without a result (exit code {process.returncode})",
-            mend=f"see {job.folder / 'run.log'}; there may be too little memory",
-        )
-    return result
+    if process.returncode or finished(job) is None:
+        memory = "there may be too little memory"
+        why = f"ended without a result (exit code {process.returncode}; {memory}), see {log.name}"
+        keep(job, Result(failed=why))
+    return finished(job)
 
 
 def _name(job: Job) -> dict[str, Any]:

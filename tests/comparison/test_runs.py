@@ -1,0 +1,35 @@
+"""One run of a comparison."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from both import RECIPE, write_table
+
+from plait.comparison import runs
+from plait.comparison.runs import Job, finished, run
+from plait.data.tables import Table, read_table
+from plait.features import OnBad
+from plait.recipe import check_recipe
+
+
+def job(folder: Path, table: Table, on_bad: OnBad = "stop", **changes: Any) -> Job:
+    recipe: Mapping[str, Any] = RECIPE | {"training": RECIPE["training"] | {"epochs": 1}} | changes
+    splits = [str(word) for word in table.column("split")]
+    return Job(check_recipe(recipe), table, splits, "digest", "val", on_bad, folder / "run")
+
+
+def test_a_run_that_crashes_is_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = job(tmp_path, read_table(write_table(tmp_path, ("train", "val"))))
+    monkeypatch.setattr(runs.sys, "executable", shutil.which("false"))
+    found = run(asked, None)
+    assert found == finished(asked)
+    assert found is not None
+    assert "ended without a result (exit code 1; there may be too little memory)" in found.failed
+    assert "run.log" in found.failed
