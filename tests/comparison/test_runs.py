@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from both import RECIPE, write_table
 
 from plait.comparison import runs
-from plait.comparison.runs import Job, finished, run
+from plait.comparison.runs import Job, answered, finished, run
 from plait.data.tables import Table, read_table
 from plait.features import OnBad
 from plait.recipe import check_recipe
@@ -33,3 +34,15 @@ def test_a_run_that_crashes_is_one_that_failed(
     assert found is not None
     assert "ended without a result (exit code 1; there may be too little memory)" in found.failed
     assert "run.log" in found.failed
+
+
+def test_a_bad_cell_does_not_stop_the_clock(tmp_path: Path) -> None:
+    path = write_table(tmp_path, ("train", "val"))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[4]["photo"] = "gone.png"  # the first row of val
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = answered(job(tmp_path, read_table(path), "missing"))
+    assert found.failed == ""
+    assert len(found.rows) == 48
+    assert found.milliseconds is not None
+    assert found.milliseconds > 0

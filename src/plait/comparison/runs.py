@@ -25,7 +25,7 @@ from plait.data.tables import Table, read_table
 from plait.features import BadCells, OnBad
 from plait.files import make_folder, write_atomically
 from plait.learning import train
-from plait.model import Model, load
+from plait.model import Evaluation, Model, load
 from plait.recipe import Recipe
 from plait.records import COMPARED
 from plait.types import PlaitError, Prediction
@@ -230,18 +230,20 @@ def _trained(job: Job) -> Result:
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],
-        milliseconds=_milliseconds(model, found.table, found.columns),
+        milliseconds=_milliseconds(model, found),
         memory=_memory(),
     )
 
 
-def _milliseconds(model: Model, table: Table, columns: Mapping[str, Any]) -> float:
-    """The median time of one record's answer, from its files."""
-    cells = {name: table.column(columns[f"inputs.{name}"]) for name in model.recipe.inputs}
+def _milliseconds(model: Model, found: Evaluation) -> float:
+    """The median time of one record's answer, from its files; of records that were scored."""
+    table = found.table
+    cells = {name: table.column(found.columns[f"inputs.{name}"]) for name in model.recipe.inputs}
     times = []
-    for row in range(min(WARM + TIMED, len(table))):
+    for row in found.rows[: WARM + TIMED]:
+        record = {name: column[row] for name, column in cells.items()}
         begun = time.perf_counter()
-        model.predict({name: column[row] for name, column in cells.items()}, root=table.root)
+        model.predict(record, root=table.root, bad=BadCells("missing"))
         times.append(time.perf_counter() - begun)
     return median(times[WARM:] or times) * 1000
 
