@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-import numpy as np
-
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.found import Comparison, Line
 from plait.comparison.picture import draw_comparison
 from plait.comparison.report import markdown
 from plait.comparison.runs import Job, Result, finished, run
-from plait.comparison.statistics import PairedBootstrap, Scored, adjust
 from plait.comparison.variants import Variant, make_variants
+from plait.comparison.weigh import weigh
 from plait.data.cache import digest
 from plait.data.tables import Table, read_table
 from plait.features import OnBad, Progress
@@ -30,7 +26,7 @@ from plait.network import build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
 from plait.records import COMPARED, choose_columns, split_column, split_table
-from plait.types import ColumnName, PlaitError, UsageError
+from plait.types import ColumnName, UsageError
 
 
 def compare(
@@ -87,7 +83,7 @@ def compare(
     baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
     variants = [baseline, *make_variants(plan.recipe, fusions, representations, rows)]
     unfinished = _run_all(plan, variants, budget, progress)
-    found = _weigh(plan, variants, split, unfinished)
+    found = replace(plan.weigh(variants, split), unfinished=unfinished)
     if test:
         found = replace(found, test=_on_test(plan, variants, found, progress))
     _write(found)
@@ -161,6 +157,12 @@ class _Plan:
         found = {s: finished(self.job(variant, s, split)) for s in self.seeds_of(variant)}
         return {seed: result for seed, result in found.items() if result is not None}
 
+    def weigh(self, variants: Sequence[Variant], split: str) -> Comparison:
+        """Scores and differences of what is finished."""
+        results = {variant.name: self.results(variant, split) for variant in variants}
+        output = next(iter(self.parts.outputs.items()))
+        return weigh(self.recipe, variants, results, output, split, self.out)
+
 
 def _run_all(
     plan: _Plan, variants: Sequence[Variant], budget: float | None, progress: Progress | None
@@ -184,124 +186,6 @@ def _run_all(
     return unfinished
 
 
-def _weigh(
-    plan: _Plan, variants: Sequence[Variant], split: str, unfinished: list[str]
-) -> Comparison:
-    """Scores, intervals and differences of all that is finished."""
-    results = {v.name: plan.results(v, split) for v in variants}
-    good = {
-        name: {seed: r for seed, r in runs.items() if not r.failed}
-        for name, runs in results.items()
-    }
-    output_name, output = next(iter(plan.parts.outputs.items()))
-    metric = output.best_metrics[0]
-    scored = {
-        name: [
-            Scored(r.rows, output.scorer(r.predictions[output_name], r.references[output_name]))
-            for r in runs.values()
-            if output_name in r.predictions
-        ]
-        for name, runs in good.items()
-    }
-    scored = {name: runs for name, runs in scored.items() if runs}
-    if not any(name != CLASSICAL for name in scored):
-        failed = next(
-            (r.failed for runs in results.values() for r in runs.values() if r.failed), ""
-        )
-        raise PlaitError(
-            "no run of the comparison was finished" + (f": {failed}" if failed else ""),
-            mend="" if failed else "give it a larger --budget",
-        )
-    bootstrap = PairedBootstrap(scored, metric)
-    lines = [
-        _line(v, results[v.name], good[v.name], scored.get(v.name, []), metric, bootstrap)
-        for v in variants
-    ]
-    lines.sort(key=lambda line: -float("inf") if line.score is None else line.score, reverse=True)
-    winner = next(line.name for line in lines if line.role != CLASSICAL)
-    findings = list(_questions(lines, plan.recipe, winner, bootstrap))
-    behind = {
-        line.name: found
-        for line in lines
-        if line.score is not None and line.name != winner
-        and (found := bootstrap.difference(line.name, winner)) is not None
-    }  # fmt: skip
-    adjusted = adjust([*behind.values(), *(finding.difference for finding in findings)])
-    behind = dict(zip(behind, adjusted, strict=False))
-    return Comparison(
-        output=output_name,
-        metric=metric,
-        title=output.titles[metric],
-        split=split,
-        lines=[replace(line, behind=behind.get(line.name)) for line in lines],
-        winner=winner,
-        findings=[
-            replace(finding, difference=difference)
-            for finding, difference in zip(findings, adjusted[len(behind) :], strict=True)
-        ],
-        test=None,
-        unfinished=unfinished,
-        folder=plan.out,
-    )
-
-
-def _line(
-    variant: Variant, results: Mapping[int, Result], good: Mapping[int, Result],
-    scored: Sequence[Scored], metric: str, bootstrap: PairedBootstrap,
-) -> Line:  # fmt: skip
-    if not scored:
-        failed = next((r.failed for r in results.values() if r.failed), "not finished")
-        if any(not r.failed for r in results.values()):
-            failed = "there is none for such an answer"
-        return Line(variant.name, variant.role, variant.about, [], failed=failed)
-    each = [run.score(np.arange(len(run.records))) for run in scored]
-    score, interval = bootstrap.mean(variant.name)
-    runs = list(good.values())
-    times = [r.milliseconds for r in runs if r.milliseconds is not None]
-    return Line(
-        variant.name, variant.role, variant.about,
-        seeds=list(good),
-        records=len(scored[0].records),
-        score=score,
-        interval=interval,
-        each={seed: scores[metric] for seed, scores in zip(good, each, strict=True)},
-        scores={key: mean(scores[key] for scores in each) for key in each[0]},
-        parameters=runs[0].parameters,
-        trained=runs[0].trained,
-        seconds=mean(r.seconds for r in runs),
-        milliseconds=mean(times) if times else None,
-        memory=max(r.memory for r in runs),
-    )  # fmt: skip
-
-
-def _questions(
-    lines: Sequence[Line], recipe: Recipe, winner: str, bootstrap: PairedBootstrap
-) -> Iterator[Finding]:
-    """What fusion is worth, what each input is worth, what a network is, what more rows are."""
-    best: dict[tuple[str, str], str] = {}  # lines come best first
-    for line in lines:
-        if line.score is not None:
-            best.setdefault((line.role, line.about), line.name)
-    fused = best.get(("fused", ""))
-    alone = next(
-        (line.name for line in lines if line.role == "alone" and line.score is not None), None
-    )
-    pairs = [("fusion", fused, alone)]
-    for name in recipe.inputs:
-        others = [other for other in recipe.inputs if other != name]
-        role = ("alone", others[0]) if len(others) == 1 else ("without", name)
-        pairs.append((name, fused, best.get(role)))
-    pairs.append((CLASSICAL, winner, best.get((CLASSICAL, ""))))
-    fewer = sorted((int(about), name) for (role, about), name in best.items() if role == "rows")
-    steps = [*(name for _, name in fewer), fused]
-    pairs += [("rows", more, less) for less, more in pairwise(steps)]
-    for about, first, second in pairs:
-        if first is not None and second is not None and first != second:
-            difference = bootstrap.difference(first, second)
-            if difference is not None:
-                yield Finding(about, first, second, difference)
-
-
 def _on_test(
     plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
 ) -> Comparison:
@@ -318,7 +202,7 @@ def _on_test(
             progress("test rows", done, len(jobs))
         if finished(job) is None:
             run(job, None)
-    on_test = _weigh(plan, asked, "test", [])
+    on_test = plan.weigh(asked, "test")
     return replace(on_test, winner=found.winner)
 
 

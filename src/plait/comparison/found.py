@@ -18,7 +18,7 @@ class Line:
         role: see `Variant`; ``classical`` for the baseline.
         about: the input that is alone or left out, the number of training rows; else empty.
         seeds: the seeds whose runs are finished.
-        records: how many were answered.
+        records: how many were answered, of those that all with every input answered.
         score: mean over the seeds of the score that is compared; None where no run is finished.
         interval: its 95 % bootstrap interval over records and seeds.
         each: seed -> score.
@@ -72,8 +72,8 @@ class Comparison:
     Attributes:
         output: whose answers are scored; metric: the score; title: what people call it.
         split: the rows that it is of.
-        lines: a variant each, the best first.
-        winner: the best one's name.
+        lines: a variant each, the best first, the others by their distance to it.
+        winner: the best one's name, of those that answered the most records.
         findings: what fusion, each input and more rows are worth.
         test: the winner, the single inputs and the baseline on the test rows; None where that
             was not asked for.
