@@ -30,10 +30,10 @@ def result(right: Sequence[bool], first: int = 1) -> Result:
     return Result(rows, {"answer": said}, {"answer": ["yes"] * len(right)}, memory=1.0)
 
 
-def weighed(results: dict[str, Result]) -> Comparison:
+def weighed(results: dict[str, Result], chosen: Comparison | None = None) -> Comparison:
     """Of the recipe `both`: its two inputs alone, and fused."""
     runs = {v.name: {0: results[v.name]} for v in make_variants(BOTH)}
-    return weigh(BOTH, make_variants(BOTH), runs, ("answer", OUTPUT), "val", Path("out"))
+    return weigh(BOTH, make_variants(BOTH), runs, ("answer", OUTPUT), "val", Path("out"), chosen)
 
 
 def test_an_input_that_only_easy_records_have_does_not_win() -> None:
@@ -59,3 +59,25 @@ def test_scores_are_of_the_records_that_all_with_every_input_answered() -> None:
     assert found.winner == "early.concat"
     assert found.line("words alone").score == 18 / 25
     assert {line.records for line in found.lines} == {25}
+
+
+def test_other_rows_are_asked_the_same() -> None:
+    """The test rows would have another best input, and another winner."""
+    val = weighed({
+        "early.concat": result([True] * 20 + [False] * 10),
+        "photo alone": result([True] * 15 + [False] * 15),
+        "words alone": result([True] * 10 + [False] * 20),
+    })  # fmt: skip
+    results = {
+        "early.concat": result([True] * 15 + [False] * 15),
+        "photo alone": result([True] * 10 + [False] * 20),
+        "words alone": result([True] * 20 + [False] * 10),
+    }
+    test = weighed(results, val)
+    assert test.winner == "early.concat"
+    asked = [(f.about, f.first, f.second) for f in val.findings]
+    assert [(f.about, f.first, f.second) for f in test.findings] == asked
+    assert asked[0] == ("fusion", "early.concat", "photo alone")
+    behind = {line.name: line.behind and round(line.behind.mean, 4) for line in test.lines}
+    assert behind == {"early.concat": None, "photo alone": -0.1667, "words alone": 0.1667}
+    assert weighed(results).winner == "words alone"

@@ -61,8 +61,8 @@ def compare(
         budget: seconds; None is no limit. All variants get a first seed before any gets a second;
             what is not finished in time is named, and can go on later.
         split: the rows that answers are scored on, and the winner chosen by.
-        test: score the winner, the single inputs and the baseline on the test rows too. Do so
-            once, when nothing will be changed any more.
+        test: score the winner, the single inputs, the baseline and whatever a finding is of on
+            the test rows too. Do so once, when nothing will be changed any more.
         keep: a folder for the winner's package, of its best seed.
         overrides, columns, on_bad, progress: see `train`.
 
@@ -157,11 +157,13 @@ class _Plan:
         found = {s: finished(self.job(variant, s, split)) for s in self.seeds_of(variant)}
         return {seed: result for seed, result in found.items() if result is not None}
 
-    def weigh(self, variants: Sequence[Variant], split: str) -> Comparison:
-        """Scores and differences of what is finished."""
+    def weigh(
+        self, variants: Sequence[Variant], split: str, chosen: Comparison | None = None
+    ) -> Comparison:
+        """Scores and differences of what is finished; see `weigh`."""
         results = {variant.name: self.results(variant, split) for variant in variants}
         output = next(iter(self.parts.outputs.items()))
-        return weigh(self.recipe, variants, results, output, split, self.out)
+        return weigh(self.recipe, variants, results, output, split, self.out, chosen)
 
 
 def _run_all(
@@ -189,9 +191,10 @@ def _run_all(
 def _on_test(
     plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
 ) -> Comparison:
-    """The winner, the single inputs and the baseline on the test rows, which choose nothing."""
-    roles = {"alone", "without", CLASSICAL}
-    asked = [v for v in variants if v.name == found.winner or v.role in roles]
+    """What was asked on the other rows, on the test rows, which choose nothing; and the scores of
+    every single input."""
+    named = {found.winner}.union(*((f.first, f.second) for f in found.findings))
+    asked = [v for v in variants if v.name in named or v.role in {"alone", CLASSICAL}]
     jobs = [
         plan.job(variant, seed, "test")
         for variant in asked
@@ -202,8 +205,7 @@ def _on_test(
             progress("test rows", done, len(jobs))
         if finished(job) is None:
             run(job, None)
-    on_test = plan.weigh(asked, "test")
-    return replace(on_test, winner=found.winner)
+    return plan.weigh(asked, "test", found)
 
 
 def _keep(plan: _Plan, winner: Variant, line: Line, target: Path) -> None:

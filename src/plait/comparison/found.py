@@ -75,8 +75,8 @@ class Comparison:
         lines: a variant each, the best first, the others by their distance to it.
         winner: the best one's name, of those that answered the most records.
         findings: what fusion, each input and more rows are worth.
-        test: the winner, the single inputs and the baseline on the test rows; None where that
-            was not asked for.
+        test: the same winner and the same findings on the test rows; None where that was not
+            asked for.
         unfinished: runs that the budget had no time for.
         folder: where everything lies.
     """

@@ -31,6 +31,7 @@ def weigh(
     output: tuple[str, Output],
     split: str,
     folder: Path,
+    chosen: Comparison | None = None,
 ) -> Comparison:
     """Scores, intervals and differences of all that is finished.
 
@@ -38,6 +39,7 @@ def weigh(
         recipe: what is compared, with all of its inputs.
         output: whose answers are scored, and its name.
         split: the rows that were answered; folder: where everything lies; both to be told.
+        chosen: the comparison on other rows that named the best and the pairs; by these if None.
 
     Raises:
         PlaitError: no run of a network was finished.
@@ -49,10 +51,13 @@ def weigh(
         raise _nothing(results)
     bootstrap = PairedBootstrap(scored, metric)
     lines = [_line(v, results[v.name], scored.get(v.name, []), metric, bootstrap) for v in variants]
-    winner = _best(lines)
+    winner = chosen.winner if chosen else _best(lines)
     behind = _behind(lines, winner, bootstrap)
     lines = _in_order(lines, winner, behind)
-    findings = list(_questions(lines, recipe, winner, bootstrap))
+    pairs = _pairs(lines, recipe, winner)
+    if chosen:
+        pairs = [(finding.about, finding.first, finding.second) for finding in chosen.findings]
+    findings = list(_findings(pairs, bootstrap))
     adjusted = adjust([*behind.values(), *(finding.difference for finding in findings)])
     behind = dict(zip(behind, adjusted, strict=False))
     return Comparison(
@@ -152,7 +157,7 @@ def _behind(
     lines: Iterable[Line], winner: str, bootstrap: PairedBootstrap
 ) -> dict[str, Difference]:
     """How far each is from the best, on the records that both answered."""
-    others = [line.name for line in lines if line.score is not None and line.name != winner]
+    others = [line.name for line in lines if line.name != winner]
     found = {name: bootstrap.difference(name, winner) for name in others}
     return {name: difference for name, difference in found.items() if difference is not None}
 
@@ -167,18 +172,15 @@ def _in_order(lines: Iterable[Line], winner: str, behind: Mapping[str, Differenc
     return sorted(lines, key=place, reverse=True)
 
 
-def _questions(
-    lines: Sequence[Line], recipe: Recipe, winner: str, bootstrap: PairedBootstrap
-) -> Iterator[Finding]:
-    """What fusion is worth, what each input is worth, what a network is, what more rows are."""
+def _pairs(lines: Sequence[Line], recipe: Recipe, winner: str) -> list[tuple[str, str, str]]:
+    """(what is asked, the variant with it, the one without): what fusion is worth, what each input
+    is worth, what a network is, what more rows are."""
     best: dict[tuple[str, str], str] = {}  # lines come best first
     for line in lines:
         if line.score is not None:
             best.setdefault((line.role, line.about), line.name)
     fused = best.get(("fused", ""))
-    alone = next(
-        (line.name for line in lines if line.role == "alone" and line.score is not None), None
-    )
+    alone = next((name for (role, _), name in best.items() if role == "alone"), None)
     pairs = [("fusion", fused, alone)]
     for name in recipe.inputs:
         others = [other for other in recipe.inputs if other != name]
@@ -188,8 +190,14 @@ def _questions(
     fewer = sorted((int(about), name) for (role, about), name in best.items() if role == "rows")
     steps = [*(name for _, name in fewer), fused]
     pairs += [("rows", more, less) for less, more in pairwise(steps)]
+    return [(about, with_it, without) for about, with_it, without in pairs if with_it and without]
+
+
+def _findings(
+    pairs: Iterable[tuple[str, str, str]], bootstrap: PairedBootstrap
+) -> Iterator[Finding]:
+    """The differences of pairs that both have answers."""
     for about, first, second in pairs:
-        if first is not None and second is not None and first != second:
-            difference = bootstrap.difference(first, second)
-            if difference is not None:
-                yield Finding(about, first, second, difference)
+        difference = bootstrap.difference(first, second)
+        if difference is not None and first != second:
+            yield Finding(about, first, second, difference)
