@@ -67,7 +67,8 @@ def open_table(
     """The table, one row a record, and the columns of the recipe's inputs and outputs.
 
     With ``named``, the columns that the user names, the table may lack others: inputs without a
-    column are missing, and not among the columns returned.
+    column are missing, and not among the columns returned. Rows that were made records once stay
+    so, whatever inputs another recipe takes of them.
     """
     rows = table if isinstance(table, Table) else read_table(table)
     if named is None:
@@ -75,13 +76,13 @@ def open_table(
     else:
         columns = _choose_scored(recipe, parts, rows, named)
     for name, output in parts.outputs.items():
-        if output.several and len(parts.modalities) == 1:
+        if output.several and len(parts.modalities) == 1 and not rows.records:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
             split, group = split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
             photos |= {} if group is None else {group: cell_key}
             rows = group_captions(rows, given, str(columns[f"outputs.{name}"]), photos)
-    return rows, columns
+    return replace(rows, records=True), columns
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from plait.comparison.compare import compare
 from plait.comparison.found import Comparison
 from plait.comparison.report import sentences, table_rows
 from plait.comparison.runs import Job, Result, answered, keep
+from plait.network import build_parts
 from plait.recipe import check_recipe
+from plait.records import open_table, split_table
 from plait.types import PlaitError, UsageError
 
 WORDS = RECIPE | {
@@ -117,6 +119,46 @@ def test_a_kept_package_scores_no_split_that_it_can_not_tell(
         with pytest.raises(UsageError, match="trained in a comparison, which split the rows"):
             kept.evaluate(table, split=split)
     assert kept.evaluate(table).scores["answer"].records == 60
+
+
+def test_all_variants_have_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three sentences of a photo are three records of the fusion, whose words they share: the photo
+    alone must not make one of them, nor the words alone be refused for being in two splits."""
+    recipe = RECIPE | {"outputs": {"sentence": {"kind": "text"}}}
+    rows = [
+        {"photo": f"{n}.png", "words": f"word {i}", "sentence": f"It is {n} and {i}."}
+        for n in range(20)
+        for i in range(3)
+    ]
+    jobs: list[Job] = []
+    monkeypatch.setattr(module, "run", lambda job, seconds: jobs.append(job))
+    with pytest.raises(PlaitError, match="no run of the comparison was finished"):
+        compare(check_recipe(recipe), write_rows(tmp_path / "t.jsonl", rows), tmp_path / "out")
+    found = []
+    for job in jobs:
+        parts = build_parts(job.recipe)
+        opened, columns = open_table(job.recipe, parts, job.table)
+        assert len(opened) == 60
+        found.append(split_table(job.recipe, parts, opened, columns))
+    assert len(jobs) == 1 + 3 * 3
+    assert all(splits == found[0] for splits in found)
+    assert all(found[0].values())
+
+
+def test_sentences_of_a_photo_are_one_record_of_all_variants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = {"inputs": {"photo": RECIPE["inputs"]["photo"]}, "fusion": {"kind": "none"}}
+    recipe = RECIPE | photo | {"outputs": {"sentence": {"kind": "text"}}}
+    rows = [{"photo": f"{n // 3}.png", "sentence": f"It is {n}."} for n in range(60)]
+    jobs: list[Job] = []
+    monkeypatch.setattr(module, "run", lambda job, seconds: jobs.append(job))
+    with pytest.raises(PlaitError, match="no run of the comparison was finished"):
+        compare(check_recipe(recipe), write_rows(tmp_path / "t.jsonl", rows), tmp_path / "out")
+    assert [len(job.table) for job in jobs] == [20] * 4
+    assert [job.table.number(1) for job in jobs] == [4] * 4
 
 
 def test_called_again_it_runs_only_what_is_missing(

@@ -20,8 +20,7 @@ from plait.recipe import check_recipe
 
 def job(folder: Path, table: Table, on_bad: OnBad = "stop", **changes: Any) -> Job:
     recipe: Mapping[str, Any] = RECIPE | {"training": RECIPE["training"] | {"epochs": 1}} | changes
-    splits = [str(word) for word in table.column("split")]
-    return Job(check_recipe(recipe), table, splits, "digest", "val", on_bad, folder / "run")
+    return Job(check_recipe(recipe), table, "digest", "val", on_bad, folder / "run")
 
 
 def test_a_run_that_crashes_is_one_that_failed(

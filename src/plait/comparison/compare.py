@@ -16,8 +16,7 @@ from plait.comparison.report import markdown
 from plait.comparison.runs import Job, Result, finished, run
 from plait.comparison.variants import Variant, make_variants
 from plait.comparison.weigh import weigh
-from plait.data.cache import digest
-from plait.data.tables import Table, read_table
+from plait.data.tables import Table
 from plait.features import OnBad, Progress
 from plait.files import make_folder, write_atomically
 from plait.learning import table_digest
@@ -25,7 +24,7 @@ from plait.model import load
 from plait.network import build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import COMPARED, choose_columns, split_column, split_table
+from plait.records import COMPARED, open_table, split_column, split_table
 from plait.types import ColumnName, UsageError
 
 
@@ -102,34 +101,30 @@ def _write(found: Comparison) -> None:
 
 
 class _Plan:
-    """The table with its splits, and the runs of each variant, finished or to do."""
+    """The table's records and their splits, decided once, from the recipe as it was given; and the
+    runs of each variant, finished or to do."""
 
     def __init__(
         self, recipe: Recipe, table: Table | str | Path, out: Path, split: str,
         on_bad: OnBad | None, seeds: int,
     ) -> None:  # fmt: skip
-        opened = table if isinstance(table, Table) else read_table(table)
-        self.table: Table | str = table if isinstance(table, Table) else str(table)
         self.parts = build_parts(recipe)
-        columns = choose_columns(recipe, self.parts, opened)
+        opened, columns = open_table(recipe, self.parts, table)
         self.recipe = recipe.with_columns(columns)
         # None where there is no such column: the splits are the comparison's own.
         self.column = split_column(recipe, opened)
-        rows = split_table(recipe, self.parts, opened, columns)
-        if not rows.get(split):
+        self.rows = split_table(recipe, self.parts, opened, columns)
+        if not self.rows.get(split):
             raise UsageError(f"{opened.path} has no {split} rows", expected="train, val or test")
-        self.splits: list[str | None] = [None] * len(opened)
-        for name, indexes in rows.items():
-            for row in indexes:
-                self.splits[row] = name
+        self.table = _with_splits(opened, self.rows)
+        self.digest = table_digest(self.table)
         self.seeds, self.out, self.split = seeds, out, split
         self.on_bad = on_bad or recipe.data.on_bad
-        self.digest = digest(table_digest(opened), *map(str, self.splits))
         make_folder(out)
 
     def has(self, split: str) -> bool:
         """Whether there are such rows."""
-        return split in self.splits
+        return bool(self.rows[split])
 
     def seeds_of(self, variant: Variant) -> range:
         """A variant's seeds; the baseline has one, as nothing of it is drawn."""
@@ -143,7 +138,6 @@ class _Plan:
         return Job(
             recipe=recipe.model_copy(update={"seed": seed, "data": data}),
             table=self.table,
-            splits=self.splits,
             digest=self.digest,
             split=split,
             on_bad=self.on_bad,
@@ -164,6 +158,15 @@ class _Plan:
         results = {variant.name: self.results(variant, split) for variant in variants}
         output = next(iter(self.parts.outputs.items()))
         return weigh(self.recipe, variants, results, output, split, self.out, chosen)
+
+
+def _with_splits(table: Table, rows: Mapping[str, Sequence[int]]) -> Table:
+    """With the splits in a column of their own."""
+    splits: list[str | None] = [None] * len(table)
+    for name, indexes in rows.items():
+        for row in indexes:
+            splits[row] = name
+    return replace(table, columns={**table.columns, COMPARED: splits})
 
 
 def _run_all(

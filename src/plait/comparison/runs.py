@@ -13,21 +13,20 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
-from plait.data.tables import Table, read_table
+from plait.data.tables import Table
 from plait.features import BadCells, OnBad
 from plait.files import make_folder, write_atomically
 from plait.learning import train
 from plait.model import Evaluation, Model, load
 from plait.recipe import Recipe
-from plait.records import COMPARED
 from plait.types import PlaitError, Prediction
 
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
@@ -42,9 +41,8 @@ class Job:
 
     Attributes:
         recipe: what is trained, seed and all; or what the classical baseline takes its inputs from.
-        table: a path as the user wrote it, or a table.
-        splits: each row's, the same for all runs, whatever a recipe's inputs are.
-        digest: of table and splits, by which a result from before is known to be of the same.
+        table: its records and their splits, the same for all runs, whatever a recipe's inputs are.
+        digest: of the table, by which a result from before is known to be of the same.
         split: whose rows are answered.
         folder: where the run keeps what it makes.
         classical: the classical baseline instead of the recipe's network.
@@ -52,8 +50,7 @@ class Job:
     """
 
     recipe: Recipe
-    table: Table | str
-    splits: Sequence[str | None]
+    table: Table
     digest: str
     split: str
     on_bad: OnBad
@@ -197,14 +194,8 @@ def keep(job: Job, result: Result) -> None:
     write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
 
 
-def _table(job: Job) -> Table:
-    """With the splits in a column of their own."""
-    table = read_table(job.table) if isinstance(job.table, str) else job.table
-    return replace(table, columns={**table.columns, COMPARED: list(job.splits)})
-
-
 def _classical(job: Job) -> Result:
-    found = answer_classically(job.recipe, _table(job), job.split, BadCells(job.on_bad))
+    found = answer_classically(job.recipe, job.table, job.split, BadCells(job.on_bad))
     return Result(
         rows=found.rows,
         predictions=dict(found.predictions),
@@ -217,12 +208,11 @@ def _classical(job: Job) -> Result:
 
 
 def _trained(job: Job) -> Result:
-    table = _table(job)
     if job.trained:
         model = load(job.package)
     else:
-        model = train(job.recipe, table, job.package, on_bad=job.on_bad)
-    found = model.evaluate(table, split=job.split, on_bad=job.on_bad)
+        model = train(job.recipe, job.table, job.package, on_bad=job.on_bad)
+    found = model.evaluate(job.table, split=job.split, on_bad=job.on_bad)
     return Result(
         rows=[found.table.number(row) for row in found.rows],
         predictions=dict(found.predictions),
