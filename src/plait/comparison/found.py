@@ -24,6 +24,7 @@ class Line:
         each: seed -> score.
         scores: mean over the seeds of all scores.
         behind: how far it is behind the best; None for the best itself.
+        learned: how many training records it learned from; the mean over the seeds.
         parameters: all; trained: those that learn.
         seconds: of training, cached features given; the mean over the seeds.
         milliseconds: of one answer from files; the mean over the seeds; None for the baseline.
@@ -41,6 +42,7 @@ class Line:
     each: dict[int, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     behind: Difference | None = None
+    learned: int = 0
     parameters: int = 0
     trained: int = 0
     seconds: float = 0.0

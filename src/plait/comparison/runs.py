@@ -76,6 +76,7 @@ class Result:
     Attributes:
         rows: their numbers in the table, from 1, of the records that were answered.
         predictions: by output; references: what they are scored against.
+        learned: how many records it learned from.
         parameters: all; trained: those that learned.
         seconds: of training, without reading media and frozen encoders, whose results are kept.
         milliseconds: of one record's answer from its files, the median; None for the baseline.
@@ -86,6 +87,7 @@ class Result:
     rows: list[int] = field(default_factory=list)
     predictions: dict[str, list[Prediction]] = field(default_factory=dict)
     references: dict[str, list[Any]] = field(default_factory=dict)
+    learned: int = 0
     parameters: int = 0
     trained: int = 0
     seconds: float = 0.0
@@ -200,6 +202,7 @@ def _classical(job: Job) -> Result:
         rows=found.rows,
         predictions=dict(found.predictions),
         references=dict(found.references),
+        learned=found.learned,
         parameters=found.parameters,
         trained=found.parameters,
         seconds=found.seconds,
@@ -217,6 +220,7 @@ def _trained(job: Job) -> Result:
         rows=[found.table.number(row) for row in found.rows],
         predictions=dict(found.predictions),
         references=dict(found.references),
+        learned=model.scores["trained"]["records"],
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from statistics import mean
 
@@ -54,9 +54,11 @@ def weigh(
     winner = chosen.winner if chosen else _best(lines)
     behind = _behind(lines, winner, bootstrap)
     lines = _in_order(lines, winner, behind)
-    pairs = _pairs(lines, recipe, winner)
-    if chosen:
-        pairs = [(finding.about, finding.first, finding.second) for finding in chosen.findings]
+    pairs = (
+        [(finding.about, finding.first, finding.second) for finding in chosen.findings]
+        if chosen
+        else list(_pairs(variants, lines, recipe, winner))
+    )
     findings = list(_findings(pairs, bootstrap))
     adjusted = adjust([*behind.values(), *(finding.difference for finding in findings)])
     behind = dict(zip(behind, adjusted, strict=False))
@@ -139,6 +141,7 @@ def _line(
         interval=interval,
         each={seed: scores[metric] for seed, scores in zip(good, each, strict=True)},
         scores={key: mean(scores[key] for scores in each) for key in each[0]},
+        learned=round(mean(r.learned for r in runs)),
         parameters=runs[0].parameters,
         trained=runs[0].trained,
         seconds=mean(r.seconds for r in runs),
@@ -172,31 +175,39 @@ def _in_order(lines: Iterable[Line], winner: str, behind: Mapping[str, Differenc
     return sorted(lines, key=place, reverse=True)
 
 
-def _pairs(lines: Sequence[Line], recipe: Recipe, winner: str) -> list[tuple[str, str, str]]:
+def _pairs(
+    variants: Sequence[Variant], lines: Sequence[Line], recipe: Recipe, winner: str
+) -> Iterator[tuple[str, str, str]]:
     """(what is asked, the variant with it, the one without): what fusion is worth, what each input
-    is worth, what a network is, what more rows are."""
-    best: dict[tuple[str, str], str] = {}  # lines come best first
+    is worth, what a network is, what more rows are. Lines come best first."""
+    best: dict[tuple[str, str], str] = {}
     for line in lines:
-        if line.score is not None:
-            best.setdefault((line.role, line.about), line.name)
-    fused = best.get(("fused", ""))
-    alone = next((name for (role, _), name in best.items() if role == "alone"), None)
-    pairs = [("fusion", fused, alone)]
-    for name in recipe.inputs:
-        others = [other for other in recipe.inputs if other != name]
-        role = ("alone", others[0]) if len(others) == 1 else ("without", name)
-        pairs.append((name, fused, best.get(role)))
-    pairs.append((CLASSICAL, winner, best.get((CLASSICAL, ""))))
-    fewer = sorted((int(about), name) for (role, about), name in best.items() if role == "rows")
-    steps = [*(name for _, name in fewer), fused]
-    pairs += [("rows", more, less) for less, more in pairwise(steps)]
-    return [(about, with_it, without) for about, with_it, without in pairs if with_it and without]
+        best.setdefault((line.role, line.about), line.name)
+    fused = best.get(("fused", ""), "")
+    alone = [name for (role, _), name in best.items() if role == "alone"]
+    yield from (("fusion", fused, name) for name in alone[:1])
+    if len(recipe.inputs) == 2:
+        for about, other in permutations(recipe.inputs):
+            yield about, fused, best.get(("alone", other), "")
+    yield from ((v.about, v.of, v.name) for v in variants if v.role == "without")
+    yield CLASSICAL, winner, CLASSICAL
+    yield from _steps(variants, lines)
+
+
+def _steps(variants: Iterable[Variant], lines: Iterable[Line]) -> Iterator[tuple[str, str, str]]:
+    """From each number of training records to the next, of the same fusion."""
+    learned = {line.name: line.learned for line in lines if line.score is not None}
+    rows = [v for v in variants if v.role == "rows"]
+    names = [*(v.name for v in rows), *(v.of for v in rows)]  # of as many, the last one counts
+    of_size = {learned[name]: name for name in names if name in learned}
+    for (_, less), (_, more) in pairwise(sorted(of_size.items())):
+        yield "rows", more, less
 
 
 def _findings(
     pairs: Iterable[tuple[str, str, str]], bootstrap: PairedBootstrap
 ) -> Iterator[Finding]:
-    """The differences of pairs that both have answers."""
+    """The differences of pairs that have answers to the same records, both of them."""
     for about, first, second in pairs:
         difference = bootstrap.difference(first, second)
         if difference is not None and first != second:
