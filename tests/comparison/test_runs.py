@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from both import RECIPE, write_table
 
@@ -33,6 +36,14 @@ def test_a_run_that_crashes_is_one_that_failed(
     assert found is not None
     assert "ended without a result (exit code 1; there may be too little memory)" in found.failed
     assert "run.log" in found.failed
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="as Linux counts")
+def test_a_run_s_memory_is_not_its_caller_s() -> None:
+    held = np.ones(64 << 20)  # 512 MiB
+    code = "from plait.comparison.runs import memory; print(memory())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert 50 < float(found.stdout) < held.nbytes / (1 << 20)
 
 
 def test_a_bad_cell_does_not_stop_the_clock(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from plait.types import PlaitError, Prediction
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
 ABOUT = ("about", "command", "expected", "card")
 """A recipe's words that change nothing of a run."""
-MIB = 1024.0  # KiB that `getrusage` counts in
+MIB = 1024.0  # KiB
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _classical(job: Job) -> Result:
         parameters=found.parameters,
         trained=found.parameters,
         seconds=found.seconds,
-        memory=_memory(),
+        memory=memory(),
     )
 
 
@@ -225,7 +225,7 @@ def _trained(job: Job) -> Result:
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],
         milliseconds=_milliseconds(model, found),
-        memory=_memory(),
+        memory=memory(),
     )
 
 
@@ -242,5 +242,10 @@ def _milliseconds(model: Model, found: Evaluation) -> float:
     return median(times[WARM:] or times) * 1000
 
 
-def _memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+def memory() -> float:
+    """MiB that this process took at the most. Linux's ``ru_maxrss`` is no less than what the
+    process that started it held then; ``VmHWM`` begins anew with the program."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    peak = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return float(peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / MIB
