@@ -171,12 +171,32 @@ def test_called_again_it_runs_only_what_is_missing(
         overrides=["training.refit=true"],  # would learn from the rows that are compared on
     )  # fmt: skip
     assert not any(job.recipe.training.refit for job in ran)
-    assert sorted(job.folder.parts[-2:] for job in ran) == [
-        ("early.concat", "seed-1"), ("photo_alone", "seed-1"), ("words_alone", "seed-1")
+    assert sorted((job.place.name, job.recipe.seed) for job in ran) == [
+        ("early.concat", 1), ("photo_alone", 1), ("words_alone", 1)
     ]  # fmt: skip
     assert len(again.unfinished) == 3
     assert "Not finished in the time given: photo alone, seed 1" in "\n".join(sentences(again))
     assert [line.score for line in again.lines] == [line.score for line in found.lines]
+
+
+def test_a_test_run_that_failed_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_rows(tmp_path / "words.jsonl", word_rows(20))
+
+    def broken(job: Job, seconds: Any) -> Result:
+        if job.split == "val":
+            return here(job, seconds)
+        keep(job, Result(failed="no memory"))
+        return Result(failed="no memory")
+
+    monkeypatch.setattr(module, "run", broken)
+    with pytest.raises(PlaitError, match="no memory"):
+        compare(check_recipe(WORDS), table, tmp_path / "out", seeds=1, test=True)
+    monkeypatch.setattr(module, "run", here)
+    found = compare(check_recipe(WORDS), table, tmp_path / "out", seeds=1, test=True)
+    assert found.test is not None
+    assert all(line.score is not None for line in found.test.lines)
 
 
 def test_no_time_at_all(folder: Path, tmp_path: Path) -> None:

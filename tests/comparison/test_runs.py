@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from both import RECIPE, write_table
 
 from plait.comparison import runs
-from plait.comparison.runs import Job, answered, finished, run
+from plait.comparison.runs import Job, Result, answered, finished, keep, run
 from plait.data.tables import Table, read_table
 from plait.features import OnBad
 from plait.recipe import check_recipe
@@ -36,6 +37,20 @@ def test_a_run_that_crashes_is_one_that_failed(
     assert found is not None
     assert "ended without a result (exit code 1; there may be too little memory)" in found.failed
     assert "run.log" in found.failed
+
+
+def test_another_recipe_or_table_leaves_a_result_as_it_is(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t.csv", tmp_path, {"photo": ["1.png"], "words": ["a"]})
+    first = job(tmp_path, table)
+    first.folder.mkdir(parents=True)
+    keep(first, Result(learned=3))
+    for other in (job(tmp_path, table, name="other"), replace(first, digest="other")):
+        assert finished(other) is None
+        other.folder.mkdir()
+        keep(other, Result(failed="broken"))
+        assert other.folder.name.startswith("seed-0-")
+    again = job(tmp_path, table, about="what it says of itself")
+    assert finished(again) == Result(learned=3)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="as Linux counts")

@@ -141,7 +141,7 @@ class _Plan:
             digest=self.digest,
             split=split,
             on_bad=self.on_bad,
-            folder=self.out / "runs" / variant.name.replace(" ", "_") / f"seed-{seed}",
+            place=self.out / "runs" / variant.name.replace(" ", "_"),
             classical=variant.role == CLASSICAL,
             trained=split != self.split,
         )
@@ -175,13 +175,23 @@ def _run_all(
     """Every variant with its first seed, then with the next; returns what there was no time for."""
     todo = [(variant, seed) for variant in variants for seed in plan.seeds_of(variant)]
     todo.sort(key=lambda item: item[1])  # stable: the variants keep their order
+    jobs = [(_title(variant, seed), plan.job(variant, seed, plan.split)) for variant, seed in todo]
+    return _run_missing(jobs, budget, progress)
+
+
+def _title(variant: Variant, seed: int) -> str:
+    return CLASSICAL if variant.role == CLASSICAL else f"{variant.name}, seed {seed}"
+
+
+def _run_missing(
+    jobs: Sequence[tuple[str, Job]], budget: float | None, progress: Progress | None
+) -> list[str]:
+    """Those that were not run before, or failed; returns what there was no time for."""
     end = None if budget is None else time.monotonic() + budget
     unfinished = []
-    for done, (variant, seed) in enumerate(todo):
-        name = CLASSICAL if variant.role == CLASSICAL else f"{variant.name}, seed {seed}"
+    for done, (name, job) in enumerate(jobs):
         if progress:
-            progress(f"run: {name}", done, len(todo))
-        job = plan.job(variant, seed, plan.split)
+            progress(f"run: {name}", done, len(jobs))
         left = None if end is None else end - time.monotonic()
         before = finished(job)
         if before is not None and not before.failed:
@@ -199,15 +209,12 @@ def _on_test(
     named = {found.winner}.union(*((f.first, f.second) for f in found.findings))
     asked = [v for v in variants if v.name in named or v.role in {"alone", CLASSICAL}]
     jobs = [
-        plan.job(variant, seed, "test")
+        (f"{_title(variant, seed)}, on test rows", plan.job(variant, seed, "test"))
         for variant in asked
-        for seed in plan.results(variant, plan.split)
+        for seed, result in plan.results(variant, plan.split).items()
+        if not result.failed
     ]
-    for done, job in enumerate(jobs):
-        if progress:
-            progress("test rows", done, len(jobs))
-        if finished(job) is None:
-            run(job, None)
+    _run_missing(jobs, None, progress)
     return plan.weigh(asked, "test", found)
 
 

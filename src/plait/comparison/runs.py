@@ -21,6 +21,7 @@ from typing import Any
 
 from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
+from plait.data.cache import digest
 from plait.data.tables import Table
 from plait.features import BadCells, OnBad
 from plait.files import make_folder, write_atomically
@@ -33,6 +34,7 @@ TIMED, WARM = 20, 3  # records answered one at a time for the time, after some t
 ABOUT = ("about", "command", "expected", "card")
 """A recipe's words that change nothing of a run."""
 MIB = 1024.0  # KiB
+DIGITS = 12  # of the digest in a folder's name
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Job:
         table: its records and their splits, the same for all runs, whatever a recipe's inputs are.
         digest: of the table, by which a result from before is known to be of the same.
         split: whose rows are answered.
-        folder: where the run keeps what it makes.
+        place: the variant's folder, in which each of its runs has one.
         classical: the classical baseline instead of the recipe's network.
         trained: it was trained before, and is to answer another split.
     """
@@ -54,9 +56,25 @@ class Job:
     digest: str
     split: str
     on_bad: OnBad
-    folder: Path
+    place: Path
     classical: bool = False
     trained: bool = False
+
+    @property
+    def depends_on(self) -> dict[str, Any]:
+        """What makes two runs the same one: not what a recipe says of itself."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json", exclude=set(ABOUT)),
+            "table": self.digest,
+            "on_bad": self.on_bad,
+            "classical": self.classical,
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps what it makes: another recipe's or table's run has another one."""
+        name = digest(json.dumps(self.depends_on, sort_keys=True))[:DIGITS]
+        return self.place / f"seed-{self.recipe.seed}-{name}"
 
     @property
     def kept(self) -> Path:
@@ -139,8 +157,7 @@ def finished(job: Job) -> Result | None:
     """The result of the same run, from before; None where it was never finished."""
     if not job.kept.is_file():
         return None
-    kept = json.loads(job.kept.read_text(encoding="utf-8"))
-    return Result.from_json(kept["result"]) if kept["job"] == _name(job) else None
+    return Result.from_json(json.loads(job.kept.read_text(encoding="utf-8"))["result"])
 
 
 def run(job: Job, seconds: float | None) -> Result | None:
@@ -166,16 +183,6 @@ def run(job: Job, seconds: float | None) -> Result | None:
     return finished(job)
 
 
-def _name(job: Job) -> dict[str, Any]:
-    """What makes a kept result that of this job: not what a recipe says of itself."""
-    return {
-        "recipe": job.recipe.model_dump(mode="json", exclude=set(ABOUT)),
-        "table": job.digest,
-        "on_bad": job.on_bad,
-        "classical": job.classical,
-    }
-
-
 def main() -> None:
     """The process: a job comes in, its result is kept."""
     job: Job = pickle.load(sys.stdin.buffer)
@@ -192,7 +199,7 @@ def answered(job: Job) -> Result:
 
 def keep(job: Job, result: Result) -> None:
     """Write a result where `finished` looks for it."""
-    content = json.dumps({"job": _name(job), "result": result.to_json()})
+    content = json.dumps({"job": job.depends_on, "result": result.to_json()})
     write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
 
 
