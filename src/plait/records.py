@@ -406,8 +406,10 @@ class Preparer:
         self, table: Table, records: CachedRecords, rows: Sequence[int], name: str,
         corruption: Corruption,
     ) -> CachedRecords:  # fmt: skip
-        """Records of `prepare`, from these rows, with one input made worse."""
-        space, keys, count = self._input(name, table.where(rows), False, set(), corruption)
+        """Records of `prepare`, from these rows, with one input made worse; its bad cells were met
+        there."""
+        met = replace(self, bad=BadCells(self.bad.policy))
+        space, keys, count = met._input(name, table.where(rows), False, set(), corruption)
         return replace(records, inputs={**records.inputs, name: (space, keys, count)})
 
     def _input(
