@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from samples import PLACES
 import plait
 from plait import cli
 from plait.data.cache import FeatureSpace
+from plait.data.tables import read_table
 from plait.features import CachedRecords
 from plait.learning import train
 from plait.model import Model
@@ -134,6 +136,15 @@ def test_scores_with_inputs_made_worse(model: Model, table: Path) -> None:
     losses = {c.scores["answer"].log_loss for c in found.corrupted if c.input == "words"}
     assert len(losses - {whole.log_loss}) > 1  # other words are left out at each strength
     assert len(found.to_json()["corrupted"]) == 15
+
+
+def test_a_bad_cell_is_named_once_however_often_it_is_met(model: Model, table: Path) -> None:
+    rows = read_table(table).where(range(8))
+    photos = ["gone.png", *rows.column("photo")[1:]]
+    rows = replace(rows, columns={**rows.columns, "photo": photos})
+    found = model.evaluate(rows, corruptions=True, on_bad="missing")
+    assert len(found.corrupted) == 15
+    assert len(found.problems) == 1
 
 
 def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) -> None:

@@ -51,6 +51,9 @@ from plait.types import (
 
 log = logging.getLogger("plait")
 
+COMPARED = "split, as compared"
+"""The column of the splits that a comparison made, in its own copy of the table."""
+
 Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
 """An input's features: the cache, each row's key or None, the number of views."""
 
@@ -64,7 +67,8 @@ def open_table(
     """The table, one row a record, and the columns of the recipe's inputs and outputs.
 
     With ``named``, the columns that the user names, the table may lack others: inputs without a
-    column are missing, and not among the columns returned.
+    column are missing, and not among the columns returned. Rows that were made records once stay
+    so, whatever inputs another recipe takes of them.
     """
     rows = table if isinstance(table, Table) else read_table(table)
     if named is None:
@@ -72,13 +76,13 @@ def open_table(
     else:
         columns = _choose_scored(recipe, parts, rows, named)
     for name, output in parts.outputs.items():
-        if output.several and len(parts.modalities) == 1:
+        if output.several and len(parts.modalities) == 1 and not rows.records:
             given = columns[f"inputs.{next(iter(parts.modalities))}"]
-            split, group = _split_column(recipe, rows), recipe.data.group
+            split, group = split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
             photos |= {} if group is None else {group: cell_key}
             rows = group_captions(rows, given, str(columns[f"outputs.{name}"]), photos)
-    return rows, columns
+    return replace(rows, records=True), columns
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
 
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    used = {_split_column(recipe, table), recipe.data.group} - {None}
+    used = {split_column(recipe, table), recipe.data.group} - {None}
     # The answers choose first: an input must not be guessed to be one of them.
     wishes = _output_wishes(recipe) | _wishes(recipe, parts)
     chosen = _choose(table, wishes, cast(set[str], used))
@@ -249,7 +253,20 @@ def _none_looks_like(table: Table, path: str, kind: str) -> UsageError:
 def split_table(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[int]]:
-    """train, val and test rows."""
+    """train, val and test rows.
+
+    Raises:
+        UsageError: a comparison chose them, and the table doesn't say how.
+    """
+    column = split_column(recipe, table)
+    if column == COMPARED and column not in table.columns:
+        raise UsageError(
+            f"the model was trained in a comparison, which split the rows; {table.path} does not "
+            "say how, so rows that it learned from might be scored",
+            expected="no --split, with a table of other rows",
+            mend="for scores of its test rows: plait compare --test; to train it anew: "
+            "--set data.split=null",
+        )
     media = [
         str(columns[f"inputs.{name}"])
         for name, modality in parts.modalities.items()
@@ -257,7 +274,7 @@ def split_table(
     ]
     found = split_rows(
         table,
-        column=_split_column(recipe, table),
+        column=column,
         ratios=recipe.data.ratios,
         group=recipe.data.group,
         media=media,
@@ -267,7 +284,7 @@ def split_table(
     return {str(name): rows for name, rows in found.items()}
 
 
-def _split_column(recipe: Recipe, table: Table) -> str | None:
+def split_column(recipe: Recipe, table: Table) -> str | None:
     """Named in the recipe, or guessed; none where the split is by group."""
     if recipe.data.split is not None or recipe.data.group is not None:
         return recipe.data.split
@@ -284,7 +301,7 @@ def rows_of_split(
     """
     for name, modality in parts.modalities.items():
         lacks = modality.media and f"inputs.{name}" not in columns
-        if lacks and _split_column(recipe, table) is None:
+        if lacks and split_column(recipe, table) is None:
             raise UsageError(
                 f"without the input {name!r} rows can't be split as they were in training",
                 expected="a column that names each row's split",
@@ -405,8 +422,10 @@ class Preparer:
         self, table: Table, records: CachedRecords, rows: Sequence[int], name: str,
         corruption: Corruption,
     ) -> CachedRecords:  # fmt: skip
-        """Records of `prepare`, from these rows, with one input made worse."""
-        space, keys, count = self._input(name, table.where(rows), False, set(), corruption)
+        """Records of `prepare`, from these rows, with one input made worse; its bad cells were met
+        there."""
+        met = replace(self, bad=BadCells(self.bad.policy))
+        space, keys, count = met._input(name, table.where(rows), False, set(), corruption)
         return replace(records, inputs={**records.inputs, name: (space, keys, count)})
 
     def _input(

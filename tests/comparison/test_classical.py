@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from both import RECIPE
 
 from plait import registry
 from plait.comparison import classical
 from plait.components import Classical
+from plait.data.tables import Table
+from plait.features import BadCells
 from plait.outputs.category import CategoryOutput
 from plait.outputs.common import PooledHead
-from plait.recipe import load_recipe
+from plait.recipe import check_recipe, load_recipe
 from plait.types import Fused, Tokens
 
 
@@ -54,3 +59,14 @@ def test_it_is_logistic_regression(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [p.probabilities for p in head.decode(fused(x))]
     probable = np.array([[p[value] for value in (0, 1, 2)] for p in found])
     np.testing.assert_allclose(probable, expected.predict_proba(x), atol=2e-3)
+
+
+def test_it_learns_from_no_more_rows_than_the_recipe_does(tmp_path: Path) -> None:
+    recipe = check_recipe({
+        "name": "words", "inputs": {"words": RECIPE["inputs"]["words"]},
+        "outputs": {"answer": {"kind": "category"}}, "data": {"rows": 10},
+    })  # fmt: skip
+    columns = {"words": ["here", "there"] * 20, "answer": ["in", "out"] * 20}
+    table = Table(tmp_path / "t.csv", tmp_path, columns)
+    found = classical.answer_classically(recipe, table, "val", BadCells())
+    assert found.learned == 10

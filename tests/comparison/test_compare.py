@@ -15,8 +15,38 @@ from plait.comparison import compare as module
 from plait.comparison.compare import compare
 from plait.comparison.found import Comparison
 from plait.comparison.report import sentences, table_rows
-from plait.comparison.runs import Job, Result, keep
+from plait.comparison.runs import Job, Result, answered, keep
+from plait.network import build_parts
+from plait.recipe import check_recipe
+from plait.records import open_table, split_table
 from plait.types import PlaitError, UsageError
+
+WORDS = RECIPE | {
+    "inputs": {"words": RECIPE["inputs"]["words"]}, "fusion": {"kind": "none", "width": 32},
+    "training": RECIPE["training"] | {"epochs": 1},
+}  # fmt: skip
+
+
+def here(job: Job, seconds: Any) -> Result:
+    """A run without a process of its own, which takes seconds to start."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    result = answered(job)
+    keep(job, result)
+    return result
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def word_rows(count: int) -> list[dict[str, Any]]:
+    """Texts that tell their answer; each is there once."""
+    return [
+        {"words": f"{place} {number}", "answer": place}
+        for number in range(count)
+        for place in ("here", "there")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +107,60 @@ def test_the_winner_is_kept_as_a_package_that_the_table_fits(
     assert scores["answer"].accuracy == pytest.approx(found.test.line("early.concat").score)
 
 
+def test_a_kept_package_scores_no_split_that_it_can_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows were split by the recipe's seed, and the best seed may be another."""
+    monkeypatch.setattr(module, "run", here)
+    table = write_rows(tmp_path / "words.jsonl", word_rows(30))
+    compare(check_recipe(WORDS), table, tmp_path / "out", seeds=2, keep=tmp_path / "kept")
+    kept = plait.load(tmp_path / "kept")
+    for split in ("train", "val", "test"):
+        with pytest.raises(UsageError, match="trained in a comparison, which split the rows"):
+            kept.evaluate(table, split=split)
+    assert kept.evaluate(table).scores["answer"].records == 60
+
+
+def test_all_variants_have_the_same_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three sentences of a photo are three records of the fusion, whose words they share: the photo
+    alone must not make one of them, nor the words alone be refused for being in two splits."""
+    recipe = RECIPE | {"outputs": {"sentence": {"kind": "text"}}}
+    rows = [
+        {"photo": f"{n}.png", "words": f"word {i}", "sentence": f"It is {n} and {i}."}
+        for n in range(20)
+        for i in range(3)
+    ]
+    jobs: list[Job] = []
+    monkeypatch.setattr(module, "run", lambda job, seconds: jobs.append(job))
+    with pytest.raises(PlaitError, match="no run of the comparison was finished"):
+        compare(check_recipe(recipe), write_rows(tmp_path / "t.jsonl", rows), tmp_path / "out")
+    found = []
+    for job in jobs:
+        parts = build_parts(job.recipe)
+        opened, columns = open_table(job.recipe, parts, job.table)
+        assert len(opened) == 60
+        found.append(split_table(job.recipe, parts, opened, columns))
+    assert len(jobs) == 1 + 3 * 3
+    assert all(splits == found[0] for splits in found)
+    assert all(found[0].values())
+
+
+def test_sentences_of_a_photo_are_one_record_of_all_variants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = {"inputs": {"photo": RECIPE["inputs"]["photo"]}, "fusion": {"kind": "none"}}
+    recipe = RECIPE | photo | {"outputs": {"sentence": {"kind": "text"}}}
+    rows = [{"photo": f"{n // 3}.png", "sentence": f"It is {n}."} for n in range(60)]
+    jobs: list[Job] = []
+    monkeypatch.setattr(module, "run", lambda job, seconds: jobs.append(job))
+    with pytest.raises(PlaitError, match="no run of the comparison was finished"):
+        compare(check_recipe(recipe), write_rows(tmp_path / "t.jsonl", rows), tmp_path / "out")
+    assert [len(job.table) for job in jobs] == [20] * 4
+    assert [job.table.number(1) for job in jobs] == [4] * 4
+
+
 def test_called_again_it_runs_only_what_is_missing(
     found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,12 +171,32 @@ def test_called_again_it_runs_only_what_is_missing(
         overrides=["training.refit=true"],  # would learn from the rows that are compared on
     )  # fmt: skip
     assert not any(job.recipe.training.refit for job in ran)
-    assert sorted(job.folder.parts[-2:] for job in ran) == [
-        ("early.concat", "seed-1"), ("photo_alone", "seed-1"), ("words_alone", "seed-1")
+    assert sorted((job.place.name, job.recipe.seed) for job in ran) == [
+        ("early.concat", 1), ("photo_alone", 1), ("words_alone", 1)
     ]  # fmt: skip
     assert len(again.unfinished) == 3
     assert "Not finished in the time given: photo alone, seed 1" in "\n".join(sentences(again))
     assert [line.score for line in again.lines] == [line.score for line in found.lines]
+
+
+def test_a_test_run_that_failed_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = write_rows(tmp_path / "words.jsonl", word_rows(20))
+
+    def broken(job: Job, seconds: Any) -> Result:
+        if job.split == "val":
+            return here(job, seconds)
+        keep(job, Result(failed="no memory"))
+        return Result(failed="no memory")
+
+    monkeypatch.setattr(module, "run", broken)
+    with pytest.raises(PlaitError, match="no memory"):
+        compare(check_recipe(WORDS), table, tmp_path / "out", seeds=1, test=True)
+    monkeypatch.setattr(module, "run", here)
+    found = compare(check_recipe(WORDS), table, tmp_path / "out", seeds=1, test=True)
+    assert found.test is not None
+    assert all(line.score is not None for line in found.test.lines)
 
 
 def test_no_time_at_all(folder: Path, tmp_path: Path) -> None:

@@ -62,9 +62,26 @@ def test_three_inputs_are_left_out_one_at_a_time() -> None:
     assert left_out == {
         "text": ["words", "image"], "words": ["text", "image"], "image": ["text", "words"]
     }  # fmt: skip
-    assert all(
-        v.recipe.fusion == recipe.fusion for v in make_variants(recipe) if v.role == "without"
-    )
+
+
+@pytest.mark.parametrize(
+    ("tried", "of"),
+    [
+        ([], "early.concat image=cnn"),
+        (["late.mean", "all"], "early.concat image=cnn"),
+        (["late", "hybrid"], "late.mean image=pixels"),
+    ],
+)
+def test_what_lacks_something_is_but_for_that_the_variant_that_it_names(
+    tried: list[str], of: str
+) -> None:
+    recipe = load_recipe("sentiment", ["fusion={kind: early, how: concat}"])
+    found = {v.name: v for v in make_variants(recipe, tried, {"image": ["pixels", "cnn"]}, [100])}
+    whole = found[of]
+    for name in ("without text", "without words", "100 rows"):
+        assert found[name].of == of
+        assert found[name].recipe.fusion == whole.recipe.fusion
+        assert found[name].recipe.inputs["image"] == whole.recipe.inputs["image"]
 
 
 def test_fewer_rows() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def test_rows_taken_of_rows_taken(table: Table) -> None:
     assert list(taken.column("image")) == [CELLS[110], CELLS[15], CELLS[10]]
     assert [taken.number(row) for row in range(3)] == [111, 16, 11]
     assert list(table.where([]).column("image")) == []
+
+
+def test_another_process_gets_the_column_and_not_its_cells(table: Table) -> None:
+    taken = table.where([150, 3, 0])
+    sent = pickle.dumps(taken)
+    assert len(sent) < 2000
+    found = pickle.loads(sent)
+    assert isinstance(found.columns["image"], LazyColumn)
+    assert list(found.columns["image"]) == [CELLS[150], CELLS[3], CELLS[0]]
 
 
 def test_threads_share_a_column(table: Table) -> None:

@@ -49,8 +49,19 @@ def values(cell: Any, root: Path = Path()) -> np.ndarray:
         ("1.5 -2\n\n3   -\n0.25 1000\n", None),
         ('"a, b",y\n1.5,-2\n3,""\n0.25,1000', ("a, b", "y")),
         ("x,x\n1.5,-2\n3,null\n0.25,1000", None),
+        ("  \nx,y\n1.5,-2\n \n3,\n\n0.25,1e3\n   ", ("x", "y")),
     ],
-    ids=["bare", "header", "semicolons", "tabs", "nothing", "spaces", "quotes", "two-alike"],
+    ids=[
+        "bare",
+        "header",
+        "semicolons",
+        "tabs",
+        "nothing",
+        "spaces",
+        "quotes",
+        "two-alike",
+        "lines-of-spaces",
+    ],
 )
 def test_every_way_of_writing_rows(text: str, names: tuple[str, ...] | None) -> None:
     if text == "# x y\n":

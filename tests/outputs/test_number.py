@@ -162,6 +162,17 @@ def test_numbers_far_from_zero_keep_their_digits() -> None:
     assert found.value == pytest.approx(np.mean(cells), abs=0.01)
 
 
+def test_shares_of_large_numbers_keep_their_digits() -> None:
+    """Seconds since 1970, a minute apart: float32 knows them by steps of 128."""
+    built = head(NumberOutput(dropout=0.0), [1.7e9, 1.7e9 + 60])
+    pooled = torch.randn(2, 8)
+    raw = built.scores(fused(pooled))[:, 0].detach()
+    with torch.no_grad():
+        support = built.support(fused(pooled), [0.0, 0.0])
+    expected = 30 * float(raw[1] - raw[0])
+    assert float(support[1] - support[0]) == pytest.approx(expected, rel=1e-5)
+
+
 def test_scores_equal_sklearn_and_scipy() -> None:
     rng = np.random.default_rng(0)
     right = np.round(rng.normal(size=200), 1)  # with ties

@@ -40,6 +40,7 @@ class Answers:
     Attributes:
         predictions, references: by output; those that have no linear model, as text, are left out.
         rows: their numbers in the table, from 1, one a record.
+        learned: how many records they were learned from.
         parameters: of the linear models.
         seconds: of fitting them, cached features given.
     """
@@ -47,6 +48,7 @@ class Answers:
     predictions: Mapping[str, list[Prediction]]
     references: Mapping[str, list[Any]]
     rows: list[int]
+    learned: int
     parameters: int
     seconds: float
 
@@ -85,7 +87,8 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
     parts = build_parts(recipe)
     rows, columns = open_table(recipe, parts, table)
     splits = split_table(recipe, parts, rows, columns)
-    learning = rows.where(some_rows(splits["train"], MOST_ROWS, recipe.seed))
+    most = min(MOST_ROWS, recipe.data.rows or MOST_ROWS)
+    learning = rows.where(some_rows(splits["train"], most, recipe.seed))
     states = learn_states(recipe, parts, learning, columns)
     network = build_network(recipe, parts, states)
     preparer = Preparer(parts, states, network, columns, bad)
@@ -110,7 +113,8 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
         for name in found
     }
     numbers = [answered.number(row) for row in range(len(answered))]
-    return Answers(found, references, numbers, parameters, time.perf_counter() - begun)
+    seconds = time.perf_counter() - begun
+    return Answers(found, references, numbers, len(train), parameters, seconds)
 
 
 class _Vectors:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
-import numpy as np
-
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.found import Comparison, Line
 from plait.comparison.picture import draw_comparison
 from plait.comparison.report import markdown
-from plait.comparison.runs import SPLIT, Job, Result, finished, run
-from plait.comparison.statistics import PairedBootstrap, Scored, adjust
+from plait.comparison.runs import Job, Result, finished, run
 from plait.comparison.variants import Variant, make_variants
-from plait.data.cache import digest
-from plait.data.tables import Table, read_table
+from plait.comparison.weigh import weigh
+from plait.data.tables import Table
 from plait.features import OnBad, Progress
 from plait.files import make_folder, write_atomically
 from plait.learning import table_digest
@@ -29,8 +24,8 @@ from plait.model import load
 from plait.network import build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import choose_columns, split_table
-from plait.types import ColumnName, PlaitError, UsageError
+from plait.records import COMPARED, open_table, split_column, split_table
+from plait.types import ColumnName, UsageError
 
 
 def compare(
@@ -65,8 +60,8 @@ def compare(
         budget: seconds; None is no limit. All variants get a first seed before any gets a second;
             what is not finished in time is named, and can go on later.
         split: the rows that answers are scored on, and the winner chosen by.
-        test: score the winner, the single inputs and the baseline on the test rows too. Do so
-            once, when nothing will be changed any more.
+        test: score the winner, the single inputs, the baseline and whatever a finding is of on
+            the test rows too. Do so once, when nothing will be changed any more.
         keep: a folder for the winner's package, of its best seed.
         overrides, columns, on_bad, progress: see `train`.
 
@@ -87,7 +82,7 @@ def compare(
     baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
     variants = [baseline, *make_variants(plan.recipe, fusions, representations, rows)]
     unfinished = _run_all(plan, variants, budget, progress)
-    found = _weigh(plan, variants, split, unfinished)
+    found = replace(plan.weigh(variants, split), unfinished=unfinished)
     if test:
         found = replace(found, test=_on_test(plan, variants, found, progress))
     _write(found)
@@ -106,32 +101,30 @@ def _write(found: Comparison) -> None:
 
 
 class _Plan:
-    """The table with its splits, and the runs of each variant, finished or to do."""
+    """The table's records and their splits, decided once, from the recipe as it was given; and the
+    runs of each variant, finished or to do."""
 
     def __init__(
         self, recipe: Recipe, table: Table | str | Path, out: Path, split: str,
         on_bad: OnBad | None, seeds: int,
     ) -> None:  # fmt: skip
-        opened = table if isinstance(table, Table) else read_table(table)
-        self.table: Table | str = table if isinstance(table, Table) else str(table)
         self.parts = build_parts(recipe)
-        columns = choose_columns(recipe, self.parts, opened)
-        self.data, self.recipe = recipe.data, recipe.with_columns(columns)
-        rows = split_table(recipe, self.parts, opened, columns)
-        if not rows.get(split):
+        opened, columns = open_table(recipe, self.parts, table)
+        self.recipe = recipe.with_columns(columns)
+        # None where there is no such column: the splits are the comparison's own.
+        self.column = split_column(recipe, opened)
+        self.rows = split_table(recipe, self.parts, opened, columns)
+        if not self.rows.get(split):
             raise UsageError(f"{opened.path} has no {split} rows", expected="train, val or test")
-        self.splits: list[str | None] = [None] * len(opened)
-        for name, indexes in rows.items():
-            for row in indexes:
-                self.splits[row] = name
+        self.table = _with_splits(opened, self.rows)
+        self.digest = table_digest(self.table)
         self.seeds, self.out, self.split = seeds, out, split
         self.on_bad = on_bad or recipe.data.on_bad
-        self.digest = digest(table_digest(opened), *map(str, self.splits))
         make_folder(out)
 
     def has(self, split: str) -> bool:
         """Whether there are such rows."""
-        return split in self.splits
+        return bool(self.rows[split])
 
     def seeds_of(self, variant: Variant) -> range:
         """A variant's seeds; the baseline has one, as nothing of it is drawn."""
@@ -141,15 +134,14 @@ class _Plan:
     def job(self, variant: Variant, seed: int, split: str) -> Job:
         """A variant's run."""
         recipe = variant.recipe
-        data = recipe.data.model_copy(update={"split": SPLIT})
+        data = recipe.data.model_copy(update={"split": COMPARED})
         return Job(
             recipe=recipe.model_copy(update={"seed": seed, "data": data}),
             table=self.table,
-            splits=self.splits,
             digest=self.digest,
             split=split,
             on_bad=self.on_bad,
-            folder=self.out / "runs" / variant.name.replace(" ", "_") / f"seed-{seed}",
+            place=self.out / "runs" / variant.name.replace(" ", "_"),
             classical=variant.role == CLASSICAL,
             trained=split != self.split,
         )
@@ -159,6 +151,23 @@ class _Plan:
         found = {s: finished(self.job(variant, s, split)) for s in self.seeds_of(variant)}
         return {seed: result for seed, result in found.items() if result is not None}
 
+    def weigh(
+        self, variants: Sequence[Variant], split: str, chosen: Comparison | None = None
+    ) -> Comparison:
+        """Scores and differences of what is finished; see `weigh`."""
+        results = {variant.name: self.results(variant, split) for variant in variants}
+        output = next(iter(self.parts.outputs.items()))
+        return weigh(self.recipe, variants, results, output, split, self.out, chosen)
+
+
+def _with_splits(table: Table, rows: Mapping[str, Sequence[int]]) -> Table:
+    """With the splits in a column of their own."""
+    splits: list[str | None] = [None] * len(table)
+    for name, indexes in rows.items():
+        for row in indexes:
+            splits[row] = name
+    return replace(table, columns={**table.columns, COMPARED: splits})
+
 
 def _run_all(
     plan: _Plan, variants: Sequence[Variant], budget: float | None, progress: Progress | None
@@ -166,13 +175,23 @@ def _run_all(
     """Every variant with its first seed, then with the next; returns what there was no time for."""
     todo = [(variant, seed) for variant in variants for seed in plan.seeds_of(variant)]
     todo.sort(key=lambda item: item[1])  # stable: the variants keep their order
+    jobs = [(_title(variant, seed), plan.job(variant, seed, plan.split)) for variant, seed in todo]
+    return _run_missing(jobs, budget, progress)
+
+
+def _title(variant: Variant, seed: int) -> str:
+    return CLASSICAL if variant.role == CLASSICAL else f"{variant.name}, seed {seed}"
+
+
+def _run_missing(
+    jobs: Sequence[tuple[str, Job]], budget: float | None, progress: Progress | None
+) -> list[str]:
+    """Those that were not run before, or failed; returns what there was no time for."""
     end = None if budget is None else time.monotonic() + budget
     unfinished = []
-    for done, (variant, seed) in enumerate(todo):
-        name = CLASSICAL if variant.role == CLASSICAL else f"{variant.name}, seed {seed}"
+    for done, (name, job) in enumerate(jobs):
         if progress:
-            progress(f"run: {name}", done, len(todo))
-        job = plan.job(variant, seed, plan.split)
+            progress(f"run: {name}", done, len(jobs))
         left = None if end is None else end - time.monotonic()
         before = finished(job)
         if before is not None and not before.failed:
@@ -182,148 +201,30 @@ def _run_all(
     return unfinished
 
 
-def _weigh(
-    plan: _Plan, variants: Sequence[Variant], split: str, unfinished: list[str]
-) -> Comparison:
-    """Scores, intervals and differences of all that is finished."""
-    results = {v.name: plan.results(v, split) for v in variants}
-    good = {
-        name: {seed: r for seed, r in runs.items() if not r.failed}
-        for name, runs in results.items()
-    }
-    output_name, output = next(iter(plan.parts.outputs.items()))
-    metric = output.best_metrics[0]
-    scored = {
-        name: [
-            Scored(r.rows, output.scorer(r.predictions[output_name], r.references[output_name]))
-            for r in runs.values()
-            if output_name in r.predictions
-        ]
-        for name, runs in good.items()
-    }
-    scored = {name: runs for name, runs in scored.items() if runs}
-    if not any(name != CLASSICAL for name in scored):
-        failed = next(
-            (r.failed for runs in results.values() for r in runs.values() if r.failed), ""
-        )
-        raise PlaitError(
-            "no run of the comparison was finished" + (f": {failed}" if failed else ""),
-            mend="" if failed else "give it a larger --budget",
-        )
-    bootstrap = PairedBootstrap(scored, metric)
-    lines = [
-        _line(v, results[v.name], good[v.name], scored.get(v.name, []), metric, bootstrap)
-        for v in variants
-    ]
-    lines.sort(key=lambda line: -float("inf") if line.score is None else line.score, reverse=True)
-    winner = next(line.name for line in lines if line.role != CLASSICAL)
-    findings = list(_questions(lines, plan.recipe, winner, bootstrap))
-    behind = {
-        line.name: found
-        for line in lines
-        if line.score is not None and line.name != winner
-        and (found := bootstrap.difference(line.name, winner)) is not None
-    }  # fmt: skip
-    adjusted = adjust([*behind.values(), *(finding.difference for finding in findings)])
-    behind = dict(zip(behind, adjusted, strict=False))
-    return Comparison(
-        output=output_name,
-        metric=metric,
-        title=output.titles[metric],
-        split=split,
-        lines=[replace(line, behind=behind.get(line.name)) for line in lines],
-        winner=winner,
-        findings=[
-            replace(finding, difference=difference)
-            for finding, difference in zip(findings, adjusted[len(behind) :], strict=True)
-        ],
-        test=None,
-        unfinished=unfinished,
-        folder=plan.out,
-    )
-
-
-def _line(
-    variant: Variant, results: Mapping[int, Result], good: Mapping[int, Result],
-    scored: Sequence[Scored], metric: str, bootstrap: PairedBootstrap,
-) -> Line:  # fmt: skip
-    if not scored:
-        failed = next((r.failed for r in results.values() if r.failed), "not finished")
-        if any(not r.failed for r in results.values()):
-            failed = "there is none for such an answer"
-        return Line(variant.name, variant.role, variant.about, [], failed=failed)
-    each = [run.score(np.arange(len(run.records))) for run in scored]
-    score, interval = bootstrap.mean(variant.name)
-    runs = list(good.values())
-    times = [r.milliseconds for r in runs if r.milliseconds is not None]
-    return Line(
-        variant.name, variant.role, variant.about,
-        seeds=list(good),
-        records=len(scored[0].records),
-        score=score,
-        interval=interval,
-        each={seed: scores[metric] for seed, scores in zip(good, each, strict=True)},
-        scores={key: mean(scores[key] for scores in each) for key in each[0]},
-        parameters=runs[0].parameters,
-        trained=runs[0].trained,
-        seconds=mean(r.seconds for r in runs),
-        milliseconds=mean(times) if times else None,
-        memory=max(r.memory for r in runs),
-    )  # fmt: skip
-
-
-def _questions(
-    lines: Sequence[Line], recipe: Recipe, winner: str, bootstrap: PairedBootstrap
-) -> Iterator[Finding]:
-    """What fusion is worth, what each input is worth, what a network is, what more rows are."""
-    best: dict[tuple[str, str], str] = {}  # lines come best first
-    for line in lines:
-        if line.score is not None:
-            best.setdefault((line.role, line.about), line.name)
-    fused = best.get(("fused", ""))
-    alone = next(
-        (line.name for line in lines if line.role == "alone" and line.score is not None), None
-    )
-    pairs = [("fusion", fused, alone)]
-    for name in recipe.inputs:
-        others = [other for other in recipe.inputs if other != name]
-        role = ("alone", others[0]) if len(others) == 1 else ("without", name)
-        pairs.append((name, fused, best.get(role)))
-    pairs.append((CLASSICAL, winner, best.get((CLASSICAL, ""))))
-    fewer = sorted((int(about), name) for (role, about), name in best.items() if role == "rows")
-    steps = [*(name for _, name in fewer), fused]
-    pairs += [("rows", more, less) for less, more in pairwise(steps)]
-    for about, first, second in pairs:
-        if first is not None and second is not None and first != second:
-            difference = bootstrap.difference(first, second)
-            if difference is not None:
-                yield Finding(about, first, second, difference)
-
-
 def _on_test(
     plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
 ) -> Comparison:
-    """The winner, the single inputs and the baseline on the test rows, which choose nothing."""
-    roles = {"alone", "without", CLASSICAL}
-    asked = [v for v in variants if v.name == found.winner or v.role in roles]
+    """What was asked on the other rows, on the test rows, which choose nothing; and the scores of
+    every single input."""
+    named = {found.winner}.union(*((f.first, f.second) for f in found.findings))
+    asked = [v for v in variants if v.name in named or v.role in {"alone", CLASSICAL}]
     jobs = [
-        plan.job(variant, seed, "test")
+        (f"{_title(variant, seed)}, on test rows", plan.job(variant, seed, "test"))
         for variant in asked
-        for seed in plan.results(variant, plan.split)
+        for seed, result in plan.results(variant, plan.split).items()
+        if not result.failed
     ]
-    for done, job in enumerate(jobs):
-        if progress:
-            progress("test rows", done, len(jobs))
-        if finished(job) is None:
-            run(job, None)
-    on_test = _weigh(plan, asked, "test", [])
-    return replace(on_test, winner=found.winner)
+    _run_missing(jobs, None, progress)
+    return plan.weigh(asked, "test", found)
 
 
 def _keep(plan: _Plan, winner: Variant, line: Line, target: Path) -> None:
-    """The winner's package, of the seed that scored best, with the splits as the recipe had
-    them."""
+    """The winner's package, of the seed that scored best. Its recipe has the table's split column;
+    where there is none, the comparison's, without which no split of the table is scored: neither
+    another seed nor fewer inputs would give the same rows."""
     seed = max(line.each, key=lambda seed: line.each[seed])
     model = load(plan.job(winner, seed, plan.split).package)
-    model.recipe = model.recipe.model_copy(update={"data": plan.data})
+    if plan.column is not None:
+        data = model.recipe.data.model_copy(update={"split": plan.column})
+        model.recipe = model.recipe.model_copy(update={"data": data})
     model.save(target, half=model.recipe.training.weights == "float16")

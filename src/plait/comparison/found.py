@@ -18,12 +18,13 @@ class Line:
         role: see `Variant`; ``classical`` for the baseline.
         about: the input that is alone or left out, the number of training rows; else empty.
         seeds: the seeds whose runs are finished.
-        records: how many were answered.
+        records: how many were answered, of those that all with every input answered.
         score: mean over the seeds of the score that is compared; None where no run is finished.
         interval: its 95 % bootstrap interval over records and seeds.
         each: seed -> score.
         scores: mean over the seeds of all scores.
         behind: how far it is behind the best; None for the best itself.
+        learned: how many training records it learned from; the mean over the seeds.
         parameters: all; trained: those that learn.
         seconds: of training, cached features given; the mean over the seeds.
         milliseconds: of one answer from files; the mean over the seeds; None for the baseline.
@@ -41,6 +42,7 @@ class Line:
     each: dict[int, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     behind: Difference | None = None
+    learned: int = 0
     parameters: int = 0
     trained: int = 0
     seconds: float = 0.0
@@ -72,11 +74,11 @@ class Comparison:
     Attributes:
         output: whose answers are scored; metric: the score; title: what people call it.
         split: the rows that it is of.
-        lines: a variant each, the best first.
-        winner: the best one's name.
+        lines: a variant each, the best first, the others by their distance to it.
+        winner: the best one's name, of those that answered the most records.
         findings: what fusion, each input and more rows are worth.
-        test: the winner, the single inputs and the baseline on the test rows; None where that
-            was not asked for.
+        test: the same winner and the same findings on the test rows; None where that was not
+            asked for.
         unfinished: runs that the budget had no time for.
         folder: where everything lies.
     """

@@ -8,7 +8,17 @@ from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Finding, Line
 from plait.comparison.statistics import Difference
 
-HEADINGS = ("variant", "score", "95 %", "to best", "weights", "training", "answer", "MiB")
+HEADINGS = (
+    "variant",
+    "score",
+    "95 %",
+    "records",
+    "to best",
+    "weights",
+    "training",
+    "answer",
+    "MiB",
+)
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -24,6 +34,7 @@ def _row(line: Line) -> tuple[str, ...]:
         line.name,
         f"{line.score:.3f}",
         "{:.3f}–{:.3f}".format(*line.interval),
+        f"{line.records:,}",
         "" if line.behind is None else _behind(line.behind),
         _short(line.trained),
         f"{line.seconds:.0f} s",
@@ -53,6 +64,7 @@ def sentences(found: Comparison) -> list[str]:
     ]
     if any(line.behind is not None and not line.behind.real for line in found.lines):
         said.append("A ? marks a distance to the best that may be noise.")
+    said += list(_of_fewer_records(found))
     said += map(_sentence, found.findings)
     if len(best.seeds) == 1:
         said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
@@ -64,6 +76,17 @@ def sentences(found: Comparison) -> list[str]:
             "The same command goes on with them."
         )
     return said
+
+
+def _of_fewer_records(found: Comparison) -> Iterator[str]:
+    """Those whose scores are of other records than the best one's."""
+    most = found.line(found.winner).records
+    for line in found.lines:
+        if line.score is not None and line.records < most:
+            yield (
+                f"{line.name} answered {line.records:,} of the {most:,} records: its score is of "
+                "those, its distance to the best too, and it can't be the best."
+            )
 
 
 def _seeds(line: Line) -> str:

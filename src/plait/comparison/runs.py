@@ -13,28 +13,28 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
-from plait.data.tables import Table, read_table
+from plait.data.cache import digest
+from plait.data.tables import Table
 from plait.features import BadCells, OnBad
 from plait.files import make_folder, write_atomically
 from plait.learning import train
-from plait.model import Model, load
+from plait.model import Evaluation, Model, load
 from plait.recipe import Recipe
 from plait.types import PlaitError, Prediction
 
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
 ABOUT = ("about", "command", "expected", "card")
 """A recipe's words that change nothing of a run."""
-SPLIT = "split, as compared"
-"""The column that the splits are in, for a run's recipe."""
-MIB = 1024.0  # KiB that `getrusage` counts in
+MIB = 1024.0  # KiB
+DIGITS = 12  # of the digest in a folder's name
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,38 @@ class Job:
 
     Attributes:
         recipe: what is trained, seed and all; or what the classical baseline takes its inputs from.
-        table: a path as the user wrote it, or a table.
-        splits: each row's, the same for all runs, whatever a recipe's inputs are.
-        digest: of table and splits, by which a result from before is known to be of the same.
+        table: its records and their splits, the same for all runs, whatever a recipe's inputs are.
+        digest: of the table, by which a result from before is known to be of the same.
         split: whose rows are answered.
-        folder: where the run keeps what it makes.
+        place: the variant's folder, in which each of its runs has one.
         classical: the classical baseline instead of the recipe's network.
         trained: it was trained before, and is to answer another split.
     """
 
     recipe: Recipe
-    table: Table | str
-    splits: Sequence[str | None]
+    table: Table
     digest: str
     split: str
     on_bad: OnBad
-    folder: Path
+    place: Path
     classical: bool = False
     trained: bool = False
+
+    @property
+    def depends_on(self) -> dict[str, Any]:
+        """What makes two runs the same one: not what a recipe says of itself."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json", exclude=set(ABOUT)),
+            "table": self.digest,
+            "on_bad": self.on_bad,
+            "classical": self.classical,
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps what it makes: another recipe's or table's run has another one."""
+        name = digest(json.dumps(self.depends_on, sort_keys=True))[:DIGITS]
+        return self.place / f"seed-{self.recipe.seed}-{name}"
 
     @property
     def kept(self) -> Path:
@@ -80,6 +94,7 @@ class Result:
     Attributes:
         rows: their numbers in the table, from 1, of the records that were answered.
         predictions: by output; references: what they are scored against.
+        learned: how many records it learned from.
         parameters: all; trained: those that learned.
         seconds: of training, without reading media and frozen encoders, whose results are kept.
         milliseconds: of one record's answer from its files, the median; None for the baseline.
@@ -90,6 +105,7 @@ class Result:
     rows: list[int] = field(default_factory=list)
     predictions: dict[str, list[Prediction]] = field(default_factory=dict)
     references: dict[str, list[Any]] = field(default_factory=dict)
+    learned: int = 0
     parameters: int = 0
     trained: int = 0
     seconds: float = 0.0
@@ -141,14 +157,13 @@ def finished(job: Job) -> Result | None:
     """The result of the same run, from before; None where it was never finished."""
     if not job.kept.is_file():
         return None
-    kept = json.loads(job.kept.read_text(encoding="utf-8"))
-    return Result.from_json(kept["result"]) if kept["job"] == _name(job) else None
+    return Result.from_json(json.loads(job.kept.read_text(encoding="utf-8"))["result"])
 
 
 def run(job: Job, seconds: float | None) -> Result | None:
     """Do it in a process of its own; None where it was not finished in time (it can go on later).
 
-    A `PlaitError` of the run becomes its result.
+    A `PlaitError` of the run becomes its result, and so does that it was killed or crashed.
     """
     make_folder(job.folder)
     command = [sys.executable, "-c", "from plait.comparison.runs import main; main()"]
@@ -161,89 +176,83 @@ def run(job: Job, seconds: float | None) -> Result | None:
         finally:
             process.kill()
             process.wait()
-    result = finished(job)
-    if result is None:
-        raise PlaitError(
-            f"a run ended without a result (exit code {process.returncode})",
-            mend=f"see {job.folder / 'run.log'}; there may be too little memory",
-        )
-    return result
-
-
-def _name(job: Job) -> dict[str, Any]:
-    """What makes a kept result that of this job: not what a recipe says of itself."""
-    return {
-        "recipe": job.recipe.model_dump(mode="json", exclude=set(ABOUT)),
-        "table": job.digest,
-        "on_bad": job.on_bad,
-        "classical": job.classical,
-    }
+    if process.returncode or finished(job) is None:
+        memory = "there may be too little memory"
+        why = f"ended without a result (exit code {process.returncode}; {memory}), see {log.name}"
+        keep(job, Result(failed=why))
+    return finished(job)
 
 
 def main() -> None:
     """The process: a job comes in, its result is kept."""
     job: Job = pickle.load(sys.stdin.buffer)
+    keep(job, answered(job))
+
+
+def answered(job: Job) -> Result:
+    """Do it here; a `PlaitError` becomes the result."""
     try:
-        result = _classical(job) if job.classical else _trained(job)
+        return _classical(job) if job.classical else _trained(job)
     except PlaitError as error:
-        result = Result(failed=str(error))
-    keep(job, result)
+        return Result(failed=str(error))
 
 
 def keep(job: Job, result: Result) -> None:
     """Write a result where `finished` looks for it."""
-    content = json.dumps({"job": _name(job), "result": result.to_json()})
+    content = json.dumps({"job": job.depends_on, "result": result.to_json()})
     write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
 
 
-def _table(job: Job) -> Table:
-    """With the splits in a column of their own."""
-    table = read_table(job.table) if isinstance(job.table, str) else job.table
-    return replace(table, columns={**table.columns, SPLIT: list(job.splits)})
-
-
 def _classical(job: Job) -> Result:
-    found = answer_classically(job.recipe, _table(job), job.split, BadCells(job.on_bad))
+    found = answer_classically(job.recipe, job.table, job.split, BadCells(job.on_bad))
     return Result(
         rows=found.rows,
         predictions=dict(found.predictions),
         references=dict(found.references),
+        learned=found.learned,
         parameters=found.parameters,
         trained=found.parameters,
         seconds=found.seconds,
-        memory=_memory(),
+        memory=memory(),
     )
 
 
 def _trained(job: Job) -> Result:
-    table = _table(job)
     if job.trained:
         model = load(job.package)
     else:
-        model = train(job.recipe, table, job.package, on_bad=job.on_bad)
-    found = model.evaluate(table, split=job.split, on_bad=job.on_bad)
+        model = train(job.recipe, job.table, job.package, on_bad=job.on_bad)
+    found = model.evaluate(job.table, split=job.split, on_bad=job.on_bad)
     return Result(
         rows=[found.table.number(row) for row in found.rows],
         predictions=dict(found.predictions),
         references=dict(found.references),
+        learned=model.scores["trained"]["records"],
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],
-        milliseconds=_milliseconds(model, found.table, found.columns),
-        memory=_memory(),
+        milliseconds=_milliseconds(model, found),
+        memory=memory(),
     )
 
 
-def _milliseconds(model: Model, table: Table, columns: Mapping[str, Any]) -> float:
-    """The median time of one record's answer, from its files."""
-    cells = {name: table.column(columns[f"inputs.{name}"]) for name in model.recipe.inputs}
+def _milliseconds(model: Model, found: Evaluation) -> float:
+    """The median time of one record's answer, from its files; of records that were scored."""
+    table = found.table
+    cells = {name: table.column(found.columns[f"inputs.{name}"]) for name in model.recipe.inputs}
     times = []
-    for row in range(min(WARM + TIMED, len(table))):
+    for row in found.rows[: WARM + TIMED]:
+        record = {name: column[row] for name, column in cells.items()}
         begun = time.perf_counter()
-        model.predict({name: column[row] for name, column in cells.items()}, root=table.root)
+        model.predict(record, root=table.root, bad=BadCells("missing"))
         times.append(time.perf_counter() - begun)
     return median(times[WARM:] or times) * 1000
 
 
-def _memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB
+def memory() -> float:
+    """MiB that this process took at the most. Linux's ``ru_maxrss`` is no less than what the
+    process that started it held then; ``VmHWM`` begins anew with the program."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    peak = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return float(peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / MIB

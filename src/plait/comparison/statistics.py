@@ -78,7 +78,10 @@ class PairedBootstrap:
         return self._point(name, there), interval(self._drawn(name, there))
 
     def difference(self, name: str, other: str) -> Difference | None:
-        """A variant's mean less another's; None where they have no two records in common."""
+        """A variant's mean less another's; None where they have no two records in common, or one
+        has no run at all."""
+        if name not in self.runs or other not in self.runs:
+            return None
         both = self._there(name) & self._there(other)
         if both.sum() < 2:
             return None

@@ -34,12 +34,14 @@ class Variant:
             takes its inputs from the recipe.
         about: the input that is alone or left out, the number of rows; else empty.
         recipe: what is trained, but for the seed.
+        of: the variant that it is, but for the input or the rows that it lacks; else empty.
     """
 
     name: str
     role: Role
     about: str
     recipe: Recipe
+    of: str = ""
 
 
 def make_variants(
@@ -49,6 +51,9 @@ def make_variants(
     rows: Sequence[int] = (),
 ) -> list[Variant]:
     """The single inputs first, then all but one, then the fusions, then fewer rows.
+
+    All but one, and fewer rows, have the fusion and the representations of the recipe, or the
+    first ones that are tried where the recipe's own are not.
 
     Args:
         recipe: where everything else comes from.
@@ -63,17 +68,13 @@ def make_variants(
     tried = _representations(recipe, representations or {})
     settings = _fusions(recipe, fusions)
     several = len(recipe.inputs) > 1
+    fused = list(_fused(recipe, tried, settings))
+    # What lacks something is held against the same fusion, or a better one would be its loss.
+    whole = next((variant for variant in fused if variant.recipe == recipe), fused[0])
     found = [*_alone(recipe, tried)] if several else []
     if len(recipe.inputs) > 2:
-        found += _without(recipe)
-    for choice in product(*tried.values()):
-        chosen = dict(zip(tried, choice, strict=True))
-        how = _differences(tried, chosen)
-        for name, fusion in settings.items():
-            title = " ".join([name, *how]) if several else " ".join(how) or name
-            found.append(Variant(title, "fused", "", _changed(recipe, chosen, fusion)))
-    found += [_of_rows(recipe, number) for number in sorted(set(rows))]
-    return found
+        found += _without(whole)
+    return [*found, *fused, *(_of_rows(whole, number) for number in sorted(set(rows)))]
 
 
 def parse_representations(given: Iterable[str]) -> dict[str, Any]:
@@ -104,17 +105,29 @@ def _alone(recipe: Recipe, tried: Mapping[str, list[dict[str, Any]]]) -> Iterato
             yield Variant(" ".join([f"{name} alone", *how]), "alone", name, changed)
 
 
-def _without(recipe: Recipe) -> Iterator[Variant]:
+def _fused(
+    recipe: Recipe, tried: Mapping[str, list[dict[str, Any]]], fusions: Mapping[str, dict[str, Any]]
+) -> Iterator[Variant]:
+    for choice in product(*tried.values()):
+        chosen = dict(zip(tried, choice, strict=True))
+        how = _differences(tried, chosen)
+        for name, fusion in fusions.items():
+            title = " ".join([name, *how]) if len(tried) > 1 else " ".join(how) or name
+            yield Variant(title, "fused", "", _changed(recipe, chosen, fusion))
+
+
+def _without(whole: Variant) -> Iterator[Variant]:
+    recipe = whole.recipe
     for name in recipe.inputs:
         others = {n: s.representation for n, s in recipe.inputs.items() if n != name}
         changed = _changed(recipe, others, recipe.fusion)
-        yield Variant(f"without {name}", "without", name, changed)
+        yield Variant(f"without {name}", "without", name, changed, of=whole.name)
 
 
-def _of_rows(recipe: Recipe, number: int) -> Variant:
-    data = recipe.model_dump()
+def _of_rows(whole: Variant, number: int) -> Variant:
+    data = whole.recipe.model_dump()
     data["data"]["rows"] = number
-    return Variant(f"{number} rows", "rows", str(number), check_recipe(data))
+    return Variant(f"{number} rows", "rows", str(number), check_recipe(data), of=whole.name)
 
 
 def _changed(

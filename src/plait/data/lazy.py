@@ -92,6 +92,10 @@ class ColumnBlocks:
         self._sample: list[Any] | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file anew, and reads what it needs."""
+        return ColumnBlocks, (self.path, self.name, self._plain)
+
     def __len__(self) -> int:
         return self._starts[-1]
 

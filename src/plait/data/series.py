@@ -291,7 +291,7 @@ def _read_text(data: bytes, name: str) -> tuple[Values, list[str] | None]:
 
 
 def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Each line's number and cells; empty lines are left out."""
+    """Each line's number and cells; empty lines, and those of spaces, are left out."""
     try:
         text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
         first = next((line for line in text if line.strip()), "")
@@ -303,7 +303,7 @@ def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
         reader = csv.reader(text, delimiter=separator)
         decimal_comma = separator == ";"
         for cells in reader:
-            if cells:
+            if cells and (len(cells) > 1 or cells[0].strip()):
                 cells = [c.replace(",", ".") for c in cells] if decimal_comma else cells
                 yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:

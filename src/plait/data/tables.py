@@ -141,12 +141,14 @@ class Table:
         columns: name -> cells, all of one length.
         numbers: each record's row in the file, counted from 1, where rows were taken out or
             gathered.
+        records: whether every row is a record already, so that none are gathered any more.
     """
 
     path: Path
     root: Path
     columns: Columns
     numbers: Sequence[int] | None = None
+    records: bool = False
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))

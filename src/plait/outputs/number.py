@@ -206,8 +206,8 @@ class NumberHead(PooledHead):
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the number that the model says, whatever the answers: an input's share is how far
-        it moves the number, in its units."""
-        return (self.mean + self.deviation * self._bands(fused)[0]).cpu()
+        it moves the number, in its units. In double: a time in seconds has ten digits."""
+        return self.mean + self.deviation * self._bands(fused)[0].cpu().double()
 
     def decoding_options(self, **options: Any) -> Options:
         """None: there is nothing to choose."""
