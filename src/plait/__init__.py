@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plait.model import Evaluation, Model, load
     from plait.recipe import Recipe, load_recipe
     from plait.transcription import transcribe
+    from plait.translation import translate
     from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ _PUBLIC = {
     "read_table": "plait.data.tables",
     "train": "plait.learning",
     "transcribe": "plait.transcription",
+    "translate": "plait.translation",
 }
 __all__ = [
     "BadCell",
@@ -53,6 +55,7 @@ __all__ = [
     "read_table",
     "train",
     "transcribe",
+    "translate",
 ]
 
 

@@ -231,6 +231,25 @@ def transcribe(
 
 
 @app.command()
+def translate(
+    model: Annotated[str, typer.Option(help="a package that makes text of text")],
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(help="sentences, or .txt files; none: lines of the standard input"),
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="what the sentences are about")] = None,
+    out: Out = None,
+    beam: Beam = None,
+    set_: Set = None,
+) -> None:
+    """Translate sentences, with a photo where the model sees one."""
+    from plait.translation import translate_all
+
+    options = _decoding(beam, None, None, set_ or [])
+    translate_all(sentences or [], model, photo, out, options)
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe or a YAML file")],
     table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON")],
