@@ -123,6 +123,17 @@ def test_a_score_on_rows_it_learned_from_is_told(
     assert "has learned from the validation rows too" in caplog.text
 
 
+def test_a_class_that_only_validation_rows_have_is_left_out(tmp_path: Path) -> None:
+    table = _table(tmp_path, both=False)
+    lines = table.read_text().splitlines()
+    assert lines[-1].endswith(",val")
+    name, _, split = lines[-1].split(",")
+    table.write_text("\n".join([*lines[:-1], f"{name},purple,{split}"]) + "\n")
+    model = _train(table, "model", refit=True)
+    assert model.scores["trained"]["refit"] == LEARN + CHOOSE - 1
+    assert model.scores["validation"]["records"] == CHOOSE
+
+
 def test_not_with_a_second_stage() -> None:
     training = {"refit": True, "reinforce": {"epochs": 1}}
     with pytest.raises(UsageError, match=r"training\.refit: can't go with training\.reinforce"):

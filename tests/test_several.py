@@ -16,7 +16,9 @@ from samples import PLACES
 
 import plait
 from plait import cli
+from plait.data.cache import FeatureSpace
 from plait.data.tables import read_table
+from plait.features import CachedRecords
 from plait.learning import train
 from plait.model import Model
 from plait.types import PlaitError, UsageError
@@ -50,6 +52,29 @@ def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> No
     assert 0.3 <= accuracy["words",] <= 0.7
     assert found.scores["answer"].accuracy == accuracy["photo", "words"]
     assert len(found.to_json()["subsets"]) == 3
+
+
+def test_with_another_record_s_input_it_is_as_good_as_without(model: Model, table: Path) -> None:
+    found = model.evaluate(table, split="val", swapped=True)
+    swapped = {name: scores["answer"].accuracy for name, scores in found.swapped.items()}
+    assert set(swapped) == {"photo", "words"}
+    # Of two colours and two places that are equally common, half are still right.
+    assert all(0.2 <= value <= 0.8 for value in swapped.values())
+    told = found.to_json()["swapped"]
+    assert [part["input"] for part in told] == ["photo", "words"]
+    assert told[0]["scores"]["answer"]["accuracy"] == swapped["photo"]
+
+
+def test_swapping_gives_no_record_its_own(tmp_path: Path) -> None:
+    space = FeatureSpace("swap", (1,), folder=tmp_path)
+    keys = ["a", "b", "a", None, "c", "b", "a"]
+    records = CachedRecords({"x": (space, list(keys), 1), "y": (space, list(keys), 1)}, {}, 7)
+    swapped = records.with_swapped("x")
+    found = swapped.inputs["x"][1]
+    assert all(other is not None and other != own for own, other in zip(keys, found, strict=True))
+    assert swapped.inputs["y"] == records.inputs["y"]
+    alike = CachedRecords({"x": (space, ["a", "a"], 1)}, {}, 2)
+    assert alike.with_swapped("x").inputs["x"][1] == ["a", "a"]  # there is no other
 
 
 def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from plait.learning import train
     from plait.model import Evaluation, Model, load
     from plait.recipe import Recipe, load_recipe
+    from plait.transcription import transcribe
+    from plait.translation import translate
     from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 __version__ = "0.1.0"
@@ -35,6 +37,8 @@ _PUBLIC = {
     "load_recipe": "plait.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.learning",
+    "transcribe": "plait.transcription",
+    "translate": "plait.translation",
 }
 __all__ = [
     "BadCell",
@@ -50,6 +54,8 @@ __all__ = [
     "profile",
     "read_table",
     "train",
+    "transcribe",
+    "translate",
 ]
 
 

@@ -6,7 +6,7 @@ Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from typing import Literal
 
 import torch
@@ -17,6 +17,37 @@ from plait.types import Fused, Tokens, UsageError
 
 Reader = Literal["gru", "cnn", "transformer"]
 KERNEL = 3  # tokens that a convolution sees at a time
+OWN = "="  # before a name that a container of modules has itself
+
+
+class NamedModules(nn.ModuleDict):
+    """Modules by the user's names, which may be those of the container's own attributes too
+    ("type", "values")."""
+
+    def __setitem__(self, key: str, module: nn.Module) -> None:
+        super().__setitem__(_attribute(key), module)
+
+    def __getitem__(self, key: str) -> nn.Module:
+        return super().__getitem__(_attribute(key))
+
+    def __contains__(self, key: str) -> bool:
+        return super().__contains__(_attribute(key))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> KeysView[str]:
+        """The names as they were given."""
+        return dict(self.items()).keys()
+
+    def items(self) -> ItemsView[str, nn.Module]:
+        """Names as they were given, and modules."""
+        return {key.removeprefix(OWN): module for key, module in super().items()}.items()
+
+
+def _attribute(name: str) -> str:
+    """What a module of that name is called among the container's attributes."""
+    return f"{OWN}{name}" if hasattr(nn.ModuleDict, name) or name == "training" else name
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from plait.blocks import NamedModules
 from plait.types import Fused
 
 
@@ -83,7 +84,7 @@ class BlendedScores(nn.Module):
         normalise: Callable[[Tensor], Tensor],
     ) -> None:  # fmt: skip
         super().__init__()
-        self.branches = nn.ModuleDict(
+        self.branches = NamedModules(
             {name: Scores(width, size, dropout) for name in branches.names}
         )
         self.blend, self.normalise = Blend(branches, size), normalise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from plait import registry
+from plait.network import build_output
 from plait.recipe import Recipe
 
 
@@ -45,8 +45,7 @@ def number(value: float) -> str:
 def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(title, value, 95 % interval) of each score of an output, as text."""
     rows = []
-    output: Any = registry.find("output", recipe.outputs[name].kind).cls
-    for metric, title in output.titles.items():
+    for metric, title in build_output(recipe.outputs[name]).titles.items():
         if scores.get(metric) is not None:
             ends = scores.get("intervals", {}).get(metric)
             interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""

@@ -212,6 +212,44 @@ def caption(
 
 
 @app.command()
+def transcribe(
+    recordings: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any length")],
+    model: Annotated[str, typer.Option(help="a package that makes text of a sound")],
+    kind: Annotated[str, typer.Option("--format", help="txt, json, srt or vtt")] = "txt",
+    out: Annotated[
+        Path | None, typer.Option(help="write a file for each recording to this folder")
+    ] = None,
+    beam: Beam = None,
+    on_bad: OnBad = "stop",
+    set_: Set = None,
+) -> None:
+    """Write down what is said in recordings, with times."""
+    from plait.transcription import transcribe_files
+
+    options = _decoding(beam, None, None, set_ or [])
+    transcribe_files(recordings, model, kind, out, on_bad, options)
+
+
+@app.command()
+def translate(
+    model: Annotated[str, typer.Option(help="a package that makes text of text")],
+    sentences: Annotated[
+        list[str] | None,
+        typer.Argument(help="sentences, or .txt files; none: lines of the standard input"),
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="what the sentences are about")] = None,
+    out: Out = None,
+    beam: Beam = None,
+    set_: Set = None,
+) -> None:
+    """Translate sentences, with a photo where the model sees one."""
+    from plait.translation import translate_all
+
+    options = _decoding(beam, None, None, set_ or [])
+    translate_all(sentences or [], model, photo, out, options)
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe or a YAML file")],
     table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON")],
@@ -253,6 +291,12 @@ def evaluate(
     corruptions: Annotated[
         bool, typer.Option("--corruptions", help="also with noise, blur, words left out")
     ] = False,
+    swapped: Annotated[
+        bool, typer.Option("--swapped", help="also with each input of another record")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(help="also for each value of a column: the question's type...")
+    ] = None,
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -266,7 +310,8 @@ def evaluate(
     with _progress() as progress:
         found = loaded.evaluate(
             table, split=split, columns=_columns(column), subsets=subsets, shares=shares,
-            corruptions=corruptions, on_bad=check_policy(on_bad), progress=progress, **options,
+            corruptions=corruptions, swapped=swapped, by=by, on_bad=check_policy(on_bad),
+            progress=progress, **options,
         )  # fmt: skip
     if page is not None:
         from plait.pages import best_and_worst

@@ -161,11 +161,15 @@ class Fusion(nn.Module, ABC):
 
 
 class Output(ABC):
-    """One thing to predict: how a cell becomes a target and a decoded tensor an answer."""
+    """One thing to predict: how a cell becomes a target and a decoded tensor an answer.
 
-    titles: ClassVar[Mapping[str, str]]
+    How its answers are scored may depend on its settings: `titles` and `best_metrics` are those of
+    an instance.
+    """
+
+    titles: Mapping[str, str]
     """Every metric that people are shown -> what they know it by, in the order to show."""
-    best_metrics: ClassVar[Sequence[str]]
+    best_metrics: Sequence[str]
     """What early stopping maximises, free-running on validation, and what progress shows. The
     first decides; the next ones break ties. The first is 1 for perfect answers and about 0 for
     those that know nothing, so that outputs of different kinds can be weighed together."""

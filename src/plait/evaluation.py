@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from plait.bootstrap import Intervals, Scorer, with_intervals
 from plait.explain.shares import input_shares
-from plait.features import CachedRecords, Progress
+from plait.features import CachedRecords, Progress, is_missing
 from plait.network import Batch, Network
 from plait.types import Prediction
+
+Value: TypeAlias = str | int | float | None
 
 
 def answer(
@@ -51,3 +57,57 @@ def evaluate_records(
         if progress:
             progress("answers", len(next(iter(found.values()))), len(records))
     return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores of the records that share a value of a column.
+
+    Attributes:
+        value: the value, None where the cell is empty.
+        records: how many they are.
+        scores: by output and name.
+        intervals: by output and score, its 95 % bootstrap percentile interval over these records.
+    """
+
+    value: Value
+    records: int
+    scores: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Intervals]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON, each output's scores as in `Evaluation.to_json`."""
+        scores = {
+            name: dict(points)
+            | {"intervals": {n: list(e) for n, e in self.intervals[name].items()}}
+            for name, points in self.scores.items()
+        }
+        return {"value": self.value, "records": self.records, "scores": scores}
+
+
+def score_groups(scorers: Mapping[str, Scorer], cells: Sequence[Any]) -> list[Group]:
+    """The scores of the records with the same cell, the largest groups first.
+
+    Args:
+        scorers: each output's, of all records.
+        cells: one a record.
+    """
+    members: dict[Value, list[int]] = {}
+    for record, cell in enumerate(cells):
+        plain = cell if isinstance(cell, (str, int, float)) else str(cell)
+        members.setdefault(None if is_missing(cell) else plain, []).append(record)
+    ordered = sorted(members.items(), key=lambda item: (-len(item[1]), str(item[0])))
+    return [_score_group(scorers, value, np.array(records)) for value, records in ordered]
+
+
+def _score_group(scorers: Mapping[str, Scorer], value: Value, records: NDArray[np.int64]) -> Group:
+    points: dict[str, dict[str, float]] = {}
+    intervals: dict[str, Intervals] = {}
+    for name, scorer in scorers.items():
+        points[name], intervals[name] = with_intervals(_of(records, scorer), len(records))
+    return Group(value, len(records), points, intervals)
+
+
+def _of(records: NDArray[np.int64], scorer: Scorer) -> Scorer:
+    """Scores choices among these records."""
+    return lambda rows: scorer(records[rows])

@@ -371,6 +371,17 @@ class CachedRecords:
         }
         return replace(self, inputs=inputs)
 
+    def with_swapped(self, name: str, seed: int = 0) -> CachedRecords:
+        """The same records, each with the input of another one whose content is not its own."""
+        space, keys, views = self.inputs[name]
+        order = np.random.default_rng(seed).permutation(self.count).tolist()
+        others = {
+            row: next((k for k in _turned(order, place, keys) if k != keys[row]), keys[row])
+            for place, row in enumerate(order)
+        }
+        swapped = [others[row] for row in range(self.count)]
+        return replace(self, inputs={**self.inputs, name: (space, swapped, views)})
+
     def batch(self, rows: Sequence[int], rng: np.random.Generator | None = None) -> Batch:
         """The rows as a batch; with ``rng`` each in a random view, else as they are."""
         prepared, lengths = {}, {}
@@ -391,3 +402,11 @@ class CachedRecords:
         """All rows in order."""
         for start in range(0, self.count, size):
             yield self.batch(range(start, min(start + size, self.count)))
+
+
+def _turned(order: Sequence[int], place: int, keys: Sequence[str | None]) -> Iterator[str]:
+    """The contents that follow a place in the order, round to it; missing ones are passed over."""
+    for step in range(1, len(order)):
+        key = keys[order[(place + step) % len(order)]]
+        if key is not None:
+            yield key

@@ -92,7 +92,7 @@ def train(
         calibrate(trainer.run(), val)
         half = keep_half(network, checked)
         model = Model(checked, states, network, {})
-        found = model.evaluate(rows.where(splits["val"]), on_bad=bad.policy)
+        found = model.evaluate(rows.where(splits["val"]), columns=taken, on_bad=bad.policy)
         trained: dict[str, Any] = {
             "records": len(kept),
             "left_out": len(splits["train"]) - len(kept),
@@ -101,7 +101,9 @@ def train(
         }
         if fresh is not None:
             both = rows.where(splits["train"] + splits["val"])
-            again = replace(preparer, network=fresh, bad=BadCells(bad.policy))
+            # What no training row has, bad cells and classes, was told before.
+            quiet = BadCells("skip" if bad.policy == "stop" else bad.policy)
+            again = replace(preparer, network=fresh, bad=quiet)
             records, _ = again.prepare(both, views=True)
             last = trainer.progress.best_epoch
             seconds = _refit(checked, network, fresh, records, last, folder / "refit", report)

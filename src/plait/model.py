@@ -20,8 +20,8 @@ from torch import Tensor
 
 from plait.cards import write_card
 from plait.components import Modality, Options
-from plait.data.tables import Table
-from plait.evaluation import answer, evaluate_records
+from plait.data.tables import Table, read_table
+from plait.evaluation import Group, answer, evaluate_records, score_groups
 from plait.explain.attention import Explanation
 from plait.features import (
     BadCells,
@@ -226,6 +226,8 @@ class Model:
         subsets: bool = False,
         shares: bool = False,
         corruptions: bool = False,
+        swapped: bool = False,
+        by: str | None = None,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -242,15 +244,21 @@ class Model:
             shares: also each input's share of every answer.
             corruptions: also the scores with each input made worse, in every way that its
                 modality knows, at five strengths.
+            swapped: also the scores where each input in turn is that of another record, drawn at
+                random: what is lost is what the model takes from it.
+            by: also the scores of every group of rows that share a value of this column.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
 
         Raises:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
+            UsageError: there is no column ``by``, or it differs within a record.
         """
         recipe = self.recipe.with_columns(columns or {})
-        rows, taken = open_table(recipe, self.parts, table, columns or {})
+        opened = table if isinstance(table, Table) else read_table(table)
+        rows, taken = open_table(recipe, self.parts, opened, columns or {})
+        _check_groups(by, opened, rows)
         if split is not None:
             if split == "val" and recipe.training.refit:
                 log.warning("the model has learned from the validation rows too (training.refit)")
@@ -285,13 +293,37 @@ class Model:
             else scores
             for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
+        others = {
+            name: scored(records.with_swapped(name))[1] for name in self.recipe.inputs if swapped
+        }
         worse = [
             Corrupted(name, how, scored(preparer.corrupted(rows, records, kept, name, how))[1])
             for name, modality in self.parts.modalities.items()
             for how in _corruptions(modality)
             if corruptions
         ]
-        return Evaluation(rows, taken, kept, found, references, scores, bad.problems, each, worse)
+        groups: list[Group] = []
+        if by is not None:
+            cells = rows.column(by)
+            scorers = {
+                name: output.scorer(found[name], references[name])
+                for name, output in self.parts.outputs.items()
+            }
+            groups = score_groups(scorers, [cells[row] for row in kept])
+        return Evaluation(
+            rows,
+            taken,
+            kept,
+            found,
+            references,
+            scores,
+            bad.problems,
+            each,
+            worse,
+            by,
+            groups,
+            others,
+        )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package; ``half`` keeps the weights as float16, half the size."""
@@ -313,6 +345,18 @@ class Model:
             write_card(self.recipe, self.scores),
         )
         return path
+
+
+def _check_groups(by: str | None, table: Table, records: Table) -> None:
+    """Raises UsageError unless each record has one value of the column."""
+    if by is None:
+        return
+    table.column(by)  # raises where there is none
+    if by not in records.columns:
+        raise UsageError(
+            f"rows of {table.path} that are one record differ in the column {by!r}",
+            expected="a column that is the same in all rows of a record",
+        )
 
 
 def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -352,8 +396,12 @@ class Evaluation:
         problems: Sequence[str],
         subsets: Mapping[tuple[str, ...], Mapping[str, Any]] | None = None,
         corrupted: Sequence[Corrupted] = (),
+        by: str | None = None,
+        groups: Sequence[Group] = (),
+        swapped: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        self.subsets, self.corrupted = subsets or {}, corrupted
+        self.by, self.groups = by, groups
+        self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems
@@ -373,8 +421,8 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The scores of every output, the columns, the number of records, the bad cells, and the
-        inputs' shares and the scores with each subset of them, or with one of them made worse,
-        where they were asked for."""
+        inputs' shares, the scores with each subset of them, or with one of them made worse, and
+        those of each group of rows, where they were asked for."""
         found = {
             "records": len(self.rows),
             "columns": dict(self.columns),
@@ -388,8 +436,16 @@ class Evaluation:
                 {"inputs": list(subset), "scores": {n: s.to_json() for n, s in scores.items()}}
                 for subset, scores in self.subsets.items()
             ]
+        if self.swapped:
+            found["swapped"] = [
+                {"input": name, "scores": {n: s.to_json() for n, s in scores.items()}}
+                for name, scores in self.swapped.items()
+            ]
         if self.corrupted:
             found["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
+        if self.by is not None:
+            found["by"] = self.by
+            found["groups"] = [group.to_json() for group in self.groups]
         return found
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plait import registry
+from plait.blocks import NamedModules
 from plait.components import (
     Encoder,
     Fusion,
@@ -19,7 +20,7 @@ from plait.components import (
     Output,
     no_such_option,
 )
-from plait.recipe import Recipe
+from plait.recipe import OutputSpec, Recipe
 from plait.types import Fused, Prediction, State, Tokens
 
 
@@ -38,11 +39,14 @@ def build_parts(recipe: Recipe) -> Parts:
             name: registry.build(spec.modality, spec.representation)
             for name, spec in recipe.inputs.items()
         },
-        {
-            name: registry.build("output", {"kind": spec.kind, **spec.settings})
-            for name, spec in recipe.outputs.items()
-        },
+        {name: build_output(spec) for name, spec in recipe.outputs.items()},
     )
+
+
+def build_output(spec: OutputSpec) -> Output:
+    """The output that a recipe names."""
+    output: Output = registry.build("output", {"kind": spec.kind, **spec.settings})
+    return output
 
 
 @dataclass(frozen=True)
@@ -124,14 +128,14 @@ class Network(nn.Module):
             name: modality.encoder(states[f"inputs.{name}"], pretrained)
             for name, modality in parts.modalities.items()
         }
-        self.encoders = nn.ModuleDict(encoders)
-        self.adapters = nn.ModuleDict(
+        self.encoders = NamedModules(encoders)
+        self.adapters = NamedModules(
             {
                 name: Adapter(encoder.width, width, encoder.length, recipe.training.token_dropout)
                 for name, encoder in encoders.items()
             }
         )
-        self.heads = nn.ModuleDict(
+        self.heads = NamedModules(
             {
                 name: output.head(
                     states[f"outputs.{name}"],

@@ -84,7 +84,10 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
     """
     names = [name for name, scores in found.scores.items() if isinstance(scores, CaptionScores)]
     if not names:
-        raise UsageError("a page needs an output of captions", expected="outputs.NAME.kind: text")
+        raise UsageError(
+            "a page needs an output of captions",
+            expected="outputs.NAME.kind: text, its settings.scores: captions",
+        )
     body = "".join(_output(found, name, count) for name in names)
     page = _page(f"Best and worst captions of {found.table.path.name}", body)
     write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))

@@ -46,6 +46,15 @@ def _column(value: Any) -> Any:
     return value
 
 
+LearnWith = Annotated[
+    str | None,
+    _doc(
+        "inputs.NAME or outputs.NAME, whose column is learned from too: one vocabulary for both, "
+        "where their settings are the same"
+    ),
+]
+
+
 class InputSpec(_Section):
     """One input: what kind it is, where it stands in the table, how it is represented."""
 
@@ -55,6 +64,7 @@ class InputSpec(_Section):
         BeforeValidator(_column),
         _doc("column of the table; a list where the modality reads several; guessed when null"),
     ] = None
+    learn_with: LearnWith = None
     representation: Annotated[Settings, _doc("the representation: kind and its settings")]
 
 
@@ -63,6 +73,7 @@ class OutputSpec(_Section):
 
     kind: Annotated[str, _doc("kind of output")]
     column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    learn_with: LearnWith = None
     weight: Annotated[
         float, _doc("of its loss, and of its score in the choice of the best weights", gt=0)
     ] = 1.0
@@ -311,6 +322,13 @@ def _combinations(data: Settings) -> list[str]:
     ]
     fusion = data.get("fusion")
     inputs = _sections(data, "inputs")
+    problems += _wrong_partners(data)
+    problems += [
+        f"{section}.{name}: a name has no dots and is not empty"
+        for section in ("inputs", "outputs")
+        for name, _ in _sections(data, section)
+        if "." in name or not name
+    ]
     training = data.get("training")
     if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
         problems.append("training.epochs: 0 trains nothing; at least 1, or name a training.start")
@@ -327,6 +345,20 @@ def _combinations(data: Settings) -> list[str]:
     if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":
         problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
     return problems
+
+
+def _wrong_partners(data: Settings) -> list[str]:
+    parts = {
+        f"{section}.{name}": spec
+        for section in ("inputs", "outputs")
+        for name, spec in _sections(data, section)
+    }
+    return [
+        f"{path}.learn_with: got {partner!r}; only {', '.join(sorted(set(parts) - {path}))}. "
+        + registry.did_you_mean(str(partner), set(parts) - {path})
+        for path, spec in parts.items()
+        if (partner := spec.get("learn_with")) is not None and partner not in set(parts) - {path}
+    ]
 
 
 def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Settings:
@@ -352,7 +384,9 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
         nested = next((m for m in field.metadata if isinstance(m, Nested)), None)
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json")
-        resolved[key] = _resolve(nested.kind, value, f"{at}.{key}", problems) if nested else value
+        if nested and value is not None:
+            value = _resolve(nested.kind, value, f"{at}.{key}", problems)
+        resolved[key] = value
     return resolved
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -118,8 +118,10 @@ def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
     used = {split_column(recipe, table), recipe.data.group} - {None}
-    wishes = _wishes(recipe, parts) | _output_wishes(recipe)
-    return _choose(table, wishes, cast(set[str], used))
+    # The answers choose first: an input must not be guessed to be one of them.
+    wishes = _output_wishes(recipe) | _wishes(recipe, parts)
+    chosen = _choose(table, wishes, cast(set[str], used))
+    return dict(sorted(chosen.items(), key=lambda item: item[0].startswith("outputs.")))
 
 
 def _output_wishes(recipe: Recipe) -> dict[str, _Wish]:
@@ -183,18 +185,20 @@ def _of_those_there(table: Table, wish: _Wish) -> _Wish:
 
 
 def _choose(table: Table, wishes: Mapping[str, _Wish], used: set[str]) -> dict[str, ColumnName]:
-    """A column for each; those that may take all that are left choose last."""
+    """A column for each: those that are named or called so, then guesses among what is left, of
+    what may take all that is left at last."""
     chosen: dict[str, ColumnName] = {}
-    for path, wish in sorted(wishes.items(), key=lambda item: item[1].several):
+    for path, wish in wishes.items():
         named = wish.named(table)
         if named is not None:
             chosen[path] = _checked(table, path, wish, named)
         elif wish.name in table.columns:
             chosen[path] = [wish.name] if wish.several else wish.name
-        else:
+    for path, wish in sorted(wishes.items(), key=lambda item: item[1].several):
+        if path not in chosen:
+            taken = used | {name for column in chosen.values() for name in column_names(column)}
             guess = _guess_several if wish.several else _guess
-            chosen[path] = guess(table, path, wish.kind, used)
-        used = used | set(column_names(chosen[path]))
+            chosen[path] = guess(table, path, wish.kind, taken)
     return {path: chosen[path] for path in wishes}
 
 
@@ -213,10 +217,11 @@ def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnN
 
 
 def _guess(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
-    guess = guess_column(table, cast(Any, kind))
+    left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
+    guess = guess_column(left, cast(Any, kind))
     if guess is None:
-        raise _none_looks_like(table, path, kind)
-    others = [c for c in certain_columns(table, cast(Any, kind)) if c != guess]
+        raise _none_looks_like(left, path, kind)
+    others = [c for c in certain_columns(left, cast(Any, kind)) if c != guess]
     if others:
         log.warning(
             "%s is taken to be column %r, not %s; name another with --column %s=NAME",
@@ -324,11 +329,16 @@ def learn_states(
     Raises:
         PlaitError: nothing can be learned from a column; the message names it.
     """
-    learns: dict[str, Callable[[Iterable[Any]], State]] = {
+    learns: dict[str, Callable[[Sequence[Any]], State]] = {
         f"inputs.{name}": partial(_learn_input, recipe.inputs[name], modality, table.root)
         for name, modality in parts.modalities.items()
     } | {f"outputs.{name}": output.learn for name, output in parts.outputs.items()}
-    return {path: _learned(path, learn, table, columns[path]) for path, learn in learns.items()}
+    partners = {f"inputs.{name}": spec.learn_with for name, spec in recipe.inputs.items()}
+    partners |= {f"outputs.{name}": spec.learn_with for name, spec in recipe.outputs.items()}
+    return {
+        path: _learned(path, learn, table, [columns[p] for p in (path, partners[path]) if p])
+        for path, learn in learns.items()
+    }
 
 
 def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequence[Any]) -> State:
@@ -340,15 +350,21 @@ def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequenc
 
 
 def _learned(
-    path: str, learn: Callable[[Iterable[Any]], State], table: Table, column: ColumnName
+    path: str,
+    learn: Callable[[Sequence[Any]], State],
+    table: Table,
+    columns: Sequence[ColumnName],
 ) -> State:
-    cells, where = table.column(column), f"{path}, column {column_text(column)!r}"
+    """What is learned from the part's own column, and from its partner's where it has one."""
+    cells, where = table.column(columns[0]), f"{path}, column {column_text(columns[0])!r}"
     if all(map(is_missing, cells)):
         raise PlaitError(
             f"{where}: all training cells are empty", expected="one at least that is not",
             mend="fill the column, or take it out of the recipe",
         )  # fmt: skip
     try:
+        for other in columns[1:]:
+            cells = [*cells, *table.column(other)]
         return learn(cells)
     except PlaitError as error:
         raise type(error)(

@@ -33,6 +33,7 @@ ROOMS: dict[str, str] = {
     "fusion": "plait.fusion",
     "output": "plait.outputs",
     "decoder": "plait.outputs.text",
+    "language": "plait.outputs.text",
 }
 """Kind of component -> the package whose modules register it."""
 

@@ -20,6 +20,7 @@ from plait.package import read_package, shipped_models
 from plait.recipe import Recipe, load_recipe, shipped
 from plait.types import ColumnName, UsageError, column_text
 
+GROUPS = 30  # shown at the most, the largest
 # File names and captions are shown as they are: no markup in them.
 console = Console(highlight=False, markup=False)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -113,6 +114,10 @@ def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> 
         _show_corrupted(recipe, found)
     if "subsets" in found:
         _show_subsets(recipe, found["subsets"])
+    if "swapped" in found:
+        _show_swapped(recipe, found)
+    if "groups" in found:
+        _show_groups(recipe, found["by"], found["groups"])
     show_bad(found["bad"])
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
@@ -148,13 +153,48 @@ def _show_corrupted(recipe: Recipe, found: Mapping[str, Any]) -> None:
 
 def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
     """A row for each subset of the inputs, a column for each score."""
+    names = [[" + ".join(subset["inputs"])] for subset in subsets]
     for name in recipe.outputs:
         rows = [score_rows(recipe, name, subset["scores"][name]) for subset in subsets]
-        table = RichTable("inputs", *[title for title, _, _ in rows[0]], title=f"{name}, by inputs")
-        for subset, row in zip(subsets, rows, strict=True):
-            shown = [f"{value}\n{interval}" if interval else value for _, value, interval in row]
-            table.add_row(" + ".join(subset["inputs"]), *shown)
-        console.print(table)
+        _show_rows(f"{name}, by inputs", ["inputs"], names, rows)
+
+
+def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
+    """A row for each input that was another record's, after one in which all are its own."""
+    parts = [{"input": "none", "scores": found["scores"]}, *found["swapped"]]
+    for name in recipe.outputs:
+        rows = [score_rows(recipe, name, part["scores"][name]) for part in parts]
+        names = [[part["input"]] for part in parts]
+        _show_rows(f"{name}, with another record's input", ["swapped"], names, rows)
+
+
+def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each group of records, a column for each score; the largest groups."""
+    shown, others = groups[:GROUPS], groups[GROUPS:]
+    names = [
+        ["(empty)" if group["value"] is None else str(group["value"]), number(group["records"])]
+        for group in shown
+    ]
+    for name in recipe.outputs:
+        rows = [score_rows(recipe, name, group["scores"][name]) for group in shown]
+        _show_rows(f"{name}, by {by}", [by, "records"], names, rows)
+    if others:
+        records = sum(group["records"] for group in others)
+        console.print(f"and {number(len(others))} smaller groups, {number(records)} records")
+
+
+def _show_rows(
+    title: str,
+    headings: Sequence[str],
+    names: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[tuple[str, str, str]]],
+) -> None:
+    """What each row is called, and its scores with their intervals below them."""
+    table = RichTable(*headings, *[score for score, _, _ in rows[0]], title=title)
+    for name, row in zip(names, rows, strict=True):
+        shown = [f"{value}\n{interval}" if interval else value for _, value, interval in row]
+        table.add_row(*name, *shown)
+    console.print(table)
 
 
 def show_bad(problems: Sequence[str], count: int | None = None) -> None:

@@ -138,6 +138,8 @@ class Prediction:
             interval's width, 0 where there is none (number).
         alternatives: other answers, best first; the answer itself is not among them.
         words: the steps of the answer, for outputs that are made step by step.
+        moments: for each of ``words`` the first token of the input that says it and the one behind
+            the last, for texts that go along with their input in time.
         attention: for each input, (words, tokens) float: where each step looked.
         detected: the words that the inputs call for, those that stand out most first, with how
             probable each is; for models that detect words.
@@ -151,6 +153,7 @@ class Prediction:
     score: float
     alternatives: tuple[Alternative, ...] = ()
     words: tuple[str, ...] = ()
+    moments: tuple[tuple[int, int], ...] = ()
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     detected: Mapping[str, float] = field(default_factory=dict)
     probabilities: Mapping[Any, float] = field(default_factory=dict)

@@ -40,6 +40,7 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         "spectrogram": [
             {"rate": 8000, "longest": 1.0, "channels": 16, "width": 16},
             {"longest": 0.5, "bands": 30, "trim": True, "normalise": False, "layers": 0},
+            {"rate": 8000, "longest": 0.5, "token": 20, "reader": "transformer", "width": 16},
         ],
         "waveform": [
             {"rate": 8000, "longest": 1.0, "channels": 32, "width": 16, "views": 2},
@@ -48,6 +49,7 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
         "mfcc": [
             {"rate": 8000, "longest": 1.0, "channels": 16, "width": 16, "speed": 0.3},
             {"longest": 0.5, "coefficients": 13, "differences": 0, "normalise": False},
+            {"rate": 8000, "longest": 0.5, "token": 20, "width": 16},
         ],
         "hub": [
             {"name": name, "longest": 1.0, "train": train}
@@ -81,7 +83,8 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"reader": reader, "layers": 2, "width": 16, "min_count": 1, "dropout": 0.0}
             for reader in ("gru", "cnn", "transformer")
         ]
-        + [{"unit": "subwords", "vocabulary": 300, "longest": 40}],
+        + [{"unit": "subwords", "vocabulary": 300, "longest": 40}]
+        + [{"unit": "characters", "lower": False, "min_count": 1, "longest": 40}],
         "word-vectors": [
             {"reader": reader, "longest": 8, "width": 16, "dropout": 0.0}
             for reader in ("mean", "gru", "cnn", "transformer")

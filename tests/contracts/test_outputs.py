@@ -20,7 +20,7 @@ from plait.types import Fused, Prediction, Tokens, UsageError
 WIDTH, TOKENS = 16, 5
 NUMBERS = [0.5, "12.5", -3]
 LABELS = [["one", "two"], "two, three", []]
-TEXTS = ["a dog runs", ["two dogs run", "some dogs"], "a cat sits"]
+TEXTS = ["a dog runs fast", ["two dogs run away", "some dogs"], "a cat sits here"]
 SMALL = {"kind": "transformer", "layers": 1, "memory_layers": 1, "heads": 2, "dropout": 0.0}
 GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
 
@@ -32,6 +32,20 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("number", {"spread": "quantile", "dropout": 0.0, "interval": 0.5}, NUMBERS),
     ("labels", {"weights": "balanced", "dropout": 0.0, "thresholds": "each"}, LABELS),
     ("text", {"min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 300}, TEXTS),
+    (
+        "text",
+        {
+            "min_count": 1,
+            "decoder": GRU,
+            "unit": "characters",
+            "lower": False,
+            "longest": 24,
+            "scores": "transcripts",
+        },
+        TEXTS,
+    ),
+    ("text", {"min_count": 1, "decoder": GRU, "scores": "translations"}, TEXTS),
+    ("text", {"min_count": 1, "decoder": GRU, "scores": "answers", "detection": 0.5}, TEXTS),
 ]
 """Kind, settings, cells to learn from."""
 NAMES = ("a", "b")

@@ -59,6 +59,19 @@ def test_a_column_without_train() -> None:
         split(table(s=["red", "blue"]), column="s")
 
 
+def test_where_none_validates_some_of_the_training_rows_do() -> None:
+    names = [f"{number // 2}.jpg" for number in range(80)]  # each twice
+    words = ["train"] * 60 + ["test"] * 20
+    found = split(table(image=names, s=words), column="s", image="image", ratios=(0.6, 0.2, 0.2))
+    assert found["test"] == list(range(60, 80))
+    assert sorted(found["train"] + found["val"]) == list(range(60))
+    assert len(found["val"]) in (14, 16)  # a quarter, in pairs
+    assert all(row ^ 1 in found["val"] for row in found["val"])
+    none = split(table(image=names, s=words), column="s", image="image", ratios=(0.8, 0.0, 0.2))
+    assert none["val"] == []
+    assert len(none["train"]) == 60
+
+
 def test_a_photo_in_two_splits_of_the_column_by_path() -> None:
     rows = table(image=["a.jpg", "b.jpg", "a.jpg"], s=["train", "val", "test"])
     message = r"a\.jpg is in train \(row 1\) and in test \(row 3\)"

@@ -62,6 +62,15 @@ def test_a_token_of_a_waveform_is_20_to_40_ms(rate: int) -> None:
     assert 0.02 <= np.prod(token_strides(rate)) / rate <= 0.04
 
 
+@pytest.mark.parametrize("kind", ["spectrogram", "mfcc"])
+def test_a_token_is_20_or_40_ms(kind: str) -> None:
+    for token in (20, 40):
+        modality = registry.build("audio", {"kind": kind, "rate": 8000, "token": token})
+        encoder = modality.encoder({}, True).eval()
+        mask = encoded(encoder, [tone(2.0)]).mask
+        assert int(mask.sum()) == pytest.approx(2000 / token, abs=1)
+
+
 def test_a_waveform_is_the_same_however_loud() -> None:
     sound = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.02
     for normalise in (True, False):

@@ -79,6 +79,24 @@ def test_long_texts_are_cut() -> None:
     assert len(modality.read("a dog " * 2500, Path(), state)) == 5
 
 
+def test_characters_are_read_one_by_one_and_case_is_kept_where_asked_for() -> None:
+    modality = WordSequence(unit="characters", lower=False, min_count=1)
+    state = modality.learn(TEXTS, Path())
+    upper, lower = (modality.read(text, Path(), state) for text in ("A dog", "a dog"))
+    assert len(upper) == 5
+    assert (upper != lower).tolist() == [True, False, False, False, False]
+    modality = WordSequence(lower=True, min_count=1)
+    state = modality.learn(TEXTS, Path())
+    assert torch.equal(*(modality.read(text, Path(), state) for text in ("A dog", "a dog")))
+
+
+def test_the_state_of_an_older_package_is_read_as_it_was() -> None:
+    modality = WordSequence()
+    old = {"unit": "words", "words": ["a", "dog"], "punctuation": True}
+    assert modality.read("A Dog", Path(), old).tolist() == [4, 5]
+    assert '"lower"' not in modality.fingerprint(old)  # it loads where this is as it was made
+
+
 @pytest.mark.parametrize(
     ("cell", "text"),
     [

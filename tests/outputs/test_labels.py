@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 from plait.outputs.labels import LabelsHead, LabelsOutput, best_threshold, label_scores
-from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, UsageError
+from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, Unlearned, UsageError
 
 CELLS = [["b", "a"], ["a"], [], ["c", "a"], ["b"]]
 
@@ -51,8 +51,11 @@ def test_rare_labels_are_left_out_and_unknown_ones_are_bad() -> None:
     read = output.reader(state)
     assert read(["c", "b"]) == [1]
     assert read([]) == []
-    with pytest.raises(BadCell, match="no training row has the label 'd'; expected 'a', 'b'"):
+    with pytest.raises(Unlearned, match="no training row has the label 'd'; expected 'a', 'b'"):
         read("a,d")
+    with pytest.raises(Unlearned) as caught:
+        read("a,d")
+    assert caught.value.target == [0]
     with pytest.raises(PlaitError, match="occurs 9 times; expected one label at least; lower"):
         LabelsOutput(min_count=9).learn(CELLS)
 

@@ -69,13 +69,18 @@ def has_sound_start(data: bytes) -> bool:
     return wav or mp3 or data.startswith((b"fLaC", b"OggS", b"ID3"))
 
 
-def _check(name: str, frames: int, rate: int, channels: int) -> None:
+def check_channels(name: str, rate: int, channels: int) -> None:
+    """Raises BadCell where there are too many channels, or a rate that no sound has."""
     if not MIN_RATE <= rate <= MAX_RATE:
         raise BadCell(
             f"{name} has {rate:,} samples a second", expected=f"{MIN_RATE:,} to {MAX_RATE:,}"
         )
     if channels > MAX_CHANNELS:
         raise BadCell(f"{name} has {channels} channels", expected=f"{MAX_CHANNELS} at the most")
+
+
+def _check(name: str, frames: int, rate: int, channels: int) -> None:
+    check_channels(name, rate, channels)
     if frames / rate > MAX_SECONDS:
         raise BadCell(
             f"{name} is {frames / rate:,.0f} seconds long",

@@ -38,7 +38,8 @@ def split_rows(
     """The row numbers of each split, ascending.
 
     With a split ``column`` its words decide (train, val or validation or dev, test); rows with
-    other words go unused, and a warning is logged that counts them. Without one, rows go by
+    other words go unused, and a warning is logged that counts them; where none says val, some of
+    the train rows do, as many as the ratios have it. Without a split column, rows go by
     ``ratios``: the order depends on the seed and on the photos' paths (or bytes) or the groups
     alone, so that it is the same on every machine and however the rows are sorted. Rows that
     have neither go by their number.
@@ -46,7 +47,7 @@ def split_rows(
     Args:
         table: the records.
         column: the split column; None to split by ratios.
-        ratios: shares of train, val, test; they sum to 1. Unused with a split column.
+        ratios: shares of train, val, test; they sum to 1.
         group: rows with equal cells in this column stay together; None for none.
         media: columns of photos, sounds and the like; rows of one of them (same path or same
             bytes) stay together.
@@ -64,7 +65,8 @@ def split_rows(
         keys.append([cell_key(cell) for cell in table.column(group)])
     keys += [photo_keys(table.column(name), table.root) for name in media]
     if column is not None:
-        return _by_column(table, column, keys, overlap)
+        splits = _by_column(table, column, keys, overlap)
+        return splits if splits["val"] else _with_validation(table, splits, ratios, keys, seed)
     return _by_ratio(table, _checked(ratios), keys, seed)
 
 
@@ -150,6 +152,17 @@ def _by_column(
         counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in list(unused.items())[:10])
         log.warning("column %r: unused are %s", column, counts)
     return splits
+
+
+def _with_validation(
+    table: Table, splits: Splits, ratios: Ratios, keys: Sequence[Sequence[Hashable]], seed: int
+) -> Splits:
+    """The splits with validation rows taken from the training rows."""
+    share = ratios[1] / (ratios[0] + ratios[1])
+    rows = splits["train"]
+    own = [[column[row] for row in rows] for column in keys]
+    parted = _by_ratio(table.where(rows), (1 - share, share, 0.0), own, seed)
+    return splits | {name: [rows[at] for at in parted[name]] for name in ("train", "val")}
 
 
 def _without_overlap(

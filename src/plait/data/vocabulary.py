@@ -1,9 +1,10 @@
-"""Sentence <-> ids: by words, by subwords (byte-pair encoding of `tokenizers`), or as a pretrained
-language model has it."""
+"""Sentence <-> ids: by words, by subwords (byte-pair encoding of `tokenizers`), by characters, or
+as a pretrained language model has it."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ _WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:[-'’]\w+)*|[^\w\s]")
 _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{$#])\s+")
 
-Unit = Literal["words", "subwords", "hub"]
+Unit = Literal["words", "subwords", "characters", "hub"]
 """``hub``: what the tokenizer of a ``hub:NAME`` decoder says at a time."""
 
 
@@ -64,8 +65,8 @@ class Vocabulary(ABC):
 class WordVocabulary(Vocabulary):
     """The words seen often enough, most frequent first."""
 
-    def __init__(self, words: Sequence[str], punctuation: bool = True) -> None:
-        self.words, self.punctuation = [*SPECIALS, *words], punctuation
+    def __init__(self, words: Sequence[str], punctuation: bool = True, lower: bool = True) -> None:
+        self.words, self.punctuation, self.lower = [*SPECIALS, *words], punctuation, lower
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -76,7 +77,8 @@ class WordVocabulary(Vocabulary):
 
     def encode(self, sentence: str) -> list[int]:
         """Unknown words become <unk>."""
-        return [self._ids.get(word, UNK) for word in split_words(sentence, self.punctuation)]
+        words = split_words(sentence, self.punctuation, self.lower)
+        return [self._ids.get(word, UNK) for word in words]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The words."""
@@ -92,7 +94,39 @@ class WordVocabulary(Vocabulary):
             "unit": "words",
             "words": self.words[len(SPECIALS) :],
             "punctuation": self.punctuation,
+            "lower": self.lower,
         }
+
+
+class CharacterVocabulary(Vocabulary):
+    """The characters seen often enough, most frequent first; a space is one of them."""
+
+    def __init__(self, characters: Sequence[str], lower: bool = True) -> None:
+        self.characters, self.lower = [*SPECIALS, *characters], lower
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {character: i for i, character in enumerate(self.characters) if i > UNK}
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def encode(self, sentence: str) -> list[int]:
+        """Unknown characters become <unk>."""
+        return [self._ids.get(c, UNK) for c in _as_characters(sentence, self.lower)]
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The characters."""
+        return [self.characters[i] for i in ids if i > UNK]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The characters side by side, nothing added or taken away."""
+        return "".join(self.pieces(ids))
+
+    def to_state(self) -> State:
+        """The characters as one string."""
+        characters = "".join(self.characters[len(SPECIALS) :])
+        return {"unit": "characters", "characters": characters, "lower": self.lower}
 
 
 class SubwordVocabulary(Vocabulary):
@@ -178,26 +212,54 @@ def hub_vocabulary(name: str) -> HubVocabulary:
 
 
 def learn_vocabulary(
-    sentences: Iterable[str], unit: Unit, min_count: int, size: int, punctuation: bool
+    sentences: Iterable[str],
+    unit: Unit,
+    min_count: int,
+    size: int,
+    punctuation: bool,
+    lower: bool = True,
 ) -> Vocabulary:
-    """The vocabulary of the training sentences, at most ``size`` entries with the specials."""
+    """The vocabulary of the training sentences.
+
+    Args:
+        sentences: all of them, once.
+        unit: what an id stands for; not ``hub``.
+        min_count: rarer words or characters are unknown, rarer pairs are not joined to subwords.
+        size: entries at the most, the specials among them.
+        punctuation: whether words have punctuation between them; of words only.
+        lower: whether texts are lower-cased.
+    """
     if unit == "subwords":
-        return _learn_subwords(sentences, min_count, size)
-    counts = Counter(w for s in sentences for w in split_words(s, punctuation))
+        return _learn_subwords(sentences, min_count, size, lower)
+    if unit == "characters":
+        counts = Counter(c for s in sentences for c in _as_characters(s, lower))
+        return CharacterVocabulary(_frequent(counts, "character", min_count, size), lower)
+    counts = Counter(w for s in sentences for w in split_words(s, punctuation, lower))
+    return WordVocabulary(_frequent(counts, "word", min_count, size), punctuation, lower)
+
+
+def _as_characters(sentence: str, lower: bool) -> str:
+    """As it is counted in characters: an accented letter is one, however it was typed."""
+    return unicodedata.normalize("NFC", sentence.lower() if lower else sentence)
+
+
+def _frequent(counts: Counter[str], what: str, min_count: int, size: int) -> list[str]:
+    """Those seen often enough, most frequent first, as many as there is room for."""
     # Ties are broken by the alphabet, so that the order of the rows does not matter.
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    words = [w for w, n in ranked if n >= min_count][: size - len(SPECIALS)]
-    if not words:
+    found = [w for w, n in ranked if n >= min_count][: size - len(SPECIALS)]
+    if not found:
         raise PlaitError(
-            f"no word occurs {min_count} times in the training texts",
+            f"no {what} occurs {min_count} times in the training texts",
             mend="lower the vocabulary's min_count, or give more texts",
         )
-    return WordVocabulary(words, punctuation)
+    return found
 
 
-def _learn_subwords(sentences: Iterable[str], min_count: int, size: int) -> Vocabulary:
+def _learn_subwords(sentences: Iterable[str], min_count: int, size: int, lower: bool) -> Vocabulary:
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[UNK]))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    case = [normalizers.Lowercase()] if lower else []
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *case])  # kept in its JSON
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -217,4 +279,7 @@ def from_state(state: State) -> Vocabulary:
         return SubwordVocabulary(state["tokenizer"])
     if state["unit"] == "hub":
         return HubVocabulary(state["tokenizer"], state["specials"])
-    return WordVocabulary(state["words"], state["punctuation"])
+    lower = state.get("lower", True)  # packages from before there was a choice have none
+    if state["unit"] == "characters":
+        return CharacterVocabulary(state["characters"], lower)
+    return WordVocabulary(state["words"], state["punctuation"], lower)

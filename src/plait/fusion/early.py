@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import EncoderBlock, masked_mean, side_by_side
+from plait.blocks import EncoderBlock, NamedModules, masked_mean, side_by_side
 from plait.components import Fusion
 from plait.registry import register
 from plait.types import Fused, Tokens
@@ -167,7 +167,7 @@ class Bottleneck(nn.Module):
         self.inputs = tuple(inputs)
         self.shared = nn.Parameter(torch.randn(shared, width) * 0.02)
         self.layers = nn.ModuleList(
-            nn.ModuleDict({name: EncoderBlock(width, heads, dropout) for name in inputs})
+            NamedModules({name: EncoderBlock(width, heads, dropout) for name in inputs})
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)

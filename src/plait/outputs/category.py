@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class Choice(Options):
 class CategoryOutput(Output):
     """One of several classes, with its probability."""
 
-    titles: ClassVar[Mapping[str, str]] = TITLES
+    titles = TITLES
     best_metrics = ("accuracy", "macro_f1")
     several = False
 

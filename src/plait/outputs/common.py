@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plait.branches import Branches, make_scores, of_branch
 from plait.components import Head
-from plait.types import Fused, PlaitError, Prediction
+from plait.types import Fused, PlaitError
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
@@ -56,10 +56,10 @@ def is_empty(cell: Any) -> bool:
     return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
 
 
-def check_paired(predictions: Sequence[Prediction], references: Sequence[Any]) -> None:
+def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:
     """Raises PlaitError unless there is one answer a record, and a record at least."""
-    if len(predictions) != len(references) or not predictions:
+    if len(answers) != len(references) or not answers:
         raise PlaitError(
-            f"{len(predictions)} answers for {len(references)} records",
+            f"{len(answers)} answers for {len(references)} records",
             expected="one answer a record, and a record at least",
         )

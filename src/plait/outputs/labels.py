@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from plait.branches import Branches
 from plait.components import Head, Options, Output
 from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
 from plait.registry import register
-from plait.types import BadCell, Fused, PlaitError, Prediction, State
+from plait.types import BadCell, Fused, PlaitError, Prediction, State, Unlearned
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -55,7 +55,7 @@ class LabelsOutput(Output):
     and a text of separators alone, say that there is no label; an empty cell says nothing.
     """
 
-    titles: ClassVar[Mapping[str, str]] = TITLES
+    titles = TITLES
     best_metrics = ("mean_average_precision", "micro_f1")
     several = False
 
@@ -142,11 +142,14 @@ class LabelsOutput(Output):
 
         def read(cell: Any) -> list[int]:
             labels = self.labels(cell)
+            learned = [numbers[label] for label in labels if label in numbers]
             for label in labels:
                 if label not in numbers and label not in rare:
                     known = ", ".join(map(repr, state["labels"][:SHOWN]))
-                    raise BadCell(f"no training row has the label {label!r}", expected=known)
-            return [numbers[label] for label in labels if label in numbers]
+                    raise Unlearned(
+                        f"no training row has the label {label!r}", target=learned, expected=known
+                    )
+            return learned
 
         return read
 

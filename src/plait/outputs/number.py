@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ OUTS = {"none": 1, "gaussian": 2, "quantile": 3}
 class NumberOutput(Output):
     """A number in its own units, with an interval that holds it as often as asked."""
 
-    titles: ClassVar[Mapping[str, str]] = TITLES
+    titles = TITLES
     best_metrics = ("r2", "spearman")
     several = False
 

@@ -32,8 +32,8 @@ def fused(batch: int = B, seed: int = 0) -> Fused:
 @pytest.fixture(params=NAMES)
 def decoder(request: pytest.FixtureRequest) -> Decoder:
     torch.manual_seed(1)
-    settings: dict[str, Any] = {"kind": request.param}
-    settings |= {"units": 24} if request.param == "gru-attention" else {"heads": 2}
+    own: dict[str, Any] = {"gru-attention": {"units": 24}, "transformer": {"heads": 2}}
+    settings = {"kind": request.param, **own.get(request.param, {})}
     built: Decoder = registry.build("decoder", settings, vocabulary=V, width=D, max_words=20)
     return built.eval()
 
@@ -154,10 +154,11 @@ def _score(decoder: Decoder, context: Fused, words: list[int], limits: Limits) -
     rows = logits(decoder, inputs, context).clone()
     rows[..., [PAD, BOS, UNK]] = float("-inf")
     rows[:, 0, EOS] = float("-inf")
-    logp = rows.log_softmax(-1)
+    logp = rows if decoder.final_scores else rows.log_softmax(-1)
     total = torch.zeros(B)
     for i, word in enumerate(words):
-        if i < limits.max_words:  # at the longest only the end may follow, at no cost
+        # At the longest only the end may follow: where scores are probabilities, at no cost.
+        if i < limits.max_words or decoder.final_scores:
             total = total + logp[:, i, word]
     return total
 

@@ -25,6 +25,7 @@ from plait.modalities.audio.sound import (
     Rate,
     Sound,
     Speed,
+    Token,
     Trim,
     Views,
 )
@@ -34,7 +35,7 @@ from plait.types import State, Tokens, UsageError
 REACH = 2  # frames on either side that a difference is made of
 LEAST = 0.1  # deviation in decibels that counts as one
 PARTS = 5  # of a sound, for its vector
-STRIDES = (2, 2)  # of the convolutions; a token is 40 ms
+STRIDES = {20: (1, 2), 40: (2, 2)}  # milliseconds of a token -> of the convolutions
 
 
 @register("audio", "mfcc")
@@ -57,6 +58,7 @@ class Mfcc(Sound, Classical):
         normalise: Annotated[
             bool, Field(description="bring each number to mean 0 and deviation 1 in each sound")
         ] = True,
+        token: Token = 40,
         channels: Annotated[int, Field(ge=8, le=1024, description="of the convolutions")] = 96,
         layers: Annotated[int, Field(ge=1, le=4, description="layers of the GRU")] = 1,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
@@ -74,6 +76,7 @@ class Mfcc(Sound, Classical):
         self.bands, self.coefficients = bands, coefficients
         self.differences, self.normalise = differences, normalise
         self.channels, self.layers, self.width, self.dropout = channels, layers, width, dropout
+        self.token = token
 
     def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
         """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts."""
@@ -153,7 +156,7 @@ def slope(frames: Tensor) -> Tensor:
 
 
 class MfccEncoder(Encoder):
-    """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each."""
+    """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each, or of 20."""
 
     trunk: Cepstrum
 
@@ -165,13 +168,14 @@ class MfccEncoder(Encoder):
         # Decibels times √M at the most, the 0th; as bels the others are about -1 to 1.
         self.scale = 1.0 if sound.normalise else 10 * math.sqrt(sound.bands)
         ins = sound.coefficients * (1 + sound.differences)
-        widths = [ins] + [sound.channels] * len(STRIDES)
-        self.layers = nn.ModuleList(map(ConvLayer, widths, widths[1:], STRIDES))
+        strides = STRIDES[sound.token]
+        widths = [ins] + [sound.channels] * len(strides)
+        self.layers = nn.ModuleList(map(ConvLayer, widths, widths[1:], strides))
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(sound.channels, sound.width)
         self.reader = GruReader(sound.width, sound.layers, sound.dropout, 0)
         lengths = torch.tensor([self.trunk.power.frames(sound.most)])
-        for stride in STRIDES:
+        for stride in strides:
             lengths = strided(lengths, stride)
         self.length, self.width = int(lengths), sound.width
 

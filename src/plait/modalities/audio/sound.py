@@ -12,7 +12,7 @@ import wave
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,9 @@ Speed = Annotated[
 Noise = Annotated[
     tuple[float, float],
     Field(description="decibels of a view above its noise, at the least and at the most"),
+]
+Token = Annotated[
+    Literal[20, 40], Field(description="milliseconds of a token; 20 for speech in letters")
 ]
 SPEED, NOISE = 0.1, (5.0, 30.0)
 

@@ -1,4 +1,4 @@
-"""`spectrogram`: log-mel frames through a small convolutional network and a GRU."""
+"""`spectrogram`: log-mel frames through a small convolutional network, then read in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import GruReader, length_mask
+from plait.blocks import Reader, length_mask, make_reader
 from plait.components import Encoder
 from plait.modalities.audio.mel import LogMel
 from plait.modalities.audio.sound import (
@@ -20,19 +20,21 @@ from plait.modalities.audio.sound import (
     Rate,
     Sound,
     Speed,
+    Token,
     Trim,
     Views,
 )
 from plait.registry import register
 from plait.types import State, Tokens
 
-TIME_STRIDES = (1, 2, 1, 2)  # of the layers; a token is 40 ms
+TIME_STRIDES = {20: (1, 2, 1, 1), 40: (1, 2, 1, 2)}  # milliseconds of a token -> of the layers
 BAND_STRIDES = (2, 2, 2, 2)
 
 
 @register("audio", "spectrogram")
 class Spectrogram(Sound):
-    """Log-mel frames (25 ms, one each 10 ms) through a small convolutional network and a GRU."""
+    """Log-mel frames (25 ms, one each 10 ms) through convolutions, then a GRU, a CNN or a
+    transformer."""
 
     def __init__(
         self,
@@ -42,10 +44,15 @@ class Spectrogram(Sound):
         trim: Trim = False,
         bands: Annotated[int, Field(ge=16, le=256, description="mel bands")] = 64,
         channels: Annotated[int, Field(ge=4, le=512, description="of the last layer")] = 64,
+        token: Token = 40,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
+        reader: Annotated[Reader, Field(description="gru, cnn or transformer")] = "gru",
         layers: Annotated[
-            int, Field(ge=0, le=4, description="layers of a GRU over the tokens; 0 is none")
+            int, Field(ge=0, le=12, description="layers of the reader; 0 is none")
         ] = 1,
+        dropout: Annotated[
+            float, Field(ge=0, lt=1, description="dropout before and within the reader")
+        ] = 0.0,
         normalise: Annotated[
             bool, Field(description="bring each band to mean 0 and deviation 1 in each sound")
         ] = True,
@@ -62,7 +69,8 @@ class Spectrogram(Sound):
         super().__init__(rate, longest, trim, views, speed, noise)
         self.bands, self.channels, self.width = bands, channels, width
         self.mask_bands, self.mask_frames = mask_bands, mask_frames
-        self.normalise, self.layers = normalise, layers
+        self.normalise, self.token = normalise, token
+        self.reader, self.layers, self.dropout = reader, layers, dropout
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""
@@ -70,7 +78,7 @@ class Spectrogram(Sound):
 
 
 class SpectrogramEncoder(Encoder):
-    """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each."""
+    """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each, or of 20."""
 
     trunk: LogMel
 
@@ -79,19 +87,25 @@ class SpectrogramEncoder(Encoder):
         self.trunk = LogMel(sound.rate, sound.bands, sound.normalise)
         self.mask_bands, self.mask_frames = sound.mask_bands, sound.mask_frames
         frames, bands = self.trunk.frames(sound.most), sound.bands
+        self.strides = TIME_STRIDES[sound.token]
         widths = [1, *(max(4, sound.channels >> shift) for shift in (2, 1, 1, 0))]
         self.layers = nn.ModuleList(
             nn.Conv2d(ins, outs, 3, strides, padding=1)
             for ins, outs, strides in zip(
-                widths, widths[1:], zip(TIME_STRIDES, BAND_STRIDES, strict=True), strict=False
+                widths, widths[1:], zip(self.strides, BAND_STRIDES, strict=True), strict=False
             )
         )
         self.norms = nn.ModuleList(nn.LayerNorm(outs) for outs in widths[1:])
-        for time, band in zip(TIME_STRIDES, BAND_STRIDES, strict=True):
+        for time, band in zip(self.strides, BAND_STRIDES, strict=True):
             frames, bands = -(-frames // time), -(-bands // band)
         self.length, self.width = frames, sound.width
         self.project = nn.Linear(widths[-1] * bands, sound.width)
-        self.reader = GruReader(sound.width, sound.layers, 0.0, 0) if sound.layers else None
+        self.drop = nn.Dropout(sound.dropout)
+        self.reader = None
+        if sound.layers:
+            self.reader = make_reader(
+                sound.reader, sound.width, sound.layers, sound.dropout, self.length
+            )
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (L, M) log-mel frames each."""
@@ -103,13 +117,13 @@ class SpectrogramEncoder(Encoder):
         x = self._hidden_in_part(prepared)[:, None]  # (B, 1, L, M)
         mask = length_mask(lengths, x.shape[2])
         x = torch.where(mask[:, None, :, None], x, 0.0)
-        for layer, norm, stride in zip(self.layers, self.norms, TIME_STRIDES, strict=True):
+        for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
             x = norm(layer(x).transpose(1, 3)).transpose(1, 3)  # over the channels
             lengths = -(-lengths // stride)
             mask = length_mask(lengths, x.shape[2])
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], nn.functional.gelu(x), 0.0)
-        values = self.project(x.transpose(1, 2).flatten(2))  # (B, L', C · M')
+        values = self.drop(self.project(x.transpose(1, 2).flatten(2)))  # (B, L', C · M')
         if self.reader is not None:
             values = self.reader(values, mask)
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)

@@ -20,14 +20,16 @@ from plait.types import State, Tokens
 
 @register("text", "word-sequence")
 class WordSequence(Text):
-    """Words or subwords with learned embeddings, read in order by a GRU, a CNN or a transformer."""
+    """Words, subwords or characters with learned embeddings, read in order by a GRU, a CNN or a
+    transformer."""
 
     def __init__(
         self,
         *,
         unit: Annotated[
-            Literal["words", "subwords"], Field(description="what is read at a time")
+            Literal["words", "subwords", "characters"], Field(description="what is read at a time")
         ] = "words",
+        lower: Annotated[bool, Field(description="lower-case the texts")] = True,
         min_count: Annotated[
             int, Field(ge=1, description="rarer words are unknown to the vocabulary")
         ] = 2,
@@ -35,7 +37,7 @@ class WordSequence(Text):
             int, Field(ge=10, le=1_000_000, description="entries of the vocabulary at the most")
         ] = 20_000,
         longest: Annotated[
-            int, Field(ge=1, le=4096, description="texts are cut to this many words")
+            int, Field(ge=1, le=4096, description="texts are cut to this many units")
         ] = 128,
         reader: Annotated[Reader, Field(description="gru, cnn or transformer")] = "gru",
         layers: Annotated[int, Field(ge=1, le=12, description="layers of the reader")] = 1,
@@ -47,6 +49,7 @@ class WordSequence(Text):
     ) -> None:
         super().__init__(views)
         self.unit: Unit = unit
+        self.lower = lower
         self.min_count, self.size, self.longest = min_count, vocabulary, longest
         self.reader, self.layers, self.width, self.dropout = reader, layers, width, dropout
 
@@ -57,7 +60,10 @@ class WordSequence(Text):
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""
         texts = self.texts(cells)
-        return learn_vocabulary(texts, self.unit, self.min_count, self.size, True).to_state()
+        found = learn_vocabulary(
+            texts, self.unit, self.min_count, self.size, punctuation=True, lower=self.lower
+        )
+        return found.to_state()
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) ids, int32."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from plait.blocks import NamedModules
 from plait.branches import Blend, Branches
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.types import Fused
@@ -26,39 +27,38 @@ class BlendedDecoder(Decoder):
 
     def __init__(self, branches: Branches, vocabulary: int, make: Callable[[], Decoder]) -> None:
         super().__init__()
-        self.branches = nn.ModuleDict({name: make() for name in branches.names})
+        self.branches = NamedModules({name: make() for name in branches.names})
         self.blend = Blend(branches, vocabulary)
 
     def start(self, fused: Fused) -> DecoderState:
         """The branches' states, each under its name, and how much each counts."""
         assert fused.weights is not None
         places = _places(fused)
-        memory = {WEIGHTS: fused.weights, TOKENS: fused.tokens.mask}
-        past: dict[str, Tensor] = {}
+        states = {}
         for name, part in fused.branches.items():
-            state = self._decoder(name).start(part)
-            memory |= {f"{name}/{key}": value for key, value in state.memory.items()}
-            own = [places[n] for n in part.parts]
-            memory[f"{name}/{PLACES}"] = torch.cat(own).expand(len(fused.pooled), -1)
-            past |= {f"{name}/{key}": value for key, value in state.past.items()}
-        return DecoderState(memory, past)
+            states[name] = self._decoder(name).start(part)
+            own = torch.cat([places[n] for n in part.parts])
+            states[name].memory[PLACES] = own.expand(len(fused.pooled), -1)
+        found = DecoderState.together(states)
+        found.memory.update({WEIGHTS: fused.weights, TOKENS: fused.tokens.mask})
+        return found
 
     def forward(
         self, words: Tensor, state: DecoderState, attend: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Hidden (N, L, M, D + 1): each branch's, and its weight behind it."""
         hiddens: list[Tensor] = []
-        past: dict[str, Tensor] = {}
+        states: dict[str, DecoderState] = {}
         shape = (*words.shape, state.memory[TOKENS].shape[1])
         looks = state.memory[WEIGHTS].new_zeros(shape) if attend else None
         for number, name in enumerate(self.branches):
             weight = state.memory[WEIGHTS][:, number, None, None]  # (N, 1, 1)
-            hidden, look, after = self._decoder(name)(words, _of(state, name), attend)
+            hidden, look, states[name] = self._decoder(name)(words, state.of(name), attend)
             hiddens.append(torch.cat([hidden, weight.expand_as(hidden[..., :1])], dim=-1))
-            past |= {f"{name}/{key}": value for key, value in after.past.items()}
             if looks is not None:
                 places = state.memory[f"{name}/{PLACES}"][:, None].expand_as(look)  # (N, L, T')
                 looks = looks.scatter_add(2, places, weight * look)
+        past = DecoderState.together(states).past
         return torch.stack(hiddens, dim=2), looks, DecoderState(state.memory, past)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -73,16 +73,6 @@ class BlendedDecoder(Decoder):
         decoder = self.branches[name]
         assert isinstance(decoder, Decoder)
         return decoder
-
-
-def _of(state: DecoderState, name: str) -> DecoderState:
-    """A branch's own state."""
-    start = f"{name}/"
-    memory, past = (
-        {key[len(start) :]: value for key, value in part.items() if key.startswith(start)}
-        for part in (state.memory, state.past)
-    )
-    return DecoderState(memory, past)
 
 
 def _places(fused: Fused) -> dict[str, Tensor]:

@@ -6,9 +6,9 @@ Shapes: B records, N sentences (several a record), L words, T tokens, D width, V
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,22 @@ class DecoderState:
         memory, the larger part, need not be copied."""
         return DecoderState(self.memory, _rows(self.past, index))
 
+    @classmethod
+    def together(cls, states: Mapping[str, DecoderState]) -> DecoderState:
+        """Several decoders' states as one, each under its name."""
+        return cls(
+            {
+                f"{name}/{key}": v
+                for name, state in states.items()
+                for key, v in state.memory.items()
+            },
+            {f"{name}/{key}": v for name, state in states.items() for key, v in state.past.items()},
+        )
+
+    def of(self, name: str) -> DecoderState:
+        """One of the states that are `together`."""
+        return DecoderState(_under(f"{name}/", self.memory), _under(f"{name}/", self.past))
+
     def __len__(self) -> int:
         return len(next(iter(self.memory.values())))
 
@@ -50,6 +66,10 @@ def _rows(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
     return {name: value.index_select(0, index) for name, value in tensors.items()}
 
 
+def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)}
+
+
 class Decoder(nn.Module, ABC):
     """Fused -> state; (words, state) -> hidden vectors, attention, next state.
 
@@ -59,6 +79,9 @@ class Decoder(nn.Module, ABC):
     Every decoder is built with ``vocabulary`` (its size), ``width`` (of the fused tokens) and
     ``max_words``; one that `learn` something is given it back as ``state``, with ``pretrained``.
     """
+
+    final_scores: ClassVar[bool] = False
+    """Whether `logits` are scores to be added up as they are, no softmax over them."""
 
     @classmethod
     def learn(cls, settings: Mapping[str, Any]) -> State:
@@ -85,3 +108,21 @@ class Decoder(nn.Module, ABC):
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
+
+    def own_loss(
+        self, fused: Fused, owners: Sequence[int], sentences: Sequence[Sequence[int]]
+    ) -> Tensor | None:
+        """The loss of a decoder that does not learn word by word; None where it does.
+
+        Args:
+            fused: of B records.
+            owners: each sentence's record.
+            sentences: N of them, as ids.
+        """
+        return None
+
+
+def log_scores(decoder: Decoder, hidden: Tensor) -> Tensor:
+    """(..., D) -> (..., V), what is added up word by word: log-probabilities, or final scores."""
+    scores = decoder.logits(hidden).float()
+    return scores if decoder.final_scores else scores.log_softmax(-1)

@@ -20,6 +20,20 @@ class Decoding(Options):
     length_penalty: Annotated[
         float, Field(ge=0, le=4, description="0 favours short sentences, 1 the mean a word")
     ] = 0.8
+    ctc: Annotated[
+        float | None,
+        Field(
+            ge=0, le=1, description="share of CTC's score beside the decoder's; null: as learned"
+        ),
+    ] = None
+    language: Annotated[
+        float | None,
+        Field(ge=0, le=4, description="weight of the language model; null: as it was found best"),
+    ] = None
+    bonus: Annotated[
+        float | None,
+        Field(ge=-10, le=10, description="score of a word more, beside a language model; null: so"),
+    ] = None
     min_words: Annotated[int, Field(ge=0, description="fewest words")] = 3
     max_words: Annotated[int, Field(ge=1, le=512, description="most words")] = 24
     no_repeat: Annotated[

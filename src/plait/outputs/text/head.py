@@ -9,25 +9,32 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
 from plait.blocks import token_cross_entropy
 from plait.branches import of_branch
 from plait.components import Head
-from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from plait.data.vocabulary import BOS, EOS, Vocabulary
 from plait.outputs.text.cider import CiderReward
-from plait.outputs.text.decoder import Decoder, DecoderState
+from plait.outputs.text.ctc import CtcDecoder, align
+from plait.outputs.text.decoder import Decoder, DecoderState, log_scores
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
+from plait.outputs.text.guided import Guide, GuidedDecoder
+from plait.outputs.text.scoring import Scoring
 from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
+from plait.outputs.text.teaching import real_words
 from plait.types import Alternative, Fused, Prediction, UsageError
 
-GROUPS, LEAST_GROUP = 4, 32  # sentences of like length run together
+# Of a language model, tried on so many validation records at the least.
+WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,19 @@ class Sentence:
     ids: tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """How sentences are learned from: the settings of `TextOutput`."""
+
+    longest: int
+    smoothing: float
+    word_dropout: float
+    consensus: float
+    at_a_time: int | None
+    detection: float
+    ctc: float
+
+
 class TextHead(Head):
     """A decoder, its vocabulary and the ways of decoding."""
 
@@ -49,23 +69,23 @@ class TextHead(Head):
         decoder: Decoder,
         vocabulary: Vocabulary,
         inputs: tuple[str, ...],
-        detector: WordDetector | None,
-        *,
+        lessons: Lessons,
         decoding: Decoding,
-        longest: int,
-        smoothing: float,
-        word_dropout: float,
-        consensus: float,
-        at_a_time: int | None,
-        detection: float,
+        *,
+        scoring: Scoring,
+        detector: WordDetector | None = None,
+        ctc: CtcDecoder | None = None,
+        language: Decoder | None = None,
     ) -> None:
-        """The settings are those of `TextOutput`; ``inputs`` in the order of their tokens."""
+        """``inputs`` in the order of their tokens; ``ctc`` and ``language`` learn and search beside
+        the decoder, ``scoring`` says how much the language model counts."""
         super().__init__()
         self.decoder, self.vocabulary, self.inputs = decoder, vocabulary, inputs
-        self.detector, self.detection = detector, detection
-        self.decoding, self.longest = decoding, longest
-        self.smoothing, self.consensus, self.at_a_time = smoothing, consensus, at_a_time
-        self.word_dropout = word_dropout
+        self.lessons, self.decoding, self.detector = lessons, decoding, detector
+        self.ctc, self.language, self.scoring = ctc, language, scoring
+        if language is not None:
+            self.found: Tensor  # on validation records: the language model's weight, and the bonus
+            self.register_buffer("found", torch.zeros(2))
         self._targets: Sequence[Sentence] = ()
 
     def begin(self, targets: Sequence[Sentence]) -> None:
@@ -87,7 +107,8 @@ class TextHead(Head):
 
     @cached_property
     def _weights(self) -> list[list[float]]:
-        return self._reward.consensus([target.ids for target in self._targets], self.consensus)
+        ids = [target.ids for target in self._targets]
+        return self._reward.consensus(ids, self.lessons.consensus)
 
     def _decoder(self, branch: str | None) -> Decoder:
         decoder = of_branch(self.decoder, branch)
@@ -95,65 +116,62 @@ class TextHead(Head):
         return decoder
 
     def loss(self, fused: Fused, targets: Sequence[Sentence], branch: str | None = None) -> Tensor:
-        """Mean cross-entropy over the real words of all sentences, end tokens included.
+        """The decoder's loss: its own, or word by word; with the shares of CTC and detected words.
 
-        With ``consensus`` the sentences of a record are weighted, as in consensus-based training
-        (Phan et al. 2017, arXiv:1712.09532). With ``word_dropout`` some of the words said so far
-        are unknown to the decoder (Bowman et al. 2016, arXiv:1511.06349).
+        With CTC beside the decoder the two are weighed as Kim et al. 2017 do (arXiv:1609.06773).
         """
         decoder = self._decoder(branch)
         fused, detected = self._detect(fused)
         chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(len(t.ids))]
         owners = [row for row, _ in chosen]
         sentences = [targets[row].ids[n] for row, n in chosen]
+        loss = decoder.own_loss(fused, owners, sentences)
+        if loss is None:
+            loss = self._word_loss(decoder, fused, targets, chosen, sentences)
+        if self.ctc is not None:
+            timed = self.ctc.own_loss(fused, owners, sentences)
+            loss = (1 - self.lessons.ctc) * loss + self.lessons.ctc * timed
+        if self.language is not None:
+            said = self.language.own_loss(fused, owners, sentences)
+            loss = loss if said is None else loss + said
+        if detected is not None:
+            bags = bags_of_words([target.ids for target in targets], len(self.vocabulary))
+            found = WordDetector.loss(detected.logits, bags.to(loss.device))
+            loss = loss + self.lessons.detection * found
+        return loss
+
+    def _word_loss(
+        self,
+        decoder: Decoder,
+        fused: Fused,
+        targets: Sequence[Sentence],
+        chosen: Sequence[tuple[int, int]],
+        sentences: Sequence[Sequence[int]],
+    ) -> Tensor:
+        """Mean cross-entropy over the real words of all sentences, end tokens included.
+
+        With ``consensus`` the sentences of a record are weighted, as in consensus-based training
+        (Phan et al. 2017, arXiv:1712.09532). With ``word_dropout`` some of the words said so far
+        are unknown to the decoder (Bowman et al. 2016, arXiv:1511.06349).
+        """
+        owners = [row for row, _ in chosen]
         start = decoder.start(fused)
-        hidden, labels, numbers = self._real_words(decoder, start, owners, sentences)
+        hidden, labels, numbers = real_words(
+            decoder, start, owners, sentences, self.lessons.word_dropout if self.training else 0.0
+        )
         logits = decoder.logits(hidden).float()
         weights = None
-        if self.consensus:
+        if self.lessons.consensus:
             each = [self._weights[self._row[targets[row]]][n] for row, n in chosen]
             weights = torch.tensor(each, device=logits.device)[numbers]
-        loss = token_cross_entropy(logits, labels, self.smoothing, weights)
-        if detected is None:
-            return loss
-        bags = bags_of_words([target.ids for target in targets], len(self.vocabulary))
-        return loss + self.detection * WordDetector.loss(detected.logits, bags.to(loss.device))
+        return token_cross_entropy(logits, labels, self.lessons.smoothing, weights)
 
     def _choose(self, count: int) -> list[int]:
         """Which of a record's texts this step learns from."""
-        if self.at_a_time is None or not self.training or count <= self.at_a_time:
+        most = self.lessons.at_a_time
+        if most is None or not self.training or count <= most:
             return list(range(count))
-        return torch.randperm(count)[: self.at_a_time].tolist()
-
-    def _real_words(
-        self,
-        decoder: Decoder,
-        start: DecoderState,
-        owners: Sequence[int],
-        sentences: Sequence[Sequence[int]],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden vectors (M, D) that predict a real word, those words (M,), their sentences (M,).
-
-        Sentences of like length run together, so that little is computed for padding.
-        """
-        device = start.device
-        by_length = sorted(range(len(sentences)), key=lambda n: len(sentences[n]))
-        size = max(LEAST_GROUP, -(-len(by_length) // GROUPS))
-        found = []
-        for at in range(0, len(by_length), size):
-            group = by_length[at : at + size]
-            state = start.select(torch.tensor([owners[n] for n in group], device=device))
-            inputs = _padded([[BOS, *sentences[n][:-1]] for n in group], device)  # (N, L)
-            if self.training and self.word_dropout:
-                hidden_words = torch.rand(inputs.shape, device=device) < self.word_dropout
-                inputs = torch.where(hidden_words & (inputs > EOS), UNK, inputs)
-            labels = _padded([sentences[n] for n in group], device)
-            hidden, _, _ = decoder(inputs, state)  # (N, L, D)
-            real = labels != PAD
-            numbers = torch.tensor(group, device=device)[:, None].expand_as(labels)
-            found.append((hidden[real], labels[real], numbers[real]))
-        hidden, labels, numbers = (torch.cat(part) for part in zip(*found, strict=True))
-        return hidden, labels, numbers
+        return torch.randperm(count)[:most].tolist()
 
     def reinforce(
         self, fused: Fused, targets: Sequence[Sentence], samples: int, branch: str | None = None
@@ -184,7 +202,7 @@ class TextHead(Head):
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
         owners = [n // samples for n in range(len(sentences))]
-        hidden, labels, numbers = self._real_words(decoder, start, owners, sentences)
+        hidden, labels, numbers = real_words(decoder, start, owners, sentences)
         # The probabilities are those that were drawn from: without what is never said.
         logits = decoder.logits(hidden).float()
         logits[:, list(NEVER_SAID)] = float("-inf")
@@ -192,7 +210,27 @@ class TextHead(Head):
         return (advantage[numbers] * nll).mean()
 
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[Sentence]) -> None:
-        """Nothing: a sentence's score is no probability of being right."""
+        """The weight of the language model and the bonus that score best, by the first metric, on
+        some of the records; each is encoded once. A sentence's score is no probability of being
+        right: there is nothing else to fit."""
+        if self.language is None:
+            return
+        seen, count = [], 0
+        for part in fused:
+            if count < TUNED:
+                seen.append(part)
+                count += len(part.pooled)
+        wanted = [[self.vocabulary.decode(ids) for ids in t.ids] for t in targets[:count]]
+        best = -math.inf
+        for weight, bonus in product(WEIGHTS, BONUSES):
+            if weight == 0 and bonus:
+                continue
+            options = {"language": weight, "bonus": bonus}
+            said = [found.value for part in seen for found in self.decode(part, **options)]
+            scores = self.scoring.scorer(said, wanted)(np.arange(len(said)))
+            if scores[self.scoring.best_metrics[0]] > best:
+                best = scores[self.scoring.best_metrics[0]]
+                self.found.copy_(torch.tensor([weight, bonus]))
 
     @torch.no_grad()
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
@@ -208,28 +246,43 @@ class TextHead(Head):
                 decoding.top_k, decoding.top_p, generator,
             )  # fmt: skip
         else:
+            search = self._search(decoding)
+            begun = start if search is self.decoder else search.start(fused)
             beams = max(decoding.beam, decoding.num)
-            found = beam_search(self.decoder, start, beams, decoding.length_penalty, limits)
+            found = beam_search(search, begun, beams, decoding.length_penalty, limits)
         return list(self._predictions(fused, start, found, detected, decoding.num))
+
+    def _search(self, decoding: Decoding) -> Decoder:
+        """The decoder, with all that guides it."""
+        guides, bonus = [Guide(self.decoder, 1.0)], 0.0
+        if self.ctc is not None:
+            share = self.lessons.ctc if decoding.ctc is None else decoding.ctc
+            guides = [Guide(self.decoder, 1 - share), Guide(self.ctc, share)]
+        if self.language is not None:
+            weight, bonus = self.found.tolist()
+            weight = weight if decoding.language is None else decoding.language
+            bonus = bonus if decoding.bonus is None else decoding.bonus
+            guides += [Guide(self.language, weight)] if weight else []
+        return self.decoder if len(guides) == 1 and not bonus else GuidedDecoder(guides, bonus)
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the sentences' mean log-probability a word, end tokens included."""
-        sentences = [(*self.vocabulary.encode(said), EOS)[: self.longest] for said in answers]
+        longest = self.lessons.longest
+        sentences = [(*self.vocabulary.encode(said), EOS)[:longest] for said in answers]
         start = self.decoder.start(self._detect(fused)[0])
         rows = range(len(sentences))
-        hidden, labels, numbers = self._real_words(self.decoder, start, rows, sentences)
-        logits = self.decoder.logits(hidden).float()
-        nll = cross_entropy(logits, labels, reduction="none")  # (M,)
-        total = nll.new_zeros(len(sentences)).index_add(0, numbers, nll)
+        hidden, labels, numbers = real_words(self.decoder, start, rows, sentences)
+        scores = log_scores(self.decoder, hidden).gather(1, labels[:, None])[:, 0]  # (M,)
+        total = scores.new_zeros(len(sentences)).index_add(0, numbers, scores)
         words = torch.bincount(numbers, minlength=len(sentences))
-        return -(total / words).cpu()
+        return (total / words).cpu()
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
         decoding = self.decoding.changed(**options)
-        if decoding.max_words > self.longest:
+        if decoding.max_words > self.lessons.longest:
             raise UsageError(
-                f"max_words is {decoding.max_words}", expected=f"{self.longest} at the most"
+                f"max_words is {decoding.max_words}", expected=f"{self.lessons.longest} at the most"
             )
         return decoding
 
@@ -242,6 +295,8 @@ class TextHead(Head):
         num: int,
     ) -> Iterator[Prediction]:
         attention = self._attention(start, found.ids[:, 0])  # (B, L, T)
+        timed = self.decoder if isinstance(self.decoder, CtcDecoder) else self.ctc
+        emissions = None if timed is None else timed.emissions(fused).cpu().numpy()
         parts = self._part_slices(fused)
         means = (found.scores / found.lengths.clamp(min=1)).tolist()
         for b, sentences in enumerate(found.ids.tolist()):
@@ -253,17 +308,22 @@ class TextHead(Head):
             ]
             (best, score), *others = said
             yield Prediction(
-                value=self.vocabulary.decode(best),
+                value=self._sentence(best),
                 score=score,
                 alternatives=tuple(
-                    Alternative(self.vocabulary.decode(ids), value) for ids, value in others
+                    Alternative(self._sentence(ids), value) for ids, value in others
                 ),
                 words=tuple(self.vocabulary.pieces(best)),
+                moments=() if emissions is None else _moments(emissions[b], best),
                 detected=self._detected_words(detected, b),
                 attention={
                     name: attention[b, : len(best), cut].numpy() for name, cut in parts.items()
                 },
             )
+
+    def _sentence(self, ids: Sequence[int]) -> str:
+        """Where units are characters, spaces may stand at its ends."""
+        return self.vocabulary.decode(ids).strip()
 
     def _detected_words(self, detected: Detected | None, row: int) -> dict[str, float]:
         if detected is None:
@@ -293,6 +353,5 @@ class TextHead(Head):
         return slices if at + detected == fused.tokens.values.shape[1] else {}
 
 
-def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    tensors = [torch.tensor(row) for row in rows]
-    return pad_sequence(tensors, batch_first=True, padding_value=PAD).to(device)
+def _moments(emissions: NDArray[np.float32], said: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((tokens.start, tokens.stop) for tokens in align(emissions, said))

@@ -20,6 +20,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from plait.bootstrap import Scorer, interval, resamples
 from plait.outputs.text.ptb import tokenise
+from plait.outputs.text.scoring import Scoring
 from plait.types import PlaitError
 
 Floats = NDArray[np.float64]
@@ -145,6 +146,14 @@ def caption_scorer(predictions: Sequence[str], references: Sequence[Sequence[str
     """BLEU, ROUGE-L, CIDEr-D and mean length of any choice of the photos, as `caption_scores`
     gives them and their resamples; CIDEr's document frequencies stay those of all photos."""
     return _Captions(predictions, references)
+
+
+CAPTIONS = Scoring(
+    TITLES,
+    ("cider", "bleu4"),  # CIDEr of a single record is always 0
+    caption_scorer,
+    caption_scores,
+)
 
 
 class _Captions:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plait.data.vocabulary import BOS, EOS, PAD, UNK
-from plait.outputs.text.decoder import Decoder, DecoderState
+from plait.outputs.text.decoder import Decoder, DecoderState, log_scores
 
 NEVER_SAID = (PAD, BOS, UNK)
 WORTH_LEAVING_OUT = 8  # ended sentences are, once they are this part of all
@@ -44,21 +44,22 @@ class Sentences:
 def word_scores(
     decoder: Decoder, words: Tensor, state: DecoderState, said: Tensor, limits: Limits
 ) -> tuple[Tensor, DecoderState]:
-    """Log-probabilities (N, V) of the next word, what may not be said at -inf."""
+    """Scores (N, V) of the next word, what may not be said at -inf; log-probabilities, unless the
+    decoder's are final."""
     hidden, _, state = decoder(words[:, None], state)
-    logits = decoder.logits(hidden[:, 0]).float()
+    logits = log_scores(decoder, hidden[:, 0])
     logits[:, list(NEVER_SAID)] = float("-inf")
     step = said.shape[1]
     if step < limits.min_words:
         logits[:, EOS] = float("-inf")
     if step >= limits.max_words:
         only_end = torch.full_like(logits, float("-inf"))
-        only_end[:, EOS] = logits[:, EOS]
-        return only_end.log_softmax(-1), state
+        only_end[:, EOS] = logits[:, EOS] if decoder.final_scores else 0.0
+        return only_end, state
     _ban_repeats(logits, said, limits.no_repeat)
     # A narrow vocabulary may leave no word to say: then only the end.
     logits[logits.isneginf().all(-1), EOS] = 0.0
-    return logits.log_softmax(-1), state
+    return logits if decoder.final_scores else logits.log_softmax(-1), state
 
 
 def _ban_repeats(logits: Tensor, said: Tensor, n: int) -> None:

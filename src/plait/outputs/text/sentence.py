@@ -1,10 +1,10 @@
-"""`text`: a sentence, said word by word; captions, transcripts, translations."""
+"""`text`: a sentence, said word by word; captions, transcripts, translations, answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -20,32 +20,47 @@ from plait.data.vocabulary import (
     hub_vocabulary,
     learn_vocabulary,
 )
+from plait.outputs.text.answer_scores import ANSWERS
 from plait.outputs.text.blended import BlendedDecoder
-from plait.outputs.text.decoder import Decoder
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
-from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.scores import TITLES, CaptionScores, caption_scorer, caption_scores
+from plait.outputs.text.head import Lessons, Sentence, TextHead
+from plait.outputs.text.language import Language
+from plait.outputs.text.scores import CAPTIONS
+from plait.outputs.text.scoring import Scores
+from plait.outputs.text.transcript_scores import TRANSCRIPTS
+from plait.outputs.text.translation_scores import TRANSLATIONS
 from plait.recipe import Nested
 from plait.registry import register
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
+CTC = "ctc"
 SAMPLED_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up sentence
+SCORINGS = {
+    "captions": CAPTIONS,
+    "transcripts": TRANSCRIPTS,
+    "translations": TRANSLATIONS,
+    "answers": ANSWERS,
+}
 
 
 @register("output", "text")
 class TextOutput(Output):
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
-    # CIDEr of a single record is always 0.
-    titles = TITLES
-    best_metrics = ("cider", "bleu4")
     several = True
 
     def __init__(
         self,
         *,
+        scores: Annotated[
+            Literal["captions", "transcripts", "translations", "answers"],
+            Field(description="what the texts are, and so how they are scored"),
+        ] = "captions",
         unit: Annotated[Unit, Field(description="what is said at a time")] = "words",
+        lower: Annotated[
+            bool, Field(description="lower-case the texts; hub models keep to their own way")
+        ] = True,
         min_count: Annotated[
             int, Field(ge=1, description="rarer words are unknown to the vocabulary")
         ] = 5,
@@ -54,7 +69,12 @@ class TextOutput(Output):
         ] = 10_000,
         punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True,
         longest: Annotated[
-            int, Field(ge=1, le=4096, description="training texts are cut to this many words")
+            int,
+            Field(
+                ge=1,
+                le=4096,
+                description="training texts are cut to this many words or other units",
+            ),
         ] = 64,
         decoder: Annotated[
             dict[str, Any],
@@ -83,6 +103,20 @@ class TextOutput(Output):
                 "others; 0: all alike",
             ),
         ] = 0.0,
+        ctc: Annotated[
+            float,
+            Field(
+                ge=0,
+                lt=1,
+                description="weight of CTC's loss beside the decoder's, for text that goes along "
+                "with its input in time; 0: none",
+            ),
+        ] = 0.0,
+        language: Annotated[
+            dict[str, Any] | None,
+            Field(description="a language model of the texts: kind and its settings; null: none"),
+            Nested("language"),
+        ] = None,
         detect: Annotated[
             int,
             Field(
@@ -99,9 +133,13 @@ class TextOutput(Output):
             Decoding, Field(description="how a sentence is found when predicting")
         ] = Decoding(),  # noqa: B008 - frozen
     ) -> None:
-        self.unit, self.min_count, self.size = unit, min_count, vocabulary
-        self.punctuation, self.smoothing, self.consensus = punctuation, smoothing, consensus
-        self.word_dropout = word_dropout
+        self.scoring = SCORINGS[scores]
+        self.titles, self.best_metrics = self.scoring.titles, self.scoring.best_metrics
+        self.unit, self.min_count, self.size, self.lower = unit, min_count, vocabulary, lower
+        self.punctuation = punctuation
+        self.lessons = Lessons(
+            longest, smoothing, word_dropout, consensus, at_a_time, detection, ctc
+        )
         self.decoder = registry.canonical("decoder", decoder)
         if (unit == "hub") != (self.decoder["kind"] == "hub"):
             raise UsageError(
@@ -109,7 +147,15 @@ class TextOutput(Output):
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
         self.decoding, self.longest = Decoding.model_validate(decoding), longest
-        self.at_a_time, self.detect, self.detection = at_a_time, detect, detection
+        self.language: Language | None = None
+        if language is not None:
+            self.language = registry.build("language", language)
+        self.detect, self.in_time = detect, ctc > 0 or self.decoder["kind"] == CTC
+        if self.in_time and (detect or (ctc and self.decoder["kind"] == CTC)):
+            raise UsageError(
+                "CTC goes with no detected words, and with no second CTC",
+                expected="detect: 0, and ctc: 0 with the decoder ctc",
+            )
         if self.decoding.max_words > longest:
             raise UsageError(
                 f"decoding.max_words is {self.decoding.max_words}, longest is {longest}",
@@ -125,6 +171,9 @@ class TextOutput(Output):
         state = vocabulary.to_state()
         if own:
             state["decoder"] = own
+        if self.language is not None:
+            said = [vocabulary.encode(s)[: self.longest] for text in texts for s in text]
+            state["language"] = self.language.learn(said, vocabulary.encode, len(vocabulary))
         if self.detect:
             records = [[vocabulary.encode(s)[: self.longest] for s in text] for text in texts]
             state["shares"] = word_shares(records, len(vocabulary))
@@ -144,7 +193,9 @@ class TextOutput(Output):
         sentences = [sentence for text in texts for sentence in text]
         if not sentences:
             raise PlaitError("all training texts are empty", expected="at least one sentence")
-        return learn_vocabulary(sentences, self.unit, self.min_count, self.size, self.punctuation)
+        return learn_vocabulary(
+            sentences, self.unit, self.min_count, self.size, self.punctuation, self.lower
+        )
 
     def example(self, state: State) -> Sentence:
         """A dozen words."""
@@ -179,14 +230,14 @@ class TextOutput(Output):
         vocabulary = from_state(state)
         own = {"state": state["decoder"], "pretrained": pretrained} if "decoder" in state else {}
 
-        def make() -> Decoder:
+        def make(settings: Mapping[str, Any] = self.decoder) -> Any:
             return registry.build(
                 "decoder",
-                self.decoder,
+                settings,
                 vocabulary=len(vocabulary),
                 width=width,
                 max_words=self.longest,
-                **own,
+                **(own if settings is self.decoder else {}),
             )
 
         if branches and self.detect:
@@ -194,31 +245,38 @@ class TextOutput(Output):
                 "words can't be detected where the fusion has branches",
                 expected="the text output's detect: 0, or fusion none or early",
             )
+        if self.in_time and len(inputs) > 1:
+            raise UsageError(
+                f"CTC reads one input in time, not {', '.join(inputs)}",
+                expected="one input, or another decoder without ctc",
+            )
         decoder = BlendedDecoder(branches, len(vocabulary), make) if branches else make()
         detector = WordDetector(state["shares"], width, self.detect) if self.detect else None
+        ctc = make({"kind": CTC}) if self.lessons.ctc else None
+        language = None
+        if self.language is not None:
+            own_state = state["language"]
+            language = self.language.decoder(own_state, len(vocabulary), width, self.longest)
         return TextHead(
             decoder,
             vocabulary,
             tuple(inputs),
-            detector,
-            decoding=self.decoding,
-            longest=self.longest,
-            smoothing=self.smoothing,
-            word_dropout=self.word_dropout,
-            consensus=self.consensus,
-            at_a_time=self.at_a_time,
-            detection=self.detection,
+            self.lessons,
+            self.decoding,
+            scoring=self.scoring,
+            detector=detector,
+            ctc=ctc,
+            language=language,
         )
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """BLEU, ROUGE-L, CIDEr-D and the captions' lengths and diversity."""
-        return caption_scorer([p.value for p in predictions], references)
+        """As `metrics`, of any choice of the records and without intervals."""
+        return self.scoring.scorer([p.value for p in predictions], references)
 
-    def metrics(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> CaptionScores:
-        """BLEU, ROUGE-L, CIDEr-D and diversity of the predicted sentences."""
-        return caption_scores([p.value for p in predictions], references)
+    def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
+        """The predicted sentences' scores: CIDEr-D and the like of captions, error rates of
+        transcripts, BLEU and chrF of translations, accuracy of answers."""
+        return self.scoring.scores([p.value for p in predictions], references)
 
 
 def as_sentences(cell: Any) -> list[str]:

@@ -1,0 +1,117 @@
+"""Language models beside a decoder: what they say, and how much it counts."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plait import registry
+from plait.data.vocabulary import BOS, EOS
+from plait.outputs.text.decoder import Decoder, log_scores
+from plait.outputs.text.head import Sentence, TextHead
+from plait.outputs.text.language import NGramLanguage
+from plait.outputs.text.ngram import NGram
+from plait.outputs.text.sentence import TextOutput
+from plait.types import Fused, Tokens
+
+V, D = 12, 16
+TEXTS = ["one two three"] * 6 + ["one two four"] * 2 + ["three four"] * 2
+
+
+def fused(count: int = 3, tokens: int = 6, seed: int = 0) -> Fused:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, tokens, D, generator=generator)
+    found = Tokens(values, torch.ones(count, tokens, dtype=torch.bool))
+    return Fused(values.mean(dim=1), found, {"sound": found})
+
+
+def head(**settings: Any) -> TextHead:
+    torch.manual_seed(0)
+    output = TextOutput(
+        min_count=1, scores="transcripts", longest=8,
+        decoding={"max_words": 6, "min_words": 0, "no_repeat": 0, "length_penalty": 0.0},
+        **settings,
+    )  # fmt: skip
+    made = output.head(output.learn(TEXTS), D, ["sound"], True)
+    assert isinstance(made, TextHead)
+    return made.eval()
+
+
+@pytest.mark.parametrize("name", registry.names("language"))
+@torch.no_grad()
+def test_it_sees_no_input(name: str) -> None:
+    language = registry.build("language", {"kind": name})
+    state = language.learn([[4, 5], [4, 6, 7]], lambda text: [], V)
+    decoder: Decoder = language.decoder(state, V, D, 8).eval()
+    words = torch.tensor([[BOS, 4, 6], [BOS, 5, 5], [BOS, 4, 6]])
+    first, second = fused(), fused(seed=1)
+    scores = log_scores(decoder, decoder(words, decoder.start(first))[0])
+    torch.testing.assert_close(
+        scores, log_scores(decoder, decoder(words, decoder.start(second))[0])
+    )
+    torch.testing.assert_close(scores[0], scores[2])
+    torch.testing.assert_close(scores.exp().sum(dim=-1), torch.ones(3, 3))
+    state_now = decoder.start(first)
+    for place in range(3):
+        hidden, _, state_now = decoder(words[:, place : place + 1], state_now)
+        torch.testing.assert_close(log_scores(decoder, hidden)[:, 0], scores[:, place])
+
+
+def test_more_sentences_come_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "more.txt.gz"
+    path.write_bytes(gzip.compress(b"4 5\n\n4 5\n"))
+    language = NGramLanguage(order=2, texts=str(path))
+    state = language.learn([[6, 7]], lambda text: list(map(int, text.split())), V)
+    found, wanted = NGram.from_state(state), NGram.learn([[6, 7], [4, 5], [4, 5]], V, 2)
+    states = torch.tensor([found.start])
+    torch.testing.assert_close(found.scores(states), wanted.scores(states))
+
+
+def test_a_neural_one_learns_along() -> None:
+    made = head(language={"kind": "neural"}, decoder={"kind": "gru-attention", "units": 16})
+    made.train()
+    ids = made.vocabulary.encode("one two three")
+    targets = [Sentence(((*ids, EOS),))] * 3
+    optimizer = torch.optim.Adam(made.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        made.loss(fused(), targets).backward()
+        optimizer.step()
+    made.eval()
+    assert made.language is not None
+    with torch.no_grad():
+        hidden, _, _ = made.language(torch.tensor([[BOS, *ids]]), made.language.start(fused(1)))
+        probable = log_scores(made.language, hidden)[0].exp()
+    assert all(float(probable[place, word]) > 0.9 for place, word in enumerate([*ids, EOS]))
+
+
+@torch.no_grad()
+def test_it_corrects_a_decoder_that_knows_nothing_and_its_weight_is_found() -> None:
+    made = head(language={"kind": "ngram", "order": 3}, decoder={"kind": "ctc"})
+    seen = fused(4)
+    targets = [Sentence(((*made.vocabulary.encode("one two three"), EOS),))] * 4
+    assert made.found.tolist() == [0, 0]
+    before = [found.value for found in made.decode(seen)]
+    made.calibrate([seen], targets)
+    weight, _ = made.found.tolist()
+    assert weight > 0
+    after = [found.value for found in made.decode(seen)]
+    wanted = [["one two three"]] * 4
+
+    def accuracy(said: list[str]) -> float:
+        scores = made.scoring.scorer(said, wanted)(torch.arange(4).numpy())
+        return scores[made.scoring.best_metrics[0]]
+
+    assert accuracy(after) > accuracy(before)
+    assert [found.value for found in made.decode(seen, language=0.0, bonus=0.0)] == before
+    kept = head(language={"kind": "ngram", "order": 3}, decoder={"kind": "ctc"})
+    kept.load_state_dict(made.state_dict())
+    assert [found.value for found in kept.decode(seen)] == after
+
+
+def test_without_one_nothing_is_kept() -> None:
+    assert "found" not in head(decoder={"kind": "ctc"}).state_dict()

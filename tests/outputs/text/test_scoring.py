@@ -1,0 +1,64 @@
+"""The plain spelling of texts, and which scores a text output has by its setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from plait.cards import score_rows
+from plait.learning import Scorer
+from plait.network import build_parts
+from plait.outputs.text.scoring import plain
+from plait.outputs.text.sentence import SCORINGS, TextOutput
+from plait.recipe import load_recipe
+from plait.types import Prediction
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("The CAT, it sat!", "the cat it sat"),
+        ("Don’t -- 'quoted' dogs' well-known", "don't quoted dogs well known"),
+        ("3.5 m, 1,000 and -3; a-3, 50%", "3.5 m 1,000 and -3 a 3 50"),
+        ("हिन्दी में", "हिन्दी में"),  # vowel signs are no punctuation
+        ("cafe\N{COMBINING ACUTE ACCENT}", "café"),
+        (" ... ", ""),
+    ],
+)
+def test_plain(written: str, spoken: str) -> None:
+    assert plain(written) == spoken
+
+
+def test_titles_are_those_of_the_setting() -> None:
+    found = {name: TextOutput(scores=name) for name in SCORINGS}  # type: ignore[arg-type]
+    assert TextOutput().best_metrics == found["captions"].best_metrics == ("cider", "bleu4")
+    assert found["transcripts"].titles["wer"] == "WER"
+    assert found["translations"].best_metrics[0] == "bleu_share"
+    assert next(iter(found["answers"].titles)) == "accuracy"
+    for output in found.values():
+        assert set(output.best_metrics) <= set(output.titles)
+
+
+def test_cards_and_early_stopping_go_by_the_setting() -> None:
+    recipe = load_recipe("captioning", ["outputs.caption.settings.scores=transcripts"])
+    rows = score_rows(recipe, "caption", {"wer": 0.25, "intervals": {"wer": [0.2, 0.3]}})
+    assert rows == [("WER", "0.250", "0.200 to 0.300")]
+    scorer = Scorer.__new__(Scorer)
+    scorer.outputs = build_parts(recipe).outputs
+    assert scorer._metrics() == {
+        "word_accuracy": "word accuracy", "character_accuracy": "character accuracy"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(SCORINGS))
+def test_the_first_score_is_one_for_perfect_texts_and_none_for_useless_ones(name: str) -> None:
+    """CIDEr-D of captions goes up to 10."""
+    output = TextOutput(scores=name)  # type: ignore[arg-type]
+    right = ["A brown dog runs fast.", "Two men sit on a bench.", "Nobody is seen in here."]
+    references = [[text] for text in right]
+    perfect, useless = (
+        output.metrics([Prediction(text, 0.0) for text in texts], references).to_json()
+        for texts in (right, ["xyz"] * 3)
+    )
+    first = output.best_metrics[0]
+    assert perfect[first] == pytest.approx(10 if name == "captions" else 1)
+    assert useless[first] == pytest.approx(0, abs=1e-6)

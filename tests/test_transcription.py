@@ -1,0 +1,138 @@
+"""From recordings to text with times."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from tones import RATE, RECIPE, say, write_table
+
+import plait
+from plait import cli
+from plait.learning import train
+from plait.model import Model
+from plait.transcription import Segment, as_srt, as_vtt, clock
+from plait.types import PlaitError, UsageError
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("tones")
+    (folder / "tones.yaml").write_text(yaml.safe_dump(RECIPE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(folder / "cache"))
+        train(str(folder / "tones.yaml"), write_table(folder), folder / "model")
+    return plait.load(folder / "model")
+
+
+@pytest.fixture(scope="module")
+def package(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model.save(tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sentences with a second of silence between."""
+    rng = np.random.default_rng(7)
+    parts: list[np.ndarray] = []
+    for text in ("ab ca", "bcb", "a a ab"):
+        parts += [np.zeros(RATE, np.float32), say(text, rng)]
+    path = tmp_path_factory.mktemp("long") / "talk.flac"
+    soundfile.write(path, np.concatenate([*parts, np.zeros(RATE, np.float32)]), RATE)
+    return path
+
+
+def run(*arguments: str) -> int:
+    """The command line's exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["plait", *arguments])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+    return int(exit.value.code or 0)
+
+
+def test_a_long_recording_piece_by_piece(model: Model, recording: Path) -> None:
+    found = list(plait.transcribe(model, recording))
+    assert [segment.text for segment in found] == ["ab ca", "bcb", "a a ab"]
+    ends = [0.0, *(segment.end for segment in found)]
+    for segment, before in zip(found, ends, strict=False):
+        assert segment.start > before + 0.5
+        assert [word.text for word in segment.words] == segment.text.split()
+
+
+def test_words_have_their_times(model: Model, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    sound = np.concatenate([np.zeros(RATE // 2, np.float32), say("ab bcb", rng)])
+    soundfile.write(tmp_path / "two.wav", sound, RATE)
+    (segment,) = plait.transcribe(model, tmp_path / "two.wav")
+    first, second = segment.words
+    # Half a second and a twentieth of silence; a letter takes 0.14 to 0.21 s, a space as long.
+    assert first.start == pytest.approx(0.55, abs=0.09)
+    assert first.end == pytest.approx(0.55 + 2 * 0.175, abs=0.13)
+    assert second.start == pytest.approx(0.55 + 3 * 0.175, abs=0.16)
+    assert segment.start < first.start < first.end <= second.start < second.end < segment.end
+
+
+def test_the_command(
+    package: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("transcribe", str(recording), "--model", str(package)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines] == ["ab ca", "bcb", "a a ab"]
+    out = tmp_path / "out"
+    given = ["transcribe", str(recording), "--model", str(package), "--out", str(out)]
+    for kind in ("txt", "json", "srt", "vtt"):
+        assert run(*given, "--format", kind) == 0
+    assert (out / "talk.txt").read_text() == "ab ca\nbcb\na a ab\n"
+    segments = json.loads((out / "talk.json").read_text())
+    assert [word["text"] for word in segments[0]["words"]] == ["ab", "ca"]
+    assert (out / "talk.srt").read_text().startswith("1\n00:00:0")
+    assert (out / "talk.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
+
+
+def test_what_can_not_be_read_is_told(
+    package: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.wav").write_text("nothing")
+    given = ["transcribe", str(tmp_path / "bad.wav"), str(recording), "--model", str(package)]
+    assert run(*given) != 0
+    assert "bad.wav is damaged or no sound" in capsys.readouterr().err
+    assert run(*given, "--on-bad", "skip") == 0
+    shown = capsys.readouterr()
+    assert "bcb" in shown.out
+    assert "bad.wav" in shown.err
+    assert run(*given, "--format", "doc") != 0
+    assert "there is no format 'doc'" in capsys.readouterr().err
+
+
+def test_silence_says_nothing(model: Model, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE, np.float32), RATE)
+    assert list(plait.transcribe(model, tmp_path / "silence.wav")) == []
+
+
+def test_a_model_of_photos_can_not(recording: Path) -> None:
+    with pytest.raises(UsageError, match="expected a model that makes a text of one sound"):
+        list(plait.transcribe(plait.load("captioner"), recording))
+
+
+def test_times_as_subtitles_write_them() -> None:
+    assert clock(3723.4567) == "01:02:03.457"
+    segments = [Segment(0.5, 1.25, "one", 0.0), Segment(2, 3, "", 0.0), Segment(4, 5.5, "two", 0.0)]
+    assert as_srt(segments) == (
+        "1\n00:00:00,500 --> 00:00:01,250\none\n\n2\n00:00:04,000 --> 00:00:05,500\ntwo\n"
+    )
+    assert as_vtt(segments).count("-->") == 2
+
+
+def test_ctc_reads_one_input(tmp_path: Path) -> None:
+    sound = RECIPE["inputs"]["sound"]
+    recipe = {**RECIPE, "inputs": {"sound": sound, "other": {**sound, "column": "sound"}},
+              "fusion": {"kind": "early", "width": 32}}  # fmt: skip
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(PlaitError, match="CTC reads one input in time, not other, sound"):
+        train(str(tmp_path / "two.yaml"), write_table(tmp_path), tmp_path / "model")

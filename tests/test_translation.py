@@ -1,0 +1,139 @@
+"""Sentences in, sentences out; with a photo that tells what a sentence leaves out."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from samples import COLOURS, draw
+
+import plait
+from plait import cli
+from plait.learning import train
+from plait.model import Model
+from plait.types import UsageError
+
+WORDS = {"big": "gross", "small": "klein", "dog": "Hund", "cat": "Katze", "runs": "rennt",
+         "sleeps": "schläft"}  # fmt: skip
+TINTS = {"red": "rot", "green": "grün", "blue": "blau"}
+VOCABULARY = {"unit": "words", "min_count": 1, "lower": False}
+
+TEXT = {
+    "modality": "text",
+    "representation": {
+        "kind": "word-sequence", **VOCABULARY, "reader": "transformer", "longest": 12,
+        "width": 32, "dropout": 0.0,
+    },
+}  # fmt: skip
+PHOTO = {
+    "modality": "image",
+    "representation": {"kind": "pixels", "size": 16, "patch": 8, "width": 32},
+}
+SETTINGS = {
+    "scores": "translations", **VOCABULARY, "longest": 12, "smoothing": 0.0,
+    "decoder": {"kind": "transformer", "layers": 1, "heads": 2, "dropout": 0.0},
+    "decoding": {"beam": 2, "min_words": 0, "max_words": 10, "no_repeat": 0},
+}  # fmt: skip
+TRAINING = {"epochs": 25, "patience": 25, "validate_every": 5, "batch": 16, "learning_rate": 0.005,
+            "averaging": 0.9}  # fmt: skip
+
+
+def recipe(folder: Path, name: str, inputs: dict[str, Any], fusion: dict[str, Any]) -> str:
+    path = folder / f"{name}.yaml"
+    outputs = {"german": {"kind": "text", "settings": SETTINGS}}
+    raw = {"name": name, "inputs": inputs, "fusion": fusion, "outputs": outputs}
+    path.write_text(yaml.safe_dump({**raw, "training": TRAINING}))
+    return str(path)
+
+
+def write_table(folder: Path) -> Path:
+    """The English leaves out the colour, which the photo shows and the German says."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(160):
+        english = [rng.choice(pair) for pair in (["big", "small"], ["dog", "cat"],
+                                                 ["runs", "sleeps"])]  # fmt: skip
+        colour = str(rng.choice(list(COLOURS)))
+        draw(colour, "left", number).save(folder / f"{number}.png")
+        german = [WORDS[word] for word in english]
+        german.insert(1, TINTS[colour])
+        rows.append({
+            "image": f"{number}.png", "english": " ".join(english), "german": " ".join(german),
+            "split": "val" if number % 5 == 0 else "train",
+        })  # fmt: skip
+    path = folder / "table.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, Path]:
+    folder = tmp_path_factory.mktemp("seeing")
+    inputs = {"english": TEXT, "image": PHOTO}
+    made = recipe(folder, "seeing", inputs, {"kind": "early", "how": "attention", "width": 32})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAIT_CACHE", str(folder / "cache"))
+        train(made, write_table(folder), folder / "model")
+    return plait.load(folder / "model"), folder
+
+
+def test_the_photo_tells_what_the_sentence_leaves_out(seeing: tuple[Model, Path]) -> None:
+    model, folder = seeing
+    for number, colour in enumerate(COLOURS):
+        draw(colour, "left", 900 + number).save(folder / "new.png")
+        said = list(plait.translate(model, ["small cat runs", ""], photo=folder / "new.png"))
+        assert said == [f"klein {TINTS[colour]} Katze rennt", ""]
+    found = model.evaluate(folder / "table.jsonl", split="val", swapped=True, subsets=True)
+    whole = found.scores["german"].bleu
+    assert whole > 90
+    assert found.swapped["image"]["german"].bleu < whole - 20
+    assert found.subsets["english",]["german"].bleu < whole - 20
+
+
+def run(*arguments: str) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["plait", *arguments])
+        with pytest.raises(SystemExit) as exit:
+            cli.main()
+    return int(exit.value.code or 0)
+
+
+def test_the_command(
+    seeing: tuple[Model, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    _, folder = seeing
+    draw("green", "left", 5).save(tmp_path / "new.png")
+    given = ["--model", str(folder / "model"), "--photo", str(tmp_path / "new.png")]
+    assert run("translate", "big dog sleeps", "small dog runs", *given) == 0
+    lines = ["gross grün Hund schläft", "klein grün Hund rennt"]
+    assert capsys.readouterr().out.splitlines() == lines
+    (tmp_path / "text.txt").write_text("big dog sleeps\n\nsmall dog runs\n")
+    out = tmp_path / "german.txt"
+    assert run("translate", str(tmp_path / "text.txt"), *given, "--out", str(out)) == 0
+    assert out.read_text(encoding="utf-8").splitlines() == [lines[0], "", lines[1]]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("small dog runs\n"))
+    capsys.readouterr()
+    assert run("translate", *given) == 0
+    assert capsys.readouterr().out.splitlines() == lines[1:]
+
+
+def test_what_the_model_can_not_do(seeing: tuple[Model, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a model that makes one text of a text"):
+        list(plait.translate(plait.load("captioner"), ["a dog"]))
+    model, _ = seeing
+    with pytest.raises(plait.PlaitError, match=r"none\.png"):
+        list(plait.translate(model, ["small cat runs"], photo=tmp_path / "none.png"))
+
+
+def test_a_long_sentence_and_another_alphabet_have_an_answer(seeing: tuple[Model, Path]) -> None:
+    model, _ = seeing
+    said = list(plait.translate(model, ["small cat runs " * 2000, "собака бежит"]))
+    assert all(isinstance(sentence, str) for sentence in said)
+    assert len(said) == 2
