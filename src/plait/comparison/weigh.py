@@ -49,19 +49,13 @@ def weigh(
     scored = _of_same_records(variants, _scored(results, name, scorer))
     if not any(name != CLASSICAL for name in scored):
         raise _nothing(results)
-    bootstrap = PairedBootstrap(scored, metric)
+    bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL})
     lines = [_line(v, results[v.name], scored.get(v.name, []), metric, bootstrap) for v in variants]
     winner = chosen.winner if chosen else _best(lines)
     behind = _behind(lines, winner, bootstrap)
     lines = _in_order(lines, winner, behind)
-    pairs = (
-        [(finding.about, finding.first, finding.second) for finding in chosen.findings]
-        if chosen
-        else list(_pairs(variants, lines, recipe, winner))
-    )
-    findings = list(_findings(pairs, bootstrap))
-    adjusted = adjust([*behind.values(), *(finding.difference for finding in findings)])
-    behind = dict(zip(behind, adjusted, strict=False))
+    pairs = _asked(chosen) if chosen else _pairs(variants, lines, recipe, winner)
+    behind, findings = _corrected(behind, list(_findings(pairs, bootstrap)))
     return Comparison(
         output=name,
         metric=metric,
@@ -69,10 +63,7 @@ def weigh(
         split=split,
         lines=[replace(line, behind=behind.get(line.name)) for line in lines],
         winner=winner,
-        findings=[
-            replace(finding, difference=difference)
-            for finding, difference in zip(findings, adjusted[len(behind) :], strict=True)
-        ],
+        findings=findings,
         test=None,
         unfinished=[],
         folder=folder,
@@ -175,6 +166,11 @@ def _in_order(lines: Iterable[Line], winner: str, behind: Mapping[str, Differenc
     return sorted(lines, key=place, reverse=True)
 
 
+def _asked(chosen: Comparison) -> Iterator[tuple[str, str, str]]:
+    """The pairs of a comparison, as `_pairs` gives them."""
+    return ((finding.about, finding.first, finding.second) for finding in chosen.findings)
+
+
 def _pairs(
     variants: Sequence[Variant], lines: Sequence[Line], recipe: Recipe, winner: str
 ) -> Iterator[tuple[str, str, str]]:
@@ -212,3 +208,15 @@ def _findings(
         difference = bootstrap.difference(first, second)
         if difference is not None and first != second:
             yield Finding(about, first, second, difference)
+
+
+def _corrected(
+    behind: Mapping[str, Difference], findings: Sequence[Finding]
+) -> tuple[dict[str, Difference], list[Finding]]:
+    """With one correction for all differences that are told."""
+    told = [*behind.values(), *(finding.difference for finding in findings)]
+    adjusted = iter(adjust(told))
+    return (
+        {name: next(adjusted) for name in behind},
+        [replace(finding, difference=next(adjusted)) for finding in findings],
+    )
