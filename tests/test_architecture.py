@@ -17,6 +17,7 @@ SOURCE = Path(plait.__file__).parent
 ROOMS = [
     ["cli"],
     ["captioning", "pages", "summary", "terminal", "transcription", "translation"],
+    ["transcribers"],
     ["comparison"],
     ["learning"],
     ["model"],

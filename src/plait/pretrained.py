@@ -42,7 +42,7 @@ def transformers() -> Any:
 def load_config(name: str) -> State:
     """A model's architecture as plain JSON, to keep in a package."""
     library = transformers()
-    with _clearly(name):
+    with clearly(name):
         config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
     state: State = json.loads(config.to_json_string(use_diff=False))
     state.pop("_name_or_path", None)  # where it was read is no one's business
@@ -57,7 +57,7 @@ def load_tokenizer(name: str) -> State:
         ``bos``, ``eos``: ids of the start and the end token, or None.
     """
     library = transformers()
-    with _clearly(name):
+    with clearly(name):
         tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -78,7 +78,7 @@ def load_tokenizer(name: str) -> State:
 def load_extractor(name: str) -> State:
     """What turns sounds into a model's input, as plain JSON with ``feature_extractor_type``."""
     library = transformers()
-    with _clearly(name):
+    with clearly(name):
         found = library.AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
         state: State = json.loads(found.to_json_string())
     if "sampling_rate" not in state:
@@ -114,7 +114,7 @@ def load_json(name: str, file: str) -> State | None:
     path = Path(name) / file if Path(name).is_dir() else _download(name, file)
     if path is None or not path.is_file():
         return None
-    with _clearly(name):
+    with clearly(name):
         found: State = json.loads(path.read_text(encoding="utf-8"))
     return found
 
@@ -146,7 +146,7 @@ def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[
         pretrained: load the weights; else they are random, to be overwritten by a package's own.
     """
     library = transformers()
-    with _clearly(name):
+    with clearly(name):
         built = library.CONFIG_MAPPING[config["model_type"]].from_dict(copy.deepcopy(config))
         cls = getattr(library, kind)
         # Eager attention is the one that can return its weights.
@@ -198,7 +198,8 @@ def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int
 
 
 @contextmanager
-def _clearly(name: str) -> Iterator[None]:
+def clearly(name: str) -> Iterator[None]:
+    """What the library raises for a model that it can't use becomes one clear error."""
     try:
         yield
     except FAILURES as error:

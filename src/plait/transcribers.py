@@ -1,0 +1,233 @@
+"""What writes down pieces of sound: a package, or a whole model of the transformers library."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from plait.data.speech import Piece
+from plait.modalities.audio.sound import Sound
+from plait.model import Model, load
+from plait.pretrained import clearly, transformers
+from plait.registry import needed
+from plait.types import Prediction, UsageError
+
+HUB = "hub:"
+WINDOW = 30.0  # seconds, of a model that hears sounds as long as they are
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and when it is said, in seconds of the recording."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What is said between two pauses.
+
+    Attributes:
+        start, end: seconds of the recording.
+        text: what is said.
+        score: mean log-probability a unit, in nats.
+        words: with their times, where the model knows them (CTC).
+    """
+
+    start: float
+    end: float
+    text: str
+    score: float
+    words: tuple[Word, ...] = ()
+
+
+class Transcriber(Protocol):
+    """Pieces of sound to text: ``longest`` seconds at the most, ``rate`` samples a second."""
+
+    rate: int
+    longest: float
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raises UsageError where it has no such option of decoding."""
+
+    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """What each piece says."""
+
+
+def open_transcriber(name: str) -> Transcriber:
+    """That of a package, or of ``hub:NAME``: Whisper, wav2vec 2.0 and their like.
+
+    Raises:
+        UsageError: the model makes no text of a sound.
+    """
+    if name.startswith(HUB):
+        return HubTranscriber(name.removeprefix(HUB))
+    return PackageTranscriber(load(name))
+
+
+class PackageTranscriber:
+    """A package that makes one text of one sound."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.name, self.output = _sound_and_text(model)
+        modality = model.parts.modalities[self.name]
+        assert isinstance(modality, Sound)
+        self.rate, self.longest = modality.rate, modality.longest
+        # Where silence is cut off both ends, tokens do not tell when something is said.
+        token = modality.longest / model.network.encoder(self.name).length
+        self.token = 0.0 if modality.trim else token
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """As the model's decoding has it."""
+        self.model.decoding_options(**options)
+
+    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """Each piece as a recording of its own."""
+        records = [{self.name: _wav(part, self.rate)} for part in parts]
+        answers = self.model.answers(records, **options)
+        return [
+            self._segment(part, answer[self.output])
+            for part, answer in zip(parts, answers, strict=True)
+        ]
+
+    def _segment(self, part: Piece, answer: Prediction) -> Segment:
+        words = words_in_time(answer, part.start, self.token) if self.token else ()
+        return Segment(part.start, _end(part, self.rate), answer.value, answer.score, words)
+
+
+def _sound_and_text(model: Model) -> tuple[str, str]:
+    sounds = [n for n, modality in model.parts.modalities.items() if isinstance(modality, Sound)]
+    texts = [n for n, spec in model.recipe.outputs.items() if spec.kind == "text"]
+    if len(sounds) != 1 or len(model.parts.modalities) != 1 or len(texts) != 1:
+        raise UsageError(
+            f"the model {model.recipe.name} makes {', '.join(model.recipe.outputs)} of "
+            f"{', '.join(model.recipe.inputs)}",
+            expected="a model that makes a text of one sound",
+        )
+    return sounds[0], texts[0]
+
+
+def _end(part: Piece, rate: int) -> float:
+    return part.start + len(part.samples) / rate
+
+
+def _wav(part: Piece, rate: int) -> bytes:
+    stream = io.BytesIO()
+    needed("soundfile", "audio").write(stream, part.samples, rate, format="WAV", subtype="FLOAT")
+    return stream.getvalue()
+
+
+def words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
+    """Words and their times, of units and the tokens that say them; ``token`` is in seconds."""
+    if not answer.moments:
+        return ()
+    texts = str(answer.value).split()
+    found: list[list[tuple[int, int]]] = [[] for _ in texts]
+    for number, moment in zip(_owners(answer.words, texts), answer.moments, strict=True):
+        if number is not None and moment[1] > moment[0]:
+            found[number].append(moment)
+    return tuple(
+        Word(text, start + moments[0][0] * token, start + moments[-1][1] * token)
+        for text, moments in zip(texts, found, strict=True)
+        if moments
+    )
+
+
+def _owners(units: Sequence[str], words: Sequence[str]) -> Iterator[int | None]:
+    """The word that each unit belongs to; None for spaces and what is in no word."""
+    at, left = 0, words[0] if words else ""
+    for unit in units:
+        text = unit.strip()
+        if not text:
+            yield None
+            continue
+        if not left and at + 1 < len(words):
+            at, left = at + 1, words[at + 1]
+        yield at if left.startswith(text) else None
+        left = left.removeprefix(text)
+
+
+class HubTranscriber:
+    """A whole speech model of the hub or of a folder: Whisper writes a text as a decoder does,
+    wav2vec 2.0 by CTC."""
+
+    def __init__(self, name: str) -> None:
+        library = transformers()
+        with clearly(name):
+            config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
+            self.processor = library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        self.ctc = type(config) in library.MODEL_FOR_CTC_MAPPING
+        if not self.ctc and type(config) not in library.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
+            raise UsageError(
+                f"the model {name!r} makes no text of a sound",
+                expected="Whisper, wav2vec 2.0, HuBERT or the like, with its tokenizer",
+            )
+        kind = "AutoModelForCTC" if self.ctc else "AutoModelForSpeechSeq2Seq"
+        with clearly(name):
+            loader = getattr(library, kind)
+            self.network = loader.from_pretrained(name, trust_remote_code=False).eval()
+        extractor = self.processor.feature_extractor
+        self.rate = int(extractor.sampling_rate)
+        self.longest = float(getattr(extractor, "chunk_length", WINDOW))
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """It knows ``beam`` alone, and with CTC nothing."""
+        wrong = set(options) - (set() if self.ctc else {"beam"})
+        if wrong:
+            raise UsageError(f"such a model has no option {min(wrong)!r} of decoding")
+
+    @torch.no_grad()
+    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """All pieces together."""
+        inputs = self.processor(
+            [part.samples for part in parts], sampling_rate=self.rate, return_tensors="pt",
+            **({"padding": True} if self.ctc else {"return_attention_mask": True}),
+        )  # fmt: skip
+        says = self._aligned if self.ctc else self._generated
+        return says(parts, inputs, options)
+
+    def _generated(
+        self, parts: Sequence[Piece], inputs: Any, options: Mapping[str, Any]
+    ) -> list[Segment]:
+        said = self.network.generate(**inputs, num_beams=options.get("beam", 1))  # (B, L)
+        texts = self.processor.batch_decode(said, skip_special_tokens=True)
+        logp = self.network(**inputs, decoder_input_ids=said[:, :-1]).logits.log_softmax(dim=-1)
+        scores = logp.gather(2, said[:, 1:, None])[..., 0]
+        ended = (said[:, :-1] == self.network.generation_config.eos_token_id).cumsum(dim=1) > 0
+        return [
+            Segment(part.start, _end(part, self.rate), text.strip(), _mean(row[~over]))
+            for part, text, row, over in zip(parts, texts, scores, ended, strict=True)
+        ]
+
+    def _aligned(
+        self, parts: Sequence[Piece], inputs: Any, options: Mapping[str, Any]
+    ) -> list[Segment]:
+        logp = self.network(**inputs).logits.log_softmax(dim=-1)  # (B, T, V)
+        best, units = logp.max(dim=-1)
+        token = self.network.config.inputs_to_logits_ratio / self.rate
+        found = []
+        for part, row, scores in zip(parts, units, best, strict=True):
+            said = self.processor.tokenizer.decode(row.tolist(), output_word_offsets=True)
+            words = tuple(
+                Word(
+                    word["word"],
+                    part.start + word["start_offset"] * token,
+                    part.start + word["end_offset"] * token,
+                )
+                for word in said.word_offsets
+            )
+            end = _end(part, self.rate)
+            found.append(Segment(part.start, end, said.text.strip(), _mean(scores), words))
+        return found
+
+
+def _mean(scores: torch.Tensor) -> float:
+    return float(scores.mean()) if len(scores) else -math.inf

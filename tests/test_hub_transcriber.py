@@ -1,0 +1,114 @@
+"""Whole speech models of the transformers library: tiny ones with random weights and tokenizers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from audio_models import SMALL, STACK, save_audio_model
+
+import plait
+from plait.data.speech import Piece
+from plait.transcribers import HubTranscriber, open_transcriber
+from plait.types import PlaitError, UsageError
+
+LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", "A", "B", "C"]
+
+
+@pytest.fixture(scope="module")
+def wav2vec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import transformers as t
+
+    folder = tmp_path_factory.mktemp("wav2vec")
+    torch.manual_seed(0)
+    t.Wav2Vec2ForCTC(t.Wav2Vec2Config(**SMALL, **STACK)).save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps({letter: i for i, letter in enumerate(LETTERS)}))
+    tokenizer = t.Wav2Vec2CTCTokenizer(str(folder / "vocab.json"))
+    t.Wav2Vec2Processor(t.Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import transformers as t
+
+    folder = tmp_path_factory.mktemp("whisper")
+    torch.manual_seed(0)
+    words = {"<|endoftext|>": 0, "<|startoftranscript|>": 1, **{f"w{i}": i for i in range(2, 60)}}
+    (folder / "vocab.json").write_text(json.dumps(words))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = t.WhisperTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    extractor = t.WhisperFeatureExtractor(feature_size=16, chunk_length=1)
+    t.WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
+    config = t.WhisperConfig(
+        d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, num_mel_bins=16,
+        max_source_positions=50, max_target_positions=12, vocab_size=60, pad_token_id=0,
+        bos_token_id=1, eos_token_id=0, decoder_start_token_id=1,
+    )  # fmt: skip
+    t.WhisperForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def parts(rate: int) -> list[Piece]:
+    rng = np.random.default_rng(0)
+    return [
+        Piece(start, rng.normal(size=round(seconds * rate)).astype(np.float32) * 0.1)
+        for start, seconds in ((1.0, 0.5), (2.0, 0.9))
+    ]
+
+
+def test_wav2vec_says_what_its_tokens_say(wav2vec: Path) -> None:
+    import transformers as t
+
+    transcriber = open_transcriber(f"hub:{wav2vec}")
+    assert isinstance(transcriber, HubTranscriber)
+    assert (transcriber.rate, transcriber.longest) == (16000, 30.0)
+    pieces = parts(16000)
+    found = transcriber.write_down(pieces, {})
+    assert [segment.start for segment in found] == [1.0, 2.0]
+    assert [segment.end for segment in found] == pytest.approx([1.5, 2.9])
+    model = t.Wav2Vec2ForCTC.from_pretrained(wav2vec).eval()
+    processor = t.Wav2Vec2Processor.from_pretrained(wav2vec)
+    for piece, segment in zip(pieces[1:], found[1:], strict=True):  # the longest has no padding
+        inputs = processor(piece.samples, sampling_rate=16000, return_tensors="pt")
+        with torch.no_grad():
+            logits = model(inputs.input_values).logits
+        assert segment.text == processor.batch_decode(logits.argmax(-1))[0].strip()
+        assert segment.score == pytest.approx(
+            float(logits.log_softmax(-1).amax(-1).mean()), abs=1e-3
+        )
+        assert all(segment.start <= w.start < w.end <= segment.end + 0.05 for w in segment.words)
+        assert " ".join(word.text for word in segment.words) == segment.text
+
+
+def test_whisper_writes_as_its_decoder_does(whisper: Path) -> None:
+    transcriber = open_transcriber(f"hub:{whisper}")
+    assert transcriber.longest == 1.0
+    found = transcriber.write_down(parts(16000), {"beam": 2})
+    assert all(segment.score < 0 for segment in found)
+    assert all(isinstance(segment.text, str) for segment in found)
+    assert all(segment.words == () for segment in found)
+
+
+def test_a_recording(wav2vec: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    silence = np.zeros(16000, np.float32)
+    sound = np.concatenate([silence, parts(16000)[0].samples, silence, parts(16000)[1].samples])
+    soundfile.write(tmp_path / "talk.wav", sound, 16000)
+    found = list(plait.transcribe(open_transcriber(f"hub:{wav2vec}"), tmp_path / "talk.wav"))
+    assert len(found) == 2
+
+
+def test_what_they_can_not_do(wav2vec: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no option 'beam' of decoding"):
+        open_transcriber(f"hub:{wav2vec}").check({"beam": 4})
+    save_audio_model("ast", tmp_path)
+    with pytest.raises((UsageError, PlaitError)):
+        open_transcriber(f"hub:{tmp_path}")
+    with pytest.raises(PlaitError, match="nowhere"):
+        open_transcriber("hub:/nowhere/at-all")
