@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import yaml
 from tones import RATE, RECIPE, say, write_table
 
@@ -108,6 +109,37 @@ def test_what_can_not_be_read_is_told(
     assert "bad.wav" in shown.err
     assert run(*given, "--format", "doc") != 0
     assert "there is no format 'doc'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rate", "kind", "channels"),
+    [(8000, "PCM_U8", 1), (8000, "PCM_24", 1), (6000, "PCM_16", 1), (96000, "PCM_16", 1),
+     (8000, "PCM_16", 2), (44100, "FLOAT", 3)],
+)  # fmt: skip
+def test_any_rate_depth_and_channels(
+    model: Model, tmp_path: Path, rate: int, kind: str, channels: int
+) -> None:
+    sound = say("ab ca", np.random.default_rng(11))
+    resampled = soxr.resample(sound, RATE, rate)
+    several = np.zeros((len(resampled), channels), np.float32)  # all channels but one are dead
+    several[:, -1] = resampled
+    soundfile.write(tmp_path / "any.wav", several, rate, kind)
+    (segment,) = plait.transcribe(model, tmp_path / "any.wav")
+    assert segment.text == "ab ca"
+
+
+def test_noise_and_what_stops_in_the_middle_have_an_answer(model: Model, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "noise.wav", rng.normal(size=6 * RATE) * 0.2, RATE)
+    found = list(plait.transcribe(model, tmp_path / "noise.wav"))
+    # Nothing tells noise from speech: it is cut into what the model can read, and read.
+    assert all(segment.end - segment.start <= 4.0 + 1e-6 for segment in found)
+    assert found[-1].end == pytest.approx(6, abs=0.02)
+    sound = np.concatenate([say("ab", rng), np.zeros(RATE, np.float32), say("ca", rng)])
+    soundfile.write(tmp_path / "cut.wav", sound, RATE)
+    data = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) - RATE // 5])
+    assert next(plait.transcribe(model, tmp_path / "cut.wav")).text == "ab"
 
 
 def test_silence_says_nothing(model: Model, tmp_path: Path) -> None:
