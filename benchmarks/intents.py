@@ -44,14 +44,16 @@ def measure(seed: int, folder: Path) -> dict[str, tuple[float, float, float]]:
 
 
 def main(seeds: str = "3") -> None:
-    counts = []
+    names: list[str] = []
+    counts: list[tuple[float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(int(seeds)):
             found = measure(seed, Path(folder))
+            names += found.keys()
+            counts += found.values()
             each = np.array(list(found.values()))
             print(f"seed {seed}: {each[:, 1].sum() / each[:, 0].sum():.3f}", flush=True)
-            counts.append(each)
-    every = np.concatenate(counts).astype(float)
+    every = np.array(counts, float)
 
     def scores(rows: np.ndarray) -> dict[str, float]:
         sentences, right, unsure, sure_and_right = every[rows].sum(axis=0)
@@ -66,6 +68,10 @@ def main(seeds: str = "3") -> None:
     for name, value in points.items():
         low, high = intervals[name]
         print(f"{name}: {value:.3f}, {low:.3f} to {high:.3f}")
+    intents = np.array([name.split(":")[0] for name in names])
+    for intent in dict.fromkeys(intents):
+        sentences, right, _, _ = every[intents == intent].sum(axis=0)
+        print(f"{intent}: {right / sentences:.3f}")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class PackageAnswerer(Answerer):
     def answer(self, given: Mapping[str, str | None]) -> Reply:
         """By `Model.predict`; with several inputs also each one's share."""
         inputs = {
-            name: needed(spec.modality, given) for name, spec in self.model.recipe.inputs.items()
+            name: require(spec.modality, given) for name, spec in self.model.recipe.inputs.items()
         }
         found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
         return Reply(
@@ -97,7 +97,7 @@ class PackageAnswerer(Answerer):
         self.model.explain(inputs, **self._options).save(path)
 
 
-def needed(modality: str, given: Mapping[str, str | None]) -> str:
+def require(modality: str, given: Mapping[str, str | None]) -> str:
     """What is given of a kind of data. Raises PlaitError where there is none."""
     value = given.get(modality)
     if value:

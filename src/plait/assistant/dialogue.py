@@ -14,8 +14,8 @@ from plait.assistant.answers import (
     Answerer,
     NeedsPhoto,
     PackageAnswerer,
-    needed,
     no_model,
+    require,
     to_translate,
 )
 from plait.assistant.config import HUB, ROUTER, SPEECH, load_config
@@ -188,11 +188,11 @@ class Assistant:
     def _found(self, intent: str, asked: Turn) -> dict[str, Any]:
         search, count = self._photo_search(), self.config.found
         if intent == SIMILAR:
-            found = search.like(needed("image", {"image": asked.photo}), count)
+            found = search.like(require("image", {"image": asked.photo}), count)
         else:
             found = search.of(asked.request, count)
         text = ", ".join(f"{one.photo} {one.score:.2f}" for one in found)
-        nothing = f"I find no such photo in {search.folder}."
+        nothing = f"No photo in {search.folder} has a caption with these words."
         return {"answer": text or nothing, "found": found, "model": self.config.models[CAPTION]}
 
     def _answerer(self, intent: str) -> Answerer:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from plait.assistant.answers import Answerer, Reply, needed, said
+from plait.assistant.answers import Answerer, Reply, require, said
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
 from plait.data.images import open_image
@@ -41,7 +41,7 @@ class HubAnswerer(Answerer):
 
     def answer(self, given: Mapping[str, str | None]) -> Reply:
         """The likeliest text, and the next ones."""
-        photo, text = needed("image", given), needed("text", given)
+        photo, text = require("image", given), require("text", given)
         found = self._search(open_image(photo, Path()), text)
         (best, probability), *others = found.items()
         return Reply(
