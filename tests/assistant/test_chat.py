@@ -111,6 +111,12 @@ def test_one_request(run: Run, photo: Path) -> None:
     assert out.splitlines()[0] == "That needs a photo: give its path"
 
 
+def test_two_requests_are_refused(run: Run) -> None:
+    code, _, err = run("--say", "describe it", "--hear", "ask.wav")
+    assert code == 2
+    assert "--say and --hear" in err
+
+
 def test_json(run: Run, photo: Path) -> None:
     code, out, _ = run("--say", "what is in this photo", "--photo", photo, "--json")
     assert code == 0

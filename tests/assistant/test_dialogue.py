@@ -62,6 +62,20 @@ def test_the_photo_is_remembered(assistant: plait.Assistant, photo: Path, tmp_pa
     assert assistant.say("and what colour is the square?").photo == str(other)
 
 
+@pytest.mark.parametrize("name", ["./photo.png", "'photo.png'?", "(photo.png)", "photo.png."])
+def test_a_request_names_its_photo(
+    assistant: plait.Assistant, photo: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    turn = assistant.say(f"describe {name}")
+    assert turn.ok, turn.answer
+    assert turn.request == "describe this photo"
+    assert turn.photo is not None
+    assert Path(turn.photo) == Path("photo.png")
+    assert "gone.jpg is missing" in assistant.say("describe gone.jpg please").answer
+    assert assistant.session.photo == turn.photo
+
+
 def test_a_request_waits_for_its_photo(assistant: plait.Assistant, photo: Path) -> None:
     turn = assistant.say("what colour is the square?")
     assert not turn.ok
@@ -119,6 +133,22 @@ def test_it_asks_back(trained: Path, photo: Path, photos: Path, reply: str) -> N
     assert "green square" in turn.answer
     assert (turn.intent, turn.request) == ("caption", "describe the photo")
     assert not turn.choices
+
+
+def test_a_choice_may_wait_for_a_photo(trained: Path, photo: Path) -> None:
+    assistant = plait.Assistant({"models": {"caption": str(trained)}, **UNSURE})
+    assert assistant.say("describe the photo").answer == "Shall I caption the photo?"
+    assert assistant.say("yes please").answer == "That needs a photo: give its path"
+    assert "green square" in assistant.show(photo).answer
+
+
+def test_nothing_to_choose_from() -> None:
+    assistant = plait.Assistant({"models": {}, **UNSURE})
+    assert assistant.say("describe the photo").answer.startswith("I have no model for captions")
+    assert assistant.say("tell me a joke").answer == (
+        "That is nothing I can do. I can do nothing yet."
+    )
+    assert not assistant.say("").choices
 
 
 def test_no_choice(trained: Path, photo: Path, photos: Path) -> None:

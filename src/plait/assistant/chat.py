@@ -51,14 +51,16 @@ def chat(
     as_json: bool,
 ) -> int:
     """Talk until the input ends, or answer one request; gives the exit code."""
+    if say is not None and hear is not None:
+        raise UsageError("--say and --hear are two requests", expected="one of them")
     assistant = Assistant(source, photos=photos, session=session, progress=_progress)
     terminal = Terminal(assistant, speak, as_json)
     if say is None and hear is None:
         return terminal.talk(photo)
-    turn = assistant.say(say, photo=photo) if say is not None else None
     if hear is not None:
         turn = assistant.hear(hear, photo=photo)
-    assert turn is not None
+    else:
+        turn = assistant.say(say or "", photo=photo)
     terminal.show(turn)
     if why is not None and turn.ok:
         terminal.why(str(why))

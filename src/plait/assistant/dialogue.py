@@ -40,8 +40,7 @@ from plait.model import Model, load
 from plait.transcription import transcribe
 from plait.types import PlaitError
 
-CAN = "I can {}."
-PATH_ENDS = " \t\"'.,;:!?()"
+QUOTES, STOPS = "\"'()", ".,;:!?"  # round a path in a sentence
 
 
 class Assistant:
@@ -158,8 +157,8 @@ class Assistant:
         probable = route(self._router, asked.request)
         intent = next(iter(probable))
         asked = asked.model_copy(update={"intents": probable})
-        if probable[intent] < self.config.confidence:
-            choices = meanings(probable, self.able)
+        choices = meanings(probable, self.able)
+        if choices and probable[intent] < self.config.confidence:
             return asked.model_copy(update={"answer": question(choices), "choices": choices})
         return self._answered(intent, asked)
 
@@ -228,7 +227,7 @@ class Assistant:
 
     def _can(self) -> str:
         *others, last = [about(name).offer for name in self.able] or ["do nothing yet"]
-        return CAN.format(f"{', '.join(others)} or {last}" if others else last)
+        return f"I can {', '.join(others)} or {last}." if others else f"I can {last}."
 
     def _keep(self, turn: Turn) -> Turn:
         """The turn, with the photo spoken of."""
@@ -247,7 +246,7 @@ def _seen(photo: str | Path) -> str:
 def _named_photo(request: str) -> tuple[str, str | None]:
     """A request without the path of the photo that it names, and that path."""
     for word in request.split():
-        path = word.strip(PATH_ENDS)
+        path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
         if has_image_suffix(path):
             return request.replace(word, "this photo").strip(), path
     return request, None
