@@ -95,6 +95,18 @@ def test_what_is_translated(assistant: plait.Assistant, photo: Path) -> None:
     assert assistant.say("now translate that please").inputs == {"text": caption.answer}
 
 
+def test_a_photo_helps_to_translate_where_there_is_one(questions: Path, photo: Path) -> None:
+    assistant = plait.Assistant({"models": {"translation": str(questions)}})
+    request = 'translate "what colour is the square"'
+    alone = assistant.say(request)
+    assert alone.ok
+    assert alone.inputs == {"question": "what colour is the square"}
+    assert not alone.shares
+    seen = assistant.say(request, photo=photo)
+    assert seen.inputs == {**alone.inputs, "photo": str(photo)}
+    assert seen.value == "green"
+
+
 @pytest.mark.parametrize(
     ("request_", "noun", "name"),
     [

@@ -49,7 +49,7 @@ class Answerer(ABC):
 
         Args:
             given: kind of data (image, text, audio) -> the photo's path, the text, the
-                recording's path; None where there is none.
+                recording's path; None where there is none, empty where none is needed.
 
         Raises:
             PlaitError: something that it needs is not there.
@@ -77,9 +77,9 @@ class PackageAnswerer(Answerer):
 
     def answer(self, given: Mapping[str, str | None]) -> Reply:
         """By `Model.predict`; with several inputs also each one's share."""
-        inputs = {
-            name: require(spec.modality, given) for name, spec in self.model.recipe.inputs.items()
-        }
+        kinds = {name: spec.modality for name, spec in self.model.recipe.inputs.items()}
+        given_to = {name: require(kind, given) for name, kind in kinds.items()}
+        inputs = {name: value for name, value in given_to.items() if value}
         found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
         return Reply(
             answer=said(found.value),
@@ -100,7 +100,7 @@ class PackageAnswerer(Answerer):
 def require(modality: str, given: Mapping[str, str | None]) -> str:
     """What is given of a kind of data. Raises PlaitError where there is none."""
     value = given.get(modality)
-    if value:
+    if value is not None:
         return value
     if modality not in given:
         raise PlaitError(f"The model takes {modality}, which can't be given here")

@@ -14,9 +14,9 @@ from plait.files import is_folder
 from plait.package import find_package
 from plait.recipe import problem_lines, together
 from plait.registry import did_you_mean
+from plait.transcribers import HUB
 from plait.types import PlaitError, UsageError
 
-HUB = "hub:"
 ROUTER, SPEECH = "intents", "speech"
 """The models that answer nothing themselves: one says what is asked, one writes down speech."""
 
@@ -147,7 +147,7 @@ def _absent(models: Mapping[str, str]) -> list[str]:
         try:
             if not package.startswith(HUB):
                 intents_of(package) if name == ROUTER else find_package(package)
-            elif name in (ROUTER, SPEECH):
+            elif name == ROUTER:
                 raise UsageError(f"got {package!r}", expected="a plait package")
         except PlaitError as error:
             problems.append(f"models.{name}: {error}")

@@ -18,7 +18,7 @@ from plait.assistant.answers import (
     require,
     to_translate,
 )
-from plait.assistant.config import HUB, ROUTER, SPEECH, load_config
+from plait.assistant.config import ROUTER, SPEECH, load_config
 from plait.assistant.intents import (
     CAPTION,
     NEITHER,
@@ -37,6 +37,7 @@ from plait.assistant.session import Session, Turn
 from plait.data.images import has_image_suffix, open_image
 from plait.features import Progress
 from plait.model import Model, load
+from plait.transcribers import HUB, Transcriber, open_transcriber
 from plait.transcription import transcribe
 from plait.types import PlaitError
 
@@ -75,7 +76,7 @@ class Assistant:
         self.progress = progress
         self._router: Model = load(self.config.router)
         self._answerers: dict[str, Answerer] = {}
-        self._speech: Model | None = None
+        self._speech: Transcriber | None = None
         self._search: PhotoSearch | None = None
 
     def say(self, request: str, *, photo: str | Path | None = None) -> Turn:
@@ -88,13 +89,13 @@ class Assistant:
         return self._turn(request, photo, None)
 
     def hear(self, recording: str | Path, *, photo: str | Path | None = None) -> Turn:
-        """The answer to a spoken request, which a package under ``models.speech`` writes down."""
+        """The answer to a spoken request, which the model under ``models.speech`` writes down."""
         path = str(Path(recording).expanduser())
         try:
             if SPEECH not in self.config.models:
                 raise no_model(SPEECH, SPEECH)
             if self._speech is None:
-                self._speech = load(self.config.models[SPEECH])
+                self._speech = open_transcriber(self.config.models[SPEECH])
             heard = " ".join(part.text for part in transcribe(self._speech, path)).strip()
             if not heard:
                 raise PlaitError(f"I heard no words in {path}")
@@ -181,6 +182,7 @@ class Assistant:
         if intent == TRANSLATION:
             last = self.session.answered
             given["text"] = to_translate(asked.request, last.answer if last else None)
+            given["image"] = asked.photo or ""  # a photo helps where there is one
         reply = self._answerer(intent).answer(given)
         return {**vars(reply), "model": self.config.models[intent]}
 
