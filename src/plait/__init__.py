@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait.assistant.dialogue import Assistant
     from plait.comparison.compare import compare
     from plait.data.profile import profile
     from plait.data.tables import read_table
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 # Name -> where it lives. Loaded when first used, so that `import plait` costs nothing.
 _PUBLIC = {
+    "Assistant": "plait.assistant.dialogue",
     "BadCell": "plait.types",
     "Evaluation": "plait.model",
     "Model": "plait.model",
@@ -41,6 +43,7 @@ _PUBLIC = {
     "translate": "plait.translation",
 }
 __all__ = [
+    "Assistant",
     "BadCell",
     "Evaluation",
     "Model",

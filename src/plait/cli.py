@@ -250,6 +250,36 @@ def translate(
 
 
 @app.command()
+def chat(
+    assistant: Annotated[
+        Path | None, typer.Argument(help="a YAML of models; what ships with plait if not set")
+    ] = None,
+    say: Annotated[str | None, typer.Option(help="answer this request and end")] = None,
+    hear: Annotated[
+        Path | None, typer.Option(help="answer the request in this recording and end")
+    ] = None,
+    photo: Annotated[Path | None, typer.Option(help="the photo to speak of")] = None,
+    photos: Annotated[Path | None, typer.Option(help="folder of photos to search")] = None,
+    why: Annotated[
+        Path | None, typer.Option(help="draw where that answer looked, to this folder")
+    ] = None,
+    session: Annotated[
+        Path | None, typer.Option(help="JSON lines of turns to go on with and to add to")
+    ] = None,
+    speak: Annotated[bool, typer.Option("--speak", help="also aloud, by espeak-ng")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask about a photo in your own words: captions, questions, translations, searches."""
+    from plait.assistant.chat import chat as talk
+
+    code = talk(
+        assistant, say=say, hear=hear, photo=photo, photos=photos, why=why, session=session,
+        speak=speak, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="a shipped recipe or a YAML file")],
     table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON")],

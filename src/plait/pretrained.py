@@ -36,7 +36,9 @@ def transformers() -> Any:
     Raises:
         PlaitError: it isn't installed.
     """
-    return needed("transformers", "hub")
+    library = needed("transformers", "hub")
+    library.utils.logging.disable_progress_bar()  # of loading weights, which is quick
+    return library
 
 
 def load_config(name: str) -> State:
@@ -95,6 +97,13 @@ def build_extractor(state: State) -> Any:
     if not known:
         raise PlaitError(f"the transformers library has no feature extractor {kind!r}")
     return cls.from_dict(state)
+
+
+def load_processor(name: str) -> Any:
+    """What makes a photo and a text a vision-language model's input, with its chat template."""
+    library = transformers()
+    with clearly(name):
+        return library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
 
 
 def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:

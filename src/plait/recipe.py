@@ -281,7 +281,7 @@ def check_recipe(raw: Mapping[str, Any]) -> Recipe:
     try:
         data = Recipe.model_validate(raw).model_dump()
     except ValidationError as error:
-        problems += _lines(error, Recipe, "")
+        problems += problem_lines(error, Recipe, "")
     for name, spec in _sections(data, "inputs"):
         at, modality = f"inputs.{name}", spec.get("modality")
         if modality not in registry.MODALITIES:
@@ -301,7 +301,7 @@ def check_recipe(raw: Mapping[str, Any]) -> Recipe:
         spec["settings"] = {key: value for key, value in resolved.items() if key != "kind"}
     problems += _combinations(data)
     if problems:
-        raise UsageError(_together(problems))
+        raise UsageError(together("the recipe", problems))
     return Recipe.model_validate(data)
 
 
@@ -376,7 +376,7 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
         problems.append(f"{at}.kind: {error}")
         return settings
     except ValidationError as error:
-        problems.extend(_lines(error, component.schema, at))
+        problems.extend(problem_lines(error, component.schema, at))
         return settings
     resolved: Settings = {"kind": component.name}
     for key, field in component.schema.model_fields.items():
@@ -390,7 +390,7 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
     return resolved
 
 
-def _lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:
+def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:
     """One line an error: path, what was given, what is accepted, did you mean."""
     lines = []
     for item in error.errors():
@@ -420,10 +420,11 @@ def _fields_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
     return list(getattr(model, "model_fields", {}))
 
 
-def _together(problems: list[str]) -> str:
+def together(what: str, problems: list[str]) -> str:
+    """All errors of what the user wrote, one a line."""
     if len(problems) == 1:
-        return f"the recipe has an error: {problems[0]}"
-    return f"the recipe has {len(problems)} errors:\n  " + "\n  ".join(problems)
+        return f"{what} has an error: {problems[0]}"
+    return f"{what} has {len(problems)} errors:\n  " + "\n  ".join(problems)
 
 
 def _set(raw: dict[str, Any], override: str) -> str:

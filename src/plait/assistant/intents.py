@@ -1,0 +1,121 @@
+"""What a request asks for, told by a trained package; and asking back where that is not clear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from plait.model import Model
+from plait.package import read_package
+from plait.types import UsageError
+
+
+@dataclass(frozen=True)
+class Intent:
+    """How people are told of an intent, and what they call it when they choose it.
+
+    Attributes:
+        noun: what there is a model for.
+        offer: what the assistant would do, after "Shall I".
+        words: of a reply that chooses it.
+    """
+
+    noun: str
+    offer: str
+    words: frozenset[str]
+
+
+CAPTION, QUESTION, TRANSLATION = "caption", "question", "translation"
+SIMILAR, SEARCH, NONE = "similar", "search", "none"
+INTENTS: Mapping[str, Intent] = {
+    CAPTION: Intent(
+        "captions", "caption the photo", frozenset({"caption", "describe", "description"})
+    ),
+    QUESTION: Intent(
+        "questions", "answer a question about the photo", frozenset({"question", "answer"})
+    ),
+    TRANSLATION: Intent("translation", "translate a text", frozenset({"translate", "translation"})),
+    SIMILAR: Intent(
+        "similar photos",
+        "search for similar photos",
+        frozenset({"similar", "like", "alike", "search", "find"}),
+    ),
+    SEARCH: Intent(
+        "photos by words",
+        "search the photos for your words",
+        frozenset({"words", "word", "search", "find"}),
+    ),
+}
+"""Those of the shipped package; another may have its own, each answered by the model named so."""
+ASIDE = frozenset({SIMILAR, SEARCH, NONE})
+"""Intents that no model under ``models`` answers."""
+
+DIGITS = 4  # of a probability that are kept
+NEITHER = ""
+OFFERED = 3  # meanings at the most when asking back
+LIKELY = 0.1  # of a third one
+SHORT = 6  # words at the most of a reply that chooses
+ORDINALS = ({"first", "1", "1st", "former"}, {"second", "2", "2nd", "two"},
+            {"third", "3", "3rd", "three"})  # fmt: skip
+LAST = {"last", "latter"}
+YES = {"yes", "y", "yeah", "yep", "ok", "okay", "sure", "do", "please"}
+NO = {"no", "n", "nope", "none", "neither", "nothing", "cancel", "stop", "not"}
+
+
+def about(name: str) -> Intent:
+    """How people are told of an intent, also of a package's own."""
+    own = Intent(name, f"ask the model for {name}", frozenset(name.lower().split()))
+    return INTENTS.get(name, own)
+
+
+def intents_of(package: str) -> list[str]:
+    """The intents that a package tells apart.
+
+    Raises:
+        PlaitError: there is no such package.
+        UsageError: it tells none apart.
+    """
+    found = read_package(package)
+    first = next(iter(found.recipe.outputs))
+    texts = all(spec.modality == "text" for spec in found.recipe.inputs.values())
+    if not texts or found.recipe.outputs[first].kind != "category":
+        raise UsageError(f"{package} tells no intents", expected="a package: texts to a category")
+    return [str(name) for name in found.states[f"outputs.{first}"]["classes"]]
+
+
+def route(router: Model, request: str) -> dict[str, float]:
+    """The probability of every intent, the likeliest first."""
+    answer = router.predict(dict.fromkeys(router.recipe.inputs, request))
+    return {str(name): round(p, DIGITS) for name, p in answer.probabilities.items()}
+
+
+def meanings(probable: Mapping[str, float], able: Collection[str]) -> list[str]:
+    """Which intents to name when asking back, the likeliest first: those that can be done."""
+    named = [name for name in probable if name != NONE and name in able]
+    return [n for at, n in enumerate(named[:OFFERED]) if at < OFFERED - 1 or probable[n] >= LIKELY]
+
+
+def question(choices: Sequence[str]) -> str:
+    """What is asked back."""
+    offers = [about(name).offer for name in choices]
+    *others, last = offers
+    return f"Shall I {', '.join(others)}{', or ' if others else ''}{last}?"
+
+
+def chosen(reply: str, choices: Sequence[str]) -> str | None:
+    """The intent that a reply chooses of those offered; `NEITHER`; None where it is no choice but
+    a request of its own."""
+    words = set(re.findall(r"\w+", reply.lower()))
+    if len(words) > SHORT or not words:
+        return None
+    for names, choice in zip([LAST, *ORDINALS], [choices[-1], *choices], strict=False):
+        if words & names:
+            return choice
+    hits = {name: len(words & about(name).words) for name in choices}
+    best = [name for name in choices if hits[name] == max(hits.values()) > 0]
+    if len(best) == 1:
+        return best[0]
+    if words <= NO | YES and words & NO:
+        return NEITHER
+    return choices[0] if len(choices) == 1 and words <= YES else None

@@ -1,0 +1,179 @@
+"""The terminal's loop, driven by lines; one request on the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from samples import draw
+
+from plait import cli
+from plait.assistant import chat
+from plait.assistant.chat import as_path
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    trained: Path, questions: Path, photos: Path,
+) -> Run:  # fmt: skip
+    """``plait chat`` with what is typed; exit code, output, errors."""
+    models = {"caption": str(trained), "question": str(questions)}
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump({"models": models, "photos": "photos"}))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: object, typed: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plait", "chat", "a.yaml", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return int(end.value.code or 0), out, err
+
+    return call
+
+
+def test_a_talk(run: Run, tmp_path: Path, photo: Path) -> None:
+    draw("red", "right", 3).save(tmp_path / "red one.png")
+    code, out, _ = run(
+        typed="\n".join([
+            "what is in this photo", "photo.png", "and what colour is the square?", "",
+            "'red one.png'", "what colour is the square?", "find photos like this",
+            "/why why", "/save talk.jsonl", "/quit", "describe it",
+        ])
+    )  # fmt: skip
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "That needs a photo: give its path"
+    assert "green square" in out
+    assert lines.index("green") < lines.index("I see red one.png.") < lines.index("red")
+    assert any(line.startswith("1. photos/red-right.png  ") for line in lines)
+    assert lines[-1].startswith("6 turns written to talk.jsonl")
+    assert "the model looks at no place" in lines[-2]
+    turns = [json.loads(line) for line in Path("talk.jsonl").read_text().splitlines()]
+    assert turns[1]["model"].endswith("model")
+    assert [turn.get("intent") for turn in turns] == [
+        "caption", "caption", "question", None, "question", "similar",
+    ]  # fmt: skip
+
+
+def test_evidence_is_shown(run: Run, photo: Path, trained: Path) -> None:
+    _, out, _ = run(typed=f"/photo {photo}\ncaption it\n/why\nwhat colour is the square\n")
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("  caption "))
+    assert f"% , by {trained}".replace(" ,", ",") in lines[at]
+    assert lines[at].endswith("% a word")
+    assert lines[at + 1].startswith("  or: ")
+    assert "where it looked for each word: photo.attention.png" in out
+    assert Path("photo.attention.png").is_file()
+    assert "  share of photo " in out
+
+
+def test_mistakes_are_one_line(run: Run) -> None:
+    code, out, _ = run(typed="/wy\ngone.png\n/photo\n/save\n/hear gone.wav\n/why\n")
+    assert code == 0
+    lines = out.splitlines()
+    assert "no command /wy" in lines[0]
+    assert "did you mean '/why'?" in lines[0]
+    assert "gone.png is missing" in lines[1]
+    assert lines[2:] == [
+        "/photo wants a path",
+        "/save wants a path",
+        "I have no model for speech; add one under models.speech",
+        "there is no answer yet to explain",
+    ]
+
+
+def test_asking_back_in_a_talk(run: Run, photo: Path) -> None:
+    config = yaml.safe_load(Path("a.yaml").read_text())
+    Path("a.yaml").write_text(yaml.safe_dump({**config, "confidence": 1.0}))
+    _, out, _ = run("--photo", photo, typed="describe the photo\nthe first\n")
+    lines = out.splitlines()
+    assert lines[1].startswith("Shall I caption the photo, or ")
+    assert "green square" in lines[2]
+
+
+def test_one_request(run: Run, photo: Path) -> None:
+    code, out, _ = run("--say", "what is in this photo", "--photo", photo, "--why", "why")
+    assert code == 0
+    assert "green square" in out.splitlines()[0]
+    assert Path("why/photo.attention.png").is_file()
+    code, out, _ = run("--say", "what is in this photo")
+    assert code == 1
+    assert out.splitlines()[0] == "That needs a photo: give its path"
+
+
+def test_two_requests_are_refused(run: Run) -> None:
+    code, _, err = run("--say", "describe it", "--hear", "ask.wav")
+    assert code == 2
+    assert "--say and --hear" in err
+
+
+def test_json(run: Run, photo: Path) -> None:
+    code, out, _ = run("--say", "what is in this photo", "--photo", photo, "--json")
+    assert code == 0
+    turn = json.loads(out)
+    assert turn["intent"] == "caption"
+    assert "green square" in turn["answer"]
+    assert turn["intents"]["caption"] > 0.5
+    assert len(turn["alternatives"]) == 2
+    assert {"value", "probability"} == set(turn["alternatives"][0])
+    code, out, err = run("--json", typed=f"{photo}\nwhat colour is the square\n/why\n/help\n")
+    assert code == 0
+    assert [json.loads(line)["ok"] for line in out.splitlines()] == [True, True]
+    assert "looks at no place" in err
+    assert "Commands:" in err
+
+
+def test_a_session_file(run: Run, photo: Path) -> None:
+    run("--say", "describe it", "--photo", photo, "--session", "talk.jsonl")
+    code, out, _ = run("--say", "what colour is the square", "--session", "talk.jsonl")
+    assert code == 0
+    assert out.splitlines()[0] == "green"
+    assert len(Path("talk.jsonl").read_text().splitlines()) == 2
+
+
+def test_speaking(run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(chat.shutil, "which", lambda name: None)
+    args = ("--say", "what colour is the square", "--photo", photo, "--speak")
+    code, out, err = run(*args)
+    assert code == 0
+    assert out.splitlines()[0] == "green"
+    assert err.strip() == "espeak-ng is not installed: answers are written only"
+    spoken = tmp_path / "spoken"
+    fake = tmp_path / "fake"
+    fake.write_text(f'#!/bin/sh\necho "$@" > {spoken}\ncat >> {spoken}\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(chat.shutil, "which", lambda name: str(fake))
+    assert run(*args)[0] == 0
+    assert spoken.read_text() == "--stdin\ngreen"
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("photo.png", "photo.png"),
+        ("'my photo.png'", "my photo.png"),
+        ("my\\ photo.png", "my photo.png"),
+        ("gone.jpg", "gone.jpg"),
+        ("gone.wav", "gone.wav"),
+        ("what is in photo.png", None),
+        ("/photo photo.png", None),
+        ("caption it", None),
+    ],
+)
+def test_paths_alone(
+    line: str, path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw("red", "left", 0).save("photo.png")
+    draw("red", "left", 0).save("my photo.png")
+    assert as_path(line) == path

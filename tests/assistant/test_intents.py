@@ -1,0 +1,130 @@
+"""What is asked for, and what a reply to a question back chooses."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import plait
+from plait.assistant.intents import (
+    INTENTS,
+    NEITHER,
+    chosen,
+    intents_of,
+    meanings,
+    question,
+    route,
+)
+from plait.types import UsageError
+
+ROOT = Path(__file__).parents[2]
+# None of these is made by a template of examples/intents.txt.
+REQUESTS = {
+    "could you describe what the picture is showing?": "caption",
+    "please caption this one": "caption",
+    "Tell me what you can see in the image": "caption",
+    "and how many dogs?": "question",
+    "what colour is her coat": "question",
+    "What is the boy holding in his left hand?": "question",
+    "is the man wearing sunglasses": "question",
+    "how would you say good night in Italian?": "translation",
+    "can you translate the caption to French": "translation",
+    "got any pictures that look like this one?": "similar",
+    "show more of this kind": "similar",
+    "show me pictures with children playing football": "search",
+    "do I have any photos of mountains?": "search",
+    "play some jazz": "none",
+    "who is the prime minister": "none",
+    "can you book a hotel room": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def router() -> plait.Model:
+    return plait.load("intents")
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_phrasings_of_no_template(router: plait.Model, request_: str) -> None:
+    probable = route(router, request_)
+    assert next(iter(probable)) == REQUESTS[request_]
+    assert sum(probable.values()) == pytest.approx(1, abs=1e-3)
+    assert list(probable.values()) == sorted(probable.values(), reverse=True)
+
+
+def test_the_shipped_package_is_small_and_tells_every_intent() -> None:
+    assert set(intents_of("intents")) == {*INTENTS, "none"}
+    folder = Path(plait.__file__).parent / "models" / "intents"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1_000_000
+    assert "made for plait" in (folder / "card.md").read_text()
+
+
+def test_a_package_of_another_kind_tells_no_intents(trained: Path) -> None:
+    with pytest.raises(UsageError, match="tells no intents"):
+        intents_of(str(trained))
+
+
+def test_meanings_are_those_that_can_be_done() -> None:
+    probable = {"none": 0.3, "question": 0.28, "caption": 0.2, "similar": 0.12, "search": 0.1}
+    assert meanings(probable, list(INTENTS)) == ["question", "caption", "similar"]
+    assert meanings(probable, ["caption", "search"]) == ["caption", "search"]
+    assert question(["caption", "similar"]) == (
+        "Shall I caption the photo, or search for similar photos?"
+    )
+    assert question(["caption"]) == "Shall I caption the photo?"
+
+
+@pytest.mark.parametrize(
+    ("reply", "choice"),
+    [
+        ("the first", "caption"),
+        ("2", "similar"),
+        ("the second one please", "similar"),
+        ("caption", "caption"),
+        ("Caption it!", "caption"),
+        ("search for similar ones", "similar"),
+        ("the last", "search"),
+        ("neither", NEITHER),
+        ("no, none", NEITHER),
+        ("yes", None),
+        ("what colour is the dog that sits beside him", None),
+        ("how many dogs", None),
+    ],
+)
+def test_replies(reply: str, choice: str | None) -> None:
+    assert chosen(reply, ["caption", "similar", "search"]) == choice
+
+
+def test_yes_chooses_the_only_one() -> None:
+    assert chosen("yes please", ["caption"]) == "caption"
+    assert chosen("no", ["caption"]) == NEITHER
+
+
+def test_the_table_is_split_by_template(tmp_path: Path) -> None:
+    script, table = ROOT / "examples" / "intents_table.py", tmp_path / "intents.csv"
+    done = subprocess.run(
+        [sys.executable, script, table, "1"], capture_output=True, text=True, check=True
+    )
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert f"{len(rows)} requests of" in done.stdout
+    splits, texts = defaultdict(set), defaultdict(set)
+    for row in rows:
+        splits[row["intent"], row["template"]].add(row["split"])
+        texts[row["text"].lower()].add((row["intent"], row["split"]))
+        assert "{" not in row["text"]
+    assert all(len(found) == 1 for found in splits.values())
+    assert all(len(found) == 1 for found in texts.values())
+    for intent in (*INTENTS, "none"):
+        counts = [sum(k[0] == intent and s == {split} for k, s in splits.items())
+                  for split in ("train", "val", "test")]  # fmt: skip
+        assert counts[0] > 4 * counts[2] > 0
+    templates = {row["template"] for row in rows}
+    assert not templates & set(REQUESTS)
+    train = {row["text"].lower() for row in rows}
+    assert not train & {text.lower() for text in REQUESTS}
