@@ -16,7 +16,8 @@ from tones import RATE, RECIPE, say, write_table
 import plait
 from plait import cli
 from plait.learning import train
-from plait.model import Model
+from plait.model import Evaluation, Model
+from plait.pages import write_errors
 from plait.transcription import Segment, as_srt, as_vtt, clock
 from plait.types import PlaitError, UsageError
 
@@ -145,6 +146,31 @@ def test_noise_and_what_stops_in_the_middle_have_an_answer(model: Model, tmp_pat
 def test_silence_says_nothing(model: Model, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE, np.float32), RATE)
     assert list(plait.transcribe(model, tmp_path / "silence.wav")) == []
+
+
+def test_errors_are_shown_below_what_was_said(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(5)
+    rows = [("ab ca", "ab ca"), ("bcb", "bcb a"), ("a", "ca")]  # what is said, and is in the table
+    for number, (said, _) in enumerate(rows):
+        soundfile.write(tmp_path / f"{number}.wav", say(said, rng), RATE)
+    lines = [f"{number}.wav,{right}" for number, (_, right) in enumerate(rows)]
+    (tmp_path / "table.csv").write_text("\n".join(["sound,text", *lines]) + "\n")
+    out = tmp_path / "errors.txt"
+    assert run("evaluate", str(package), str(tmp_path / "table.csv"), "--errors", str(out)) == 0
+    assert "wer" in capsys.readouterr().out.lower()
+    assert out.read_text().split("\n\n") == [
+        "text: 2 of 3 transcripts have errors",
+        "2.wav\nREF: CA\nHYP: A",
+        "1.wav\nREF: bcb A\nHYP: bcb *\n",
+    ]
+    table = tmp_path / "photos.csv"
+    table.write_text("image,caption\nnone.jpg,nothing\n")
+    with pytest.raises(UsageError, match="aligned errors need an output of transcripts"):
+        write_errors(
+            Evaluation(plait.read_table(table), {}, [], {}, {}, {"caption": object()}, []), out
+        )
 
 
 def test_a_model_of_photos_can_not(recording: Path) -> None:

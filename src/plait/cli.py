@@ -314,6 +314,9 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option(help="write a page of the ten best and ten worst")
     ] = None,
+    errors: Annotated[
+        Path | None, typer.Option(help="write wrong transcripts below what was said")
+    ] = None,
     subsets: Annotated[
         bool, typer.Option("--subsets", help="also with every subset of the inputs")
     ] = False,
@@ -347,6 +350,10 @@ def evaluate(
         from plait.pages import best_and_worst
 
         best_and_worst(found, page)
+    if errors is not None:
+        from plait.pages import write_errors
+
+        write_errors(found, errors)
     if as_json:
         _print_json(found.to_json())
     else:

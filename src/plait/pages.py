@@ -1,4 +1,5 @@
-"""The best and the worst captions of an evaluation, as one page to look at.
+"""What an evaluation found, to look at: the best and the worst captions as a page, the errors of
+transcripts as text.
 
 The page is a single file: its photos are small JPEGs inside it, it links to nothing, and
 everything that comes from data is escaped.
@@ -20,6 +21,7 @@ from plait.data.images import has_image_suffix, open_image
 from plait.files import write_atomically
 from plait.model import Evaluation
 from plait.outputs.text.scores import TITLES, CaptionScores
+from plait.outputs.text.transcript_scores import TranscriptScores, most_wrong
 from plait.types import BadCell, UsageError
 
 MAX_SIDE = 320  # pixels of a photo's longer side
@@ -91,6 +93,39 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
     body = "".join(_output(found, name, count) for name in names)
     page = _page(f"Best and worst captions of {found.table.path.name}", body)
     write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
+
+
+def write_errors(found: Evaluation, path: Path) -> None:
+    """Write every wrong transcript below what was said, the errors in capitals; the most wrong, as
+    a share of its words, first.
+
+    Raises:
+        UsageError: no output of the model is scored as transcripts.
+        PlaitError: the file can't be written.
+    """
+    names = [n for n, scores in found.scores.items() if isinstance(scores, TranscriptScores)]
+    if not names:
+        raise UsageError(
+            "aligned errors need an output of transcripts",
+            expected="outputs.NAME.kind: text, its settings.scores: transcripts",
+        )
+    text = "".join(_errors(found, name) for name in names)
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _errors(found: Evaluation, name: str) -> str:
+    said = [answer.value for answer in found.predictions[name]]
+    wrong = most_wrong(said, found.references[name])
+    first = next(path for path in found.columns if path.startswith("inputs."))
+    cells = found.table.column(found.columns[first])
+    blocks = [f"{_name(found, cells, at)}\n{lines}" for at, lines in wrong]
+    title = f"{name}: {len(wrong):,} of {len(said):,} transcripts have errors"
+    return "\n\n".join([title, *blocks]) + "\n"
+
+
+def _name(found: Evaluation, cells: Sequence[Any], at: int) -> str:
+    cell, number = cells[found.rows[at]], found.table.number(found.rows[at])
+    return cell if isinstance(cell, str) else f"row {number}"
 
 
 def _page(title: str, body: str) -> str:

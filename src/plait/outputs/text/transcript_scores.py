@@ -105,6 +105,19 @@ def aligned_errors(reference: str, answer: str) -> str:
     """Two lines, ``REF:`` and ``HYP:``, with the words that stand for each other below each other:
     errors in capitals, stars where a word is put in or left out."""
     (pair,) = _aligned([plain(reference)], [plain(answer)])
+    return _lines(pair)
+
+
+def most_wrong(answers: Sentences, references: References) -> list[tuple[int, str]]:
+    """The records whose transcripts have errors, with their lines as of `aligned_errors`; those
+    with the most errors a word first."""
+    pairs = _Transcripts(answers, references).aligned
+    rates = [_rate(np.array(pair.counts())) for pair in pairs]
+    order = sorted(range(len(pairs)), key=lambda row: -rates[row])
+    return [(row, _lines(pairs[row])) for row in order if rates[row]]
+
+
+def _lines(pair: _Aligned) -> str:
     columns = [_column(right, said) for right, said in pair.words()]
     lines = [" ".join(words).rstrip() for words in zip(*columns, strict=True)] or ["", ""]
     return f"REF: {lines[0]}\nHYP: {lines[1]}"
