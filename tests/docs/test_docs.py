@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from samples import COLOURS, PLACES, captions, draw
 
 import plait
 from plait import cli
 from plait.comparison import compare
 from plait.comparison.variants import make_variants
-from plait.recipe import load_recipe
+from plait.recipe import check_recipe, load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -117,3 +118,11 @@ def understand(recipe: str, table: str, out: Path, **options: Any) -> None:
 
 def test_pages_have_blocks() -> None:
     assert len(CASES) > 15
+
+
+def test_the_whole_recipe_is_one() -> None:
+    (recipe,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "own-recipe.md").read_text(),
+                           re.M | re.S)  # fmt: skip
+    checked = check_recipe(yaml.safe_load(recipe))
+    assert list(checked.inputs) == ["photo", "description", "plain", "heat"]
+    assert list(checked.outputs) == ["price", "state", "tags"]
