@@ -65,7 +65,7 @@ def sentences(found: Comparison) -> list[str]:
     if any(line.behind is not None and not line.behind.real for line in found.lines):
         said.append("A ? marks a distance to the best that may be noise.")
     said += list(_of_fewer_records(found))
-    said += map(_sentence, found.findings)
+    said += _told(found)
     if len(best.seeds) == 1:
         said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
     if found.test is not None:
@@ -104,39 +104,51 @@ def _of_test(test: Comparison) -> Iterator[str]:
     if line.score is None:
         return
     yield f"On the test rows, which chose nothing, it has {test.title} {_score(line)}."
-    for said in map(_sentence, test.findings):
+    for said in _told(test):
         yield f"There, {said[0].lower()}{said[1:]}"
 
 
-def _sentence(finding: Finding) -> str:
+def _told(found: Comparison) -> list[str]:
+    """The findings; they and the distances to the best are corrected together."""
+    behind = sum(line.behind is not None for line in found.lines)
+    return [_sentence(finding, behind + len(found.findings)) for finding in found.findings]
+
+
+def _sentence(finding: Finding, told: int) -> str:
+    """What a finding says; ``told`` differences share one correction."""
     d = finding.difference
-    low, high = d.interval
-    size = f"{abs(d.mean):.3f} (95 % interval of the difference {low:+.3f} to {high:+.3f})"
-    first, second = finding.first, finding.second
-    if not d.real:
-        return {
-            "fusion": f"Fusion is not shown to help: {first} and the best single input, {second}, "
-            f"differ by {size}, which may be noise.",
-            CLASSICAL: f"{first} is not shown to be better than the classical baseline: they "
-            f"differ by {size}, which may be noise.",
-            "rows": f"From {second} to {first} nothing is gained for sure: {size}.",
-        }.get(
-            finding.about,
-            f"{finding.about} is not shown to earn its place: {first} and {second} differ by "
-            f"{size}, which may be noise.",
-        )
-    better = "better" if d.mean > 0 else "worse"
-    return {
-        "fusion": f"Fusion {'helps' if d.mean > 0 else 'hurts'}: {first} is {better} than the best "
-        f"single input, {second}, by {size}.",
-        CLASSICAL: f"{first} is {better} than the classical baseline by {size}.",
-        "rows": f"{first} is {better} than {second} by {size}"
-        + (": more rows help." if d.mean > 0 else "."),
-    }.get(
-        finding.about,
-        f"{finding.about} {'earns its place' if d.mean > 0 else 'does harm'}: {first} is {better} "
-        f"than {second} by {size}.",
-    )
+    better = "better than" if d.mean > 0 else "worse than" if d.mean < 0 else "as good as"
+    second = finding.second
+    if finding.about == "fusion":
+        second = f"the best single input, {second}"
+    size = "{:+.3f}, 95 % interval {:+.3f} to {:+.3f}".format(d.mean, *d.interval)
+    noise = "" if d.real else f", which may be noise{_corrected(d, told)}"
+    return f"{_verdict(finding)}: {finding.first} is {better} {second} ({size}){noise}."
+
+
+def _verdict(finding: Finding) -> str:
+    subject, helps, hurts, to_help = {
+        "fusion": ("Fusion", "helps", "hurts", "to help"),
+        CLASSICAL: (
+            "The network",
+            "beats the classical baseline",
+            "loses to the classical baseline",
+            "to beat the classical baseline",
+        ),
+        "rows": ("Learning from more rows", "helps", "hurts", "to help"),
+    }.get(finding.about, (finding.about, "earns its place", "does harm", "to earn its place"))
+    if not finding.difference.real:
+        return f"{subject} is not shown {to_help}"
+    return f"{subject} {helps if finding.difference.mean > 0 else hurts}"
+
+
+def _corrected(difference: Difference, told: int) -> str:
+    """Why a difference whose own interval excludes 0 may be noise all the same."""
+    low, high = difference.interval
+    if low <= 0 <= high:
+        return ""
+    p, adjusted = difference.p, difference.adjusted
+    return f": p {p:.2g}, {adjusted:.2g} after correction for {told} differences"
 
 
 def markdown(found: Comparison) -> str:
