@@ -222,6 +222,29 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     assert again.winner == "early.concat"
 
 
+def test_another_output_is_only_weighed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words tell the answer; nothing tells the toss."""
+    rows = [row | {"toss": "heads" if n % 3 else "tails"} for n, row in enumerate(word_rows(30))]
+    table = write_rows(tmp_path / "words.jsonl", rows)
+    outputs = {"answer": {"kind": "category"}, "toss": {"kind": "category"}}
+    recipe = check_recipe(WORDS | {"outputs": outputs})
+    monkeypatch.setattr(module, "run", here)
+    first = compare(recipe, table, tmp_path / "out", seeds=1)
+    monkeypatch.delattr(module, "run")
+    second = compare(recipe, table, tmp_path / "out", seeds=1, output="toss")
+    assert (first.output, second.output) == ("answer", "toss")
+    assert first.line("classical").score == 1.0
+    assert second.line("classical").score < 1.0
+    assert "Scored by answer alone; toss was not looked at (--output toss)." in sentences(first)
+    assert (second.folder / "compare.md").read_text().startswith("# accuracy of toss, on val\n")
+    written = json.loads((second.folder / "compare.json").read_text())
+    assert (written["output"], written["others"]) == ("toss", ["answer"])
+    with pytest.raises(UsageError, match=r"no output 'tos'.*did you mean 'toss'"):
+        compare(recipe, table, tmp_path / "out", output="tos")
+
+
 def test_mistakes(folder: Path, tmp_path: Path) -> None:
     recipe, table = str(folder / "both.yaml"), folder / "table.jsonl"
     with pytest.raises(UsageError, match="0 seeds"):

@@ -55,6 +55,11 @@ def _short(count: float) -> str:
     return str(count)
 
 
+def heading(found: Comparison) -> str:
+    """Which score of which output, on which rows."""
+    return f"{found.title} of {found.output}, on {found.split}"
+
+
 def sentences(found: Comparison) -> list[str]:
     """What was found, a sentence each."""
     best = found.line(found.winner)
@@ -62,6 +67,12 @@ def sentences(found: Comparison) -> list[str]:
         f"Of what was trained, {best.name} is best on {found.split}: {found.title} "
         f"{_score(best)}, {_seeds(best)}, {best.records:,} records."
     ]
+    if found.others:
+        were = "was" if len(found.others) == 1 else "were"
+        said.append(
+            f"Scored by {found.output} alone; {' and '.join(found.others)} {were} not looked at "
+            f"({', '.join(f'--output {name}' for name in found.others)})."
+        )
     if any(line.behind is not None and not line.behind.real for line in found.lines):
         said.append("A ? marks a distance to the best that may be noise.")
     said += list(_of_fewer_records(found))
@@ -159,5 +170,4 @@ def markdown(found: Comparison) -> str:
         *(f"| {' | '.join(row)} |" for row in table_rows(found)),
     ]
     said = [f"- {sentence}" for sentence in sentences(found)]
-    title = f"# {found.title} of {found.output}, on {found.split}"
-    return "\n".join([title, "", *table, "", *said, ""])
+    return "\n".join([f"# {heading(found)}", "", *table, "", *said, ""])
