@@ -398,7 +398,7 @@ def compare(
 ) -> None:
     """Single inputs, fusions, representations: which is best, and which differences are real."""
     from plait.comparison.compare import compare as compare_all
-    from plait.comparison.report import HEADINGS, heading, sentences, table_rows
+    from plait.comparison.report import HEADINGS, LESS_NEEDED, heading, sentences, table_rows
     from plait.comparison.variants import parse_representations
     from plait.features import check_policy
     from plait.terminal import show_table
@@ -417,7 +417,10 @@ def compare(
     else:
         where = [f"In {found.folder}: compare.json, compare.md, compare.png, and every run."]
         where += [f"The best one is kept in {keep}."] if keep else []
-        show_table(heading(found), HEADINGS, table_rows(found), [*sentences(found), *where])
+        show_table(
+            heading(found), HEADINGS, table_rows(found), [*sentences(found), *where],
+            less_needed=LESS_NEEDED,
+        )  # fmt: skip
 
 
 @app.command()

@@ -219,6 +219,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     line = again.line("hybrid")
     assert line.score is None
     assert line.failed == "it needs the extra x"
+    assert "hybrid has no score: it needs the extra x." in sentences(again)
     assert again.winner == "early.concat"
 
 

@@ -120,7 +120,7 @@ def told(about: str, difference: Difference) -> str:
     """The sentence of one finding, beside six distances to the best."""
     behind = Difference(-0.1, (-0.2, 0.0), 0.5, 20)
     best = Line("a", "fused", "", [0, 1], 20, 0.5, (0.4, 0.6))
-    lines = [best, *(Line(f"b{n}", "alone", "", [0], behind=behind) for n in range(6))]
+    lines = [best, *(Line(f"b{n}", "alone", "", [0], behind=behind, failed="-") for n in range(6))]
     found = Comparison(
         "answer", "accuracy", "accuracy", "val", lines, "a",
         [Finding(about, "a", "b", difference)], [], None, [], Path("out"),

@@ -19,6 +19,9 @@ HEADINGS = (
     "answer",
     "MiB",
 )
+LESS_NEEDED = ("MiB", "answer", "weights", "training", "records")
+"""Headings of what a narrow terminal can do without, the first of them first."""
+
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -29,7 +32,7 @@ def table_rows(found: Comparison) -> list[tuple[str, ...]]:
 
 def _row(line: Line) -> tuple[str, ...]:
     if line.score is None or line.interval is None:
-        return (f"{line.name}: {line.failed.splitlines()[0]}", *[""] * (len(HEADINGS) - 1))
+        return (line.name, "none", *[""] * (len(HEADINGS) - 2))
     return (
         line.name,
         f"{line.score:.3f}",
@@ -75,6 +78,7 @@ def sentences(found: Comparison) -> list[str]:
         )
     if any(line.behind is not None and not line.behind.real for line in found.lines):
         said.append("A ? marks a distance to the best that may be noise.")
+    said += list(_without_score(found))
     said += list(_of_fewer_records(found))
     said += _told(found)
     if len(best.seeds) == 1:
@@ -87,6 +91,12 @@ def sentences(found: Comparison) -> list[str]:
             "The same command goes on with them."
         )
     return said
+
+
+def _without_score(found: Comparison) -> Iterator[str]:
+    for line in found.lines:
+        if line.score is None:
+            yield f"{line.name} has no score: {line.failed.splitlines()[0].rstrip('.')}."
 
 
 def _of_fewer_records(found: Comparison) -> Iterator[str]:
