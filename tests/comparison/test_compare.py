@@ -246,6 +246,32 @@ def test_another_output_is_only_weighed_anew(
         compare(recipe, table, tmp_path / "out", output="tos")
 
 
+def test_rows_that_the_table_has_not_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        row | {"split": "val" if n % 4 == 0 else "train"} for n, row in enumerate(word_rows(20))
+    ]
+    monkeypatch.setattr(module, "run", here)
+    table = write_rows(tmp_path / "words.jsonl", rows)
+    found = compare(check_recipe(WORDS), table, tmp_path / "out", rows=[1000, 30, 10], seeds=1)
+    assert [line.name for line in found.lines if line.role == "rows"] == ["10 rows"]
+    told = sentences(found)
+    assert "Left out: 30 rows, as all variants learn from as many." in told
+    assert "Left out: 1,000 rows, as there are 30 to learn from." in told
+    assert json.loads((found.folder / "compare.json").read_text())["left_out"] == found.left_out
+
+
+def test_more_rows_than_the_recipe_s_are_tried() -> None:
+    assert module._fewer([50, 100, 300, 400], 300, 100) == (
+        [50, 300],
+        [
+            "100 rows, as all variants learn from as many",
+            "400 rows, as there are 300 to learn from",
+        ],
+    )
+
+
 def test_mistakes(folder: Path, tmp_path: Path) -> None:
     recipe, table = str(folder / "both.yaml"), folder / "table.jsonl"
     with pytest.raises(UsageError, match="0 seeds"):

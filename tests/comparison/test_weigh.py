@@ -123,7 +123,7 @@ def told(about: str, difference: Difference) -> str:
     lines = [best, *(Line(f"b{n}", "alone", "", [0], behind=behind, failed="-") for n in range(6))]
     found = Comparison(
         "answer", "accuracy", "accuracy", "val", lines, "a",
-        [Finding(about, "a", "b", difference)], [], None, [], Path("out"),
+        [Finding(about, "a", "b", difference)], [], None, [], [], Path("out"),
     )  # fmt: skip
     return sentences(found)[-1]
 

@@ -85,9 +85,10 @@ def compare(
     if test and not plan.has("test"):
         raise UsageError("the table has no test rows", mend="leave --test out")
     baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
-    variants = [baseline, *make_variants(plan.recipe, fusions, representations, rows)]
+    numbers, left_out = _fewer(rows, len(plan.rows["train"]), plan.recipe.data.rows)
+    variants = [baseline, *make_variants(plan.recipe, fusions, representations, numbers)]
     unfinished = _run_all(plan, variants, budget, progress)
-    found = replace(plan.weigh(variants, split), unfinished=unfinished)
+    found = replace(plan.weigh(variants, split), unfinished=unfinished, left_out=left_out)
     if test:
         found = replace(found, test=_on_test(plan, variants, found, progress))
     _write(found)
@@ -108,6 +109,25 @@ def _output(recipe: Recipe, name: str | None) -> str:
             mend=registry.did_you_mean(name, recipe.outputs),
         )
     return name
+
+
+def _fewer(rows: Iterable[int], there: int, most: int | None) -> tuple[list[int], list[str]]:
+    """The numbers of training rows that are worth a variant; and why the others are not.
+
+    Args:
+        rows: as they were asked for.
+        there: how many the table has.
+        most: of them that the recipe learns from; None for all.
+    """
+    whole = min(most or there, there)
+    why = {
+        number: f"{number:,} rows, as there are {there:,} to learn from"
+        if number > there
+        else f"{number:,} rows, as all variants learn from as many"
+        for number in sorted(set(rows))
+        if number > there or number == whole
+    }
+    return [number for number in rows if number not in why], list(why.values())
 
 
 def _write(found: Comparison) -> None:

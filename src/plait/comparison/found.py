@@ -81,6 +81,7 @@ class Comparison:
         test: the same winner and the same findings on the test rows; None where that was not
             asked for.
         unfinished: runs that the budget had no time for.
+        left_out: variants that were asked for and not tried, and why.
         folder: where everything lies.
     """
 
@@ -94,6 +95,7 @@ class Comparison:
     others: list[str]
     test: Comparison | None
     unfinished: list[str]
+    left_out: list[str]
     folder: Path
 
     def line(self, name: str) -> Line:

@@ -85,6 +85,7 @@ def sentences(found: Comparison) -> list[str]:
         said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
     if found.test is not None:
         said += list(_of_test(found.test))
+    said += [f"Left out: {variant}." for variant in found.left_out]
     if found.unfinished:
         said.append(
             f"Not finished in the time given: {', '.join(found.unfinished)}. "

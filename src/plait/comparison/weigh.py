@@ -67,6 +67,7 @@ def weigh(
         others=[other for other in recipe.outputs if other != name],
         test=None,
         unfinished=[],
+        left_out=[],
         folder=folder,
     )
 
