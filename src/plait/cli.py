@@ -377,6 +377,9 @@ def compare(
     rows: Annotated[
         str | None, typer.Option(help="also from so few training rows: 100,300,1000")
     ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="the output that is scored; the recipe's first if not set")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="runs of each, from the recipe's seed on")] = 3,
     budget: Annotated[
         str | None, typer.Option(help="time for the training: 90s, 20m, 2h; no limit if not set")
@@ -395,7 +398,7 @@ def compare(
 ) -> None:
     """Single inputs, fusions, representations: which is best, and which differences are real."""
     from plait.comparison.compare import compare as compare_all
-    from plait.comparison.report import HEADINGS, sentences, table_rows
+    from plait.comparison.report import HEADINGS, LESS_NEEDED, heading, sentences, table_rows
     from plait.comparison.variants import parse_representations
     from plait.features import check_policy
     from plait.terminal import show_table
@@ -404,8 +407,8 @@ def compare(
         found = compare_all(
             recipe, table, out,
             fusions=_names(fusion), representations=parse_representations(representation or []),
-            rows=_whole_numbers(rows), seeds=seeds, budget=_seconds(budget), split=split, test=test,
-            keep=keep,
+            rows=_whole_numbers(rows), output=output, seeds=seeds, budget=_seconds(budget),
+            split=split, test=test, keep=keep,
             overrides=set_ or [], columns=_columns(column),
             on_bad=check_policy(on_bad) if on_bad else None, progress=progress,
         )  # fmt: skip
@@ -414,8 +417,10 @@ def compare(
     else:
         where = [f"In {found.folder}: compare.json, compare.md, compare.png, and every run."]
         where += [f"The best one is kept in {keep}."] if keep else []
-        title = f"{found.title} on {found.split}"
-        show_table(title, HEADINGS, table_rows(found), [*sentences(found), *where])
+        show_table(
+            heading(found), HEADINGS, table_rows(found), [*sentences(found), *where],
+            less_needed=LESS_NEEDED,
+        )  # fmt: skip
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -21,6 +22,8 @@ from plait.recipe import Recipe, load_recipe, shipped
 from plait.types import ColumnName, UsageError, column_text
 
 GROUPS = 30  # shown at the most, the largest
+GAP = 2  # characters between a table's columns
+NAME = 8  # characters of a name's column at the least
 # File names and captions are shown as they are: no markup in them.
 console = Console(highlight=False, markup=False)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -78,18 +81,40 @@ class TrainingView:
 
 
 def show_table(
-    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], sentences: Sequence[str]
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    sentences: Sequence[str],
+    less_needed: Sequence[str] = (),
 ) -> None:
-    """Rows of text, the first column a name and the others numbers, and sentences below."""
+    """Rows of text, the first column a name and the others numbers, and sentences below.
+
+    No number is ever cut: where the terminal is narrow the columns that are ``less_needed`` are
+    left out, the first of them first, and then names are broken.
+    """
+    widths = {
+        heading: max(map(cell_len, cells))
+        for heading, cells in zip(headings, zip(headings, *rows, strict=True), strict=True)
+    }
+    left_out: list[str] = []
+    for heading in less_needed:
+        shown = [width + GAP for name, width in widths.items() if name not in left_out]
+        if sum(shown) <= console.width:
+            break
+        left_out.append(heading)
+    kept = [place for place, heading in enumerate(headings) if heading not in left_out]
     table = RichTable(
         title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
         title_justify="left",
     )  # fmt: skip
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    table.add_column(headings[0], overflow="fold", min_width=NAME)
+    for heading in (headings[place] for place in kept[1:]):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=widths[heading])
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*(row[place] for place in kept))
+    console.print(table, crop=False)
+    if left_out:
+        console.print(f"No room for: {', '.join(left_out)}.", soft_wrap=True)
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
 

@@ -219,7 +219,57 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     line = again.line("hybrid")
     assert line.score is None
     assert line.failed == "it needs the extra x"
+    assert "hybrid has no score: it needs the extra x." in sentences(again)
     assert again.winner == "early.concat"
+
+
+def test_another_output_is_only_weighed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words tell the answer; nothing tells the toss."""
+    rows = [row | {"toss": "heads" if n % 3 else "tails"} for n, row in enumerate(word_rows(30))]
+    table = write_rows(tmp_path / "words.jsonl", rows)
+    outputs = {"answer": {"kind": "category"}, "toss": {"kind": "category"}}
+    recipe = check_recipe(WORDS | {"outputs": outputs})
+    monkeypatch.setattr(module, "run", here)
+    first = compare(recipe, table, tmp_path / "out", seeds=1)
+    monkeypatch.delattr(module, "run")
+    second = compare(recipe, table, tmp_path / "out", seeds=1, output="toss")
+    assert (first.output, second.output) == ("answer", "toss")
+    assert first.line("classical").score == 1.0
+    assert second.line("classical").score < 1.0
+    assert "Scored by answer alone; toss was not looked at (--output toss)." in sentences(first)
+    assert (second.folder / "compare.md").read_text().startswith("# accuracy of toss, on val\n")
+    written = json.loads((second.folder / "compare.json").read_text())
+    assert (written["output"], written["others"]) == ("toss", ["answer"])
+    with pytest.raises(UsageError, match=r"no output 'tos'.*did you mean 'toss'"):
+        compare(recipe, table, tmp_path / "out", output="tos")
+
+
+def test_rows_that_the_table_has_not_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        row | {"split": "val" if n % 4 == 0 else "train"} for n, row in enumerate(word_rows(20))
+    ]
+    monkeypatch.setattr(module, "run", here)
+    table = write_rows(tmp_path / "words.jsonl", rows)
+    found = compare(check_recipe(WORDS), table, tmp_path / "out", rows=[1000, 30, 10], seeds=1)
+    assert [line.name for line in found.lines if line.role == "rows"] == ["10 rows"]
+    told = sentences(found)
+    assert "Left out: 30 rows, as all variants learn from as many." in told
+    assert "Left out: 1,000 rows, as there are 30 to learn from." in told
+    assert json.loads((found.folder / "compare.json").read_text())["left_out"] == found.left_out
+
+
+def test_more_rows_than_the_recipe_s_are_tried() -> None:
+    assert module._fewer([50, 100, 300, 400], 300, 100) == (
+        [50, 300],
+        [
+            "100 rows, as all variants learn from as many",
+            "400 rows, as there are 300 to learn from",
+        ],
+    )
 
 
 def test_mistakes(folder: Path, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_fewer_rows() -> None:
     ("fusions", "representations", "message"),
     [
         (["erly"], {}, "did you mean 'early"),
+        (["gated"], {}, r"did you mean 'early.gated'\?"),
+        (["mean"], {}, r"did you mean 'late.mean'\?"),
         ([], {"sound": "all"}, "there is no input 'sound'"),
         ([], {"audio": "mfc"}, "did you mean 'mfcc'"),
         ([], {"audio": 3}, "3 is no representation"),

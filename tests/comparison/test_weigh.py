@@ -8,9 +8,10 @@ from typing import Any
 
 from both import RECIPE
 
-from plait.comparison.found import Comparison
+from plait.comparison.found import Comparison, Finding, Line
 from plait.comparison.report import sentences, table_rows
 from plait.comparison.runs import Result
+from plait.comparison.statistics import Difference
 from plait.comparison.variants import make_variants
 from plait.comparison.weigh import weigh
 from plait.outputs.category import CategoryOutput
@@ -113,3 +114,35 @@ def test_more_rows_are_more_rows() -> None:
     assert asked(weighed(results, recipe=recipe, rows=[50, 100, 300])) == [
         ("rows", "early.concat", "50 rows"), ("rows", "300 rows", "early.concat")
     ]  # fmt: skip
+
+
+def told(about: str, difference: Difference) -> str:
+    """The sentence of one finding, beside six distances to the best."""
+    behind = Difference(-0.1, (-0.2, 0.0), 0.5, 20)
+    best = Line("a", "fused", "", [0, 1], 20, 0.5, (0.4, 0.6))
+    lines = [best, *(Line(f"b{n}", "alone", "", [0], behind=behind, failed="-") for n in range(6))]
+    found = Comparison(
+        "answer", "accuracy", "accuracy", "val", lines, "a",
+        [Finding(about, "a", "b", difference)], [], None, [], [], Path("out"),
+    )  # fmt: skip
+    return sentences(found)[-1]
+
+
+def test_a_sentence_agrees_with_its_numbers() -> None:
+    assert told("fusion", Difference(-0.25, (-0.45, -0.1), 0.02, 20, 0.14)) == (
+        "Fusion is not shown to help: a is worse than the best single input, b (-0.250, 95 % "
+        "interval -0.450 to -0.100), which may be noise: p 0.02, 0.14 after correction for 7 "
+        "differences."
+    )
+    assert told("words", Difference(0.05, (-0.1, 0.2), 0.5, 20, 1.0)) == (
+        "words is not shown to earn its place: a is better than b (+0.050, 95 % interval -0.100 to "
+        "+0.200), which may be noise."
+    )
+    assert told("classical", Difference(-0.25, (-0.3, -0.2), 0.001, 20, 0.007)) == (
+        "The network loses to the classical baseline: a is worse than b (-0.250, 95 % interval "
+        "-0.300 to -0.200)."
+    )
+    assert told("rows", Difference(0.25, (0.2, 0.3), 0.001, 20, 0.007)).startswith(
+        "Learning from more rows helps: a is better than b (+0.250,"
+    )
+    assert "a is as good as b (+0.000" in told("photo", Difference(0.0, (0.0, 0.0), 1.0, 20))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from plait import registry
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Line
 from plait.comparison.picture import draw_comparison
@@ -36,6 +37,7 @@ def compare(
     fusions: Sequence[str] = (),
     representations: Mapping[str, Any] | None = None,
     rows: Sequence[int] = (),
+    output: str | None = None,
     seeds: int = 3,
     budget: float | None = None,
     split: str = "val",
@@ -56,6 +58,8 @@ def compare(
         table: a table, or what `read_table` takes.
         out: the comparison's folder.
         fusions, representations, rows: what to try, see `make_variants`.
+        output: whose answers are scored and choose the winner; the recipe's first if None. Runs
+            answer all outputs: called again for another one, it only weighs anew.
         seeds: how many, from the recipe's own on.
         budget: seconds; None is no limit. All variants get a first seed before any gets a second;
             what is not finished in time is named, and can go on later.
@@ -76,13 +80,15 @@ def compare(
     # The rows that variants are compared on must not be learned from.
     training = checked.training.model_copy(update={"refit": False})
     checked = checked.with_columns(columns or {}).model_copy(update={"training": training})
-    plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds)
+    scored = _output(checked, output)
+    plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds, scored)
     if test and not plan.has("test"):
         raise UsageError("the table has no test rows", mend="leave --test out")
     baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
-    variants = [baseline, *make_variants(plan.recipe, fusions, representations, rows)]
+    numbers, left_out = _fewer(rows, len(plan.rows["train"]), plan.recipe.data.rows)
+    variants = [baseline, *make_variants(plan.recipe, fusions, representations, numbers)]
     unfinished = _run_all(plan, variants, budget, progress)
-    found = replace(plan.weigh(variants, split), unfinished=unfinished)
+    found = replace(plan.weigh(variants, split), unfinished=unfinished, left_out=left_out)
     if test:
         found = replace(found, test=_on_test(plan, variants, found, progress))
     _write(found)
@@ -90,6 +96,38 @@ def compare(
         winner = next(variant for variant in variants if variant.name == found.winner)
         _keep(plan, winner, found.line(winner.name), Path(keep).absolute())
     return found
+
+
+def _output(recipe: Recipe, name: str | None) -> str:
+    """The output that is scored."""
+    if name is None:
+        return next(iter(recipe.outputs))
+    if name not in recipe.outputs:
+        raise UsageError(
+            f"--output: there is no output {name!r}",
+            expected=f"one of: {', '.join(recipe.outputs)}",
+            mend=registry.did_you_mean(name, recipe.outputs),
+        )
+    return name
+
+
+def _fewer(rows: Iterable[int], there: int, most: int | None) -> tuple[list[int], list[str]]:
+    """The numbers of training rows that are worth a variant; and why the others are not.
+
+    Args:
+        rows: as they were asked for.
+        there: how many the table has.
+        most: of them that the recipe learns from; None for all.
+    """
+    whole = min(most or there, there)
+    why = {
+        number: f"{number:,} rows, as there are {there:,} to learn from"
+        if number > there
+        else f"{number:,} rows, as all variants learn from as many"
+        for number in sorted(set(rows))
+        if number > there or number == whole
+    }
+    return [number for number in rows if number not in why], list(why.values())
 
 
 def _write(found: Comparison) -> None:
@@ -106,7 +144,7 @@ class _Plan:
 
     def __init__(
         self, recipe: Recipe, table: Table | str | Path, out: Path, split: str,
-        on_bad: OnBad | None, seeds: int,
+        on_bad: OnBad | None, seeds: int, output: str,
     ) -> None:  # fmt: skip
         self.parts = build_parts(recipe)
         opened, columns = open_table(recipe, self.parts, table)
@@ -118,7 +156,7 @@ class _Plan:
             raise UsageError(f"{opened.path} has no {split} rows", expected="train, val or test")
         self.table = _with_splits(opened, self.rows)
         self.digest = table_digest(self.table)
-        self.seeds, self.out, self.split = seeds, out, split
+        self.seeds, self.out, self.split, self.output = seeds, out, split, output
         self.on_bad = on_bad or recipe.data.on_bad
         make_folder(out)
 
@@ -156,7 +194,7 @@ class _Plan:
     ) -> Comparison:
         """Scores and differences of what is finished; see `weigh`."""
         results = {variant.name: self.results(variant, split) for variant in variants}
-        output = next(iter(self.parts.outputs.items()))
+        output = self.output, self.parts.outputs[self.output]
         return weigh(self.recipe, variants, results, output, split, self.out, chosen)
 
 

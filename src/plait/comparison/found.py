@@ -77,9 +77,11 @@ class Comparison:
         lines: a variant each, the best first, the others by their distance to it.
         winner: the best one's name, of those that answered the most records.
         findings: what fusion, each input and more rows are worth.
+        others: the recipe's other outputs, whose answers are not looked at.
         test: the same winner and the same findings on the test rows; None where that was not
             asked for.
         unfinished: runs that the budget had no time for.
+        left_out: variants that were asked for and not tried, and why.
         folder: where everything lies.
     """
 
@@ -90,8 +92,10 @@ class Comparison:
     lines: list[Line]
     winner: str
     findings: list[Finding]
+    others: list[str]
     test: Comparison | None
     unfinished: list[str]
+    left_out: list[str]
     folder: Path
 
     def line(self, name: str) -> Line:

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from plait.comparison.found import Comparison, Line
+from plait.comparison.report import heading
 from plait.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
 from plait.files import write_atomically
 
@@ -31,7 +32,7 @@ def draw_comparison(found: Comparison, picture: Path) -> None:
     figure = Figure(figsize=(11.0, 1.6 + 0.36 * len(lines)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
-    _scores(left, lines, f"{found.title} on {found.split}")
+    _scores(left, lines, heading(found))
     _cost(right, lines, found.title)
     write_atomically(picture, lambda part: figure.savefig(part, format="png"))
 

@@ -19,6 +19,9 @@ HEADINGS = (
     "answer",
     "MiB",
 )
+LESS_NEEDED = ("MiB", "answer", "weights", "training", "records")
+"""Headings of what a narrow terminal can do without, the first of them first."""
+
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -29,7 +32,7 @@ def table_rows(found: Comparison) -> list[tuple[str, ...]]:
 
 def _row(line: Line) -> tuple[str, ...]:
     if line.score is None or line.interval is None:
-        return (f"{line.name}: {line.failed.splitlines()[0]}", *[""] * (len(HEADINGS) - 1))
+        return (line.name, "none", *[""] * (len(HEADINGS) - 2))
     return (
         line.name,
         f"{line.score:.3f}",
@@ -55,6 +58,11 @@ def _short(count: float) -> str:
     return str(count)
 
 
+def heading(found: Comparison) -> str:
+    """Which score of which output, on which rows."""
+    return f"{found.title} of {found.output}, on {found.split}"
+
+
 def sentences(found: Comparison) -> list[str]:
     """What was found, a sentence each."""
     best = found.line(found.winner)
@@ -62,20 +70,34 @@ def sentences(found: Comparison) -> list[str]:
         f"Of what was trained, {best.name} is best on {found.split}: {found.title} "
         f"{_score(best)}, {_seeds(best)}, {best.records:,} records."
     ]
+    if found.others:
+        were = "was" if len(found.others) == 1 else "were"
+        said.append(
+            f"Scored by {found.output} alone; {' and '.join(found.others)} {were} not looked at "
+            f"({', '.join(f'--output {name}' for name in found.others)})."
+        )
     if any(line.behind is not None and not line.behind.real for line in found.lines):
         said.append("A ? marks a distance to the best that may be noise.")
+    said += list(_without_score(found))
     said += list(_of_fewer_records(found))
-    said += map(_sentence, found.findings)
+    said += _told(found)
     if len(best.seeds) == 1:
         said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
     if found.test is not None:
         said += list(_of_test(found.test))
+    said += [f"Left out: {variant}." for variant in found.left_out]
     if found.unfinished:
         said.append(
             f"Not finished in the time given: {', '.join(found.unfinished)}. "
             "The same command goes on with them."
         )
     return said
+
+
+def _without_score(found: Comparison) -> Iterator[str]:
+    for line in found.lines:
+        if line.score is None:
+            yield f"{line.name} has no score: {line.failed.splitlines()[0].rstrip('.')}."
 
 
 def _of_fewer_records(found: Comparison) -> Iterator[str]:
@@ -104,39 +126,51 @@ def _of_test(test: Comparison) -> Iterator[str]:
     if line.score is None:
         return
     yield f"On the test rows, which chose nothing, it has {test.title} {_score(line)}."
-    for said in map(_sentence, test.findings):
+    for said in _told(test):
         yield f"There, {said[0].lower()}{said[1:]}"
 
 
-def _sentence(finding: Finding) -> str:
+def _told(found: Comparison) -> list[str]:
+    """The findings; they and the distances to the best are corrected together."""
+    behind = sum(line.behind is not None for line in found.lines)
+    return [_sentence(finding, behind + len(found.findings)) for finding in found.findings]
+
+
+def _sentence(finding: Finding, told: int) -> str:
+    """What a finding says; ``told`` differences share one correction."""
     d = finding.difference
-    low, high = d.interval
-    size = f"{abs(d.mean):.3f} (95 % interval of the difference {low:+.3f} to {high:+.3f})"
-    first, second = finding.first, finding.second
-    if not d.real:
-        return {
-            "fusion": f"Fusion is not shown to help: {first} and the best single input, {second}, "
-            f"differ by {size}, which may be noise.",
-            CLASSICAL: f"{first} is not shown to be better than the classical baseline: they "
-            f"differ by {size}, which may be noise.",
-            "rows": f"From {second} to {first} nothing is gained for sure: {size}.",
-        }.get(
-            finding.about,
-            f"{finding.about} is not shown to earn its place: {first} and {second} differ by "
-            f"{size}, which may be noise.",
-        )
-    better = "better" if d.mean > 0 else "worse"
-    return {
-        "fusion": f"Fusion {'helps' if d.mean > 0 else 'hurts'}: {first} is {better} than the best "
-        f"single input, {second}, by {size}.",
-        CLASSICAL: f"{first} is {better} than the classical baseline by {size}.",
-        "rows": f"{first} is {better} than {second} by {size}"
-        + (": more rows help." if d.mean > 0 else "."),
-    }.get(
-        finding.about,
-        f"{finding.about} {'earns its place' if d.mean > 0 else 'does harm'}: {first} is {better} "
-        f"than {second} by {size}.",
-    )
+    better = "better than" if d.mean > 0 else "worse than" if d.mean < 0 else "as good as"
+    second = finding.second
+    if finding.about == "fusion":
+        second = f"the best single input, {second}"
+    size = "{:+.3f}, 95 % interval {:+.3f} to {:+.3f}".format(d.mean, *d.interval)
+    noise = "" if d.real else f", which may be noise{_corrected(d, told)}"
+    return f"{_verdict(finding)}: {finding.first} is {better} {second} ({size}){noise}."
+
+
+def _verdict(finding: Finding) -> str:
+    subject, helps, hurts, to_help = {
+        "fusion": ("Fusion", "helps", "hurts", "to help"),
+        CLASSICAL: (
+            "The network",
+            "beats the classical baseline",
+            "loses to the classical baseline",
+            "to beat the classical baseline",
+        ),
+        "rows": ("Learning from more rows", "helps", "hurts", "to help"),
+    }.get(finding.about, (finding.about, "earns its place", "does harm", "to earn its place"))
+    if not finding.difference.real:
+        return f"{subject} is not shown {to_help}"
+    return f"{subject} {helps if finding.difference.mean > 0 else hurts}"
+
+
+def _corrected(difference: Difference, told: int) -> str:
+    """Why a difference whose own interval excludes 0 may be noise all the same."""
+    low, high = difference.interval
+    if low <= 0 <= high:
+        return ""
+    p, adjusted = difference.p, difference.adjusted
+    return f": p {p:.2g}, {adjusted:.2g} after correction for {told} differences"
 
 
 def markdown(found: Comparison) -> str:
@@ -147,5 +181,4 @@ def markdown(found: Comparison) -> str:
         *(f"| {' | '.join(row)} |" for row in table_rows(found)),
     ]
     said = [f"- {sentence}" for sentence in sentences(found)]
-    title = f"# {found.title} of {found.output}, on {found.split}"
-    return "\n".join([title, "", *table, "", *said, ""])
+    return "\n".join([f"# {heading(found)}", "", *table, "", *said, ""])

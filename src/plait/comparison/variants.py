@@ -212,10 +212,18 @@ def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise UsageError(
                 f"there is no fusion {name!r}",
                 expected=f"{ALL}, or of: {', '.join(known)}",
-                mend=registry.did_you_mean(name, [*known, *registry.names("fusion")]),
+                mend=_meant(name, known),
             )
         found |= fitting
     return found
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """``gated`` may be any fusion's way of that name; otherwise the nearest name."""
+    ways = [repr(title) for title in known if title.endswith(f".{name}")]
+    if ways:
+        return f"did you mean {' or '.join(ways)}?"
+    return registry.did_you_mean(name, [*known, *registry.names("fusion")])
 
 
 def _title(fusion: Mapping[str, Any]) -> str:

@@ -64,8 +64,10 @@ def weigh(
         lines=[replace(line, behind=behind.get(line.name)) for line in lines],
         winner=winner,
         findings=findings,
+        others=[other for other in recipe.outputs if other != name],
         test=None,
         unfinished=[],
+        left_out=[],
         folder=folder,
     )
 
