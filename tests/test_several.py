@@ -209,6 +209,28 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
         model.evaluate(without("answer", "split"))
 
 
+def test_scoring_rows_that_were_learned_from_is_said(
+    model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.evaluate(table)
+    assert [record.message for record in caplog.records] == [
+        "64 of these 96 rows were learned from: --split val scores only those that were not"
+    ]
+    caplog.clear()
+    model.evaluate(table, split="val")
+    others = [line for line in rows_of(table) if line["split"] == "val"]
+    (table.parent / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
+    model.evaluate(table.parent / "val.jsonl")
+    assert not caplog.records
+    # Without a split column the table may be another one.
+    plain = [{k: v for k, v in line.items() if k != "split"} for line in rows_of(table)]
+    (table.parent / "plain.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
+    model.evaluate(table.parent / "plain.jsonl")
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith("if the model was trained on this table, ")
+    assert said.endswith(": --split test scores only those that were not")
+
+
 def test_rows_without_their_photos_are_not_split_anew(
     model: Model, table: Path, tmp_path: Path
 ) -> None:

@@ -37,7 +37,7 @@ from plait.features import (
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
-from plait.records import Preparer, nothing_left, open_table, rows_of_split
+from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError
 
 PREDICT_BATCH = 64
@@ -237,7 +237,8 @@ class Model:
         Args:
             table: a table, or what `read_table` takes. Inputs for which it has no column are
                 missing.
-            split: only its rows: train, val or test.
+            split: only its rows: train, val or test. Without, a warning counts the rows that the
+                model learned from, where the table tells.
             columns: an input's or output's name -> its column, where the model's own guess is
                 not the right one.
             subsets: also the scores with every subset of the inputs, the others missing.
@@ -263,6 +264,8 @@ class Model:
             if split == "val" and recipe.training.refit:
                 log.warning("the model has learned from the validation rows too (training.refit)")
             rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
+        elif not opened.records:  # those of a training run are its validation rows
+            warn_of_learned(recipe, self.parts, rows, taken)
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)

@@ -299,6 +299,18 @@ def rows_of_split(
     Raises:
         UsageError: there is no such split, or it can't be told which rows are in it.
     """
+    splits = _splits_again(recipe, parts, table, columns)
+    if split not in splits:
+        raise UsageError(f"there is no split {split!r}", expected="train, val or test")
+    if not splits[split]:
+        raise UsageError(f"the split {split!r} of {table.path} has no rows")
+    return splits[split]
+
+
+def _splits_again(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+) -> dict[str, list[int]]:
+    """As `split_table`, of a table that may lack inputs."""
     for name, modality in parts.modalities.items():
         lacks = modality.media and f"inputs.{name}" not in columns
         if lacks and split_column(recipe, table) is None:
@@ -306,12 +318,33 @@ def rows_of_split(
                 f"without the input {name!r} rows can't be split as they were in training",
                 expected="a column that names each row's split",
             )
-    splits = split_table(recipe, parts, table, columns)
-    if split not in splits:
-        raise UsageError(f"there is no split {split!r}", expected="train, val or test")
-    if not splits[split]:
-        raise UsageError(f"the split {split!r} of {table.path} has no rows")
-    return splits[split]
+    return split_table(recipe, parts, table, columns)
+
+
+def warn_of_learned(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+) -> None:
+    """Says how many rows of a table to be scored the model learned from, where that can be told.
+
+    Without a split column that is so only of the table that it was trained on, and it may be
+    another one.
+    """
+    try:
+        splits = _splits_again(recipe, parts, table, columns)
+    except PlaitError:  # the table doesn't say
+        return
+    refit = recipe.training.refit
+    learned = len(some_rows(splits["train"], recipe.data.rows, recipe.seed))
+    learned += len(splits["val"]) if refit else 0
+    if not learned:
+        return
+    unseen = [name for name in ("test", "val") if splits[name] and not (refit and name == "val")]
+    log.warning(
+        "%s%d of these %d rows were learned from%s",
+        "" if split_column(recipe, table) else "if the model was trained on this table, ",
+        learned, len(table),
+        f": --split {unseen[0]} scores only those that were not" if unseen else "",
+    )  # fmt: skip
 
 
 def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
