@@ -111,7 +111,7 @@ def test_shares_of_each_row_are_written(
     (found,) = model.predict_many([record], root=table.parent, shares=True)
     assert rows[5]["shares"] == pytest.approx(found.shares, abs=2e-4)
     cells = list(csv.DictReader(predict("out.csv", "--shares").splitlines()))
-    assert list(cells[5]) == ["photo", "answer", "score", "share_photo", "share_words"]
+    assert list(cells[5]) == ["row", "photo", "answer", "score", "share_photo", "share_words"]
     shares = {name: float(cells[5][f"share_{name}"]) for name in ("photo", "words")}
     assert shares == rows[5]["shares"]
     assert "share" not in predict("out.csv")
