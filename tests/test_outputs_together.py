@@ -135,8 +135,8 @@ def test_answers_in_files(folder: Path, tmp_path: Path) -> None:
     with (tmp_path / "out.csv").open(newline="") as file:
         first, empty, _ = csv.DictReader(file)
     assert list(first) == [
-        "row", "text", "colour", "colour_score", "colour_2", "size", "size_score", "size_low",
-        "size_high", "things", "things_score",
+        "row", "text", "colour", "colour_score", "colour_2", "size", "size_low", "size_high",
+        "things", "things_score",
     ]  # fmt: skip
     assert first["colour"] == "blue"
     assert first["colour_2"] == "red"
@@ -147,6 +147,8 @@ def test_answers_in_files(folder: Path, tmp_path: Path) -> None:
     assert set(empty.values()) == {""}
     told, nothing, _ = json.loads((tmp_path / "out.json").read_text())
     assert told["colour"] == "blue"
+    assert "size_score" not in told
+    assert told["things_score"] == float(first["things_score"])
     assert told["size"] == float(first["size"])
     assert told["size_interval"] == [float(first["size_low"]), float(first["size_high"])]
     assert sorted(told["things"]) == ["cat", "dog"]

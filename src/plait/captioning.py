@@ -233,7 +233,8 @@ def _csv_text(model: Model, named: Named) -> str:
     rows = [(told, _cells(model, answers)) for told, answers in named]
     titles: dict[str, None] = dict.fromkeys(title for told, _ in rows for title in told)
     for output in model.recipe.outputs:  # an output's columns stand together
-        titles |= dict.fromkeys([output, _own(model, output, "score")])
+        scores = [_own(model, output, "score")] if _has_score(model, output) else []
+        titles |= dict.fromkeys([output, *scores])
         titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, list(titles), restval="")
@@ -248,10 +249,9 @@ def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for output, prediction in (answers or {}).items():
         write = model.parts.outputs[output].cell
-        cells = {
-            output: write(prediction.value),
-            _own(model, output, "score"): f"{prediction.score:.4f}",
-        }
+        cells = {output: write(prediction.value)}
+        if _has_score(model, output):
+            cells[_own(model, output, "score")] = f"{prediction.score:.4f}"
         if prediction.interval is not None:
             low, high = prediction.interval
             cells |= {f"{output}_low": low, f"{output}_high": high}
@@ -272,11 +272,17 @@ def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
         return dict.fromkeys(model.recipe.outputs)
     found: dict[str, Any] = {}
     for output, prediction in answers.items():
+        told = _told(output, prediction)
+        if not _has_score(model, output):
+            del told["score"]
         found[output] = prediction.value
-        found |= {
-            _own(model, output, key): value for key, value in _told(output, prediction).items()
-        }
+        found |= {_own(model, output, key): value for key, value in told.items()}
     return found
+
+
+def _has_score(model: Model, output: str) -> bool:
+    """A number's is no more than the width of its interval, which is written."""
+    return model.recipe.outputs[output].kind != "number"
 
 
 def _own(model: Model, output: str, key: str) -> str:
