@@ -81,7 +81,7 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     lines = [json.loads(line) for line in table.read_text().splitlines()[:8]]
     records = [{name: line[name] for name in ("photo", "words")} for line in lines]
     found = list(model.predict_many(records, root=table.parent, shares=True))
-    nothing = next(iter(model.predict_many([{}]))).probabilities
+    nothing = next(iter(model.predict_many([{"photo": None}]))).probabilities
     for prediction in found:
         assert prediction.score > 0.8
         added = prediction.score - nothing[prediction.value]
@@ -91,6 +91,21 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     (alone,) = model.predict_many([{"words": lines[0]["words"]}], shares=True)
     assert alone.shares["photo"] == pytest.approx(0, abs=1e-6)
     assert alone.shares["words"] != 0
+
+
+def test_what_a_record_is_is_said(model: Model) -> None:
+    with pytest.raises(UsageError, match="no input in the record; expected one at least of: photo"):
+        model.predict({})
+    record = r"\{'photo': 'photo\.jpg', 'words': 'a few words'\}"
+    with pytest.raises(UsageError, match=f"takes photo, words; expected a mapping .*as {record}"):
+        model.predict("x.png")
+
+
+def test_an_evaluation_tells_its_scores(model: Model, table: Path) -> None:
+    found = model.evaluate(table, split="val")
+    accuracy = found.scores["answer"].accuracy
+    assert str(found).startswith(f"answer, 32 records: accuracy {accuracy:.3f}, ")
+    assert repr(found) == f"<plait.Evaluation {found}>"
 
 
 def test_shares_of_each_row_are_written(
