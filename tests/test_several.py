@@ -187,7 +187,10 @@ def test_a_column_that_is_not_there_is_a_missing_input(
     assert place in row["answer"]
     assert place in row["alternatives"][0]["answer"]
     (tmp_path / "none.csv").write_text("number\n3\n")
-    with pytest.raises(PlaitError, match="looks like"):
+    with pytest.raises(
+        PlaitError,
+        match=r"no column for any input; expected photo \(image\), words \(text\); it has",
+    ):
         predict_table(
             str(tmp_path / "model"), str(tmp_path / "none.csv"), {}, {}, "stop", out, False
         )
@@ -216,12 +219,34 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
         assert "inputs.photo" not in found.to_json()["columns"]
         assert found.shares()["answer"]["photo"]["size"] == pytest.approx(0, abs=1e-6)
     # What is to be answered is no input, however well it would fit.
-    with pytest.raises(UsageError, match="looks like"):
+    with pytest.raises(UsageError, match="no column for any input"):
         model.evaluate(without("photo", "words"))
     with pytest.raises(UsageError, match=r"no column .pictures. for inputs\.photo"):
         model.evaluate(without("photo"), columns={"photo": "pictures"})
     with pytest.raises(UsageError, match=r"no column of .* looks like category"):
         model.evaluate(without("answer", "split"))
+
+
+def test_a_column_by_another_spelling_is_hinted_at(
+    model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def renamed(**names: str) -> Path:
+        rows = [{names.get(k, k): v for k, v in row.items()} for row in rows_of(table)]
+        (tmp_path / "ren.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
+        return tmp_path / "ren.jsonl"
+
+    with pytest.raises(UsageError) as error:
+        model.evaluate(renamed(answer="anser", split="part"))
+    assert str(error.value) == (
+        f"the target 'answer' is not in {tmp_path / 'ren.jsonl'}; did you mean 'anser'? "
+        "name it with --column answer=anser"
+    )
+    # A number is no photo, so that the column is not guessed.
+    rows = [{"foto": 1, "words": "it is left", "answer": "red left"}]
+    (tmp_path / "foto.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    model.evaluate(tmp_path / "foto.jsonl")
+    hint = "it is missing; did you mean 'foto'? name it with --column photo=foto"
+    assert caplog.records[0].message.endswith(hint)
 
 
 def test_scoring_rows_that_were_learned_from_is_said(

@@ -177,8 +177,13 @@ def needed(library: str, extra: str) -> Any:
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?`` for a near miss, else an empty string."""
-    close = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
+    close = nearest(got, known)
+    return "" if close is None else f"did you mean {close!r}?"
+
+
+def nearest(got: str, known: Iterable[str]) -> str | None:
+    """The known name that is spelt nearly so."""
+    return next(iter(difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)), None)
 
 
 def describe(component: Component) -> list[dict[str, Any]]:
