@@ -44,6 +44,13 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True)
+class Nested:
+    """Marks a component's parameter whose value is another component's settings."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class Component:
     """A registered class, and the schema that its ``__init__`` declares."""
 
