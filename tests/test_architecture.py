@@ -27,7 +27,7 @@ ROOMS = [
     ["network"],
     ["modalities", "fusion", "outputs"],
     ["components"],
-    ["data", "branches", "blocks", "recipe", "pretrained"],
+    ["data", "branches", "blocks", "overrides", "recipe", "pretrained"],
     ["registry", "files", "bootstrap"],
     ["types"],
 ]

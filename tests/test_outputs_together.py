@@ -135,21 +135,25 @@ def test_answers_in_files(folder: Path, tmp_path: Path) -> None:
     with (tmp_path / "out.csv").open(newline="") as file:
         first, empty, _ = csv.DictReader(file)
     assert list(first) == [
-        "text", "colour", "colour_score", "colour_2", "size", "size_score", "size_low",
-        "size_high", "things", "things_score",
+        "row", "text", "colour", "colour_score", "colour_2", "size", "size_low", "size_high",
+        "things", "things_score",
     ]  # fmt: skip
     assert first["colour"] == "blue"
     assert first["colour_2"] == "red"
     assert sorted(first["things"].split(";")) == ["cat", "dog"]
     assert float(first["size_low"]) <= float(first["size"]) <= float(first["size_high"])
-    assert set(empty.values()) == {"row 2", ""}
+    assert (first["row"], first["text"]) == ("1", "blue huge cat dog")
+    assert empty.pop("row") == "2"
+    assert set(empty.values()) == {""}
     told, nothing, _ = json.loads((tmp_path / "out.json").read_text())
     assert told["colour"] == "blue"
+    assert "size_score" not in told
+    assert told["things_score"] == float(first["things_score"])
     assert told["size"] == float(first["size"])
     assert told["size_interval"] == [float(first["size_low"]), float(first["size_high"])]
     assert sorted(told["things"]) == ["cat", "dog"]
     assert set(told["things_probabilities"]) == {"cat", "dog"}
-    assert nothing == {"text": "row 2", "colour": None, "size": None, "things": None}
+    assert nothing == {"row": 2, "text": None, "colour": None, "size": None, "things": None}
 
 
 def test_shares_in_files_are_of_an_output(folder: Path, tmp_path: Path) -> None:

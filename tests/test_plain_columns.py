@@ -134,7 +134,8 @@ def test_prediction_from_a_table_that_lacks_columns(
     run(monkeypatch, *command)
     assert "part.csv has no column heat, wind: missing values" in caplog.text
     answers = json.loads(out.read_text())
-    assert [row["place, day"] for row in answers] == ["row 1", "row 2", "row 3"]
+    assert [row["row"] for row in answers] == [1, 2, 3]
+    assert "place, day" not in answers[0]
     assert all(row["answer"] in ("nice", "not nice") for row in answers)
     run(monkeypatch, *command, "--column", "plain=day,wind", code=2)
     assert "no column 'wind' for inputs.plain" in capsys.readouterr().err

@@ -56,3 +56,31 @@ def test_two_inputs_need_a_fusion() -> None:
         load_recipe(
             "captioning", ["inputs.other={modality: image, representation: {kind: pixels}}"]
         )
+
+
+def test_settings_of_a_kind_that_is_overridden_are_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recipe = load_recipe("driving", ["fusion.kind=hybrid", "fusion.own=0.5"])
+    assert recipe.fusion["kind"] == "hybrid"
+    assert recipe.fusion["own"] == 0.5
+    assert [record.message for record in caplog.records] == [
+        "fusion.kind=hybrid: left out what the recipe says of early: dropout, how, width"
+    ]
+    # Late fusion's way is none of early fusion's.
+    assert load_recipe("digits", ["fusion.kind=early"]).fusion["how"] != "mean"
+    caplog.clear()
+    assert load_recipe("digits", ["fusion.kind=early", "fusion.how=gated"]).fusion["how"] == "gated"
+    assert load_recipe("digits", ["fusion.kind=late"]).fusion["how"] == "mean"
+    assert not caplog.records
+    with pytest.raises(UsageError, match=r"fusion\.how: unknown setting"):
+        load_recipe("digits", ["fusion.kind=hybrid", "fusion.how=mean"])
+
+
+def test_settings_of_an_output_or_decoder_that_is_overridden_are_left_out() -> None:
+    recipe = load_recipe("driving", ["outputs.steering.kind=category"])
+    assert "spread" not in recipe.outputs["steering"].settings
+    decoder = "outputs.caption.settings.decoder.kind=gru-attention"
+    assert load_recipe("captioning", [decoder]).outputs["caption"].settings["decoder"]
+    image = "inputs.image.representation.kind=pixels"
+    assert load_recipe("captioning", [image]).inputs["image"].representation["kind"] == "pixels"

@@ -107,7 +107,13 @@ def test_a_killed_one_is_taken_up(tmp_path: Path) -> None:
     with pytest.raises(Killed):
         _train(table, "killed", refit=True, report=kill)
     assert not (tmp_path / "killed").exists()
-    model = _train(table, "killed", refit=True)
+    told: list[Mapping[str, Any]] = []
+    model = _train(table, "killed", refit=True, report=told.append)
+    resumed = [line for line in told if line["event"] == "resumed"]
+    assert [(line["refit"], line["finished"]) for line in resumed] == [(True, False)]
+    told.clear()
+    _train(table, "killed", refit=True, report=told.append)
+    assert [(line["event"], line.get("finished")) for line in told] == [("resumed", True)]
     whole = _train(table, "whole", refit=True)
     for name, value in _weights(whole).items():
         torch.testing.assert_close(_weights(model)[name], value, rtol=0, atol=0)

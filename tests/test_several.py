@@ -81,7 +81,7 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     lines = [json.loads(line) for line in table.read_text().splitlines()[:8]]
     records = [{name: line[name] for name in ("photo", "words")} for line in lines]
     found = list(model.predict_many(records, root=table.parent, shares=True))
-    nothing = next(iter(model.predict_many([{}]))).probabilities
+    nothing = next(iter(model.predict_many([{"photo": None}]))).probabilities
     for prediction in found:
         assert prediction.score > 0.8
         added = prediction.score - nothing[prediction.value]
@@ -91,6 +91,21 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     (alone,) = model.predict_many([{"words": lines[0]["words"]}], shares=True)
     assert alone.shares["photo"] == pytest.approx(0, abs=1e-6)
     assert alone.shares["words"] != 0
+
+
+def test_what_a_record_is_is_said(model: Model) -> None:
+    with pytest.raises(UsageError, match="no input in the record; expected one at least of: photo"):
+        model.predict({})
+    record = r"\{'photo': 'photo\.jpg', 'words': 'a few words'\}"
+    with pytest.raises(UsageError, match=f"takes photo, words; expected a mapping .*as {record}"):
+        model.predict("x.png")
+
+
+def test_an_evaluation_tells_its_scores(model: Model, table: Path) -> None:
+    found = model.evaluate(table, split="val")
+    accuracy = found.scores["answer"].accuracy
+    assert str(found).startswith(f"answer, 32 records: accuracy {accuracy:.3f}, ")
+    assert repr(found) == f"<plait.Evaluation {found}>"
 
 
 def test_shares_of_each_row_are_written(
@@ -111,7 +126,7 @@ def test_shares_of_each_row_are_written(
     (found,) = model.predict_many([record], root=table.parent, shares=True)
     assert rows[5]["shares"] == pytest.approx(found.shares, abs=2e-4)
     cells = list(csv.DictReader(predict("out.csv", "--shares").splitlines()))
-    assert list(cells[5]) == ["photo", "answer", "score", "share_photo", "share_words"]
+    assert list(cells[5]) == ["row", "photo", "answer", "score", "share_photo", "share_words"]
     shares = {name: float(cells[5][f"share_{name}"]) for name in ("photo", "words")}
     assert shares == rows[5]["shares"]
     assert "share" not in predict("out.csv")
@@ -172,7 +187,10 @@ def test_a_column_that_is_not_there_is_a_missing_input(
     assert place in row["answer"]
     assert place in row["alternatives"][0]["answer"]
     (tmp_path / "none.csv").write_text("number\n3\n")
-    with pytest.raises(PlaitError, match="looks like"):
+    with pytest.raises(
+        PlaitError,
+        match=r"no column for any input; expected photo \(image\), words \(text\); it has",
+    ):
         predict_table(
             str(tmp_path / "model"), str(tmp_path / "none.csv"), {}, {}, "stop", out, False
         )
@@ -201,12 +219,56 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
         assert "inputs.photo" not in found.to_json()["columns"]
         assert found.shares()["answer"]["photo"]["size"] == pytest.approx(0, abs=1e-6)
     # What is to be answered is no input, however well it would fit.
-    with pytest.raises(UsageError, match="looks like"):
+    with pytest.raises(UsageError, match="no column for any input"):
         model.evaluate(without("photo", "words"))
     with pytest.raises(UsageError, match=r"no column .pictures. for inputs\.photo"):
         model.evaluate(without("photo"), columns={"photo": "pictures"})
     with pytest.raises(UsageError, match=r"no column of .* looks like category"):
         model.evaluate(without("answer", "split"))
+
+
+def test_a_column_by_another_spelling_is_hinted_at(
+    model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def renamed(**names: str) -> Path:
+        rows = [{names.get(k, k): v for k, v in row.items()} for row in rows_of(table)]
+        (tmp_path / "ren.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
+        return tmp_path / "ren.jsonl"
+
+    with pytest.raises(UsageError) as error:
+        model.evaluate(renamed(answer="anser", split="part"))
+    assert str(error.value) == (
+        f"the target 'answer' is not in {tmp_path / 'ren.jsonl'}; did you mean 'anser'? "
+        "name it with --column answer=anser"
+    )
+    # A number is no photo, so that the column is not guessed.
+    rows = [{"foto": 1, "words": "it is left", "answer": "red left"}]
+    (tmp_path / "foto.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    model.evaluate(tmp_path / "foto.jsonl")
+    hint = "it is missing; did you mean 'foto'? name it with --column photo=foto"
+    assert caplog.records[0].message.endswith(hint)
+
+
+def test_scoring_rows_that_were_learned_from_is_said(
+    model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model.evaluate(table)
+    assert [record.message for record in caplog.records] == [
+        "64 of these 96 rows were learned from: --split val scores only those that were not"
+    ]
+    caplog.clear()
+    model.evaluate(table, split="val")
+    others = [line for line in rows_of(table) if line["split"] == "val"]
+    (table.parent / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
+    model.evaluate(table.parent / "val.jsonl")
+    assert not caplog.records
+    # Without a split column the table may be another one.
+    plain = [{k: v for k, v in line.items() if k != "split"} for line in rows_of(table)]
+    (table.parent / "plain.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
+    model.evaluate(table.parent / "plain.jsonl")
+    (said,) = [record.message for record in caplog.records]
+    assert said.startswith("if the model was trained on this table, ")
+    assert said.endswith(": --split test scores only those that were not")
 
 
 def test_rows_without_their_photos_are_not_split_anew(

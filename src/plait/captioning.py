@@ -12,19 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.images import find_images
-from plait.data.tables import is_table_name, read_table
+from plait.data.tables import Table, is_table_name, read_table
 from plait.features import BadCells, check_policy, in_chunks, is_missing
 from plait.files import write_atomically
 from plait.model import Model, load
 from plait.records import choose_present_columns
 from plait.terminal import errors, show_bad
-from plait.types import Prediction, UsageError, column_text
+from plait.types import ColumnName, Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time
 Answers = Mapping[str, Prediction]
 """One record's, by output."""
-Named = Iterator[tuple[str, Answers | None]]
-"""A record's name and its answers; None where it has none."""
+PHOTO = "image"
+ROW = "row"
+"""The title of the rows' numbers in what is written."""
+Told = Mapping[str, Any]
+"""What a record is known by, by title: its row in the table, its photo."""
+Named = Iterator[tuple[Told, Answers | None]]
+"""What a record is known by and its answers; None where it has none."""
 
 
 def caption_photos(
@@ -47,14 +52,14 @@ def caption_photos(
     model.decoding_options(**options)  # checked before any photo is read
     save = _saver(out, model) if out else None
     rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
-    named: Named = ((str(path), p) for path, p in zip(photos, rows, strict=True))
+    named: Named = (({PHOTO: str(path)}, p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
         named = _explained(named, model, explain)
     if save is not None:
-        count = save("image", named)
+        count = save(named)
         print(f"{count} of {len(photos)} photos captioned, written to {out}")
     elif as_json:
-        print(_json_text(model, "image", named))
+        print(_json_text(model, named))
     else:
         _print(named)
     show_bad(bad.problems)
@@ -76,22 +81,25 @@ def predict_table(
     model.decoding_options(**options)  # checked before any row is read
     save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
-    cells: list[Iterable[Any]] = [rows.column(column) for column in columns.values()]
     # A column may be larger than the memory: no more is kept of it than is answered at a time.
+    cells: list[Iterable[Any]] = [rows.column(column) for column in columns.values()]
     firsts, cells[0] = tee(cells[0])
     records = (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True))
     answers = _answers(model, records, rows.root, options, bad, shares)
-    first = column_text(next(iter(columns.values())))
-    names = (
-        cell if isinstance(cell, str) else f"row {i}" for i, cell in enumerate(firsts, start=1)
-    )
-    answered = zip(names, answers, strict=True)
+    told = _told_of_rows(rows, next(iter(columns.values())), firsts)
+    answered = zip(told, answers, strict=True)
     if as_json:
-        print(_json_text(model, first, answered))
+        print(_json_text(model, answered))
     else:
-        count = save(first, answered)
-        print(f"{count} of {len(rows)} rows answered, written to {out}")
+        print(f"{save(answered)} of {len(rows)} rows answered, written to {out}")
     show_bad(bad.problems)
+
+
+def _told_of_rows(table: Table, column: ColumnName, cells: Iterable[Any]) -> Iterator[Told]:
+    """Each row's number, as errors name it, and its cell of the column where that is a text."""
+    for row, cell in enumerate(cells):
+        told = {} if isinstance(column, list) else {column: cell if isinstance(cell, str) else None}
+        yield {ROW: table.number(row)} | {title: c for title, c in told.items() if title != ROW}
 
 
 def explain_file(
@@ -136,12 +144,13 @@ def _answers(
 
 def _explained(named: Named, model: Model, folder: Path) -> Named:
     used: set[str] = set()
-    for name, answers in named:
+    for told, answers in named:
         if answers is not None:
-            stem = _unused(Path(name), used)
+            photo = Path(told[PHOTO])
+            stem = _unused(photo, used)
             used.add(stem)
-            model.explanation(Path(name), answers[model.output]).save(folder / f"{stem}.png")
-        yield name, answers
+            model.explanation(photo, answers[model.output]).save(folder / f"{stem}.png")
+        yield told, answers
     errors.print(f"attention pictures are in {folder}")
 
 
@@ -170,7 +179,8 @@ def _only(model: Model) -> str:
 
 
 def _print(named: Named) -> None:
-    for name, answers in named:
+    for told, answers in named:
+        name = told[PHOTO]
         for output, prediction in (answers or {}).items():
             start = f"{name}, {output}: " if answers and len(answers) > 1 else f"{name}: "
             for k, value in enumerate([prediction.value, *_others(prediction)]):
@@ -190,7 +200,7 @@ def _shown(value: Any) -> str:
 # an answer has the output's name before it.
 
 
-def _saver(out: Path, model: Model) -> Callable[[str, Named], int]:
+def _saver(out: Path, model: Model) -> Callable[[Named], int]:
     """Writes answers to a file of this name's kind; gives how many records were answered.
 
     Raises:
@@ -201,35 +211,36 @@ def _saver(out: Path, model: Model) -> Callable[[str, Named], int]:
         raise UsageError(f"can't write answers to {out}", expected="a name in .csv or .json")
     text_of = kinds[out.suffix.lower()]
 
-    def save(column: str, named: Named) -> int:
+    def save(named: Named) -> int:
         count = 0
 
         def counted() -> Named:
             nonlocal count
-            for name, answers in named:
+            for told, answers in named:
                 count += answers is not None
-                yield name, answers
+                yield told, answers
 
         # Names of files may be any bytes; they are written as they are.
-        text = text_of(model, column, counted()).encode("utf-8", "surrogateescape")
+        text = text_of(model, counted()).encode("utf-8", "surrogateescape")
         write_atomically(out, lambda part: part.write_bytes(text))
         return count
 
     return save
 
 
-def _csv_text(model: Model, column: str, named: Named) -> str:
+def _csv_text(model: Model, named: Named) -> str:
     """A row a record; those without an answer stand with empty cells."""
-    rows = [(name, _cells(model, answers)) for name, answers in named]
-    titles: dict[str, None] = {}
+    rows = [(told, _cells(model, answers)) for told, answers in named]
+    titles: dict[str, None] = dict.fromkeys(title for told, _ in rows for title in told)
     for output in model.recipe.outputs:  # an output's columns stand together
-        titles |= dict.fromkeys([output, _own(model, output, "score")])
+        scores = [_own(model, output, "score")] if _has_score(model, output) else []
+        titles |= dict.fromkeys([output, *scores])
         titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, [column, *titles], restval="")
+    writer = csv.DictWriter(file, list(titles), restval="")
     writer.writeheader()
-    for name, cells in rows:
-        writer.writerow({column: name} | {k: v for own in cells.values() for k, v in own.items()})
+    for told, cells in rows:
+        writer.writerow({**told} | {k: v for own in cells.values() for k, v in own.items()})
     return file.getvalue()
 
 
@@ -238,10 +249,9 @@ def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for output, prediction in (answers or {}).items():
         write = model.parts.outputs[output].cell
-        cells = {
-            output: write(prediction.value),
-            _own(model, output, "score"): f"{prediction.score:.4f}",
-        }
+        cells = {output: write(prediction.value)}
+        if _has_score(model, output):
+            cells[_own(model, output, "score")] = f"{prediction.score:.4f}"
         if prediction.interval is not None:
             low, high = prediction.interval
             cells |= {f"{output}_low": low, f"{output}_high": high}
@@ -252,8 +262,8 @@ def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _json_text(model: Model, column: str, named: Named) -> str:
-    rows = [{column: name} | _as_json(model, answers) for name, answers in named]
+def _json_text(model: Model, named: Named) -> str:
+    rows = [{**told} | _as_json(model, answers) for told, answers in named]
     return json.dumps(rows, ensure_ascii=False, indent=2)
 
 
@@ -262,11 +272,17 @@ def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
         return dict.fromkeys(model.recipe.outputs)
     found: dict[str, Any] = {}
     for output, prediction in answers.items():
+        told = _told(output, prediction)
+        if not _has_score(model, output):
+            del told["score"]
         found[output] = prediction.value
-        found |= {
-            _own(model, output, key): value for key, value in _told(output, prediction).items()
-        }
+        found |= {_own(model, output, key): value for key, value in told.items()}
     return found
+
+
+def _has_score(model: Model, output: str) -> bool:
+    """A number's is no more than the width of its interval, which is written."""
+    return model.recipe.outputs[output].kind != "number"
 
 
 def _own(model: Model, output: str, key: str) -> str:

@@ -85,10 +85,8 @@ def train(
         validation = Validation(val, scorer, scorer.metrics)
         fresh = deepcopy(network) if checked.training.refit else None
         trainer = Trainer(checked, network, records, validation, folder, report)
-        if trainer.resumed and report:
-            at = trainer.progress
-            report({"event": "resumed", "folder": str(folder), "epoch": at.epoch, "step": at.step,
-                    "finished": at.finished})  # fmt: skip
+        if fresh is None or not trainer.progress.finished:  # else the refit is gone on with
+            _tell_resumed(trainer, folder, report)
         calibrate(trainer.run(), val)
         half = keep_half(network, checked)
         model = Model(checked, states, network, {})
@@ -126,16 +124,26 @@ def _refit(
 ) -> float:
     """Trains a fresh network on all records; what ``network`` was calibrated to, on records that it
     had not learned from, goes for it too. Gives the seconds."""
-    if report:
-        report({"event": "refit", "records": len(records), "epochs": epochs})
     make_folder(folder)
     trainer = Trainer(recipe, fresh, records, None, folder, report, epochs)
+    _tell_resumed(trainer, folder, report, refit=True)
+    if report and not trainer.progress.finished:
+        report({"event": "refit", "records": len(records), "epochs": epochs})
     trainer.run()
     for name in recipe.outputs:
         # A head's buffers are its calibration.
         calibrated = dict(network.head(name).named_buffers())
         fresh.head(name).load_state_dict(calibrated, strict=False)
     return trainer.progress.seconds
+
+
+def _tell_resumed(
+    trainer: Trainer, folder: Path, report: Report | None, refit: bool = False
+) -> None:
+    if trainer.resumed and report:
+        at = trainer.progress
+        report({"event": "resumed", "folder": str(folder), "refit": refit, "epoch": at.epoch,
+                "step": at.step, "finished": at.finished})  # fmt: skip
 
 
 def _start(

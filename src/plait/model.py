@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plait.cards import write_card
+from plait.cards import number, write_card
 from plait.components import Modality, Options
 from plait.data.tables import Table, read_table
 from plait.evaluation import Group, answer, evaluate_records, score_groups
@@ -37,11 +37,19 @@ from plait.features import (
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
-from plait.records import Preparer, nothing_left, open_table, rows_of_split
-from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError
+from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
+from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
 
 PREDICT_BATCH = 64
 STRENGTHS = range(1, 6)  # of corruptions
+CELLS = {
+    "image": "photo.jpg",
+    "text": "a few words",
+    "audio": "sound.wav",
+    "video": "clip.mp4",
+    "series": "series.csv",
+}
+"""What a cell of each modality may be, for messages."""
 Predictions = dict[str, list[Prediction]]
 
 log = logging.getLogger("plait")
@@ -175,8 +183,15 @@ class Model:
         names = list(self.recipe.inputs)
         if not isinstance(record, Mapping):
             if len(names) > 1:
-                raise UsageError(f"the model takes {', '.join(names)}", expected="a mapping")
+                raise UsageError(
+                    f"the model takes {', '.join(names)}",
+                    expected=f"a mapping from input to cell, such as {_example(self.recipe)}",
+                )
             return {names[0]: record}
+        if not record:
+            raise UsageError(
+                "no input in the record", expected=f"one at least of: {', '.join(names)}"
+            )
         unknown = set(record) - set(names)
         if unknown:
             raise UsageError(
@@ -237,7 +252,8 @@ class Model:
         Args:
             table: a table, or what `read_table` takes. Inputs for which it has no column are
                 missing.
-            split: only its rows: train, val or test.
+            split: only its rows: train, val or test. Without, a warning counts the rows that the
+                model learned from, where the table tells.
             columns: an input's or output's name -> its column, where the model's own guess is
                 not the right one.
             subsets: also the scores with every subset of the inputs, the others missing.
@@ -263,6 +279,8 @@ class Model:
             if split == "val" and recipe.training.refit:
                 log.warning("the model has learned from the validation rows too (training.refit)")
             rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
+        elif not opened.records:  # those of a training run are its validation rows
+            warn_of_learned(recipe, self.parts, rows, taken)
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)
@@ -347,6 +365,19 @@ class Model:
         return path
 
 
+def _example(recipe: Recipe) -> str:
+    """A record of all inputs, as Python writes it."""
+    cells = []
+    for name, spec in recipe.inputs.items():
+        if spec.modality == "table":  # its columns are known by their names since training
+            columns = column_names(spec.column or "column")
+            cell = "{" + ", ".join(f"{column!r}: ..." for column in columns[:2]) + "}"
+        else:
+            cell = repr(CELLS.get(spec.modality, "..."))
+        cells.append(f"{name!r}: {cell}")
+    return "{" + ", ".join(cells) + "}"
+
+
 def _check_groups(by: str | None, table: Table, records: Table) -> None:
     """Raises UsageError unless each record has one value of the column."""
     if by is None:
@@ -405,6 +436,18 @@ class Evaluation:
         self.table, self.columns, self.rows = table, columns, rows
         self.predictions, self.references = predictions, references
         self.scores, self.problems = scores, problems
+
+    def __str__(self) -> str:
+        """A line an output: its scores that have intervals, by the names that Python has."""
+        lines = []
+        for output, scores in self.scores.items():
+            found = scores.to_json()
+            values = [f"{name} {number(found[name])}" for name in found["intervals"]]
+            lines.append(f"{output}, {number(len(self.rows))} records: {', '.join(values)}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<plait.Evaluation {'; '.join(str(self).splitlines())}>"
 
     def shares(self) -> dict[str, dict[str, dict[str, float]]]:
         """By output and input: its mean share of the answers, and the mean size of its share;

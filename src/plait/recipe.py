@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import importlib.resources
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,16 +17,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from plait import registry
+from plait.overrides import override
+from plait.registry import Nested
 from plait.types import ColumnName, UsageError, column_text
 
 Settings = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Nested:
-    """Marks a component's parameter whose value is another component's settings."""
-
-    kind: str
 
 
 class _Section(BaseModel):
@@ -257,17 +251,14 @@ def recipe_text(name_or_path: str) -> str:
 
 
 def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
-    """A checked recipe, with ``path=value`` overrides applied (values are YAML)."""
+    """A checked recipe, with overrides applied as by `override`."""
     try:
         raw = yaml.safe_load(recipe_text(name_or_path))
     except yaml.YAMLError as error:
         raise UsageError(f"{name_or_path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{name_or_path} holds no recipe", expected="a mapping with 'inputs'")
-    problems = [problem for item in overrides if (problem := _set(raw, item))]
-    if problems:
-        raise UsageError("; ".join(problems), expected="path=value")
-    return check_recipe(raw)
+    return check_recipe(override(raw, list(overrides)))
 
 
 def check_recipe(raw: Mapping[str, Any]) -> Recipe:
@@ -425,21 +416,3 @@ def together(what: str, problems: list[str]) -> str:
     if len(problems) == 1:
         return f"{what} has an error: {problems[0]}"
     return f"{what} has {len(problems)} errors:\n  " + "\n  ".join(problems)
-
-
-def _set(raw: dict[str, Any], override: str) -> str:
-    """Apply one ``a.b.c=value``; gives what is wrong with it."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        return f"--set {override!r} is no setting"
-    *parents, last = path.strip().split(".")
-    node: Any = raw
-    for part in parents:
-        node = node.setdefault(part, {}) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            return f"--set {path}: {part!r} holds no settings"
-    try:
-        node[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return f"--set {path}: {text!r} is not YAML"
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from plait.features import (
 )
 from plait.network import Network, Parts
 from plait.recipe import InputSpec, Recipe, one_column
+from plait.registry import did_you_mean, nearest
 from plait.types import (
     BadCell,
     ColumnName,
@@ -106,6 +107,13 @@ class _Wish:
         one = self.column in table.columns
         return [self.column] if one else [part.strip() for part in self.column.split(",")]
 
+    def misspelt(self, columns: Iterable[str]) -> str:
+        """How to name one of the columns that is called nearly so; empty where none is."""
+        close = nearest(column_text(self.column or self.name), columns)
+        if close is None:
+            return ""
+        return f"did you mean {close!r}? name it with --column {self.name}={close}"
+
 
 def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
     """The inputs' by "inputs.NAME"."""
@@ -154,7 +162,7 @@ def choose_present_columns(
         UsageError: one of those isn't, or the table has none.
     """
     chosen: dict[str, ColumnName] = {}
-    lacking: list[UsageError] = []
+    lacking: dict[str, tuple[_Wish, UsageError]] = {}
     unanswered = {name: cells for name, cells in table.columns.items() if name not in answers}
     for path, wish in _wishes(recipe.with_columns(named), parts).items():
         certain = bool({wish.name, path} & set(named))
@@ -165,11 +173,33 @@ def choose_present_columns(
         except UsageError as error:
             if certain:
                 raise
-            lacking.append(error)
-            log.warning("%s has no column for the input %r: it is missing", table.path, wish.name)
+            lacking[wish.name] = wish, error
     if not chosen:
-        raise lacking[0]
+        raise _no_input(table, unanswered, list(lacking.values()))
+    taken = {name for column in chosen.values() for name in column_names(column)}
+    for wish, _ in lacking.values():
+        hint = wish.misspelt(set(unanswered) - taken)
+        log.warning(
+            "%s has no column for the input %r: it is missing%s",
+            table.path, wish.name, hint and f"; {hint}",
+        )  # fmt: skip
     return chosen
+
+
+def _no_input(
+    table: Table, columns: Iterable[str], lacking: Sequence[tuple[_Wish, UsageError]]
+) -> UsageError:
+    """The error of a table without any input: what of an only one, or a list of them all."""
+    if len(lacking) == 1:
+        return lacking[0][1]
+    wishes = [wish for wish, _ in lacking]
+    hints = [hint for wish in wishes if (hint := wish.misspelt(columns))]
+    return UsageError(
+        f"{table.path} has no column for any input",
+        expected=", ".join(f"{wish.name} ({wish.kind})" for wish in wishes)
+        + f"; it has {', '.join(table.columns)}",
+        mend="; ".join(hints) or "name them with --column NAME=COLUMN",
+    )
 
 
 def _of_those_there(table: Table, wish: _Wish) -> _Wish:
@@ -198,7 +228,7 @@ def _choose(table: Table, wishes: Mapping[str, _Wish], used: set[str]) -> dict[s
         if path not in chosen:
             taken = used | {name for column in chosen.values() for name in column_names(column)}
             guess = _guess_several if wish.several else _guess
-            chosen[path] = guess(table, path, wish.kind, taken)
+            chosen[path] = guess(table, path, wish, taken)
     return {path: chosen[path] for path in wishes}
 
 
@@ -208,20 +238,21 @@ def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnN
         raise one_column(path, named)
     for name in column_names(named):
         if name not in table.columns:
+            hint = did_you_mean(name, table.columns)
             raise UsageError(
                 f"{table.path} has no column {name!r} for {path}",
                 expected=f"one of: {', '.join(table.columns)}",
-                mend=f"name it with --column {path}=NAME",
+                mend=f"{hint} name it with --column {path}=NAME".strip(),
             )
     return named
 
 
-def _guess(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
+def _guess(table: Table, path: str, wish: _Wish, used: set[str]) -> ColumnName:
     left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
-    guess = guess_column(left, cast(Any, kind))
+    guess = guess_column(left, cast(Any, wish.kind))
     if guess is None:
-        raise _none_looks_like(left, path, kind)
-    others = [c for c in certain_columns(left, cast(Any, kind)) if c != guess]
+        raise _none_looks_like(left, path, wish)
+    others = [c for c in certain_columns(left, cast(Any, wish.kind)) if c != guess]
     if others:
         log.warning(
             "%s is taken to be column %r, not %s; name another with --column %s=NAME",
@@ -230,11 +261,11 @@ def _guess(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
     return guess
 
 
-def _guess_several(table: Table, path: str, kind: str, used: set[str]) -> ColumnName:
+def _guess_several(table: Table, path: str, wish: _Wish, used: set[str]) -> ColumnName:
     """All plain columns that nothing else uses."""
     found = plain_columns(table, used)
     if not found:
-        raise _none_looks_like(table, path, kind)
+        raise _none_looks_like(table, path, wish)
     log.warning(
         "%s is taken to be the columns %s; name others with --column %s=NAME,NAME",
         path, column_text(found), path,
@@ -242,9 +273,12 @@ def _guess_several(table: Table, path: str, kind: str, used: set[str]) -> Column
     return found
 
 
-def _none_looks_like(table: Table, path: str, kind: str) -> UsageError:
+def _none_looks_like(table: Table, path: str, wish: _Wish) -> UsageError:
+    if hint := wish.misspelt(table.columns):
+        what = "target" if path.startswith("outputs.") else "input"
+        return UsageError(f"the {what} {wish.name!r} is not in {table.path}", mend=hint)
     return UsageError(
-        f"no column of {table.path} looks like {kind}",
+        f"no column of {table.path} looks like {wish.kind}",
         expected=f"one of: {', '.join(table.columns)}",
         mend=f"name it with --column {path}=NAME",
     )
@@ -299,6 +333,18 @@ def rows_of_split(
     Raises:
         UsageError: there is no such split, or it can't be told which rows are in it.
     """
+    splits = _splits_again(recipe, parts, table, columns)
+    if split not in splits:
+        raise UsageError(f"there is no split {split!r}", expected="train, val or test")
+    if not splits[split]:
+        raise UsageError(f"the split {split!r} of {table.path} has no rows")
+    return splits[split]
+
+
+def _splits_again(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+) -> dict[str, list[int]]:
+    """As `split_table`, of a table that may lack inputs."""
     for name, modality in parts.modalities.items():
         lacks = modality.media and f"inputs.{name}" not in columns
         if lacks and split_column(recipe, table) is None:
@@ -306,12 +352,33 @@ def rows_of_split(
                 f"without the input {name!r} rows can't be split as they were in training",
                 expected="a column that names each row's split",
             )
-    splits = split_table(recipe, parts, table, columns)
-    if split not in splits:
-        raise UsageError(f"there is no split {split!r}", expected="train, val or test")
-    if not splits[split]:
-        raise UsageError(f"the split {split!r} of {table.path} has no rows")
-    return splits[split]
+    return split_table(recipe, parts, table, columns)
+
+
+def warn_of_learned(
+    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+) -> None:
+    """Says how many rows of a table to be scored the model learned from, where that can be told.
+
+    Without a split column that is so only of the table that it was trained on, and it may be
+    another one.
+    """
+    try:
+        splits = _splits_again(recipe, parts, table, columns)
+    except PlaitError:  # the table doesn't say
+        return
+    refit = recipe.training.refit
+    learned = len(some_rows(splits["train"], recipe.data.rows, recipe.seed))
+    learned += len(splits["val"]) if refit else 0
+    if not learned:
+        return
+    unseen = [name for name in ("test", "val") if splits[name] and not (refit and name == "val")]
+    log.warning(
+        "%s%d of these %d rows were learned from%s",
+        "" if split_column(recipe, table) else "if the model was trained on this table, ",
+        learned, len(table),
+        f": --split {unseen[0]} scores only those that were not" if unseen else "",
+    )  # fmt: skip
 
 
 def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:

@@ -44,6 +44,13 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True)
+class Nested:
+    """Marks a component's parameter whose value is another component's settings."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class Component:
     """A registered class, and the schema that its ``__init__`` declares."""
 
@@ -177,8 +184,13 @@ def needed(library: str, extra: str) -> Any:
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?`` for a near miss, else an empty string."""
-    close = difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
+    close = nearest(got, known)
+    return "" if close is None else f"did you mean {close!r}?"
+
+
+def nearest(got: str, known: Iterable[str]) -> str | None:
+    """The known name that is spelt nearly so."""
+    return next(iter(difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)), None)
 
 
 def describe(component: Component) -> list[dict[str, Any]]:

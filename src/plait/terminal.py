@@ -53,7 +53,7 @@ class TrainingView:
             errors.print(f"the run in {line['folder']} was finished: its model is written again")
         elif line["event"] == "resumed":
             errors.print(
-                f"going on with the run in {line['folder']}, "
+                f"going on with the {'refit' if line['refit'] else 'run'} in {line['folder']}, "
                 f"after {line['epoch']} epochs and {line['step']} steps"
             )
         elif line["event"] == "refit":

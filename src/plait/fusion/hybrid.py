@@ -16,8 +16,7 @@ from plait import registry
 from plait.blocks import alone, shares
 from plait.branches import Branches
 from plait.components import Fusion
-from plait.recipe import Nested
-from plait.registry import register
+from plait.registry import Nested, register
 from plait.types import Fused, Tokens, UsageError
 
 JOINT = "joint"

@@ -19,8 +19,7 @@ from plait.data.images import Fit
 from plait.data.video import open_frames
 from plait.modalities.image.photo import Photo
 from plait.modalities.video.clip import Clip, Flip, Views
-from plait.recipe import Nested
-from plait.registry import register
+from plait.registry import Nested, register
 from plait.types import BadCell, State, Tokens, UsageError
 
 PHOTO_SIZE = 256  # pixels a side of the frames that an image representation learns from

@@ -23,8 +23,7 @@ from plait.data.readers import read_text
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.ngram import NGram
 from plait.outputs.text.teaching import real_words
-from plait.recipe import Nested
-from plait.registry import register
+from plait.registry import Nested, register
 from plait.types import Fused, State, Tokens
 
 Encode = Callable[[str], list[int]]

@@ -30,8 +30,7 @@ from plait.outputs.text.scores import CAPTIONS
 from plait.outputs.text.scoring import Scores
 from plait.outputs.text.transcript_scores import TRANSCRIPTS
 from plait.outputs.text.translation_scores import TRANSLATIONS
-from plait.recipe import Nested
-from plait.registry import register
+from plait.registry import Nested, register
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 CTC = "ctc"
