@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from plait.comparison.found import Comparison, Line
@@ -79,8 +79,9 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
         label = None if line.role in named else TITLES[line.role]
         named.add(line.role)
         axes.plot([x], [y], "o", color=COLOURS[line.role], ms=7, label=label)
-    axes.xaxis.set_major_formatter(LogFormatter())  # 0.5, not a power of ten
-    axes.xaxis.set_minor_formatter(LogFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # small runs are within one decade
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(title)
     axes.margins(0.12)
