@@ -99,8 +99,9 @@ def _print_json(value: Any) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar with the time left, on the terminal's error stream."""
+def _progress(one: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with the time left, on the terminal's error stream; every work has a bar of its own, or
+    all share ``one``, titled by what is done."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -119,9 +120,10 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     def show(what: str, done: int, total: int) -> None:
         if not tasks:
             bar.start()  # not before: a bar without a task leaves an empty line
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=done, total=total)
+        key = "" if one else what
+        if key not in tasks:
+            tasks[key] = bar.add_task(what, total=total)
+        bar.update(tasks[key], description=what, completed=done, total=total)
 
     try:
         yield show
@@ -401,16 +403,18 @@ def compare(
     from plait.comparison.report import HEADINGS, LESS_NEEDED, heading, sentences, table_rows
     from plait.comparison.variants import parse_representations
     from plait.features import check_policy
-    from plait.terminal import show_table
+    from plait.terminal import errors, show_table
 
-    with _progress() as progress:
+    seen = errors.is_terminal  # a log gets a line a run instead of a bar
+    with _progress(one=True) as progress:
         found = compare_all(
             recipe, table, out,
             fusions=_names(fusion), representations=parse_representations(representation or []),
             rows=_whole_numbers(rows), output=output, seeds=seeds, budget=_seconds(budget),
             split=split, test=test, keep=keep,
             overrides=set_ or [], columns=_columns(column),
-            on_bad=check_policy(on_bad) if on_bad else None, progress=progress,
+            on_bad=check_policy(on_bad) if on_bad else None,
+            progress=progress if seen else None, on_run=None if seen else errors.print,
         )  # fmt: skip
     if as_json:
         _print_json(found.to_json())

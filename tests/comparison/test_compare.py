@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -232,9 +233,14 @@ def test_another_output_is_only_weighed_anew(
     outputs = {"answer": {"kind": "category"}, "toss": {"kind": "category"}}
     recipe = check_recipe(WORDS | {"outputs": outputs})
     monkeypatch.setattr(module, "run", here)
-    first = compare(recipe, table, tmp_path / "out", seeds=1)
+    lines: list[str] = []
+    first = compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
+    assert re.fullmatch(r"1/2 classical: 1\.000, \d+ s", lines[0])
+    assert re.fullmatch(r"2/2 both, seed 0: \d\.\d{3}, \d+ s", lines[1])
+    assert first.line("both").seconds % 1 != 0  # as measured, not rounded
     monkeypatch.delattr(module, "run")
-    second = compare(recipe, table, tmp_path / "out", seeds=1, output="toss")
+    second = compare(recipe, table, tmp_path / "out", seeds=1, output="toss", on_run=lines.append)
+    assert lines[2].endswith(f": {second.line('classical').score:.3f}, from before")
     assert (first.output, second.output) == ("answer", "toss")
     assert first.line("classical").score == 1.0
     assert second.line("classical").score < 1.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from plait import registry
 from plait.comparison.classical import NAME as CLASSICAL
@@ -28,6 +30,9 @@ from plait.recipe import Recipe, load_recipe
 from plait.records import COMPARED, open_table, split_column, split_table
 from plait.types import ColumnName, UsageError
 
+OnRun = Callable[[str], None]
+"""Called after a run, with a line of what came of it."""
+
 
 def compare(
     recipe: Recipe | str,
@@ -47,6 +52,7 @@ def compare(
     columns: Mapping[str, ColumnName] | None = None,
     on_bad: OnBad | None = None,
     progress: Progress | None = None,
+    on_run: OnRun | None = None,
 ) -> Comparison:
     """Train a recipe's variants on a table, and tell which differences are real.
 
@@ -67,7 +73,9 @@ def compare(
         test: score the winner, the single inputs, the baseline and whatever a finding is of on
             the test rows too. Do so once, when nothing will be changed any more.
         keep: a folder for the winner's package, of its best seed.
-        overrides, columns, on_bad, progress: see `train`.
+        overrides, columns, on_bad: see `train`.
+        progress: called before every run.
+        on_run: called after every run, with a line of what came of it.
 
     Raises:
         PlaitError: no run could be finished.
@@ -87,10 +95,10 @@ def compare(
     baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
     numbers, left_out = _fewer(rows, len(plan.rows["train"]), plan.recipe.data.rows)
     variants = [baseline, *make_variants(plan.recipe, fusions, representations, numbers)]
-    unfinished = _run_all(plan, variants, budget, progress)
+    unfinished = _run_all(plan, variants, budget, progress, on_run)
     found = replace(plan.weigh(variants, split), unfinished=unfinished, left_out=left_out)
     if test:
-        found = replace(found, test=_on_test(plan, variants, found, progress))
+        found = replace(found, test=_on_test(plan, variants, found, progress, on_run))
     _write(found)
     if keep is not None:
         winner = next(variant for variant in variants if variant.name == found.winner)
@@ -189,6 +197,18 @@ class _Plan:
         found = {s: finished(self.job(variant, s, split)) for s in self.seeds_of(variant)}
         return {seed: result for seed, result in found.items() if result is not None}
 
+    def told(self, result: Result | None) -> str:
+        """What came of a run, its score of all that it answered, in a word."""
+        if result is None:
+            return "not finished"
+        if result.failed:
+            return f"failed: {result.failed.splitlines()[0]}"
+        if not result.predictions.get(self.output):
+            return "no score"
+        output = self.parts.outputs[self.output]
+        scorer = output.scorer(result.predictions[self.output], result.references[self.output])
+        return f"{scorer(np.arange(len(result.rows)))[output.best_metrics[0]]:.3f}"
+
     def weigh(
         self, variants: Sequence[Variant], split: str, chosen: Comparison | None = None
     ) -> Comparison:
@@ -208,13 +228,14 @@ def _with_splits(table: Table, rows: Mapping[str, Sequence[int]]) -> Table:
 
 
 def _run_all(
-    plan: _Plan, variants: Sequence[Variant], budget: float | None, progress: Progress | None
-) -> list[str]:
+    plan: _Plan, variants: Sequence[Variant], budget: float | None,
+    progress: Progress | None, on_run: OnRun | None,
+) -> list[str]:  # fmt: skip
     """Every variant with its first seed, then with the next; returns what there was no time for."""
     todo = [(variant, seed) for variant in variants for seed in plan.seeds_of(variant)]
     todo.sort(key=lambda item: item[1])  # stable: the variants keep their order
     jobs = [(_title(variant, seed), plan.job(variant, seed, plan.split)) for variant, seed in todo]
-    return _run_missing(jobs, budget, progress)
+    return _run_missing(plan, jobs, budget, progress, on_run)
 
 
 def _title(variant: Variant, seed: int) -> str:
@@ -222,26 +243,32 @@ def _title(variant: Variant, seed: int) -> str:
 
 
 def _run_missing(
-    jobs: Sequence[tuple[str, Job]], budget: float | None, progress: Progress | None
-) -> list[str]:
+    plan: _Plan, jobs: Sequence[tuple[str, Job]], budget: float | None,
+    progress: Progress | None, on_run: OnRun | None,
+) -> list[str]:  # fmt: skip
     """Those that were not run before, or failed; returns what there was no time for."""
     end = None if budget is None else time.monotonic() + budget
     unfinished = []
-    for done, (name, job) in enumerate(jobs):
+    for number, (name, job) in enumerate(jobs, start=1):
         if progress:
-            progress(f"run: {name}", done, len(jobs))
-        left = None if end is None else end - time.monotonic()
-        before = finished(job)
-        if before is not None and not before.failed:
-            continue
-        if (left is not None and left <= 0) or run(job, left) is None:
+            progress(f"run: {name}", number - 1, len(jobs))
+        begun = time.monotonic()
+        left = None if end is None else end - begun
+        result, took = finished(job), "from before"
+        if result is None or result.failed:
+            result = None if left is not None and left <= 0 else run(job, left)
+            took = f"{time.monotonic() - begun:.0f} s"
+        if result is None:
             unfinished.append(name)
+        if on_run:
+            on_run(f"{number}/{len(jobs)} {name}: {plan.told(result)}, {took}")
     return unfinished
 
 
 def _on_test(
-    plan: _Plan, variants: Sequence[Variant], found: Comparison, progress: Progress | None
-) -> Comparison:
+    plan: _Plan, variants: Sequence[Variant], found: Comparison,
+    progress: Progress | None, on_run: OnRun | None,
+) -> Comparison:  # fmt: skip
     """What was asked on the other rows, on the test rows, which choose nothing; and the scores of
     every single input."""
     named = {found.winner}.union(*((f.first, f.second) for f in found.findings))
@@ -252,7 +279,7 @@ def _on_test(
         for seed, result in plan.results(variant, plan.split).items()
         if not result.failed
     ]
-    _run_missing(jobs, None, progress)
+    _run_missing(plan, jobs, None, progress, on_run)
     return plan.weigh(asked, "test", found)
 
 

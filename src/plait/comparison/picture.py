@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import NDArray
 
 from plait.comparison.found import Comparison, Line
 from plait.comparison.report import heading
@@ -23,6 +27,16 @@ TITLES = {
 }
 COLOURS = dict(zip(TITLES, (*SCORE_COLOURS, LOSS_COLOUR), strict=True))
 """By the variant's role, as the titles are."""
+
+SHORTEST = 0.1  # seconds that are shown
+POINTS = 72  # an inch
+NUMBER = (10.0, 7.0)  # points that a number takes, wide and high
+OFFSETS = [
+    (radius * math.cos(angle), radius * math.sin(angle))
+    for radius in (11.0, 19.0, 27.0, 35.0)
+    for angle in np.pi * (0.25 + np.arange(8) / 4)
+]
+"""Where a number may be beside its point: right above it, then around it, then further away."""
 
 
 def draw_comparison(found: Comparison, picture: Path) -> None:
@@ -60,13 +74,38 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
     tidy(axes)
     axes.set_xscale("log")
     named = set()
-    for number, line in enumerate(lines, start=1):
+    points = [(max(line.seconds, SHORTEST), line.score) for line in lines]
+    for (x, y), line in zip(points, lines, strict=True):
         label = None if line.role in named else TITLES[line.role]
         named.add(line.role)
-        x = max(line.seconds, 0.1)
-        axes.plot([x], [line.score], "o", color=COLOURS[line.role], ms=7, label=label)
-        axes.annotate(str(number), (x, line.score), (6, 4), textcoords="offset points", fontsize=8)
+        axes.plot([x], [y], "o", color=COLOURS[line.role], ms=7, label=label)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # small runs are within one decade
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(title)
     axes.margins(0.12)
     axes.legend(frameon=False, fontsize=8)
+    axes.figure.draw_without_rendering()  # where the points are is known once all is laid out
+    places = axes.transData.transform(points) * POINTS / axes.figure.dpi
+    for number, (point, offset) in enumerate(zip(points, beside(places), strict=True), start=1):
+        axes.annotate(
+            str(number), point, offset, textcoords="offset points", fontsize=8,
+            ha="center", va="center",
+        )  # fmt: skip
+
+
+def beside(places: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """(N, 2) points -> where beside each of them its number is to be, so that no number lies on
+    another or on a point; as near as can be. All in typographic points."""
+    taken, found = list(places), []
+    for place in places:
+        free = (o for o in OFFSETS if not any(_overlap(place + o, other) for other in taken))
+        offset = next(free, OFFSETS[0])
+        taken.append(place + offset)
+        found.append(offset)
+    return found
+
+
+def _overlap(place: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return bool((np.abs(place - other) < NUMBER).all())

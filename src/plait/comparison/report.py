@@ -40,7 +40,7 @@ def _row(line: Line) -> tuple[str, ...]:
         f"{line.records:,}",
         "" if line.behind is None else _behind(line.behind),
         _short(line.trained),
-        f"{line.seconds:.0f} s",
+        f"{line.seconds:,.1f} s",
         "" if line.milliseconds is None else f"{line.milliseconds:.0f} ms",
         f"{line.memory:,.0f}",
     )
