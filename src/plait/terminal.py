@@ -242,9 +242,10 @@ def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None])
     console.print(table)
 
 
-def list_kind(kind: str, as_json: bool) -> None:
-    """Names of a kind, one line each; components with their settings."""
-    rows = _rows(kind)
+def list_kind(kind: str | None, as_json: bool) -> None:
+    """Names of a kind, one line each; components with their settings. Without a kind, the kinds,
+    each with its names."""
+    rows = _kinds() if kind is None else _rows(kind)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
         return
@@ -265,6 +266,12 @@ def _show_setting(setting: Mapping[str, Any]) -> None:
     else:
         shown = f"    {setting['name']} = {default}  "
         console.print(Text.assemble(shown, (setting["about"], "dim")))
+
+
+def _kinds() -> list[dict[str, Any]]:
+    names = {"recipe": shipped(), "model": shipped_models()}
+    names |= {kind: registry.names(kind) for kind in registry.ROOMS}
+    return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
 
 
 def _rows(kind: str) -> list[dict[str, Any]]:
