@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,8 +170,11 @@ def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
 
 
 def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each group of records, a column for each score; the largest groups."""
+    """A row for each group of records, a column for each score; the largest groups, in the order
+    of their values where these are numbers."""
     shown, others = groups[:GROUPS], groups[GROUPS:]
+    if all(isinstance(group["value"], (int, float, type(None))) for group in shown):
+        shown = sorted(shown, key=lambda g: math.inf if g["value"] is None else g["value"])
     names = [
         ["(empty)" if group["value"] is None else str(group["value"]), number(group["records"])]
         for group in shown
@@ -189,11 +193,15 @@ def _show_rows(
     names: Sequence[Sequence[str]],
     rows: Sequence[Sequence[tuple[str, str, str]]],
 ) -> None:
-    """What each row is called, and its scores with their intervals below them."""
-    table = RichTable(*headings, *[score for score, _, _ in rows[0]], title=title)
+    """What each row is called, and its scores with their intervals below them; "-" where a row
+    lacks one that another has."""
+    scores = [score for score, _, _ in max(rows, key=len)]
+    table = RichTable(*headings, *scores, title=title)
     for name, row in zip(names, rows, strict=True):
-        shown = [f"{value}\n{interval}" if interval else value for _, value, interval in row]
-        table.add_row(*name, *shown)
+        shown = {
+            score: f"{value}\n{interval}" if interval else value for score, value, interval in row
+        }
+        table.add_row(*name, *[shown.get(score, "-") for score in scores])
     console.print(table)
 
 
