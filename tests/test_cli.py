@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from plait import cli
+from plait import cli, registry
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -280,6 +280,23 @@ def test_lists_and_recipes(run: Any) -> None:
     code, out, _ = run("recipe", "captioning", "--resolved")
     assert code == 0
     assert "length_penalty" in out
+
+
+def test_kinds_are_listed(run: Any) -> None:
+    code, out, _ = run("list")
+    assert code == 0
+    assert "fusion  early, hybrid, late, none" in out
+    told = {row["name"]: row["about"] for row in json.loads(run("list", "--json")[1])}
+    assert list(told) == ["recipe", "model", *registry.ROOMS]
+    assert "captioner" in told["model"]
+    _, out, _ = run("list", "--help")
+    assert all(kind in out for kind in told)
+
+
+@pytest.mark.parametrize("kind", registry.ROOMS)
+def test_what_a_component_is_is_a_whole_sentence(kind: str) -> None:
+    for name in registry.names(kind):
+        assert registry.find(kind, name).about.endswith("."), name
 
 
 def test_data_profile(run: Any, squares: Path, tmp_path: Path) -> None:

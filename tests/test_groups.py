@@ -13,6 +13,8 @@ import plait
 from plait import cli
 from plait.bootstrap import Scorer, with_intervals
 from plait.evaluation import score_groups
+from plait.recipe import check_recipe
+from plait.terminal import show_scores
 from plait.types import UsageError
 
 
@@ -60,6 +62,35 @@ def test_values_of_any_kind_are_told_as_plain_json() -> None:
     found = score_groups({"any": score}, cells)
     assert [group.value for group in found] == ["['a', 'b']", 1, 2.5, None, "b'x'"]
     json.dumps([group.to_json() for group in found])
+
+
+def test_numbers_are_in_their_order_and_one_record_has_no_correlation() -> None:
+    def score(rows: np.ndarray) -> dict[str, float]:
+        return {"mae": 0.5, "r2": 0.0}
+
+    found = score_groups({"y": score}, [10, 9, 100, 9], {"y": ("r2",)})
+    assert [group.value for group in found] == [9, 10, 100]
+    assert [list(group.scores["y"]) for group in found] == [["mae", "r2"], ["mae"], ["mae"]]
+    assert list(found[1].intervals["y"]) == ["mae"]
+
+
+def test_groups_of_numbers_are_shown_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    raw = {"modality": "text", "representation": {"kind": "bag-of-words"}}
+    recipe = check_recipe({"name": "n", "inputs": {"x": raw}, "outputs": {"y": {"kind": "number"}}})
+    whole = {"mae": 0.5, "r2": 0.25}
+    groups = [
+        {"value": 10, "records": 1, "scores": {"y": {"mae": 0.5}}},
+        {"value": 100, "records": 3, "scores": {"y": whole}},
+        {"value": 9, "records": 2, "scores": {"y": whole}},
+    ]
+    show_scores(recipe, {"records": 6, "scores": {"y": whole}, "by": "age", "groups": groups,
+                         "bad": []}, None)  # fmt: skip
+    table = capsys.readouterr().out.partition("by age")[2]
+    rows = [line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert cells == [
+        ["9", "2", "0.500", "0.250"], ["10", "1", "0.500", "-"], ["100", "3", "0.500", "0.250"]
+    ]  # fmt: skip
 
 
 def test_evaluate_by_a_column(trained: Path, table: Path) -> None:

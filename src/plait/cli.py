@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import plait
+from plait.registry import ROOMS
 from plait.types import PlaitError, UsageError
 
 app = typer.Typer(
@@ -501,14 +502,11 @@ def data(
 @app.command("list")
 def list_(
     kind: Annotated[
-        str,
-        typer.Argument(
-            help="recipe, model, image, text, audio, video, series, table, fusion, output, decoder"
-        ),
-    ],
+        str | None, typer.Argument(help=f"recipe, model, {', '.join(ROOMS)}; none: the kinds")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Names of a kind: recipes, models, or components with their settings."""
+    """Names of a kind: recipes, models, or components with their settings; or the kinds."""
     from plait.terminal import list_kind
 
     list_kind(kind, as_json)

@@ -16,7 +16,7 @@ Classes here are abstract; every class in the rooms is final.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -173,6 +173,8 @@ class Output(ABC):
     """What early stopping maximises, free-running on validation, and what progress shows. The
     first decides; the next ones break ties. The first is 1 for perfect answers and about 0 for
     those that know nothing, so that outputs of different kinds can be weighed together."""
+    of_several: ClassVar[Collection[str]] = ()
+    """Metrics that compare records with each other, and are undefined for a single one."""
     several: ClassVar[bool]
     """Whether a record may have several right answers: rows with the same input are then one
     record, with all of their answers."""

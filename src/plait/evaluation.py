@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -66,7 +66,7 @@ class Group:
     Attributes:
         value: the value, None where the cell is empty.
         records: how many they are.
-        scores: by output and name.
+        scores: by output and name, without those that are undefined for so few records.
         intervals: by output and score, its 95 % bootstrap percentile interval over these records.
     """
 
@@ -85,26 +85,48 @@ class Group:
         return {"value": self.value, "records": self.records, "scores": scores}
 
 
-def score_groups(scorers: Mapping[str, Scorer], cells: Sequence[Any]) -> list[Group]:
-    """The scores of the records with the same cell, the largest groups first.
+def score_groups(
+    scorers: Mapping[str, Scorer],
+    cells: Sequence[Any],
+    of_several: Mapping[str, Collection[str]] | None = None,
+) -> list[Group]:
+    """The scores of the records with the same cell, the largest groups first; of equal size by
+    their values, numbers as numbers.
 
     Args:
         scorers: each output's, of all records.
         cells: one a record.
+        of_several: each output's `Output.of_several`: a group of one record goes without.
     """
     members: dict[Value, list[int]] = {}
     for record, cell in enumerate(cells):
         plain = cell if isinstance(cell, (str, int, float)) else str(cell)
         members.setdefault(None if is_missing(cell) else plain, []).append(record)
-    ordered = sorted(members.items(), key=lambda item: (-len(item[1]), str(item[0])))
-    return [_score_group(scorers, value, np.array(records)) for value, records in ordered]
+    ordered = sorted(members.items(), key=lambda item: (-len(item[1]), _order(item[0])))
+    return [
+        _score_group(scorers, value, np.array(records), of_several or {})
+        for value, records in ordered
+    ]
 
 
-def _score_group(scorers: Mapping[str, Scorer], value: Value, records: NDArray[np.int64]) -> Group:
+def _order(value: Value) -> tuple[float, str]:
+    """Numbers by size, before texts by their letters."""
+    return (value, "") if isinstance(value, (int, float)) else (np.inf, str(value))
+
+
+def _score_group(
+    scorers: Mapping[str, Scorer],
+    value: Value,
+    records: NDArray[np.int64],
+    of_several: Mapping[str, Collection[str]],
+) -> Group:
     points: dict[str, dict[str, float]] = {}
     intervals: dict[str, Intervals] = {}
     for name, scorer in scorers.items():
-        points[name], intervals[name] = with_intervals(_of(records, scorer), len(records))
+        found, ends = with_intervals(_of(records, scorer), len(records))
+        undefined = of_several.get(name, ()) if len(records) == 1 else ()
+        points[name] = {score: x for score, x in found.items() if score not in undefined}
+        intervals[name] = {score: x for score, x in ends.items() if score not in undefined}
     return Group(value, len(records), points, intervals)
 
 

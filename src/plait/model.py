@@ -327,7 +327,8 @@ class Model:
                 name: output.scorer(found[name], references[name])
                 for name, output in self.parts.outputs.items()
             }
-            groups = score_groups(scorers, [cells[row] for row in kept])
+            several = {name: output.of_several for name, output in self.parts.outputs.items()}
+            groups = score_groups(scorers, [cells[row] for row in kept], several)
         return Evaluation(
             rows,
             taken,

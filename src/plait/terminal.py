@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,8 +195,11 @@ def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
 
 
 def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each group of records, a column for each score; the largest groups."""
+    """A row for each group of records, a column for each score; the largest groups, in the order
+    of their values where these are numbers."""
     shown, others = groups[:GROUPS], groups[GROUPS:]
+    if all(isinstance(group["value"], (int, float, type(None))) for group in shown):
+        shown = sorted(shown, key=lambda g: math.inf if g["value"] is None else g["value"])
     names = [
         ["(empty)" if group["value"] is None else str(group["value"]), number(group["records"])]
         for group in shown
@@ -214,11 +218,15 @@ def _show_rows(
     names: Sequence[Sequence[str]],
     rows: Sequence[Sequence[tuple[str, str, str]]],
 ) -> None:
-    """What each row is called, and its scores with their intervals below them."""
-    table = RichTable(*headings, *[score for score, _, _ in rows[0]], title=title)
+    """What each row is called, and its scores with their intervals below them; "-" where a row
+    lacks one that another has."""
+    scores = [score for score, _, _ in max(rows, key=len)]
+    table = RichTable(*headings, *scores, title=title)
     for name, row in zip(names, rows, strict=True):
-        shown = [f"{value}\n{interval}" if interval else value for _, value, interval in row]
-        table.add_row(*name, *shown)
+        shown = {
+            score: f"{value}\n{interval}" if interval else value for score, value, interval in row
+        }
+        table.add_row(*name, *[shown.get(score, "-") for score in scores])
     console.print(table)
 
 
@@ -267,9 +275,10 @@ def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None])
     console.print(table)
 
 
-def list_kind(kind: str, as_json: bool) -> None:
-    """Names of a kind, one line each; components with their settings."""
-    rows = _rows(kind)
+def list_kind(kind: str | None, as_json: bool) -> None:
+    """Names of a kind, one line each; components with their settings. Without a kind, the kinds,
+    each with its names."""
+    rows = _kinds() if kind is None else _rows(kind)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
         return
@@ -290,6 +299,12 @@ def _show_setting(setting: Mapping[str, Any]) -> None:
     else:
         shown = f"    {setting['name']} = {default}  "
         console.print(Text.assemble(shown, (setting["about"], "dim")))
+
+
+def _kinds() -> list[dict[str, Any]]:
+    names = {"recipe": shipped(), "model": shipped_models()}
+    names |= {kind: registry.names(kind) for kind in registry.ROOMS}
+    return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
 
 
 def _rows(kind: str) -> list[dict[str, Any]]:

@@ -33,8 +33,9 @@ BAND_STRIDES = (2, 2, 2, 2)
 
 @register("audio", "spectrogram")
 class Spectrogram(Sound):
-    """Log-mel frames (25 ms, one each 10 ms) through convolutions, then a GRU, a CNN or a
-    transformer."""
+    """Log-mel frames through convolutions, then read in order (GRU, CNN or transformer).
+
+    A frame is 25 ms long, one begins each 10 ms."""
 
     def __init__(
         self,

@@ -20,8 +20,7 @@ from plait.types import State, Tokens
 
 @register("text", "word-sequence")
 class WordSequence(Text):
-    """Words, subwords or characters with learned embeddings, read in order by a GRU, a CNN or a
-    transformer."""
+    """Words, subwords or characters, embedded and read in order (GRU, CNN or transformer)."""
 
     def __init__(
         self,
