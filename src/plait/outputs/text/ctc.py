@@ -110,7 +110,8 @@ class CtcDecoder(Decoder):
         for word in words.unbind(dim=1):
             past = _after(word, past, said)
             scores.append(_next(past, said))
-            looks.append(_where(past, state.memory))
+            if attend:  # a search asks for the scores alone, at every step
+                looks.append(_where(past, state.memory))
         attention = torch.stack(looks, dim=1) if attend else None
         return torch.stack(scores, dim=1), attention, DecoderState(state.memory, dict(past))
 
