@@ -12,6 +12,7 @@ from plait.recipe import Recipe
 def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     """Markdown: recipe, data, licence, scores with intervals, command."""
     trained = scores.get("trained", {})
+    seconds = round(trained["seconds"]) if "seconds" in trained else "?"
     lines = [
         f"# {recipe.name}",
         "",
@@ -30,7 +31,7 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
         recipe.command or "plait train RECIPE TABLE",
         "```",
         f"Seed {recipe.seed}; best weights from {trained.get('best', '?')}; "
-        f"{trained.get('seconds', '?')} seconds of training. Every setting is in recipe.yaml.",
+        f"{seconds} seconds of training. Every setting is in recipe.yaml.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -95,7 +95,7 @@ def train(
             "records": len(kept),
             "left_out": len(splits["train"]) - len(kept),
             "best": trainer.progress.best_at,
-            "seconds": round(trainer.progress.seconds),
+            "seconds": round(trainer.progress.seconds, 3),
         }
         if fresh is not None:
             both = rows.where(splits["train"] + splits["val"])
@@ -107,7 +107,8 @@ def train(
             seconds = _refit(checked, network, fresh, records, last, folder / "refit", report)
             half = keep_half(fresh, checked)
             model = Model(checked, states, fresh, {})
-            trained |= {"refit": len(records), "seconds": trained["seconds"] + round(seconds)}
+            seconds = round(trained["seconds"] + seconds, 3)
+            trained |= {"refit": len(records), "seconds": seconds}
         model.scores = {"validation": found.to_json(), "trained": trained}
         model.save(target, half=half)
     return model

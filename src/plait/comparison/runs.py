@@ -19,8 +19,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
 from plait.data.cache import digest
@@ -232,20 +230,10 @@ def _trained(job: Job) -> Result:
         learned=model.scores["trained"]["records"],
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),
-        seconds=_seconds(job, model),
+        seconds=model.scores["trained"]["seconds"],
         milliseconds=_milliseconds(model, found),
         memory=memory(),
     )
-
-
-def _seconds(job: Job, model: Model) -> float:
-    """Of training. The package has them rounded, too little for runs of seconds; the training's
-    checkpoint, while it is there, has them as they were measured."""
-    path = job.folder / f"{job.package.name}.run" / "checkpoint.pt"
-    if not path.is_file():
-        return float(model.scores["trained"]["seconds"])
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return float(state["progress"]["seconds"])
 
 
 def _milliseconds(model: Model, found: Evaluation) -> float:
