@@ -114,13 +114,14 @@ class Attention(nn.Module):
         """(B, L, D) attends to T tokens; ``mask`` (B, T) is True where one may look."""
         query = self._split(self.query(queries))  # (B, H, L, Dh)
         key, value = keys_values
-        out = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=None if mask is None else mask[:, None, None, :],
-            is_causal=causal,
-        )
+        look = None if mask is None else mask[:, None, None, :]
+        # On a CPU the kernel's backward pass in bfloat16 takes ten times as long as in float32.
+        if query.device.type == "cpu" and query.requires_grad:
+            query, key, value = query.float(), key.float(), value.float()
+        with torch.autocast(query.device.type, enabled=False):
+            out = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=look, is_causal=causal
+            )
         return self.out(self._merge(out))
 
     def with_weights(

@@ -67,7 +67,8 @@ def open_table(
 ) -> tuple[Table, dict[str, ColumnName]]:
     """The table, one row a record, and the columns of the recipe's inputs and outputs.
 
-    With ``named``, the columns that the user names, the table may lack others: inputs without a
+    Rows of one photo (or sound, or clip) are one record with all their texts; rows of equal plain
+    text stay apart, as the same sentence may well be said twice. With ``named``, the columns that the user names, the table may lack others: inputs without a
     column are missing, and not among the columns returned. Rows that were made records once stay
     so, whatever inputs another recipe takes of them.
     """
@@ -77,8 +78,9 @@ def open_table(
     else:
         columns = _choose_scored(recipe, parts, rows, named)
     for name, output in parts.outputs.items():
-        if output.several and len(parts.modalities) == 1 and not rows.records:
-            given = columns[f"inputs.{next(iter(parts.modalities))}"]
+        [read, *others] = parts.modalities
+        if output.several and not others and parts.modalities[read].media and not rows.records:
+            given = columns[f"inputs.{read}"]
             split, group = split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
             photos |= {} if group is None else {group: cell_key}

@@ -248,6 +248,16 @@ def test_a_group_that_differs_within_a_photo_is_refused() -> None:
         open_table(recipe, build_parts(recipe), rows)
 
 
+def test_equal_sentences_of_text_are_records_of_their_own() -> None:
+    """A sentence that is said in train and in test is no photo that leaks."""
+    columns = {"en": ["Two dogs run."] * 2, "de": ["Zwei Hunde rennen.", "Zwei rennen."]}
+    rows = Table(Path("t.csv"), Path(), {**columns, "split": ["train", "test"]})
+    recipe = load_recipe("translation")
+    opened, found = open_table(recipe, build_parts(recipe), rows)
+    assert opened.columns == {**columns, "split": ["train", "test"]}
+    assert found == {"inputs.text": "en", "outputs.translation": "de"}
+
+
 def test_a_group_s_place_in_the_split_is_not_its_files_place(tmp_path: Path) -> None:
     """Tables with absolute paths are split alike on every machine where they have groups."""
     found = []
