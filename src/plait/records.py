@@ -68,9 +68,10 @@ def open_table(
     """The table, one row a record, and the columns of the recipe's inputs and outputs.
 
     Rows of one photo (or sound, or clip) are one record with all their texts; rows of equal plain
-    text stay apart, as the same sentence may well be said twice. With ``named``, the columns that the user names, the table may lack others: inputs without a
-    column are missing, and not among the columns returned. Rows that were made records once stay
-    so, whatever inputs another recipe takes of them.
+    text stay apart, as the same sentence may well be said twice. With ``named``, the columns that
+    the user names, the table may lack others: inputs without a column are missing, and not among
+    the columns returned. Rows that were made records once stay so, whatever inputs another recipe
+    takes of them.
     """
     rows = table if isinstance(table, Table) else read_table(table)
     if named is None:
