@@ -97,6 +97,30 @@ def test_the_split_is_the_same_wherever_the_stamps_lie(installed: Path, tmp_path
         assert (row["family"], row["split"]) == (after[name]["family"], after[name]["split"])
 
 
+def test_spoken_stamps_are_small_letters_split_by_description(installed: Path) -> None:
+    french = {
+        "plum": "Une prune\u00a0!", "plum2": "Une  prune", "pair": "Deux pièces (l’une rouge).",
+        "cent": "Une pièce de 5 cents.", "none": "",
+    }  # fmt: skip
+    for name, text in french.items():
+        put(installed / "food" / name, "Said.")
+        (installed / "food" / f"{name}.txt").write_text(f"Said.\nes.utf8=x\nfr.utf8={text}\n")
+        (installed / "food" / f"{name}_desc_fr.ogg").write_text(name)
+    done = run("spoken_stamps.py", "fr", installed, installed.parent)
+    assert done.returncode == 0, done.stderr
+    with (installed.parent / "spoken_fr.csv").open(newline="", encoding="utf-8") as file:
+        table = {Path(row["audio"]).name.split("_")[0]: row for row in csv.DictReader(file)}
+    assert {name: row["text"] for name, row in table.items()} == {
+        "plum": "une prune", "plum2": "une prune", "pair": "deux pièces l'une rouge",
+    }  # fmt: skip
+    assert table["plum"]["split"] == table["plum2"]["split"]
+    assert "3 recordings of 2 descriptions" in done.stdout
+    assert "2 left out" in done.stdout
+    done = run("spoken_stamps.py", "de", installed, installed.parent)
+    assert done.returncode == 1
+    assert "apt-get install tuxpaint-stamps-default" in done.stderr
+
+
 def test_absent_stamps_say_how_to_get_them(tmp_path: Path) -> None:
     done = run("stamps.py", tmp_path / "nowhere", tmp_path)
     assert done.returncode == 1

@@ -51,6 +51,10 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"longest": 0.5, "coefficients": 13, "differences": 0, "normalise": False},
             {"rate": 8000, "longest": 0.5, "token": 20, "width": 16},
         ],
+        "whisper": [
+            {"longest": 0.5, "width": 16, "dropout": 0.0},
+            {"longest": 1.0, "depth": 2, "reader": "transformer", "width": 16, "dropout": 0.0},
+        ],
         "hub": [
             {"name": name, "longest": 1.0, "train": train}
             for name in ("wav2vec2", "whisper", "ast")
