@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,29 @@ def test_absent_stamps_say_how_to_get_them(tmp_path: Path) -> None:
     assert "apt-get install tuxpaint-stamps-default" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_colours_and_things_are_taken_out_of_translations(tmp_path: Path) -> None:
+    pytest.importorskip("pattern", reason="needs the extra plait[wordnet]")
+    english = ["A Black dog runs and a red-haired man stands.", "It rains."]
+    rows = [
+        {"image": "../photos/1.jpg", "split": split, "en": text, "de": "Ein Satz."}
+        for text, split in zip(english, ("train", "test_2016_flickr"), strict=True)
+    ]
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run("translation_tables.py", data / "t.jsonl", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = {
+        name: [json.loads(row) for row in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("pairs", "pairs_without_colours", "pairs_without_nouns")
+    }
+    assert [row["en"] for row in found["pairs"]] == english
+    assert [row["split"] for row in found["pairs"]] == ["train", "test"]
+    assert Path(found["pairs"][0]["image"]) == (tmp_path / "photos" / "1.jpg").resolve()
+    colourless = [row["en"] for row in found["pairs_without_colours"]]
+    assert colourless == ["A [v] dog runs and a [v] man stands.", "It rains."]
+    assert [row["hidden"] for row in found["pairs_without_colours"]] == [2, 0]
+    assert found["pairs_without_nouns"][1]["en"] == "It rains."
+    assert found["pairs_without_nouns"][0]["en"] == "A Black [v] runs and a red-haired [v] stands."
