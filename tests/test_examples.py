@@ -154,3 +154,25 @@ def test_colours_and_things_are_taken_out_of_translations(tmp_path: Path) -> Non
     assert [row["hidden"] for row in found["pairs_without_colours"]] == [2, 0]
     assert found["pairs_without_nouns"][1]["en"] == "It rains."
     assert found["pairs_without_nouns"][0]["en"] == "A Black [v] runs and a red-haired [v] stands."
+
+
+def test_each_speaker_is_held_out_once(tmp_path: Path) -> None:
+    recordings = tmp_path / "r.csv"
+    rows = [
+        (f"{who}_{word}_{take}.wav", word, who)
+        for who in ("ann", "bob")
+        for word in ("one", "two")
+        for take in range(11)
+    ]
+    with recordings.open("w", newline="") as file:
+        csv.writer(file).writerows([("audio", "word", "speaker"), *rows])
+    done = run("speakers_table.py", recordings, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert [Path(line).name for line in done.stdout.split()] == [
+        "without_ann.csv", "without_bob.csv",
+    ]  # fmt: skip
+    with (tmp_path / "out" / "without_ann.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["split"] for row in table[:22]] == ["test"] * 22
+    assert [row["split"] for row in table[22:33]] == ["val", *["train"] * 9, "val"]
+    assert Path(table[0]["audio"]) == (tmp_path / "ann_one_0.wav").resolve()
