@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from plait.cards import score_rows
 from plait.learning import Scorer
 from plait.network import build_parts
+from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.scoring import plain
+from plait.outputs.text.search import Limits
 from plait.outputs.text.sentence import SCORINGS, TextOutput
 from plait.recipe import load_recipe
 from plait.types import Prediction
@@ -62,3 +66,18 @@ def test_the_first_score_is_one_for_perfect_texts_and_none_for_useless_ones(name
     first = output.best_metrics[0]
     assert perfect[first] == pytest.approx(10 if name == "captions" else 1)
     assert useless[first] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scores", "wanted"),
+    [("captions", (3, 24, 3)), ("transcripts", (0, 90, 0)), ("translations", (1, 90, 0)),
+     ("answers", (1, 90, 0))],
+)  # fmt: skip
+def test_what_a_text_looks_like_goes_by_what_it_is(
+    scores: Any, wanted: tuple[int, int, int]
+) -> None:
+    limits = TextOutput(scores=scores, longest=90).decoding.limits
+    assert (limits.min_words, limits.max_words, limits.no_repeat) == wanted
+    said = Decoding(min_words=0, max_words=7, no_repeat=2)
+    assert TextOutput(scores=scores, longest=90, decoding=said).decoding.limits == Limits(0, 7, 2)
+    assert TextOutput(scores=scores, longest=2).decoding.limits.max_words == 2

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.outputs.common import check_paired
+from plait.outputs.text.decoding import MOST
 from plait.outputs.text.scoring import References, Scoring, Sentences, plain
+from plait.outputs.text.search import Limits
 from plait.outputs.text.wordnet import Nouns, find_nouns
 
 Floats = NDArray[np.float64]
@@ -86,7 +88,7 @@ def wups(answer: str, right: str, nouns: Nouns, threshold: float) -> float:
     return float(min(alike.max(axis=1).prod(), alike.max(axis=0).prod()))
 
 
-ANSWERS = Scoring(TITLES, ("accuracy",), answer_scorer, answer_scores)
+ANSWERS = Scoring(TITLES, ("accuracy",), answer_scorer, answer_scores, Limits(1, MOST, 0))
 
 
 def _mean_of(

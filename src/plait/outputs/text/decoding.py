@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from plait.components import Options
 from plait.outputs.text.search import Limits
 
+MOST = 512  # words that a sentence may have
+
 
 class Decoding(Options):
     """How a sentence is found: ``num`` drawn at random with ``sample``, else by beam search.
@@ -34,11 +36,21 @@ class Decoding(Options):
         float | None,
         Field(ge=-10, le=10, description="score of a word more, beside a language model; null: so"),
     ] = None
-    min_words: Annotated[int, Field(ge=0, description="fewest words")] = 3
-    max_words: Annotated[int, Field(ge=1, le=512, description="most words")] = 24
+    min_words: Annotated[
+        int | None, Field(ge=0, description="fewest words; null: 3 of a caption, else 1 or none")
+    ] = None
+    max_words: Annotated[
+        int | None,
+        Field(ge=1, le=MOST, description="most words; null: 24 of a caption, else the longest"),
+    ] = None
     no_repeat: Annotated[
-        int, Field(ge=0, description="no n-gram of this length twice; 0 allows all")
-    ] = 3
+        int | None,
+        Field(
+            ge=0,
+            description="no n-gram of this length twice, 0 allows all; null: 3 in a "
+            "caption, else 0",
+        ),
+    ] = None
     num: Annotated[int, Field(ge=1, le=64, description="sentences a record")] = 1
     sample: Annotated[bool, Field(description="draw at random instead of searching")] = False
     temperature: Annotated[float, Field(gt=0, description="of the random draw")] = 1.0
@@ -50,11 +62,22 @@ class Decoding(Options):
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Decoding:
-        if self.min_words > self.max_words:
+        if self.max_words is not None and (self.min_words or 0) > self.max_words:
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
         return self
 
+    def settled(self, usual: Limits, longest: int) -> Decoding:
+        """With what was left open as it is usual for such texts, at most ``longest`` words."""
+        most = self.max_words or min(usual.max_words, longest, MOST)
+        return self.changed(
+            min_words=min(usual.min_words, most) if self.min_words is None else self.min_words,
+            max_words=most,
+            no_repeat=usual.no_repeat if self.no_repeat is None else self.no_repeat,
+        )
+
     @property
     def limits(self) -> Limits:
-        """The part that the search functions know."""
-        return Limits(self.min_words, self.max_words, self.no_repeat)
+        """The part that the search functions know; of a `settled` one."""
+        names = ("min_words", "max_words", "no_repeat")
+        known = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return Limits(**known)

@@ -183,7 +183,7 @@ class TextHead(Head):
         """
         decoder = self._decoder(branch)
         start = decoder.start(self._detect(fused)[0])
-        limits = Limits(min_words=0, max_words=self.decoding.max_words, no_repeat=0)
+        limits = Limits(min_words=0, max_words=self.decoding.limits.max_words, no_repeat=0)
         with torch.no_grad():
             drawn = sample(decoder, start, samples, limits)
         # Autocast may keep the copies that it made of the weights, which know no gradient.
@@ -280,7 +280,7 @@ class TextHead(Head):
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
         decoding = self.decoding.changed(**options)
-        if decoding.max_words > self.lessons.longest:
+        if decoding.limits.max_words > self.lessons.longest:
             raise UsageError(
                 f"max_words is {decoding.max_words}", expected=f"{self.lessons.longest} at the most"
             )

@@ -21,6 +21,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from plait.bootstrap import Scorer, interval, resamples
 from plait.outputs.text.ptb import tokenise
 from plait.outputs.text.scoring import Scoring
+from plait.outputs.text.search import Limits
 from plait.types import PlaitError
 
 Floats = NDArray[np.float64]
@@ -153,6 +154,7 @@ CAPTIONS = Scoring(
     ("cider", "bleu4"),  # CIDEr of a single record is always 0
     caption_scorer,
     caption_scores,
+    Limits(3, 24, 3),
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from plait.bootstrap import Scorer
+from plait.outputs.text.search import Limits
 
 Sentences: TypeAlias = Sequence[str]
 """One a record."""
@@ -35,12 +36,14 @@ class Scoring:
         best_metrics: as `Output.best_metrics`.
         scorer: what scores any choice of the records, without intervals.
         scores: the scores of all records with their intervals.
+        usual: what such sentences look like, where a recipe does not say it.
     """
 
     titles: Mapping[str, str]
     best_metrics: Sequence[str]
     scorer: Callable[[Sentences, References], Scorer]
     scores: Callable[[Sentences, References], Scores]
+    usual: Limits
 
 
 def plain(text: str) -> str:

@@ -145,7 +145,8 @@ class TextOutput(Output):
                 f"unit {unit!r} doesn't go with the decoder {self.decoder['kind']!r}",
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
-        self.decoding, self.longest = Decoding.model_validate(decoding), longest
+        self.decoding = Decoding.model_validate(decoding).settled(self.scoring.usual, longest)
+        self.longest = longest
         self.language: Language | None = None
         if language is not None:
             self.language = registry.build("language", language)
@@ -155,7 +156,7 @@ class TextOutput(Output):
                 "CTC goes with no detected words, and with no second CTC",
                 expected="detect: 0, and ctc: 0 with the decoder ctc",
             )
-        if self.decoding.max_words > longest:
+        if self.decoding.limits.max_words > longest:
             raise UsageError(
                 f"decoding.max_words is {self.decoding.max_words}, longest is {longest}",
                 expected="sentences to say no longer than those learned from",

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.outputs.common import check_paired
+from plait.outputs.text.decoding import MOST
 from plait.outputs.text.scoring import References, Scoring, Sentences, plain
+from plait.outputs.text.search import Limits
 from plait.types import PlaitError
 
 Counts = NDArray[np.int64]
@@ -124,7 +126,11 @@ def _lines(pair: _Aligned) -> str:
 
 
 TRANSCRIPTS = Scoring(
-    TITLES, ("word_accuracy", "character_accuracy"), transcript_scorer, transcript_scores
+    TITLES,
+    ("word_accuracy", "character_accuracy"),
+    transcript_scorer,
+    transcript_scores,
+    Limits(0, MOST, 0),  # silence says nothing
 )
 
 

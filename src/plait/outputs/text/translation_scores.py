@@ -14,7 +14,9 @@ from sacrebleu.metrics.chrf import CHRF
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.outputs.common import check_paired
+from plait.outputs.text.decoding import MOST
 from plait.outputs.text.scoring import References, Scoring, Sentences
+from plait.outputs.text.search import Limits
 
 TITLES = {
     "bleu": "BLEU (13a, mixed case)",
@@ -70,7 +72,9 @@ def translation_scorer(answers: Sentences, references: References) -> Scorer:
     return _Translations(answers, references)
 
 
-TRANSLATIONS = Scoring(TITLES, ("bleu_share", "chrf"), translation_scorer, translation_scores)
+TRANSLATIONS = Scoring(
+    TITLES, ("bleu_share", "chrf"), translation_scorer, translation_scores, Limits(1, MOST, 0)
+)
 
 
 class _Translations:
