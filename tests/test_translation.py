@@ -132,8 +132,15 @@ def test_what_the_model_can_not_do(seeing: tuple[Model, Path], tmp_path: Path) -
         list(plait.translate(model, ["small cat runs"], photo=tmp_path / "none.png"))
 
 
-def test_a_long_sentence_and_another_alphabet_have_an_answer(seeing: tuple[Model, Path]) -> None:
+def test_a_long_sentence_and_another_alphabet_have_an_answer_and_a_warning(
+    seeing: tuple[Model, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     model, _ = seeing
-    said = list(plait.translate(model, ["small cat runs " * 2000, "собака бежит"]))
+    asked = ["small cat runs " * 2000, "собака бежит", "small cat runs"]
+    said = list(plait.translate(model, asked))
     assert all(isinstance(sentence, str) for sentence in said)
-    assert len(said) == 2
+    assert len(said) == 3
+    long, strange = (record.getMessage() for record in caplog.records)
+    assert long.startswith("small cat runs small cat")
+    assert long.endswith("...: only the first 12 of its 6,000 words are read")
+    assert strange == "собака бежит: most of its words were in no training text"

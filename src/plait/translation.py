@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,14 @@ from typing import Any
 from plait.data.readers import read_text
 from plait.features import in_chunks
 from plait.files import write_atomically
+from plait.modalities.text.written import Text
 from plait.model import Model, load
 from plait.types import UsageError
 
 CHUNK = 256  # sentences that are translated at a time
+SHOWN = 60  # letters of a sentence that is told of
+
+log = logging.getLogger("plait")
 
 
 def translate(
@@ -23,7 +29,7 @@ def translate(
 
     Args:
         model: one that makes text of text, or of text and an image.
-        sentences: what to translate.
+        sentences: what to translate; of one that can't be read whole a warning is logged.
         photo: what all of them are about; the image is missing where None.
         options: of the decoding, as ``beam=5``.
 
@@ -44,9 +50,14 @@ def _translated(
     text, image, output = _parts(model)
     if photo is not None and image is None:
         raise UsageError(f"the model {model.recipe.name} sees no photo", mend="leave it out")
+    reader = model.parts.modalities[text]
+    assert isinstance(reader, Text)
     seen = {image: photo} if image is not None and photo is not None else {}
     for chunk in in_chunks(sentences, together):
         asked = [sentence for sentence in chunk if sentence.strip()]
+        for sentence in asked:
+            if remark := reader.remark(sentence, model.states[f"inputs.{text}"]):
+                log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), remark)
         records = [{text: sentence, **seen} for sentence in asked]
         answers = iter(model.answers(records, **options))
         for sentence in chunk:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.blocks import Reader, length_mask, make_reader
 from plait.components import Encoder
-from plait.data.vocabulary import PAD, Unit, Vocabulary, from_state, learn_vocabulary
+from plait.data.vocabulary import PAD, UNK, Unit, Vocabulary, from_state, learn_vocabulary
 from plait.modalities.text.written import Text, as_text
 from plait.registry import register
 from plait.types import State, Tokens
@@ -68,6 +68,19 @@ class WordSequence(Text):
         """(L,) ids, int32."""
         ids = self.words(state).encode(as_text(cell))[: self.longest]
         return torch.tensor(ids, dtype=torch.int32)
+
+    def remark(self, cell: Any, state: State) -> str:
+        """Whether it is cut, or mostly of words, or in letters, that no training text had."""
+        text = as_text(cell)
+        ids = self.words(state).encode(text)
+        # Subwords fall back on bytes, of which letters that were never seen take several each.
+        strange = len(ids) > len(text) if self.unit == "subwords" else 2 * ids.count(UNK) > len(ids)
+        if strange:
+            what = "letters" if self.unit != "words" else "words"
+            return f"most of its {what} were in no training text"
+        if len(ids) > self.longest:
+            return f"only the first {self.longest} of its {len(ids):,} {self.unit} are read"
+        return ""
 
     def example(self, state: State) -> Tensor:
         """As many words as are read."""

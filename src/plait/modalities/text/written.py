@@ -58,6 +58,10 @@ class Text(Modality):
         if not found:
             raise PlaitError("all training texts are empty", expected="at least one text")
 
+    def remark(self, cell: Any, state: State) -> str:
+        """What of a text can't be read, for whoever gave it; empty where all can."""
+        return ""
+
     def content(self, cell: Any, root: Path) -> bytes:
         """The text itself."""
         return as_text(cell).encode("utf-8", "surrogatepass")
