@@ -72,7 +72,7 @@ def speech_recipe(beam: int) -> Any:
                     "settings": {**settings, "decoding": {**settings["decoding"], "beam": beam}},
                 }
             },
-            "training": {"epochs": 6, "validate_every": 6, "batch": 16, "learning_rate": 0.003},
+            "training": {"epochs": 16, "validate_every": 16, "batch": 16, "learning_rate": 0.003},
         }
     )  # fmt: skip
 
@@ -96,6 +96,8 @@ def transcription(folder: Path, minutes: float, beam: int) -> None:
     start = time.perf_counter()
     said = sum(len(segment.text) for segment in plait.transcribe(model, folder / "long.flac"))
     spent = time.perf_counter() - start
+    if not said:
+        raise SystemExit("the model learned nothing, so nothing was searched for")
     print(
         f"transcription: {seconds:.0f} s of sound, {said:,} letters in {spent:.1f} s, "
         f"real-time factor {spent / seconds:.3f}, beam {beam} with a language model"
