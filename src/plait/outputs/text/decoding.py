@@ -78,6 +78,5 @@ class Decoding(Options):
     @property
     def limits(self) -> Limits:
         """The part that the search functions know; of a `settled` one."""
-        names = ("min_words", "max_words", "no_repeat")
-        known = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return Limits(**known)
+        names = {"min_words", "max_words", "no_repeat"}
+        return Limits(**self.model_dump(include=names, exclude_none=True))

@@ -36,13 +36,13 @@ class Nouns:
     @cached_property
     def _meanings(self) -> dict[str, list[str]]:
         """By noun, a space in it as ``_``."""
-        rows = (line.split() for line in _lines(self.folder / "index.noun"))
+        rows = (line.split() for line in lines(self.folder / "index.noun"))
         return {row[0]: row[-int(row[2]) :] for row in rows}
 
     @cached_property
     def _data(self) -> dict[str, str]:
         paths = sorted(self.folder.glob("data.noun*"))
-        return {line[:8]: line for path in paths for line in _lines(path)}
+        return {line[:8]: line for path in paths for line in lines(path)}
 
     def meanings(self, noun: str) -> list[str]:
         """Of a noun, and of the noun that it is the plural of; empty where it is unknown."""
@@ -110,7 +110,7 @@ class Nouns:
         )
 
 
-def _lines(path: Path) -> Iterator[str]:
+def lines(path: Path) -> Iterator[str]:
     """The lines of a file of WordNet, without the licence in front."""
     with path.open(encoding="utf-8") as file:
         yield from (line for line in file if not line.startswith("  "))
