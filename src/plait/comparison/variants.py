@@ -133,8 +133,13 @@ def _of_rows(whole: Variant, number: int) -> Variant:
 def _changed(
     recipe: Recipe, representations: Mapping[str, dict[str, Any]], fusion: Mapping[str, Any]
 ) -> Recipe:
-    """With these inputs only, in these representations."""
+    """With these inputs only, in these representations. What learned with an input that is not
+    there learns by itself."""
     data = recipe.model_dump()
+    gone = {f"inputs.{name}" for name in recipe.inputs if name not in representations}
+    for part in (*data["inputs"].values(), *data["outputs"].values()):
+        if part["learn_with"] in gone:
+            part["learn_with"] = None
     data["inputs"] = {
         name: {**data["inputs"][name], "representation": settings}
         for name, settings in representations.items()
