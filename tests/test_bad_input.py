@@ -296,6 +296,10 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
     scores = found.scores["y"]
     assert (scores.records, scores.classes) == (4, ("a", "b", "c"))
     assert scores.confusion[2].sum() == 1
+    some = [{**row, "y": "c"} if row["split"] == "val" else row for row in rows]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    (line,) = model.evaluate(tmp_path / "more.jsonl", split="val").problems
+    assert "it counts as wrong, and so do rows like it, 3 in all: " in line
     answers = zip(found.rows, found.predictions["y"], strict=True)
     right = [answer.value == "ab"[row % 2] for row, answer in answers if row != 0]
     assert scores.accuracy == sum(right) / 4

@@ -28,7 +28,7 @@ from plait.data.cache import CHUNK_ROWS, FeatureSpace, digest
 from plait.data.digests import FileDigests, file_digests, is_plain_file
 from plait.data.media import MAX_BYTES
 from plait.network import Batch
-from plait.types import BadCell, PlaitError, State, UsageError
+from plait.types import BadCell, PlaitError, State, Unlearned, UsageError
 
 OnBad = Literal["stop", "skip", "missing"]
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records computed at a time on a processor, on a GPU
@@ -75,9 +75,20 @@ class BadCells:
             ) from None
         self.problems.append(line)
 
-    def note(self, number: int, column: str, error: BadCell, why: str) -> None:
-        """Name a cell whose record stays, and why it does."""
-        self.problems.append(f"{self._line(number, column, error)}; {why}")
+    def note_unlearned(self, column: str, errors: Mapping[int, Unlearned]) -> None:
+        """Name a column's answers that no model could give, in one line; their records stay.
+
+        Args:
+            column: where they stand.
+            errors: the row's number -> its answer.
+        """
+        if errors:
+            first, *others = errors
+            line = f"{self._line(first, column, errors[first])}; it counts as wrong"
+            if others:
+                some = ", ".join(map(str, others[:10])) + (", ..." if len(others) > 10 else "")
+                line += f", and so do rows like it, {len(others):,} in all: {some}"
+            self.problems.append(line)
 
     def _line(self, number: int, column: str, error: BadCell) -> str:
         return f"row {number}, column {column!r}: {error}" if self.in_table else str(error)

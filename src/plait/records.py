@@ -527,17 +527,18 @@ class Preparer:
         column = self.columns[f"outputs.{name}"]
         read = self.parts.outputs[name].reader(self.states[f"outputs.{name}"])
         targets: list[Any] = []
+        unlearned: dict[int, Unlearned] = {}
         for row, cell in enumerate(table.column(column)):
             try:
                 targets.append(read(cell))
             except BadCell as error:
                 if isinstance(error, Unlearned) and not learn:
-                    number = table.number(row)
-                    self.bad.note(number, column_text(column), error, "it counts as wrong")
+                    unlearned[table.number(row)] = error
                     targets.append(error.target)
                 else:
                     self._meet(table, column, row, error)
                     targets.append(None)
+        self.bad.note_unlearned(column_text(column), unlearned)
         return targets
 
     def _meet(self, table: Table, column: ColumnName, row: int, error: BadCell) -> None:
