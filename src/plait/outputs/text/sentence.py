@@ -48,6 +48,7 @@ class TextOutput(Output):
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
     several = True
+    linear = False
 
     def __init__(
         self,
