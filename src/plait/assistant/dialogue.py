@@ -16,7 +16,6 @@ from plait.assistant.answers import (
     PackageAnswerer,
     no_model,
     require,
-    to_translate,
 )
 from plait.assistant.config import ROUTER, SPEECH, load_config
 from plait.assistant.intents import (
@@ -32,6 +31,7 @@ from plait.assistant.intents import (
     question,
     route,
 )
+from plait.assistant.phrases import to_translate
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
 from plait.data.images import has_image_suffix, open_image
