@@ -49,8 +49,9 @@ POINTING = (
 """Requests that hold no text of their own: what was said last is meant."""
 HOLDING = (
     "FIRSTtranslate(?: for me)?(?: INTO)? WHOLE(?:[ ,]+INTO)?CLOSE",
-    "FIRST(?:(?:WHAT_IS|give me|I need|make|is there) )?(?:an? |the )?(?:LANGUAGE )?"
-    "(?:translation|version|word|term|phrase|name) (?:of|for) TEXT(?:[ ,]+INTO)?CLOSE",
+    "FIRST(?:(?:WHAT_IS|give me|I need|make|is there|(?:can|could|may) I (?:have|get)) )?"
+    "(?:an? |the )?(?:LANGUAGE )?(?:translation|version|word|term|phrase|name) (?:of|for) "
+    "TEXT(?:[ ,]+INTO)?CLOSE",
     "FIRST(?:WHAT_IS )?(?:the )?LANGUAGE for TEXTCLOSE",
     "FIRSTHOW_SAY(?: INTO)? TEXT(?:[ ,]+INTO)?CLOSE",
     "FIRST(?:(?:I need|I want|have|get|can|could|how is) )?TEXT (?:be )?translated(?: INTO)?CLOSE",
@@ -58,6 +59,8 @@ HOLDING = (
     "FIRSTwhat would TEXT be INTO",
     "FIRSTWHAT_IS (?!your|my|his|her|the time)TEXT(?: called)? INTO",  # what is your name
     "FIRST(?:say|write) TEXT[ ,]+INTO",
+    "FIRST(?:put|turn|render) TEXT into LANGUAGECLOSE",
+    "FIRSThow is TEXT (?:said|written|called) INTO",
     "(?P<text>.+?), (?:HOW_SAY|WHAT_IS|say) (?:it|this|that) INTO",
     "TEXT[ ,]+INTO",
 )
