@@ -499,6 +499,20 @@ def data(
         show_profile(found)
 
 
+@app.command()
+def arpa(
+    model: Annotated[str, typer.Argument(help="a package whose text has an n-gram language model")],
+    file: Annotated[Path, typer.Argument(help="the ARPA file to write; .gz packs it")],
+    output: Annotated[
+        str | None, typer.Option(help="the text, where several have such a model")
+    ] = None,
+) -> None:
+    """Write a model's n-grams as other tools read them (KenLM, SRILM)."""
+    from plait.ngrams import export
+
+    export(model, file, output)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[

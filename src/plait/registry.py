@@ -51,6 +51,12 @@ class Nested:
 
 
 @dataclass(frozen=True)
+class UserFile:
+    """Marks a component's parameter that names a file to learn from: it must be there when a recipe
+    is written, not when a package is loaded."""
+
+
+@dataclass(frozen=True)
 class Component:
     """A registered class, and the schema that its ``__init__`` declares."""
 
