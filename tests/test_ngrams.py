@@ -37,7 +37,8 @@ def trained(folder: Path, language: dict[str, Any] | None, name: str) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With a package ``letters`` that counted n-grams of letters."""
     found = tmp_path_factory.mktemp("ngrams")
-    write_table(found)
+    table = write_table(found)
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:17]))
     trained(found, {"kind": "ngram", "order": 3}, "letters")
     return found
 
@@ -61,7 +62,7 @@ def test_from_one_model_to_the_next(folder: Path, capsys: pytest.CaptureFixture[
     path = folder / "letters.arpa"
     assert run("arpa", folder / "letters", path) == 0
     assert capsys.readouterr().out == f"written to {path}\n"
-    assert "\ta b ▁\t" in path.read_text() or "\ta b ▁\n" in path.read_text()
+    assert "\ta b ▁\n" in path.read_text()
     package = trained(folder, {"kind": "arpa", "file": str(path)}, "guided")
     path.unlink()
     counted, read = ngrams(plait.load(folder / "letters")), ngrams(plait.load(package))
@@ -71,7 +72,7 @@ def test_from_one_model_to_the_next(folder: Path, capsys: pytest.CaptureFixture[
 
 def test_models_without(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("arpa", "captioner", tmp_path / "x.arpa") == 2
-    assert "the model captioning has no n-gram model; expected one" in capsys.readouterr().err
+    assert "the model captioner has no n-gram model; expected one" in capsys.readouterr().err
     with pytest.raises(UsageError, match="an n-gram model of text; expected .* not 'words'"):
         plait.export_arpa(plait.load(folder / "letters"), tmp_path / "x.arpa", output="words")
     assert not list(tmp_path.iterdir())

@@ -382,10 +382,19 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files:
             value = value.model_dump(mode="json")
         if nested and value is not None:
             value = _resolve(nested.kind, value, f"{at}.{key}", problems, files)
+            problems += _out_of_place(value, nested, f"{at}.{key}")
         if files and value is not None and any(isinstance(m, UserFile) for m in field.metadata):
             problems += [] if Path(value).is_file() else [f"{at}.{key}: there is no file {value}"]
         resolved[key] = value
     return resolved
+
+
+def _out_of_place(settings: Settings, nested: Nested, at: str) -> list[str]:
+    """What names a component that can't stand there."""
+    if settings.get("kind") not in nested.but:
+        return []
+    fit = [name for name in registry.names(nested.kind) if name not in nested.but]
+    return [f"{at}.kind: got {settings['kind']!r}; only {', '.join(fit)} here"]
 
 
 def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:

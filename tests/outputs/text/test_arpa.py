@@ -72,6 +72,6 @@ def test_every_vocabulary_and_back(tmp_path: Path, unit: Unit) -> None:
     model = NGram.learn(ids, len(vocabulary), 3)
     write_arpa(tmp_path / "model.arpa", model, units)
     text = (tmp_path / "model.arpa").read_text()
-    assert ("\tt o ▁\t" in text) == (unit == "characters")
+    assert ("\tb e ▁\n" in text) == (unit == "characters")
     again = read_arpa(tmp_path / "model.arpa", units)
     assert again.perplexity(ids) == pytest.approx(model.perplexity(ids), rel=1e-5)

@@ -130,7 +130,8 @@ class NeuralLanguage(Language):
         decoder: Annotated[
             dict[str, Any],
             Field(description="the decoder: kind and its settings"),
-            Nested("decoder"),
+            # A language model learns word by word, and brings nothing of its own to a package.
+            Nested("decoder", but=("ctc", "hub")),
         ] = {"kind": "gru-attention", "units": 256},  # noqa: B006 - never changed
     ) -> None:
         self.settings = decoder
