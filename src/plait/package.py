@@ -62,6 +62,12 @@ def find_package(name_or_path: str | Path) -> Path:
         return path
     if str(name_or_path) in shipped_models():
         return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
+    if str(name_or_path).startswith("hub:"):
+        raise UsageError(
+            f"{str(name_or_path)!r} is a part of a model; whole it does for plait transcribe alone",
+            expected=f"a package's folder or one of: {', '.join(shipped_models())}",
+            mend="train a recipe with it",
+        )
     raise UsageError(
         f"there is no model {str(name_or_path)!r}",
         expected=f"a package's folder or one of: {', '.join(shipped_models())}",

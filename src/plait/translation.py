@@ -11,7 +11,7 @@ from typing import Any
 
 from plait.data.readers import read_text
 from plait.features import in_chunks
-from plait.files import write_atomically
+from plait.files import is_file, write_atomically
 from plait.modalities.text.written import Text
 from plait.model import Model, load
 from plait.types import UsageError
@@ -106,7 +106,7 @@ def _lines(given: Sequence[str]) -> Iterator[str]:
         yield from (line.rstrip("\n") for line in sys.stdin)
     for item in given:
         path = Path(item)
-        if path.suffix.lower() in (".txt", ".gz"):
+        if path.suffix.lower() in (".txt", ".gz") or is_file(path):
             yield from read_text(path).splitlines()
         else:
             yield item
