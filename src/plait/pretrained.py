@@ -44,8 +44,8 @@ def transformers() -> Any:
 
 
 def check_reachable(name: str) -> None:
-    """Tell at once that the hub can't be reached, unless the model is on the disk: the library would
-    try again, for half a minute.
+    """Tell at once that the hub can't be reached, unless the model is on the disk; the library
+    would try again, for half a minute.
 
     Raises:
         PlaitError: so it is.

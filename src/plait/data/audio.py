@@ -26,8 +26,8 @@ Sound = NDArray[np.float32]
 def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
     """A sound as one channel at ``rate`` samples a second: (N,) float32, about -1 to 1.
 
-    The channels become one, see `one_channel`. The header is read first, so that a small file which claims to hold
-    days is refused without decoding it.
+    The channels become one, see `one_channel`. The header is read first, so that a small file which
+    claims to hold days is refused without decoding it.
 
     Raises:
         BadCell: it is missing, empty, damaged, too long, of too many channels or no sound.
