@@ -92,13 +92,12 @@ def write_recordings(here: Path) -> None:
 
 def write_translations(here: Path) -> None:
     """From how a photo is described to how it is described otherwise."""
+    pairs = [captions(colour, place) for _ in range(2) for colour in COLOURS for place in PLACES]
     rows = [
-        {"image": f"photos/{number:02d}.jpg", "en": texts[0], "de": texts[1], "split": split}
-        for split in ("train", "val", "test")
-        for number, texts in enumerate(
-            captions(colour, place) for colour in COLOURS for place in PLACES
-        )
-    ]
+        {"image": f"photos/{number:02d}.jpg", "en": english, "de": german,
+         "split": ("train", "train", "val", "test")[number % 4]}
+        for number, (english, german) in enumerate(pairs)
+    ]  # fmt: skip
     for name in ("sentences.jsonl", "pairs_without_colours.jsonl"):
         (here / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (here / "letter.txt").write_text("a red ball\n")
