@@ -122,7 +122,7 @@ def transcribe_files(
             bad.meet(number + 1, "audio", error)
     show_bad(bad.problems)
     if len(bad.problems) == len(files):
-        raise PlaitError("no recording could be read" if len(files) > 1 else "it can't be read")
+        raise PlaitError("no recording could be read")
 
 
 def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | None]:

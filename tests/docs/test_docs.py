@@ -40,6 +40,10 @@ TRAINED = {
         "training.epochs=1", "inputs.text.representation.layers=1",
         "outputs.translation.settings.decoder.layers=1",
     ],
+    "train rooms rooms.csv --out my-rooms": [
+        "training.epochs=1", "inputs.image.representation.views=1",
+        "inputs.question.representation={kind: word-sequence, min_count: 1}",
+    ],
 }  # fmt: skip
 FAST = [
     *("--set", "training.epochs=1"),
@@ -72,6 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(here, ["train", "captioning", "photos.csv", "--out", "my-captioner", *FAST])
     write_recordings(here)
     write_translations(here)
+    write_questions(here)
     for command, settings in TRAINED.items():
         given = [word for setting in settings for word in ("--set", setting)]
         run(here, [*command.split(), *given])
@@ -101,6 +106,17 @@ def write_translations(here: Path) -> None:
     for name in ("sentences.jsonl", "pairs_without_colours.jsonl"):
         (here / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     (here / "letter.txt").write_text("a red ball\n")
+
+
+def write_questions(here: Path) -> None:
+    splits = ("train", "train", "val", "test")
+    lines = ["image,question,kind,answer,split"]
+    answers = [(colour, place) for _ in range(2) for colour in COLOURS for place in PLACES]
+    for number, (colour, place) in enumerate(answers):
+        photo, split = f"photos/{number:02d}.jpg", splits[number % 4]
+        lines.append(f"{photo},what colour is it,colour,{colour},{split}")
+        lines.append(f"{photo},where is it,place,{place},{split}")
+    (here / "rooms.csv").write_text("\n".join(lines) + "\n")
 
 
 def run(folder: Path, args: list[str]) -> None:

@@ -26,7 +26,9 @@ from plait.data.media import load_bytes
 from plait.registry import needed
 from plait.types import State
 
-READING_VERSION = 2  # raise it when the same file would give other samples: old caches must miss
+# Raise it when the same file would give other samples: old caches must miss. Packages are refused
+# then, too; it was not raised when stereo that cancels itself was no longer read as silence.
+READING_VERSION = 2
 GAIN = 6.0  # decibels, up or down
 QUIET = 40.0  # decibels below the loudest frame that count as silence
 SHORTEST = 0.05  # seconds that models of the hub hear at the least, as these need 25 ms
