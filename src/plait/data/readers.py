@@ -58,7 +58,7 @@ def _read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
         return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
     except FileNotFoundError:
-        raise PlaitError(f"there is no file {path}", mend="check the path") from None
+        raise missing(path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise PlaitError(f"{path} is not a whole gzip file ({error})") from None
     except OSError as error:
