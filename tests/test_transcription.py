@@ -177,7 +177,7 @@ def test_silence_says_nothing(
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, np.zeros(RATE, np.float32), RATE)
     assert list(plait.transcribe(model, silence)) == []
-    assert run("transcribe", silence, "--model", package) == 0
+    assert run("transcribe", str(silence), "--model", str(package)) == 0
     shown = capsys.readouterr()
     assert shown.out == ""
     assert f"nothing is said in {silence}" in shown.err
