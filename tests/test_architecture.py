@@ -28,7 +28,8 @@ ROOMS = [
     ["modalities", "fusion", "outputs"],
     ["components"],
     ["data", "branches", "blocks", "overrides", "recipe", "pretrained"],
-    ["registry", "files", "bootstrap"],
+    ["layouts"],
+    ["registry", "files", "bootstrap", "markup"],
     ["types"],
 ]
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

@@ -34,6 +34,11 @@ def split_words(sentence: str, punctuation: bool = True, lower: bool = True) -> 
     return words if punctuation else [w for w in words if w[0].isalnum() or w[0] == "_"]
 
 
+def word_spans(sentence: str) -> list[tuple[int, int]]:
+    """Where each word and sign of `split_words` lies, the punctuation with them."""
+    return [match.span() for match in _WORD.finditer(sentence)]
+
+
 def join_words(words: Sequence[str]) -> str:
     """Words as a sentence: no space before a full stop or after a bracket."""
     return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
@@ -48,6 +53,10 @@ class Vocabulary(ABC):
     @abstractmethod
     def encode(self, sentence: str) -> list[int]:
         """Ids of a sentence, without start and end."""
+
+    @abstractmethod
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """Where each id of `encode` lies: its first character, and the one behind its last."""
 
     @abstractmethod
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -79,6 +88,14 @@ class WordVocabulary(Vocabulary):
         """Unknown words become <unk>."""
         words = split_words(sentence, self.punctuation, self.lower)
         return [self._ids.get(word, UNK) for word in words]
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """The words'."""
+        return [
+            (start, end)
+            for start, end in word_spans(sentence)
+            if split_words(sentence[start:end], self.punctuation)
+        ]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The words."""
@@ -115,6 +132,11 @@ class CharacterVocabulary(Vocabulary):
         """Unknown characters become <unk>."""
         return [self._ids.get(c, UNK) for c in _as_characters(sentence, self.lower)]
 
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """The characters', an accent with the letter before it."""
+        starts = [at for at, c in enumerate(sentence) if not at or not unicodedata.combining(c)]
+        return list(zip(starts, [*starts[1:], len(sentence)], strict=True))
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The characters."""
         return [self.characters[i] for i in ids if i > UNK]
@@ -144,6 +166,10 @@ class SubwordVocabulary(Vocabulary):
     def encode(self, sentence: str) -> list[int]:
         """Every sentence has an encoding; bytes are the last resort."""
         return list(self._tokenizer.encode(sentence).ids)
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """As the tokenizer has them."""
+        return list(self._tokenizer.encode(sentence).offsets)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The subwords."""
@@ -187,6 +213,10 @@ class HubVocabulary(Vocabulary):
         """As the tokenizer does, nothing added; its special tokens become <unk>."""
         found = self._tokenizer.encode(sentence, add_special_tokens=False).ids
         return [self._ids.get(token, UNK) for token in found]
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """As the tokenizer has them."""
+        return list(self._tokenizer.encode(sentence, add_special_tokens=False).offsets)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The tokens."""

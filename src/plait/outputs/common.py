@@ -10,7 +10,7 @@ from torch import Tensor
 
 from plait.branches import Branches, make_scores, of_branch
 from plait.components import Head
-from plait.types import Fused, PlaitError
+from plait.types import Alternative, Fused, PlaitError
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
@@ -43,6 +43,14 @@ class PooledHead(Head):
     ) -> Tensor:
         """The loss: the answer is not made step by step."""
         return self.loss(fused, targets, branch)
+
+    def steps(self, fused: Fused, answer: Any) -> Tensor:
+        """(B, 0): the answer is not made step by step."""
+        return fused.pooled.new_zeros(len(fused.pooled), 0)
+
+    def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
+        """None: the answer is not made step by step."""
+        return []
 
 
 def best_temperature(loss: Callable[[float], Tensor]) -> float:

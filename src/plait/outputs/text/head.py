@@ -267,8 +267,7 @@ class TextHead(Head):
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the sentences' mean log-probability a word, end tokens included."""
-        longest = self.lessons.longest
-        sentences = [(*self.vocabulary.encode(said), EOS)[:longest] for said in answers]
+        sentences = [self._said(answer) for answer in answers]
         start = self.decoder.start(self._detect(fused)[0])
         rows = range(len(sentences))
         hidden, labels, numbers = real_words(self.decoder, start, rows, sentences)
@@ -276,6 +275,40 @@ class TextHead(Head):
         total = scores.new_zeros(len(sentences)).index_add(0, numbers, scores)
         words = torch.bincount(numbers, minlength=len(sentences))
         return (total / words).cpu()
+
+    def _said(self, answer: Any) -> tuple[int, ...]:
+        """A sentence's words with their end, as it was said."""
+        return (*self.vocabulary.encode(answer), EOS)[: self.lessons.longest]
+
+    def _step_scores(self, fused: Fused, said: Sequence[int]) -> Tensor:
+        """(B, L, V) log-probabilities of what each word might have been, to each record."""
+        start = self.decoder.start(self._detect(fused)[0])
+        rows = range(len(start))
+        # All are of one length, and so in their order.
+        hidden, _, _ = real_words(self.decoder, start, rows, [said] * len(start))
+        return log_scores(self.decoder, hidden).view(len(start), len(said), -1)
+
+    def steps(self, fused: Fused, answer: Any) -> Tensor:
+        """(B, L) the words' log-probabilities, without the end's."""
+        said = self._said(answer)
+        scores = self._step_scores(fused, said)[:, : len(self.vocabulary.encode(answer))]
+        return scores[:, range(scores.shape[1]), said[: scores.shape[1]]].cpu()
+
+    def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
+        """The word that was said, and the likeliest others in its place; "(end)" is the
+        sentence's end."""
+        said = self._said(answer)
+        scores = self._step_scores(fused, said)[0]  # (L, V)
+        scores[:, list(NEVER_SAID)] = float("-inf")
+        found = []
+        for word, row in zip(self.vocabulary.encode(answer), scores.exp(), strict=False):
+            others = [w for w in row.topk(min(count + 1, len(row))).indices.tolist() if w != word]
+            chosen = [word, *others[:count]]
+            found.append(tuple(Alternative(self._piece(w), float(row[w])) for w in chosen))
+        return found
+
+    def _piece(self, word: int) -> str:
+        return "(end)" if word == EOS else "".join(self.vocabulary.pieces([word]))
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
