@@ -149,7 +149,7 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
             photo = Path(told[PHOTO])
             stem = _unused(photo, used)
             used.add(stem)
-            model.explanation(photo, answers[model.output]).save(folder / f"{stem}.png")
+            model.attention(photo, answers[model.output]).save(folder / f"{stem}.png")
         yield told, answers
     errors.print(f"attention pictures are in {folder}")
 

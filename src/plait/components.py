@@ -301,14 +301,19 @@ class Head(nn.Module, ABC):
         inputs' shares are shares of it."""
 
     @abstractmethod
-    def steps(self, fused: Fused, answer: Any) -> Tensor:
-        """(B, L) log-probability of each step of one answer, as each of the records sees it; L is
-        0 for answers that are not made step by step."""
+    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
+        """Of one answer, as each of the records sees it: (B,) its `support`, and (B, L) the
+        log-probability of each of its steps; L is 0 where it is not made step by step."""
 
     @abstractmethod
     def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
         """For each step of an answer to the only record, what is said there and what else is
         likeliest, ``count`` of them, with their probabilities."""
+
+    @abstractmethod
+    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
+        """Where each step of an answer to the only record looked: input name -> (L, T) attention;
+        empty where answers look at nothing, or at what can't be told apart."""
 
     @abstractmethod
     def decoding_options(self, **options: Any) -> Options:

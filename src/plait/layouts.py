@@ -156,7 +156,7 @@ class Grid(Layout):
             return along(tokens, rows * columns)
         if not self.square:
             over = along(tokens, columns) if self.spans is None else self.spans(tokens)
-            return np.repeat(over[:, None], rows, axis=1).reshape(tokens, -1) / rows
+            return np.tile(over, rows) / rows  # (T, R · C)
         side = round(tokens**0.5)
         if side * side != tokens:
             return np.full((tokens, rows * columns), 1 / (rows * columns))

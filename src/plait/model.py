@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from plait.cards import number, write_card
 from plait.components import Modality, Options
 from plait.data.tables import Table, read_table
 from plait.evaluation import Group, answer, evaluate_records, score_groups
-from plait.explain.attention import Explanation
+from plait.explain.attention import Attention
+from plait.explain.explanation import Explanation, explain
+from plait.explain.probe import Probe
 from plait.features import (
     BadCells,
     CachedRecords,
@@ -38,6 +40,7 @@ from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
 from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
+from plait.registry import needed
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
 
 PREDICT_BATCH = 64
@@ -156,28 +159,68 @@ class Model:
         """
         return self.network.decoding_options(**options)
 
-    def explain(self, record: Any, *, root: str | Path = ".", **options: Any) -> Explanation:
-        """One record's answer, and where it looked for each word in its first picture."""
-        prediction = self.predict(record, root=root, **options)
-        return self.explanation(record, prediction, root=root)
-
-    def explanation(
-        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+    def explain(
+        self, record: Any, *, root: str | Path = ".", output: str | None = None, **options: Any
     ) -> Explanation:
+        """Why the model answers a record as it does: `plait.explain.explanation`.
+
+        Args:
+            record: as for `predict`.
+            root: relative paths start here.
+            output: which output's answer; the first if not given.
+            options: of the decoding.
+
+        Raises:
+            BadCell: a cell can't be used.
+            UsageError: there is no such output.
+            PlaitError: captum is not installed.
+        """
+        cells, asked = self._as_record(record), output or self.output
+        if asked not in self.recipe.outputs:
+            raise UsageError(
+                f"the model has no output {asked!r}", expected=", ".join(self.recipe.outputs)
+            )
+        needed("captum.attr", "explain")  # said before anything is computed
+        there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
+        sources = {name: self.source(name, Path(root)) for name in there}
+        layouts = {n: s.modality.layout(cells[n], s.root, s.state) for n, s in sources.items()}
+        batch = self._batch([cells], Path(root), 0, None).to(self.device)
+        with few_threads(1):
+            prediction = self.network.predict(batch, **options)[asked][0]
+            probe = Probe(batch, layouts, sources, asked, prediction, options)
+            found = explain(probe, self.network, self._unlearned, self.recipe.name)
+        looked = prediction.attention and self._attention(cells, prediction, Path(root))
+        return replace(found, attention=looked or None)
+
+    def _unlearned(self) -> Network:
+        """The same network with random weights in all that learns."""
+        network = build_network(self.recipe, self.parts, self.states, pretrained=False)
+        return network.to(self.device).eval()
+
+    def attention(
+        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+    ) -> Attention:
         """Where an answer that was given looked, in the record's first input with a picture.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
         """
-        cells = self._as_record(record)
+        found = self._attention(self._as_record(record), prediction, Path(root))
+        if found is None:
+            raise UsageError("the model looks at no place of a picture", expected="an image input")
+        return found
+
+    def _attention(
+        self, cells: Mapping[str, Any], prediction: Prediction, root: Path
+    ) -> Attention | None:
         for name in self.recipe.inputs:
-            source, grid = self.source(name, Path(root)), self.network.encoder(name).grid
+            source, grid = self.source(name, root), self.network.encoder(name).grid
             if grid is None or is_missing(cells.get(name)) or name not in prediction.attention:
                 continue
-            pixels = source.modality.picture(cells[name], Path(root), source.state)
+            pixels = source.modality.picture(cells[name], root, source.state)
             if pixels is not None:
-                return Explanation(prediction, name, np.asarray(pixels), grid)
-        raise UsageError("the model looks at no place of a picture", expected="an image input")
+                return Attention(prediction, name, np.asarray(pixels), grid)
+        return None
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
         names = list(self.recipe.inputs)

@@ -68,6 +68,24 @@ class Batch:
         lengths = {k: v if k in names else torch.zeros_like(v) for k, v in self.lengths.items()}
         return replace(self, lengths=lengths)
 
+    def __len__(self) -> int:
+        return len(next(iter(self.lengths.values())))
+
+    @classmethod
+    def together(cls, batches: Sequence[Batch]) -> Batch:
+        """Their records one after the other, without their targets; all are as long."""
+        names = batches[0].lengths
+        return cls(
+            {name: torch.cat([batch.prepared[name] for batch in batches]) for name in names},
+            {name: torch.cat([batch.lengths[name] for batch in batches]) for name in names},
+            {},
+        )
+
+    def rows(self, which: slice) -> Batch:
+        """Some of its records, without their targets."""
+        prepared = {name: values[which] for name, values in self.prepared.items()}
+        return Batch(prepared, {name: found[which] for name, found in self.lengths.items()}, {})
+
     @property
     def present(self) -> dict[str, Tensor]:
         """Input name -> (B,) bool, which records have it."""

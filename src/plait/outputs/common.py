@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from plait.branches import Branches, make_scores, of_branch
@@ -44,9 +45,14 @@ class PooledHead(Head):
         """The loss: the answer is not made step by step."""
         return self.loss(fused, targets, branch)
 
-    def steps(self, fused: Fused, answer: Any) -> Tensor:
-        """(B, 0): the answer is not made step by step."""
-        return fused.pooled.new_zeros(len(fused.pooled), 0)
+    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
+        """The support and (B, 0): the answer is not made step by step."""
+        count = len(fused.pooled)
+        return self.support(fused, [answer] * count), torch.zeros(count, 0)
+
+    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
+        """Nothing: the answer is not made step by step."""
+        return {}
 
     def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
         """None: the answer is not made step by step."""

@@ -288,11 +288,11 @@ class TextHead(Head):
         hidden, _, _ = real_words(self.decoder, start, rows, [said] * len(start))
         return log_scores(self.decoder, hidden).view(len(start), len(said), -1)
 
-    def steps(self, fused: Fused, answer: Any) -> Tensor:
-        """(B, L) the words' log-probabilities, without the end's."""
+    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
+        """The mean log-probability a word, and each word's; the end is a word of the mean alone."""
         said = self._said(answer)
-        scores = self._step_scores(fused, said)[:, : len(self.vocabulary.encode(answer))]
-        return scores[:, range(scores.shape[1]), said[: scores.shape[1]]].cpu()
+        each = self._step_scores(fused, said)[:, range(len(said)), said].cpu()
+        return each.mean(dim=1), each[:, : len(self.vocabulary.encode(answer))]
 
     def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
         """The word that was said, and the likeliest others in its place; "(end)" is the
@@ -306,6 +306,14 @@ class TextHead(Head):
             chosen = [word, *others[:count]]
             found.append(tuple(Alternative(self._piece(w), float(row[w])) for w in chosen))
         return found
+
+    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
+        """The decoder's attention, where the fusion keeps the inputs' tokens apart."""
+        ids = torch.tensor([self.vocabulary.encode(answer)[: self.lessons.longest]])
+        fused, _ = self._detect(fused)
+        start = self.decoder.start(fused)
+        (attention,) = self._attention(start, ids.to(start.device))
+        return {name: attention[:, cut] for name, cut in self._part_slices(fused).items()}
 
     def _piece(self, word: int) -> str:
         return "(end)" if word == EOS else "".join(self.vocabulary.pieces([word]))
