@@ -16,12 +16,22 @@ SOURCE = Path(plait.__file__).parent
 # Top to bottom; a module may import from rooms below its own, and within its own room.
 ROOMS = [
     ["cli"],
-    ["assistant", "captioning", "pages", "summary", "terminal", "transcription", "translation"],
+    [
+        "assistant",
+        "captioning",
+        "pages",
+        "summary",
+        "terminal",
+        "transcription",
+        "translation",
+        "explaining",
+        "report",
+    ],
     ["transcribers"],
     ["comparison"],
     ["learning"],
     ["model"],
-    ["training", "cards", "package"],
+    ["training", "cards", "package", "neighbours"],
     ["evaluation", "records"],
     ["features", "explain", "curves"],
     ["network"],
@@ -29,7 +39,7 @@ ROOMS = [
     ["components"],
     ["data", "branches", "blocks", "overrides", "recipe", "pretrained"],
     ["layouts"],
-    ["registry", "files", "bootstrap", "markup"],
+    ["registry", "files", "bootstrap", "markup", "charts"],
     ["types"],
 ]
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

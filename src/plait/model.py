@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import number, write_card
 from plait.components import Modality, Options
 from plait.data.tables import Table, read_table
-from plait.evaluation import Group, answer, evaluate_records, score_groups
+from plait.evaluation import Group, answer, embed_records, evaluate_records, score_groups
 from plait.explain.attention import Attention
 from plait.explain.explanation import Explanation, explain
 from plait.explain.probe import Probe
@@ -36,6 +37,7 @@ from plait.features import (
     is_missing,
     pad_rows,
 )
+from plait.neighbours import find_neighbours
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
@@ -160,7 +162,15 @@ class Model:
         return self.network.decoding_options(**options)
 
     def explain(
-        self, record: Any, *, root: str | Path = ".", output: str | None = None, **options: Any
+        self,
+        record: Any,
+        *,
+        root: str | Path = ".",
+        output: str | None = None,
+        table: Table | str | Path | None = None,
+        columns: Mapping[str, ColumnName] | None = None,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> Explanation:
         """Why the model answers a record as it does: `plait.explain.explanation`.
 
@@ -168,6 +178,9 @@ class Model:
             record: as for `predict`.
             root: relative paths start here.
             output: which output's answer; the first if not given.
+            table: training rows, of which the nearest are found; they are not kept in a package.
+            columns: of the table, as for `evaluate`.
+            progress: called while the table's features are computed.
             options: of the decoding.
 
         Raises:
@@ -185,12 +198,18 @@ class Model:
         sources = {name: self.source(name, Path(root)) for name in there}
         layouts = {n: s.modality.layout(cells[n], s.root, s.state) for n, s in sources.items()}
         batch = self._batch([cells], Path(root), 0, None).to(self.device)
-        with few_threads(1):
-            prediction = self.network.predict(batch, **options)[asked][0]
-            probe = Probe(batch, layouts, sources, asked, prediction, options)
-            found = explain(probe, self.network, self._unlearned, self.recipe.name)
-        looked = prediction.attention and self._attention(cells, prediction, Path(root))
-        return replace(found, attention=looked or None)
+        prediction = self.network.predict(batch, **options)[asked][0]
+        probe = Probe(batch, layouts, sources, asked, prediction, options)
+        found = explain(probe, self.network, self._unlearned, self.recipe.name)
+        if prediction.attention:
+            found = replace(found, attention=self._attention(cells, prediction, Path(root)))
+        if table is None:
+            return found
+        near, others = find_neighbours(
+            probe, self.network, self.recipe, self.parts, self.states, table, columns or {},
+            progress,
+        )  # fmt: skip
+        return replace(found, nearest=near, others=others)
 
     def _unlearned(self) -> Network:
         """The same network with random weights in all that learns."""
@@ -286,6 +305,7 @@ class Model:
         corruptions: bool = False,
         swapped: bool = False,
         by: str | None = None,
+        vectors: bool = False,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -306,6 +326,7 @@ class Model:
             swapped: also the scores where each input in turn is that of another record, drawn at
                 random: what is lost is what the model takes from it.
             by: also the scores of every group of rows that share a value of this column.
+            vectors: also every record's fused vector.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
@@ -385,6 +406,9 @@ class Model:
             by,
             groups,
             others,
+            embed_records(self.network, records, PREDICT_BATCH, self.device, progress)
+            if vectors
+            else None,
         )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
@@ -474,7 +498,9 @@ class Evaluation:
         by: str | None = None,
         groups: Sequence[Group] = (),
         swapped: Mapping[str, Mapping[str, Any]] | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
+        self.vectors = vectors
         self.by, self.groups = by, groups
         self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
         self.table, self.columns, self.rows = table, columns, rows
