@@ -50,10 +50,11 @@ def colour(number: int) -> str:
     return f"var(--c{number % PALETTE})"
 
 
-def bars(rows: Sequence[Bar]) -> str:
-    """A bar a row from a common zero; those to the left of it are orange."""
-    low = min([0.0, *(value for _, value, _ in rows)])
-    high = max([0.0, *(value for _, value, _ in rows)])
+def bars(rows: Sequence[Bar], ends: tuple[float, float] = (0.0, 0.0)) -> str:
+    """A bar a row from a common zero; those to the left of it are orange. ``ends`` are on the
+    scale, so that several charts may share theirs."""
+    low = min([0.0, *ends, *(value for _, value, _ in rows)])
+    high = max([0.0, *ends, *(value for _, value, _ in rows)])
     size = max(high - low, 1e-12)
     zero = -low / size * 100
     cells = []

@@ -25,7 +25,7 @@ Keep: TypeAlias = Callable[[Kept], Tensor]
 """(P,) which parts are kept -> the item with the others hidden, as `Modality.read` would give it;
 of length 0 where nothing is left, which is an absent input."""
 
-STRONGEST = 0.72  # opacity of the heaviest part
+STRONGEST = 0.8  # opacity of the heaviest part
 SIDE = 480  # pixels of a picture's longer side on a page
 
 
@@ -156,7 +156,7 @@ class Grid(Layout):
             return along(tokens, rows * columns)
         if not self.square:
             over = along(tokens, columns) if self.spans is None else self.spans(tokens)
-            return np.tile(over, rows) / rows  # (T, R · C)
+            return np.tile(over / rows, rows)  # (T, R · C)
         side = round(tokens**0.5)
         if side * side != tokens:
             return np.full((tokens, rows * columns), 1 / (rows * columns))
@@ -177,7 +177,8 @@ class Grid(Layout):
         )
 
     def drawing(self, weights: Weights, name: str) -> str:
-        """The backdrop under coloured tiles, with the names of rows and columns beside it."""
+        """The backdrop under coloured tiles, with the names of rows and columns beside it; weights
+        of zero show a picture as it is."""
         width, height = self.size
         wide, high = width / len(self.columns), height / len(self.rows)
         tiles = []
@@ -190,8 +191,9 @@ class Grid(Layout):
                 f"{weight:+.4f}</title></rect>"
             )
         left, below = _margin(self.rows), 18 if any(self.columns) else 0
+        kind = "grid" if isinstance(self.backdrop, str) or not weights.any() else "grid faint"
         return (
-            f'<svg class="grid" viewBox="{-left} 0 {width + left} {height + below}" role="img" '
+            f'<svg class="{kind}" viewBox="{-left} 0 {width + left} {height + below}" role="img" '
             f'aria-label="weights of the parts"><use href="#{name}" width="{width}" '
             f'height="{height}"/>{"".join(tiles)}{self._names(wide, high)}</svg>'
         )
@@ -262,6 +264,7 @@ def tone(weight: float) -> str:
 LAYOUT_STYLE = """
 .store { position: absolute; }
 .grid { display: block; width: 100%; height: auto; }
+.faint use { filter: grayscale(1); opacity: .55; }
 .grid text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 .line { fill: none; stroke: var(--ink); stroke-width: 1; opacity: .8; }
 rect.for { fill: var(--for); } rect.against { fill: var(--against); }

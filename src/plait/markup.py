@@ -60,6 +60,12 @@ def picture_uri(pixels: NDArray[np.uint8], side: int, quality: int = QUALITY) ->
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """With its sign; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text if text.strip("+-0.") else text[1:]
+
+
 def shown(value: Any) -> str:
     """An answer as people are shown it: labels with commas, the rest as it is written."""
     if isinstance(value, (tuple, list)):

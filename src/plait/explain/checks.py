@@ -53,10 +53,10 @@ def curves(
     count = len(probe.layouts[name].parts)
     sizes = np.linspace(0, count, min(count, POINTS) + 1).round().astype(int)
     kept = np.zeros((len(orders), 2, len(sizes), count), bool)
-    for number, order in enumerate(orders):
-        for at, size in enumerate(sizes):
-            kept[number, 0, at, order[size:]] = True
-            kept[number, 1, at, order[:size]] = True
+    for of_order, order in zip(kept, orders, strict=True):
+        for point, size in enumerate(sizes):
+            of_order[0, point, order[size:]] = True
+            of_order[1, point, order[:size]] = True
     # All curves have the same ends, and short ones more in common.
     different, at = np.unique(kept.reshape(-1, count), axis=0, return_inverse=True)
     scores = probe.scores(network, probe.without({name: different}))[:, 0].numpy()

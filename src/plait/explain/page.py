@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+import numpy as np
+
 from plait.charts import CHART_STYLE, bars
 from plait.explain.attribution import ABOUT, ATTENTION, OCCLUSION
 from plait.explain.explanation import Explanation, Method, Neighbour, Seen, Step
-from plait.layouts import LAYOUT_STYLE
-from plait.markup import page, picture_uri, shown
+from plait.layouts import LAYOUT_STYLE, Layout
+from plait.markup import page, picture_uri, shown, signed
 
 CLASSES = 6  # whose probabilities are shown
 SIDE = 240  # pixels of a neighbour's picture
@@ -33,6 +35,7 @@ figcaption small, .note { color: var(--soft); font-size: .84rem; }
 .steps figcaption { margin-top: .5rem; }
 .checks { width: 100%; border-collapse: collapse; font-size: .84rem; margin-top: .7rem;
   font-variant-numeric: tabular-nums; color: var(--soft); }
+.checks { max-width: 26rem; } .checks td { white-space: nowrap; }
 .checks th { font-weight: 400; text-align: left; } .checks td { text-align: right; }
 .checks b { color: var(--ink); font-weight: 600; }
 .steps ul { list-style: none; margin: .35rem 0 0; padding: 0; color: var(--soft);
@@ -96,33 +99,41 @@ def _shares(found: Explanation) -> str:
     """Of several inputs: what each adds, how they work together, and which are enough."""
     if len(found.shares) < 2:
         return ""
-    rows = [(name, share, f"{share:+.3f}") for name, share in found.shares.items()]
-    pairs = [(" and ".join(pair), v, f"{v:+.3f}") for pair, v in found.pairs.items()]
+    rows = [(name, share, signed(share)) for name, share in found.shares.items()]
+    rows += [(f"{a} × {b}", v, signed(v)) for (a, b), v in found.pairs.items()]
     sets = " or ".join(" and ".join(names) for names in found.smallest)
     whole = len(found.smallest[0]) == len(found.shares)
     enough = "It takes all of them to get" if whole else f"With {sets} alone the model keeps"
     return (
         f'<h2>What each input adds</h2>\n<div class="panel">{bars(rows)}'
-        f'<p class="note">{escape(enough)} this answer.</p></div>'
-        f'<div class="panel">{bars(pairs)}<p class="note">What two inputs are worth together, '
-        "beyond what each is worth alone.</p></div>\n"
+        f'<p class="note">{escape(enough)} this answer. Two inputs with × between them: what they '
+        "are worth together, beyond what each is worth alone.</p></div>\n"
     )
 
 
 def _input(number: int, name: str, seen: Seen) -> str:
     """Its drawing by each method."""
     at = f"input-{number}"
-    wide = " wide" if seen.layout.symbol(at) == "" else ""
-    figures = [_map(seen, at, method, of) for method, of in seen.methods.items()]
-    count = len(seen.layout.parts)
+    symbol, count = seen.layout.symbol(at), len(seen.layout.parts)
+    wide = "" if symbol else " wide"
+    figures = [_plain(seen.layout, at)] if symbol else []
+    figures += [_map(seen, at, method, of) for method, of in seen.methods.items()]
     enough = (
-        f"Its {seen.enough} heaviest of {count} parts, seen alone, keep the answer."
+        f"With only the heaviest {seen.enough} of its {count} parts the answer is the same."
         if seen.enough is not None
-        else f"No fewer than all of its {count} parts keep the answer."
+        else f"With fewer than all of its {count} parts the answer was never the same."
     )
     return (
-        f"<h2>{escape(name)}</h2>\n{seen.layout.symbol(at)}"
+        f"<h2>{escape(name)}</h2>\n{symbol}"
         f'<div class="maps{wide}">{"".join(figures)}</div><p class="note">{enough}</p>\n'
+    )
+
+
+def _plain(layout: Layout, at: str) -> str:
+    """What the model saw, nothing coloured."""
+    return (
+        "<figure><figcaption><strong>Input</strong>as the model gets it</figcaption>"
+        f"{layout.drawing(np.zeros(len(layout.parts)), at)}</figure>"
     )
 
 
@@ -140,7 +151,7 @@ def _checks(seen: Seen, method: Method) -> str:
         _check("deletion, low is good", own.deletion.area, chance.deletion.area, low=True),
         _check("insertion, high is good", own.insertion.area, chance.insertion.area, low=False),
     ]
-    like = "–" if method.likeness is None else f"{method.likeness:+.2f}"
+    like = "–" if method.likeness is None else signed(method.likeness, 2)
     rows.append(f"<tr><th>likeness to random weights</th><td>{like}</td><td></td></tr>")
     return f'<table class="checks">{"".join(rows)}</table>'
 
@@ -148,7 +159,7 @@ def _checks(seen: Seen, method: Method) -> str:
 def _check(what: str, area: float, chance: float, low: bool) -> str:
     good = area < chance if low else area > chance
     number = f"<b>{area:.3f}</b> ✓" if good else f"{area:.3f}"
-    return f"<tr><th>{what}</th><td>{number}</td><td>random {chance:.3f}</td></tr>"
+    return f"<tr><th>{what}</th><td>{number}</td><td>by chance {chance:.3f}</td></tr>"
 
 
 def _steps(found: Explanation) -> str:
@@ -161,13 +172,14 @@ def _steps(found: Explanation) -> str:
          if (of := seen.methods.get(m)) and len(of.attribution.steps) == len(found.steps)),
         None,
     )  # fmt: skip
-    cards = []
+    added = [value for step in found.steps for value in step.relied.values()]
+    ends, cards = (min(added, default=0.0), max(added, default=0.0)), []
     for number, step in enumerate(found.steps):
         drawing = ""
         if place is not None:
             at, seen, method = place
             drawing = seen.layout.drawing(method.attribution.steps[number], f"input-{at}")
-        cards.append(_step(step, drawing))
+        cards.append(_step(step, drawing, ends))
     return (
         "<h2>Word by word</h2>\n"
         f'<div class="steps">{"".join(cards)}</div><p class="note">Below each word its '
@@ -176,9 +188,9 @@ def _steps(found: Explanation) -> str:
     )
 
 
-def _step(step: Step, drawing: str) -> str:
+def _step(step: Step, drawing: str, ends: tuple[float, float]) -> str:
     others = "".join(f"<li>{escape(str(o.value))} {o.score:.1%}</li>" for o in step.others)
-    relied = bars([(name, value, f"{value:+.2f}") for name, value in step.relied.items()])
+    relied = bars([(name, v, signed(v, 2)) for name, v in step.relied.items()], ends)
     return (
         f"<figure>{drawing}<figcaption><strong>{escape(str(step.said.value))} "
         f"<small>{step.said.score:.1%}</small></strong>{relied}<ul>{others}</ul></figcaption>"
