@@ -6,7 +6,8 @@ Everything that comes from data is escaped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
@@ -17,7 +18,8 @@ Point: TypeAlias = tuple[float, float]
 PALETTE = 8
 """Colours that tell things apart, ``var(--c0)`` to ``var(--c7)`` (Okabe and Ito's, which most of
 the colour-blind tell apart, lighter in the dark)."""
-WIDE, HIGH, MARGIN = 460, 240, 40  # of a chart with axes, in its own units
+WIDE, HIGH = 460, 260  # of a chart with axes, in its own units
+MARGIN, RIGHT, ABOVE, BELOW = 44, 12, 24, 40  # round what is drawn
 
 CHART_STYLE = """
 :root { --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #e69f00; --c5: #56b4e9;
@@ -75,6 +77,7 @@ def lines(
     across: str,
     up: str,
     *,
+    width: tuple[float, float] | None = None,
     ends: tuple[float, float] | None = None,
     diagonal: bool = False,
     dots: bool = False,
@@ -84,61 +87,92 @@ def lines(
     Args:
         curves: of each its name, its points and its colour.
         across, up: what the axes are called.
-        ends: of the axis that goes up; those of the points where not given.
+        width, ends: of the two axes; those of the points where not given.
         diagonal: whether to draw the line of equal values.
         dots: whether each point is marked.
     """
     points = [point for _, each, _ in curves for point in each]
-    right = max((x for x, _ in points), default=1.0) or 1.0
-    left = min([0.0, *(x for x, _ in points)])
-    low, high = ends or (min(y for _, y in points), max(y for _, y in points))
-    high = high if high > low else low + 1
-
-    def place(point: Point) -> Point:
-        x, y = point
-        return (
-            MARGIN + (x - left) / (right - left) * (WIDE - MARGIN - 10),
-            HIGH - MARGIN - (y - low) / (high - low) * (HIGH - MARGIN - 12),
-        )
-
-    drawn = [_axes(place, (left, right), (low, high), across, up)]
-    if diagonal:
-        (x1, y1), (x2, y2) = place((low, low)), place((high, high))
-        drawn.append(f'<path class="guide" d="M{x1:.1f},{y1:.1f} L{x2:.1f},{y2:.1f}"/>')
+    frame = Frame(width or _range([x for x, _ in points]), ends or _range([y for _, y in points]))
+    drawn = [frame.axes(across, up), frame.diagonal() if diagonal else ""]
     for _, each, tone in curves:
-        at = [place(point) for point in each]
+        at = [frame.place(*point) for point in each]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
         drawn.append(f'<polyline points="{path}" stroke="{tone}"/>')
         if dots or len(at) == 1:
             drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{tone}"/>' for x, y in at]
     named = [(name, tone) for name, _, tone in curves if name]
+    return _svg(drawn, f"{up} by {across}") + key(named)
+
+
+def scatter(
+    points: Sequence[tuple[float, float, str, int]], across: str, up: str, diagonal: bool = False
+) -> str:
+    """A dot a record: across, up, its colour and the record's number, which the page's script may
+    ask for. Axes without names have no numbers either."""
+    each = [[x for x, *_ in points], [y for _, y, *_ in points]]
+    if diagonal:
+        each = [each[0] + each[1]] * 2
+    frame = Frame(_range(each[0]), _range(each[1]))
+    drawn = [frame.axes(across, up) if up else "", frame.diagonal() if diagonal else ""]
+    for x, y, tone, number in points:
+        across_at, up_at = frame.place(x, y)
+        drawn.append(
+            f'<circle data-record="{number}" cx="{across_at:.1f}" cy="{up_at:.1f}" r="4" '
+            f'fill="{tone}"/>'
+        )
+    return _svg(drawn, f"{up} by {across}" if up else "records as points")
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _svg(drawn: Sequence[str], what: str) -> str:
     return (
-        f'<svg class="chart" viewBox="0 0 {WIDE} {HIGH}" role="img" '
-        f'aria-label="{escape(up)} by {escape(across)}">{"".join(drawn)}</svg>{key(named)}'
+        f'<svg class="chart" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(what)}">'
+        f"{''.join(drawn)}</svg>"
     )
 
 
-def _axes(
-    place: Callable[[Point], Point],
-    width: tuple[float, float],
-    height: tuple[float, float],
-    across: str,
-    up: str,
-) -> str:
-    found = []
-    for value in _ticks(*height):
-        (x1, y), (x2, _) = place((width[0], value)), place((width[1], value))
-        found.append(
-            f'<path class="axis" d="M{x1:.1f},{y:.1f} L{x2:.1f},{y:.1f}"/>'
-            f'<text x="{x1 - 5:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+@dataclass(frozen=True)
+class Frame:
+    """The two axes of a chart: what they run from and to."""
+
+    across: tuple[float, float]
+    up: tuple[float, float]
+
+    def place(self, x: float, y: float) -> Point:
+        """Where a point is drawn."""
+        (left, right), (low, high) = self.across, self.up
+        return (
+            MARGIN + (x - left) / (right - left) * (WIDE - MARGIN - RIGHT),
+            HIGH - BELOW - (y - low) / (high - low) * (HIGH - BELOW - ABOVE),
         )
-    for value in _ticks(*width):
-        x, y = place((value, height[0]))
-        found.append(f'<text x="{x:.1f}" y="{y + 15:.1f}" text-anchor="middle">{value:,.4g}</text>')
-    x, _ = place((width[1], height[0]))
-    found.append(f'<text x="{x:.1f}" y="{HIGH - 6}" text-anchor="end">{escape(across)}</text>')
-    found.append(f'<text x="{MARGIN}" y="{HIGH - 6}">{escape(up)} ↑</text>')
-    return "".join(found)
+
+    def diagonal(self) -> str:
+        """The line of equal values, as far as both axes have them."""
+        low, high = max(self.across[0], self.up[0]), min(self.across[1], self.up[1])
+        (x1, y1), (x2, y2) = self.place(low, low), self.place(high, high)
+        return f'<path class="guide" d="M{x1:.1f},{y1:.1f} L{x2:.1f},{y2:.1f}"/>'
+
+    def axes(self, across: str, up: str) -> str:
+        """Lines across with their values, values below, and the axes' names."""
+        found = []
+        for value in _ticks(*self.up):
+            (x1, y), (x2, _) = self.place(self.across[0], value), self.place(self.across[1], value)
+            found.append(
+                f'<path class="axis" d="M{x1:.1f},{y:.1f} L{x2:.1f},{y:.1f}"/>'
+                f'<text x="{x1 - 5:.1f}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+            )
+        for value in _ticks(*self.across):
+            x, y = self.place(value, self.up[0])
+            found.append(
+                f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{value:,.4g}</text>'
+            )
+        found.append(f'<text x="{WIDE - RIGHT}" y="{HIGH - 4}" text-anchor="end">{escape(across)}'
+                     f'</text><text x="4" y="12">{escape(up)}</text>')  # fmt: skip
+        return "".join(found)
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -500,7 +500,7 @@ def report(
 ) -> None:
     """Write one page of how the model does on a table, with charts and the records behind them."""
     from plait.features import check_policy
-    from plait.report import write_report
+    from plait.report.write import write_report
 
     options = _decoding(beam, None, None, set_ or [])
     with _progress() as progress:

@@ -232,6 +232,13 @@ class Output(ABC):
         stopping, resamples of them for comparisons; ``best_metrics`` are among the scores."""
 
     @abstractmethod
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, NDArray[np.float64]]:
+        """How right each single answer is, (N,), larger is better, and what people know that by:
+        to show the best records and the worst."""
+
+    @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
         """Scores of free-running predictions; an object with ``to_json()``."""
 
