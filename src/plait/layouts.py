@@ -159,8 +159,9 @@ class Grid(Layout):
             return np.tile(over / rows, rows)  # (T, R · C)
         side = round(tokens**0.5)
         if side * side != tokens:
-            return np.full((tokens, rows * columns), 1 / (rows * columns))
-        return np.kron(along(side, rows), along(side, columns))
+            return along(1, rows * columns).repeat(tokens, axis=0)
+        down, over = along(side, rows), along(side, columns)
+        return np.einsum("ar,bc->abrc", down, over).reshape(tokens, -1)
 
     def symbol(self, name: str) -> str:
         """The backdrop, which every drawing shows again."""

@@ -210,7 +210,7 @@ def embedding_map(found: Evaluation, output: str, gallery: Gallery) -> str:
     )
     return _section(
         "Where the model sees the records",
-        f'<div class="panel">{scatter(points, "", "")}{key([*tones.items()])}</div>',
+        f'<div class="panel map">{scatter(points, "", "")}{key([*tones.items()])}</div>',
         f"Records that lie close together look alike to the model ({how} of their fused vectors); "
         f"coloured by {by}. Point at a record to see it.{some}",
     )

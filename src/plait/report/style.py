@@ -17,6 +17,7 @@ dd { margin: 0; font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabu
 .score span { display: block; font-size: .78rem; min-height: 1.5em; color: var(--soft); }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
   gap: 1rem; }
+.map .chart { max-width: 56rem; margin: 0 auto; }
 .note { margin: .7rem 0 0; color: var(--soft); font-size: .88rem; max-width: 46rem; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
   border-radius: .8rem; padding: .6rem .8rem; }

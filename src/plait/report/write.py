@@ -43,7 +43,7 @@ def write_report(
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"can't write a report to {out}", expected="a name ending in .html")
-    model, several = load(model_name), False
+    model = load(model_name)
     several = len(model.recipe.inputs) > 1
     found = model.evaluate(
         table, split=split, columns=columns, subsets=several, shares=several, vectors=True,
@@ -59,7 +59,8 @@ def report_page(model: Model, found: Evaluation, log: Path, split: str | None = 
     has several inputs; ``log`` is the training's, and need not be there."""
     name, table = model.recipe.name, found.table.path.name
     which = f", {split} rows" if split else ""
-    about = f"{len(found.rows):,} records of {table}{which}; {model.recipe.about}"
+    about = f"{len(found.rows):,} records of {table}{which}"
+    about += f"; {model.recipe.about}" if model.recipe.about else ""
     body = [f'<header><h1>{escape(name)}</h1><p class="about">{escape(about)}</p></header>\n']
     for number, output in enumerate(model.recipe.outputs):
         body.append(_output(model, found, output, f"records-{number}"))
@@ -79,9 +80,11 @@ def _output(model: Model, found: Evaluation, output: str, name: str) -> str:
         sections.scores(model.recipe, found, output),
         sections.input_shares(found, output),
         sections.subset_table(model.recipe, found, output),
+        '<div class="two">',
         sections.confusion(found, output, gallery),
         sections.numbers(found, output, gallery),
         sections.calibration(found, output),
+        "</div>\n",
         sections.embedding_map(found, output, gallery),
         extremes,
     ]
