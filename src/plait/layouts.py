@@ -30,7 +30,13 @@ SIDE = 480  # pixels of a picture's longer side on a page
 
 
 class Layout(ABC):
-    """The parts of one cell."""
+    """The parts of one cell.
+
+    Attributes:
+        broad: whether a drawing has names to be read, and so wants room.
+    """
+
+    broad = True
 
     def __init__(self, parts: Sequence[str], keep: Keep) -> None:
         """What people know each part by, and how the others are hidden."""
@@ -148,6 +154,7 @@ class Grid(Layout):
         super().__init__(names, keep)
         self.backdrop, self.size, self.rows, self.columns = backdrop, size, rows, columns
         self.square, self.in_order, self.spans = square, in_order, spans
+        self.broad = any(rows)
 
     def places(self, tokens: int) -> Weights:
         """By the area that they share; a number that fills no square is everywhere."""
@@ -217,7 +224,7 @@ class Grid(Layout):
 def _margin(names: Sequence[str]) -> int:
     """Room for the rows' names."""
     longest = max(map(len, names), default=0)
-    return longest * 7 + 8 if longest else 0
+    return longest * 7 + 10 if longest else 0
 
 
 def along(tokens: int, parts: int) -> Weights:
@@ -266,7 +273,7 @@ LAYOUT_STYLE = """
 .store { position: absolute; }
 .grid { display: block; width: 100%; height: auto; }
 .faint use { filter: grayscale(1); opacity: .55; }
-.grid text { font: 11px system-ui, sans-serif; fill: var(--soft); }
+.grid text { font: 12px system-ui, sans-serif; fill: var(--soft); }
 .line { fill: none; stroke: var(--ink); stroke-width: 1; opacity: .8; }
 rect.for { fill: var(--for); } rect.against { fill: var(--against); }
 .words { margin: 0; padding: .3rem 0; font-size: 1.1rem; line-height: 1.9;

@@ -27,7 +27,8 @@ STYLE = (
 .steps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 11.5rem), 1fr));
   gap: .8rem; }
 .maps figure, .steps figure { padding: .8rem; max-width: 34rem; }
-.wide figure { max-width: none; }
+.broad { grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); }
+.broad figure { max-width: none; }
 figcaption { font-size: .9rem; } figcaption strong { display: block; font-size: 1rem; }
 figcaption small, .note { color: var(--soft); font-size: .84rem; }
 .note { margin: .7rem 0 0; }
@@ -115,17 +116,18 @@ def _input(number: int, name: str, seen: Seen) -> str:
     """Its drawing by each method."""
     at = f"input-{number}"
     symbol, count = seen.layout.symbol(at), len(seen.layout.parts)
-    wide = "" if symbol else " wide"
+    broad = " broad" if seen.layout.broad else ""
     figures = [_plain(seen.layout, at)] if symbol else []
     figures += [_map(seen, at, method, of) for method, of in seen.methods.items()]
+    some = "heaviest part" if seen.enough == 1 else f"{seen.enough} heaviest parts"
     enough = (
-        f"With only the heaviest {seen.enough} of its {count} parts the answer is the same."
+        f"With its {some} alone, of {count}, the answer is the same."
         if seen.enough is not None
         else f"With fewer than all of its {count} parts the answer was never the same."
     )
     return (
         f"<h2>{escape(name)}</h2>\n{symbol}"
-        f'<div class="maps{wide}">{"".join(figures)}</div><p class="note">{enough}</p>\n'
+        f'<div class="maps{broad}">{"".join(figures)}</div><p class="note">{enough}</p>\n'
     )
 
 

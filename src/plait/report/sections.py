@@ -30,6 +30,7 @@ ON_MAP = 600  # records
 EXTREMES = 6  # best and worst records
 BINS = 10  # of a calibration curve
 QUARTERS = ("worst quarter", "worse than most", "better than most", "best quarter")
+QUARTER_COLOURS = (1, 4, 5, 0)  # from orange to blue
 OTHER = "others"
 
 
@@ -199,6 +200,8 @@ def embedding_map(found: Evaluation, output: str, gallery: Gallery) -> str:
     order = [name for name, _ in Counter(groups).most_common()]
     order = [name for name in QUARTERS if name in order] or sorted(order, key=lambda n: n == OTHER)
     tones = {name: colour(n) for n, name in enumerate(order)}
+    if order[0] in QUARTERS:
+        tones = dict(zip(QUARTERS, map(colour, QUARTER_COLOURS), strict=True))
     points = [
         (float(x), float(y), tones[group], gallery.add(n))
         for (x, y), group, n in zip(places, groups, chosen, strict=True)

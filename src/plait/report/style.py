@@ -38,6 +38,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 .confusion button[aria-pressed=true] { outline: 2px solid var(--ink); }
 .near, .behind { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(46%, 9.5rem),
   1fr)); gap: .8rem; align-items: start; }
+.near { grid-template-columns: repeat(auto-fit, minmax(min(46%, 9.5rem), 1fr)); }
 .behind:not(:empty) { margin-top: .8rem; }
 .near img, .behind img { width: 100%; height: 7.5rem; object-fit: contain;
   background: var(--shade); display: block; }
