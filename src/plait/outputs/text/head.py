@@ -34,6 +34,7 @@ from plait.outputs.text.teaching import real_words
 from plait.types import Alternative, Fused, Prediction, UsageError
 
 # Of a language model, tried on so many validation records at the least.
+SPACE = "␣"  # how a space is shown, and what can't be read
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 
 
@@ -316,7 +317,7 @@ class TextHead(Head):
         return {name: attention[:, cut] for name, cut in self._part_slices(fused).items()}
 
     def _piece(self, word: int) -> str:
-        return "(end)" if word == EOS else "".join(self.vocabulary.pieces([word]))
+        return "(end)" if word == EOS else "".join(self.vocabulary.pieces([word])) or SPACE
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
