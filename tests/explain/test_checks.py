@@ -44,6 +44,6 @@ def test_gloves_need_each_other_and_stand_for_each_other() -> None:
 
 def test_inputs_that_add_up_have_no_interaction() -> None:
     names = ["a", "b", "c"]
-    worth = {s: torch.tensor([sum({"a": 1.0, "b": 2.0, "c": -3.0}[n] for n in s)])
+    worth = {s: torch.tensor([sum([0.0, *({"a": 1.0, "b": 2.0, "c": -3.0}[n] for n in s)])])
              for s in subsets(names)}  # fmt: skip
     assert all(float(v) == pytest.approx(0) for v in interactions(names, worth).values())

@@ -18,42 +18,51 @@ from plait.explain.probe import Probe
 from plait.model import Model, load
 from plait.types import PlaitError, Tokens
 
-RECORD = {"photo": "5.png", "words": "it is left number 5"}
-RED, LEFT = "red", "left"
+Record = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def explained(both_model: Model, both_table: Path) -> Explanation:
-    return both_model.explain(RECORD, root=both_table.parent, table=both_table)
+def record(both_model: Model, both_table: Path) -> Record:
+    """A green square of the validation rows, and the place that the model doesn't take for granted
+    where it is told none."""
+    photo = {"photo": "11.png"}
+    usual = both_model.predict(photo, root=both_table.parent).value
+    place = "left" if usual.endswith("right") else "right"
+    return photo | {"words": f"number it is number it {place} is it number is"}
 
 
-def probe_of(model: Model, root: Path) -> Probe:
-    sources = {name: model.source(name, root) for name in RECORD}
+@pytest.fixture(scope="module")
+def explained(both_model: Model, both_table: Path, record: Record) -> Explanation:
+    return both_model.explain(record, root=both_table.parent, table=both_table)
+
+
+def probe_of(model: Model, root: Path, record: Record) -> Probe:
+    sources = {name: model.source(name, root) for name in record}
     layouts = {
-        name: source.modality.layout(RECORD[name], root, source.state)
+        name: source.modality.layout(record[name], root, source.state)
         for name, source in sources.items()
     }
-    batch = model._batch([RECORD], root, 0, None)
+    batch = model._batch([record], root, 0, None)
     prediction = model.network.predict(batch)["answer"][0]
     return Probe(batch, layouts, sources, "answer", prediction)
 
 
-def test_the_word_that_matters_is_the_heaviest(explained: Explanation) -> None:
+def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: Record) -> None:
     words = explained.inputs["words"]
-    assert words.layout.parts == ("it", "is", "left", "number", "5")
+    assert words.layout.parts == tuple(record["words"].split())
     weights = words.methods[OCCLUSION].attribution.weights
-    assert int(weights.argmax()) == 2
+    assert int(weights.argmax()) == 5
     assert GRADIENTS not in words.methods  # a bag of words is one token
 
 
 def test_occlusion_is_what_the_answer_loses(
-    explained: Explanation, both_model: Model, both_table: Path
+    explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
-    without = RECORD | {"words": "it is  number 5"}
-    both = both_model._batch([RECORD, without], both_table.parent, 0, None)
+    without = record | {"words": "number it is number it is it number is"}
+    both = both_model._batch([record, without], both_table.parent, 0, None)
     answer = explained.prediction.value
     whole, less = both_model.network.support(both, "answer", [answer, answer]).tolist()
-    weight = explained.inputs["words"].methods[OCCLUSION].attribution.weights[2]
+    weight = explained.inputs["words"].methods[OCCLUSION].attribution.weights[5]
     assert weight == pytest.approx(whole - less, abs=1e-4)
     assert weight > 0.3
 
@@ -66,8 +75,10 @@ def test_gradients_find_the_square(explained: Explanation) -> None:
     assert np.abs(weights[inside]).mean() > 3 * np.abs(weights[~inside]).mean()
 
 
-def test_gradients_sum_to_what_the_tokens_are_worth(both_model: Model, both_table: Path) -> None:
-    probe, network = probe_of(both_model, both_table.parent), both_model.network
+def test_gradients_sum_to_what_the_tokens_are_worth(
+    both_model: Model, both_table: Path, record: Record
+) -> None:
+    probe, network = probe_of(both_model, both_table.parent, record), both_model.network
     found = integrated_gradients(probe, network)
     tokens = network.tokens(probe.batch)
     nothing = {
@@ -109,7 +120,7 @@ def test_shares_and_what_is_enough(explained: Explanation) -> None:
     assert explained.shares["words"] > 0.1
     ((pair, together),) = explained.pairs.items()
     assert pair == ("photo", "words")
-    assert together == pytest.approx(together)
+    assert abs(together) > 0.01
     assert all(set(names) <= {"photo", "words"} for names in explained.smallest)
 
 
@@ -125,8 +136,10 @@ def test_the_nearest_training_records(explained: Explanation, both_table: Path) 
     assert rows[explained.others[0].row - 1]["answer"] == explained.others[0].answer
 
 
-def test_a_missing_input_is_not_explained(both_model: Model, both_table: Path) -> None:
-    found = both_model.explain({"words": RECORD["words"]}, root=both_table.parent)
+def test_a_missing_input_is_not_explained(
+    both_model: Model, both_table: Path, record: Record
+) -> None:
+    found = both_model.explain({"words": record["words"]}, root=both_table.parent)
     assert list(found.inputs) == list(found.shares) == ["words"]
     assert found.smallest == [("words",)]
     assert not found.pairs
@@ -181,7 +194,7 @@ def test_what_comes_from_a_record_is_escaped(
 
 
 def test_without_captum_the_mend_is_named(
-    both_model: Model, both_table: Path, monkeypatch: pytest.MonkeyPatch
+    both_model: Model, both_table: Path, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = builtins.__import__
 
@@ -192,7 +205,7 @@ def test_without_captum_the_mend_is_named(
 
     monkeypatch.setattr("plait.registry.importlib.import_module", lambda name: refuse(name))
     with pytest.raises(PlaitError, match=r"pip install 'plait\[explain\]'"):
-        both_model.explain(RECORD, root=both_table.parent)
+        both_model.explain(record, root=both_table.parent)
 
 
 def test_word_by_word(trained: Path, squares: Path, tmp_path: Path) -> None:

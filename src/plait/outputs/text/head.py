@@ -33,8 +33,8 @@ from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search
 from plait.outputs.text.teaching import real_words
 from plait.types import Alternative, Fused, Prediction, UsageError
 
-# Of a language model, tried on so many validation records at the least.
 SPACE = "␣"  # how a space is shown, and what can't be read
+# Of a language model, tried on so many validation records at the least.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 
 
