@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from plait.explain.checks import Curve, heaviest_first, rank_correlation
+from plait.explain.checks import Curve, _sizes, heaviest_first, rank_correlation
 from plait.explain.shares import interactions, subsets
 
 
@@ -47,3 +47,14 @@ def test_inputs_that_add_up_have_no_interaction() -> None:
     worth = {s: torch.tensor([sum([0.0, *({"a": 1.0, "b": 2.0, "c": -3.0}[n] for n in s)])])
              for s in subsets(names)}  # fmt: skip
     assert all(float(v) == pytest.approx(0) for v in interactions(names, worth).values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7, 49, 64])
+def test_the_points_of_a_curve_are_the_same_from_both_ends(count: int) -> None:
+    sizes = _sizes(count)
+    assert sizes[0] == 0
+    assert sizes == sorted(set(sizes))
+    assert sizes[-1] == count
+    inner = sizes[: min(count, 6) // 2]
+    assert sizes[::-1][: len(inner)] == [count - size for size in inner]
+    assert len(sizes) == min(count, 6) + 1

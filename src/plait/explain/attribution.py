@@ -31,7 +31,7 @@ ABOUT = {
     GRADIENTS: "from nothing to what is there, along the gradient",
     ATTENTION: "where the answer's steps looked",
 }
-STEPS = 24  # of the integral
+STEPS = 16  # of the integral
 AT_ONCE = 16  # of these steps
 
 
