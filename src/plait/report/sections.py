@@ -24,7 +24,7 @@ from plait.model import Evaluation
 from plait.recipe import Recipe
 from plait.report.records import Gallery
 
-MOST_CLASSES = 24  # of a confusion matrix
+MOST_CLASSES, BROAD = 30, 8  # of a confusion matrix; of one that has a row to itself
 BEHIND = 8  # records behind one of its cells
 ON_MAP = 600  # records
 EXTREMES = 6  # best and worst records
@@ -113,6 +113,7 @@ def confusion(found: Evaluation, output: str, gallery: Gallery) -> str:
         '</table></div><div class="behind" aria-live="polite"></div>',
         "Rows are right classes, columns given ones; the darker, the larger the share of its row. "
         f"Choose a number to see its records.{rest}",
+        broad=len(classes) > BROAD,
     )
 
 
@@ -294,6 +295,7 @@ def problems(found: Evaluation) -> str:
     return _section("Cells that could not be used", f"<ul>{items}</ul>", rest)
 
 
-def _section(title: str, body: str, note: str) -> str:
+def _section(title: str, body: str, note: str, broad: bool = False) -> str:
+    kind = ' class="broad"' if broad else ""
     below = f'<p class="note">{escape(note)}</p>' if note else ""
-    return f"<section><h2>{escape(title)}</h2>\n{body}{below}</section>\n"
+    return f"<section{kind}><h2>{escape(title)}</h2>\n{body}{below}</section>\n"

@@ -18,6 +18,7 @@ dd { margin: 0; font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabu
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr));
   gap: 1rem; }
 .map .chart { max-width: 56rem; margin: 0 auto; }
+.broad { grid-column: 1 / -1; }
 .note { margin: .7rem 0 0; color: var(--soft); font-size: .88rem; max-width: 46rem; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
   border-radius: .8rem; padding: .6rem .8rem; }
@@ -27,7 +28,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 .plain th { font-weight: 600; } .plain small { display: block; color: var(--soft); }
 .confusion td { padding: 1px; } .confusion td:empty { min-width: 2.4rem; }
 .confusion th { font-weight: 400; font-size: .85rem; text-align: right; padding: .2rem .5rem;
-  color: var(--soft); max-width: 11rem; overflow-wrap: anywhere; }
+  color: var(--soft); max-width: 11rem; overflow-wrap: break-word; }
+.scroll th:first-child { position: sticky; left: 0; background: var(--card); min-width: 5rem; }
+.plain small { white-space: nowrap; }
 .confusion tr:first-child th { vertical-align: bottom; text-align: left; padding: .3rem .25rem; }
 .confusion tr:first-child span { writing-mode: vertical-rl; transform: rotate(180deg);
   max-height: 9rem; }
