@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from plait.explain.checks import Curve, _sizes, heaviest_first, rank_correlation
+from plait.explain.checks import POINTS, Curve, _sizes, heaviest_first, rank_correlation
 from plait.explain.shares import interactions, subsets
 
 
@@ -55,6 +55,6 @@ def test_the_points_of_a_curve_are_the_same_from_both_ends(count: int) -> None:
     assert sizes[0] == 0
     assert sizes == sorted(set(sizes))
     assert sizes[-1] == count
-    inner = sizes[: min(count, 6) // 2]
+    inner = sizes[: min(count, POINTS) // 2]
     assert sizes[::-1][: len(inner)] == [count - size for size in inner]
-    assert len(sizes) == min(count, 6) + 1
+    assert len(sizes) == min(count, POINTS) + 1

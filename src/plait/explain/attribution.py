@@ -31,7 +31,7 @@ ABOUT = {
     GRADIENTS: "from nothing to what is there, along the gradient",
     ATTENTION: "where the answer's steps looked",
 }
-STEPS = 16  # of the integral
+STEPS, ROUGH = 16, 8  # of the integral; of one whose ranks alone are wanted
 AT_ONCE = 16  # of these steps
 
 
@@ -100,7 +100,7 @@ def occlusion(probe: Probe, network: Network, name: str) -> Attribution:
     return Attribution(lost[0], lost[1:])
 
 
-def integrated_gradients(probe: Probe, network: Network) -> Integrated:
+def integrated_gradients(probe: Probe, network: Network, steps: int = STEPS) -> Integrated:
     """Of all tokens of the inputs that the record has."""
     tokens = {name: network.tokens(probe.batch)[name] for name in network.encoders}
     names = list(probe.layouts)
@@ -125,7 +125,7 @@ def integrated_gradients(probe: Probe, network: Network) -> Integrated:
         return network.head(probe.output).support(fused, [probe.answer] * count)
 
     gradients = needed("captum.attr", "explain").IntegratedGradients(support)
-    found = gradients.attribute(values, missing, n_steps=STEPS, internal_batch_size=AT_ONCE)
+    found = gradients.attribute(values, missing, n_steps=steps, internal_batch_size=AT_ONCE)
     each = {
         name: value.sum(dim=2)[0, : int(tokens[name].mask.sum())].detach().cpu().double().numpy()
         for name, value in zip(names, found, strict=True)

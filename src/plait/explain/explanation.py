@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from plait.explain.attention import Attention
-from plait.explain.attribution import Attribution, attributions, integrated_gradients
+from plait.explain.attribution import ROUGH, Attribution, attributions, integrated_gradients
 from plait.explain.checks import (
     Curves,
     curves,
@@ -32,7 +32,7 @@ from plait.network import Batch, Network
 from plait.types import Alternative, Prediction, UsageError
 
 OTHERS = 4  # that a step might have said
-SIZES = 7  # of sets of parts that are tried
+SIZES = 5  # of sets of parts that are tried
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def explain(
     together = interactions(list(probe.layouts), support)
     integrated, unlearned = integrated_gradients(probe, network), fresh()
     found = attributions(probe, network, integrated)
-    random = attributions(probe, unlearned, integrated_gradients(probe, unlearned))
+    random = attributions(probe, unlearned, integrated_gradients(probe, unlearned, ROUGH))
     return Explanation(
         model,
         probe.output,
@@ -241,7 +241,7 @@ def _seen(
 
 def _enough(probe: Probe, network: Network, name: str, order: NDArray[np.int64]) -> int | None:
     """How many of the heaviest parts keep the answer, the others being hidden: the least of a few
-    numbers, each about half as large again as the one before."""
+    numbers, each a few times the one before."""
     count = len(order)
     sizes = sorted({int(s) for s in np.geomspace(1, count, SIZES).round() if s < count})
     if not sizes:

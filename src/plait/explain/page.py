@@ -125,9 +125,10 @@ def _input(number: int, name: str, seen: Seen) -> str:
         if seen.enough is not None
         else f"With fewer than all of its {count} parts the answer was never the same."
     )
+    note = f'<p class="note">{enough}</p>' if count > 1 else ""
     return (
         f"<h2>{escape(name)}</h2>\n{symbol}"
-        f'<div class="maps{broad}">{"".join(figures)}</div><p class="note">{enough}</p>\n'
+        f'<div class="maps{broad}">{"".join(figures)}</div>{note}\n'
     )
 
 
