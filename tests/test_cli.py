@@ -77,16 +77,41 @@ def test_explain_draws_a_tile_a_word(
     photo = squares.with_name("000.png")
     picture, numbers = tmp_path / "why.png", tmp_path / "why.json"
     assert run("explain", trained, photo, "--out", picture)[0] == 0
-    assert run("explain", trained, photo, "--out", numbers)[0] == 0
+    code, out, _ = run("explain", trained, photo, "--out", numbers)
+    assert code == 0
+    assert "random order" in out
     found = json.loads(numbers.read_text())
     tiles = 1 + len(found["words"])
     with Image.open(picture) as image:
         width, height = image.size
     assert (width // 232) * (height // 262) >= tiles
     assert sum(sum(row) for row in found["words"][0]["attention"]) == pytest.approx(1, abs=1e-2)
+    assert found["words"][0]["word"] == found["caption"].split()[0]
     code, _, err = run("explain", trained, photo, "--out", tmp_path / "why.txt")
     assert code == 2
-    assert ".png or .json" in err
+    assert ".html, .png or .json" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "name the record to explain; the model takes image"),
+        (["{table}"], "expected --row with the number of a row"),
+        (["{table}", "--row", "999"], "has no row 999; expected 1 to 60"),
+        (["--input", "photo"], "--input 'photo' names no cell; expected NAME=CELL"),
+        (["--input", "sound=a.wav"], "unknown input sound; expected image"),
+        (["{photo}", "--output", "mood"], "has no output 'mood'; expected caption"),
+        (["nothing.png"], "nothing.png"),
+    ],
+)
+def test_explain_says_what_it_needs(
+    run: Any, trained: Path, squares: Path, args: list[str], said: str
+) -> None:
+    names = {"table": squares, "photo": squares.with_name("000.png")}
+    code, _, err = run("explain", trained, *(arg.format(**names) for arg in args))
+    assert code in (1, 2)
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_caption_explain_writes_a_picture_a_photo(

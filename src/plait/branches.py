@@ -55,7 +55,7 @@ class Blend(nn.Module):
 
     def forward(self, answers: Tensor, weights: Tensor) -> Tensor:
         """(..., M, K) and (..., M) -> (..., K)."""
-        if self.apart:
+        if self.apart and self.training:  # in use, explanations follow the gradient
             answers = answers.detach()
         if self.factor is not None:
             answers = answers * self.factor

@@ -1,4 +1,4 @@
-"""What the commands ``caption``, ``predict`` and ``explain`` do with a model's answers."""
+"""What the commands ``caption`` and ``predict`` do with a model's answers."""
 
 from __future__ import annotations
 
@@ -102,24 +102,6 @@ def _told_of_rows(table: Table, column: ColumnName, cells: Iterable[Any]) -> Ite
         yield {ROW: table.number(row)} | {title: c for title, c in told.items() if title != ROW}
 
 
-def explain_file(
-    model_name: str, file: Path, options: Mapping[str, Any], out: Path | None, as_json: bool
-) -> None:
-    """Attention of one photo as a PNG or as numbers."""
-    explanation = load(model_name).explain(file, **options)
-    if as_json:
-        print(json.dumps(explanation.to_json(), ensure_ascii=False))
-        return
-    target = out or Path(f"{file.stem}.attention.png")
-    explanation.save(target)
-    print(explanation.prediction.value)
-    detected = explanation.prediction.detected
-    if detected:
-        found = ", ".join(f"{word} {probable:.2f}" for word, probable in detected.items())
-        print(f"detected: {found}")
-    print(f"written to {target}")
-
-
 def _answers(
     model: Model,
     records: Iterable[Mapping[str, Any]],
@@ -149,7 +131,7 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
             photo = Path(told[PHOTO])
             stem = _unused(photo, used)
             used.add(stem)
-            model.explanation(photo, answers[model.output]).save(folder / f"{stem}.png")
+            model.attention(photo, answers[model.output]).save(folder / f"{stem}.png")
         yield told, answers
     errors.print(f"attention pictures are in {folder}")
 

@@ -135,12 +135,17 @@ def _progress(one: bool = False) -> Iterator[Callable[[str, int, int], None]]:
 
 def _columns(given: Iterable[str] | None) -> dict[str, str]:
     """Input or output -> column, of ``NAME=COLUMN``."""
-    found = {}
+    return _pairs("--column", given)
+
+
+def _pairs(option: str, given: Iterable[str] | None) -> dict[str, str]:
+    """What an option that may be repeated says of each name."""
+    what, found = option.removeprefix("--").replace("input", "cell"), {}
     for item in given or []:
-        name, equals, column = item.partition("=")
-        if not (name and equals and column):
-            raise UsageError(f"--column {item!r} names no column", expected="NAME=COLUMN")
-        found[name] = column
+        name, equals, value = item.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"{option} {item!r} names no {what}", expected=f"NAME={what.upper()}")
+        found[name] = value
     return found
 
 
@@ -452,15 +457,58 @@ def predict(
 @app.command()
 def explain(
     model: Annotated[str, typer.Argument(help="a shipped model or a package")],
-    file: Annotated[Path, typer.Argument(help="the photo to explain")],
-    out: Annotated[Path | None, typer.Option(help=".png or .json to write")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="a file, a text, or with --row a table")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=".html, .png or .json to write")] = None,
+    row: Annotated[int | None, typer.Option(min=1, help="the row of the table")] = None,
+    input_: Annotated[
+        list[str] | None, typer.Option("--input", help="an input's cell: NAME=CELL; repeatable")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="whose answer; the model's first output if not set")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="training rows, of which the nearest are shown")
+    ] = None,
+    column: Column = None,
     beam: Beam = None,
+    set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where the model looked for each word."""
-    from plait.captioning import explain_file
+    """Show why the model answers a record as it does."""
+    from plait.explaining import explain_record
 
-    explain_file(model, file, _decoding(beam, None, None, []), out, as_json)
+    with _progress() as progress:
+        explain_record(
+            model, what, out, row=row, inputs=_pairs("--input", input_), output=output,
+            table=table, columns=_columns(column), options=_decoding(beam, None, None, set_ or []),
+            as_json=as_json, progress=progress,
+        )  # fmt: skip
+
+
+@app.command()
+def report(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    table: Annotated[str, typer.Argument(help="a table with references")],
+    out: Annotated[Path, typer.Option(help="the page to write")] = Path("report.html"),
+    split: Annotated[str | None, typer.Option(help="only train, val or test rows")] = None,
+    column: Column = None,
+    beam: Beam = None,
+    on_bad: OnBad = "stop",
+    set_: Set = None,
+) -> None:
+    """Write one page of how the model does on a table, with charts and the records behind them."""
+    from plait.features import check_policy
+    from plait.report.write import write_report
+
+    options = _decoding(beam, None, None, set_ or [])
+    with _progress() as progress:
+        write_report(
+            model, table, out, split=split, columns=_columns(column),
+            on_bad=check_policy(on_bad), progress=progress, **options,
+        )  # fmt: skip
+    print(f"written to {out}")
 
 
 @app.command()

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from plait.bootstrap import Scorer
 from plait.branches import Branches
+from plait.layouts import Layout
 from plait.registry import did_you_mean
-from plait.types import Fused, Prediction, State, Tokens, UsageError
+from plait.types import Alternative, Fused, Prediction, State, Tokens, UsageError
 
 Changed = TypeVar("Changed", bound="Options")
 
@@ -97,6 +98,15 @@ class Modality(ABC):
     @abstractmethod
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """What `read` saw, as (H, W, 3) uint8, for explanations; None where there is none."""
+
+    @abstractmethod
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """The cell for people to look at: the parts that can be hidden, for explanations, and where
+        the encoder's tokens lie among them.
+
+        Raises:
+            BadCell: as `read`.
+        """
 
 
 class Classical(ABC):
@@ -225,6 +235,13 @@ class Output(ABC):
         stopping, resamples of them for comparisons; ``best_metrics`` are among the scores."""
 
     @abstractmethod
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, NDArray[np.float64]]:
+        """How right each single answer is, (N,), larger is better, and what people know that by:
+        to show the best records and the worst."""
+
+    @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
         """Scores of free-running predictions; an object with ``to_json()``."""
 
@@ -292,6 +309,21 @@ class Head(nn.Module, ABC):
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) float: what the model thinks of answers such as `decode` gives, one a record; the
         inputs' shares are shares of it."""
+
+    @abstractmethod
+    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
+        """Of one answer, as each of the records sees it: (B,) its `support`, and (B, L) the
+        log-probability of each of its steps; L is 0 where it is not made step by step."""
+
+    @abstractmethod
+    def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
+        """For each step of an answer to the only record, what is said there and what else is
+        likeliest, ``count`` of them, with their probabilities."""
+
+    @abstractmethod
+    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
+        """Where each step of an answer to the only record looked: input name -> (L, T) attention;
+        empty where answers look at nothing, or at what can't be told apart."""
 
     @abstractmethod
     def decoding_options(self, **options: Any) -> Options:

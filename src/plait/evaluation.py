@@ -59,6 +59,24 @@ def evaluate_records(
     return found
 
 
+@torch.no_grad()
+def embed_records(
+    network: Network,
+    records: CachedRecords,
+    size: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """(N, D) every record's fused vector, in the records' order."""
+    network.eval()
+    found: list[NDArray[np.float32]] = []
+    for number, batch in enumerate(records.batches(size), start=1):
+        found.append(network.fuse(batch.to(device)).pooled.float().cpu().numpy())
+        if progress:
+            progress("vectors", min(number * size, len(records)), len(records))
+    return np.concatenate(found)
+
+
 @dataclass(frozen=True)
 class Group:
     """Scores of the records that share a value of a column.

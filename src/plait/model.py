@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import number, write_card
 from plait.components import Modality, Options
 from plait.data.tables import Table, read_table
-from plait.evaluation import Group, answer, evaluate_records, score_groups
-from plait.explain.attention import Explanation
+from plait.evaluation import Group, answer, embed_records, evaluate_records, score_groups
+from plait.explain.attention import Attention
+from plait.explain.explanation import Explanation, explain
+from plait.explain.probe import Probe
 from plait.features import (
     BadCells,
     CachedRecords,
@@ -34,10 +37,12 @@ from plait.features import (
     is_missing,
     pad_rows,
 )
+from plait.neighbours import find_neighbours
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
 from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
+from plait.registry import needed
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
 
 PREDICT_BATCH = 64
@@ -156,28 +161,85 @@ class Model:
         """
         return self.network.decoding_options(**options)
 
-    def explain(self, record: Any, *, root: str | Path = ".", **options: Any) -> Explanation:
-        """One record's answer, and where it looked for each word in its first picture."""
-        prediction = self.predict(record, root=root, **options)
-        return self.explanation(record, prediction, root=root)
-
-    def explanation(
-        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+    def explain(
+        self,
+        record: Any,
+        *,
+        root: str | Path = ".",
+        output: str | None = None,
+        table: Table | str | Path | None = None,
+        columns: Mapping[str, ColumnName] | None = None,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> Explanation:
+        """Why the model answers a record as it does: `plait.explain.explanation`.
+
+        Args:
+            record: as for `predict`.
+            root: relative paths start here.
+            output: which output's answer; the first if not given.
+            table: training rows, of which the nearest are found; they are not kept in a package.
+            columns: of the table, as for `evaluate`.
+            progress: called while the table's features are computed.
+            options: of the decoding.
+
+        Raises:
+            BadCell: a cell can't be used.
+            UsageError: there is no such output.
+            PlaitError: captum is not installed.
+        """
+        cells, asked = self._as_record(record), output or self.output
+        if asked not in self.recipe.outputs:
+            raise UsageError(
+                f"the model has no output {asked!r}", expected=", ".join(self.recipe.outputs)
+            )
+        needed("captum.attr", "explain")  # said before anything is computed
+        there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
+        sources = {name: self.source(name, Path(root)) for name in there}
+        layouts = {n: s.modality.layout(cells[n], s.root, s.state) for n, s in sources.items()}
+        batch = self._batch([cells], Path(root), 0, None).to(self.device)
+        prediction = self.network.predict(batch, **options)[asked][0]
+        probe = Probe(batch, layouts, sources, asked, prediction, options)
+        found = explain(probe, self.network, self._unlearned, self.recipe.name)
+        if prediction.attention:
+            found = replace(found, attention=self._attention(cells, prediction, Path(root)))
+        if table is None:
+            return found
+        near, others = find_neighbours(
+            probe, self.network, self.recipe, self.parts, self.states, table, columns or {},
+            progress,
+        )  # fmt: skip
+        return replace(found, nearest=near, others=others)
+
+    def _unlearned(self) -> Network:
+        """The same network with random weights in all that learns."""
+        network = build_network(self.recipe, self.parts, self.states, pretrained=False)
+        return network.to(self.device).eval()
+
+    def attention(
+        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+    ) -> Attention:
         """Where an answer that was given looked, in the record's first input with a picture.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
         """
-        cells = self._as_record(record)
+        found = self._attention(self._as_record(record), prediction, Path(root))
+        if found is None:
+            raise UsageError("the model looks at no place of a picture", expected="an image input")
+        return found
+
+    def _attention(
+        self, cells: Mapping[str, Any], prediction: Prediction, root: Path
+    ) -> Attention | None:
         for name in self.recipe.inputs:
-            source, grid = self.source(name, Path(root)), self.network.encoder(name).grid
+            source, grid = self.source(name, root), self.network.encoder(name).grid
             if grid is None or is_missing(cells.get(name)) or name not in prediction.attention:
                 continue
-            pixels = source.modality.picture(cells[name], Path(root), source.state)
+            pixels = source.modality.picture(cells[name], root, source.state)
             if pixels is not None:
-                return Explanation(prediction, name, np.asarray(pixels), grid)
-        raise UsageError("the model looks at no place of a picture", expected="an image input")
+                return Attention(prediction, name, np.asarray(pixels), grid)
+        return None
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
         names = list(self.recipe.inputs)
@@ -243,6 +305,7 @@ class Model:
         corruptions: bool = False,
         swapped: bool = False,
         by: str | None = None,
+        vectors: bool = False,
         on_bad: OnBad = "stop",
         progress: Progress | None = None,
         **options: Any,
@@ -263,6 +326,7 @@ class Model:
             swapped: also the scores where each input in turn is that of another record, drawn at
                 random: what is lost is what the model takes from it.
             by: also the scores of every group of rows that share a value of this column.
+            vectors: also every record's fused vector.
             on_bad: what to do with cells that can't be used.
             progress: called while features are computed and answers are found.
             options: of the output's decoding, such as ``beam=5``.
@@ -342,6 +406,9 @@ class Model:
             by,
             groups,
             others,
+            embed_records(self.network, records, PREDICT_BATCH, self.device, progress)
+            if vectors
+            else None,
         )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
@@ -431,7 +498,9 @@ class Evaluation:
         by: str | None = None,
         groups: Sequence[Group] = (),
         swapped: Mapping[str, Mapping[str, Any]] | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> None:
+        self.vectors = vectors
         self.by, self.groups = by, groups
         self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
         self.table, self.columns, self.rows = table, columns, rows

@@ -68,6 +68,29 @@ class Batch:
         lengths = {k: v if k in names else torch.zeros_like(v) for k, v in self.lengths.items()}
         return replace(self, lengths=lengths)
 
+    def __len__(self) -> int:
+        return len(next(iter(self.lengths.values())))
+
+    @classmethod
+    def together(cls, batches: Sequence[Batch]) -> Batch:
+        """Their records one after the other, without their targets; all are as long."""
+        names = batches[0].lengths
+        return cls(
+            {name: torch.cat([batch.prepared[name] for batch in batches]) for name in names},
+            {name: torch.cat([batch.lengths[name] for batch in batches]) for name in names},
+            {},
+        )
+
+    def rows(self, which: slice) -> Batch:
+        """Some of its records, without their targets."""
+        prepared = {name: values[which] for name, values in self.prepared.items()}
+        return Batch(prepared, {name: found[which] for name, found in self.lengths.items()}, {})
+
+    @property
+    def present(self) -> dict[str, Tensor]:
+        """Input name -> (B,) bool, which records have it."""
+        return {name: length > 0 for name, length in self.lengths.items()}
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(
@@ -172,12 +195,16 @@ class Network(nn.Module):
     def fuse(self, batch: Batch) -> Fused:
         """Encode and fuse."""
         lengths = self._with_dropped_inputs(batch.lengths)
-        parts = {
-            name: self.adapters[name](encoder(batch.prepared[name], lengths[name]))
+        batch = replace(batch, lengths=lengths)
+        fused: Fused = self.fusion(self.tokens(batch), batch.present)
+        return fused
+
+    def tokens(self, batch: Batch) -> dict[str, Tokens]:
+        """Each input's tokens as the fusion gets them."""
+        return {
+            name: self.adapters[name](encoder(batch.prepared[name], batch.lengths[name]))
             for name, encoder in self.encoders.items()
         }
-        fused: Fused = self.fusion(parts, {name: length > 0 for name, length in lengths.items()})
-        return fused
 
     def _with_dropped_inputs(self, lengths: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """In training, some inputs of a record are taken away at random, never the last one, so

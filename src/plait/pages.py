@@ -7,40 +7,26 @@ everything that comes from data is escaped.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from plait.cards import number
 from plait.data.images import has_image_suffix, open_image
 from plait.files import write_atomically
+from plait.markup import page, picture_uri
 from plait.model import Evaluation
 from plait.outputs.text.scores import TITLES, CaptionScores
 from plait.outputs.text.transcript_scores import TranscriptScores, most_wrong
 from plait.types import BadCell, UsageError
 
 MAX_SIDE = 320  # pixels of a photo's longer side
-QUALITY = 82
 STYLE = """
-:root { color-scheme: light dark; --paper: #f6f5f2; --card: #fff; --ink: #1d1d22;
-  --soft: #66666f; --line: #e2e0da; --good: #1f7a4d; --bad: #b3402e; --shade: #efede8; }
-@media (prefers-color-scheme: dark) { :root { --paper: #16171b; --card: #202127; --ink: #ececf0;
-  --soft: #a0a0ab; --line: #33343d; --good: #5cc28e; --bad: #ef8672; --shade: #191a1f; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 2rem 1.25rem 4rem; background: var(--paper);
-  color: var(--ink); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-h1 { margin: 0; font-size: 1.9rem; letter-spacing: -.02em; line-height: 1.2; }
-h2 { margin: 2.75rem 0 1rem; font-size: 1.25rem; }
 h2 i { display: inline-block; width: .7em; height: .7em; margin-right: .5em; border-radius: 50%;
   background: var(--tone); }
-h2 small, .about, .score span, figcaption small { color: var(--soft); font-weight: 400; }
+h2 small, .score span, figcaption small { color: var(--soft); font-weight: 400; }
 h2 small { font-size: .9rem; margin-left: .4em; }
-.about { margin: .35rem 0 1.5rem; overflow-wrap: anywhere; }
 .good { --tone: var(--good); } .bad { --tone: var(--bad); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.2rem, 1fr)); gap: .6rem;
   margin: 0; }
@@ -51,8 +37,6 @@ dd { margin: 0; font-size: 1.45rem; font-weight: 650; font-variant-numeric: tabu
 .score span { display: block; font-size: .78rem; min-height: 1.5em; }
 .photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr));
   gap: 1rem; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line);
-  border-radius: .8rem; overflow: hidden; break-inside: avoid; }
 .frame { display: grid; place-items: center; height: 13rem; background: var(--shade);
   color: var(--soft); border-bottom: 3px solid var(--tone); }
 .frame img { width: 100%; height: 100%; object-fit: contain; display: block; min-height: 0; }
@@ -62,11 +46,8 @@ figcaption b { color: var(--tone); font-variant-numeric: tabular-nums; }
 figcaption ul { margin: .55rem 0 .6rem; padding-left: 1.1rem; font-size: .88rem;
   color: var(--soft); }
 figcaption small { display: block; font-size: .76rem; }
-@media print { :root { color-scheme: light; --paper: #fff; --card: #fff; --ink: #000;
-  --soft: #444; --line: #ccc; --good: #1f7a4d; --bad: #b3402e; --shade: #fff; }
-  body { padding: 0; max-width: none; font-size: 11pt; }
-  .photos { grid-template-columns: repeat(3, 1fr); } .frame { height: 9rem; }
-  h2 { break-after: avoid; } .score { break-inside: avoid; } }
+@media print { .photos { grid-template-columns: repeat(3, 1fr); } .frame { height: 9rem; }
+  .score { break-inside: avoid; } }
 """
 
 
@@ -91,8 +72,8 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
             expected="outputs.NAME.kind: text, its settings.scores: captions",
         )
     body = "".join(_output(found, name, count) for name in names)
-    page = _page(f"Best and worst captions of {found.table.path.name}", body)
-    write_atomically(path, lambda part: part.write_text(page, encoding="utf-8"))
+    text = page(f"Best and worst captions of {found.table.path.name}", body, STYLE)
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def write_errors(found: Evaluation, path: Path) -> None:
@@ -126,15 +107,6 @@ def _errors(found: Evaluation, name: str) -> str:
 def _name(found: Evaluation, cells: Sequence[Any], at: int) -> str:
     cell, number = cells[found.rows[at]], found.table.number(found.rows[at])
     return cell if isinstance(cell, str) else f"row {number}"
-
-
-def _page(title: str, body: str) -> str:
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n{body}</body>\n</html>\n"
-    )
 
 
 def _output(found: Evaluation, name: str, count: int) -> str:
@@ -218,10 +190,6 @@ def _data_uri(cell: Any, root: Path) -> str | None:
     ):
         return None
     try:
-        image = Image.fromarray(open_image(cell, root))
+        return picture_uri(open_image(cell, root), MAX_SIDE)
     except BadCell:
         return None
-    image.thumbnail((MAX_SIDE, MAX_SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

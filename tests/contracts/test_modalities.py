@@ -384,3 +384,42 @@ def test_a_package_s_network_has_the_same_shape(built: Built) -> None:
     again.load_state_dict(encoder.state_dict())
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_a_layout_says_where_every_token_lies_and_hides_parts(built: Built) -> None:
+    modality, encoder, state, cells = built
+    cell = cells[1]
+    item, layout = modality.read(cell, Path(), state), modality.layout(cell, Path(), state)
+    tokens = encoder(*prepared(built, 1)).mask.shape[1]
+    places = layout.places(tokens)
+    assert places.shape == (tokens, len(layout.parts))
+    assert bool((places >= 0).all())
+    assert places.sum(axis=1) == pytest.approx(np.ones(tokens))
+    everything = np.ones(len(layout.parts), bool)
+    assert torch.equal(layout.keep(everything), item)
+    changed = 0
+    for number in range(len(layout.parts)):
+        kept = everything.copy()
+        kept[number] = False
+        worse = layout.keep(kept) if kept.any() else item[:0]
+        assert worse.dtype == item.dtype
+        assert worse.shape[1:] == item.shape[1:]
+        assert len(worse) <= len(modality.example(state))
+        changed += len(worse) != len(item) or not torch.equal(worse, item)
+    assert changed >= len(layout.parts) / 2
+    only = layout.keep(np.arange(len(layout.parts)) == 0)
+    if len(only):
+        assert all(torch.isfinite(f.float()).all() for f in encoder.prepare([only]))
+
+
+def test_a_layout_is_drawn(built: Built) -> None:
+    from xml.etree import ElementTree
+
+    modality, _, state, cells = built
+    layout = modality.layout(cells[1], Path(), state)
+    weights = np.linspace(-1, 1, len(layout.parts))
+    drawn = layout.symbol("one") + layout.drawing(weights, "one")
+    tree = ElementTree.fromstring(f"<div>{drawn}</div>")  # as HTML is, so that nothing is left open
+    tones = [e.get("class") for e in tree.iter() if e.get("class") in ("for", "against")]
+    assert len(tones) == len(layout.parts)
+    assert {"for", "against"} == set(tones) or len(tones) == 1

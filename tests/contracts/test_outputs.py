@@ -156,6 +156,44 @@ def test_garbage_under_the_mask_changes_nothing(built: Built) -> None:
     torch.testing.assert_close(head.loss(clean, targets), head.loss(dirty, targets))
 
 
+def test_the_steps_of_an_answer_add_up_to_its_support(built: Built) -> None:
+    output, head, _, _, branches = built
+    whole = fused(branches)
+    answer = head.decode(whole)[0].value
+    with torch.no_grad():
+        support, steps = head.steps(whole, answer)
+        torch.testing.assert_close(support, head.support(whole, [answer] * 3), check_dtype=False)
+        first = row(whole, 0)
+        said = head.alternatives(first, answer, 2)
+        looks = head.looks(first, answer)
+    assert steps.shape == (3, len(said))
+    assert (len(said) > 0) == (registry_name(output) == "text" and bool(answer))
+    for step, (own, *others) in zip(steps[0].exp().tolist(), said, strict=True):
+        assert own.score == pytest.approx(step, rel=1e-4)
+        assert len(others) == 2
+        assert others[0].score >= others[1].score
+        assert all(other.value for other in others)
+    for look in looks.values():
+        assert look.shape == (len(said), TOKENS)
+        assert bool((look >= 0).all())
+        assert bool((look.sum(dim=1) <= 1 + 1e-5).all())
+
+
+def test_what_is_right_is_more_so_than_what_is_not(built: Built) -> None:
+    output, _, _, _, _ = built
+    cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
+    references = [output.reference(cell) for cell in cells]
+    right = [r[0] if isinstance(r, list) else r for r in references]
+    best = [Prediction(value, 1.0, probabilities=certain(value, right)) for value in right]
+    turned = [*best[1:], best[0]]
+    title, good = output.rightness(best, references)
+    bad = output.rightness(turned, references)[1]
+    assert title
+    assert good.shape == (len(cells),)
+    assert bool((good >= bad).all())
+    assert bool((good > bad).any())
+
+
 def test_built_again_from_its_state_it_answers_the_same(built: Built) -> None:
     output, head, state, _, branches = built
     again = output.head(state, WIDTH, NAMES, False, branches).eval()

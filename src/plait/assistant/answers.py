@@ -93,7 +93,8 @@ class PackageAnswerer(Answerer):
 
     def explain(self, inputs: Mapping[str, str], path: Path) -> None:
         """The attention of each word."""
-        self.model.explain(inputs, **self._options).save(path)
+        found = self.model.predict(inputs, **self._options)
+        self.model.attention(inputs, found).save(path)
 
 
 def require(modality: str, given: Mapping[str, str | None]) -> str:

@@ -34,6 +34,11 @@ def split_words(sentence: str, punctuation: bool = True, lower: bool = True) -> 
     return words if punctuation else [w for w in words if w[0].isalnum() or w[0] == "_"]
 
 
+def word_spans(sentence: str) -> list[tuple[int, int]]:
+    """Where each word and sign of `split_words` lies, the punctuation with them."""
+    return [match.span() for match in _WORD.finditer(sentence)]
+
+
 def join_words(words: Sequence[str]) -> str:
     """Words as a sentence: no space before a full stop or after a bracket."""
     return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
@@ -52,6 +57,10 @@ class Vocabulary(ABC):
     @abstractmethod
     def units(self) -> list[str]:
         """The text of every id, each another, specials included; not always readable."""
+
+    @abstractmethod
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """Where each id of `encode` lies: its first character, and the one behind its last."""
 
     @abstractmethod
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -87,6 +96,14 @@ class WordVocabulary(Vocabulary):
     def units(self) -> list[str]:
         """The words."""
         return list(self.words)
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """The words'."""
+        return [
+            (start, end)
+            for start, end in word_spans(sentence)
+            if split_words(sentence[start:end], self.punctuation)
+        ]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The words."""
@@ -127,6 +144,11 @@ class CharacterVocabulary(Vocabulary):
         """The characters."""
         return list(self.characters)
 
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """The characters', an accent with the letter before it."""
+        starts = [at for at, c in enumerate(sentence) if not at or not unicodedata.combining(c)]
+        return list(zip(starts, [*starts[1:], len(sentence)], strict=True))
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The characters."""
         return [self.characters[i] for i in ids if i > UNK]
@@ -160,6 +182,10 @@ class SubwordVocabulary(Vocabulary):
     def units(self) -> list[str]:
         """The subwords as the tokenizer writes them, with Ġ for a space before them."""
         return [str(self._tokenizer.id_to_token(i)) for i in range(len(self))]
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """As the tokenizer has them."""
+        return list(self._tokenizer.encode(sentence).offsets)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The subwords."""
@@ -207,6 +233,10 @@ class HubVocabulary(Vocabulary):
     def units(self) -> list[str]:
         """The tokens as the tokenizer writes them."""
         return [*SPECIALS, *(str(self._tokenizer.id_to_token(token)) for token in self.tokens)]
+
+    def spans(self, sentence: str) -> list[tuple[int, int]]:
+        """As the tokenizer has them."""
+        return list(self._tokenizer.encode(sentence, add_special_tokens=False).offsets)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The tokens."""

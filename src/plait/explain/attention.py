@@ -29,7 +29,7 @@ DARKEST = 0.35  # of the photo's light, where nothing was looked for
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Attention:
     """Where a prediction's words were looked for in one of its inputs.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Each input's share of an answer: Shapley values over the inputs.
+"""Each input's share of an answer: Shapley values over the inputs, and how pairs work together.
 
 An input's share is how much it adds to what the model thinks of its answer, averaged over all
 orders in which the inputs could be given (Shapley 1953; Lundberg and Lee 2017, arXiv:1705.07874).
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import factorial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from plait.types import Prediction, UsageError
 MAX_INPUTS = 8  # 256 subsets
 
 Subset = frozenset[str]
+Pair = tuple[str, str]
 
 
 def input_shares(
@@ -34,15 +36,26 @@ def input_shares(
         UsageError: the model has more than eight inputs.
     """
     names = list(network.encoders)
+    answers = [prediction.value for prediction in predictions]
+    rows = shapley(names, supports(network, batch, output, answers)).tolist()
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def supports(
+    network: Network, batch: Batch, output: str, answers: Sequence[Any]
+) -> dict[Subset, Tensor]:
+    """(B,) ``Head.support`` for the answers by every subset of the inputs.
+
+    Raises:
+        UsageError: the model has more than eight inputs.
+    """
+    names = list(network.encoders)
     if len(names) > MAX_INPUTS:
         raise UsageError(f"shares of {len(names)} inputs", expected=f"{MAX_INPUTS} at the most")
-    answers = [prediction.value for prediction in predictions]
-    support = {
+    return {
         subset: network.support(batch.with_inputs(subset), output, answers)
         for subset in subsets(names)
     }
-    rows = shapley(names, support).tolist()
-    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def subsets(names: Sequence[str]) -> list[Subset]:
@@ -67,3 +80,26 @@ def shapley(names: Sequence[str], values: Mapping[Subset, Tensor]) -> Tensor:
                 column += weight * (values[subset | {name}] - value)
         columns.append(column)
     return torch.stack(columns, dim=1)
+
+
+def interactions(names: Sequence[str], values: Mapping[Subset, Tensor]) -> dict[Pair, Tensor]:
+    """Pair of inputs -> (B,) what they are worth together beyond what each is worth alone: the
+    Shapley interaction index (Grabisch and Roubens 1999, "An axiomatic approach to the concept of
+    interaction among players in cooperative games", Int. J. Game Theory 28),
+
+    sum over the subsets S without i and j of |S|! (M - |S| - 2)! / (M - 1)!
+    · (v(S + i + j) - v(S + i) - v(S + j) + v(S)).
+
+    Positive where they need each other, negative where one could stand for the other.
+    """
+    count, found = len(names), {}
+    for one, other in combinations(names, 2):
+        total = torch.zeros_like(values[frozenset()])
+        for subset, value in values.items():
+            if not subset & {one, other}:
+                size = len(subset)
+                weight = factorial(size) * factorial(count - size - 2) / factorial(count - 1)
+                both = values[subset | {one, other}]
+                total += weight * (both - values[subset | {one}] - values[subset | {other}] + value)
+        found[one, other] = total
+    return found

@@ -137,6 +137,14 @@ class CategoryOutput(Output):
         _, right, probable = _numbers(predictions, references)
         return lambda rows: _point_scores(right[rows], probable[rows])
 
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, Floats]:
+        """The right class's probability."""
+        pairs = zip(predictions, references, strict=True)
+        values = [p.probabilities.get(right, 0.0) for p, right in pairs]
+        return "probability of the right class", np.array(values)
+
     def metrics(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> CategoryScores:

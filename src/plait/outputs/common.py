@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from plait.branches import Branches, make_scores, of_branch
 from plait.components import Head
-from plait.types import Fused, PlaitError
+from plait.types import Alternative, Fused, PlaitError
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
@@ -43,6 +44,19 @@ class PooledHead(Head):
     ) -> Tensor:
         """The loss: the answer is not made step by step."""
         return self.loss(fused, targets, branch)
+
+    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
+        """The support and (B, 0): the answer is not made step by step."""
+        count = len(fused.pooled)
+        return self.support(fused, [answer] * count), torch.zeros(count, 0)
+
+    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
+        """Nothing: the answer is not made step by step."""
+        return {}
+
+    def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
+        """None: the answer is not made step by step."""
+        return []
 
 
 def best_temperature(loss: Callable[[float], Tensor]) -> float:

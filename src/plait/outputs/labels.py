@@ -173,6 +173,17 @@ class LabelsOutput(Output):
         """All of `metrics` but the intervals."""
         return _Scorer(predictions, references)
 
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, NDArray[np.float64]]:
+        """F1 of the record's own labels, 1 where there are none and none were said."""
+        found = []
+        for prediction, right in zip(predictions, references, strict=True):
+            count = len(prediction.value) + len(right)
+            both = len(set(prediction.value) & set(right))
+            found.append(2 * both / count if count else 1.0)
+        return "F1 of the labels", np.array(found)
+
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> LabelScores:
         """Mean average precision, micro F1, macro F1 and exact match."""
         return label_scores(predictions, references)

@@ -125,6 +125,13 @@ class NumberOutput(Output):
         """All of `metrics` but the bootstrap intervals."""
         return _scorer(predictions, references)
 
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, NDArray[np.float64]]:
+        """Minus how far off the number is."""
+        pairs = zip(predictions, references, strict=True)
+        return "minus the error", np.array([-abs(p.value - float(right)) for p, right in pairs])
+
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> NumberScores:
         """Errors, R², rank correlation, and how often and how widely the interval holds it."""
         return number_scores(predictions, references)

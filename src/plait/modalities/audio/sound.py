@@ -12,17 +12,21 @@ import wave
 import zlib
 from abc import abstractmethod
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
 from plait.data.audio import KINDS, open_sound
 from plait.data.media import load_bytes
+from plait.layouts import Grid, Kept, Layout
+from plait.modalities.audio.mel import LogMel, hertz_to_mel, mel_to_hertz
 from plait.registry import needed
 from plait.types import State
 
@@ -32,6 +36,9 @@ READING_VERSION = 2
 GAIN = 6.0  # decibels, up or down
 QUIET = 40.0  # decibels below the loudest frame that count as silence
 SHORTEST = 0.05  # seconds that models of the hub hear at the least, as these need 25 ms
+BANDS, TIMES, BRIEFEST = 6, 12, 0.05  # of a layout: bands, times at the most, seconds of one
+WINDOW = 512  # samples of a window in which bands are filtered out
+SHADES, SHOWN = 64, (480, 180)  # bands of the spectrogram that is shown, and what it measures
 FRAME = 0.02  # seconds of a frame when silence is looked for
 
 # The settings that all representations of a sound have.
@@ -139,6 +146,53 @@ class Sound(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """None: a sound has none."""
         return None
+
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """Times and frequencies of the sound, on its spectrogram; what is hidden is filtered out
+        of the sound."""
+        sound = self.read(cell, root, state)
+        edges = mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(self.rate / 2)), BANDS + 1))
+        seconds = len(sound) / self.rate
+        times = max(1, min(TIMES, round(seconds / BRIEFEST)))
+
+        def keep(kept: Kept) -> Tensor:
+            return filtered(sound, self.rate, edges, kept.reshape(BANDS, times)[::-1])
+
+        rows = [f"{low:,.0f}–{high:,.0f} Hz" for low, high in pairwise(edges.tolist())][::-1]
+        columns = [f"{seconds * n / times:.2f} s" for n in range(times)]
+        return Grid(_greys(sound, self.rate), SHOWN, rows, columns, keep)
+
+
+def filtered(
+    sound: Tensor, rate: int, edges: NDArray[np.float64], kept: NDArray[np.bool_]
+) -> Tensor:
+    """(N,) samples -> (N,) of which only some times of some bands are left.
+
+    Args:
+        sound: the samples.
+        rate: samples a second.
+        edges: (bands + 1,) hertz, from the lowest.
+        kept: (bands, times), the times evenly over the sound.
+    """
+    if kept.all():
+        return sound
+    window = torch.hann_window(WINDOW)
+    spectrum = torch.stft(
+        sound, WINDOW, WINDOW // 4, window=window, pad_mode="constant", return_complex=True
+    )  # (F, L)
+    hertz = np.linspace(0, rate / 2, spectrum.shape[0])
+    bands = np.searchsorted(edges, hertz, side="right").clip(1, len(kept)) - 1
+    times = np.arange(spectrum.shape[1]) * kept.shape[1] // spectrum.shape[1]
+    mask = torch.from_numpy(kept[bands][:, times])
+    return torch.istft(spectrum * mask, WINDOW, WINDOW // 4, window=window, length=len(sound))
+
+
+def _greys(sound: Tensor, rate: int) -> NDArray[np.uint8]:
+    """(N,) -> (SHADES, L, 3): its spectrogram, loud dark, high on top."""
+    frames = LogMel(rate, SHADES)(sound).T.flip(0).numpy()
+    low, high = float(frames.min()), float(frames.max())
+    grey = 250 - 220 * (frames - low) / max(high - low, 1e-9)
+    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
 def with_noise(sound: Tensor, decibels: float, generator: torch.Generator) -> Tensor:

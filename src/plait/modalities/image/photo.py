@@ -17,6 +17,7 @@ from torch import Tensor
 from plait.components import Encoder, Modality
 from plait.data.images import KINDS, Fit, open_resized
 from plait.data.media import load_bytes
+from plait.layouts import Grid, Kept, Layout
 from plait.types import State
 
 Fitted = Annotated[Fit, Field(description="squash the photo to a square, or crop it")]
@@ -24,6 +25,7 @@ Views = Annotated[
     int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
 ]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
+TILES, SHOWN = 7, 336  # parts a side of a photo's layout, and what it measures
 SMALLEST = 0.7  # share of a photo's area that an augmented view shows at the least
 NOISE, BLUR = (0.08, 0.12, 0.18, 0.26, 0.38), (1.0, 2.0, 3.0, 4.0, 6.0)
 
@@ -90,6 +92,20 @@ class Photo(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """The pixels themselves."""
         return self.read(cell, root, state)
+
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """Squares of the photo; those that are hidden are of its mean colour."""
+        photo = self.read(cell, root, state)
+        edges = np.linspace(0, len(photo), TILES + 1).round().astype(int)
+        mean = photo.float().mean(dim=(0, 1)).round().to(torch.uint8)
+
+        def keep(kept: Kept) -> Tensor:
+            sides = np.diff(edges)
+            seen = np.repeat(np.repeat(kept.reshape(TILES, TILES), sides, 0), sides, 1)
+            return torch.where(torch.from_numpy(seen)[..., None], photo, mean)
+
+        nameless = [""] * TILES
+        return Grid(photo.numpy(), (SHOWN, SHOWN), nameless, nameless, keep, square=True)
 
 
 def random_part(size: int, smallest: float, rng: random.Random) -> tuple[slice, slice]:

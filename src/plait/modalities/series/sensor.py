@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
 from plait.data.media import load_bytes
 from plait.data.series import KINDS, Channel, Series, open_series, resample
+from plait.layouts import Grid, Kept, Layout, along
 from plait.types import BadCell, PlaitError, State, UsageError
 
 READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
@@ -25,6 +27,8 @@ KNOTS = 5  # places between which a warped series' speed changes
 NOISE = 0.1  # standard deviations, at strength 1
 SHORTEST = 0.8  # of a warped series, as a share of it
 FARTHEST = 1e4  # deviations from the mean; what lies farther is cut to it
+LANES, MOMENTS = 12, 10  # of a layout, at the most
+WIDE, HIGH = 480, 44  # what it measures, and a lane of it
 DIGITS = 7  # that are kept of means and deviations
 
 # Settings that every representation takes.
@@ -176,6 +180,35 @@ class Sensor(Modality):
         """None: a series has none."""
         return None
 
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """Moments of the channels, side by side in a lane each; what is hidden is a gap at the
+        training rows' mean. Where there are many channels, several share a lane."""
+        item = self.read(cell, root, state)
+        steps, _, channels = item.shape
+        names = state["names"] or [f"channel {n}" for n in range(channels)]
+        lanes, times = min(channels, LANES), min(steps, MOMENTS)
+        lane = np.arange(channels) * lanes // channels  # of each channel
+        moment = np.arange(steps) * times // steps  # of each step
+
+        def keep(kept: Kept) -> Tensor:
+            seen = torch.from_numpy(kept.reshape(lanes, times)[lane][:, moment].T)  # (L, C)
+            return item * seen[:, None]
+
+        rows = [_joined([n for n, at in zip(names, lane, strict=True) if at == r])
+                for r in range(lanes)]  # fmt: skip
+        first = [int(np.flatnonzero(moment == n)[0]) for n in range(times)]
+        unit = 1 if self.rate is None else self.rate
+        columns = [f"{step / unit:.4g}" for step in first]
+        return Grid(
+            _lines(item[:, 0].numpy(), lane), (WIDE, HIGH * lanes), rows, columns, keep,
+            spans=lambda tokens: self.spans(tokens, times),
+        )  # fmt: skip
+
+    def spans(self, tokens: int, moments: int) -> NDArray[np.float64]:
+        """(T, moments) how much of each of an encoder's tokens lies in each of the moments, which
+        are even: the tokens are too, unless a representation says otherwise."""
+        return along(tokens, moments)
+
 
 class Moments:
     """Mean and deviation of C channels over many series, gaps left out, one series at a time.
@@ -229,6 +262,24 @@ class Sums:
         deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
         alike = deviation <= 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
         return np.where(alike, 1.0, deviation)
+
+
+def _lines(values: NDArray[np.float64], lane: NDArray[np.int64]) -> str:
+    """(L, C) and the lane of each channel -> lines for an SVG, each lane in its own range."""
+    places, found = np.linspace(0, WIDE, len(values)), []
+    for number in range(lane.max() + 1):
+        inside = values[:, lane == number]
+        low, high = float(inside.min()), float(inside.max())
+        heights = HIGH * (number + 0.9 - 0.8 * (inside - low) / max(high - low, 1e-9))
+        for line in heights.T:
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, line, strict=True))
+            found.append(f'<polyline points="{points}" class="line"/>')
+    return "".join(found)
+
+
+def _joined(names: list[str]) -> str:
+    """One name, or the first and the last of several."""
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
 
 
 def _rounded(values: np.ndarray) -> list[float]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from plait.blocks import length_mask, make_reader
 from plait.components import Classical, Encoder
+from plait.layouts import spread
 from plait.modalities.series import sensor
 from plait.registry import register
 from plait.types import State, Tokens
@@ -46,6 +47,11 @@ class Windows(sensor.Sensor, Classical):
     ) -> None:
         super().__init__(time, rate, centre, longest, jitter, scale, warp, views)
         self.windows, self.width, self.dropout = windows, width, dropout
+
+    def spans(self, tokens: int, moments: int) -> NDArray[np.float64]:
+        """Each window overlaps half the next."""
+        starts = np.arange(tokens) / (tokens + 1)
+        return spread(starts, starts + 2 / (tokens + 1), moments)
 
     def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
         """(N, W · 7 · C): the windows side by side."""

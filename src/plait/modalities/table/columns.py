@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from plait.blocks import EncoderBlock
 from plait.components import Classical, Encoder, Modality, present_tokens
+from plait.layouts import Kept, Layout, Listing
 from plait.modalities.table.kinds import (
     MISSING,
     Category,
@@ -206,6 +207,18 @@ class Columns(Modality, Classical):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """None: plain columns have none."""
         return None
+
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """The columns; the values of those that are hidden are missing."""
+        values, names = _mapping(cell), [column["name"] for column in state["columns"]]
+        self.read(cell, root, state)  # raises where a value can't be used
+
+        def keep(kept: Kept) -> Tensor:
+            there = zip(names, kept, strict=True)
+            return self.read({n: values.get(n) for n, here in there if here}, root, state)
+
+        shown = [(n, "missing" if is_empty(values.get(n)) else str(values[n])) for n in names]
+        return Listing(shown, keep)
 
     def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
         """(N, D): of each column its scaled numbers, and which of its ids it has."""

@@ -100,6 +100,10 @@ class BagOfWords(Text, Classical):
         weights = weights / weights.norm().clamp(min=1e-12)
         return torch.stack([ids, (weights * SCALE).round().int()], dim=1)
 
+    def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """The text: terms are in no order."""
+        return [(0, len(text))]
+
     def example(self, state: State) -> Tensor:
         """Every term once."""
         count = len(state["terms"])

@@ -61,6 +61,11 @@ class HubText(Text):
         tokenizer = self.made_of(state, lambda found: make_tokenizer(found, self.longest))
         return torch.tensor(tokenizer.encode(as_text(cell)).ids, dtype=torch.int32)
 
+    def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """The pieces'; its start and end are nowhere."""
+        tokenizer = self.made_of(state, lambda found: make_tokenizer(found, self.longest))
+        return list(tokenizer.encode(text).offsets)
+
     def example(self, state: State) -> Tensor:
         """As many pieces as are read."""
         return torch.zeros(self.longest, dtype=torch.int32)

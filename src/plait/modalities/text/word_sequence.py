@@ -69,6 +69,10 @@ class WordSequence(Text):
         ids = self.words(state).encode(as_text(cell))[: self.longest]
         return torch.tensor(ids, dtype=torch.int32)
 
+    def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """The words', subwords' or characters'."""
+        return self.words(state).spans(text)[: self.longest]
+
     def remark(self, cell: Any, state: State) -> str:
         """Whether it is cut, or mostly of words, or in letters, that no training text had."""
         text = as_text(cell)

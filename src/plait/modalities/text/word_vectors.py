@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from plait.blocks import length_mask, make_reader
 from plait.components import Encoder
 from plait.data.vectors import Keep, Vector, read_vectors
-from plait.data.vocabulary import split_words
+from plait.data.vocabulary import split_words, word_spans
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, make_tokenizer
 from plait.modalities.text.written import Text, as_text
 from plait.registry import needed, register
@@ -93,6 +93,10 @@ class WordVectors(Text):
         numbers = self.made_of(state, self.source.numbering)(as_text(cell))
         return torch.tensor(numbers[: self.longest], dtype=torch.int32)
 
+    def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """The words' or pieces'."""
+        return self.source.spans(text, state)[: self.longest]
+
     def example(self, state: State) -> Tensor:
         """As many words as are read."""
         return torch.ones(self.longest, dtype=torch.int32)
@@ -141,6 +145,10 @@ class Source(ABC):
         """A function from a text to its words' or pieces' numbers."""
 
     @abstractmethod
+    def spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """Where in the text each of those numbers lies."""
+
+    @abstractmethod
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """The frozen part, what makes (B, L, E) of its result, and E."""
 
@@ -175,6 +183,14 @@ class Table(Source):
         """By `lookup`."""
         numbers = {word: number for number, word in enumerate(state["words"], start=1)}
         return lambda text: list(chain(*(lookup(word, numbers) for word in words_of(text))))
+
+    def spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """A word's for each of its parts that have a vector of their own."""
+        numbering = self.numbering(state)
+        return [
+            span for span in word_spans(text.replace("’", "'"))
+            for _ in numbering(text[slice(*span)])
+        ]  # fmt: skip
 
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """The table; its vectors are read again, or come with the package."""
@@ -228,6 +244,10 @@ class SentenceEncoder(Source):
         """By its tokenizer."""
         tokenizer = make_tokenizer(state, self.longest)
         return lambda text: list(tokenizer.encode(text).ids)
+
+    def spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """The pieces'; its start and end are nowhere."""
+        return list(make_tokenizer(state, self.longest).encode(text).offsets)
 
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """All of it is the frozen part."""

@@ -6,6 +6,7 @@ Shapes: L words or terms.
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,11 +15,14 @@ import torch
 from torch import Tensor
 
 from plait.components import Modality
+from plait.data.vocabulary import word_spans
+from plait.layouts import Kept, Layout, Words
 from plait.types import BadCell, PlaitError, State
 
 READING_VERSION = 1  # raise it when the same text would be read otherwise: old caches must miss
 MAX_LETTERS = 1_000_000
 T = TypeVar("T")
+MOST_PARTS = 64  # of a text, where it is laid out
 DROPPED = 0.15  # of the words, in an augmented view
 
 
@@ -90,6 +94,25 @@ class Text(Modality):
         kept = torch.randperm(len(inner), generator=generator)[:count].sort().values
         return torch.cat([start, inner[kept], end])
 
+    @abstractmethod
+    def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
+        """Where each of the items that `read` gives lies in the text: its first character and the
+        one behind its last; one span where the items are in no order."""
+
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """The words, or of a long text as many stretches of words as can be looked at; those that
+        are hidden are cut out of the text."""
+        text = as_text(cell)
+        words = _stretches(word_spans(text), text)
+
+        def keep(kept: Kept) -> Tensor:
+            left, at = "", 0
+            for (start, end), here in zip(words, kept, strict=True):
+                left, at = left + text[at:start] + (text[start:end] if here else ""), end
+            return self.read(left + text[at:], root, state)
+
+        return Words(text, words, self.token_spans(text, state), keep)
+
     def samples(self) -> list[Any]:
         """Two short texts."""
         return ["a text of some words", "another text of other words"]
@@ -101,6 +124,13 @@ class Text(Modality):
     def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
         """None: a text has none."""
         return None
+
+
+def _stretches(words: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """At most so many spans of words in a row; the text itself where it has no words."""
+    size = -(-len(words) // MOST_PARTS)
+    groups = [words[at : at + size] for at in range(0, len(words), max(1, size))]
+    return [(group[0][0], group[-1][1]) for group in groups] or [(0, len(text))]
 
 
 def as_text(cell: Any) -> str:

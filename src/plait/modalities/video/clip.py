@@ -22,6 +22,7 @@ from torch import Tensor
 from plait.components import Modality
 from plait.data.images import Fit
 from plait.data.video import clip_content, open_frames
+from plait.layouts import Grid, Kept, Layout
 from plait.modalities.image.photo import enlarged, random_part, worse
 from plait.types import State
 
@@ -31,6 +32,7 @@ Views = Annotated[
 ]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
 SMALLEST = 0.75  # share of a frame's area that an augmented view shows at the least
+PARTS, ROW, SHOWN = (12, 8, 4, 3, 2, 1), 4, 120  # of a layout: parts, in a row, pixels of one
 LIGHT = (0.8, 1.2)  # what its brightness is multiplied by
 TIME = (0.8, 1.0)  # share of its frames that it keeps, in a row
 
@@ -99,6 +101,26 @@ class Clip(Modality):
         """The frame in the middle."""
         frames = self.read(cell, root, state)
         return frames[len(frames) // 2]
+
+    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+        """The frames, several in a row as one part where they are many; in place of those that are
+        hidden the nearest others are shown."""
+        frames = self.read(cell, root, state)
+        count = next(n for n in PARTS if n <= len(frames))
+        part = np.arange(len(frames)) * count // len(frames)  # of each frame
+        columns = min(count, ROW)
+
+        def keep(kept: Kept) -> Tensor:
+            seen, all_ = np.flatnonzero(kept[part]), np.arange(len(frames))
+            nearest = np.abs(all_[:, None] - seen).argmin(axis=1)
+            return frames[seen[nearest]]
+
+        shown = [frames[int(np.flatnonzero(part == n).mean())].numpy() for n in range(count)]
+        rows = [np.concatenate(shown[at : at + columns], 1) for at in range(0, count, columns)]
+        size = (SHOWN * columns, SHOWN * len(rows))
+        return Grid(
+            np.concatenate(rows), size, [""] * len(rows), [""] * columns, keep, in_order=True
+        )
 
 
 def _part_of_time(item: Tensor, rng: random.Random) -> Tensor:

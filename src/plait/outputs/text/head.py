@@ -33,6 +33,7 @@ from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search
 from plait.outputs.text.teaching import real_words
 from plait.types import Alternative, Fused, Prediction, UsageError
 
+SPACE = "␣"  # how a space is shown, and what can't be read
 # Of a language model, tried on so many validation records at the least.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 
@@ -250,9 +251,8 @@ class TextHead(Head):
         found = self._find(search, begun(search), decoding).first(decoding.num)
         if search is not answering:
             found = _without_language(answering, begun(answering), found)
-        _, attention, _ = self.decoder(_before(found.ids[:, 0]), start, attend=True)
-        assert attention is not None
-        return list(self._predictions(fused, found, attention.float().cpu(), detected))
+        attention = self._attention(start, found.ids[:, 0])
+        return list(self._predictions(fused, found, attention, detected))
 
     def _find(self, search: Decoder, start: DecoderState, decoding: Decoding) -> Sentences:
         """Drawn or searched sentences of every record."""
@@ -285,8 +285,7 @@ class TextHead(Head):
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the sentences' mean log-probability a word, end tokens included."""
-        longest = self.lessons.longest
-        sentences = [(*self.vocabulary.encode(said), EOS)[:longest] for said in answers]
+        sentences = [self._said(answer) for answer in answers]
         start = self.decoder.start(self._detect(fused)[0])
         rows = range(len(sentences))
         hidden, labels, numbers = real_words(self.decoder, start, rows, sentences)
@@ -294,6 +293,48 @@ class TextHead(Head):
         total = scores.new_zeros(len(sentences)).index_add(0, numbers, scores)
         words = torch.bincount(numbers, minlength=len(sentences))
         return (total / words).cpu()
+
+    def _said(self, answer: Any) -> tuple[int, ...]:
+        """A sentence's words with their end, as it was said."""
+        return (*self.vocabulary.encode(answer), EOS)[: self.lessons.longest]
+
+    def _step_scores(self, fused: Fused, said: Sequence[int]) -> Tensor:
+        """(B, L, V) log-probabilities of what each word might have been, to each record."""
+        start = self.decoder.start(self._detect(fused)[0])
+        rows = range(len(start))
+        # All are of one length, and so in their order.
+        hidden, _, _ = real_words(self.decoder, start, rows, [said] * len(start))
+        return log_scores(self.decoder, hidden).view(len(start), len(said), -1)
+
+    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
+        """The mean log-probability a word, and each word's; the end is a word of the mean alone."""
+        said = self._said(answer)
+        each = self._step_scores(fused, said)[:, range(len(said)), said].cpu()
+        return each.mean(dim=1), each[:, : len(self.vocabulary.encode(answer))]
+
+    def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
+        """The word that was said, and the likeliest others in its place; "(end)" is the
+        sentence's end."""
+        said = self._said(answer)
+        scores = self._step_scores(fused, said)[0]  # (L, V)
+        scores[:, list(NEVER_SAID)] = float("-inf")
+        found = []
+        for word, row in zip(self.vocabulary.encode(answer), scores.exp(), strict=False):
+            others = [w for w in row.topk(min(count + 1, len(row))).indices.tolist() if w != word]
+            chosen = [word, *others[:count]]
+            found.append(tuple(Alternative(self._piece(w), float(row[w])) for w in chosen))
+        return found
+
+    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
+        """The decoder's attention, where the fusion keeps the inputs' tokens apart."""
+        ids = torch.tensor([self.vocabulary.encode(answer)[: self.lessons.longest]])
+        fused, _ = self._detect(fused)
+        start = self.decoder.start(fused)
+        (attention,) = self._attention(start, ids.to(start.device))
+        return {name: attention[:, cut] for name, cut in self._part_slices(fused).items()}
+
+    def _piece(self, word: int) -> str:
+        return "(end)" if word == EOS else "".join(self.vocabulary.pieces([word])) or SPACE
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow, and of
@@ -362,6 +403,12 @@ class TextHead(Head):
         for word, probable in zip(words, detected.probable[row].tolist(), strict=True):
             found.setdefault(word, probable)  # subwords may look alike; the first stands out more
         return found
+
+    def _attention(self, start: DecoderState, ids: Tensor) -> Tensor:
+        """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
+        _, attention, _ = self.decoder(_before(ids), start, attend=True)
+        assert attention is not None
+        return attention.float().cpu()
 
     def _part_slices(self, fused: Fused) -> dict[str, slice]:
         """Each input's place among the fused tokens, where fusion kept them side by side; the

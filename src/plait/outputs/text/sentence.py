@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from plait import registry
@@ -273,6 +275,14 @@ class TextOutput(Output):
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """As `metrics`, of any choice of the records and without intervals."""
         return self.scoring.scorer([p.value for p in predictions], references)
+
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, NDArray[np.float64]]:
+        """The first of the best metrics, of each sentence alone."""
+        score, name = self.scorer(predictions, references), self.best_metrics[0]
+        values = [score(np.array([row]))[name] for row in range(len(predictions))]
+        return self.titles[name], np.array(values, np.float64)
 
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
         """The predicted sentences' scores: CIDEr-D and the like of captions, error rates of

@@ -1,0 +1,1 @@
+"""One page of how a model does on a table."""
