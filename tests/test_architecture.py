@@ -16,18 +16,21 @@ SOURCE = Path(plait.__file__).parent
 # Top to bottom; a module may import from rooms below its own, and within its own room.
 ROOMS = [
     ["cli"],
-    ["assistant", "captioning", "pages", "summary", "terminal", "transcription", "translation"],
+    ["assistant", "captioning", "pages", "summary", "transcription", "translation"],
+    ["engines", "terminal"],
     ["transcribers"],
     ["comparison"],
     ["learning"],
+    ["export", "hub"],
     ["model"],
     ["training", "cards", "package", "curves"],
     ["evaluation", "records"],
     ["features", "explain"],
-    ["network"],
+    ["network", "onnx"],
     ["modalities", "fusion", "outputs"],
     ["components"],
     ["data", "branches", "blocks", "overrides", "recipe", "pretrained"],
+    ["cells", "console", "options", "rows"],
     ["registry", "files", "bootstrap"],
     ["types"],
 ]

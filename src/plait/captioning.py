@@ -11,13 +11,13 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
+import plait
+from plait.cells import BadCells, check_policy, in_chunks, is_missing
+from plait.console import errors, show_bad
 from plait.data.images import find_images
 from plait.data.tables import Table, is_table_name, read_table
-from plait.features import BadCells, check_policy, in_chunks, is_missing
+from plait.engines import Answerer, open_model
 from plait.files import write_atomically
-from plait.model import Model, load
-from plait.records import choose_present_columns
-from plait.terminal import errors, show_bad
 from plait.types import ColumnName, Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time
@@ -40,13 +40,14 @@ def caption_photos(
     out: Path | None,
     explain: Path | None,
     as_json: bool,
+    engine: str = "torch",
 ) -> None:
     """Caption photos and folders; print, or write a CSV, and attention pictures if asked."""
     for path in paths:
         if is_table_name(path.name):
             raise UsageError(f"{path} is a table", mend=f"try: plait predict {model_name} {path}")
     bad = BadCells(check_policy(on_bad), in_table=False)
-    model, photos = load(model_name), find_images(paths)
+    model, photos = open_model(model_name, engine), find_images(paths)
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
     model.decoding_options(**options)  # checked before any photo is read
@@ -77,7 +78,9 @@ def predict_table(
 ) -> None:
     """Answer every row of a table and write a CSV or JSON; with ``shares`` also each input's share
     of the answers."""
-    model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
+    from plait.records import choose_present_columns  # needs torch, which is slow to import
+
+    model, rows, bad = plait.load(model_name), read_table(table), BadCells(check_policy(on_bad))
     model.decoding_options(**options)  # checked before any row is read
     save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
@@ -106,7 +109,7 @@ def explain_file(
     model_name: str, file: Path, options: Mapping[str, Any], out: Path | None, as_json: bool
 ) -> None:
     """Attention of one photo as a PNG or as numbers."""
-    explanation = load(model_name).explain(file, **options)
+    explanation = plait.load(model_name).explain(file, **options)
     if as_json:
         print(json.dumps(explanation.to_json(), ensure_ascii=False))
         return
@@ -121,7 +124,7 @@ def explain_file(
 
 
 def _answers(
-    model: Model,
+    model: Answerer,
     records: Iterable[Mapping[str, Any]],
     root: Path,
     options: Mapping[str, Any],
@@ -142,7 +145,7 @@ def _answers(
             yield answers if there and not (lost and bad.policy == "skip") else None
 
 
-def _explained(named: Named, model: Model, folder: Path) -> Named:
+def _explained(named: Named, model: Answerer, folder: Path) -> Named:
     used: set[str] = set()
     for told, answers in named:
         if answers is not None:
@@ -166,12 +169,12 @@ def _unused(photo: Path, used: Container[str]) -> str:
     return stem
 
 
-def _only(model: Model) -> str:
+def _only(model: Answerer) -> str:
     """The model's only input, a photo."""
-    names = [n for n, spec in model.recipe.inputs.items() if spec.modality == "image"]
-    if len(model.recipe.inputs) != 1 or not names:
+    names = [n for n, modality in model.inputs.items() if modality == "image"]
+    if len(model.inputs) != 1 or not names:
         raise UsageError(
-            f"the model {model.recipe.name!r} takes {', '.join(model.recipe.inputs)}",
+            f"the model {model.name!r} takes {', '.join(model.inputs)}",
             expected="a model with one input, a photo",
             mend="use plait predict MODEL TABLE",
         )
@@ -200,7 +203,7 @@ def _shown(value: Any) -> str:
 # an answer has the output's name before it.
 
 
-def _saver(out: Path, model: Model) -> Callable[[Named], int]:
+def _saver(out: Path, model: Answerer) -> Callable[[Named], int]:
     """Writes answers to a file of this name's kind; gives how many records were answered.
 
     Raises:
@@ -228,11 +231,11 @@ def _saver(out: Path, model: Model) -> Callable[[Named], int]:
     return save
 
 
-def _csv_text(model: Model, named: Named) -> str:
+def _csv_text(model: Answerer, named: Named) -> str:
     """A row a record; those without an answer stand with empty cells."""
     rows = [(told, _cells(model, answers)) for told, answers in named]
     titles: dict[str, None] = dict.fromkeys(title for told, _ in rows for title in told)
-    for output in model.recipe.outputs:  # an output's columns stand together
+    for output in model.outputs:  # an output's columns stand together
         scores = [_own(model, output, "score")] if _has_score(model, output) else []
         titles |= dict.fromkeys([output, *scores])
         titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
@@ -244,12 +247,11 @@ def _csv_text(model: Model, named: Named) -> str:
     return file.getvalue()
 
 
-def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
+def _cells(model: Answerer, answers: Answers | None) -> dict[str, dict[str, Any]]:
     """The cells of a record's row by title, those of each output apart."""
     found: dict[str, dict[str, Any]] = {}
     for output, prediction in (answers or {}).items():
-        write = model.parts.outputs[output].cell
-        cells = {output: write(prediction.value)}
+        cells = {output: model.cell(output, prediction.value)}
         if _has_score(model, output):
             cells[_own(model, output, "score")] = f"{prediction.score:.4f}"
         if prediction.interval is not None:
@@ -258,18 +260,18 @@ def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
         for name, share in prediction.shares.items():
             cells[f"share_{_own(model, output, name)}"] = f"{share:.4f}"
         others = enumerate(_others(prediction), start=2)
-        found[output] = cells | {f"{output}_{k}": write(value) for k, value in others}
+        found[output] = cells | {f"{output}_{k}": model.cell(output, value) for k, value in others}
     return found
 
 
-def _json_text(model: Model, named: Named) -> str:
+def _json_text(model: Answerer, named: Named) -> str:
     rows = [{**told} | _as_json(model, answers) for told, answers in named]
     return json.dumps(rows, ensure_ascii=False, indent=2)
 
 
-def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
+def _as_json(model: Answerer, answers: Answers | None) -> dict[str, Any]:
     if answers is None:
-        return dict.fromkeys(model.recipe.outputs)
+        return dict.fromkeys(model.outputs)
     found: dict[str, Any] = {}
     for output, prediction in answers.items():
         told = _told(output, prediction)
@@ -280,13 +282,13 @@ def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
     return found
 
 
-def _has_score(model: Model, output: str) -> bool:
+def _has_score(model: Answerer, output: str) -> bool:
     """A number's is no more than the width of its interval, which is written."""
-    return model.recipe.outputs[output].kind != "number"
+    return model.outputs[output] != "number"
 
 
-def _own(model: Model, output: str, key: str) -> str:
-    return f"{output}_{key}" if len(model.recipe.outputs) > 1 else key
+def _own(model: Answerer, output: str, key: str) -> str:
+    return f"{output}_{key}" if len(model.outputs) > 1 else key
 
 
 def _told(output: str, prediction: Prediction) -> dict[str, Any]:

@@ -202,6 +202,9 @@ def caption(
     explain: Annotated[
         Path | None, typer.Option(help="write attention pictures to this folder")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="torch, or onnx, which starts sooner; it exports the model once")
+    ] = "torch",
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -209,9 +212,23 @@ def caption(
     """Say in a sentence what each photo shows."""
     from plait.captioning import caption_photos
 
-    caption_photos(
-        photos, model, _decoding(beam, num, sample, set_ or []), on_bad, out, explain, as_json
-    )
+    options = _decoding(beam, num, sample, set_ or [])
+    caption_photos(photos, model, options, on_bad, out, explain, as_json, engine)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    folder: Annotated[Path, typer.Argument(help="where to write the graphs and model.json")],
+    to: Annotated[str, typer.Option(help="onnx")] = "onnx",
+) -> None:
+    """Write a model as ONNX graphs, which run without torch."""
+    from plait.export import export as export_model
+
+    if to != "onnx":
+        raise UsageError(f"can't export to {to!r}", expected="onnx")
+    export_model(plait.load(model), folder)
+    print(f"the exported model is in {folder}")
 
 
 @app.command()
@@ -293,7 +310,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a table; run it again to go on after a kill."""
-    from plait.features import check_policy
+    from plait.cells import check_policy
     from plait.learning import train as train_model
     from plait.terminal import TrainingView
 
@@ -338,7 +355,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Free-running scores against all references, with 95 % intervals."""
-    from plait.features import check_policy
+    from plait.cells import check_policy
     from plait.terminal import show_columns, show_scores
 
     options = _decoding(beam, None, None, set_ or [])
@@ -400,11 +417,12 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Single inputs, fusions, representations: which is best, and which differences are real."""
+    from plait.cells import check_policy
     from plait.comparison.compare import compare as compare_all
     from plait.comparison.report import HEADINGS, LESS_NEEDED, heading, sentences, table_rows
     from plait.comparison.variants import parse_representations
-    from plait.features import check_policy
-    from plait.terminal import errors, show_table
+    from plait.console import errors
+    from plait.terminal import show_table
 
     seen = errors.is_terminal  # a log gets a line a run instead of a bar
     with _progress(one=True) as progress:

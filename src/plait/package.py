@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from plait.files import is_folder
 from plait.recipe import Recipe, check_recipe
@@ -132,6 +131,8 @@ def write_package(
     card: str,
 ) -> None:
     """Write the package to a temporary folder, then rename: never a half-written one."""
+    from safetensors.torch import save_file  # needs torch, which is slow to import
+
     folder = folder.absolute()
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}

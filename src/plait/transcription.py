@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from plait.cells import BadCells, check_policy, in_chunks
+from plait.console import show_bad
 from plait.data.speech import pieces
-from plait.features import BadCells, check_policy, in_chunks
 from plait.files import make_folder, write_atomically
 from plait.model import Model
-from plait.terminal import show_bad
 from plait.transcribers import PackageTranscriber, Segment, Transcriber, open_transcriber
 from plait.types import BadCell, UsageError
 

@@ -20,15 +20,13 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.audio import KINDS, open_sound
+from plait.data.audio import KINDS, open_cut
 from plait.data.media import load_bytes
 from plait.registry import needed
 from plait.types import State
 
 READING_VERSION = 2  # raise it when the same file would give other samples: old caches must miss
 GAIN = 6.0  # decibels, up or down
-QUIET = 40.0  # decibels below the loudest frame that count as silence
-FRAME = 0.02  # seconds of a frame when silence is looked for
 
 # The settings that all representations of a sound have.
 Rate = Annotated[int, Field(ge=4000, le=48000, description="samples a second")]
@@ -77,10 +75,11 @@ class Sound(Modality):
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(N,) float32."""
-        sound = open_sound(cell, root, self.rate)
-        if self.trim:
-            sound = without_silence(sound, self.rate)
-        return torch.from_numpy(sound[: self.most].copy())
+        return torch.from_numpy(open_cut(cell, root, self.rate, self.most, self.trim))
+
+    def reading(self, state: State) -> State:
+        """Rate, samples at the most, and whether silence is cut off."""
+        return {"kind": "sound", "rate": self.rate, "most": self.most, "trim": self.trim}
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The sound file."""
@@ -138,14 +137,6 @@ def with_noise(sound: Tensor, decibels: float, generator: torch.Generator) -> Te
     power = sound.square().mean().clamp(min=1e-12)
     noise = torch.randn(sound.shape, generator=generator)
     return sound + noise * (power * 10 ** (-decibels / 10)).sqrt()
-
-
-def without_silence(sound: np.ndarray, rate: int) -> np.ndarray:
-    """The sound from its first to its last frame that is less than 40 dB below the loudest."""
-    size = max(1, round(FRAME * rate))
-    frames = np.add.reduceat(sound.astype(np.float64) ** 2, np.arange(0, len(sound), size))
-    loud = np.flatnonzero(frames > frames.max() * 10 ** (-QUIET / 10))
-    return sound[loud[0] * size : (loud[-1] + 1) * size] if len(loud) else sound
 
 
 def _tone(frequency: int) -> bytes:

@@ -36,6 +36,7 @@ LEAST = 1e-30  # probability that counts as one
 class CtcDecoder(Decoder):
     """Each token of the input says a unit or nothing, in the input's order: for speech."""
 
+    exported = False
     final_scores = True
 
     def __init__(

@@ -6,8 +6,8 @@ Shapes: B records, N sentences, L words, T tokens, M real words, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -20,18 +20,32 @@ from torch.nn.functional import cross_entropy
 
 from plait.blocks import token_cross_entropy
 from plait.branches import of_branch
-from plait.components import Head
+from plait.components import Graph, Head
 from plait.data.vocabulary import BOS, EOS, Vocabulary
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.ctc import CtcDecoder, align
-from plait.outputs.text.decoder import Decoder, DecoderState, log_scores
-from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.decoder import Decoder, DecoderState, log_scores, under
+from plait.outputs.text.decoding import (
+    DETECTED,
+    MEMORY,
+    NEVER_SAID,
+    NEXT,
+    PAST,
+    PROBABLE,
+    SCORES,
+    TEXT,
+    WORDS,
+    Decoding,
+    Limits,
+    detected_words,
+    spoken,
+)
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.guided import Guide, GuidedDecoder
 from plait.outputs.text.scoring import Scoring
-from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
+from plait.outputs.text.search import Sentences, beam_search, sample
 from plait.outputs.text.teaching import real_words
-from plait.types import Alternative, Fused, Prediction, UsageError
+from plait.types import Fused, Prediction, State, UsageError
 
 # Of a language model, tried on so many validation records at the least.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
@@ -279,12 +293,54 @@ class TextHead(Head):
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow."""
-        decoding = self.decoding.changed(**options)
-        if decoding.limits.max_words > self.lessons.longest:
+        return self.decoding.within(self.lessons.longest, **options)
+
+    def numbers(self, fused: Fused) -> dict[str, Tensor]:
+        """The decoder's memory; its past and its scores (B, V) once the start token is said; and
+        the detected words."""
+        fused, detected = self._detect(fused)
+        start = self.decoder.start(fused)
+        memory = {f"{MEMORY}{name}": value for name, value in start.memory.items()}
+        past = {f"{PAST}{name}": value for name, value in start.past.items()}
+        words = torch.full_like(fused.pooled[:, 0], BOS, dtype=torch.int64)
+        said = self._say({WORDS: words} | memory | past)
+        found = memory | {SCORES: said[SCORES]} | under(NEXT, said)
+        if detected is not None:
+            found |= {DETECTED: detected.words, PROBABLE: detected.probable}
+        return found
+
+    def _say(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Words (N,) that follow a memory and a past -> scores (N, V), and the next past."""
+        state = DecoderState(under(MEMORY, tensors), under(PAST, tensors))
+        hidden, _, after = self.decoder(tensors[WORDS][:, None], state)
+        scores = self.decoder.logits(hidden[:, 0]).float()
+        return {SCORES: scores} | {f"{NEXT}{PAST}{k}": value for k, value in after.past.items()}
+
+    def answers(self) -> State:
+        """The vocabulary, and the recipe's way of decoding."""
+        what = "a language model" if self.language is not None else "CTC"
+        if self.ctc is not None or self.language is not None:
             raise UsageError(
-                f"max_words is {decoding.max_words}", expected=f"{self.lessons.longest} at the most"
+                f"a text output with {what} beside its decoder can't be exported",
+                expected="a decoder alone",
             )
-        return decoding
+        for part in self.decoder.modules():
+            if isinstance(part, Decoder) and not part.exported:
+                raise UsageError(
+                    f"the decoder {type(part).__name__} can't be exported",
+                    expected="transformer or gru-attention",
+                )
+        return {
+            "kind": TEXT, "vocabulary": self.vocabulary.to_state(), "longest": self.lessons.longest,
+            "decoding": self.decoding.model_dump(),
+        }  # fmt: skip
+
+    def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
+        """A step: a word more."""
+        kept = [under(MEMORY, e, MEMORY) | under(PAST, e, PAST) for e in examples]
+        steps = [{WORDS: e[SCORES].argmax(dim=-1)} | k for e, k in zip(examples, kept, strict=True)]
+        steps[-1] |= under(NEXT, self._say(steps[-1]))  # a longer past
+        return Graph(self.decoder, self._say, steps)
 
     def _predictions(
         self,
@@ -300,20 +356,9 @@ class TextHead(Head):
         parts = self._part_slices(fused)
         means = (found.scores / found.lengths.clamp(min=1)).tolist()
         for b, sentences in enumerate(found.ids.tolist()):
-            # A narrow vocabulary may have fewer sentences than beams; those left over are at -inf.
-            said = [
-                ([w for w in ids if w > EOS], score)
-                for ids, score in zip(sentences[:num], means[b], strict=False)
-                if math.isfinite(score)
-            ]
-            (best, score), *others = said
-            yield Prediction(
-                value=self._sentence(best),
-                score=score,
-                alternatives=tuple(
-                    Alternative(self._sentence(ids), value) for ids, value in others
-                ),
-                words=tuple(self.vocabulary.pieces(best)),
+            best, said = spoken(self.vocabulary, sentences[:num], means[b][:num])
+            yield replace(
+                said,
                 moments=() if emissions is None else _moments(emissions[b], best),
                 detected=self._detected_words(detected, b),
                 attention={
@@ -321,18 +366,11 @@ class TextHead(Head):
                 },
             )
 
-    def _sentence(self, ids: Sequence[int]) -> str:
-        """Where units are characters, spaces may stand at its ends."""
-        return self.vocabulary.decode(ids).strip()
-
     def _detected_words(self, detected: Detected | None, row: int) -> dict[str, float]:
         if detected is None:
             return {}
-        words = self.vocabulary.pieces(detected.words[row].tolist())
-        found: dict[str, float] = {}
-        for word, probable in zip(words, detected.probable[row].tolist(), strict=True):
-            found.setdefault(word, probable)  # subwords may look alike; the first stands out more
-        return found
+        words, probable = detected.words[row].tolist(), detected.probable[row].tolist()
+        return detected_words(self.vocabulary, words, probable)
 
     def _attention(self, start: DecoderState, ids: Tensor) -> Tensor:
         """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
