@@ -30,7 +30,7 @@ ROOMS = [
     ["modalities", "fusion", "outputs"],
     ["components"],
     ["data", "branches", "blocks", "overrides", "recipe", "pretrained"],
-    ["cells", "console", "options", "rows"],
+    ["cells", "console", "options", "places", "rows"],
     ["registry", "files", "bootstrap"],
     ["types"],
 ]

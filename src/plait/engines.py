@@ -13,7 +13,7 @@ import plait
 from plait.cells import BadCells
 from plait.data.cache import cache_folder
 from plait.options import Options
-from plait.package import FILES, find_package
+from plait.places import FILES, find_package
 from plait.types import Prediction, UsageError
 
 if TYPE_CHECKING:
@@ -96,5 +96,5 @@ def exported(name: str) -> Path:
         from plait.model import load as load_package
 
         print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
-        export(load_package(name), folder)
+        export(load_package(name), folder, tuned=True)
     return folder

@@ -22,7 +22,7 @@ from plait.features import as_row, pad_rows
 from plait.files import make_folder
 from plait.model import Model
 from plait.network import Batch
-from plait.onnx.model import FORMAT, LENGTHS, MODEL, NETWORK, Session
+from plait.onnx.model import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
 from plait.outputs.text.decoder import under
 from plait.rows import Row
 from plait.types import PlaitError, State, UsageError
@@ -31,8 +31,10 @@ OPSET = 18
 CLOSE = 1e-3  # of an exported graph's numbers to torch's, absolute and relative
 
 
-def export(model: Model, folder: str | Path) -> Path:
+def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     """Write a model as a folder that `plait.onnx.load` takes.
+
+    ``tuned`` graphs hold operations that only onnxruntime knows, and are loaded in half the time.
 
     Every graph is run once it is written, on sizes other than those it was traced with, and its
     numbers are compared with torch's.
@@ -60,6 +62,8 @@ def export(model: Model, folder: str | Path) -> Path:
             "format": FORMAT, "plait": plait.__version__, "name": model.recipe.name,
             "about": model.recipe.about, "inputs": inputs, "outputs": outputs,
         }  # fmt: skip
+        for graph_file in part.glob("*.onnx") if tuned else ():
+            _tune(graph_file)
         text = json.dumps(about, ensure_ascii=False, indent=1)
         (part / MODEL).write_text(text, encoding="utf-8")
         if path.exists():
@@ -209,3 +213,14 @@ def _moving(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[s
         }
         for name, value in first.items()
     }
+
+
+def _tune(path: Path) -> None:
+    """Replaces a graph by what onnxruntime makes of it before it runs it, on any processor."""
+    runtime = registry.needed("onnxruntime", "export")
+    options, tuned = runtime.SessionOptions(), path.with_suffix(".tuned")
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tuned)
+    options.log_severity_level = QUIET
+    runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    tuned.replace(path)

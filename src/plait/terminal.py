@@ -18,7 +18,8 @@ from plait import registry
 from plait.cards import number, score_rows
 from plait.console import console, errors, show_bad
 from plait.data.profile import SEEN
-from plait.package import read_package, shipped_models
+from plait.package import read_package
+from plait.places import shipped_models
 from plait.recipe import Recipe, load_recipe, shipped
 from plait.types import ColumnName, UsageError, column_text
 

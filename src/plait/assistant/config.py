@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait.assistant.intents import ASIDE, INTENTS, intents_of
 from plait.files import is_folder
-from plait.package import find_package
+from plait.places import find_package
 from plait.recipe import problem_lines, together
 from plait.registry import did_you_mean
 from plait.transcribers import HUB

@@ -40,7 +40,7 @@ from plait.features import (
 )
 from plait.files import write_atomically
 from plait.model import Model
-from plait.package import FILES, find_package
+from plait.places import FILES, find_package
 from plait.rows import Row
 from plait.types import BadCell, PlaitError
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.vocabulary import EOS, PAD
+from plait.data.vocabulary import BOS, EOS, PAD
 from plait.outputs.text.decoding import NEVER_SAID, Decoding, Limits
 
 Floats = NDArray[np.float32]
@@ -21,31 +21,30 @@ Tensors = Mapping[str, NDArray[Any]]
 WORTH_LEAVING_OUT = 8  # ended records are, once they are this part of all
 
 
-@dataclass(frozen=True)
 class Speech:
-    """A decoder in the middle of N sentences.
+    """A decoder in the middle of N sentences, and its state: a row a sentence."""
 
-    Attributes:
-        memory, past: its state, a row a sentence.
-        scores: of the next word, (N, V).
-        say: (words (N,), memory, past) -> the next scores and past.
-    """
+    def __init__(
+        self, say: Callable[[Ints, Tensors, Tensors], tuple[Floats, Tensors]],
+        memory: Tensors, past: Tensors,
+    ) -> None:  # fmt: skip
+        """``say``: words (N,), memory, past -> scores (N, V) of the next word, and the next
+        past."""
+        self.say, self.memory, self.past = say, memory, past
 
-    memory: Tensors
-    past: Tensors
-    scores: Floats
-    say: Callable[[Ints, Tensors, Tensors], tuple[Floats, Tensors]]
+    def next(self, words: Ints) -> Floats:
+        """Says these words; the scores (N, V) of those that may follow."""
+        scores, self.past = self.say(words, self.memory, self.past)
+        return scores
 
-    def select(self, rows: Ints) -> Speech:
-        """These sentences."""
-        return Speech(_rows(self.memory, rows), _rows(self.past, rows), self.scores[rows], self.say)
+    def select(self, rows: Ints) -> None:
+        """Go on with these sentences: repeated, or some left out."""
+        self.memory, self.past = _rows(self.memory, rows), _rows(self.past, rows)
 
-    def after(self, words: Ints, rows: Ints | None, memory: Tensors | None = None) -> Speech:
-        """The sentences ``rows`` with a word more each; ``memory`` where it changes."""
-        kept = self.memory if memory is None else memory
-        past = self.past if rows is None else _rows(self.past, rows)
-        scores, past = self.say(words, kept, past)
-        return Speech(kept, past, scores, self.say)
+    def reorder(self, rows: Ints) -> None:
+        """`select` where every record's sentences stay in its rows: the memory need not be
+        copied."""
+        self.past = _rows(self.past, rows)
 
 
 def _rows(tensors: Tensors, rows: Ints) -> Tensors:
@@ -139,37 +138,39 @@ class _Saying:
         return Sentences(self.found.ids[..., :longest], self.found.scores, self.found.lengths)
 
 
-def beam_search(start: Speech, beams: int, length_penalty: float, limits: Limits) -> Sentences:
+def beam_search(
+    speech: Speech, records: int, beams: int, length_penalty: float, limits: Limits
+) -> Sentences:
     """The ``beams`` likeliest sentences of each record, best first; one beam is greedy search.
 
-    ``start``: a row a record, the start token said.
+    ``speech``: a row a record, before the first word.
     """
-    count = len(start.scores)
-    saying, speech = _Saying(count, beams, limits.max_words + 1), start
+    saying, words = _Saying(records, beams, limits.max_words + 1), np.full(records * beams, BOS)
     saying.scores[:, 1:] = -np.inf  # all beams are the same at first: let one speak
-    speech = start.select(np.arange(count).repeat(beams))
+    speech.select(np.arange(records).repeat(beams))
     for _ in range(limits.max_words + 1):
-        logp = word_scores(speech.scores, saying.flat(), limits)
-        logp = logp.reshape(*saying.done.shape, -1)
+        logp = word_scores(speech.next(words), saying.flat(), limits)
+        logp = logp.reshape(*saying.done.shape, -1)  # (R, K, V)
         # A finished sentence goes on with padding, at no cost.
         logp[saying.done] = -np.inf
         logp[saying.done, PAD] = 0.0
         longer = saying.lengths + ~saying.done  # (R, K)
         total = saying.scores[..., None] + logp  # (R, K, V)
-        ranked = (total / longer[..., None] ** np.float32(length_penalty)).reshape(len(longer), -1)
-        best = _top(ranked, beams)  # (R, K)
+        ranked = total / longer[..., None] ** np.float32(length_penalty)
+        best = _top(ranked.reshape(len(ranked), -1), beams)  # (R, K)
         source, words = best // logp.shape[-1], best % logp.shape[-1]
-        scores = np.take_along_axis(total.reshape(len(longer), -1), best, axis=1)
+        scores = np.take_along_axis(total.reshape(len(total), -1), best, axis=1)
         saying.add(source, words, scores, np.take_along_axis(longer, source, axis=1))
         index = source + np.arange(len(source))[:, None] * beams
-        staying, memory = saying.leave_out(), None
+        staying = saying.leave_out()
+        if staying is None:
+            speech.reorder(index.ravel())
+        else:
+            words = words[staying]
+            speech.select(index[staying].ravel())
+        words = words.ravel()
         if not len(saying.rows):
             break
-        if staying is not None:
-            index, words = index[staying], words[staying]
-            memory = _rows(speech.memory, index.ravel())
-        if saying.ids.shape[-1] <= limits.max_words:
-            speech = speech.after(words.ravel(), index.ravel(), memory)
     return saying.sentences()
 
 
@@ -180,35 +181,34 @@ def _top(values: Floats, count: int) -> Ints:
     return np.take_along_axis(some, order, axis=1)
 
 
-def sample(start: Speech, decoding: Decoding) -> Sentences:
+def sample(speech: Speech, records: int, decoding: Decoding) -> Sentences:
     """``decoding.num`` random sentences a record, the likeliest first.
 
     The draws are numpy's: other ones than torch's, of the same chances. Every record is given the
     same random numbers, so that its sentences do not depend on its batch.
     """
-    limits, each, count = decoding.limits, decoding.num, len(start.scores)
-    saying = _Saying(count * each, 1, limits.max_words + 1)  # each sentence ends when it likes
-    speech, rng = start.select(saying.rows // each), np.random.default_rng(decoding.seed)
+    limits, each, rng = decoding.limits, decoding.num, np.random.default_rng(decoding.seed)
+    saying = _Saying(records * each, 1, limits.max_words + 1)  # each sentence ends when it likes
+    speech.select(saying.rows // each)
+    words = np.full((records * each, 1), BOS)
     for _ in range(limits.max_words + 1):
-        logp = word_scores(speech.scores, saying.ids[:, 0], limits)
+        logp = word_scores(speech.next(words[:, 0]), saying.ids[:, 0], limits)
         kept = _truncate(logp / max(decoding.temperature, 1e-4), decoding.top_k, decoding.top_p)
         words = _draw(kept, rng.random(each)[saying.rows % each])[:, None]  # (R, 1)
         words = np.where(saying.done, PAD, words)
         gained = np.where(saying.done, 0.0, np.take_along_axis(logp, words, axis=1))
-        nothing = np.zeros_like(words)
         scores = (saying.scores + gained).astype(np.float32)
-        saying.add(nothing, words, scores, saying.lengths + ~saying.done)
+        saying.add(np.zeros_like(words), words, scores, saying.lengths + ~saying.done)
         staying = saying.leave_out()
+        if staying is not None:
+            words = words[staying]
+            speech.select(np.flatnonzero(staying))
         if not len(saying.rows):
             break
-        if staying is not None:
-            speech, words = speech.select(np.flatnonzero(staying)), words[staying]
-        if saying.ids.shape[-1] <= limits.max_words:
-            speech = speech.after(words[:, 0], None)
     found = saying.sentences()
-    scores, lengths = found.scores.reshape(count, each), found.lengths.reshape(count, each)
+    scores, lengths = found.scores.reshape(records, each), found.lengths.reshape(records, each)
     order = np.argsort(-scores / lengths, axis=1, kind="stable")
-    ids = np.take_along_axis(found.ids.reshape(count, each, -1), order[..., None], axis=1)
+    ids = np.take_along_axis(found.ids.reshape(records, each, -1), order[..., None], axis=1)
     return Sentences(
         ids,
         np.take_along_axis(scores, order, axis=1),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.vocabulary import from_state
-from plait.onnx.search import Floats, Ints, Sentences, Speech, Tensors, beam_search, sample
+from plait.onnx.search import Floats, Ints, Speech, Tensors, beam_search, sample
 from plait.outputs.answers import Answers, Numbers
 from plait.outputs.text.decoding import (
     DETECTED,
@@ -49,23 +49,20 @@ class SentenceAnswers(Answers):
     def predictions(self, numbers: Numbers, **options: Any) -> list[Prediction]:
         """A sentence a record (``num`` with alternatives)."""
         decoding = self.options(**options)
-        found = self._search(self._start(numbers), decoding)
+        memory = {name: value for name, value in numbers.items() if name.startswith(MEMORY)}
+        past = {name: value for name, value in numbers.items() if name.startswith(PAST)}
+        speech, records = Speech(self._say, memory, past), len(next(iter(memory.values())))
+        if decoding.sample:
+            found = sample(speech, records, decoding)
+        else:
+            beams = max(decoding.beam, decoding.num)
+            penalty, limits = decoding.length_penalty, decoding.limits
+            found = beam_search(speech, records, beams, penalty, limits)
         means = (found.scores / np.maximum(found.lengths, 1)).tolist()
         return [
             self._prediction(numbers, row, ids[: decoding.num], mean[: decoding.num])
             for row, (ids, mean) in enumerate(zip(found.ids.tolist(), means, strict=True))
         ]
-
-    def _search(self, start: Speech, decoding: Decoding) -> Sentences:
-        if decoding.sample:
-            return sample(start, decoding)
-        beams = max(decoding.beam, decoding.num)
-        return beam_search(start, beams, decoding.length_penalty, decoding.limits)
-
-    def _start(self, numbers: Numbers) -> Speech:
-        memory = {name: value for name, value in numbers.items() if name.startswith(MEMORY)}
-        past = {name: value for name, value in numbers.items() if name.startswith(PAST)}
-        return Speech(memory, past, numbers[SCORES], self._say)
 
     def _say(self, words: Ints, memory: Tensors, past: Tensors) -> tuple[Floats, Tensors]:
         found = self.step({WORDS: words, **memory, **past})

@@ -296,15 +296,11 @@ class TextHead(Head):
         return self.decoding.within(self.lessons.longest, **options)
 
     def numbers(self, fused: Fused) -> dict[str, Tensor]:
-        """The decoder's memory; its past and its scores (B, V) once the start token is said; and
-        the detected words."""
+        """The decoder's state before the first word, and the detected words."""
         fused, detected = self._detect(fused)
         start = self.decoder.start(fused)
-        memory = {f"{MEMORY}{name}": value for name, value in start.memory.items()}
-        past = {f"{PAST}{name}": value for name, value in start.past.items()}
-        words = torch.full_like(fused.pooled[:, 0], BOS, dtype=torch.int64)
-        said = self._say({WORDS: words} | memory | past)
-        found = memory | {SCORES: said[SCORES]} | under(NEXT, said)
+        found = {f"{MEMORY}{name}": value for name, value in start.memory.items()}
+        found |= {f"{PAST}{name}": value for name, value in start.past.items()}
         if detected is not None:
             found |= {DETECTED: detected.words, PROBABLE: detected.probable}
         return found
@@ -336,10 +332,15 @@ class TextHead(Head):
         }  # fmt: skip
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
-        """A step: a word more."""
-        kept = [under(MEMORY, e, MEMORY) | under(PAST, e, PAST) for e in examples]
-        steps = [{WORDS: e[SCORES].argmax(dim=-1)} | k for e, k in zip(examples, kept, strict=True)]
-        steps[-1] |= under(NEXT, self._say(steps[-1]))  # a longer past
+        """A step: a word more, after one word and after two."""
+        steps = []
+        for words, example in enumerate(examples, start=1):
+            step = under(MEMORY, example, MEMORY) | under(PAST, example, PAST)
+            count = len(next(iter(step.values())))
+            step = {WORDS: torch.full((count,), BOS)} | step
+            for _ in range(words):
+                step |= under(NEXT, self._say(step))
+            steps.append(step)
         return Graph(self.decoder, self._say, steps)
 
     def _predictions(
