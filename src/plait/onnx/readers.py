@@ -56,7 +56,8 @@ def _series(settings: State) -> Reader:
 
 def _sounds(settings: State) -> Reader:
     def read(cell: Any, root: Path) -> NDArray[np.float32]:
-        return open_cut(cell, root, settings["rate"], settings["most"], settings["trim"])
+        sound = open_cut(cell, root, settings["rate"], settings["most"], settings["trim"])
+        return np.pad(sound, (0, max(0, settings["least"] - len(sound))))
 
     return read
 

@@ -57,6 +57,8 @@ class Sound(Modality):
 
     media = True
     corruptions = ("noise",)
+    least = 1
+    """Samples of a sound at the least, where shorter ones are read with silence behind them."""
 
     def __init__(
         self, rate: int, longest: float, trim: bool, views: int, speed: float, noise: Noise
@@ -78,8 +80,12 @@ class Sound(Modality):
         return torch.from_numpy(open_cut(cell, root, self.rate, self.most, self.trim))
 
     def reading(self, state: State) -> State:
-        """Rate, samples at the most, and whether silence is cut off."""
-        return {"kind": "sound", "rate": self.rate, "most": self.most, "trim": self.trim}
+        """Rate, whether silence is cut off, and samples at the most; and at the least, for what is
+        shorter has silence behind it in any representation."""
+        return {
+            "kind": "sound", "rate": self.rate, "most": self.most, "trim": self.trim,
+            "least": self.least,
+        }  # fmt: skip
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The sound file."""

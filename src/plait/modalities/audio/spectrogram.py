@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from plait.blocks import Reader, length_mask, make_reader
 from plait.components import Encoder
-from plait.modalities.audio.mel import LogMel
+from plait.modalities.audio.mel import LogMel, frame_of
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,
@@ -69,6 +69,7 @@ class Spectrogram(Sound):
         self.bands, self.channels, self.width = bands, channels, width
         self.mask_bands, self.mask_frames = mask_bands, mask_frames
         self.normalise, self.token = normalise, token
+        self.least = frame_of(rate) + 1
         self.reader, self.layers, self.dropout = reader, layers, dropout
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
