@@ -30,5 +30,6 @@ def make_model(
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # what starts as nothing would let many mistakes pass
         for parameter in network.parameters():
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+            if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     return Model(recipe, states, network, {})

@@ -147,13 +147,14 @@ def test_every_fusion_with_any_input_missing(fusion: dict[str, Any], tmp_path: P
     check(model, tmp_path / "out", {"photo": CELLS["image"], "words": CELLS["text"]})
 
 
+NUMBERS = ("value", "spread")
+
+
 @pytest.mark.parametrize("output", sorted(ANSWERS))
 def test_every_output(output: str, tmp_path: Path) -> None:
     model = model_of({"photo": ("image", PIXELS)}, [output], {"kind": "none", "width": 16})
-    check(model, tmp_path / "out", {"photo": CELLS["image"]}, num=2) if output not in (
-        "value",
-        "spread",
-    ) else check(model, tmp_path / "out", {"photo": CELLS["image"]})
+    options = {} if output in NUMBERS else {"num": 2}
+    check(model, tmp_path / "out", {"photo": CELLS["image"]}, **options)
 
 
 def test_detected_words_and_one_beam(tmp_path: Path) -> None:

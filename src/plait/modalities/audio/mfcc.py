@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import GruReader, length_mask
+from plait.blocks import GruReader, length_mask, strided
 from plait.components import Classical, Encoder
-from plait.modalities.audio.layers import ConvLayer, strided, zero_behind
+from plait.modalities.audio.layers import ConvLayer, zero_behind
 from plait.modalities.audio.mel import FLOOR, RANGE, MelPower, frame_of, standardise
 from plait.modalities.audio.sound import (
     NOISE,
