@@ -21,6 +21,7 @@ ROOMS = [
     ["transcribers"],
     ["comparison"],
     ["learning"],
+    ["quantise"],
     ["export", "hub"],
     ["model"],
     ["training", "cards", "package", "curves"],

@@ -221,13 +221,43 @@ def export(
     model: Annotated[str, typer.Argument(help="a shipped model or a package")],
     folder: Annotated[Path, typer.Argument(help="where to write the graphs and model.json")],
     to: Annotated[str, typer.Option(help="onnx")] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="with 8 bits a number; tells what the scores lose")
+    ] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(help="for --int8: training rows to calibrate with, validation rows to score"),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="for --int8: score so many validation rows; all")
+    ] = None,
+    column: Column = None,
+    on_bad: OnBad = "stop",
+    as_json: AsJson = False,
 ) -> None:
     """Write a model as ONNX graphs, which run without torch."""
+    from plait.cells import check_policy
     from plait.export import export as export_model
 
     if to != "onnx":
         raise UsageError(f"can't export to {to!r}", expected="onnx")
-    export_model(plait.load(model), folder)
+    if int8 != (table is not None):
+        raise UsageError("--int8 and --table go together", expected="both, or none")
+    loaded, losses = plait.load(model), []
+    export_model(loaded, folder)
+    if table is not None:
+        from plait.quantise import quantise
+
+        with _progress() as progress:
+            losses = quantise(
+                loaded, folder, table, columns=_columns(column), rows=rows,
+                on_bad=check_policy(on_bad), progress=progress,
+            )  # fmt: skip
+    if as_json:
+        _print_json({"folder": str(folder), "int8": [vars(loss) for loss in losses]})
+        return
+    for loss in losses:
+        print(loss)
     print(f"the exported model is in {folder}")
 
 
@@ -479,6 +509,30 @@ def explain(
     from plait.captioning import explain_file
 
     explain_file(model, file, _decoding(beam, None, None, []), out, as_json)
+
+
+@app.command()
+def push(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    target: Annotated[str, typer.Argument(help="a folder, or OWNER/NAME on the Hugging Face hub")],
+    private: Annotated[bool, typer.Option("--private", help="if the repository is made")] = False,
+) -> None:
+    """Copy a package to the Hugging Face hub, or to a folder in its format."""
+    from plait.hub import push as push_package
+
+    print(f"{model} is in {push_package(model, target, private=private)}")
+
+
+@app.command()
+def pull(
+    source: Annotated[str, typer.Argument(help="a folder, or OWNER/NAME on the Hugging Face hub")],
+    out: Annotated[Path, typer.Argument(help="the package's folder")],
+    revision: Annotated[str | None, typer.Option(help="a branch, a tag or a commit")] = None,
+) -> None:
+    """Copy a package from the Hugging Face hub, or from a folder in its format."""
+    from plait.hub import pull as pull_package
+
+    print(f"{source} is in {pull_package(source, out, revision=revision)}")
 
 
 @app.command()

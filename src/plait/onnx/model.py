@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -35,12 +35,13 @@ BATCH = 32  # records answered at a time
 QUIET = 3  # onnxruntime's level of errors
 
 Arrays = Mapping[str, NDArray[Any]]
+Watch = Callable[[str, Arrays], None]
 
 
 class Session:
-    """A graph that is loaded."""
+    """A graph that is loaded. ``watch`` is told its file and all that it is given."""
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, watch: Watch | None = None) -> None:
         runtime = needed("onnxruntime", "onnx")
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = threads, QUIET
@@ -53,24 +54,27 @@ class Session:
         except Exception as error:  # onnxruntime has a class of its own for each kind
             why = " ".join(str(error).split())[:200]
             raise PlaitError(f"{path} can't be run: {why}", mend="export the model again") from None
+        self.file, self.watch = path.name, watch
         self.takes = {item.name for item in self.session.get_inputs()}
         self.gives = [item.name for item in self.session.get_outputs()]
 
     def __call__(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """Named arrays -> named arrays; what the graph does not need is left out."""
         fed = {name: value for name, value in arrays.items() if name in self.takes}
+        if self.watch is not None:
+            self.watch(self.file, fed)
         return dict(zip(self.gives, self.session.run(None, fed), strict=True))
 
 
 class OnnxInput:
     """One input: from a cell to a row."""
 
-    def __init__(self, settings: State, folder: Path) -> None:
+    def __init__(self, settings: State, folder: Path, watch: Watch | None) -> None:
         self.read = make_reader(settings["reading"])
         self.example: Row = np.zeros(settings["row"]["shape"], settings["row"]["type"])
         file = settings["prepare"]
         # Records are prepared side by side, each on one thread.
-        self.prepare = Session(folder / file, threads=1) if file else None
+        self.prepare = Session(folder / file, 1, watch) if file else None
 
     def row(self, cell: Any, root: Path) -> Row | BadCell:
         """The record's features; or what is wrong with its cell."""
@@ -92,8 +96,9 @@ class OnnxModel:
         outputs: output -> kind.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, watch: Watch | None = None) -> None:
+        """``watch`` is told all that the graphs are given."""
+        self.folder, self.watch = Path(folder), watch
         self.about = _read(self.folder)
         self.name: str = self.about["name"]
         self.inputs = {name: part["modality"] for name, part in self.about["inputs"].items()}
@@ -111,11 +116,13 @@ class OnnxModel:
 
     @cached_property
     def _inputs(self) -> dict[str, OnnxInput]:
-        return {n: OnnxInput(part, self.folder) for n, part in self.about["inputs"].items()}
+        return {
+            n: OnnxInput(part, self.folder, self.watch) for n, part in self.about["inputs"].items()
+        }
 
     @cached_property
     def _network(self) -> Session:
-        return Session(self.folder / NETWORK, self.threads)
+        return Session(self.folder / NETWORK, self.threads, self.watch)
 
     @cached_property
     def _answers(self) -> dict[str, Answers]:
@@ -124,7 +131,7 @@ class OnnxModel:
     def _make(self, part: State) -> Answers:
         if part["kind"] != SentenceAnswers.kind:
             return make_answers(part)
-        return SentenceAnswers(part, Session(self.folder / part["graph"], self.threads))
+        return SentenceAnswers(part, Session(self.folder / part["graph"], self.threads, self.watch))
 
     def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
         """One record's answer, of the first output; as `Model.predict`, without shares."""
