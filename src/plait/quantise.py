@@ -23,13 +23,13 @@ from plait.cells import BadCells, OnBad, is_missing
 from plait.data.tables import Table
 from plait.features import Progress
 from plait.model import Model
-from plait.onnx.model import MODEL, OnnxModel
+from plait.onnx.model import MODEL, QUIET, OnnxModel
 from plait.onnx.model import load as load_exported
 from plait.records import open_table, rows_of_split, some_rows
 from plait.registry import needed
 from plait.types import ColumnName, PlaitError, Prediction
 
-CALIBRATION = 128  # training records whose activations are looked at
+CALIBRATION = 64  # training records whose activations are looked at
 CALLS = 512  # of a graph, that are looked at, evenly among all
 RESAMPLES = 1000
 OPERATIONS = ["Conv", "Gemm", "MatMul"]
@@ -169,16 +169,19 @@ def _quantise(path: Path, given: Sequence[Arrays]) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Without what the quantiser says to the root logger, and its warnings."""
-    root = logging.getLogger()
-    before = root.level
+    """Without the quantiser's warnings, and what it says to the root logger, which then would be
+    set up for all."""
+    root, runtime = logging.getLogger(), needed("onnxruntime", "export")
+    level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)
+    runtime.set_default_logger_severity(QUIET)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.setLevel(before)
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def _losses(
