@@ -32,7 +32,8 @@ from plait.types import ColumnName, PlaitError, Prediction
 CALIBRATION = 64  # training records whose activations are looked at
 CALLS = 512  # of a graph, that are looked at, evenly among all
 RESAMPLES = 1000
-OPERATIONS = ["Conv", "Gemm", "MatMul"]
+# With what bounds activations, so that a scale need not span what is cut off at once.
+OPERATIONS = ["Conv", "Gemm", "MatMul", "Clip", "Relu"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
