@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import onnx
@@ -10,6 +11,7 @@ import pytest
 
 import plait
 from plait.cli import app
+from plait.data.cache import cache_folder
 from plait.engines import exported, open_model
 from plait.export import export
 from plait.onnx import load
@@ -62,12 +64,15 @@ def test_what_is_no_exported_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no exported model"):
         load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(PlaitError, match="has format 99; expected format 1"):
+    with pytest.raises(PlaitError, match="has another format; expected format 1"):
+        load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"format": 1, "name": "it"}))
+    with pytest.raises(PlaitError, match="lacks inputs, outputs; export the model again"):
         load(tmp_path)
 
 
 def test_an_engine_exports_a_package_once(
-    trained: Path, squares: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo = str(next(squares.parent.glob("*.png")))
     model = open_model(str(trained), "onnx")
@@ -78,6 +83,13 @@ def test_an_engine_exports_a_package_once(
     assert found["caption"].value == wanted["caption"].value
     assert again.inputs == {"image": "image"} == plait.load(trained).inputs
     assert again.outputs == {"caption": "text"} == plait.load(trained).outputs
+    [folder] = (cache_folder() / "onnx").iterdir()
+    copy = shutil.copytree(trained, tmp_path / "model")
+    open_model(str(copy), "onnx")
+    (copy / "card.md").write_text("changed")
+    open_model(str(copy), "onnx")
+    assert len(list((cache_folder() / "onnx").iterdir())) == 2  # one a package
+    assert folder.is_dir()
     assert model.name == again.name == open_model(str(trained), "torch").name
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -80,21 +82,29 @@ def open_model(name: str, engine: str) -> Answerer:
 
 
 def exported(name: str) -> Path:
-    """The folder of an exported model: the name itself, or made of the package of that name."""
+    """The folder of an exported model: the name itself, or made of the package of that name.
+
+    It lies in plait's cache folder, and is made anew when the package has changed.
+    """
     from plait.onnx.model import FORMAT, MODEL
 
     if (Path(name) / MODEL).is_file():
         return Path(name)
     package = find_package(name)
-    stats = [(package / file).stat() for file in FILES if (package / file).is_file()]
-    files = [(stat.st_size, stat.st_mtime_ns) for stat in stats]
-    key = [FORMAT, plait.__version__, str(package.resolve()), *files]
-    digest = hashlib.blake2b(json.dumps(key).encode(), digest_size=8).hexdigest()
-    folder = cache_folder() / "onnx" / f"{package.name}-{digest}"
+    files = [(package / file).stat() for file in FILES if (package / file).is_file()]
+    state = [FORMAT, plait.__version__, *((file.st_size, file.st_mtime_ns) for file in files)]
+    place = f"{package.name}-{_digest(str(package.resolve()))}"
+    folder = cache_folder() / "onnx" / f"{place}-{_digest(json.dumps(state))}"
     if not (folder / MODEL).is_file():
         from plait.export import export
         from plait.model import load as load_package
 
         print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
         export(load_package(name), folder, tuned=True)
+        for old in set(folder.parent.glob(f"{glob.escape(place)}-*")) - {folder}:
+            shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -46,6 +47,9 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     registry.needed("onnx", "export")
     registry.needed("onnxruntime", "export")
     path = Path(folder)
+    if model.device.type != "cpu":  # graphs are traced and run on the processor
+        own = copy.deepcopy(model.network).cpu()
+        model = Model(model.recipe, model.states, own, model.scores)
     _check_target(path)
     outputs = {name: model.network.head(name).answers() for name in model.network.heads}
     readings = {name: _reading(model, name) for name in model.recipe.inputs}

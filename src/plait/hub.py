@@ -59,11 +59,11 @@ def push(model: str | Path, target: str, *, private: bool = False) -> str:
     package = read_package(model)
     folder = _folder(target)
     if folder is not None:
-        _replace(folder, lambda part: _fill(part, package))
+        _replace(folder, lambda part: _fill(part, package, target))
         return str(folder)
     library = needed("huggingface_hub", "hub")
     with tempfile.TemporaryDirectory() as part, _told(target):
-        _fill(Path(part), package)
+        _fill(Path(part), package, target)
         library.create_repo(target, private=private, exist_ok=True)
         message = f"{package.recipe.name}, by plait"
         library.upload_folder(repo_id=target, folder_path=part, commit_message=message)
@@ -115,11 +115,13 @@ def _copy(origin: Path, folder: Path) -> None:
         shutil.copyfile(origin / name, folder / name)
 
 
-def _fill(folder: Path, package: Package) -> None:
+def _fill(folder: Path, package: Package, place: str) -> None:
     _copy(package.folder, folder)
     card = (package.folder / CARD).read_text(encoding="utf-8")
     header = _header(package.recipe, package.scores)
-    (folder / README).write_text(f"---\n{header}\n---\n\n{card}{_usage(package.recipe)}", "utf-8")
+    (folder / README).write_text(
+        f"---\n{header}\n---\n\n{card}{_usage(package.recipe, place)}", "utf-8"
+    )
 
 
 def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -175,10 +177,10 @@ def _results(library: Any, recipe: Recipe, scores: Mapping[str, Any], task: str)
             )  # fmt: skip
 
 
-def _usage(recipe: Recipe) -> str:
+def _usage(recipe: Recipe, place: str) -> str:
     """How to run it, behind the card."""
     return (
-        "\n## How to use it\n```\nplait pull OWNER/NAME model\nplait summary model\n```\n"
+        f"\n## How to use it\n```\npip install plait\nplait pull {place} model\nplait summary model\n```\n"
         f"Takes {', '.join(recipe.inputs)}; answers {', '.join(recipe.outputs)}.\n"
     )
 

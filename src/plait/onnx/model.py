@@ -103,7 +103,7 @@ class OnnxModel:
         self.name: str = self.about["name"]
         self.inputs = {name: part["modality"] for name, part in self.about["inputs"].items()}
         self.outputs = {name: part["kind"] for name, part in self.about["outputs"].items()}
-        self.threads = max(1, len(os.sched_getaffinity(0)))
+        self.threads = os.cpu_count() or 1
 
     def __repr__(self) -> str:
         inputs, outputs = ", ".join(self.inputs), ", ".join(self.outputs)
@@ -249,11 +249,16 @@ def _read(folder: Path) -> State:
             f"{folder} is no exported model ({getattr(error, 'strerror', None) or error})",
             expected=f"a folder with {MODEL}", mend="make one: plait export MODEL FOLDER",
         ) from None  # fmt: skip
-    if about.get("format") != FORMAT:
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise PlaitError(
-            f"the exported model {folder} has format {about.get('format')!r}",
+            f"the exported model {folder} has another format",
             expected=f"format {FORMAT}, which this plait reads", mend="export the model again",
         )  # fmt: skip
+    lacks = {"name", "inputs", "outputs"} - about.keys()
+    if lacks:
+        raise PlaitError(
+            f"{folder / MODEL} lacks {', '.join(sorted(lacks))}", mend="export the model again"
+        )
     return about
 
 
