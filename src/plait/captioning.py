@@ -13,7 +13,6 @@ from typing import Any
 
 import plait
 from plait.cells import BadCells, check_policy, in_chunks, is_missing
-from plait.console import errors, show_bad
 from plait.data.images import find_images
 from plait.data.tables import Table, is_table_name, read_table
 from plait.engines import Answerer, open_model
@@ -63,7 +62,15 @@ def caption_photos(
         print(_json_text(model, named))
     else:
         _print(named)
-    show_bad(bad.problems)
+    _tell(bad)
+
+
+def _tell(bad: BadCells) -> None:
+    """Name the cells that could not be used, on the error stream."""
+    if bad.problems:
+        from plait.console import show_bad  # rich is slow to import
+
+        show_bad(bad.problems)
 
 
 def predict_table(
@@ -95,7 +102,7 @@ def predict_table(
         print(_json_text(model, answered))
     else:
         print(f"{save(answered)} of {len(rows)} rows answered, written to {out}")
-    show_bad(bad.problems)
+    _tell(bad)
 
 
 def _told_of_rows(table: Table, column: ColumnName, cells: Iterable[Any]) -> Iterator[Told]:
@@ -154,7 +161,7 @@ def _explained(named: Named, model: Answerer, folder: Path) -> Named:
             used.add(stem)
             model.explanation(photo, answers[model.output]).save(folder / f"{stem}.png")
         yield told, answers
-    errors.print(f"attention pictures are in {folder}")
+    print(f"attention pictures are in {folder}", file=sys.stderr)
 
 
 def _unused(photo: Path, used: Container[str]) -> str:

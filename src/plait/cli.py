@@ -174,11 +174,11 @@ def _decoding(
     beam: int | None, num: int | None, sample: bool | None, more: Iterable[str]
 ) -> dict[str, Any]:
     """The options of the decoding that were given; the others are the recipe's."""
-    import yaml
-
     given = {"beam": beam, "num": num, "sample": sample}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for item in more:
+        import yaml  # only where it is needed, as it is slow to import
+
         name, equals, value = item.partition("=")
         try:
             options[name] = yaml.safe_load(value)

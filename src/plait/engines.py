@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_a
 
 import plait
 from plait.cells import BadCells
-from plait.data.cache import cache_folder
 from plait.options import Options
-from plait.places import FILES, find_package
+from plait.places import FILES, cache_folder, find_package
 from plait.types import Prediction, UsageError
 
 if TYPE_CHECKING:

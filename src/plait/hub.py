@@ -119,9 +119,8 @@ def _fill(folder: Path, package: Package, place: str) -> None:
     _copy(package.folder, folder)
     card = (package.folder / CARD).read_text(encoding="utf-8")
     header = _header(package.recipe, package.scores)
-    (folder / README).write_text(
-        f"---\n{header}\n---\n\n{card}{_usage(package.recipe, place)}", "utf-8"
-    )
+    text = f"---\n{header}\n---\n\n{card}{_usage(package.recipe, place)}"
+    (folder / README).write_text(text, encoding="utf-8")
 
 
 def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -180,7 +179,8 @@ def _results(library: Any, recipe: Recipe, scores: Mapping[str, Any], task: str)
 def _usage(recipe: Recipe, place: str) -> str:
     """How to run it, behind the card."""
     return (
-        f"\n## How to use it\n```\npip install plait\nplait pull {place} model\nplait summary model\n```\n"
+        "\n## How to use it\n```\npip install plait\n"
+        f"plait pull {place} model\nplait summary model\n```\n"
         f"Takes {', '.join(recipe.inputs)}; answers {', '.join(recipe.outputs)}.\n"
     )
 

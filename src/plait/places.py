@@ -1,8 +1,9 @@
-"""Where packages are: those that come with plait by name, others by their folder."""
+"""Where packages are: those that come with plait by name, others by their folder; and the cache."""
 
 from __future__ import annotations
 
 import importlib.resources
+import os
 from pathlib import Path
 
 from plait.files import is_folder
@@ -37,3 +38,11 @@ def find_package(name_or_path: str | Path) -> Path:
         expected=f"a package's folder or one of: {', '.join(shipped_models())}",
         mend=did_you_mean(str(name_or_path), shipped_models()),
     )
+
+
+def cache_folder() -> Path:
+    """``PLAIT_CACHE``, else ``plait`` in the user's cache folder."""
+    named = os.environ.get("PLAIT_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plait"

@@ -26,7 +26,7 @@ from plait.assistant.intents import DIGITS
 from plait.assistant.session import Found
 from plait.blocks import masked_mean
 from plait.cells import BadCells, in_chunks
-from plait.data.cache import FeatureSpace, cache_folder, digest
+from plait.data.cache import FeatureSpace, digest
 from plait.data.digests import file_digests
 from plait.data.images import find_images
 from plait.features import (
@@ -40,7 +40,7 @@ from plait.features import (
 )
 from plait.files import write_atomically
 from plait.model import Model
-from plait.places import FILES, find_package
+from plait.places import FILES, cache_folder, find_package
 from plait.rows import Row
 from plait.types import BadCell, PlaitError
 
