@@ -133,9 +133,9 @@ class Prediction:
 
     Attributes:
         value: the answer (for text: the sentence).
-        score: its mean log-probability a step, in nats (text); its probability (category); the
-            geometric mean of the probabilities of its yeses and noes (labels); minus its
-            interval's width, 0 where there is none (number).
+        score: its mean log-probability a step by the input alone, in nats (text); its probability
+            (category); the geometric mean of the probabilities of its yeses and noes (labels);
+            minus its interval's width, 0 where there is none (number).
         alternatives: other answers, best first; the answer itself is not among them.
         words: the steps of the answer, for outputs that are made step by step.
         moments: for each of ``words`` the first token of the input that says it and the one behind

@@ -44,7 +44,7 @@ class SentenceAnswers(Answers):
 
     def options(self, **options: Any) -> Decoding:
         """The recipe's way of decoding with ``options`` changed."""
-        return self.decoding.within(self.longest, **options)
+        return self.decoding.within(self.longest, (), **options)
 
     def predictions(self, numbers: Numbers, **options: Any) -> list[Prediction]:
         """A sentence a record (``num`` with alternatives)."""

@@ -94,6 +94,33 @@ def test_what_can_not_be_said_teaches_nothing(decoder: CtcDecoder) -> None:
 
 
 @torch.no_grad()
+def test_a_long_text_scores_what_its_loss_says(decoder: CtcDecoder) -> None:
+    """The sum of the steps is what PyTorch's own CTC loss finds, in float64."""
+    for tokens, units in [(60, 20), (1200, 350)]:
+        seen = fused([tokens], seed=tokens)
+        drawn = torch.randint(A, C + 1, (units,), generator=torch.Generator().manual_seed(1))
+        said = drawn.tolist()
+        scores = decoder(torch.tensor([[BOS, *said]]), decoder.start(seen))[0][0]
+        total = scores.gather(1, torch.tensor([*said, EOS])[:, None]).double().sum()
+        wanted = -torch.nn.functional.ctc_loss(
+            decoder.emissions(seen)[0].double(), drawn, [tokens], [units], BLANK, reduction="sum"
+        )
+        assert float(total) == pytest.approx(float(wanted), rel=1e-5)
+
+
+@torch.no_grad()
+def test_no_tokens_say_nothing_and_stay_finite(decoder: CtcDecoder) -> None:
+    tokens = Tokens(torch.zeros(1, 3, WIDTH), torch.zeros(1, 3, dtype=torch.bool))
+    seen = Fused(tokens.values[:, 0], tokens, {"sound": tokens})
+    scores, attention, _ = decoder(torch.tensor([[BOS, A]]), decoder.start(seen), attend=True)
+    assert attention is not None
+    assert scores.isfinite().all()
+    assert attention.isfinite().all()
+    assert int(scores[0, 0].argmax()) == EOS
+    assert align(np.zeros((0, VOCABULARY), np.float32), [A, B]) == [range(0)] * 2
+
+
+@torch.no_grad()
 def test_padding_changes_nothing(decoder: CtcDecoder) -> None:
     both = fused((TOKENS, 3))
     short = Tokens(both.tokens.values[1:, :3], both.tokens.mask[1:, :3])

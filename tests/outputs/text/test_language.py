@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from plait.outputs.text.head import Sentence, TextHead
 from plait.outputs.text.language import NGramLanguage
 from plait.outputs.text.ngram import NGram
 from plait.outputs.text.sentence import TextOutput
-from plait.types import Fused, Tokens
+from plait.types import Fused, Tokens, UsageError
 
 V, D = 12, 16
 TEXTS = ["one two three"] * 6 + ["one two four"] * 2 + ["three four"] * 2
@@ -111,6 +112,42 @@ def test_it_corrects_a_decoder_that_knows_nothing_and_its_weight_is_found() -> N
     kept = head(language={"kind": "ngram", "order": 3}, decoder={"kind": "ctc"})
     kept.load_state_dict(made.state_dict())
     assert [found.value for found in kept.decode(seen)] == after
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ctc", [0.0, 0.4])
+def test_a_score_is_a_probability_whatever_guides_the_search(ctc: float) -> None:
+    made = head(language={"kind": "ngram", "order": 3}, decoder={"kind": "gru-attention"}, ctc=ctc)
+    seen = fused(2)
+    guided = made.decode(seen, language=0.5, bonus=5, num=3)
+    assert all(exp(found.score) <= 1 for found in guided)
+    assert all(exp(other.score) <= 1 for found in guided for other in found.alternatives)
+    if ctc:
+        alone = [found.score for found in made.decode(seen, language=0, bonus=0)]
+        nearly = made.decode(seen, language=1e-6, bonus=0)  # searched together, scored alone
+        assert [found.score for found in nearly] == pytest.approx(alone, abs=1e-4)
+    else:
+        wanted = made.support(seen, [found.value for found in guided]).tolist()
+        assert [found.score for found in guided] == pytest.approx(wanted, abs=1e-4)
+
+
+@torch.no_grad()
+def test_random_draws_are_guided_too() -> None:
+    made = head(language={"kind": "ngram", "order": 3}, decoder={"kind": "gru-attention"})
+    seen, draw = fused(8), {"sample": True, "num": 4}
+    short = made.decode(seen, language=0, bonus=-10, **draw)
+    long = made.decode(seen, language=0, bonus=10, **draw)
+    assert sum(len(f.words) for f in long) > 2 * sum(len(f.words) for f in short)
+
+
+def test_what_the_model_lacks_can_not_be_weighed() -> None:
+    made = head(decoder={"kind": "gru-attention"})
+    for option in ("language", "bonus"):
+        with pytest.raises(UsageError, match=f"{option} is 0.5, but .* no language model"):
+            made.decoding_options(**{option: 0.5})
+    with pytest.raises(UsageError, match="no CTC beside its decoder"):
+        made.decoding_options(ctc=0.5)
+    assert made.decoding_options(language=None).language is None
 
 
 def test_without_one_nothing_is_kept() -> None:

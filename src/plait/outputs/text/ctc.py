@@ -158,7 +158,9 @@ def _where(past: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> Tensor:
     chance = chance.clamp(min=0) * mask
     total = chance.sum(dim=1, keepdim=True)
     # Behind a prefix that fills all tokens nothing can begin: then anywhere.
-    return torch.where(total > LEAST, chance / total.clamp(min=LEAST), mask / mask.sum(1, True))
+    return torch.where(
+        total > LEAST, chance / total.clamp(min=LEAST), mask / mask.sum(1, True).clamp(min=1)
+    )
 
 
 def _after(word: Tensor, past: Mapping[str, Tensor], said: Tensor) -> dict[str, Tensor]:
@@ -168,14 +170,8 @@ def _after(word: Tensor, past: Mapping[str, Tensor], said: Tensor) -> dict[str, 
     begins = torch.where(same, paused, torch.logaddexp(paused, going))  # (N, T)
     own = _column(said, word).clamp(min=LEAST).log()  # (N, T)
     silent = said[..., BLANK].clamp(min=LEAST).log()
-    unit, blank = torch.empty_like(own), torch.empty_like(own)
-    now_unit = now_blank = torch.full_like(own[:, 0], NEVER)
-    for t in range(own.shape[1]):
-        now_unit, now_blank = (
-            torch.logaddexp(now_unit, begins[:, t]) + own[:, t],
-            torch.logaddexp(now_unit, now_blank) + silent[:, t],
-        )
-        unit[:, t], blank[:, t] = now_unit, now_blank
+    unit = _running(begins, own)
+    blank = _running(F.pad(unit[:, :-1], (1, 0), value=NEVER), silent)
     longer = {
         "unit": unit,
         "blank": blank,
@@ -189,6 +185,17 @@ def _after(word: Tensor, past: Mapping[str, Tensor], said: Tensor) -> dict[str, 
     }
 
 
+def _running(enters: Tensor, stays: Tensor) -> Tensor:
+    """(N, T): x[t] = log(exp(x[t-1]) + exp(enters[t])) + stays[t], from nothing before.
+
+    Less all that was paid by staying, C[t] = stays[0] + ... + stays[t], it is a cumulative sum:
+    x[t] - C[t] = log sum over s <= t of exp(enters[s] - C[s-1]). In float64, as C grows large.
+    """
+    paid = stays.double().cumsum(dim=1)
+    before = F.pad(paid[:, :-1], (1, 0))
+    return ((enters - before).logcumsumexp(dim=1) + paid).float()
+
+
 def _column(said: Tensor, word: Tensor) -> Tensor:
     """(N, T): what each token says of one word (N,)."""
     return said.gather(2, word[:, None, None].expand(-1, said.shape[1], 1))[..., 0]
@@ -197,6 +204,8 @@ def _column(said: Tensor, word: Tensor) -> Tensor:
 def align(emissions: NDArray[np.float32], units: Sequence[int]) -> list[range]:
     """The tokens that say each unit, on the likeliest way through (T, V) log-probabilities; empty
     ranges where there is no way, as there are fewer tokens than units."""
+    if not len(emissions):
+        return [range(0)] * len(units)
     labels = np.full(2 * len(units) + 1, BLANK)
     labels[1::2] = units
     own = emissions[:, labels]  # (T, S): pause, unit, pause, unit, ..., pause

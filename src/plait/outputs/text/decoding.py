@@ -4,7 +4,7 @@ how the answer is made of it. Knows no torch."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,6 +19,12 @@ TEXT = "text"
 # before many.
 MEMORY, PAST, NEXT = "memory/", "past/", "next/"
 WORDS, SCORES, DETECTED, PROBABLE = "words", "scores", "detected", "probable"
+GUIDES = {
+    "ctc": "no CTC beside its decoder",
+    "language": "no language model",
+    "bonus": "no language model",
+}
+"""Options that are of no use without a guide -> what a model lacks that has none."""
 NEVER_SAID = (PAD, BOS, UNK)
 MOST = 512  # words that a sentence may have
 
@@ -101,15 +107,21 @@ class Decoding(Options):
         names = {"min_words", "max_words", "no_repeat"}
         return Limits(**self.model_dump(include=names, exclude_none=True))
 
-    def within(self, longest: int, **options: Any) -> Decoding:
+    def within(self, longest: int, has: Collection[str], **options: Any) -> Decoding:
         """With ``options`` changed, within the ``longest`` sentence that the decoder knows places
-        for.
+        for, and those of a guide only where the model ``has`` it.
 
         Raises:
             UsageError: there is no such option, it can't have that value, or sentences would be
                 too long.
         """
         decoding = self.changed(**options)
+        for name, lacks in GUIDES.items():
+            if getattr(decoding, name) is not None and name not in has:
+                raise UsageError(
+                    f"{name} is {getattr(decoding, name)}, but the model has {lacks}",
+                    expected="none set",
+                )
         if decoding.limits.max_words > longest:
             raise UsageError(
                 f"max_words is {decoding.max_words}", expected=f"{longest} at the most"

@@ -229,18 +229,20 @@ class TextHead(Head):
         right: there is nothing else to fit."""
         if self.language is None:
             return
-        seen, count = [], 0
+        starts: list[DecoderState] = []  # the same for all weights
+        count, guides = 0, [*self._guides(self.decoding), Guide(self.language, 0.0)]
         for part in fused:
             if count < TUNED:
-                seen.append(part)
+                starts.append(GuidedDecoder(guides).start(self._detect(part)[0]))
                 count += len(part.pooled)
         wanted = [[self.vocabulary.decode(ids) for ids in t.ids] for t in targets[:count]]
         best = -math.inf
         for weight, bonus in product(WEIGHTS, BONUSES):
             if weight == 0 and bonus:
                 continue
-            options = {"language": weight, "bonus": bonus}
-            said = [found.value for part in seen for found in self.decode(part, **options)]
+            search = GuidedDecoder([*guides[:-1], Guide(self.language, weight)], bonus)
+            found = [self._find(search, start, self.decoding) for start in starts]
+            said = [self._sentence(ids) for part in found for ids in part.ids[:, 0].tolist()]
             scores = self.scoring.scorer(said, wanted)(np.arange(len(said)))
             if scores[self.scoring.best_metrics[0]] > best:
                 best = scores[self.scoring.best_metrics[0]]
@@ -250,34 +252,50 @@ class TextHead(Head):
     def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
         """A sentence a record (``num`` with alternatives), with the attention of each word."""
         decoding = self.decoding_options(**options)
-        limits = decoding.limits
         fused, detected = self._detect(fused)
+        guides = self._guides(decoding)
+        answering = self.decoder if len(guides) == 1 else GuidedDecoder(guides)
+        search = self._with_language(guides, decoding) or answering
         start = self.decoder.start(fused)
+
+        def begun(decoder: Decoder) -> DecoderState:
+            return start if decoder is self.decoder else decoder.start(fused)
+
+        found = self._find(search, begun(search), decoding).first(decoding.num)
+        if search is not answering:
+            found = _without_language(answering, begun(answering), found)
+        _, attention, _ = self.decoder(_before(found.ids[:, 0]), start, attend=True)
+        assert attention is not None
+        return list(self._predictions(fused, found, attention.float().cpu(), detected))
+
+    def _find(self, search: Decoder, start: DecoderState, decoding: Decoding) -> Sentences:
+        """Drawn or searched sentences of every record."""
         if decoding.sample:
             generator = torch.Generator().manual_seed(decoding.seed)
-            found = sample(
-                self.decoder, start, decoding.num, limits, decoding.temperature,
+            return sample(
+                search, start, decoding.num, decoding.limits, decoding.temperature,
                 decoding.top_k, decoding.top_p, generator,
             )  # fmt: skip
-        else:
-            search = self._search(decoding)
-            begun = start if search is self.decoder else search.start(fused)
-            beams = max(decoding.beam, decoding.num)
-            found = beam_search(search, begun, beams, decoding.length_penalty, limits)
-        return list(self._predictions(fused, start, found, detected, decoding.num))
+        beams = max(decoding.beam, decoding.num)
+        return beam_search(search, start, beams, decoding.length_penalty, decoding.limits)
 
-    def _search(self, decoding: Decoding) -> Decoder:
-        """The decoder, with all that guides it."""
-        guides, bonus = [Guide(self.decoder, 1.0)], 0.0
-        if self.ctc is not None:
-            share = self.lessons.ctc if decoding.ctc is None else decoding.ctc
-            guides = [Guide(self.decoder, 1 - share), Guide(self.ctc, share)]
-        if self.language is not None:
-            weight, bonus = self.found.tolist()
-            weight = weight if decoding.language is None else decoding.language
-            bonus = bonus if decoding.bonus is None else decoding.bonus
-            guides += [Guide(self.language, weight)] if weight else []
-        return self.decoder if len(guides) == 1 and not bonus else GuidedDecoder(guides, bonus)
+    def _guides(self, decoding: Decoding) -> list[Guide]:
+        """What says how probable a sentence is, given the input."""
+        if self.ctc is None:
+            return [Guide(self.decoder, 1.0)]
+        share = self.lessons.ctc if decoding.ctc is None else decoding.ctc
+        return [Guide(self.decoder, 1 - share), Guide(self.ctc, share)]
+
+    def _with_language(self, guides: Sequence[Guide], decoding: Decoding) -> Decoder | None:
+        """The guides, the language model and the bonus; None where they count nothing."""
+        if self.language is None:
+            return None
+        weight, bonus = self.found.tolist()
+        weight = weight if decoding.language is None else decoding.language
+        bonus = bonus if decoding.bonus is None else decoding.bonus
+        if not (weight or bonus):
+            return None
+        return GuidedDecoder([*guides, Guide(self.language, weight)], bonus)
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the sentences' mean log-probability a word, end tokens included."""
@@ -292,8 +310,11 @@ class TextHead(Head):
         return (total / words).cpu()
 
     def decoding_options(self, **options: Any) -> Decoding:
-        """The recipe's with ``options`` changed, within what the decoder's positions allow."""
-        return self.decoding.within(self.lessons.longest, **options)
+        """The recipe's with ``options`` changed, within what the decoder's positions allow, and of
+        what the model has."""
+        has = [] if self.ctc is None else ["ctc"]
+        has += [] if self.language is None else ["language", "bonus"]
+        return self.decoding.within(self.lessons.longest, has, **options)
 
     def numbers(self, fused: Fused) -> dict[str, Tensor]:
         """The decoder's state before the first word, and the detected words."""
@@ -328,7 +349,7 @@ class TextHead(Head):
                 )
         return {
             "kind": TEXT, "vocabulary": self.vocabulary.to_state(), "longest": self.lessons.longest,
-            "decoding": self.decoding.model_dump(),
+            "decoding": self.decoding.model_dump(), "final": self.decoder.final_scores,
         }  # fmt: skip
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
@@ -346,18 +367,17 @@ class TextHead(Head):
     def _predictions(
         self,
         fused: Fused,
-        start: DecoderState,
         found: Sentences,
+        attention: Tensor,
         detected: Detected | None,
-        num: int,
     ) -> Iterator[Prediction]:
-        attention = self._attention(start, found.ids[:, 0])  # (B, L, T)
+        """``attention`` (B, L, T) is that of the best sentences."""
         timed = self.decoder if isinstance(self.decoder, CtcDecoder) else self.ctc
         emissions = None if timed is None else timed.emissions(fused).cpu().numpy()
         parts = self._part_slices(fused)
         means = (found.scores / found.lengths.clamp(min=1)).tolist()
         for b, sentences in enumerate(found.ids.tolist()):
-            best, said = spoken(self.vocabulary, sentences[:num], means[b][:num])
+            best, said = spoken(self.vocabulary, sentences, means[b])
             yield replace(
                 said,
                 moments=() if emissions is None else _moments(emissions[b], best),
@@ -367,18 +387,15 @@ class TextHead(Head):
                 },
             )
 
+    def _sentence(self, ids: Sequence[int]) -> str:
+        """Where units are characters, spaces may stand at its ends."""
+        return self.vocabulary.decode(ids).strip()
+
     def _detected_words(self, detected: Detected | None, row: int) -> dict[str, float]:
         if detected is None:
             return {}
         words, probable = detected.words[row].tolist(), detected.probable[row].tolist()
         return detected_words(self.vocabulary, words, probable)
-
-    def _attention(self, start: DecoderState, ids: Tensor) -> Tensor:
-        """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""
-        before = torch.cat([torch.full_like(ids[:, :1], BOS), ids[:, :-1]], dim=1)
-        _, attention, _ = self.decoder(before, start, attend=True)
-        assert attention is not None
-        return attention.float().cpu()
 
     def _part_slices(self, fused: Fused) -> dict[str, slice]:
         """Each input's place among the fused tokens, where fusion kept them side by side; the
@@ -390,6 +407,30 @@ class TextHead(Head):
             slices[name] = slice(at, at + length)
             at += length
         return slices if at + detected == fused.tokens.values.shape[1] else {}
+
+
+def _before(said: Tensor) -> Tensor:
+    """Words (N, L) -> what a decoder has heard before each of them."""
+    return torch.cat([torch.full_like(said[:, :1], BOS), said[:, :-1]], dim=1)
+
+
+def _without_language(answering: Decoder, start: DecoderState, found: Sentences) -> Sentences:
+    """The same sentences in the same order, with how probable they are by the input alone: a sum
+    with a language model and a bonus is no probability.
+
+    Args:
+        answering: what says so.
+        start: its state, a row a record.
+        found: where a sentence's score is -inf there is none, and it stays so.
+    """
+    count, each, length = found.ids.shape
+    rows = torch.arange(count, device=start.device).repeat_interleave(each)
+    said = found.ids.flatten(0, 1)  # (N, L)
+    hidden, _, _ = answering(_before(said), start.select(rows))
+    scores = log_scores(answering, hidden).gather(2, said[..., None]).view(count, each, length)
+    real = torch.arange(length, device=scores.device) < found.lengths[..., None]
+    total = torch.where(real, scores, 0.0).sum(dim=-1)
+    return replace(found, scores=torch.where(found.scores.isfinite(), total, found.scores))
 
 
 def _moments(emissions: NDArray[np.float32], said: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -31,6 +31,10 @@ class Sentences:
     scores: Tensor
     lengths: Tensor
 
+    def first(self, count: int) -> Sentences:
+        """The best ones of every record."""
+        return Sentences(self.ids[:, :count], self.scores[:, :count], self.lengths[:, :count])
+
 
 def word_scores(
     decoder: Decoder, words: Tensor, state: DecoderState, said: Tensor, limits: Limits
