@@ -218,19 +218,34 @@ def test_every_representation_of_a_sound(representation: dict[str, Any], tmp_pat
     check(model, tmp_path / "out", {"it": cells})
 
 
+@pytest.mark.parametrize("beam", [1, 4])
+def test_ctc(beam: int, tmp_path: Path) -> None:
+    settings = {
+        "decoder": {"kind": "ctc"}, "scores": "transcripts", "unit": "characters", "min_count": 1,
+        "longest": 20,
+    }  # fmt: skip
+    model = make_model(
+        {"it": {"modality": "series", "representation": {"kind": "sequence", "strides": [1]}}},
+        {"said": {"kind": "text", "settings": settings}},
+        {"it": CELLS["series"], "said": CELLS["text"]},
+        {"kind": "none", "width": 16},
+    )
+    check(model, tmp_path / "out", {"it": CELLS["series"]}, beam=beam, length_penalty=0.0)
+
+
 def test_what_can_not_be_exported_is_told_before_anything_is_written(tmp_path: Path) -> None:
     windows = {"kind": "windows", "windows": 3}
     model = model_of({"it": ("series", windows)}, ["class"], {"kind": "none", "width": 16})
     with pytest.raises(UsageError, match="series as windows can't be exported; expected sequence"):
         export(model, tmp_path / "out")
-    settings = {"min_count": 1, "decoder": {"kind": "ctc"}, "scores": "transcripts"}
+    settings = {"min_count": 1, "decoder": SMALL, "ctc": 0.3, "scores": "transcripts"}
     heard = make_model(
         {"it": {"modality": "series", "representation": {"kind": "sequence"}}},
         {"said": {"kind": "text", "settings": settings}},
         {"it": CELLS["series"], "said": CELLS["text"]},
         {"kind": "none", "width": 16},
     )
-    with pytest.raises(UsageError, match="expected transformer or gru-attention"):
+    with pytest.raises(UsageError, match="a text output with CTC beside its decoder"):
         export(heard, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

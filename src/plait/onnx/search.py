@@ -26,11 +26,11 @@ class Speech:
 
     def __init__(
         self, say: Callable[[Ints, Tensors, Tensors], tuple[Floats, Tensors]],
-        memory: Tensors, past: Tensors,
+        memory: Tensors, past: Tensors, final: bool = False,
     ) -> None:  # fmt: skip
-        """``say``: words (N,), memory, past -> scores (N, V) of the next word, and the next
-        past."""
-        self.say, self.memory, self.past = say, memory, past
+        """``say``: words (N,), memory, past -> scores (N, V) of the next word, and the next past;
+        ``final`` scores are added up as they are, no softmax over them."""
+        self.say, self.memory, self.past, self.final = say, memory, past, final
 
     def next(self, words: Ints) -> Floats:
         """Says these words; the scores (N, V) of those that may follow."""
@@ -61,19 +61,22 @@ class Sentences:
     lengths: Floats
 
 
-def word_scores(scores: Floats, said: Ints, limits: Limits) -> Floats:
-    """Log-probabilities (N, V) of the next word after ``said`` (N, L); -inf: it may not be said."""
+def word_scores(scores: Floats, said: Ints, limits: Limits, final: bool = False) -> Floats:
+    """Log-probabilities (N, V) of the next word after ``said`` (N, L), of what is to be made so,
+    or ``final`` scores; -inf: it may not be said."""
     logits, step = scores.astype(np.float32), said.shape[1]
     logits[:, list(NEVER_SAID)] = -np.inf
     if step < limits.min_words:
         logits[:, EOS] = -np.inf
     if step >= limits.max_words:
         only_end = np.full_like(logits, -np.inf)
-        only_end[:, EOS] = 0.0
+        only_end[:, EOS] = logits[:, EOS] if final else 0.0
         return only_end
     _ban_repeats(logits, said, limits.no_repeat)
     # A narrow vocabulary may leave no word to say: then only the end.
     logits[np.isneginf(logits).all(axis=-1), EOS] = 0.0
+    if final:
+        return logits
     top = logits.max(axis=-1, keepdims=True)
     return logits - top - np.log(np.exp(logits - top).sum(axis=-1, keepdims=True))
 
@@ -149,7 +152,7 @@ def beam_search(
     saying.scores[:, 1:] = -np.inf  # all beams are the same at first: let one speak
     speech.select(np.arange(records).repeat(beams))
     for _ in range(limits.max_words + 1):
-        logp = word_scores(speech.next(words), saying.flat(), limits)
+        logp = word_scores(speech.next(words), saying.flat(), limits, speech.final)
         logp = logp.reshape(*saying.done.shape, -1)  # (R, K, V)
         # A finished sentence goes on with padding, at no cost.
         logp[saying.done] = -np.inf
@@ -192,7 +195,7 @@ def sample(speech: Speech, records: int, decoding: Decoding) -> Sentences:
     speech.select(saying.rows // each)
     words = np.full((records * each, 1), BOS)
     for _ in range(limits.max_words + 1):
-        logp = word_scores(speech.next(words[:, 0]), saying.ids[:, 0], limits)
+        logp = word_scores(speech.next(words[:, 0]), saying.ids[:, 0], limits, speech.final)
         kept = _truncate(logp / max(decoding.temperature, 1e-4), decoding.top_k, decoding.top_p)
         words = _draw(kept, rng.random(each)[saying.rows % each])[:, None]  # (R, 1)
         words = np.where(saying.done, PAD, words)

@@ -39,7 +39,7 @@ class SentenceAnswers(Answers):
     def __init__(self, settings: State, step: Run) -> None:
         """``settings`` and ``step``: of `TextHead.answers` and `TextHead.graph`."""
         self.vocabulary = from_state(settings["vocabulary"])
-        self.longest = int(settings["longest"])
+        self.longest, self.final = int(settings["longest"]), bool(settings["final"])
         self.decoding, self.step = Decoding(**settings["decoding"]), step
 
     def options(self, **options: Any) -> Decoding:
@@ -51,7 +51,10 @@ class SentenceAnswers(Answers):
         decoding = self.options(**options)
         memory = {name: value for name, value in numbers.items() if name.startswith(MEMORY)}
         past = {name: value for name, value in numbers.items() if name.startswith(PAST)}
-        speech, records = Speech(self._say, memory, past), len(next(iter(memory.values())))
+        speech, records = (
+            Speech(self._say, memory, past, self.final),
+            len(next(iter(memory.values()))),
+        )
         if decoding.sample:
             found = sample(speech, records, decoding)
         else:

@@ -345,7 +345,7 @@ class TextHead(Head):
             if isinstance(part, Decoder) and not part.exported:
                 raise UsageError(
                     f"the decoder {type(part).__name__} can't be exported",
-                    expected="transformer or gru-attention",
+                    expected="transformer, gru-attention or ctc",
                 )
         return {
             "kind": TEXT, "vocabulary": self.vocabulary.to_state(), "longest": self.lessons.longest,
