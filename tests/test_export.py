@@ -69,6 +69,10 @@ def test_what_is_no_exported_model(tmp_path: Path) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"format": 1, "name": "it"}))
     with pytest.raises(PlaitError, match="lacks inputs, outputs; export the model again"):
         load(tmp_path)
+    about = {"format": 1, "name": "it", "inputs": {"a": {"modality": "text"}}, "outputs": {}}
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(PlaitError, match="damaged or of another plait: KeyError 'reading'"):
+        load(tmp_path).predict("a text")
 
 
 def test_an_engine_exports_a_package_once(

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,9 +117,9 @@ class OnnxModel:
 
     @cached_property
     def _inputs(self) -> dict[str, OnnxInput]:
-        return {
-            n: OnnxInput(part, self.folder, self.watch) for n, part in self.about["inputs"].items()
-        }
+        inputs = self.about["inputs"].items()
+        with _understood(self.folder):
+            return {name: OnnxInput(part, self.folder, self.watch) for name, part in inputs}
 
     @cached_property
     def _network(self) -> Session:
@@ -126,7 +127,8 @@ class OnnxModel:
 
     @cached_property
     def _answers(self) -> dict[str, Answers]:
-        return {name: self._make(part) for name, part in self.about["outputs"].items()}
+        with _understood(self.folder):
+            return {name: self._make(part) for name, part in self.about["outputs"].items()}
 
     def _make(self, part: State) -> Answers:
         if part["kind"] != SentenceAnswers.kind:
@@ -238,6 +240,18 @@ def _of(output: str, numbers: Arrays) -> dict[str, NDArray[Any]]:
     """An output's own numbers, of all."""
     start = f"{output}/"
     return {name[len(start) :]: v for name, v in numbers.items() if name.startswith(start)}
+
+
+@contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    """What model.json tells otherwise than it should, in one line."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        why = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise PlaitError(
+            f"{folder / MODEL} is damaged or of another plait: {why}", mend="export the model again"
+        ) from None
 
 
 def _read(folder: Path) -> State:
