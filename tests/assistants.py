@@ -53,6 +53,12 @@ TRANSLATOR: dict[str, Any] = {
                  "patience": 30, "validate_every": 10},
 }  # fmt: skip
 
+SEEING: dict[str, Any] = {
+    **QUESTIONS,
+    "name": "seeing",
+    "outputs": {"answer": TRANSLATOR["outputs"]["german"]},
+}
+
 GERMAN = {"red": "rot", "green": "grün", "blue": "blau", "square": "quadrat", "dog": "hund",
           "cat": "katze"}  # fmt: skip
 

@@ -16,7 +16,15 @@ SOURCE = Path(plait.__file__).parent
 # Top to bottom; a module may import from rooms below its own, and within its own room.
 ROOMS = [
     ["cli"],
-    ["assistant", "captioning", "pages", "summary", "transcription", "translation"],
+    [
+        "assistant",
+        "captioning",
+        "ngrams",
+        "pages",
+        "summary",
+        "transcription",
+        "translation",
+    ],
     ["engines", "terminal"],
     ["transcribers"],
     ["comparison"],
@@ -91,8 +99,8 @@ def test_help_imports_no_torch() -> None:
 def test_public_surface() -> None:
     assert sorted(plait.__all__) == [
         "Assistant", "BadCell", "Evaluation", "Model", "PlaitError", "Prediction", "Recipe",
-        "UsageError", "compare", "load", "load_recipe", "profile", "read_table", "train",
-        "transcribe", "translate",
+        "UsageError", "compare", "export_arpa", "load", "load_recipe", "profile", "read_table",
+        "train", "transcribe", "translate",
     ]  # fmt: skip
     for name in plait.__all__:
         assert getattr(plait, name) is not None

@@ -73,7 +73,7 @@ def test_wav2vec_says_what_its_tokens_say(wav2vec: Path) -> None:
     assert [segment.end for segment in found] == pytest.approx([1.5, 2.9])
     model = t.Wav2Vec2ForCTC.from_pretrained(wav2vec).eval()
     processor = t.Wav2Vec2Processor.from_pretrained(wav2vec)
-    for piece, segment in zip(pieces[1:], found[1:], strict=True):  # the longest has no padding
+    for piece, segment in zip(pieces, found, strict=True):
         inputs = processor(piece.samples, sampling_rate=16000, return_tensors="pt")
         with torch.no_grad():
             logits = model(inputs.input_values).logits
@@ -85,13 +85,38 @@ def test_wav2vec_says_what_its_tokens_say(wav2vec: Path) -> None:
         assert " ".join(word.text for word in segment.words) == segment.text
 
 
+def test_a_piece_ignores_its_batch(wav2vec: Path) -> None:
+    transcriber = open_transcriber(f"hub:{wav2vec}")
+    together = transcriber.write_down(parts(16000), {})
+    alone = [transcriber.write_down([part], {})[0] for part in parts(16000)]
+    assert together == alone
+
+
+def test_a_blink_is_heard(wav2vec: Path) -> None:
+    blink = Piece(0.0, np.zeros(100, np.float32))
+    (found,) = open_transcriber(f"hub:{wav2vec}").write_down([blink], {})
+    assert found.end == pytest.approx(100 / 16000)
+
+
+@torch.no_grad()
 def test_whisper_writes_as_its_decoder_does(whisper: Path) -> None:
+    import transformers as t
+
     transcriber = open_transcriber(f"hub:{whisper}")
     assert transcriber.longest == 1.0
     found = transcriber.write_down(parts(16000), {"beam": 2})
-    assert all(segment.score < 0 for segment in found)
-    assert all(isinstance(segment.text, str) for segment in found)
-    assert all(segment.words == () for segment in found)
+    model = t.WhisperForConditionalGeneration.from_pretrained(whisper).eval()
+    processor = t.WhisperProcessor.from_pretrained(whisper)
+    for piece, segment in zip(parts(16000), found, strict=True):
+        inputs = processor(piece.samples, sampling_rate=16000, return_tensors="pt",
+                           return_attention_mask=True)  # fmt: skip
+        said = model.generate(**inputs, num_beams=2)
+        (text,) = processor.batch_decode(said, skip_special_tokens=True)
+        assert segment.text == text.strip() != ""
+        logp = model(**inputs, decoder_input_ids=said[:, :-1]).logits.log_softmax(-1)
+        each = [float(logp[0, place, unit]) for place, unit in enumerate(said[0, 1:])]
+        assert segment.score == pytest.approx(sum(each) / len(each), abs=1e-4)
+        assert segment.words == ()
 
 
 def test_a_recording(wav2vec: Path, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from plait.recipe import check_recipe, load_recipe, shipped
+import pytest
+import yaml
+
+from plait import registry
+from plait.outputs.text.decoder import Decoder
+from plait.recipe import check_recipe, load_recipe, recipe_text, shipped
 from plait.types import UsageError
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_recipes_are_valid_and_stable(name: str) -> None:
-    import yaml
-
     recipe = load_recipe(name)
     assert check_recipe(yaml.safe_load(recipe.to_yaml())) == recipe
 
@@ -39,6 +42,33 @@ def test_all_errors_come_together() -> None:
     assert "did you mean 'train'" in text
     assert "outputs.caption.settings.decoder.layers: got 0" in text
     assert "there is no fusion called 'nine'" in text
+
+
+def test_a_file_to_learn_from_must_be_there(tmp_path: Path) -> None:
+    raw = yaml.safe_load(recipe_text("speech-digits"))
+    for language in ({"kind": "ngram", "texts": "none.txt"}, {"kind": "arpa", "file": "none.txt"}):
+        raw["outputs"]["text"]["settings"]["language"] = language
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
+        wanted = r"outputs.text.settings.language.(texts|file): there is no file none.txt"
+        with pytest.raises(UsageError, match=wanted):
+            load_recipe(str(tmp_path / "mine.yaml"))
+        check_recipe(raw)  # a package's recipe: what the file told is in the package
+
+
+def test_what_learns_no_language_is_no_language_model() -> None:
+    for name in registry.names("decoder"):
+        decoder: type[Decoder] = registry.find("decoder", name).cls
+        other = decoder.own_loss is not Decoder.own_loss
+        other |= decoder.learn.__func__ is not Decoder.learn.__func__  # type: ignore[attr-defined]
+        raw = yaml.safe_load(recipe_text("speech-digits"))
+        kind = {"kind": name, "name": "some/model"} if name == "hub" else {"kind": name}
+        raw["outputs"]["text"]["settings"]["language"] = {"kind": "neural", "decoder": kind}
+        if not other:
+            check_recipe(raw)
+            continue
+        wanted = f"language.decoder.kind: got '{name}'; only gru-attention, transformer here"
+        with pytest.raises(UsageError, match=wanted):
+            check_recipe(raw)
 
 
 def test_unknown_recipe_suggests() -> None:

@@ -18,7 +18,7 @@ from plait import cli
 from plait.learning import train
 from plait.model import Evaluation, Model
 from plait.pages import write_errors
-from plait.transcription import Segment, as_srt, as_vtt, clock
+from plait.transcription import Segment, Transcript, as_srt, as_vtt, clock
 from plait.types import PlaitError, UsageError
 
 
@@ -91,7 +91,9 @@ def test_the_command(
     for kind in ("txt", "json", "srt", "vtt"):
         assert run(*given, "--format", kind) == 0
     assert (out / "talk.txt").read_text() == "ab ca\nbcb\na a ab\n"
-    segments = json.loads((out / "talk.json").read_text())
+    told = json.loads((out / "talk.json").read_text())
+    assert told["file"] == str(recording)
+    segments = told["segments"]
     assert [word["text"] for word in segments[0]["words"]] == ["ab", "ca"]
     assert (out / "talk.srt").read_text().startswith("1\n00:00:0")
     assert (out / "talk.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
@@ -107,9 +109,35 @@ def test_what_can_not_be_read_is_told(
     assert run(*given, "--on-bad", "skip") == 0
     shown = capsys.readouterr()
     assert "bcb" in shown.out
+    assert "bad.wav:" not in shown.out
     assert "bad.wav" in shown.err
+    alone = [given[0], given[1], *given[3:]]
+    assert run(*alone, "--on-bad", "skip") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "bad.wav is damaged" in shown.err
     assert run(*given, "--format", "doc") != 0
     assert "there is no format 'doc'" in capsys.readouterr().err
+
+
+def test_several_recordings_are_kept_apart(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [tmp_path / "one.wav", tmp_path / "two.wav", tmp_path / "two.flac"]
+    for name, text in zip(names, ("ab ca", "bcb", "a"), strict=True):
+        soundfile.write(name, say(text, np.random.default_rng(2)), RATE)
+    given = ["transcribe", *map(str, names[:2]), "--model", str(package)]
+    assert run(*given, "--format", "json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == [str(name) for name in names[:2]]
+    assert [line["segments"][0]["text"] for line in lines] == ["ab ca", "bcb"]
+    assert run(*given, "--format", "srt") == 2
+    assert "subtitles of 2 recordings can't stand in one file" in capsys.readouterr().err
+    out = tmp_path / "outs"
+    assert run("transcribe", *map(str, names), *given[3:], "--out", str(out)) == 2
+    told = f"{names[1]} and {names[2]} would both be written to {out / 'two.txt'}"
+    assert told in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -181,10 +209,11 @@ def test_a_model_of_photos_can_not(recording: Path) -> None:
 def test_times_as_subtitles_write_them() -> None:
     assert clock(3723.4567) == "01:02:03.457"
     segments = [Segment(0.5, 1.25, "one", 0.0), Segment(2, 3, "", 0.0), Segment(4, 5.5, "two", 0.0)]
-    assert as_srt(segments) == (
+    transcript = Transcript("talk.wav", segments)
+    assert as_srt(transcript) == (
         "1\n00:00:00,500 --> 00:00:01,250\none\n\n2\n00:00:04,000 --> 00:00:05,500\ntwo\n"
     )
-    assert as_vtt(segments).count("-->") == 2
+    assert as_vtt(transcript).count("-->") == 2
 
 
 def test_ctc_reads_one_input(tmp_path: Path) -> None:

@@ -118,6 +118,14 @@ def test_the_command(
     out = tmp_path / "german.txt"
     assert run("translate", str(tmp_path / "text.txt"), *given, "--out", str(out)) == 0
     assert out.read_text(encoding="utf-8").splitlines() == [lines[0], "", lines[1]]
+    (tmp_path / "text.md").write_text("small dog runs\n")
+    capsys.readouterr()
+    assert run("translate", str(tmp_path / "text.md"), *given) == 0
+    assert capsys.readouterr().out.splitlines() == lines[1:]
+    assert run("translate", str(tmp_path / "none.txt"), *given) == 1
+    assert f"there is no file {tmp_path / 'none.txt'}; check" in capsys.readouterr().err
+    assert run("translate", "big dog", "--model", "hub:some/model") == 2
+    assert "'hub:some/model' is no package" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", io.StringIO("small dog runs\n"))
     capsys.readouterr()
     assert run("translate", *given) == 0

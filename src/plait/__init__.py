@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plait.data.tables import read_table
     from plait.learning import train
     from plait.model import Evaluation, Model, load
+    from plait.ngrams import export_arpa
     from plait.recipe import Recipe, load_recipe
     from plait.transcription import transcribe
     from plait.translation import translate
@@ -34,6 +35,7 @@ _PUBLIC = {
     "Recipe": "plait.recipe",
     "UsageError": "plait.types",
     "compare": "plait.comparison.compare",
+    "export_arpa": "plait.ngrams",
     "load": "plait.model",
     "profile": "plait.data.profile",
     "load_recipe": "plait.recipe",
@@ -52,6 +54,7 @@ __all__ = [
     "Recipe",
     "UsageError",
     "compare",
+    "export_arpa",
     "load",
     "load_recipe",
     "profile",

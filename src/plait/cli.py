@@ -264,7 +264,7 @@ def export(
 @app.command()
 def transcribe(
     recordings: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any length")],
-    model: Annotated[str, typer.Option(help="a package that makes text of a sound")],
+    model: Annotated[str, typer.Option(help="a package that makes text of a sound, or hub:NAME")],
     kind: Annotated[str, typer.Option("--format", help="txt, json, srt or vtt")] = "txt",
     out: Annotated[
         Path | None, typer.Option(help="write a file for each recording to this folder")
@@ -569,6 +569,20 @@ def data(
         _print_json(found)
     else:
         show_profile(found)
+
+
+@app.command()
+def arpa(
+    model: Annotated[str, typer.Argument(help="a package whose text has an n-gram language model")],
+    file: Annotated[Path, typer.Argument(help="the ARPA file to write; .gz packs it")],
+    output: Annotated[
+        str | None, typer.Option(help="the text, where several have such a model")
+    ] = None,
+) -> None:
+    """Write a model's n-grams as other tools read them (KenLM, SRILM)."""
+    from plait.ngrams import export
+
+    export(model, file, output)
 
 
 @app.command("list")

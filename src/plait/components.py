@@ -185,6 +185,9 @@ class Output(ABC):
     several: ClassVar[bool]
     """Whether a record may have several right answers: rows with the same input are then one
     record, with all of their answers."""
+    linear: ClassVar[bool]
+    """Whether a linear model of one vector can give its answers: comparisons then have a classical
+    baseline."""
 
     @abstractmethod
     def learn(self, cells: Iterable[Any]) -> State:

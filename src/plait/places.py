@@ -33,6 +33,12 @@ def find_package(name_or_path: str | Path) -> Path:
         return path
     if str(name_or_path) in shipped_models():
         return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
+    if str(name_or_path).startswith("hub:"):
+        raise UsageError(
+            f"{str(name_or_path)!r} is no package; plait transcribe alone takes such a model whole",
+            expected=f"a package's folder or one of: {', '.join(shipped_models())}",
+            mend="train a recipe that has it as a part",
+        )
     raise UsageError(
         f"there is no model {str(name_or_path)!r}",
         expected=f"a package's folder or one of: {', '.join(shipped_models())}",

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from plait.files import is_folder
 from plait.registry import needed
 from plait.types import PlaitError, State
 
@@ -26,6 +27,7 @@ HubTrain = Annotated[
     Literal["frozen", "all"], Field(description="which layers learn: none, or all")
 ]
 
+PATIENCE = 10.0  # seconds to wait for the hub
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
 """What transformers raises for a name, a file or an architecture that it can't use."""
 
@@ -41,9 +43,29 @@ def transformers() -> Any:
     return library
 
 
+def check_reachable(name: str) -> None:
+    """Tell at once that the hub can't be reached, unless the model is on the disk; the library
+    would try again, for half a minute.
+
+    Raises:
+        PlaitError: so it is.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        if not is_folder(Path(name)) and try_to_load_from_cache(name, "config.json") is None:
+            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=PATIENCE)
+    except HfHubHTTPError:
+        pass  # it answers; what is wrong with the name the library says
+    except Exception as error:  # whatever its HTTP library raises, which is another in each version
+        raise _unusable(name, error) from None
+
+
 def load_config(name: str) -> State:
     """A model's architecture as plain JSON, to keep in a package."""
     library = transformers()
+    check_reachable(name)
     with clearly(name):
         config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
     state: State = json.loads(config.to_json_string(use_diff=False))
@@ -59,6 +81,7 @@ def load_tokenizer(name: str) -> State:
         ``bos``, ``eos``: ids of the start and the end token, or None.
     """
     library = transformers()
+    check_reachable(name)
     with clearly(name):
         tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -80,6 +103,7 @@ def load_tokenizer(name: str) -> State:
 def load_extractor(name: str) -> State:
     """What turns sounds into a model's input, as plain JSON with ``feature_extractor_type``."""
     library = transformers()
+    check_reachable(name)
     with clearly(name):
         found = library.AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
         state: State = json.loads(found.to_json_string())
@@ -102,6 +126,7 @@ def build_extractor(state: State) -> Any:
 def load_processor(name: str) -> Any:
     """What makes a photo and a text a vision-language model's input, with its chat template."""
     library = transformers()
+    check_reachable(name)
     with clearly(name):
         return library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
 

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from plait import registry
 from plait.overrides import override
-from plait.registry import Nested
+from plait.registry import Nested, UserFile
 from plait.types import ColumnName, UsageError, column_text
 
 Settings = dict[str, Any]
@@ -258,11 +258,15 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         raise UsageError(f"{name_or_path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{name_or_path} holds no recipe", expected="a mapping with 'inputs'")
-    return check_recipe(override(raw, list(overrides)))
+    return check_recipe(override(raw, list(overrides)), files=True)
 
 
-def check_recipe(raw: Mapping[str, Any]) -> Recipe:
+def check_recipe(raw: Mapping[str, Any], files: bool = False) -> Recipe:
     """The recipe with every default resolved.
+
+    Args:
+        raw: what the user wrote.
+        files: whether the files that are learned from must be there, as for a recipe to train.
 
     Raises:
         UsageError: with all of the recipe's errors, one a line.
@@ -282,13 +286,13 @@ def check_recipe(raw: Mapping[str, Any]) -> Recipe:
             )
         elif isinstance(spec.get("representation"), dict):
             spec["representation"] = _resolve(
-                modality, spec["representation"], f"{at}.representation", problems
+                modality, spec["representation"], f"{at}.representation", problems, files
             )
     if isinstance(data.get("fusion"), dict):
-        data["fusion"] = _resolve("fusion", data["fusion"], "fusion", problems)
+        data["fusion"] = _resolve("fusion", data["fusion"], "fusion", problems, files)
     for name, spec in _sections(data, "outputs"):
         settings = {"kind": spec.get("kind"), **(spec.get("settings") or {})}
-        resolved = _resolve("output", settings, f"outputs.{name}.settings", problems)
+        resolved = _resolve("output", settings, f"outputs.{name}.settings", problems, files)
         spec["settings"] = {key: value for key, value in resolved.items() if key != "kind"}
     problems += _combinations(data)
     if problems:
@@ -352,8 +356,9 @@ def _wrong_partners(data: Settings) -> list[str]:
     ]
 
 
-def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Settings:
-    """A component's settings with its defaults filled in; what is wrong goes to ``problems``."""
+def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files: bool) -> Settings:
+    """A component's settings with its defaults filled in; what is wrong goes to ``problems``, what
+    can't be read among it where ``files`` are asked for."""
     name = settings.get("kind")
     if not isinstance(name, str):
         problems.append(f"{at}.kind: missing; one of: {', '.join(registry.names(kind))}")
@@ -376,9 +381,20 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str]) -> Set
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json")
         if nested and value is not None:
-            value = _resolve(nested.kind, value, f"{at}.{key}", problems)
+            value = _resolve(nested.kind, value, f"{at}.{key}", problems, files)
+            problems += _out_of_place(value, nested, f"{at}.{key}")
+        if files and value is not None and any(isinstance(m, UserFile) for m in field.metadata):
+            problems += [] if Path(value).is_file() else [f"{at}.{key}: there is no file {value}"]
         resolved[key] = value
     return resolved
+
+
+def _out_of_place(settings: Settings, nested: Nested, at: str) -> list[str]:
+    """What names a component that can't stand there."""
+    if settings.get("kind") not in nested.but:
+        return []
+    fit = [name for name in registry.names(nested.kind) if name not in nested.but]
+    return [f"{at}.kind: got {settings['kind']!r}; only {', '.join(fit)} here"]
 
 
 def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:

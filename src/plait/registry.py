@@ -45,9 +45,21 @@ C = TypeVar("C", bound=type)
 
 @dataclass(frozen=True)
 class Nested:
-    """Marks a component's parameter whose value is another component's settings."""
+    """Marks a component's parameter whose value is another component's settings.
+
+    Attributes:
+        kind: of the other component.
+        but: names of that kind that can't stand there.
+    """
 
     kind: str
+    but: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """Marks a component's parameter that names a file to learn from: it must be there when a recipe
+    is written, not when a package is loaded."""
 
 
 @dataclass(frozen=True)

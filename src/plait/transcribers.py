@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from plait.data.speech import Piece
-from plait.modalities.audio.sound import Sound
+from plait.modalities.audio.sound import SHORTEST, Sound
 from plait.model import Model, load
-from plait.pretrained import clearly, transformers
+from plait.pretrained import check_reachable, clearly, transformers
 from plait.registry import needed
 from plait.types import Prediction, UsageError
 
@@ -82,8 +84,8 @@ class PackageTranscriber:
         assert isinstance(modality, Sound)
         self.rate, self.longest = modality.rate, modality.longest
         # Where silence is cut off both ends, tokens do not tell when something is said.
-        token = modality.longest / model.network.encoder(self.name).length
-        self.token = 0.0 if modality.trim else token
+        pace = modality.pace(model.states[f"inputs.{self.name}"])
+        self.token = 0.0 if modality.trim else pace
 
     def check(self, options: Mapping[str, Any]) -> None:
         """As the model's decoding has it."""
@@ -161,6 +163,7 @@ class HubTranscriber:
 
     def __init__(self, name: str) -> None:
         library = transformers()
+        check_reachable(name)
         with clearly(name):
             config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
             self.processor = library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
@@ -186,17 +189,19 @@ class HubTranscriber:
 
     @torch.no_grad()
     def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
-        """All pieces together."""
-        inputs = self.processor(
-            [part.samples for part in parts], sampling_rate=self.rate, return_tensors="pt",
-            **({"padding": True} if self.ctc else {"return_attention_mask": True}),
-        )  # fmt: skip
-        says = self._aligned if self.ctc else self._generated
-        return says(parts, inputs, options)
+        """Whisper's windows, which are all of one length, together; by CTC each piece alone.
 
-    def _generated(
-        self, parts: Sequence[Piece], inputs: Any, options: Mapping[str, Any]
-    ) -> list[Segment]:
+        Models with CTC hear the silence behind a shorter piece: several normalise over time.
+        """
+        if self.ctc:
+            return [self._aligned(part) for part in parts]
+        return self._generated(parts, options)
+
+    def _inputs(self, sounds: Sequence[NDArray[np.float32]], **options: Any) -> Any:
+        return self.processor(list(sounds), sampling_rate=self.rate, return_tensors="pt", **options)
+
+    def _generated(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        inputs = self._inputs([part.samples for part in parts], return_attention_mask=True)
         said = self.network.generate(**inputs, num_beams=options.get("beam", 1))  # (B, L)
         texts = self.processor.batch_decode(said, skip_special_tokens=True)
         logp = self.network(**inputs, decoder_input_ids=said[:, :-1]).logits.log_softmax(dim=-1)
@@ -207,26 +212,22 @@ class HubTranscriber:
             for part, text, row, over in zip(parts, texts, scores, ended, strict=True)
         ]
 
-    def _aligned(
-        self, parts: Sequence[Piece], inputs: Any, options: Mapping[str, Any]
-    ) -> list[Segment]:
-        logp = self.network(**inputs).logits.log_softmax(dim=-1)  # (B, T, V)
-        best, units = logp.max(dim=-1)
+    def _aligned(self, part: Piece) -> Segment:
+        lacking = max(0, round(SHORTEST * self.rate) - len(part.samples))
+        inputs = self._inputs([np.pad(part.samples, (0, lacking))])
+        scores, units = self.network(**inputs).logits[0].log_softmax(dim=-1).max(dim=-1)  # (T,)
+        said = self.processor.tokenizer.decode(units.tolist(), output_word_offsets=True)
         token = self.network.config.inputs_to_logits_ratio / self.rate
-        found = []
-        for part, row, scores in zip(parts, units, best, strict=True):
-            said = self.processor.tokenizer.decode(row.tolist(), output_word_offsets=True)
-            words = tuple(
-                Word(
-                    word["word"],
-                    part.start + word["start_offset"] * token,
-                    part.start + word["end_offset"] * token,
-                )
-                for word in said.word_offsets
+        words = tuple(
+            Word(
+                word["word"],
+                part.start + word["start_offset"] * token,
+                part.start + word["end_offset"] * token,
             )
-            end = _end(part, self.rate)
-            found.append(Segment(part.start, end, said.text.strip(), _mean(scores), words))
-        return found
+            for word in said.word_offsets
+        )
+        end = _end(part, self.rate)
+        return Segment(part.start, end, said.text.strip(), _mean(scores), words)
 
 
 def _mean(scores: torch.Tensor) -> float:

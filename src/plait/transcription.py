@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from plait.data.speech import pieces
 from plait.files import make_folder, write_atomically
 from plait.model import Model
 from plait.transcribers import PackageTranscriber, Segment, Transcriber, open_transcriber
-from plait.types import BadCell, UsageError
+from plait.types import BadCell, PlaitError, UsageError
 
+SUBTITLES = ("srt", "vtt")
 TOGETHER = 16  # pieces that are transcribed at a time
 
 
@@ -45,32 +47,45 @@ def clock(seconds: float, comma: str = ".") -> str:
     return f"{hours:02}:{minutes:02}:{rest // 1000:02}{comma}{rest % 1000:03}"
 
 
-def as_srt(segments: Sequence[Segment]) -> str:
+@dataclass(frozen=True)
+class Transcript:
+    """A whole recording's."""
+
+    file: str
+    segments: Sequence[Segment]
+
+    @property
+    def said(self) -> list[Segment]:
+        """The segments in which the model understood anything."""
+        return [segment for segment in self.segments if segment.text]
+
+
+def as_srt(transcript: Transcript) -> str:
     """SubRip subtitles."""
     blocks = [
         f"{number}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{s.text}\n"
-        for number, s in enumerate((s for s in segments if s.text), start=1)
+        for number, s in enumerate(transcript.said, start=1)
     ]
     return "\n".join(blocks)
 
 
-def as_vtt(segments: Sequence[Segment]) -> str:
+def as_vtt(transcript: Transcript) -> str:
     """WebVTT subtitles (W3C)."""
-    blocks = [f"{clock(s.start)} --> {clock(s.end)}\n{s.text}\n" for s in segments if s.text]
+    blocks = [f"{clock(s.start)} --> {clock(s.end)}\n{s.text}\n" for s in transcript.said]
     return "\n".join(["WEBVTT\n", *blocks])
 
 
-def as_text(segments: Sequence[Segment]) -> str:
+def as_text(transcript: Transcript) -> str:
     """A line a segment."""
-    return "".join(f"{segment.text}\n" for segment in segments if segment.text)
+    return "".join(f"{segment.text}\n" for segment in transcript.said)
 
 
-def as_json(segments: Sequence[Segment]) -> str:
-    """All that is known."""
-    return json.dumps([asdict(segment) for segment in segments], ensure_ascii=False) + "\n"
+def as_json(transcript: Transcript) -> str:
+    """All that is known, on a line: ``file``, and ``segments`` with their ``words``."""
+    return json.dumps(asdict(transcript), ensure_ascii=False) + "\n"
 
 
-FORMATS: dict[str, Callable[[Sequence[Segment]], str]] = {
+FORMATS: dict[str, Callable[[Transcript], str]] = {
     "txt": as_text, "json": as_json, "srt": as_srt, "vtt": as_vtt
 }  # fmt: skip
 
@@ -86,35 +101,63 @@ def transcribe_files(
     """Transcribe recordings; print, or write a file for each to a folder.
 
     Printed as text, every segment is shown with its times as soon as it is known.
+
+    Raises:
+        UsageError: there is no such format, or the texts would stand in each other's place.
+        PlaitError: no recording at all could be read.
     """
     if kind not in FORMATS:
         raise UsageError(f"there is no format {kind!r}", expected=f"one of: {', '.join(FORMATS)}")
+    targets = _targets(files, kind, out)
     bad, model = BadCells(check_policy(on_bad), in_table=False), open_transcriber(model_name)
     model.check(options)  # before any file is read
-    for number, path in enumerate(files):
+    for number, (path, target) in enumerate(zip(files, targets, strict=True)):
         said = transcribe(model, path, **options)
         try:
-            if out is None and kind == "txt":
+            if target is None and kind == "txt":
                 _show(path, said, len(files) > 1)
             else:
-                _write(path, FORMATS[kind](list(said)), out, kind)
+                _write(path, FORMATS[kind](Transcript(str(path), list(said))), target)
         except BadCell as error:
             bad.meet(number + 1, "audio", error)
     show_bad(bad.problems)
+    if len(bad.problems) == len(files):
+        raise PlaitError("no recording could be read")
 
 
-def _show(path: Path, segments: Iterable[Segment], named: bool) -> None:
+def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | None]:
+    """Where each text goes; None is the terminal."""
+    if out is None:
+        if len(files) > 1 and kind in SUBTITLES:
+            raise UsageError(
+                f"subtitles of {len(files)} recordings can't stand in one file",
+                mend="name a folder for them with --out",
+            )
+        return [None] * len(files)
+    taken: dict[Path, Path] = {}
+    for path in files:
+        target = out / f"{path.stem}.{kind}"
+        if target in taken:
+            raise UsageError(
+                f"{taken[target]} and {path} would both be written to {target}",
+                mend="transcribe one of them with another --out",
+            )
+        taken[target] = path
+    return list(taken)
+
+
+def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
+    first = list(islice(segments, 1))  # what can't be read has no heading
     if named:
         print(f"{path}:")
-    for segment in segments:
+    for segment in chain(first, segments):
         print(f"{clock(segment.start)} {segment.text}", flush=True)
 
 
-def _write(path: Path, text: str, out: Path | None, kind: str) -> None:
-    if out is None:
+def _write(path: Path, text: str, target: Path | None) -> None:
+    if target is None:
         print(text, end="")
         return
-    make_folder(out)
-    target = out / f"{path.stem}.{kind}"
+    make_folder(target.parent)
     write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
     print(f"{path} -> {target}")

@@ -11,10 +11,10 @@ from typing import Any
 
 from plait.cells import in_chunks
 from plait.data.readers import read_text
-from plait.files import write_atomically
+from plait.files import is_file, write_atomically
 from plait.modalities.text.written import Text
 from plait.model import Model, load
-from plait.types import UsageError
+from plait.types import PlaitError, UsageError
 
 CHUNK = 256  # sentences that are translated at a time
 SHOWN = 60  # letters of a sentence that is told of
@@ -106,7 +106,9 @@ def _lines(given: Sequence[str]) -> Iterator[str]:
         yield from (line.rstrip("\n") for line in sys.stdin)
     for item in given:
         path = Path(item)
-        if path.suffix.lower() in (".txt", ".gz"):
+        if is_file(path):
             yield from read_text(path).splitlines()
+        elif path.suffix.lower() in (".txt", ".gz"):
+            raise PlaitError(f"there is no file {item}", mend="check the path")
         else:
             yield item

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from assistants import QUESTIONS, TRANSLATOR, write_questions, write_translations
+from assistants import QUESTIONS, SEEING, TRANSLATOR, write_questions, write_translations
 from samples import COLOURS, draw
 
 
@@ -39,6 +39,12 @@ def questions(make_package: Callable[..., Path]) -> Path:
 def translator(make_package: Callable[..., Path]) -> Path:
     """Knows six words of German."""
     return make_package(TRANSLATOR, write_translations)
+
+
+@pytest.fixture(scope="session")
+def seeing(make_package: Callable[..., Path]) -> Path:
+    """Makes a text of a text and a photo."""
+    return make_package(SEEING, write_questions)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 from tones import RECIPE, say, write_table
 
 import plait
-from plait.assistant.answers import said, to_translate
+from plait.assistant.answers import NeedsPhoto, said
 from plait.assistant.vision import _behind
 from plait.types import PlaitError
 
@@ -35,26 +35,6 @@ from plait.types import PlaitError
 )
 def test_said(value: object, text: str) -> None:
     assert said(value) == text
-
-
-@pytest.mark.parametrize(
-    ("request_", "text"),
-    [
-        ("translate this", "A dog."),
-        ("translate the caption into German please", "A dog."),
-        ("say it in French", "A dog."),
-        ("give me that in Polish", "A dog."),
-        ("and in Spanish?", "A dog."),
-        ("translate good morning", "good morning"),
-        ("Translate a red hat into French.", "a red hat"),
-        ('what is "thank you" in Dutch', "thank you"),
-        ("translate into German: see you", "see you"),
-        ("how do you say good night in Italian?", "good night"),
-        ("how do you say this in Italian?", "A dog."),
-    ],
-)
-def test_to_translate(request_: str, text: str) -> None:
-    assert to_translate(request_, "A dog.") == text
 
 
 def test_a_vision_language_model_answers(tmp_path: Path, photo: Path) -> None:
@@ -81,6 +61,8 @@ def test_a_vision_language_model_answers(tmp_path: Path, photo: Path) -> None:
     scores = made.sequences_scores.exp().tolist()
     assert turn.probability == pytest.approx(scores[0], abs=1e-3)
     assert turn.alternatives[1].probability == pytest.approx(scores[2], abs=1e-3)
+    with pytest.raises(NeedsPhoto):
+        assistant._answerer("question").answer({"image": "", "text": "translate it"})
     with pytest.raises(PlaitError, match="does not show where it looked"):
         assistant.why(tmp_path)
 

@@ -111,6 +111,28 @@ def test_one_request(run: Run, photo: Path) -> None:
     assert out.splitlines()[0] == "That needs a photo: give its path"
 
 
+@pytest.mark.parametrize("request_", ["hello", "find photos of a zeppelin", "", "   "])
+def test_no_answer_is_told_by_the_exit_code(run: Run, request_: str) -> None:
+    code, out, _ = run("--say", request_, "--json")
+    assert code == 1
+    assert not json.loads(out)["ok"]
+    code, out, _ = run("--say", request_)
+    assert code == 1
+    assert out.startswith("The request is empty") == (not request_.strip())
+
+
+def test_asking_back_is_no_answer(run: Run, photo: Path) -> None:
+    config = yaml.safe_load(Path("a.yaml").read_text())
+    Path("a.yaml").write_text(yaml.safe_dump({**config, "confidence": 1.0}))
+    args = ("--session", "talk.jsonl", "--say")
+    code, out, _ = run("--photo", photo, *args, "describe the photo")
+    assert code == 1
+    assert out.startswith("Shall I caption the photo, or ")
+    code, out, _ = run(*args, "the first")
+    assert code == 0
+    assert "green square" in out
+
+
 def test_two_requests_are_refused(run: Run) -> None:
     code, _, err = run("--say", "describe it", "--hear", "ask.wav")
     assert code == 2

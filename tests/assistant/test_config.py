@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plait.assistant.config import load_config
 from plait.types import UsageError
@@ -64,6 +66,51 @@ def test_no_yaml(tmp_path: Path, text: str, words: str) -> None:
         load_config(tmp_path / "a.yaml")
     with pytest.raises(UsageError, match="there is no assistant"):
         load_config(tmp_path / "b.yaml")
+
+
+def test_models_that_can_not_do_what_they_are_for(questions: Path, translator: Path) -> None:
+    for name, model, why in [
+        ("speech", "captioner", "captioner makes text of image; expected a model that makes text "
+         "of audio"),
+        ("translation", "captioner", "makes text of text, perhaps with image"),
+        ("caption", "intents", "intents makes category of text; expected a model that makes text "
+         "of image"),
+        ("caption", str(questions), "makes category of image and text; expected"),
+        ("question", "captioner", "expected a model that makes an answer of image and text"),
+        ("translation", str(questions), "makes category of image and text; expected"),
+        ("question", str(translator), "makes text of text; expected"),
+    ]:  # fmt: skip
+        with pytest.raises(UsageError) as error:
+            load_config({"models": {name: model}})
+        assert f"models.{name}: " in str(error.value)
+        assert why in str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+    both = {"speech": "captioner", "translation": "captioner"}
+    with pytest.raises(UsageError, match="has 2 errors"):
+        load_config({"models": both})
+    for name, model in {"question": questions, "translation": translator}.items():
+        assert load_config({"models": {name: str(model)}}).models[name] == str(model)
+
+
+def test_models_are_known_by_their_recipes(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(trained, folder)
+    (folder / "weights.safetensors").write_bytes(b"")  # no weights are read
+    assert load_config({"models": {"caption": str(folder)}}).models == {"caption": str(folder)}
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe["inputs"] = {"a": {"modality": "series", "representation": {"kind": "sequence"}}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    for name, kinds in {
+        "speech": "text of audio",
+        "own": "an answer of image or text or audio",
+    }.items():
+        with pytest.raises(UsageError) as error:
+            load_config({"models": {name: str(folder)}})
+        why = f"models.{name}: {folder} makes text of series; expected a model that makes {kinds}"
+        assert why in str(error.value)
+    (folder / "state.json").unlink()
+    with pytest.raises(UsageError, match=r"models\.caption: the package .* lacks state\.json"):
+        load_config({"models": {"caption": str(folder)}})
 
 
 def test_models_of_a_wrong_form() -> None:

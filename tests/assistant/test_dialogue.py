@@ -10,7 +10,7 @@ from PIL import Image
 from samples import draw
 
 import plait
-from plait.assistant.session import Session
+from plait.assistant.session import Session, Turn
 from plait.types import PlaitError
 
 UNSURE = {"confidence": 1.0}  # asks back at every request
@@ -88,15 +88,19 @@ def test_a_request_waits_for_its_photo(assistant: plait.Assistant, photo: Path) 
 
 
 def test_what_is_translated(assistant: plait.Assistant, photo: Path) -> None:
-    assert assistant.say("translate it").answer.startswith("That needs a text")
+    nothing = assistant.say("translate it")
+    assert nothing.answer.startswith("That needs a text")
+    assert not nothing.ok
     assert assistant.say('translate "red dog" into German').value == "rot hund"
     assert assistant.say("how do you say blue cat in German?").inputs == {"text": "blue cat"}
     caption = assistant.say("describe the photo", photo=photo)
     assert assistant.say("now translate that please").inputs == {"text": caption.answer}
+    assert assistant.say("translate a man in red").inputs == {"text": "a man in red"}
+    assert assistant.say("translate the following text").answer.startswith("That needs a text")
 
 
-def test_a_photo_helps_to_translate_where_there_is_one(questions: Path, photo: Path) -> None:
-    assistant = plait.Assistant({"models": {"translation": str(questions)}})
+def test_a_photo_helps_to_translate_where_there_is_one(seeing: Path, photo: Path) -> None:
+    assistant = plait.Assistant({"models": {"translation": str(seeing)}})
     request = 'translate "what colour is the square"'
     alone = assistant.say(request)
     assert alone.ok
@@ -124,6 +128,7 @@ def test_what_can_not_be_answered(assistant: plait.Assistant, tmp_path: Path) ->
     assert assistant.say("find photos of a dog").answer.startswith("I have no photos to search")
     turn = assistant.say("play some jazz")
     assert turn.intent == "none"
+    assert not turn.ok
     assert "I can caption the photo, answer a question" in turn.answer
     gone = assistant.show(tmp_path / "gone.png")
     assert not gone.ok
@@ -141,6 +146,7 @@ def test_it_asks_back(trained: Path, photo: Path, photos: Path, reply: str) -> N
     assert asked.answer.endswith("?")
     assert asked.choices[0] == "caption"
     assert asked.model is None
+    assert not asked.ok
     turn = assistant.say(reply)
     assert "green square" in turn.answer
     assert (turn.intent, turn.request) == ("caption", "describe the photo")
@@ -160,7 +166,14 @@ def test_nothing_to_choose_from() -> None:
     assert assistant.say("tell me a joke").answer == (
         "That is nothing I can do. I can do nothing yet."
     )
-    assert not assistant.say("").choices
+
+
+@pytest.mark.parametrize("request_", ["", "   ", "\t\n"])
+def test_an_empty_request(assistant: plait.Assistant, request_: str, photo: Path) -> None:
+    turn = assistant.say(request_, photo=photo)
+    assert not turn.ok
+    assert turn.answer.startswith("The request is empty: ask something")
+    assert turn.photo == str(photo)
 
 
 def test_no_choice(trained: Path, photo: Path, photos: Path) -> None:
@@ -171,6 +184,20 @@ def test_no_choice(trained: Path, photo: Path, photos: Path) -> None:
     other = assistant.say("please find me photos of a green square")  # a request of its own
     assert other.request == "please find me photos of a green square"
     assert "search" in other.choices
+
+
+def test_a_clear_request_is_no_choice(trained: Path, photo: Path, photos: Path) -> None:
+    """Though it has words of an offer: "search" and "photos"."""
+    assistant = plait.Assistant({"models": {"caption": str(trained)}}, photos=photos)
+    offered = Turn(request="it", answer="?", choices=["question", "search"], photo=str(photo))
+    assistant.session.add(offered)
+    turn = assistant.say("find photos like this")
+    assert (turn.intent, turn.request) == ("similar", "find photos like this")
+    assert turn.found
+    assistant.session.add(offered)
+    assert assistant.say("the second one please").intent == "search"
+    assistant.session.add(offered)
+    assert assistant.say("is the last one red").intent == "question"
 
 
 def test_why(assistant: plait.Assistant, photo: Path, tmp_path: Path) -> None:

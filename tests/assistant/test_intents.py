@@ -16,6 +16,7 @@ from plait.assistant.intents import (
     NEITHER,
     chosen,
     intents_of,
+    is_own,
     meanings,
     question,
     route,
@@ -94,6 +95,19 @@ def test_meanings_are_those_that_can_be_done() -> None:
         ("yes", None),
         ("what colour is the dog that sits beside him", None),
         ("how many dogs", None),
+        ("I mean the second one", "similar"),
+        ("no, the first", "caption"),
+        ("no thanks", NEITHER),
+        ("none of these", NEITHER),
+        ("caption the photo", "caption"),
+        ("search the photos for my words", "search"),
+        ("", None),
+        # Requests of their own, which have such words too.
+        ("is the last one red", None),
+        ("are there two dogs", None),
+        ("what is the first word", None),
+        ("please describe the second dog", None),
+        ("two dogs", None),
     ],
 )
 def test_replies(reply: str, choice: str | None) -> None:
@@ -103,6 +117,13 @@ def test_replies(reply: str, choice: str | None) -> None:
 def test_yes_chooses_the_only_one() -> None:
     assert chosen("yes please", ["caption"]) == "caption"
     assert chosen("no", ["caption"]) == NEITHER
+
+
+def test_a_reply_is_a_request_of_its_own() -> None:
+    assert is_own("find photos like this", "similar", ["question", "search"])
+    assert not is_own("find photos like this", "similar", ["caption", "similar"])
+    assert not is_own("the second one please", "none", ["question", "search"])
+    assert not is_own("similar", "similar", ["question", "search"])
 
 
 def test_the_table_is_split_by_template(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from samples import draw
 
 import plait
+from plait.assistant import search
 from plait.assistant.search import PhotoSearch, _by_minilm, subject, terms
+from plait.types import PlaitError
 
 
 @pytest.fixture
@@ -50,9 +53,20 @@ def test_of_words_finds_by_captions(assistant: plait.Assistant, colour: str) -> 
     assert first.caption is not None
     assert colour in first.caption
     nothing = assistant.say("find photos of a zeppelin")
-    assert nothing.ok
+    assert not nothing.ok
     assert not nothing.found
-    assert nothing.answer.endswith("has a caption with these words.")
+    assert (
+        nothing.answer == f"No photo in {assistant.config.photos} has a caption with these words."
+    )
+
+
+def test_nothing_is_like_the_only_photo(trained: Path, tmp_path: Path, photo: Path) -> None:
+    (tmp_path / "one").mkdir()
+    shutil.copy(photo, tmp_path / "one")
+    assistant = plait.Assistant({"models": {"caption": str(trained)}}, photos=tmp_path / "one")
+    turn = assistant.say("find photos like this", photo=photo)
+    assert not turn.ok
+    assert turn.answer == f"There is no other photo in {tmp_path / 'one'} to compare with this one."
 
 
 def test_of_words_by_the_sentence_encoder(trained: Path, photos: Path) -> None:
@@ -86,6 +100,35 @@ def test_photos_are_read_once(
     assert not seen
 
 
+def test_kept_captions_are_bounded(
+    trained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of other folders go first, the oldest of them first."""
+    monkeypatch.setattr(search, "KEPT", 8)
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    config = {"models": {"caption": str(trained)}}
+
+    def kept(folder: Path) -> list[str]:
+        plait.Assistant(config, photos=folder).say("find photos of a red square")
+        [file] = (tmp_path / "cache" / "captions").iterdir()
+        return list(json.loads(file.read_text()))
+
+    first = kept(photos)
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in range(4):
+        draw("green", "left", 300 + number).save(other / f"{number}.png")
+    assert len(first) == 6
+    both = kept(other)
+    assert both[:4] == first[2:]
+    assert len(both) == 8
+    again = kept(photos)  # those in use stay, even where they are more
+    assert set(first) < set(again)
+    assert again[:2] == both[-2:]
+    monkeypatch.setattr(search, "KEPT", 2)
+    assert set(kept(other)) == set(both[4:])
+
+
 def test_a_new_photo_is_seen_and_a_bad_one_named(
     assistant: plait.Assistant, photos: Path, photo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,9 +150,9 @@ def test_a_folder_without_photos(trained: Path, tmp_path: Path) -> None:
     assert "holds no pictures" in turn.answer
 
 
-def test_a_captioner_is_needed(photos: Path, questions: Path, photo: Path) -> None:
-    by_two = plait.Assistant({"models": {"caption": str(questions)}}, photos=photos)
-    assert "takes one photo" in by_two.say("find photos of a dog").answer
+def test_a_captioner_is_needed(photos: Path, questions: Path) -> None:
+    with pytest.raises(PlaitError, match="takes one photo"):
+        PhotoSearch(photos, str(questions), plait.load(questions), "tf-idf", None)
     none = plait.Assistant({"models": {"question": str(questions)}}, photos=photos)
     assert none.say("find photos of a dog").answer.startswith("I have no model for captions")
 

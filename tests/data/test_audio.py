@@ -57,6 +57,16 @@ def test_channels_are_averaged() -> None:
     np.testing.assert_allclose(found, tone(8000)[:, 0] / 2, atol=1e-3)
 
 
+def test_channels_that_cancel_each_other_are_heard() -> None:
+    both = tone(8000, channels=2) * [0.9, -1]  # a wire the wrong way round
+    both += np.random.default_rng(0).normal(size=both.shape) * 1e-3
+    found = open_sound(encode(both, 8000), Path(), 8000)
+    np.testing.assert_allclose(found, both[:, 1], atol=1e-3)
+    with np.errstate(all="raise"):
+        silence = open_sound(encode(np.zeros((800, 2)), 8000), Path(), 8000)
+    assert not silence.any()
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -79,6 +79,14 @@ def test_channels_are_averaged_and_rates_changed(tmp_path: Path) -> None:
     assert np.abs(found.samples).max() == pytest.approx(0.25, abs=0.03)
 
 
+def test_channels_that_cancel_each_other_are_heard(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    sound = recording((0.5, 0), (1, 0.5), (0.5, 0))
+    soundfile.write(path, np.stack([sound, -sound], axis=1), RATE, "PCM_24")
+    (found,) = pieces(path, RATE, 10.0)
+    assert np.abs(found.samples).max() == pytest.approx(0.5, abs=0.03)
+
+
 def test_a_file_that_stops_in_the_middle_gives_what_there_is(tmp_path: Path) -> None:
     path = tmp_path / "cut.wav"
     soundfile.write(path, recording((1, 0.5), (1, 0), (1, 0.5)), RATE)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+import tones
 import yaml
 from samples import COLOURS, PLACES, captions, draw
 
@@ -22,6 +26,25 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 SHOWN = {"text", "yaml"}  # shown, not run
+# What the docs train, and the fixture before them, with settings that take a moment.
+TRAINED = {
+    "train speech-digits recordings.csv --out my-speech": [
+        "training.epochs=1", "inputs.audio.representation.views=1",
+        "outputs.text.settings.language={kind: ngram, order: 2}",
+    ],
+    "train translation sentences.jsonl --out my-translator": [
+        "training.epochs=1", "inputs.text.representation.layers=1",
+        "outputs.translation.settings.decoder.layers=1",
+    ],
+    "train translation-photo pairs_without_colours.jsonl --out my-seeing": [
+        "training.epochs=1", "inputs.text.representation.layers=1",
+        "outputs.translation.settings.decoder.layers=1",
+    ],
+    "train rooms rooms.csv --out my-rooms": [
+        "training.epochs=1", "inputs.image.representation.views=1",
+        "inputs.question.representation={kind: word-sequence, min_count: 1}",
+    ],
+}  # fmt: skip
 FAST = [
     *("--set", "training.epochs=1"),
     *("--set", "training.reinforce.epochs=1"),
@@ -35,7 +58,8 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader stands: photo.jpg, a folder photos/, a table photos.csv, a trained model."""
+    """Where a reader stands: photo.jpg, a folder photos/, tables of photos, recordings and
+    translations, trained models."""
     here = tmp_path_factory.mktemp("docs")
     (here / "photos").mkdir()
     lines, number = ["image,caption,split"], 0
@@ -50,7 +74,49 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "photos.csv").write_text("\n".join(lines) + "\n")
     draw("red", "left", 0).save(here / "photo.jpg")
     run(here, ["train", "captioning", "photos.csv", "--out", "my-captioner", *FAST])
+    write_recordings(here)
+    write_translations(here)
+    write_questions(here)
+    for command, settings in TRAINED.items():
+        given = [word for setting in settings for word in ("--set", setting)]
+        run(here, [*command.split(), *given])
     return here
+
+
+def write_recordings(here: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("talk.wav", "monday.flac", "tuesday.flac"):
+        soundfile.write(here / name, tones.say("a", rng), tones.RATE)
+    lines = ["audio,word,split"]
+    for number in range(12):
+        word = "abc"[number % 3]
+        soundfile.write(here / f"{number}.wav", tones.say(word, rng), tones.RATE)
+        lines.append(f"{number}.wav,{word},{('train', 'train', 'val', 'test')[number // 3]}")
+    (here / "recordings.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_translations(here: Path) -> None:
+    """From how a photo is described to how it is described otherwise."""
+    pairs = [captions(colour, place) for _ in range(2) for colour in COLOURS for place in PLACES]
+    rows = [
+        {"image": f"photos/{number:02d}.jpg", "en": english, "de": german,
+         "split": ("train", "train", "val", "test")[number % 4]}
+        for number, (english, german) in enumerate(pairs)
+    ]  # fmt: skip
+    for name in ("sentences.jsonl", "pairs_without_colours.jsonl"):
+        (here / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (here / "letter.txt").write_text("a red ball\n")
+
+
+def write_questions(here: Path) -> None:
+    splits = ("train", "train", "val", "test")
+    lines = ["image,question,kind,answer,split"]
+    answers = [(colour, place) for _ in range(2) for colour in COLOURS for place in PLACES]
+    for number, (colour, place) in enumerate(answers):
+        photo, split = f"photos/{number:02d}.jpg", splits[number % 4]
+        lines.append(f"{photo},what colour is it,colour,{colour},{split}")
+        lines.append(f"{photo},where is it,place,{place},{split}")
+    (here / "rooms.csv").write_text("\n".join(lines) + "\n")
 
 
 def run(folder: Path, args: list[str]) -> None:
@@ -92,6 +158,8 @@ def run_line(folder: Path, words: list[str]) -> None:
         assert words[1] in targets
         return
     assert words[0] == "plait", words
+    if shlex.join(words[1:]) in TRAINED:
+        return
     if words[1] == "compare":  # it takes minutes, and has tests of its own: it is understood here
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(compare, "compare", understand)

@@ -71,6 +71,17 @@ def test_a_token_is_20_or_40_ms(kind: str) -> None:
         assert int(mask.sum()) == pytest.approx(2000 / token, abs=1)
 
 
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_the_pace_is_that_of_the_tokens(name: str, rate: int) -> None:
+    modality = registry.build("audio", {"kind": name, "rate": rate, **TINY[name]})
+    assert isinstance(modality, Sound)
+    encoder = modality.encoder({}, True).eval()
+    counts = [int(encoded(encoder, [tone(seconds, rate)]).mask.sum()) for seconds in (1, 9)]
+    pace = modality.pace({})
+    assert abs((counts[1] - counts[0]) - 8 / pace) <= 1  # of hundreds
+
+
 def test_a_waveform_is_the_same_however_loud() -> None:
     sound = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 0.1 + 0.02
     for normalise in (True, False):

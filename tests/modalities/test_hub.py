@@ -18,6 +18,7 @@ from plait.recipe import check_recipe
 from plait.types import PlaitError, UsageError
 
 transformers = pytest.importorskip("transformers")
+huggingface_hub = pytest.importorskip("huggingface_hub")
 
 VIT = {
     "hidden_size": 32,
@@ -218,10 +219,14 @@ def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise OSError("We couldn't connect to the hub\nCheck your internet connection")
+        raise ConnectionError("Name or service not known\nCheck your internet connection")
 
-    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", fail)
-    with pytest.raises(PlaitError, match="couldn't connect") as caught:
+    def tried(*_: Any, **__: Any) -> None:
+        raise AssertionError("the library would try for half a minute")
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", tried)
+    with pytest.raises(PlaitError, match="'some/model' could be loaded: Name or serv") as caught:
         HubImage(name="some/model").learn([], Path())
     assert "\n" not in str(caught.value)
 

@@ -75,6 +75,12 @@ def test_the_numbers_are_the_models(folders: Path, name: str, tokens: int, train
     torch.testing.assert_close(found.values[0], expected, rtol=1e-2, atol=4e-3)
 
 
+@pytest.mark.parametrize(("name", "pace"), [("wav2vec2", 0.02), ("whisper", 0.02), ("ast", 0)])
+def test_the_pace_is_known_where_tokens_tell(folders: Path, name: str, pace: float) -> None:
+    modality, state = learned(folders / name)
+    assert modality.pace(state) == pytest.approx(pace)
+
+
 @pytest.mark.parametrize("train", ["frozen", "all"])
 @pytest.mark.parametrize("name", ["wav2vec2", "hubert"])
 def test_a_blink_and_nine_seconds_in_one_batch(folders: Path, name: str, train: str) -> None:

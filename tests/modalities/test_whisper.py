@@ -86,6 +86,11 @@ def test_a_sound_is_heard_as_long_as_it_is(listener: Listener) -> None:
     assert listener.tokens(32000) == 101
 
 
+def test_a_token_is_20_ms(listener: Listener) -> None:
+    assert Whisper().pace({}) == pytest.approx(0.02)
+    assert listener.tokens(32000) - listener.tokens(16000) == 50
+
+
 def test_fewer_layers_are_the_first_ones(listener: Listener) -> None:
     part = Listener(Size(), 2).eval()
     load_shipped(part)

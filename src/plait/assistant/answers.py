@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,32 +134,6 @@ def said(value: Any) -> str:
     if len(text.split()) < 3:
         return text
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
-
-
-_QUOTED = re.compile(r"[\"“«„](.+)[\"”»“]")
-_TO_LANGUAGE = r"(?:\s+(?:in|into|to)\s+\w+)?(?:\s+please)?\s*[.?!]*$"
-_ASKED = re.compile(
-    rf"\b(?:translate|translation of|do (?:you|I|we) say)\b\s*(?P<text>.*?){_TO_LANGUAGE}", re.I
-)
-_POINTS = re.compile(
-    r"(?:(?:the|this|that|your|it|last|a|following|same|to|into|in)\s*)*"
-    r"(?:text|caption|answer|sentence|translation)?",
-    re.I,
-)
-
-
-def to_translate(request: str, last: str | None) -> str | None:
-    """The text that a request wants translated: what it quotes, what stands behind its colon or
-    its verb; else the last answer, of which "translate this" speaks."""
-    quoted = _QUOTED.search(request)
-    if quoted:
-        return quoted[1]
-    _, colon, behind = request.partition(":")
-    if colon and behind.strip():
-        return behind.strip()
-    asked = _ASKED.search(request)
-    text = asked["text"].strip() if asked else ""
-    return last if _POINTS.fullmatch(text) else text
 
 
 def no_model(noun: str, name: str) -> PlaitError:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from plait.assistant.intents import ASIDE, INTENTS, intents_of
+from plait.assistant.intents import (
+    ASIDE,
+    CAPTION,
+    INTENTS,
+    QUESTION,
+    TRANSLATION,
+    intents_of,
+)
 from plait.files import is_folder
-from plait.places import find_package
+from plait.package import read_package
 from plait.recipe import problem_lines, together
 from plait.registry import did_you_mean
 from plait.transcribers import HUB
@@ -19,6 +27,40 @@ from plait.types import PlaitError, UsageError
 
 ROUTER, SPEECH = "intents", "speech"
 """The models that answer nothing themselves: one says what is asked, one writes down speech."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a model must be to answer an intent.
+
+    Attributes:
+        needs: the kinds of data that it makes its answer of.
+        may: others that are given to it too, where there are any.
+        makes: the kind of its first output; None where any will do.
+    """
+
+    needs: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
+    makes: str | None = None
+
+    def fits(self, takes: Collection[str], makes: str) -> bool:
+        """Whether a model is such a one."""
+        known = set(takes) <= {*self.needs, *self.may}
+        return known and set(self.needs) <= set(takes) and self.makes in (None, makes)
+
+    def __str__(self) -> str:
+        of = f"{' and '.join(self.needs)}{', perhaps with ' if self.needs and self.may else ''}"
+        return f"a model that makes {self.makes or 'an answer'} of {of}{' or '.join(self.may)}"
+
+
+ROLES: Mapping[str, Role] = {
+    CAPTION: Role(needs=("image",), makes="text"),
+    QUESTION: Role(needs=("image", "text")),
+    TRANSLATION: Role(needs=("text",), may=("image",), makes="text"),
+    SPEECH: Role(needs=("audio",), makes="text"),
+}
+OWN = Role(may=("image", "text", "audio"))
+"""Of an intent that only the user's own package knows."""
 
 
 class AssistantConfig(BaseModel):
@@ -145,10 +187,24 @@ def _absent(models: Mapping[str, str]) -> list[str]:
     problems = []
     for name, package in models.items():
         try:
-            if not package.startswith(HUB):
-                intents_of(package) if name == ROUTER else find_package(package)
-            elif name == ROUTER:
-                raise UsageError(f"got {package!r}", expected="a plait package")
+            _check_role(name, package)
         except PlaitError as error:
             problems.append(f"models.{name}: {error}")
     return problems
+
+
+def _check_role(name: str, package: str) -> None:
+    """By the package's recipe: no weights are read, and a model of the hub is not looked for."""
+    if name == ROUTER and package.startswith(HUB):
+        raise UsageError(f"got {package!r}", expected="a plait package")
+    if name == ROUTER:
+        intents_of(package)
+    elif not package.startswith(HUB):
+        recipe = read_package(package).recipe
+        takes = sorted({spec.modality for spec in recipe.inputs.values()})
+        makes = next(iter(recipe.outputs.values())).kind
+        role = ROLES.get(name, OWN)
+        if not role.fits(takes, makes):
+            raise UsageError(
+                f"{package} makes {makes} of {' and '.join(takes)}", expected=str(role)
+            )

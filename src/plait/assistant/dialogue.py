@@ -16,7 +16,6 @@ from plait.assistant.answers import (
     PackageAnswerer,
     no_model,
     require,
-    to_translate,
 )
 from plait.assistant.config import ROUTER, SPEECH, load_config
 from plait.assistant.intents import (
@@ -28,10 +27,12 @@ from plait.assistant.intents import (
     TRANSLATION,
     about,
     chosen,
+    is_own,
     meanings,
     question,
     route,
 )
+from plait.assistant.phrases import to_translate
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
 from plait.data.images import has_image_suffix, open_image
@@ -41,6 +42,7 @@ from plait.transcribers import HUB, Transcriber, open_transcriber
 from plait.transcription import transcribe
 from plait.types import PlaitError
 
+NOTHING_ASKED = "The request is empty: ask something, such as: what is in this photo"
 QUOTES, STOPS = "\"'()", ".,;:!?"  # round a path in a sentence
 
 
@@ -147,20 +149,24 @@ class Assistant:
 
     def _routed(self, asked: Turn) -> Turn:
         """The request answered, or a question back where it is not clear."""
+        if not asked.request.strip():
+            return asked.model_copy(update={"answer": NOTHING_ASKED, "ok": False})
+        probable = route(self._router, asked.request)
+        intent = next(iter(probable))
+        sure = probable[intent] >= self.config.confidence
         last = self.session.last
-        if last is not None and last.choices:
+        if last and last.choices and not (sure and is_own(asked.request, intent, last.choices)):
             choice = chosen(asked.request, last.choices)
             if choice == NEITHER:
-                return asked.model_copy(update={"answer": "All right. What else?"})
+                return asked.model_copy(update={"answer": "All right. What else?", "ok": False})
             if choice is not None:
                 kept = {"request": last.request, "intents": last.intents}
                 return self._answered(choice, asked.model_copy(update=kept))
-        probable = route(self._router, asked.request)
-        intent = next(iter(probable))
         asked = asked.model_copy(update={"intents": probable})
         choices = meanings(probable, self.able)
-        if choices and probable[intent] < self.config.confidence:
-            return asked.model_copy(update={"answer": question(choices), "choices": choices})
+        if choices and not sure:
+            back = {"answer": question(choices), "choices": choices, "ok": False}
+            return asked.model_copy(update=back)
         return self._answered(intent, asked)
 
     def _answered(self, intent: str, asked: Turn) -> Turn:
@@ -175,7 +181,7 @@ class Assistant:
     def _evidence(self, intent: str, asked: Turn) -> dict[str, Any]:
         """The answer and what it goes by, as fields of a turn."""
         if intent == NONE:
-            return {"answer": f"That is nothing I can do. {self._can()}"}
+            return {"answer": f"That is nothing I can do. {self._can()}", "ok": False}
         if intent in (SIMILAR, SEARCH):
             return self._found(intent, asked)
         given = {"image": asked.photo, "audio": asked.recording, "text": asked.request}
@@ -190,11 +196,17 @@ class Assistant:
         search, count = self._photo_search(), self.config.found
         if intent == SIMILAR:
             found = search.like(require("image", {"image": asked.photo}), count)
+            nothing = f"There is no other photo in {search.folder} to compare with this one."
         else:
             found = search.of(asked.request, count)
+            nothing = f"No photo in {search.folder} has a caption with these words."
         text = ", ".join(f"{one.photo} {one.score:.2f}" for one in found)
-        nothing = f"No photo in {search.folder} has a caption with these words."
-        return {"answer": text or nothing, "found": found, "model": self.config.models[CAPTION]}
+        return {
+            "answer": text or nothing,
+            "ok": bool(found),
+            "found": found,
+            "model": self.config.models[CAPTION],
+        }
 
     def _answerer(self, intent: str) -> Answerer:
         name = self.config.models.get(intent)

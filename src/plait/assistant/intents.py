@@ -55,12 +55,15 @@ DIGITS = 4  # of a probability that are kept
 NEITHER = ""
 OFFERED = 3  # meanings at the most when asking back
 LIKELY = 0.1  # of a third one
-SHORT = 6  # words at the most of a reply that chooses
+LONG = 4  # words of a reply that may be a request of its own, though offers have its words too
 ORDINALS = ({"first", "1", "1st", "former"}, {"second", "2", "2nd", "two"},
             {"third", "3", "3rd", "three"})  # fmt: skip
 LAST = {"last", "latter"}
 YES = {"yes", "y", "yeah", "yep", "ok", "okay", "sure", "do", "please"}
 NO = {"no", "n", "nope", "none", "neither", "nothing", "cancel", "stop", "not"}
+FILLERS = {"the", "a", "one", "ones", "it", "this", "that", "these", "them", "of", "for", "i",
+           "mean", "meant", "want", "would", "like", "d", "take", "choose", "number", "option",
+           "choice", "thanks", "thank", "you", "can", "could", "me", "my", "your"}  # fmt: skip
 
 
 def about(name: str) -> Intent:
@@ -105,17 +108,32 @@ def question(choices: Sequence[str]) -> str:
 
 def chosen(reply: str, choices: Sequence[str]) -> str | None:
     """The intent that a reply chooses of those offered; `NEITHER`; None where it is no choice but
-    a request of its own."""
+    a request of its own: it says more than which one, as in "is the last one red"."""
     words = set(re.findall(r"\w+", reply.lower()))
-    if len(words) > SHORT or not words:
+    own = {name: about(name).words | set(about(name).offer.lower().split()) for name in choices}
+    if not words <= LAST.union(*ORDINALS, YES, NO, FILLERS, *own.values()):
         return None
+    return _by_place(words, choices) or _by_name(words, choices)
+
+
+def _by_place(words: set[str], choices: Sequence[str]) -> str | None:
+    """The second one, please."""
     for names, choice in zip([LAST, *ORDINALS], [choices[-1], *choices], strict=False):
-        if words & names:
+        if words & names and words <= names | YES | NO | FILLERS:
             return choice
+    return None
+
+
+def _by_name(words: set[str], choices: Sequence[str]) -> str | None:
     hits = {name: len(words & about(name).words) for name in choices}
     best = [name for name in choices if hits[name] == max(hits.values()) > 0]
     if len(best) == 1:
         return best[0]
-    if words <= NO | YES and words & NO:
+    if words & NO:
         return NEITHER
-    return choices[0] if len(choices) == 1 and words <= YES else None
+    return choices[0] if len(choices) == 1 and words & YES else None
+
+
+def is_own(reply: str, intent: str, choices: Sequence[str]) -> bool:
+    """Whether a reply that was surely understood asks for something else than was offered."""
+    return intent not in (NONE, *choices) and len(reply.split()) >= LONG

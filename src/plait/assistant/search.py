@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -48,6 +48,7 @@ Words = Literal["tf-idf", "minilm"]
 Floats = NDArray[np.float64]
 TOGETHER = 64  # photos between two writes
 SMALLEST = 1e-3  # score that counts as found
+KEPT = 20_000  # captions at the most, about 2 MB, besides those of the folder that is searched
 
 log = logging.getLogger("plait")
 
@@ -162,7 +163,7 @@ class PhotoSearch:
             yield key, as_row(masked_mean(tokens.values, tokens.mask))
 
     def _captions(self, paths: dict[str, Path]) -> dict[str, str]:
-        """Each photo's caption by its key; kept for the next start."""
+        """Each photo's caption by its key; kept for the next start, the last used at the end."""
         file = cache_folder() / "captions" / f"{self._package}.json"
         kept: dict[str, str] = {}
         with suppress(OSError, ValueError):
@@ -173,7 +174,7 @@ class PhotoSearch:
             kept |= self._caption({key: paths[key] for key in chunk})
             done += len(chunk)
             self._show("captions", done, len(todo))
-            _write(file, kept)
+            _write(file, _newest(kept, paths))
         return kept
 
     def _caption(self, paths: dict[str, Path]) -> dict[str, str]:
@@ -196,6 +197,14 @@ class PhotoSearch:
     def _show(self, what: str, done: int, total: int) -> None:
         if self.progress:
             self.progress(what, done, total)
+
+
+def _newest(captions: dict[str, str], used: Collection[str]) -> dict[str, str]:
+    """Those that are used, and before them the newest others."""
+    others = [key for key in captions if key not in used]
+    there = [key for key in captions if key in used]
+    dropped = max(len(others) - max(KEPT - len(there), 0), 0)
+    return {key: captions[key] for key in [*others[dropped:], *there]}
 
 
 def _write(file: Path, captions: dict[str, str]) -> None:

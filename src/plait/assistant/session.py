@@ -52,7 +52,7 @@ class Turn(_Line):
         request: what was asked; of a recording, what was heard; where the user has chosen one of
             several meanings, the request that was meant.
         answer: what is said to the user.
-        ok: whether it answers; else it says what is lacking or wrong.
+        ok: whether it answers; else it asks back, or says what is lacking, wrong or not found.
         photo: the photo spoken of.
         recording: what was listened to, where the request was spoken.
         intent: what was asked for; None where nothing was routed.

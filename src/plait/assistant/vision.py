@@ -41,7 +41,8 @@ class HubAnswerer(Answerer):
 
     def answer(self, given: Mapping[str, str | None]) -> Reply:
         """The likeliest text, and the next ones."""
-        photo, text = require("image", given), require("text", given)
+        there = {kind: value or None for kind, value in given.items()}  # it can't do without
+        photo, text = require("image", there), require("text", there)
         found = self._search(open_image(photo, Path()), text)
         (best, probability), *others = found.items()
         return Reply(

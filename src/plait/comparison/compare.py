@@ -25,7 +25,7 @@ from plait.features import Progress
 from plait.files import make_folder, write_atomically
 from plait.learning import table_digest
 from plait.model import load
-from plait.network import build_parts
+from plait.network import build_output, build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
 from plait.records import COMPARED, open_table, split_column, split_table
@@ -93,9 +93,12 @@ def compare(
     plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds, scored)
     if test and not plan.has("test"):
         raise UsageError("the table has no test rows", mend="leave --test out")
-    baseline = Variant(CLASSICAL, CLASSICAL, "", plan.recipe)
     numbers, left_out = _fewer(rows, len(plan.rows["train"]), plan.recipe.data.rows)
-    variants = [baseline, *make_variants(plan.recipe, fusions, representations, numbers)]
+    variants = make_variants(plan.recipe, fusions, representations, numbers)
+    if build_output(plan.recipe.outputs[scored]).linear:
+        variants = [Variant(CLASSICAL, CLASSICAL, "", plan.recipe), *variants]
+    else:
+        left_out.append("the classical baseline, as no linear model gives such answers")
     unfinished = _run_all(plan, variants, budget, progress, on_run)
     found = replace(plan.weigh(variants, split), unfinished=unfinished, left_out=left_out)
     if test:

@@ -118,9 +118,7 @@ def _line(
     if not scored:
         failed = next((r.failed for r in results.values() if r.failed), "not finished")
         if good:
-            failed = "no linear model gives such answers"
-            if variant.role != CLASSICAL:
-                failed = "it answered no record that all with every input did"
+            failed = "it answered no record that all with every input did"
         return Line(variant.name, variant.role, variant.about, [], failed=failed)
     each = [run.score(np.arange(len(run.records))) for run in scored]
     score, interval = bootstrap.mean(variant.name)

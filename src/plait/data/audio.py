@@ -21,14 +21,16 @@ QUIET = 40.0  # decibels below the loudest frame that count as silence
 FRAME = 0.02  # seconds of a frame when silence is looked for
 LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unscaled
 
+CANCELLED = 0.01  # of the loudest channel's power; with less in their mean, channels cancel
+
 Sound = NDArray[np.float32]
 
 
 def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
     """A sound as one channel at ``rate`` samples a second: (N,) float32, about -1 to 1.
 
-    The channels are averaged. The header is read first, so that a small file which claims to hold
-    days is refused without decoding it.
+    The channels become one, see `one_channel`. The header is read first, so that a small file which
+    claims to hold days is refused without decoding it.
 
     Raises:
         BadCell: it is missing, empty, damaged, too long, of too many channels or no sound.
@@ -46,7 +48,7 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
         ) from None
     if not len(samples):
         raise BadCell(f"{name} has no samples", expected=KINDS, mend="record it again")
-    mono = samples.mean(axis=1)
+    mono = one_channel(samples)
     if not (np.abs(mono) <= LOUDEST).all():  # nor is NaN
         raise BadCell(
             f"{name} has samples that are no numbers or far too large", expected="samples in ±1"
@@ -71,6 +73,18 @@ def without_silence(sound: Sound, rate: int) -> Sound:
     frames = np.add.reduceat(sound.astype(np.float64) ** 2, np.arange(0, len(sound), size))
     loud = np.flatnonzero(frames > frames.max() * 10 ** (-QUIET / 10))
     return sound[loud[0] * size : (loud[-1] + 1) * size] if len(loud) else sound
+
+
+def one_channel(samples: Sound) -> Sound:
+    """(N, C) -> (N,): the channels' mean; the loudest where they cancel each other, as those of a
+    microphone that is wired the wrong way round do."""
+    mono: Sound = samples.mean(axis=1)
+    if samples.shape[1] == 1:
+        return mono
+    powers = np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
+    loudest = int(powers.argmax())
+    power = np.einsum("n,n->", mono, mono, dtype=np.float64)
+    return samples[:, loudest] if power < CANCELLED * powers[loudest] else mono
 
 
 def has_sound_suffix(name: str) -> bool:

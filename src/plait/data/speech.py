@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.audio import KINDS, LOUDEST, Sound, check_channels
+from plait.data.audio import KINDS, LOUDEST, Sound, check_channels, one_channel
 from plait.registry import needed
 from plait.types import BadCell
 
@@ -36,7 +36,7 @@ class Piece:
 
 def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
     """The parts of a recording in which there is sound, each of ``longest`` seconds at the most,
-    at ``rate`` samples a second and averaged over the channels.
+    at ``rate`` samples a second, all channels as one.
 
     Raises:
         BadCell: it is missing, damaged or no sound. A file that ends too early gives what there is
@@ -72,7 +72,7 @@ def _blocks(path: Path, rate: int) -> Iterator[tuple[Sound, bool]]:
             while True:
                 following = file.read(size, dtype="float32", always_2d=True)
                 last = not len(following)
-                mono = block.mean(axis=1)
+                mono = one_channel(block)
                 if not (np.abs(mono) <= LOUDEST).all():
                     raise BadCell(f"{path.name} has samples that are no numbers or far too large")
                 yield stream.resample_chunk(mono, last=last), last

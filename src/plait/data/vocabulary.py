@@ -49,6 +49,10 @@ class Vocabulary(ABC):
         """Ids of a sentence, without start and end."""
 
     @abstractmethod
+    def units(self) -> list[str]:
+        """The text of every id, each another, specials included; not always readable."""
+
+    @abstractmethod
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """One readable string an id, specials left out."""
 
@@ -78,6 +82,10 @@ class WordVocabulary(Vocabulary):
         """Unknown words become <unk>."""
         words = split_words(sentence, self.punctuation, self.lower)
         return [self._ids.get(word, UNK) for word in words]
+
+    def units(self) -> list[str]:
+        """The words."""
+        return list(self.words)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The words."""
@@ -114,6 +122,10 @@ class CharacterVocabulary(Vocabulary):
         """Unknown characters become <unk>."""
         return [self._ids.get(c, UNK) for c in _as_characters(sentence, self.lower)]
 
+    def units(self) -> list[str]:
+        """The characters."""
+        return list(self.characters)
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The characters."""
         return [self.characters[i] for i in ids if i > UNK]
@@ -143,6 +155,10 @@ class SubwordVocabulary(Vocabulary):
     def encode(self, sentence: str) -> list[int]:
         """Every sentence has an encoding; bytes are the last resort."""
         return list(self._tokenizer.encode(sentence).ids)
+
+    def units(self) -> list[str]:
+        """The subwords as the tokenizer writes them, with Ġ for a space before them."""
+        return [str(self._tokenizer.id_to_token(i)) for i in range(len(self))]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The subwords."""
@@ -186,6 +202,10 @@ class HubVocabulary(Vocabulary):
         """As the tokenizer does, nothing added; its special tokens become <unk>."""
         found = self._tokenizer.encode(sentence, add_special_tokens=False).ids
         return [self._ids.get(token, UNK) for token in found]
+
+    def units(self) -> list[str]:
+        """The tokens as the tokenizer writes them."""
+        return [*SPECIALS, *(str(self._tokenizer.id_to_token(token)) for token in self.tokens)]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The tokens."""

@@ -50,6 +50,7 @@ class CategoryOutput(Output):
     titles = TITLES
     best_metrics = ("accuracy", "macro_f1")
     several = False
+    linear = True
 
     def __init__(
         self,

@@ -46,6 +46,7 @@ class LabelsOutput(Output):
     titles = TITLES
     best_metrics = ("mean_average_precision", "micro_f1")
     several = False
+    linear = True
 
     def __init__(
         self,

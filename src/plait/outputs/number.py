@@ -53,6 +53,7 @@ class NumberOutput(Output):
     titles = TITLES
     best_metrics = ("r2", "spearman")
     several = False
+    linear = True
     of_several = ("r2", "spearman")
 
     def __init__(

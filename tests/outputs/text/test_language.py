@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from plait import registry
-from plait.data.vocabulary import BOS, EOS
+from plait.data.vocabulary import BOS, EOS, SPECIALS, WordVocabulary
+from plait.outputs.text.arpa import write_arpa
 from plait.outputs.text.decoder import Decoder, log_scores
 from plait.outputs.text.head import Sentence, TextHead
 from plait.outputs.text.language import NGramLanguage
@@ -20,6 +21,7 @@ from plait.outputs.text.sentence import TextOutput
 from plait.types import Fused, Tokens, UsageError
 
 V, D = 12, 16
+NUMBERS = WordVocabulary([str(number) for number in range(len(SPECIALS), V)])
 TEXTS = ["one two three"] * 6 + ["one two four"] * 2 + ["three four"] * 2
 
 
@@ -44,9 +46,13 @@ def head(**settings: Any) -> TextHead:
 
 @pytest.mark.parametrize("name", registry.names("language"))
 @torch.no_grad()
-def test_it_sees_no_input(name: str) -> None:
-    language = registry.build("language", {"kind": name})
-    state = language.learn([[4, 5], [4, 6, 7]], lambda text: [], V)
+def test_it_sees_no_input(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.arpa"
+    write_arpa(file, NGram.learn([[4, 5], [4, 6, 7]], V, 3), NUMBERS.units())
+    settings = {"file": str(file)} if name == "arpa" else {}
+    language = registry.build("language", {"kind": name, **settings})
+    state = language.learn([[4, 5], [4, 6, 7]], NUMBERS)
+    file.unlink()  # what is known is kept
     decoder: Decoder = language.decoder(state, V, D, 8).eval()
     words = torch.tensor([[BOS, 4, 6], [BOS, 5, 5], [BOS, 4, 6]])
     first, second = fused(), fused(seed=1)
@@ -66,7 +72,7 @@ def test_more_sentences_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "more.txt.gz"
     path.write_bytes(gzip.compress(b"4 5\n\n4 5\n"))
     language = NGramLanguage(order=2, texts=str(path))
-    state = language.learn([[6, 7]], lambda text: list(map(int, text.split())), V)
+    state = language.learn([[6, 7]], NUMBERS)
     found, wanted = NGram.from_state(state), NGram.learn([[6, 7], [4, 5], [4, 5]], V, 2)
     states = torch.tensor([found.start])
     torch.testing.assert_close(found.scores(states), wanted.scores(states))

@@ -329,7 +329,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         read_arpa(tmp_path / "cut.gz", WORDS)
 
 
-@pytest.mark.parametrize(("word", "why"), [(" ", "white"), ("", "white"), ("a", "twice"),
+@pytest.mark.parametrize(("word", "why"), [("\n", "white"), ("", "white"), ("a", "twice"),
                                            ("<s>", "twice"), ("b\tc", "white")])  # fmt: skip
 def test_words_that_arpa_can_not_have(tmp_path: Path, word: str, why: str) -> None:
     model = NGram.learn([[A]], len(WORDS), 2)

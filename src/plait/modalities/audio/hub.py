@@ -24,6 +24,7 @@ from plait.components import Encoder, freeze
 from plait.modalities.audio.layers import zero_behind
 from plait.modalities.audio.sound import (
     NOISE,
+    SHORTEST,
     SPEED,
     Longest,
     Noise,
@@ -46,7 +47,6 @@ from plait.pretrained import (
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
 
-SHORTEST = 0.05  # seconds; shorter sounds get silence behind them, as these models need 25 ms
 AST_FRAMES = 100  # a second
 
 
@@ -97,6 +97,16 @@ class HubSound(Sound):
                 f"hub:{self.name} hears {window / self.rate:g} seconds at the most",
                 mend=f"set the representation's longest to {window / self.rate:g}",
             )
+
+    def pace(self, state: State) -> float:
+        """By the strides of wav2vec 2.0 and its like, or by Whisper's window."""
+        config = state["config"]
+        if "conv_stride" in config:
+            return math.prod(config["conv_stride"]) / self.rate
+        if window := state["extractor"].get("n_samples"):
+            places: int = config.get("max_source_positions", 0)
+            return window / self.rate / places if places else 0.0
+        return 0.0
 
     def fingerprint(self, state: State) -> str:
         """As any sound's, with the feature extractor."""

@@ -13,6 +13,7 @@ FLOOR = 1e-10  # of a band's power
 RANGE = 8.0  # powers of ten below the loudest band that are kept
 LEAST = 0.0025  # deviation of log-mel frames that counts as one: a tenth of a decibel
 LINEAR_TO, STEP = 1000.0, 200 / 3  # Slaney's scale: hertz a mel below 1 kHz, logarithmic above
+HOPS = 100  # a second
 RATIO = np.log(6.4) / 27
 
 
@@ -28,6 +29,11 @@ def mel_to_hertz(mels: np.ndarray) -> np.ndarray:
     """The inverse of `hertz_to_mel`."""
     above = LINEAR_TO * np.exp(RATIO * (mels - LINEAR_TO / STEP))
     return np.where(mels < LINEAR_TO / STEP, mels * STEP, above)
+
+
+def hop_seconds(rate: int) -> float:
+    """From one frame of `MelPower` to the next: 10 ms, in whole samples."""
+    return rate // HOPS / rate
 
 
 def mel_filters(rate: int, size: int, bands: int) -> np.ndarray:
@@ -71,7 +77,7 @@ class MelPower(nn.Module):
     def __init__(self, rate: int, bands: int) -> None:
         super().__init__()
         self.rate, self.bands = rate, bands
-        self.size, self.hop = frame_of(rate), rate // 100
+        self.size, self.hop = frame_of(rate), rate // HOPS
         self.window: Tensor
         self.filters: Tensor
         self.register_buffer("window", torch.hann_window(self.size), persistent=False)

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from plait.blocks import GruReader, length_mask, strided
 from plait.components import Classical, Encoder
 from plait.modalities.audio.layers import ConvLayer, zero_behind
-from plait.modalities.audio.mel import FLOOR, RANGE, MelPower, frame_of, standardise
+from plait.modalities.audio.mel import (
+    FLOOR,
+    RANGE,
+    MelPower,
+    frame_of,
+    hop_seconds,
+    standardise,
+)
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,
@@ -82,6 +89,10 @@ class Mfcc(Sound, Classical):
     def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
         """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts."""
         return np.stack([_in_parts(row.astype(np.float32)) for row in rows])
+
+    def pace(self, state: State) -> float:
+        """As many frames as the strides make one of."""
+        return math.prod(STRIDES[self.token]) * hop_seconds(self.rate)
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""

@@ -10,6 +10,7 @@ import json
 import math
 import wave
 import zlib
+from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,8 +26,11 @@ from plait.data.media import load_bytes
 from plait.registry import needed
 from plait.types import State
 
-READING_VERSION = 2  # raise it when the same file would give other samples: old caches must miss
+# Raise it when the same file would give other samples: old caches must miss. Packages are refused
+# then, too; it was not raised when stereo that cancels itself was no longer read as silence.
+READING_VERSION = 2
 GAIN = 6.0  # decibels, up or down
+SHORTEST = 0.05  # seconds that models of the hub hear at the least, as these need 25 ms
 
 # The settings that all representations of a sound have.
 Rate = Annotated[int, Field(ge=4000, le=48000, description="samples a second")]
@@ -70,6 +74,10 @@ class Sound(Modality):
     def most(self) -> int:
         """Samples of the longest sound, N at the most."""
         return max(1, round(self.longest * self.rate))
+
+    @abstractmethod
+    def pace(self, state: State) -> float:
+        """Seconds from one token to the next; 0 where tokens do not tell."""
 
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """Nothing: a sound is read the same whatever the other sounds are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.blocks import Reader, length_mask, make_reader, strided
 from plait.components import Encoder
-from plait.modalities.audio.mel import LogMel, frame_of
+from plait.modalities.audio.mel import LogMel, frame_of, hop_seconds
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,
@@ -71,6 +72,10 @@ class Spectrogram(Sound):
         self.normalise, self.token = normalise, token
         self.least = frame_of(rate) + 1
         self.reader, self.layers, self.dropout = reader, layers, dropout
+
+    def pace(self, state: State) -> float:
+        """As many frames as the strides make one of."""
+        return math.prod(TIME_STRIDES[self.token]) * hop_seconds(self.rate)
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""

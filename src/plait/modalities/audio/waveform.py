@@ -62,6 +62,10 @@ class Waveform(Sound):
         self.channels, self.layers, self.width = channels, layers, width
         self.dropout, self.normalise = dropout, normalise
 
+    def pace(self, state: State) -> float:
+        """The product of the strides."""
+        return math.prod(token_strides(self.rate)) / self.rate
+
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; it has no pretrained weights."""
         return WaveformEncoder(self)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from plait.blocks import EncoderBlock, Reader, length_mask, make_reader
 from plait.components import Encoder, freeze
 from plait.modalities.audio.layers import zero_behind
-from plait.modalities.audio.mel import LogMel
+from plait.modalities.audio.mel import LogMel, hop_seconds
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,
@@ -84,6 +84,10 @@ class Whisper(Sound):
         super().__init__(RATE, longest, trim, views, speed, noise)
         self.depth, self.width = depth, width
         self.reader, self.layers, self.dropout = reader, layers, dropout
+
+    def pace(self, state: State) -> float:
+        """Two frames."""
+        return 2 * hop_seconds(RATE)
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; its weights come from the package that ships them only if ``pretrained``."""

@@ -11,11 +11,14 @@ r"""N-gram models as ARPA files, which other toolkits (SRILM, KenLM, IRSTLM) wri
 
 A line is log10 p of the last word after the others, the words, and log10 of the weight that shorter
 contexts have where they stand in for this n-gram as a context (0 where it is left out).
+
+Words of a file have no spaces: the space that is a unit of texts in letters stands there as ▁.
 """
 
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import re
 import zlib
@@ -32,9 +35,15 @@ from plait.outputs.text.ngram import NGram, find
 from plait.types import PlaitError
 
 ARPA_SPECIALS = {BOS: "<s>", EOS: "</s>", UNK: "<unk>"}
+UNKNOWN_TOO = b"<UNK>"  # of CMU's and MIT's tools
+SPACE = "▁"  # U+2581, as SentencePiece has it
 NEVER = -99.0  # log10 p of what can't follow, as SRILM writes it
+ROUNDING = 1e-4  # how far above 1 other tools' probabilities may be, as log10 p
+BYTE_ORDER = b"\xef\xbb\xbf"  # what Windows' editors put before a file
 LN_10 = math.log(10)
 EXPECTED = "an ARPA file of n-grams, perhaps gzipped (.gz)"
+
+log = logging.getLogger("plait")
 
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
@@ -43,7 +52,10 @@ def write_arpa(path: Path, model: NGram, words: Sequence[str]) -> None:
     """Write the model, gzipped if the name ends in .gz.
 
     Args:
-        words: the text of each id, specials included; theirs are written as ARPA has them.
+        path: the file.
+        model: what to write.
+        words: the text of each id, specials included (`Vocabulary.units`); they are written as ARPA
+            has them, and a space as ▁.
 
     Raises:
         PlaitError: a word can't stand in the file (it is empty, has white space, or is twice or a
@@ -63,7 +75,7 @@ def _names(words: Sequence[str], vocabulary: int) -> dict[int, str]:
     """Each id's word in the file; padding has none."""
     if len(words) != vocabulary:
         raise ValueError(f"{len(words)} words for {vocabulary} ids")
-    own = {i: word for i, word in enumerate(words) if i >= len(SPECIALS)}
+    own = {i: word.replace(" ", SPACE) for i, word in enumerate(words) if i >= len(SPECIALS)}
     names = {**ARPA_SPECIALS, **own}
     seen: set[str] = set()
     for name in names.values():
@@ -71,7 +83,7 @@ def _names(words: Sequence[str], vocabulary: int) -> dict[int, str]:
             why = "stands twice" if name in seen else "is empty or has white space"
             raise PlaitError(
                 f"the word {name!r} can't be in an ARPA file: it {why}",
-                mend="name it otherwise, such as ▁ for a space",
+                expected="words without white space, each once; ▁ is a space",
             )
         seen.add(name)
     return names
@@ -115,13 +127,16 @@ def read_arpa(path: Path, words: Sequence[str]) -> NGram:
     can't follow (-inf).
 
     Args:
-        words: the text of each id, specials included; they are named in the file as ARPA has them.
+        path: the file.
+        words: the text of each id, specials included (`Vocabulary.units`); they are named in the
+            file as ARPA has them, and a space as ▁.
 
     Raises:
         PlaitError: the file is missing or damaged (the message names the line), or a word can't be
             in such a file.
     """
     ids = {name.encode(): i for i, name in _names(words, len(words)).items()}
+    ids.setdefault(UNKNOWN_TOO, UNK)
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
             return _Reader(cast(BinaryIO, file), path, ids).read(len(words))
@@ -142,28 +157,42 @@ class _Reader:
 
     Attributes:
         number: of the line read last, from 1.
+        dropped: how many n-grams have a word that the vocabulary lacks.
+        lacking: the first such word.
     """
 
     def __init__(self, file: BinaryIO, path: Path, ids: Mapping[bytes, int]) -> None:
         self._lines, self._path, self._ids, self.number = file, path, ids, 0
         self._singles = np.zeros(0, np.int64)  # the ids that have 1-grams
+        self.dropped, self.lacking = 0, b""
 
     def read(self, vocabulary: int) -> NGram:
         """The model."""
         levels: list[Level] = []
-        for length, count in enumerate(self._counts(), 1):
+        counts = self._counts()
+        for length, count in enumerate(counts, 1):
             if length > 1:
                 self._expect(f"\\{length}-grams:".encode())
             lines = [line for line in (self._gram(length) for _ in range(count)) if line]
             levels.append(self._level(lines, length, levels, vocabulary))
         self._expect(b"\\end\\")
+        if self.dropped:
+            self._warn(sum(counts))
         return NGram.of_levels(vocabulary, [level for level in levels if len(level.codes)])
+
+    def _warn(self, count: int) -> None:
+        lower = self.lacking.decode(errors="replace").lower()
+        case = f" (it has {lower!r})" if lower.encode() in self._ids else ""
+        log.warning(
+            "%s: the vocabulary lacks words of %.3g %% of the n-grams, %s for one%s; without them",
+            self._path, 100 * self.dropped / count, _shown(self.lacking), case,
+        )  # fmt: skip
 
     def _next(self) -> bytes:
         """The next line that is not empty."""
         for line in self._lines:
             self.number += 1
-            if line := line.strip():
+            if line := line.removeprefix(BYTE_ORDER if self.number == 1 else b"").strip():
                 return line
         self.number += 1
         self._stop("the file ends here")
@@ -200,8 +229,10 @@ class _Reader:
             self._stop(f"{_shown(line)} where a {length}-gram should be")
         ids = [self._ids[word] for word in words[:length] if word in self._ids]
         if len(ids) < length:
+            self.dropped += 1
+            self.lacking = self.lacking or next(w for w in words if w not in self._ids)
             return None
-        return _Line(self.number, ids, numbers[0], sum(numbers[1:]))
+        return _Line(self.number, ids, min(numbers[0], 0.0), sum(numbers[1:]))
 
     def _level(self, lines: list[_Line], length: int, shorter: list[Level], size: int) -> Level:
         ids = np.array([line.ids for line in lines], np.int64).reshape(-1, length)
@@ -244,7 +275,7 @@ class _Reader:
 
 def _fit(numbers: list[float]) -> bool:
     """Whether a line's numbers can be log10 p, and log10 of a weight if it has one."""
-    return bool(numbers) and numbers[0] <= 0 and all(number < math.inf for number in numbers)
+    return bool(numbers) and numbers[0] <= ROUNDING and all(number < math.inf for number in numbers)
 
 
 def _shown(line: bytes) -> str:

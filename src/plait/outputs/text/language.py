@@ -9,7 +9,7 @@ Shapes: N sentences, L words, D width, V vocabulary.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,21 +20,22 @@ from torch import Tensor
 from plait import registry
 from plait.blocks import token_cross_entropy
 from plait.data.readers import read_text
+from plait.data.vocabulary import Vocabulary
+from plait.outputs.text.arpa import read_arpa
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.ngram import NGram
 from plait.outputs.text.teaching import real_words
-from plait.registry import Nested, register
+from plait.registry import Nested, UserFile, register
 from plait.types import Fused, State, Tokens
-
-Encode = Callable[[str], list[int]]
 
 
 class Language(ABC):
     """The data side of a language model; its network side is a decoder that sees no input."""
 
     @abstractmethod
-    def learn(self, sentences: Iterable[Sequence[int]], encode: Encode, vocabulary: int) -> State:
-        """What it counts in the training sentences, ids without end tokens."""
+    def learn(self, sentences: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
+        """What it knows before training: what it counts in the training sentences, which are ids
+        without end tokens, or what somebody else did. The package keeps it."""
 
     @abstractmethod
     def decoder(self, state: State, vocabulary: int, width: int, max_words: int) -> Decoder:
@@ -52,15 +53,38 @@ class NGramLanguage(Language):
         texts: Annotated[
             str | None,
             Field(description="a file of more sentences, one a line; .gz too; null: none"),
+            UserFile(),
         ] = None,
     ) -> None:
         self.order, self.texts = order, texts
 
-    def learn(self, sentences: Iterable[Sequence[int]], encode: Encode, vocabulary: int) -> State:
+    def learn(self, sentences: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
         """See `NGram.learn`."""
         lines = [] if self.texts is None else read_text(Path(self.texts)).splitlines()
-        more = [encode(line) for line in lines if line.strip()]
-        return NGram.learn([*sentences, *more], vocabulary, self.order).to_state()
+        more = [vocabulary.encode(line) for line in lines if line.strip()]
+        return NGram.learn([*sentences, *more], len(vocabulary), self.order).to_state()
+
+    def decoder(self, state: State, vocabulary: int, width: int, max_words: int) -> Decoder:
+        """It learns nothing more."""
+        return NGramDecoder(NGram.from_state(state))
+
+
+@register("language", "arpa")
+class ArpaLanguage(Language):
+    """An n-gram model that another tool counted (KenLM, SRILM, MITLM), of the same units."""
+
+    def __init__(
+        self,
+        *,
+        file: Annotated[
+            str, Field(description="an ARPA file of the output's units; .gz too"), UserFile()
+        ],
+    ) -> None:
+        self.file = file
+
+    def learn(self, sentences: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
+        """See `read_arpa`; it counts no sentences of its own."""
+        return read_arpa(Path(self.file), vocabulary.units()).to_state()
 
     def decoder(self, state: State, vocabulary: int, width: int, max_words: int) -> Decoder:
         """It learns nothing more."""
@@ -106,12 +130,13 @@ class NeuralLanguage(Language):
         decoder: Annotated[
             dict[str, Any],
             Field(description="the decoder: kind and its settings"),
-            Nested("decoder"),
+            # A language model learns word by word, and brings nothing of its own to a package.
+            Nested("decoder", but=("ctc", "hub")),
         ] = {"kind": "gru-attention", "units": 256},  # noqa: B006 - never changed
     ) -> None:
         self.settings = decoder
 
-    def learn(self, sentences: Iterable[Sequence[int]], encode: Encode, vocabulary: int) -> State:
+    def learn(self, sentences: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
         """Nothing before training."""
         return {}
 

@@ -48,6 +48,7 @@ class TextOutput(Output):
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
     several = True
+    linear = False
 
     def __init__(
         self,
@@ -173,7 +174,7 @@ class TextOutput(Output):
             state["decoder"] = own
         if self.language is not None:
             said = [vocabulary.encode(s)[: self.longest] for text in texts for s in text]
-            state["language"] = self.language.learn(said, vocabulary.encode, len(vocabulary))
+            state["language"] = self.language.learn(said, vocabulary)
         if self.detect:
             records = [[vocabulary.encode(s)[: self.longest] for s in text] for text in texts]
             state["shares"] = word_shares(records, len(vocabulary))
