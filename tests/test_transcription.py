@@ -171,9 +171,16 @@ def test_noise_and_what_stops_in_the_middle_have_an_answer(model: Model, tmp_pat
     assert next(plait.transcribe(model, tmp_path / "cut.wav")).text == "ab"
 
 
-def test_silence_says_nothing(model: Model, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "silence.wav", np.zeros(RATE, np.float32), RATE)
-    assert list(plait.transcribe(model, tmp_path / "silence.wav")) == []
+def test_silence_says_nothing(
+    model: Model, package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(RATE, np.float32), RATE)
+    assert list(plait.transcribe(model, silence)) == []
+    assert run("transcribe", str(silence), "--model", str(package)) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"nothing is said in {silence}" in shown.err
 
 
 def test_errors_are_shown_below_what_was_said(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.cells import BadCells, check_policy, in_chunks
-from plait.console import show_bad
+from plait.console import errors, show_bad
 from plait.data.speech import pieces
 from plait.files import make_folder, write_atomically
 from plait.model import Model
@@ -150,6 +150,8 @@ def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
     first = list(islice(segments, 1))  # what can't be read has no heading
     if named:
         print(f"{path}:")
+    if not first:
+        errors.print(f"nothing is said in {path}", soft_wrap=True)
     for segment in chain(first, segments):
         print(f"{clock(segment.start)} {segment.text}", flush=True)
 
