@@ -22,8 +22,9 @@ import torch
 from machine import describe
 from made_up import digits
 
+from plait.cells import BadCells
 from plait.data.tables import Table
-from plait.features import BadCells, CachedRecords
+from plait.features import CachedRecords
 from plait.learning import Scorer, _start
 from plait.network import Batch, Network, build_network, build_parts
 from plait.recipe import Recipe, check_recipe

@@ -17,7 +17,7 @@ import yaml
 
 import plait
 from plait import cli
-from plait.features import OnBad
+from plait.cells import OnBad
 from plait.learning import train
 from plait.types import PlaitError
 

@@ -16,8 +16,8 @@ import yaml
 
 import plait
 from plait import cli
+from plait.cells import is_missing
 from plait.data.tables import Table
-from plait.features import is_missing
 from plait.model import Model
 from plait.network import build_parts
 from plait.recipe import Recipe, check_recipe

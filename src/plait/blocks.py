@@ -81,6 +81,11 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
+def strided(lengths: Tensor, stride: int) -> Tensor:
+    """(B,) lengths after a layer of that stride: the quotient, rounded up."""
+    return (lengths + stride - 1) // stride  # of no number below 0: exported graphs round these up
+
+
 def fast_backward(device: torch.device) -> AbstractContextManager[object]:
     """Float32 on a CPU, whatever is chosen: PyTorch's backward pass of attention takes ten times as
     long in bfloat16 there, that of a small GRU half as long again."""

@@ -11,13 +11,12 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
+import plait
+from plait.cells import BadCells, check_policy, in_chunks, is_missing
 from plait.data.images import find_images
 from plait.data.tables import Table, is_table_name, read_table
-from plait.features import BadCells, check_policy, in_chunks, is_missing
+from plait.engines import Answerer, open_model
 from plait.files import write_atomically
-from plait.model import Model, load
-from plait.records import choose_present_columns
-from plait.terminal import errors, show_bad
 from plait.types import ColumnName, Prediction, UsageError
 
 CHUNK = 256  # photos in memory at a time
@@ -40,13 +39,14 @@ def caption_photos(
     out: Path | None,
     explain: Path | None,
     as_json: bool,
+    engine: str = "torch",
 ) -> None:
     """Caption photos and folders; print, or write a CSV, and attention pictures if asked."""
     for path in paths:
         if is_table_name(path.name):
             raise UsageError(f"{path} is a table", mend=f"try: plait predict {model_name} {path}")
     bad = BadCells(check_policy(on_bad), in_table=False)
-    model, photos = load(model_name), find_images(paths)
+    model, photos = open_model(model_name, engine), find_images(paths)
     if not photos:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
     model.decoding_options(**options)  # checked before any photo is read
@@ -62,7 +62,15 @@ def caption_photos(
         print(_json_text(model, named))
     else:
         _print(named)
-    show_bad(bad.problems)
+    _tell(bad)
+
+
+def _tell(bad: BadCells) -> None:
+    """Name the cells that could not be used, on the error stream."""
+    if bad.problems:
+        from plait.console import show_bad  # rich is slow to import
+
+        show_bad(bad.problems)
 
 
 def predict_table(
@@ -77,7 +85,9 @@ def predict_table(
 ) -> None:
     """Answer every row of a table and write a CSV or JSON; with ``shares`` also each input's share
     of the answers."""
-    model, rows, bad = load(model_name), read_table(table), BadCells(check_policy(on_bad))
+    from plait.records import choose_present_columns  # needs torch, which is slow to import
+
+    model, rows, bad = plait.load(model_name), read_table(table), BadCells(check_policy(on_bad))
     model.decoding_options(**options)  # checked before any row is read
     save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
@@ -92,7 +102,7 @@ def predict_table(
         print(_json_text(model, answered))
     else:
         print(f"{save(answered)} of {len(rows)} rows answered, written to {out}")
-    show_bad(bad.problems)
+    _tell(bad)
 
 
 def _told_of_rows(table: Table, column: ColumnName, cells: Iterable[Any]) -> Iterator[Told]:
@@ -103,7 +113,7 @@ def _told_of_rows(table: Table, column: ColumnName, cells: Iterable[Any]) -> Ite
 
 
 def _answers(
-    model: Model,
+    model: Answerer,
     records: Iterable[Mapping[str, Any]],
     root: Path,
     options: Mapping[str, Any],
@@ -124,7 +134,7 @@ def _answers(
             yield answers if there and not (lost and bad.policy == "skip") else None
 
 
-def _explained(named: Named, model: Model, folder: Path) -> Named:
+def _explained(named: Named, model: Answerer, folder: Path) -> Named:
     used: set[str] = set()
     for told, answers in named:
         if answers is not None:
@@ -133,7 +143,7 @@ def _explained(named: Named, model: Model, folder: Path) -> Named:
             used.add(stem)
             model.attention(photo, answers[model.output]).save(folder / f"{stem}.png")
         yield told, answers
-    errors.print(f"attention pictures are in {folder}")
+    print(f"attention pictures are in {folder}", file=sys.stderr)
 
 
 def _unused(photo: Path, used: Container[str]) -> str:
@@ -148,12 +158,12 @@ def _unused(photo: Path, used: Container[str]) -> str:
     return stem
 
 
-def _only(model: Model) -> str:
+def _only(model: Answerer) -> str:
     """The model's only input, a photo."""
-    names = [n for n, spec in model.recipe.inputs.items() if spec.modality == "image"]
-    if len(model.recipe.inputs) != 1 or not names:
+    names = [n for n, modality in model.inputs.items() if modality == "image"]
+    if len(model.inputs) != 1 or not names:
         raise UsageError(
-            f"the model {model.recipe.name!r} takes {', '.join(model.recipe.inputs)}",
+            f"the model {model.name!r} takes {', '.join(model.inputs)}",
             expected="a model with one input, a photo",
             mend="use plait predict MODEL TABLE",
         )
@@ -182,7 +192,7 @@ def _shown(value: Any) -> str:
 # an answer has the output's name before it.
 
 
-def _saver(out: Path, model: Model) -> Callable[[Named], int]:
+def _saver(out: Path, model: Answerer) -> Callable[[Named], int]:
     """Writes answers to a file of this name's kind; gives how many records were answered.
 
     Raises:
@@ -210,11 +220,11 @@ def _saver(out: Path, model: Model) -> Callable[[Named], int]:
     return save
 
 
-def _csv_text(model: Model, named: Named) -> str:
+def _csv_text(model: Answerer, named: Named) -> str:
     """A row a record; those without an answer stand with empty cells."""
     rows = [(told, _cells(model, answers)) for told, answers in named]
     titles: dict[str, None] = dict.fromkeys(title for told, _ in rows for title in told)
-    for output in model.recipe.outputs:  # an output's columns stand together
+    for output in model.outputs:  # an output's columns stand together
         scores = [_own(model, output, "score")] if _has_score(model, output) else []
         titles |= dict.fromkeys([output, *scores])
         titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
@@ -226,12 +236,11 @@ def _csv_text(model: Model, named: Named) -> str:
     return file.getvalue()
 
 
-def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
+def _cells(model: Answerer, answers: Answers | None) -> dict[str, dict[str, Any]]:
     """The cells of a record's row by title, those of each output apart."""
     found: dict[str, dict[str, Any]] = {}
     for output, prediction in (answers or {}).items():
-        write = model.parts.outputs[output].cell
-        cells = {output: write(prediction.value)}
+        cells = {output: model.cell(output, prediction.value)}
         if _has_score(model, output):
             cells[_own(model, output, "score")] = f"{prediction.score:.4f}"
         if prediction.interval is not None:
@@ -240,18 +249,18 @@ def _cells(model: Model, answers: Answers | None) -> dict[str, dict[str, Any]]:
         for name, share in prediction.shares.items():
             cells[f"share_{_own(model, output, name)}"] = f"{share:.4f}"
         others = enumerate(_others(prediction), start=2)
-        found[output] = cells | {f"{output}_{k}": write(value) for k, value in others}
+        found[output] = cells | {f"{output}_{k}": model.cell(output, value) for k, value in others}
     return found
 
 
-def _json_text(model: Model, named: Named) -> str:
+def _json_text(model: Answerer, named: Named) -> str:
     rows = [{**told} | _as_json(model, answers) for told, answers in named]
     return json.dumps(rows, ensure_ascii=False, indent=2)
 
 
-def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
+def _as_json(model: Answerer, answers: Answers | None) -> dict[str, Any]:
     if answers is None:
-        return dict.fromkeys(model.recipe.outputs)
+        return dict.fromkeys(model.outputs)
     found: dict[str, Any] = {}
     for output, prediction in answers.items():
         told = _told(output, prediction)
@@ -262,13 +271,13 @@ def _as_json(model: Model, answers: Answers | None) -> dict[str, Any]:
     return found
 
 
-def _has_score(model: Model, output: str) -> bool:
+def _has_score(model: Answerer, output: str) -> bool:
     """A number's is no more than the width of its interval, which is written."""
-    return model.recipe.outputs[output].kind != "number"
+    return model.outputs[output] != "number"
 
 
-def _own(model: Model, output: str, key: str) -> str:
-    return f"{output}_{key}" if len(model.recipe.outputs) > 1 else key
+def _own(model: Answerer, output: str, key: str) -> str:
+    return f"{output}_{key}" if len(model.outputs) > 1 else key
 
 
 def _told(output: str, prediction: Prediction) -> dict[str, Any]:

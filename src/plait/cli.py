@@ -179,11 +179,11 @@ def _decoding(
     beam: int | None, num: int | None, sample: bool | None, more: Iterable[str]
 ) -> dict[str, Any]:
     """The options of the decoding that were given; the others are the recipe's."""
-    import yaml
-
     given = {"beam": beam, "num": num, "sample": sample}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for item in more:
+        import yaml  # only where it is needed, as it is slow to import
+
         name, equals, value = item.partition("=")
         try:
             options[name] = yaml.safe_load(value)
@@ -207,6 +207,9 @@ def caption(
     explain: Annotated[
         Path | None, typer.Option(help="write attention pictures to this folder")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="torch, or onnx, which starts sooner; it exports the model once")
+    ] = "torch",
     on_bad: OnBad = "stop",
     set_: Set = None,
     as_json: AsJson = False,
@@ -214,9 +217,53 @@ def caption(
     """Say in a sentence what each photo shows."""
     from plait.captioning import caption_photos
 
-    caption_photos(
-        photos, model, _decoding(beam, num, sample, set_ or []), on_bad, out, explain, as_json
-    )
+    options = _decoding(beam, num, sample, set_ or [])
+    caption_photos(photos, model, options, on_bad, out, explain, as_json, engine)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    folder: Annotated[Path, typer.Argument(help="where to write the graphs and model.json")],
+    to: Annotated[str, typer.Option(help="onnx")] = "onnx",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="with 8 bits a number; tells what the scores lose")
+    ] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(help="for --int8: training rows to calibrate with, validation rows to score"),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="for --int8: score so many validation rows; all")
+    ] = None,
+    column: Column = None,
+    on_bad: OnBad = "stop",
+    as_json: AsJson = False,
+) -> None:
+    """Write a model as ONNX graphs, which run without torch."""
+    from plait.cells import check_policy
+    from plait.export import export as export_model
+
+    if to != "onnx":
+        raise UsageError(f"can't export to {to!r}", expected="onnx")
+    if int8 != (table is not None):
+        raise UsageError("--int8 and --table go together", expected="both, or none")
+    loaded, losses = plait.load(model), []
+    export_model(loaded, folder)
+    if table is not None:
+        from plait.quantise import quantise
+
+        with _progress() as progress:
+            losses = quantise(
+                loaded, folder, table, columns=_columns(column), rows=rows,
+                on_bad=check_policy(on_bad), progress=progress,
+            )  # fmt: skip
+    if as_json:
+        _print_json({"folder": str(folder), "int8": [vars(loss) for loss in losses]})
+        return
+    for loss in losses:
+        print(loss)
+    print(f"the exported model is in {folder}")
 
 
 @app.command()
@@ -298,7 +345,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a table; run it again to go on after a kill."""
-    from plait.features import check_policy
+    from plait.cells import check_policy
     from plait.learning import train as train_model
     from plait.terminal import TrainingView
 
@@ -343,7 +390,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Free-running scores against all references, with 95 % intervals."""
-    from plait.features import check_policy
+    from plait.cells import check_policy
     from plait.terminal import show_columns, show_scores
 
     options = _decoding(beam, None, None, set_ or [])
@@ -405,11 +452,12 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Single inputs, fusions, representations: which is best, and which differences are real."""
+    from plait.cells import check_policy
     from plait.comparison.compare import compare as compare_all
     from plait.comparison.report import HEADINGS, LESS_NEEDED, heading, sentences, table_rows
     from plait.comparison.variants import parse_representations
-    from plait.features import check_policy
-    from plait.terminal import errors, show_table
+    from plait.console import errors
+    from plait.terminal import show_table
 
     seen = errors.is_terminal  # a log gets a line a run instead of a bar
     with _progress(one=True) as progress:
@@ -499,7 +547,7 @@ def report(
     set_: Set = None,
 ) -> None:
     """Write one page of how the model does on a table, with charts and the records behind them."""
-    from plait.features import check_policy
+    from plait.cells import check_policy
     from plait.report.write import write_report
 
     options = _decoding(beam, None, None, set_ or [])
@@ -509,6 +557,30 @@ def report(
             on_bad=check_policy(on_bad), progress=progress, **options,
         )  # fmt: skip
     print(f"written to {out}")
+
+
+@app.command()
+def push(
+    model: Annotated[str, typer.Argument(help="a shipped model or a package")],
+    target: Annotated[str, typer.Argument(help="a folder, or OWNER/NAME on the Hugging Face hub")],
+    private: Annotated[bool, typer.Option("--private", help="if the repository is made")] = False,
+) -> None:
+    """Copy a package to the Hugging Face hub, or to a folder in its format."""
+    from plait.hub import push as push_package
+
+    print(f"{model} is in {push_package(model, target, private=private)}")
+
+
+@app.command()
+def pull(
+    source: Annotated[str, typer.Argument(help="a folder, or OWNER/NAME on the Hugging Face hub")],
+    out: Annotated[Path, typer.Argument(help="the package's folder")],
+    revision: Annotated[str | None, typer.Option(help="a branch, a tag or a commit")] = None,
+) -> None:
+    """Copy a package from the Hugging Face hub, or from a folder in its format."""
+    from plait.hub import pull as pull_package
+
+    print(f"{source} is in {pull_package(source, out, revision=revision)}")
 
 
 @app.command()

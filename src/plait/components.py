@@ -17,22 +17,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from plait.bootstrap import Scorer
 from plait.branches import Branches
 from plait.layouts import Layout
-from plait.registry import did_you_mean
-from plait.types import Alternative, Fused, Prediction, State, Tokens, UsageError
-
-Changed = TypeVar("Changed", bound="Options")
+from plait.options import Options
+from plait.types import Alternative, Fused, Prediction, State, Tokens
 
 
 class Modality(ABC):
@@ -46,6 +44,10 @@ class Modality(ABC):
     """Whether it reads several columns at once: a cell is then a mapping, column -> value."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
+    exported: ClassVar[bool] = True
+    """Whether `reading` says all that it takes to read a cell without torch."""
+    of_one_length: ClassVar[bool] = False
+    """Whether all records that `read` gives are equally long."""
     learns_from_files: bool = False
     """Whether `learn` opens the cells' files: what it gives is then remembered."""
 
@@ -60,6 +62,11 @@ class Modality(ABC):
         Raises:
             BadCell: the cell can't be used; the message names the file and the mend.
         """
+
+    @abstractmethod
+    def reading(self, state: State) -> State:
+        """How `read` reads, as plain JSON: its ``kind``, by which `plait.onnx.readers` finds the
+        same without torch, and what that must know. Empty where it isn't ``exported``."""
 
     @abstractmethod
     def content(self, cell: Any, root: Path) -> bytes:
@@ -246,39 +253,19 @@ class Output(ABC):
         """Scores of free-running predictions; an object with ``to_json()``."""
 
 
-class Options(BaseModel):
-    """How answers are found: each kind of output adds what can be chosen when predicting."""
+@dataclass(frozen=True)
+class Graph:
+    """A function of named tensors that is to run without torch.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        owner: the module whose weights it uses.
+        run: the function; its results have names too.
+        examples: two of its arguments; every size that may change differs between them.
+    """
 
-    def changed(self: Changed, **options: Any) -> Changed:
-        """With some of them changed.
-
-        Raises:
-            UsageError: there is no such option, or it can't have that value.
-        """
-        known = type(self).model_fields
-        for name in options:
-            if name not in known:
-                raise no_such_option(name, known)
-        try:
-            return type(self).model_validate({**self.model_dump(), **options})
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            got = f" is {options[name]!r}: " if name in options else ": "
-            what = f"decoding option {name}".rstrip()
-            raise UsageError(f"{what}{got}{first['msg'].lower()}") from None
-
-
-def no_such_option(name: str, known: Iterable[str]) -> UsageError:
-    """The error of an option that no output has."""
-    known = list(known)
-    return UsageError(
-        f"there is no decoding option {name!r}",
-        expected=f"one of: {', '.join(known)}" if known else "none for such an answer",
-        mend=did_you_mean(name, known),
-    )
+    owner: nn.Module
+    run: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+    examples: Sequence[Mapping[str, Tensor]]
 
 
 class Head(nn.Module, ABC):
@@ -324,6 +311,24 @@ class Head(nn.Module, ABC):
     def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
         """Where each step of an answer to the only record looked: input name -> (L, T) attention;
         empty where answers look at nothing, or at what can't be told apart."""
+
+    @abstractmethod
+    def numbers(self, fused: Fused) -> dict[str, Tensor]:
+        """What answers are made of, by name, a row a record: what an exported network gives."""
+
+    @abstractmethod
+    def answers(self) -> State:
+        """How answers are made of `numbers`, as plain JSON: their ``kind``, by which `plait.onnx`
+        makes the same without torch, and what that must know.
+
+        Raises:
+            UsageError: they can't be made without torch.
+        """
+
+    @abstractmethod
+    def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph | None:
+        """What must be run beside, and again and again, for an answer; None where nothing.
+        ``examples`` are two of `numbers`, of different sizes."""
 
     @abstractmethod
     def decoding_options(self, **options: Any) -> Options:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from plait.bootstrap import Intervals, Scorer, with_intervals
+from plait.cells import is_missing
 from plait.explain.shares import input_shares
-from plait.features import CachedRecords, Progress, is_missing
+from plait.features import CachedRecords, Progress
 from plait.network import Batch, Network
 from plait.types import Prediction
 

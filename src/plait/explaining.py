@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table as RichTable
 
+from plait.console import console
 from plait.data.tables import is_table_name, read_table
 from plait.explain.explanation import Explanation, check_name
 from plait.features import Progress
@@ -16,7 +17,6 @@ from plait.files import is_folder
 from plait.markup import shown
 from plait.model import Model, load
 from plait.records import choose_present_columns
-from plait.terminal import console
 from plait.types import UsageError
 
 

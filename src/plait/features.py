@@ -10,103 +10,37 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from plait.cells import in_chunks, is_missing
 from plait.components import Encoder, Modality
 from plait.data.cache import CHUNK_ROWS, FeatureSpace, digest
 from plait.data.digests import FileDigests, file_digests, is_plain_file
 from plait.data.media import MAX_BYTES
 from plait.network import Batch
-from plait.types import BadCell, PlaitError, State, Unlearned, UsageError
+from plait.rows import Row, padded, to_row
+from plait.types import BadCell, State
 
-OnBad = Literal["stop", "skip", "missing"]
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records computed at a time on a processor, on a GPU
 READ_THREADS = 2
 UNREADABLE = "unreadable:"
 CACHE_FORMAT = "2"  # raise it when rows are kept otherwise: old caches must miss
-LARGEST = 65504  # of float16
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 Item = tuple[Any, int]
 """A cell and the view of it that is wanted."""
-Row: TypeAlias = NDArray[np.float16] | NDArray[np.int32]
-"""One record's features, (L, ...)."""
 Outcome: TypeAlias = Row | BadCell
 """What a cell gave: its features, or what is wrong with it."""
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass
-class BadCells:
-    """The cells that could not be used, each named.
-
-    Attributes:
-        policy: ``stop`` at the first; ``skip`` its record; or take the input as ``missing``.
-        problems: one line each.
-        met: (row, input) of each, where the caller counts rows of its own.
-        in_table: whether rows and columns mean something to the user; else the cell's name does.
-    """
-
-    policy: OnBad = "stop"
-    problems: list[str] = field(default_factory=list)
-    met: set[tuple[int, str]] = field(default_factory=set)
-    in_table: bool = True
-
-    def meet(self, number: int, column: str, error: BadCell) -> None:
-        """Stop, or count it and go on; ``number`` is the row's in the table, from 1."""
-        line = self._line(number, column, error)
-        if self.policy == "stop":
-            what = "the cell" if self.in_table else "the file"
-            raise PlaitError(
-                line, mend=f"mend {what}, or go on with --on-bad skip or --on-bad missing"
-            ) from None
-        self.problems.append(line)
-
-    def note_unlearned(self, column: str, errors: Mapping[int, Unlearned]) -> None:
-        """Name a column's answers that no model could give, in one line; their records stay.
-
-        Args:
-            column: where they stand.
-            errors: the row's number -> its answer.
-        """
-        if errors:
-            first, *others = errors
-            line = f"{self._line(first, column, errors[first])}; it counts as wrong"
-            if others:
-                some = ", ".join(map(str, others[:10])) + (", ..." if len(others) > 10 else "")
-                line += f", and so do rows like it, {len(others):,} in all: {some}"
-            self.problems.append(line)
-
-    def _line(self, number: int, column: str, error: BadCell) -> str:
-        return f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
-
-
-def check_policy(name: str) -> OnBad:
-    """The policy of that name. Raises UsageError where there is none."""
-    if name not in get_args(OnBad):
-        raise UsageError(f"there is no policy {name!r}", expected=" or ".join(get_args(OnBad)))
-    return cast(OnBad, name)
-
-
-def is_missing(cell: Any) -> bool:
-    """An empty cell: the input is absent, which is no error."""
-    if isinstance(cell, Mapping):  # of several columns
-        return all(map(is_missing, cell.values()))
-    nothing = cell is None or (isinstance(cell, (Real, date)) and cell != cell)  # NaN, pandas' NaT
-    return nothing or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
 
 
 @dataclass(frozen=True)
@@ -245,40 +179,21 @@ def few_threads(records: int) -> Iterator[None]:
 
 
 def as_row(features: Tensor) -> Row:
-    """As they are kept: float16, whose largest number is 65,504, or int32."""
-    if features.is_floating_point():
-        return features.clamp(-LARGEST, LARGEST).half().cpu().numpy()
-    return features.to(torch.int32).cpu().numpy()
+    """As they are kept, see `to_row`."""
+    whole = not features.is_floating_point()
+    return to_row((features if whole else features.float()).cpu().numpy())
 
 
 def pad_rows(rows: Sequence[Row | None], example: Row) -> tuple[Tensor, Tensor]:
-    """Rows (L, ...) of a batch as one tensor (B, longest, ...) with zeros behind the shorter ones,
-    float or int64, and their lengths (B,); None is an absent row, of length 0.
-
-    ``example`` is a row as long as they come; a batch in which all are absent is as long.
-    """
-    lengths = [0 if row is None else len(row) for row in rows]
-    longest = max(lengths, default=0) or len(example)
-    values = np.zeros((len(rows), longest, *example.shape[1:]), example.dtype)
-    for value, row, length in zip(values, rows, lengths, strict=True):
-        if row is not None:
-            value[:length] = row
-    padded = torch.from_numpy(values)
-    padded = padded.float() if padded.is_floating_point() else padded.long()
-    return padded, torch.tensor(lengths)
+    """`padded`, as tensors."""
+    values, lengths = padded(rows, example)
+    return torch.from_numpy(values), torch.from_numpy(lengths)
 
 
 def _raw(weight: Tensor) -> memoryview:
     """A tensor's bytes, whatever its type."""
     flat = weight.detach().cpu().reshape(-1).contiguous()
     return flat.view(torch.uint8).numpy().data
-
-
-def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of that size; the last may be shorter."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk
 
 
 def _ahead(

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from plait.cells import BadCells, OnBad
 from plait.data.tables import Table
-from plait.features import BadCells, CachedRecords, OnBad, Progress
+from plait.features import CachedRecords, Progress
 from plait.files import make_folder, write_atomically
 from plait.model import Model, load
 from plait.network import Network, Parts, build_network, build_parts

@@ -20,25 +20,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from plait.cards import number, write_card
-from plait.components import Modality, Options
+from plait.cells import BadCells, OnBad, is_missing
+from plait.components import Modality
 from plait.data.tables import Table, read_table
 from plait.evaluation import Group, answer, embed_records, evaluate_records, score_groups
 from plait.explain.attention import Attention
 from plait.explain.explanation import Explanation, explain
 from plait.explain.probe import Probe
-from plait.features import (
-    BadCells,
-    CachedRecords,
-    Corruption,
-    OnBad,
-    PreparedInput,
-    Progress,
-    few_threads,
-    is_missing,
-    pad_rows,
-)
+from plait.features import CachedRecords, Corruption, PreparedInput, Progress, few_threads, pad_rows
 from plait.neighbours import find_neighbours
 from plait.network import Batch, Network, Parts, build_network, build_parts
+from plait.options import Options
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
 from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
@@ -86,6 +78,25 @@ class Model:
     def output(self) -> str:
         """The name of the only (or first) output."""
         return next(iter(self.recipe.outputs))
+
+    @property
+    def name(self) -> str:
+        """The recipe's."""
+        return self.recipe.name
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Input -> modality."""
+        return {name: spec.modality for name, spec in self.recipe.inputs.items()}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Output -> kind."""
+        return {name: spec.kind for name, spec in self.recipe.outputs.items()}
+
+    def cell(self, output: str, value: Any) -> Any:
+        """An output's answer as a cell of a table."""
+        return self.parts.outputs[output].cell(value)
 
     def __repr__(self) -> str:
         inputs, outputs = ", ".join(self.recipe.inputs), ", ".join(self.recipe.outputs)

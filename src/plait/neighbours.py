@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from plait.cells import BadCells, is_missing
 from plait.data.tables import Table, read_table
 from plait.evaluation import embed_records
 from plait.explain.explanation import Neighbour
 from plait.explain.probe import Probe
-from plait.features import BadCells, Progress, is_missing
+from plait.features import Progress
 from plait.network import Network, Parts
 from plait.recipe import Recipe
 from plait.records import Preparer, nothing_left, open_table, rows_of_split

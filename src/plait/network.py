@@ -11,15 +11,8 @@ from torch import Tensor, nn
 
 from plait import registry
 from plait.blocks import NamedModules
-from plait.components import (
-    Encoder,
-    Fusion,
-    Head,
-    Modality,
-    Options,
-    Output,
-    no_such_option,
-)
+from plait.components import Encoder, Fusion, Head, Modality, Output
+from plait.options import Options, no_such_option
 from plait.recipe import OutputSpec, Recipe
 from plait.types import Fused, Prediction, State, Tokens
 

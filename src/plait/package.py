@@ -9,7 +9,6 @@ card.md              data, licence, scores, how to reproduce
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 import os
 import shutil
@@ -20,16 +19,12 @@ from typing import Any
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from plait.files import is_folder
+from plait.places import CARD, FILES, RECIPE, STATE, WEIGHTS, find_package
 from plait.recipe import Recipe, check_recipe
-from plait.registry import did_you_mean
 from plait.types import PlaitError, State, UsageError
 
 FORMAT = 1
-RECIPE, STATE, WEIGHTS, CARD = "recipe.yaml", "state.json", "weights.safetensors", "card.md"
-FILES = (RECIPE, STATE, WEIGHTS, CARD)
 
 
 @dataclass(frozen=True)
@@ -41,38 +36,6 @@ class Package:
     states: Mapping[str, State]
     scores: Mapping[str, Any]
     preprocessing: str
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that come with plait."""
-    folder = importlib.resources.files("plait") / "models"
-    if not folder.is_dir():
-        return []
-    return sorted(p.name for p in folder.iterdir() if (p / RECIPE).is_file())
-
-
-def find_package(name_or_path: str | Path) -> Path:
-    """The folder of a shipped model's name or of a path.
-
-    Raises:
-        UsageError: there is neither.
-    """
-    path = Path(name_or_path)
-    if is_folder(path):
-        return path
-    if str(name_or_path) in shipped_models():
-        return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
-    if str(name_or_path).startswith("hub:"):
-        raise UsageError(
-            f"{str(name_or_path)!r} is no package; plait transcribe alone takes such a model whole",
-            expected=f"a package's folder or one of: {', '.join(shipped_models())}",
-            mend="train a recipe that has it as a part",
-        )
-    raise UsageError(
-        f"there is no model {str(name_or_path)!r}",
-        expected=f"a package's folder or one of: {', '.join(shipped_models())}",
-        mend=did_you_mean(str(name_or_path), shipped_models()),
-    )
 
 
 def read_package(name_or_path: str | Path) -> Package:
@@ -138,6 +101,8 @@ def write_package(
     card: str,
 ) -> None:
     """Write the package to a temporary folder, then rename: never a half-written one."""
+    from safetensors.torch import save_file  # needs torch, which is slow to import
+
     folder = folder.absolute()
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}

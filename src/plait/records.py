@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from plait.cells import BadCells, is_missing
 from plait.components import Modality
 from plait.data.cache import FeatureSpace
 from plait.data.learned import remembered
@@ -27,14 +28,12 @@ from plait.data.tables import (
     split_key,
 )
 from plait.features import (
-    BadCells,
     CachedRecords,
     Corruption,
     PreparedInput,
     Progress,
     content_keys,
     fill_cache,
-    is_missing,
 )
 from plait.network import Network, Parts
 from plait.recipe import InputSpec, Recipe, one_column

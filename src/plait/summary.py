@@ -26,14 +26,14 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from plait.components import Encoder, Head, count_parameters
+from plait.console import console
 from plait.features import as_row, pad_rows
 from plait.files import write_atomically
 from plait.model import load
 from plait.network import Batch, Network, Parts, build_network, build_parts
-from plait.package import shipped_models
+from plait.places import shipped_models
 from plait.recipe import Recipe, load_recipe, shipped
 from plait.registry import did_you_mean
-from plait.terminal import console
 from plait.types import Fused, State, Tokens, UsageError
 
 RECORDS = 2  # in the batch that is run

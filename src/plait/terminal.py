@@ -11,23 +11,21 @@ from typing import Any
 from pydantic import BaseModel
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from plait import registry
 from plait.cards import number, score_rows
+from plait.console import console, errors, show_bad
 from plait.data.profile import SEEN
-from plait.package import read_package, shipped_models
+from plait.package import read_package
+from plait.places import shipped_models
 from plait.recipe import Recipe, load_recipe, shipped
 from plait.types import ColumnName, UsageError, column_text
 
 GROUPS = 30  # shown at the most, the largest
 GAP = 2  # characters between a table's columns
 NAME = 8  # characters of a name's column at the least
-# File names and captions are shown as they are: no markup in them.
-console = Console(highlight=False, markup=False)
-errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 class TrainingView:
@@ -228,15 +226,6 @@ def _show_rows(
         }
         table.add_row(*name, *[shown.get(score, "-") for score in scores])
     console.print(table)
-
-
-def show_bad(problems: Sequence[str], count: int | None = None) -> None:
-    """The first twenty bad cells, and how many more there are, of ``count`` in all."""
-    count = len(problems) if count is None else count
-    for line in problems[:20]:
-        errors.print(f"bad: {line}")
-    if count > 20:
-        errors.print(f"... and {count - 20} more bad cells")
 
 
 def show_profile(found: Mapping[str, Any]) -> None:

@@ -9,11 +9,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from plait.cells import BadCells, check_policy, in_chunks
+from plait.console import errors, show_bad
 from plait.data.speech import pieces
-from plait.features import BadCells, check_policy, in_chunks
 from plait.files import make_folder, write_atomically
 from plait.model import Model
-from plait.terminal import errors, show_bad
 from plait.transcribers import PackageTranscriber, Segment, Transcriber, open_transcriber
 from plait.types import BadCell, PlaitError, UsageError
 

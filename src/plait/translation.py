@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from plait.cells import in_chunks
 from plait.data.readers import read_text
-from plait.features import in_chunks
 from plait.files import is_file, write_atomically
 from plait.modalities.text.written import Text
 from plait.model import Model, load

@@ -10,10 +10,10 @@ import torch
 from both import RECIPE
 
 from plait import registry
+from plait.cells import BadCells
 from plait.comparison import classical
 from plait.components import Classical
 from plait.data.tables import Table
-from plait.features import BadCells
 from plait.outputs.category import CategoryOutput
 from plait.outputs.common import PooledHead
 from plait.recipe import check_recipe, load_recipe

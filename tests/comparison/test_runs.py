@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from both import RECIPE, write_table
 
+from plait.cells import OnBad
 from plait.comparison import runs
 from plait.comparison.runs import Job, Result, answered, finished, keep, run
 from plait.data.tables import Table, read_table
-from plait.features import OnBad
 from plait.recipe import check_recipe
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from plait.data import learned
-from plait.data.cache import cache_folder
 from plait.data.learned import remembered
+from plait.places import cache_folder
 from plait.types import State
 
 

@@ -13,7 +13,8 @@ from scipy import stats
 from plait.data.series import open_series
 from plait.features import as_row, pad_rows
 from plait.learning import train
-from plait.modalities.series.sensor import Sums, centred, fill_gaps, warped
+from plait.modalities.series.reading import centred, fill_gaps
+from plait.modalities.series.sensor import Sums, warped
 from plait.modalities.series.sequence import Channels, SeriesSequence
 from plait.modalities.series.windows import Statistics, Windows
 from plait.model import load

@@ -14,7 +14,8 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from plait.features import as_row, pad_rows
-from plait.modalities.table.columns import FARTHEST, SCALE, Columns
+from plait.modalities.table.columns import Columns
+from plait.modalities.table.reading import FARTHEST, SCALE
 from plait.types import BadCell, PlaitError, State, UsageError
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from plait.data.texts import as_text
 from plait.features import as_row, pad_rows
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
 from plait.modalities.text.word_sequence import WordSequence
-from plait.modalities.text.written import as_text
 from plait.types import BadCell, PlaitError
 
 TEXTS = ["A dog runs, a dog!", "Two dogs run", "a cat and a dog", "the cat"]

@@ -13,11 +13,11 @@ from pathlib import Path
 from plait.assistant.answers import said
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
+from plait.console import console, errors
 from plait.data.audio import has_sound_suffix
 from plait.data.digests import is_plain_file
 from plait.data.images import has_image_suffix
 from plait.registry import did_you_mean
-from plait.terminal import console, errors
 from plait.types import PlaitError, UsageError
 
 PROMPT = "> "

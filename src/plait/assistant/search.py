@@ -25,24 +25,23 @@ from plait import registry
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Found
 from plait.blocks import masked_mean
-from plait.data.cache import FeatureSpace, cache_folder, digest
+from plait.cells import BadCells, in_chunks
+from plait.data.cache import FeatureSpace, digest
 from plait.data.digests import file_digests
 from plait.data.images import find_images
 from plait.features import (
     UNREADABLE,
-    BadCells,
     PreparedInput,
     Progress,
-    Row,
     as_row,
     fill_cache,
-    in_chunks,
     pad_rows,
     view_key,
 )
 from plait.files import write_atomically
 from plait.model import Model
-from plait.package import FILES, find_package
+from plait.places import FILES, cache_folder, find_package
+from plait.rows import Row
 from plait.types import BadCell, PlaitError
 
 Words = Literal["tf-idf", "minilm"]

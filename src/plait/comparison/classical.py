@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from plait import registry
 from plait.branches import Scores
+from plait.cells import BadCells
 from plait.components import Classical, Modality, count_parameters
 from plait.data.tables import Table
-from plait.features import BadCells, CachedRecords, view_key
+from plait.features import CachedRecords, view_key
 from plait.network import build_network, build_parts
 from plait.outputs.common import PooledHead
 from plait.recipe import Recipe, check_recipe

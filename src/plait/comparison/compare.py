@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from plait import registry
+from plait.cells import OnBad
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Line
 from plait.comparison.picture import draw_comparison
@@ -20,7 +21,7 @@ from plait.comparison.runs import Job, Result, finished, run
 from plait.comparison.variants import Variant, make_variants
 from plait.comparison.weigh import weigh
 from plait.data.tables import Table
-from plait.features import OnBad, Progress
+from plait.features import Progress
 from plait.files import make_folder, write_atomically
 from plait.learning import table_digest
 from plait.model import load

@@ -19,11 +19,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from plait.cells import BadCells, OnBad
 from plait.comparison.classical import answer_classically
 from plait.components import count_parameters
 from plait.data.cache import digest
 from plait.data.tables import Table
-from plait.features import BadCells, OnBad
 from plait.files import make_folder, write_atomically
 from plait.learning import train
 from plait.model import Evaluation, Model, load

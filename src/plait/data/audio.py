@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ KINDS = "a WAV, FLAC, OGG or MP3 sound"
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 MAX_SECONDS, MAX_CHANNELS = 1800.0, 16
 MIN_RATE, MAX_RATE = 1000, 400_000  # samples a second
+QUIET = 40.0  # decibels below the loudest frame that count as silence
+FRAME = 0.02  # seconds of a frame when silence is looked for
 LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unscaled
 
 CANCELLED = 0.01  # of the loudest channel's power; with less in their mean, channels cancel
@@ -56,6 +59,20 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
             f"{name} has {len(mono)} samples", expected=f"one at {rate:,} a second or more"
         )
     return resampled
+
+
+def open_cut(cell: Any, root: Path, rate: int, most: int, trim: bool) -> Sound:
+    """`open_sound`, without silence at its ends if ``trim``, and cut to ``most`` samples."""
+    sound = open_sound(cell, root, rate)
+    return (without_silence(sound, rate) if trim else sound)[:most].copy()
+
+
+def without_silence(sound: Sound, rate: int) -> Sound:
+    """The sound from its first to its last frame that is less than 40 dB below the loudest."""
+    size = max(1, round(FRAME * rate))
+    frames = np.add.reduceat(sound.astype(np.float64) ** 2, np.arange(0, len(sound), size))
+    loud = np.flatnonzero(frames > frames.max() * 10 ** (-QUIET / 10))
+    return sound[loud[0] * size : (loud[-1] + 1) * size] if len(loud) else sound
 
 
 def one_channel(samples: Sound) -> Sound:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from plait.places import cache_folder
 from plait.types import PlaitError
 
 FREE_DISK = 1 << 30  # bytes always left free
@@ -44,14 +45,6 @@ class _Place:
     chunk: Path
     start: int
     length: int
-
-
-def cache_folder() -> Path:
-    """``PLAIT_CACHE``, else ``plait`` in the user's cache folder."""
-    named = os.environ.get("PLAIT_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plait"
 
 
 def cache_limit() -> int:

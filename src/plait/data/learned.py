@@ -9,8 +9,9 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 
-from plait.data.cache import cache_folder, digest
+from plait.data.cache import digest
 from plait.files import write_atomically
+from plait.places import cache_folder
 from plait.types import PlaitError, State
 
 FORMAT = "1"  # raise it when a modality learns otherwise from the same: old states must miss

@@ -13,7 +13,6 @@ from typing import Literal
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from plait.pretrained import load_tokenizer
 from plait.types import PlaitError, State
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
@@ -253,12 +252,6 @@ class HubVocabulary(Vocabulary):
     def to_state(self) -> State:
         """The tokenizer's own JSON, and which of its tokens are special."""
         return {"unit": "hub", "tokenizer": self._json, "specials": self._specials}
-
-
-def hub_vocabulary(name: str) -> HubVocabulary:
-    """The vocabulary of a language model of the hub or of a local folder."""
-    found = load_tokenizer(name)
-    return HubVocabulary(found["tokenizer"], found["specials"])
 
 
 def learn_vocabulary(

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.features import PreparedInput, Row, pad_rows
+from plait.features import PreparedInput, pad_rows
 from plait.layouts import Kept, Layout
 from plait.network import Batch, Network
+from plait.rows import Row
 from plait.types import Prediction
 
 AT_ONCE = 32  # variants in a batch

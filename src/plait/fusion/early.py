@@ -124,7 +124,7 @@ class LowRankTensor(nn.Module):
         """Tokens of each input -> (B, D) and all tokens."""
         product: Tensor | None = None
         for layer, mean in zip(self.factor, means(parts, self.inputs), strict=True):
-            factor = layer(mean).view(len(mean), self.rank, -1)  # (B, R, D)
+            factor = layer(mean).view(mean.shape[0], self.rank, -1)  # (B, R, D)
             product = factor if product is None else product * factor
         assert product is not None
         pooled = torch.einsum("r,brd->bd", self.mix, product) + self.bias
@@ -174,7 +174,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, parts: Mapping[str, Tokens]) -> Joined:
         """Tokens of each input -> (B, D), the shared tokens' mean, and all tokens."""
-        batch = len(next(iter(parts.values())).values)
+        batch = next(iter(parts.values())).values.shape[0]
         shared = self.shared.expand(batch, -1, -1)  # (B, S, D)
         now = dict(parts)
         for layer in self.layers:
@@ -190,6 +190,6 @@ class Bottleneck(nn.Module):
 
     def _exchange(self, block: nn.Module, shared: Tensor, part: Tokens) -> tuple[Tensor, Tokens]:
         count = shared.shape[1]
-        mask = torch.cat([part.mask.new_ones(len(shared), count), part.mask], dim=1)
+        mask = torch.cat([part.mask.new_ones(shared.shape[0], count), part.mask], dim=1)
         x = block(torch.cat([shared, part.values], dim=1), mask)
         return x[:, :count], Tokens(x[:, count:], part.mask)

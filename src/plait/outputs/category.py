@@ -17,11 +17,11 @@ from torch import Tensor
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.branches import Branches
-from plait.components import Head, Options, Output
+from plait.components import Head, Output
+from plait.outputs.answers import ClassAnswers
 from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
 from plait.registry import register
 from plait.types import (
-    Alternative,
     BadCell,
     Fused,
     PlaitError,
@@ -41,12 +41,6 @@ TITLES = {
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
 UNLEARNED = -1  # the number of every class that no training row has
-
-
-class Choice(Options):
-    """How classes are answered."""
-
-    num: Annotated[int, Field(ge=1, description="classes to name, the likeliest first")] = 1
 
 
 @register("output", "category")
@@ -196,34 +190,15 @@ class CategoryHead(PooledHead):
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the classes' probabilities."""
         numbers = torch.tensor([self.classes.index(answer) for answer in answers])
-        return self.probable(fused).gather(1, numbers[:, None])[:, 0]
+        return self.numbers(fused)["probable"].cpu().gather(1, numbers[:, None])[:, 0]
 
-    def probable(self, fused: Fused) -> Tensor:
-        """(B, classes) probabilities, on the processor."""
-        return (self.scores(fused) / self.temperature).softmax(dim=-1).cpu()
+    def numbers(self, fused: Fused) -> dict[str, Tensor]:
+        """``probable``, (B, classes)."""
+        return {"probable": (self.scores(fused) / self.temperature).softmax(dim=-1)}
 
-    def decoding_options(self, **options: Any) -> Choice:
-        """How many classes to name."""
-        return Choice().changed(**options)
-
-    @torch.no_grad()
-    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
-        """The likeliest class of each record, its probability, and the next likely."""
-        num = self.decoding_options(**options).num
-        found = self.probable(fused)
-        order = found.argsort(dim=-1, descending=True, stable=True).tolist()
-        return [
-            self._prediction(p, best, num) for p, best in zip(found.tolist(), order, strict=True)
-        ]
-
-    def _prediction(self, probable: list[float], order: list[int], num: int) -> Prediction:
-        first, *others = (Alternative(self.classes[n], probable[n]) for n in order)
-        return Prediction(
-            value=first.value,
-            score=first.score,
-            alternatives=tuple(others[: num - 1]),
-            probabilities={self.classes[n]: probable[n] for n in order},
-        )
+    def answers(self) -> State:
+        """The classes."""
+        return {"kind": ClassAnswers.kind, "classes": self.classes}
 
 
 def as_class(cell: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from plait.branches import Branches, make_scores, of_branch
 from plait.components import Head
-from plait.types import Alternative, Fused, PlaitError
+from plait.options import Options
+from plait.outputs.answers import make_answers
+from plait.types import Alternative, Fused, PlaitError, Prediction
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
@@ -57,6 +59,19 @@ class PooledHead(Head):
     def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
         """None: the answer is not made step by step."""
         return []
+
+    def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> None:
+        """None: all is in the numbers."""
+
+    def decoding_options(self, **options: Any) -> Options:
+        """What can be chosen of such answers."""
+        return make_answers(self.answers()).options(**options)
+
+    @torch.no_grad()
+    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
+        """An answer a record."""
+        numbers = {name: value.cpu().numpy() for name, value in self.numbers(fused).items()}
+        return make_answers(self.answers()).predictions(numbers, **options)
 
 
 def best_temperature(loss: Callable[[float], Tensor]) -> float:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.branches import Branches
-from plait.components import Head, Options, Output
+from plait.components import Head, Output
+from plait.outputs.answers import LabelAnswers
 from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
 from plait.registry import register
 from plait.types import BadCell, Fused, PlaitError, Prediction, State, Unlearned
@@ -32,19 +33,6 @@ TITLES = {
 }
 SHOWN = 10  # labels named in a message
 HEAVIEST = 100.0  # weight of a rare label's yes in the loss; and 1/100 of a frequent one's
-
-
-class Naming(Options):
-    """How labels are answered."""
-
-    num: Annotated[
-        int | None,
-        Field(ge=1, description="this many labels, the likeliest, whatever their probability"),
-    ] = None
-    threshold: Annotated[
-        float | None,
-        Field(ge=0, le=1, description="least probability of a label, instead of what was fitted"),
-    ] = None
 
 
 @register("output", "labels")
@@ -197,6 +185,7 @@ class LabelsHead(PooledHead):
     ) -> None:
         super().__init__(width, len(state["labels"]), output.dropout, branches)
         self.labels: list[str] = state["labels"]
+        self.separator = output.separator
         self.fits_temperature, self.thresholds = output.calibrate, output.thresholds
         counts = torch.tensor(state["counts"], dtype=torch.float32)
         balanced = ((state["rows"] - counts) / counts).clamp(1 / HEAVIEST, HEAVIEST)
@@ -248,33 +237,16 @@ class LabelsHead(PooledHead):
             chosen[row, [self.labels.index(label) for label in answer]] = True
         return sure(logits, chosen).cpu()
 
-    def decoding_options(self, **options: Any) -> Naming:
-        """How many labels to name, or how probable they must be."""
-        return Naming().changed(**options)
+    def numbers(self, fused: Fused) -> dict[str, Tensor]:
+        """``logits``, (B, labels)."""
+        return {"logits": self.scores(fused) / self.temperature}
 
-    @torch.no_grad()
-    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
-        """The labels of each record, the likeliest first, and every label's probability."""
-        naming = self.decoding_options(**options)
-        logits = self.scores(fused) / self.temperature  # (B, labels)
-        probable = logits.sigmoid()
-        order = probable.argsort(dim=-1, descending=True, stable=True)
-        least = self.threshold if naming.threshold is None else naming.threshold
-        chosen = probable >= least
-        if naming.num is not None:
-            chosen = torch.zeros_like(chosen).scatter(1, order[:, : naming.num], True)
-        scores = sure(logits, chosen)
-        rows = zip(probable.tolist(), order.tolist(), chosen.tolist(), scores.tolist(), strict=True)
-        return [self._prediction(*row) for row in rows]
-
-    def _prediction(
-        self, probable: list[float], order: list[int], chosen: list[bool], score: float
-    ) -> Prediction:
-        return Prediction(
-            value=tuple(self.labels[n] for n in order if chosen[n]),
-            score=score,
-            probabilities={self.labels[n]: probable[n] for n in order},
-        )
+    def answers(self) -> State:
+        """The labels, each one's threshold, and what is between them in a cell."""
+        return {
+            "kind": LabelAnswers.kind, "labels": self.labels, "separator": self.separator,
+            "threshold": self.threshold.tolist(),
+        }  # fmt: skip
 
 
 def sure(logits: Tensor, chosen: Tensor) -> Tensor:

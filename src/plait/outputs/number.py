@@ -23,7 +23,8 @@ from torch import Tensor
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.branches import Branches
-from plait.components import Head, Options, Output
+from plait.components import Head, Output
+from plait.outputs.answers import NumberAnswers
 from plait.outputs.common import PooledHead, check_paired, is_empty
 from plait.registry import register
 from plait.types import BadCell, Fused, PlaitError, Prediction, State
@@ -42,7 +43,6 @@ TITLES = {
 }
 LARGEST = 1e100  # its square is still a float
 LOG_VARIANCES = (-12.0, 8.0)  # of the scaled number: a spread of 0.0025 to 55 standard deviations
-DIGITS = 6  # of the standard deviation that are told: the network's float32 holds no more
 OUTS = {"none": 1, "gaussian": 2, "quantile": 3}
 
 
@@ -218,31 +218,20 @@ class NumberHead(PooledHead):
         it moves the number, in its units. In double: a time in seconds has ten digits."""
         return self.mean + self.deviation * self._bands(fused)[0].cpu().double()
 
-    def decoding_options(self, **options: Any) -> Options:
-        """None: there is nothing to choose."""
-        return Options().changed(**options)
-
-    @torch.no_grad()
-    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
-        """Each record's number, with its interval once the head is calibrated."""
-        self.decoding_options(**options)
+    def numbers(self, fused: Fused) -> dict[str, Tensor]:
+        """``middle``, ``low`` and ``high``, (B,) each, scaled."""
         middle, low, high, scale = self._bands(fused)
         # A negative margin narrows the band, and quantiles may cross: the number stays inside.
         low = torch.minimum(low - self.margin * scale, middle)
         high = torch.maximum(high + self.margin * scale, middle)
-        found = torch.stack([middle, low, high], dim=1).tolist()
-        rows = [tuple(map(self._told, row)) for row in found]
-        if not bool(self.calibrated):
-            return [Prediction(value, score=0.0) for value, _, _ in rows]
-        return [
-            Prediction(value, score=first - last, interval=(first, last))
-            for value, first, last in rows
-        ]
+        return {"middle": middle, "low": low, "high": high}
 
-    def _told(self, scaled: float) -> float:
-        """In its own units, without digits that mean nothing."""
-        places = DIGITS - math.floor(math.log10(self.deviation))
-        return round(self.mean + self.deviation * scaled, places)
+    def answers(self) -> State:
+        """What scales the number, and whether its interval means anything."""
+        return {
+            "kind": NumberAnswers.kind, "mean": self.mean, "deviation": self.deviation,
+            "calibrated": bool(self.calibrated),
+        }  # fmt: skip
 
 
 def pinball(found: Tensor, wanted: Tensor, quantiles: Sequence[float]) -> Tensor:

@@ -7,12 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from plait.features import OnBad, Progress
+from plait.cells import OnBad
+from plait.features import Progress
 from plait.files import write_atomically
 from plait.markup import page
 from plait.model import Evaluation, Model, load
 from plait.neighbours import Album
-from plait.package import find_package
+from plait.places import find_package
 from plait.report import sections
 from plait.report.records import Gallery
 from plait.report.style import SCRIPT, STYLE

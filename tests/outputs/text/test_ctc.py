@@ -14,8 +14,9 @@ import torch
 from plait.data.vocabulary import BOS, EOS
 from plait.outputs.text.ctc import BLANK, CtcDecoder, align
 from plait.outputs.text.decoder import DecoderState
+from plait.outputs.text.decoding import Limits
 from plait.outputs.text.guided import Guide, GuidedDecoder
-from plait.outputs.text.search import Limits, beam_search
+from plait.outputs.text.search import beam_search
 from plait.outputs.text.transformer import TransformerDecoder
 from plait.types import Fused, Tokens
 

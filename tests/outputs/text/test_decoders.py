@@ -12,8 +12,9 @@ from plait import registry
 from plait.blocks import masked_mean
 from plait.data.vocabulary import BOS, EOS, PAD, UNK
 from plait.outputs.text.decoder import Decoder, DecoderState
+from plait.outputs.text.decoding import Limits
 from plait.outputs.text.gru_attention import GruAttentionDecoder
-from plait.outputs.text.search import Limits, Sentences, beam_search, sample
+from plait.outputs.text.search import Sentences, beam_search, sample
 from plait.types import Fused, Tokens
 
 V, D, T, B = 30, 16, 6, 3

@@ -19,11 +19,11 @@ from plait.data.vocabulary import (
     UNK,
     HubVocabulary,
     from_state,
-    hub_vocabulary,
 )
+from plait.outputs.text.decoding import Limits
 from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.hub import HubDecoder
-from plait.outputs.text.search import Limits, beam_search
+from plait.outputs.text.hub import HubDecoder, hub_vocabulary
+from plait.outputs.text.search import beam_search
 from plait.outputs.text.sentence import TextOutput
 from plait.types import Fused, PlaitError, State, Tokens, UsageError
 

@@ -9,9 +9,8 @@ import pytest
 from plait.cards import score_rows
 from plait.learning import Scorer
 from plait.network import build_parts
-from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.scoring import plain
-from plait.outputs.text.search import Limits
 from plait.outputs.text.sentence import SCORINGS, TextOutput
 from plait.recipe import load_recipe
 from plait.types import Prediction

@@ -54,6 +54,8 @@ AST_FRAMES = 100  # a second
 class HubSound(Sound):
     """Any audio encoder of the Hugging Face hub, or of a local folder in its format."""
 
+    exported = False
+
     def __init__(
         self,
         *,

@@ -8,17 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plait.blocks import length_mask
+from plait.blocks import length_mask, strided
 
 
 def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:
     """(B, L, C) with zeros behind each record's length, whatever was there before."""
     return torch.where(length_mask(lengths, x.shape[1])[..., None], x, 0.0)
-
-
-def strided(lengths: Tensor, stride: int) -> Tensor:
-    """(B,) lengths after a layer of that stride: the quotient, rounded up."""
-    return -(-lengths // stride)
 
 
 class ConvLayer(nn.Module):

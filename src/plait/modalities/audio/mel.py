@@ -63,6 +63,11 @@ def standardise(frames: Tensor, least: float) -> Tensor:
     return centred / centred.square().mean(dim=0).sqrt().clamp(min=least)
 
 
+def frame_of(rate: int) -> int:
+    """Samples of a frame of 25 ms."""
+    return rate // 40
+
+
 class MelPower(nn.Module):
     """(N,) samples -> (L, M) power of mel bands; L = N // hop + 1.
 
@@ -72,7 +77,7 @@ class MelPower(nn.Module):
     def __init__(self, rate: int, bands: int) -> None:
         super().__init__()
         self.rate, self.bands = rate, bands
-        self.size, self.hop = rate // 40, rate // HOPS
+        self.size, self.hop = frame_of(rate), rate // HOPS
         self.window: Tensor
         self.filters: Tensor
         self.register_buffer("window", torch.hann_window(self.size), persistent=False)
@@ -89,12 +94,27 @@ class MelPower(nn.Module):
 
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (L, M)."""
-        if len(sound) <= self.size:  # the window's reflection needs that many samples
-            sound = nn.functional.pad(sound, (0, self.size + 1 - len(sound)))
-        spectrum = torch.stft(
-            sound, self.size, self.hop, window=self.window, return_complex=True
-        )  # (F, L)
-        return spectrum.abs().square().T @ self.filters  # (L, M)
+        if sound.shape[0] <= self.size:  # the window's reflection needs that many samples
+            sound = nn.functional.pad(sound, (0, self.size + 1 - sound.shape[0]))
+        power = self._by_convolution if torch.onnx.is_in_onnx_export() else self._power
+        return power(sound).T @ self.filters  # (L, M)
+
+    def _power(self, sound: Tensor) -> Tensor:
+        """(N,) -> (F, L)."""
+        spectrum = torch.stft(sound, self.size, self.hop, window=self.window, return_complex=True)
+        return spectrum.abs().square()
+
+    def _by_convolution(self, sound: Tensor) -> Tensor:
+        """As `_power`, without complex numbers, for which exported graphs have none: the cosines
+        and sines of every frequency are the kernels."""
+        turns = torch.arange(self.size // 2 + 1)[:, None] * torch.arange(self.size) % self.size
+        angles = turns * (2 * torch.pi / self.size)  # (F, size)
+        kernels = torch.cat([angles.cos(), angles.sin()]) * self.window  # (2F, size)
+        edge = self.size // 2
+        around = nn.functional.pad(sound[None, None], (edge, edge), mode="reflect")
+        waves = nn.functional.conv1d(around, kernels[:, None], stride=self.hop)[0]  # (2F, L)
+        cosines, sines = waves.square().chunk(2)
+        return cosines + sines
 
 
 class LogMel(MelPower):

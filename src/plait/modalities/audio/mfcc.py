@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import GruReader, length_mask
+from plait.blocks import GruReader, length_mask, strided
 from plait.components import Classical, Encoder
-from plait.modalities.audio.layers import ConvLayer, strided, zero_behind
-from plait.modalities.audio.mel import FLOOR, RANGE, MelPower, hop_seconds, standardise
+from plait.modalities.audio.layers import ConvLayer, zero_behind
+from plait.modalities.audio.mel import (
+    FLOOR,
+    RANGE,
+    MelPower,
+    frame_of,
+    hop_seconds,
+    standardise,
+)
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,
@@ -77,6 +84,7 @@ class Mfcc(Sound, Classical):
         self.differences, self.normalise = differences, normalise
         self.channels, self.layers, self.width, self.dropout = channels, layers, width, dropout
         self.token = token
+        self.least = frame_of(rate) + 1
 
     def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
         """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts."""
@@ -150,7 +158,8 @@ def slope(frames: Tensor) -> Tensor:
     Σ n (x[t+n] - x[t-n]) / (2 Σ n²) over n = 1, 2 (Furui 1986, IEEE TASSP 34; the HTK book's
     formula); before the first and after the last frame stand copies of them.
     """
-    count, index = len(frames), torch.arange(len(frames), device=frames.device)
+    count = frames.shape[0]
+    index = torch.arange(count, device=frames.device)
     steps = range(1, REACH + 1)
     total = sum(
         n * (frames[(index + n).clamp(max=count - 1)] - frames[(index - n).clamp(min=0)])

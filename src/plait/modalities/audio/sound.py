@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.audio import KINDS, open_sound
+from plait.data.audio import KINDS, open_cut
 from plait.data.media import load_bytes
 from plait.layouts import Grid, Kept, Layout
 from plait.modalities.audio.mel import LogMel, hertz_to_mel, mel_to_hertz
@@ -34,7 +34,6 @@ from plait.types import State
 # then, too; it was not raised when stereo that cancels itself was no longer read as silence.
 READING_VERSION = 2
 GAIN = 6.0  # decibels, up or down
-QUIET = 40.0  # decibels below the loudest frame that count as silence
 SHORTEST = 0.05  # seconds that models of the hub hear at the least, as these need 25 ms
 BANDS, TIMES, BRIEFEST = 6, 12, 0.05  # of a layout: bands, times at the most, seconds of one
 WINDOW = 512  # samples of a window in which bands are filtered out
@@ -70,6 +69,8 @@ class Sound(Modality):
 
     media = True
     corruptions = ("noise",)
+    least = 1
+    """Samples of a sound at the least, where shorter ones are read with silence behind them."""
 
     def __init__(
         self, rate: int, longest: float, trim: bool, views: int, speed: float, noise: Noise
@@ -92,10 +93,15 @@ class Sound(Modality):
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(N,) float32."""
-        sound = open_sound(cell, root, self.rate)
-        if self.trim:
-            sound = without_silence(sound, self.rate)
-        return torch.from_numpy(sound[: self.most].copy())
+        return torch.from_numpy(open_cut(cell, root, self.rate, self.most, self.trim))
+
+    def reading(self, state: State) -> State:
+        """Rate, whether silence is cut off, and samples at the most; and at the least, for what is
+        shorter has silence behind it in any representation."""
+        return {
+            "kind": "sound", "rate": self.rate, "most": self.most, "trim": self.trim,
+            "least": self.least,
+        }  # fmt: skip
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The sound file."""
@@ -200,14 +206,6 @@ def with_noise(sound: Tensor, decibels: float, generator: torch.Generator) -> Te
     power = sound.square().mean().clamp(min=1e-12)
     noise = torch.randn(sound.shape, generator=generator)
     return sound + noise * (power * 10 ** (-decibels / 10)).sqrt()
-
-
-def without_silence(sound: np.ndarray, rate: int) -> np.ndarray:
-    """The sound from its first to its last frame that is less than 40 dB below the loudest."""
-    size = max(1, round(FRAME * rate))
-    frames = np.add.reduceat(sound.astype(np.float64) ** 2, np.arange(0, len(sound), size))
-    loud = np.flatnonzero(frames > frames.max() * 10 ** (-QUIET / 10))
-    return sound[loud[0] * size : (loud[-1] + 1) * size] if len(loud) else sound
 
 
 def _tone(frequency: int) -> bytes:

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import Reader, length_mask, make_reader
+from plait.blocks import Reader, length_mask, make_reader, strided
 from plait.components import Encoder
-from plait.modalities.audio.mel import LogMel, hop_seconds
+from plait.modalities.audio.mel import LogMel, frame_of, hop_seconds
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,
@@ -70,6 +70,7 @@ class Spectrogram(Sound):
         self.bands, self.channels, self.width = bands, channels, width
         self.mask_bands, self.mask_frames = mask_bands, mask_frames
         self.normalise, self.token = normalise, token
+        self.least = frame_of(rate) + 1
         self.reader, self.layers, self.dropout = reader, layers, dropout
 
     def pace(self, state: State) -> float:
@@ -121,7 +122,7 @@ class SpectrogramEncoder(Encoder):
         x = torch.where(mask[:, None, :, None], x, 0.0)
         for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
             x = norm(layer(x).transpose(1, 3)).transpose(1, 3)  # over the channels
-            lengths = -(-lengths // stride)
+            lengths = strided(lengths, stride)
             mask = length_mask(lengths, x.shape[2])
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], nn.functional.gelu(x), 0.0)

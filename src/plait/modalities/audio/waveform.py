@@ -14,9 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask
+from plait.blocks import length_mask, strided
 from plait.components import Encoder
-from plait.modalities.audio.layers import ConvLayer, strided, zero_behind
+from plait.modalities.audio.layers import ConvLayer, zero_behind
 from plait.modalities.audio.sound import (
     NOISE,
     SPEED,

@@ -34,6 +34,7 @@ class Photo(Modality):
     """Reads a picture to ``size`` × ``size`` RGB pixels, (size, size, 3) uint8."""
 
     media = True
+    of_one_length = True
     corruptions = ("noise", "blur")
 
     def __init__(self, size: int, fit: Fit, views: int) -> None:
@@ -50,6 +51,11 @@ class Photo(Modality):
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(size, size, 3) uint8."""
         return torch.from_numpy(open_resized(cell, root, *self.shape(state)))
+
+    def reading(self, state: State) -> State:
+        """Pixels a side, and how a photo is brought to them."""
+        size, fit = self.shape(state)
+        return {"kind": "photo", "size": size, "fit": fit}
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The picture file."""

@@ -47,6 +47,8 @@ CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
 class VisualWords(Photo, Classical):
     """A histogram of SIFT patterns in the cells of a spatial pyramid; nothing pretrained."""
 
+    exported = False
+
     learns_from_files = True
 
     def __init__(

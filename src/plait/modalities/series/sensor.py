@@ -18,15 +18,15 @@ from torch import Tensor
 
 from plait.components import Modality
 from plait.data.media import load_bytes
-from plait.data.series import KINDS, Channel, Series, open_series, resample
+from plait.data.series import KINDS, Channel, Series
 from plait.layouts import Grid, Kept, Layout, along
+from plait.modalities.series.reading import open_even, standardised
 from plait.types import BadCell, PlaitError, State, UsageError
 
 READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
 KNOTS = 5  # places between which a warped series' speed changes
 NOISE = 0.1  # standard deviations, at strength 1
 SHORTEST = 0.8  # of a warped series, as a share of it
-FARTHEST = 1e4  # deviations from the mean; what lies farther is cut to it
 LANES, MOMENTS = 12, 10  # of a layout, at the most
 WIDE, HIGH = 480, 44  # what it measures, and a lane of it
 DIGITS = 7  # that are kept of means and deviations
@@ -107,18 +107,19 @@ class Sensor(Modality):
         return {"names": None if isinstance(key, int) else list(key), **moments.to_json()}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """(L, 2, C) float32: standardised values with gaps filled, and 1 where measured."""
-        series = with_channels(self._open(cell, root), state)
-        values = (series.values[: self.longest] - state["mean"]) / state["deviation"]
-        measured = np.isfinite(values)
-        filled = fill_gaps(values).clip(-FARTHEST, FARTHEST)
-        return torch.from_numpy(np.stack([filled, measured], axis=1)).float()
+        """`standardised`, as a tensor."""
+        return torch.from_numpy(standardised(self._open(cell, root), state, self.longest))
 
     def _open(self, cell: Any, root: Path) -> Series:
-        series = open_series(cell, root)
-        if self.time is not None and self.rate is not None:
-            series = resample(series, self.time, self.rate)
-        return centred(series, self.centre) if self.centre else series
+        return open_even(cell, root, self.time, self.rate, self.centre)
+
+    def reading(self, state: State) -> State:
+        """The settings of reading, and the channels with their means and deviations."""
+        kept = {name: state[name] for name in ("names", "mean", "deviation")}
+        return {
+            "kind": "series", "time": self.time, "rate": self.rate, "centre": self.centre,
+            "longest": self.longest, **kept,
+        }  # fmt: skip
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The file, or the numbers as they are written."""
@@ -284,52 +285,6 @@ def _joined(names: list[str]) -> str:
 
 def _rounded(values: np.ndarray) -> list[float]:
     return [float(f"{value:.{DIGITS}g}") for value in values]
-
-
-def with_channels(series: Series, state: State) -> Series:
-    """The series with the channels that were learned, by name where both have names.
-
-    Raises:
-        BadCell: it lacks one, or has another number of them.
-    """
-    wanted, count = state["names"], series.values.shape[1]
-    if wanted and series.names:
-        return series.take([series.place(name) for name in wanted])
-    if count != len(state["mean"]):
-        raise BadCell(
-            f"{series.name} has {count} channels", expected=f"{len(state['mean'])} as in training"
-        )
-    return series
-
-
-def centred(series: Series, centre: list[Channel]) -> Series:
-    """The series with a point taken from all points, whose coordinates lie side by side; the
-    point's own channels stay as they are.
-
-    Raises:
-        BadCell: it has no such channels, or its channels are no points of so many coordinates.
-    """
-    places, count = [series.place(channel) for channel in centre], series.values.shape[1]
-    if count % len(places):
-        raise BadCell(
-            f"{series.name} has {count} channels", expected=f"points of {len(places)} channels each"
-        )
-    point = series.values[:, places]  # (T, coordinates)
-    values = series.values - np.tile(point, count // len(places))
-    values[:, places] = point
-    return Series(values, series.names, series.name)
-
-
-def fill_gaps(values: np.ndarray) -> np.ndarray:
-    """(L, C) with NaN -> (L, C) without: interpolated within a gap, 0 at both ends."""
-    filled = np.nan_to_num(values, nan=0.0)
-    steps = np.arange(len(values))
-    for column in np.flatnonzero(np.isnan(values).any(axis=0)):
-        known = np.flatnonzero(np.isfinite(values[:, column]))
-        if len(known):
-            here = values[known, column]
-            filled[:, column] = np.interp(steps, known, here, left=0.0, right=0.0)
-    return filled
 
 
 def warped(item: Tensor, spread: float, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import Reader, length_mask, make_reader
+from plait.blocks import Reader, length_mask, make_reader, strided
 from plait.components import Encoder
 from plait.modalities.series import sensor
 from plait.registry import register
@@ -84,9 +84,8 @@ class Channels(nn.Module):
         parts = [values]
         if self.differences:
             both = measured[1:] * measured[:-1]
-            changes = torch.zeros_like(values)
-            changes[1:] = values.diff(dim=0) * self.factor * both
-            parts.append(changes)
+            changes = (values[1:] - values[:-1]) * self.factor * both
+            parts.append(nn.functional.pad(changes, (0, 0, 1, 0)))
         return torch.cat([*parts, measured[:, self.gaps]], dim=1)
 
 
@@ -125,7 +124,7 @@ class SequenceEncoder(Encoder):
         x = self._hidden_in_part(x)
         for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
             x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
-            lengths = -(-lengths // stride)
+            lengths = strided(lengths, stride)
             mask = length_mask(lengths, x.shape[1])
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[..., None], x, 0.0)

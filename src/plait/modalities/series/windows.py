@@ -28,6 +28,8 @@ STATISTICS = 7  # of a channel in a window
 class Windows(sensor.Sensor, Classical):
     """Mean, deviation, extremes, slope and roughness of each channel in a few windows."""
 
+    exported = False
+
     def __init__(
         self,
         *,

@@ -24,7 +24,6 @@ from plait.layouts import Kept, Layout, Listing
 from plait.modalities.table.kinds import (
     MISSING,
     Category,
-    Coded,
     Date,
     Kind,
     KindName,
@@ -32,14 +31,20 @@ from plait.modalities.table.kinds import (
     is_empty,
     likely_kind,
 )
-from plait.registry import did_you_mean, register
-from plait.types import BadCell, PlaitError, State, Tokens, UsageError
+from plait.modalities.table.reading import (
+    SCALE,
+    as_mapping,
+    code_columns,
+    numbers_of,
+    of_column,
+    unknown,
+)
+from plait.registry import register
+from plait.types import PlaitError, State, Tokens, UsageError
 
 log = logging.getLogger("plait")
 
 READING_VERSION = 1  # raise it when the same cell would be read otherwise: old caches must miss
-SCALE = 1_000_000  # numbers are kept as whole millionths
-FARTHEST = 1000.0  # a scaled number is cut to this; 32 bits hold twice as much in millionths
 NOISE = 0.05  # deviation of the noise on scaled numbers, in an augmented view
 DROPPED = 0.1  # of the columns, in an augmented view
 FREQUENCIES = 16  # of a number's periodic features
@@ -57,6 +62,7 @@ class Columns(Modality, Classical):
 
     media = False
     several_columns = True
+    of_one_length = True
     corruptions = ("noise", "lost columns")
 
     def __init__(
@@ -107,7 +113,7 @@ class Columns(Modality, Classical):
             raise PlaitError("all training cells are empty", expected="at least one value")
         for name in self.named:
             if name not in columns:
-                raise _unknown(UsageError, name, columns)
+                raise unknown(UsageError, name, columns)
         return {"columns": [self._learn(name, values) for name, values in columns.items()]}
 
     def _learn(self, name: str, values: Sequence[Any]) -> State:
@@ -124,40 +130,22 @@ class Columns(Modality, Classical):
         try:
             return {"name": name, "kind": kind, **self.kinds[kind].learn(good)}
         except PlaitError as error:
-            raise _of_column(PlaitError, name, error) from None
+            raise of_column(PlaitError, name, error) from None
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """(C, 1 + N) int32: each column's id, and its numbers in millionths; (0, 1 + N) where all
-        values are missing.
-
-        Whole numbers, because float16 would keep three digits of a number, and ids up to 2,048.
-        """
-        values, columns = _mapping(cell), state["columns"]
-        known = [column["name"] for column in columns]
-        for name in values:
-            if name not in known:
-                raise _unknown(BadCell, name, known)
-        size = self._numbers(state)
-        rows = [_row(*self._code(values.get(c["name"]), c), size) for c in columns]
-        item = torch.tensor(rows, dtype=torch.int32)
-        return item if bool((item[:, 0] != MISSING).any()) else item[:0]
-
-    def _code(self, value: Any, column: State) -> Coded:
-        if is_empty(value):
-            return MISSING, []
-        kind = self.kinds[column["kind"]]
-        try:
-            return kind.code(kind.parse(value), column)
-        except BadCell as error:
-            raise _of_column(BadCell, column["name"], error) from None
+        """`code_columns`, as a tensor."""
+        return torch.from_numpy(code_columns(cell, state["columns"]))
 
     def _numbers(self, state: State) -> int:
-        """N: as many as the kind that has most."""
-        return max(self.kinds[column["kind"]].numbers for column in state["columns"])
+        return numbers_of(state["columns"])
+
+    def reading(self, state: State) -> State:
+        """The columns, as they were learned."""
+        return {"kind": "columns", "columns": state["columns"]}
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The values that are there, as JSON, in the order of their names."""
-        values = {str(n): v for n, v in _mapping(cell).items() if not is_empty(v)}
+        values = {str(n): v for n, v in as_mapping(cell).items() if not is_empty(v)}
         return json.dumps(values, sort_keys=True, default=repr).encode()
 
     def augment(self, item: Tensor, view: int) -> Tensor:
@@ -210,7 +198,7 @@ class Columns(Modality, Classical):
 
     def layout(self, cell: Any, root: Path, state: State) -> Layout:
         """The columns; the values of those that are hidden are missing."""
-        values, names = _mapping(cell), [column["name"] for column in state["columns"]]
+        values, names = as_mapping(cell), [column["name"] for column in state["columns"]]
         self.read(cell, root, state)  # raises where a value can't be used
 
         def keep(kept: Kept) -> Tensor:
@@ -232,31 +220,9 @@ class Columns(Modality, Classical):
         """The columns' tokens; nothing is pretrained."""
         kinds = [self.kinds[column["kind"]] for column in state["columns"]]
         ids = [kind.ids(column) for kind, column in zip(kinds, state["columns"], strict=True)]
-        return ColumnsEncoder(ids, [kind.numbers > 0 for kind in kinds], self._numbers(state), self)
-
-
-def _row(id_: int, numbers: Sequence[float], size: int) -> list[int]:
-    """The id and the numbers in millionths, with zeros behind them up to ``size`` numbers."""
-    kept = [round(min(max(number, -FARTHEST), FARTHEST) * SCALE) for number in numbers]
-    return [id_, *kept, *[0] * (size - len(kept))]
-
-
-def _mapping(cell: Any) -> Mapping[Any, Any]:
-    if not isinstance(cell, Mapping):
-        raise BadCell(f"{cell!r:.60} is no set of columns", expected="a mapping, column -> value")
-    return cell
-
-
-def _of_column(kind: type[PlaitError], name: str, error: PlaitError) -> PlaitError:
-    return kind(f"column {name!r}: {error.what}", expected=error.expected, mend=error.mend)
-
-
-def _unknown(kind: type[PlaitError], name: str, known: Iterable[str]) -> PlaitError:
-    found = list(known)
-    return kind(
-        f"there is no column {name!r} among those of the input",
-        expected=", ".join(found), mend=did_you_mean(str(name), found),
-    )  # fmt: skip
+        return ColumnsEncoder(
+            ids, [kind.numbers > 0 for kind in kinds], numbers_of(state["columns"]), self
+        )
 
 
 class ColumnsEncoder(Encoder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,10 @@ from torch import Tensor, nn
 
 from plait.blocks import length_mask
 from plait.components import Classical, Encoder
-from plait.modalities.text.written import Text, as_text
+from plait.data.texts import SCALE, TermWeights, as_text, terms
+from plait.modalities.text.written import Text
 from plait.registry import register
 from plait.types import PlaitError, State, Tokens
-
-SCALE = 1_000_000  # weights are kept as whole millionths
 
 
 @register("text", "bag-of-words")
@@ -58,16 +56,8 @@ class BagOfWords(Text, Classical):
         self.weight, self.of, self.spans = weight, of, (min(shortest, longest), longest)
         self.min_count, self.size, self.width, self.dropout = min_count, vocabulary, width, dropout
 
-    @cached_property
-    def _terms(self) -> Any:
-        """Text -> its terms, by scikit-learn."""
-        from sklearn.feature_extraction.text import CountVectorizer  # slow to import
-
-        analyzer = "word" if self.of == "words" else "char_wb"
-        pattern = r"(?u)\b\w+\b"  # words of one letter too: "I", digits
-        return CountVectorizer(
-            analyzer=analyzer, ngram_range=self.spans, token_pattern=pattern
-        ).build_analyzer()
+    def _terms(self, text: str) -> list[str]:
+        return list(terms(text, self.of, *self.spans))
 
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
@@ -89,16 +79,18 @@ class BagOfWords(Text, Classical):
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L, 2) int32: known terms, and their weights in millionths, of Euclidean length 1."""
-        numbers, counts = self.made_of(state, _numbered), dict[int, int]()
-        for term in self._terms(as_text(cell)):
-            if term in numbers:
-                counts[numbers[term]] = counts.get(numbers[term], 0) + 1
-        ids = torch.tensor(sorted(counts), dtype=torch.int32)
-        weights = torch.tensor([counts[i] for i in ids.tolist()], dtype=torch.float64).log() + 1
-        if self.weight == "tf-idf":
-            weights = weights * torch.tensor([state["idf"][i] for i in ids.tolist()])
-        weights = weights / weights.norm().clamp(min=1e-12)
-        return torch.stack([ids, (weights * SCALE).round().int()], dim=1)
+        return torch.from_numpy(self.made_of(state, self._weigher)(as_text(cell)))
+
+    def _weigher(self, state: State) -> TermWeights:
+        return TermWeights(self.reading(state))
+
+    def reading(self, state: State) -> State:
+        """The terms, how they are counted, and their inverse frequencies where these count."""
+        idf = state["idf"] if self.weight == "tf-idf" else None
+        return {
+            "kind": "terms", "of": self.of, "shortest": self.spans[0], "longest": self.spans[1],
+            "terms": state["terms"], "idf": idf,
+        }  # fmt: skip
 
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The text: terms are in no order."""
@@ -119,10 +111,6 @@ class BagOfWords(Text, Classical):
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The learned layer."""
         return BagEncoder(len(state["terms"]), self.width, self.dropout)
-
-
-def _numbered(state: State) -> dict[str, int]:
-    return {term: number for number, term in enumerate(state["terms"])}
 
 
 class BagEncoder(Encoder):

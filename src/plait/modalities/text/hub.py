@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from plait.blocks import length_mask
 from plait.components import Encoder
+from plait.data.texts import as_text
 from plait.modalities.text.pieces import (
     FrozenPieces,
     PieceModel,
     learn_pieces,
     make_tokenizer,
 )
-from plait.modalities.text.written import Text, as_text
+from plait.modalities.text.written import Text
 from plait.pretrained import HubName, HubTrain
 from plait.registry import register
 from plait.types import State, Tokens
@@ -32,6 +33,8 @@ from plait.types import State, Tokens
 @register("text", "hub")
 class HubText(Text):
     """Any text model of the Hugging Face hub, or of a local folder in its format."""
+
+    exported = False
 
     def __init__(
         self,
@@ -55,6 +58,10 @@ class HubText(Text):
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """The model's architecture and tokenizer, so that a package needs no hub."""
         return learn_pieces(self.name)
+
+    def reading(self, state: State) -> State:
+        """Empty: it isn't exported."""
+        return {}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) the tokenizer's ids, int32, with its start and end."""

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from plait.blocks import Reader, length_mask, make_reader
 from plait.components import Encoder
+from plait.data.texts import as_text
 from plait.data.vocabulary import PAD, UNK, Unit, Vocabulary, from_state, learn_vocabulary
-from plait.modalities.text.written import Text, as_text
+from plait.modalities.text.written import Text
 from plait.registry import register
 from plait.types import State, Tokens
 
@@ -72,6 +73,10 @@ class WordSequence(Text):
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The words', subwords' or characters'."""
         return self.words(state).spans(text)[: self.longest]
+
+    def reading(self, state: State) -> State:
+        """The vocabulary, and how many units are read."""
+        return {"kind": "words", "longest": self.longest, "vocabulary": state}
 
     def remark(self, cell: Any, state: State) -> str:
         """Whether it is cut, or mostly of words, or in letters, that no training text had."""

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 
 from plait.blocks import length_mask, make_reader
 from plait.components import Encoder
+from plait.data.texts import as_text
 from plait.data.vectors import Keep, Vector, read_vectors
 from plait.data.vocabulary import split_words, word_spans
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, make_tokenizer
-from plait.modalities.text.written import Text, as_text
+from plait.modalities.text.written import Text
 from plait.registry import needed, register
 from plait.types import PlaitError, State, Tokens
 
@@ -44,6 +45,8 @@ _ENDING = re.compile(r"(?i)(?<=\w)(n't|'\w+)$")
 @register("text", "word-vectors")
 class WordVectors(Text):
     """Pretrained word vectors or a sentence encoder's, frozen; read by their mean or in order."""
+
+    exported = False
 
     def __init__(
         self,
@@ -87,6 +90,10 @@ class WordVectors(Text):
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """The words that have a vector; of a sentence encoder its architecture and tokenizer."""
         return self.source.learn(self.texts(cells))
+
+    def reading(self, state: State) -> State:
+        """Empty: it isn't exported."""
+        return {}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) numbers of the words or pieces, int32."""

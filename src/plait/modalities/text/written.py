@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from plait.components import Modality
+from plait.data.texts import as_text
 from plait.data.vocabulary import word_spans
 from plait.layouts import Kept, Layout, Words
 from plait.types import BadCell, PlaitError, State
 
 READING_VERSION = 1  # raise it when the same text would be read otherwise: old caches must miss
-MAX_LETTERS = 1_000_000
 T = TypeVar("T")
 MOST_PARTS = 64  # of a text, where it is laid out
 DROPPED = 0.15  # of the words, in an augmented view
@@ -131,30 +131,3 @@ def _stretches(words: list[tuple[int, int]], text: str) -> list[tuple[int, int]]
     size = -(-len(words) // MOST_PARTS)
     groups = [words[at : at + size] for at in range(0, len(words), max(1, size))]
     return [(group[0][0], group[-1][1]) for group in groups] or [(0, len(text))]
-
-
-def as_text(cell: Any) -> str:
-    """A cell as one text: a string, a number as it is written, or several strings joined.
-
-    NUL bytes become spaces; bytes are read as UTF-8, broken ones shown as a replacement sign.
-
-    Raises:
-        BadCell: it is empty, no text, or longer than a million letters.
-    """
-    if isinstance(cell, bytes):
-        cell = cell.decode("utf-8", "replace")
-    if isinstance(cell, list):
-        cell = " ".join(str(item) for item in cell if item is not None)
-    if isinstance(cell, (bool, int, float)):
-        cell = str(cell)
-    if not isinstance(cell, str):
-        raise BadCell(f"{cell!r:.60} is no text", expected="a string")
-    if len(cell) > MAX_LETTERS:
-        raise BadCell(
-            f"a text of {len(cell):,} letters", expected=f"{MAX_LETTERS:,} at the most",
-            mend="cut it",
-        )  # fmt: skip
-    text = cell.replace("\0", " ").strip()
-    if not text:
-        raise BadCell("the text is empty", expected="a word at least")
-    return text

@@ -41,6 +41,7 @@ class Clip(Modality):
     """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8; a shorter one has
     fewer."""
 
+    exported = False
     media = True
     corruptions = ("noise", "blur")
 
@@ -53,6 +54,10 @@ class Clip(Modality):
 
     def learn(self, cells: Iterable[Any], root: Path) -> State:
         """Nothing: a clip is read the same whatever the other clips are."""
+        return {}
+
+    def reading(self, state: State) -> State:
+        """Empty: it isn't exported."""
         return {}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.outputs.common import check_paired
-from plait.outputs.text.decoding import MOST
+from plait.outputs.text.decoding import MOST, Limits
 from plait.outputs.text.scoring import References, Scoring, Sentences, plain
-from plait.outputs.text.search import Limits
 from plait.outputs.text.wordnet import Nouns, find_nouns
 
 Floats = NDArray[np.float64]

@@ -38,7 +38,7 @@ class BlendedDecoder(Decoder):
         for name, part in fused.branches.items():
             states[name] = self._decoder(name).start(part)
             own = torch.cat([places[n] for n in part.parts])
-            states[name].memory[PLACES] = own.expand(len(fused.pooled), -1)
+            states[name].memory[PLACES] = own.expand(fused.pooled.shape[0], -1)
         found = DecoderState.together(states)
         found.memory.update({WEIGHTS: fused.weights, TOKENS: fused.tokens.mask})
         return found

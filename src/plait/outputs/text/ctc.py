@@ -53,9 +53,9 @@ class CtcDecoder(Decoder):
     def emissions(self, fused: Fused) -> Tensor:
         """(B, T, V) log-probabilities of what each token says; masked ones say nothing."""
         logits = self.out(self.drop(self.norm(fused.tokens.values))).float()
-        logits[..., [BOS, EOS]] = NEVER
-        silence = torch.full_like(logits[0, 0], NEVER)
-        silence[BLANK] = 0.0
+        units = torch.arange(logits.shape[-1], device=logits.device)
+        logits = torch.where((units == BOS) | (units == EOS), NEVER, logits)
+        silence = torch.where(units == BLANK, 0.0, NEVER)
         return torch.where(fused.tokens.mask[..., None], logits.log_softmax(-1), silence)
 
     def own_loss(
@@ -132,7 +132,7 @@ def _before(past: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 def _next(past: Mapping[str, Tensor], said: Tensor) -> Tensor:
     """(N, V) scores of the next word; of the end, that the prefix is all there is."""
     paused, going = _before(past)
-    begins = torch.logaddexp(paused, going)  # (N, T): a new unit may begin here
+    begins = _either(paused, going)  # (N, T): a new unit may begin here
     most = begins.amax(dim=1, keepdim=True)
     total = torch.bmm((begins - most).exp()[:, None], said)[:, 0]  # (N, V)
     last = past["last"][:, None]
@@ -140,10 +140,10 @@ def _next(past: Mapping[str, Tensor], said: Tensor) -> Tensor:
     again = _column(said, past["last"]) * (paused - most).exp()  # (N, T)
     total = total.scatter(1, last, again.sum(dim=1, keepdim=True))
     scores = total.clamp(min=LEAST).log() + most
-    scores[:, EOS] = torch.logaddexp(past["unit"][:, -1], past["blank"][:, -1])
-    scores = scores - past["prefix"][:, None]
-    scores[:, [BLANK, BOS]] = NEVER
-    return scores
+    units = torch.arange(scores.shape[1], device=scores.device)
+    ended = _either(past["unit"][:, -1:], past["blank"][:, -1:])  # (N, 1)
+    scores = torch.where(units == EOS, ended, scores) - past["prefix"][:, None]
+    return torch.where((units == BLANK) | (units == BOS), NEVER, scores)
 
 
 def _where(past: Mapping[str, Tensor], memory: Mapping[str, Tensor]) -> Tensor:
@@ -166,7 +166,7 @@ def _after(word: Tensor, past: Mapping[str, Tensor], said: Tensor) -> dict[str, 
     """The prefixes with a word (N,) more; the start token leaves them as they are."""
     paused, going = _before(past)
     same = (word == past["last"])[:, None]
-    begins = torch.where(same, paused, torch.logaddexp(paused, going))  # (N, T)
+    begins = torch.where(same, paused, _either(paused, going))  # (N, T)
     own = _column(said, word).clamp(min=LEAST).log()  # (N, T)
     silent = said[..., BLANK].clamp(min=LEAST).log()
     unit = _running(begins, own)
@@ -192,7 +192,25 @@ def _running(enters: Tensor, stays: Tensor) -> Tensor:
     """
     paid = stays.double().cumsum(dim=1)
     before = F.pad(paid[:, :-1], (1, 0))
-    return ((enters - before).logcumsumexp(dim=1) + paid).float()
+    return (_cumulative(enters - before) + paid).float()
+
+
+def _cumulative(x: Tensor) -> Tensor:
+    """(N, T) -> (N, T), log of the sum of the exponentials so far. Exported graphs have no such
+    operation: every place's sum is taken by itself."""
+    if not torch.onnx.is_in_onnx_export():
+        return x.logcumsumexp(dim=1)
+    places = torch.arange(x.shape[1])
+    each = torch.where(places[:, None] >= places, x[:, None], NEVER * 1e6)  # (N, T, T)
+    most = each.amax(dim=2, keepdim=True)
+    return (each - most).exp().sum(dim=2).log() + most[..., 0]
+
+
+def _either(one: Tensor, other: Tensor) -> Tensor:
+    """log(exp(one) + exp(other))."""
+    if not torch.onnx.is_in_onnx_export():
+        return torch.logaddexp(one, other)
+    return torch.maximum(one, other) + (-(one - other).abs()).exp().log1p()
 
 
 def _column(said: Tensor, word: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class DecoderState:
 
     def of(self, name: str) -> DecoderState:
         """One of the states that are `together`."""
-        return DecoderState(_under(f"{name}/", self.memory), _under(f"{name}/", self.past))
+        return DecoderState(under(f"{name}/", self.memory), under(f"{name}/", self.past))
 
     def __len__(self) -> int:
         return len(next(iter(self.memory.values())))
@@ -66,8 +66,9 @@ def _rows(tensors: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
     return {name: value.index_select(0, index) for name, value in tensors.items()}
 
 
-def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)}
+def under(start: str, tensors: Mapping[str, Tensor], instead: str = "") -> dict[str, Tensor]:
+    """Those whose names begin so, with ``instead`` for that beginning."""
+    return {f"{instead}{k[len(start) :]}": v for k, v in tensors.items() if k.startswith(start)}
 
 
 class Decoder(nn.Module, ABC):
@@ -80,6 +81,8 @@ class Decoder(nn.Module, ABC):
     ``max_words``; one that `learn` something is given it back as ``state``, with ``pretrained``.
     """
 
+    exported: ClassVar[bool] = True
+    """Whether a step of it can run without torch."""
     final_scores: ClassVar[bool] = False
     """Whether `logits` are scores to be added up as they are, no softmax over them."""
 

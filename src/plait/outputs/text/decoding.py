@@ -1,15 +1,41 @@
-"""How a sentence is found: the settings of a recipe's `decoding`, and of `predict`'s options."""
+"""How a sentence is found: the settings of a recipe's `decoding`, and of `predict`'s options; and
+how the answer is made of it. Knows no torch."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from plait.components import Options
-from plait.outputs.text.search import Limits
+from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from plait.options import Options
+from plait.types import Alternative, Prediction, UsageError
 
+TEXT = "text"
+# The names of a decoder's numbers, see `TextHead.numbers`; those with a slash stand
+# before many.
+MEMORY, PAST, NEXT = "memory/", "past/", "next/"
+WORDS, SCORES, DETECTED, PROBABLE = "words", "scores", "detected", "probable"
+GUIDES = {
+    "ctc": "no CTC beside its decoder",
+    "language": "no language model",
+    "bonus": "no language model",
+}
+"""Options that are of no use without a guide -> what a model lacks that has none."""
+NEVER_SAID = (PAD, BOS, UNK)
 MOST = 512  # words that a sentence may have
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a sentence may look like."""
+
+    min_words: int = 1
+    max_words: int = 40
+    no_repeat: int = 3  # no n-gram of this length twice; 0 allows all
 
 
 class Decoding(Options):
@@ -80,3 +106,55 @@ class Decoding(Options):
         """The part that the search functions know; of a `settled` one."""
         names = {"min_words", "max_words", "no_repeat"}
         return Limits(**self.model_dump(include=names, exclude_none=True))
+
+    def within(self, longest: int, has: Collection[str], **options: Any) -> Decoding:
+        """With ``options`` changed, within the ``longest`` sentence that the decoder knows places
+        for, and those of a guide only where the model ``has`` it.
+
+        Raises:
+            UsageError: there is no such option, it can't have that value, or sentences would be
+                too long.
+        """
+        decoding = self.changed(**options)
+        for name, lacks in GUIDES.items():
+            if getattr(decoding, name) is not None and name not in has:
+                raise UsageError(
+                    f"{name} is {getattr(decoding, name)}, but the model has {lacks}",
+                    expected="none set",
+                )
+        if decoding.limits.max_words > longest:
+            raise UsageError(
+                f"max_words is {decoding.max_words}", expected=f"{longest} at the most"
+            )
+        return decoding
+
+
+def spoken(
+    vocabulary: Vocabulary, sentences: Sequence[Sequence[int]], means: Sequence[float]
+) -> tuple[list[int], Prediction]:
+    """A record's sentences, best first, as ids and with their mean scores -> the best one's words
+    and the answer.
+
+    A narrow vocabulary may have fewer sentences than were asked for; those left over are at -inf.
+    """
+    said = [
+        ([word for word in ids if word > EOS], mean)
+        for ids, mean in zip(sentences, means, strict=True)
+        if math.isfinite(mean)
+    ]
+    # Where units are characters, spaces may stand at a sentence's ends.
+    texts = [vocabulary.decode(ids).strip() for ids, _ in said]
+    others = (Alternative(text, mean) for text, (_, mean) in zip(texts[1:], said[1:], strict=True))
+    best, score = said[0]
+    words = tuple(vocabulary.pieces(best))
+    return best, Prediction(texts[0], score, alternatives=tuple(others), words=words)
+
+
+def detected_words(
+    vocabulary: Vocabulary, words: Sequence[int], probable: Sequence[float]
+) -> dict[str, float]:
+    """How probable each detected word is; subwords may look alike: the first stands out more."""
+    found: dict[str, float] = {}
+    for word, chance in zip(vocabulary.pieces(words), probable, strict=True):
+        found.setdefault(word, chance)
+    return found

@@ -67,7 +67,7 @@ class WordDetector(nn.Module):
         """(B, V): the places' votes, their mean in the exponent (a smooth maximum)."""
         votes = self.vote(tokens.values).float()  # (B, T, V)
         votes = votes.masked_fill(~tokens.mask[..., None], float("-inf"))
-        return torch.logsumexp(votes, dim=1) - tokens.mask.sum(1, keepdim=True).log()
+        return torch.logsumexp(votes, dim=1) - tokens.mask.sum(1, keepdim=True).float().log()
 
     def forward(self, fused: Fused) -> tuple[Fused, Detected]:
         """Fused with K more tokens (B, T + K, D), and what was detected."""

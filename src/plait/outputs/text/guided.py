@@ -30,6 +30,7 @@ class Guide:
 class GuidedDecoder(Decoder):
     """What the guides say together. Attention is the first one's."""
 
+    exported = False
     final_scores = True
 
     def __init__(self, guides: Sequence[Guide], bonus: float = 0.0) -> None:

@@ -6,7 +6,7 @@ Shapes: B records, N sentences, L words, T tokens, M real words, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -20,18 +20,32 @@ from torch.nn.functional import cross_entropy
 
 from plait.blocks import token_cross_entropy
 from plait.branches import of_branch
-from plait.components import Head
+from plait.components import Graph, Head
 from plait.data.vocabulary import BOS, EOS, Vocabulary
 from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.ctc import CtcDecoder, align
-from plait.outputs.text.decoder import Decoder, DecoderState, log_scores
-from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.decoder import Decoder, DecoderState, log_scores, under
+from plait.outputs.text.decoding import (
+    DETECTED,
+    MEMORY,
+    NEVER_SAID,
+    NEXT,
+    PAST,
+    PROBABLE,
+    SCORES,
+    TEXT,
+    WORDS,
+    Decoding,
+    Limits,
+    detected_words,
+    spoken,
+)
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.guided import Guide, GuidedDecoder
 from plait.outputs.text.scoring import Scoring
-from plait.outputs.text.search import NEVER_SAID, Limits, Sentences, beam_search, sample
+from plait.outputs.text.search import Sentences, beam_search, sample
 from plait.outputs.text.teaching import real_words
-from plait.types import Alternative, Fused, Prediction, UsageError
+from plait.types import Alternative, Fused, Prediction, State, UsageError
 
 SPACE = "␣"  # how a space is shown, and what can't be read
 # Of a language model, tried on so many validation records at the least.
@@ -339,23 +353,57 @@ class TextHead(Head):
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow, and of
         what the model has."""
-        decoding = self.decoding.changed(**options)
-        for name, has in {
-            "ctc": self.ctc,
-            "language": self.language,
-            "bonus": self.language,
-        }.items():
-            if getattr(decoding, name) is not None and has is None:
-                raise UsageError(
-                    f"{name} is {getattr(decoding, name)}, but the model has "
-                    + ("no CTC beside its decoder" if name == "ctc" else "no language model"),
-                    expected="none set",
-                )
-        if decoding.limits.max_words > self.lessons.longest:
+        has = [] if self.ctc is None else ["ctc"]
+        has += [] if self.language is None else ["language", "bonus"]
+        return self.decoding.within(self.lessons.longest, has, **options)
+
+    def numbers(self, fused: Fused) -> dict[str, Tensor]:
+        """The decoder's state before the first word, and the detected words."""
+        fused, detected = self._detect(fused)
+        start = self.decoder.start(fused)
+        found = {f"{MEMORY}{name}": value for name, value in start.memory.items()}
+        found |= {f"{PAST}{name}": value for name, value in start.past.items()}
+        if detected is not None:
+            found |= {DETECTED: detected.words, PROBABLE: detected.probable}
+        return found
+
+    def _say(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Words (N,) that follow a memory and a past -> scores (N, V), and the next past."""
+        state = DecoderState(under(MEMORY, tensors), under(PAST, tensors))
+        hidden, _, after = self.decoder(tensors[WORDS][:, None], state)
+        scores = self.decoder.logits(hidden[:, 0]).float()
+        return {SCORES: scores} | {f"{NEXT}{PAST}{k}": value for k, value in after.past.items()}
+
+    def answers(self) -> State:
+        """The vocabulary, and the recipe's way of decoding."""
+        what = "a language model" if self.language is not None else "CTC"
+        if self.ctc is not None or self.language is not None:
             raise UsageError(
-                f"max_words is {decoding.max_words}", expected=f"{self.lessons.longest} at the most"
+                f"a text output with {what} beside its decoder can't be exported",
+                expected="a decoder alone",
             )
-        return decoding
+        for part in self.decoder.modules():
+            if isinstance(part, Decoder) and not part.exported:
+                raise UsageError(
+                    f"the decoder {type(part).__name__} can't be exported",
+                    expected="transformer, gru-attention or ctc",
+                )
+        return {
+            "kind": TEXT, "vocabulary": self.vocabulary.to_state(), "longest": self.lessons.longest,
+            "decoding": self.decoding.model_dump(), "final": self.decoder.final_scores,
+        }  # fmt: skip
+
+    def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
+        """A step: a word more, after one word and after two."""
+        steps = []
+        for words, example in enumerate(examples, start=1):
+            step = under(MEMORY, example, MEMORY) | under(PAST, example, PAST)
+            count = len(next(iter(step.values())))
+            step = {WORDS: torch.full((count,), BOS)} | step
+            for _ in range(words):
+                step |= under(NEXT, self._say(step))
+            steps.append(step)
+        return Graph(self.decoder, self._say, steps)
 
     def _predictions(
         self,
@@ -370,20 +418,9 @@ class TextHead(Head):
         parts = self._part_slices(fused)
         means = (found.scores / found.lengths.clamp(min=1)).tolist()
         for b, sentences in enumerate(found.ids.tolist()):
-            # A narrow vocabulary may have fewer sentences than beams; those left over are at -inf.
-            said = [
-                ([w for w in ids if w > EOS], score)
-                for ids, score in zip(sentences, means[b], strict=True)
-                if math.isfinite(score)
-            ]
-            (best, score), *others = said
-            yield Prediction(
-                value=self._sentence(best),
-                score=score,
-                alternatives=tuple(
-                    Alternative(self._sentence(ids), value) for ids, value in others
-                ),
-                words=tuple(self.vocabulary.pieces(best)),
+            best, said = spoken(self.vocabulary, sentences, means[b])
+            yield replace(
+                said,
                 moments=() if emissions is None else _moments(emissions[b], best),
                 detected=self._detected_words(detected, b),
                 attention={
@@ -398,11 +435,8 @@ class TextHead(Head):
     def _detected_words(self, detected: Detected | None, row: int) -> dict[str, float]:
         if detected is None:
             return {}
-        words = self.vocabulary.pieces(detected.words[row].tolist())
-        found: dict[str, float] = {}
-        for word, probable in zip(words, detected.probable[row].tolist(), strict=True):
-            found.setdefault(word, probable)  # subwords may look alike; the first stands out more
-        return found
+        words, probable = detected.words[row].tolist(), detected.probable[row].tolist()
+        return detected_words(self.vocabulary, words, probable)
 
     def _attention(self, start: DecoderState, ids: Tensor) -> Tensor:
         """Where each word of ``ids`` (B, L) was looked for: (B, L, T)."""

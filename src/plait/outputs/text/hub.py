@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import freeze
-from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, hub_vocabulary
+from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, HubVocabulary
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.pretrained import (
     FAILURES,
@@ -38,6 +38,8 @@ from plait.types import Fused, PlaitError, State
 @register("decoder", "hub")
 class HubDecoder(Decoder):
     """Any causal language model of the Hugging Face hub, or of a local folder; wants unit: hub."""
+
+    exported = False
 
     def __init__(
         self,
@@ -274,3 +276,9 @@ def _no_decoder(name: str, why: str) -> PlaitError:
         expected="a causal transformer with keys and values and an output projection",
         mend="name another model, such as one of the GPT-2 or Llama families",
     )
+
+
+def hub_vocabulary(name: str) -> HubVocabulary:
+    """The vocabulary of a language model of the hub or of a local folder."""
+    found = load_tokenizer(name)
+    return HubVocabulary(found["tokenizer"], found["specials"])

@@ -19,9 +19,9 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge
 
 from plait.bootstrap import Scorer, interval, resamples
+from plait.outputs.text.decoding import Limits
 from plait.outputs.text.ptb import tokenise
 from plait.outputs.text.scoring import Scoring
-from plait.outputs.text.search import Limits
 from plait.types import PlaitError
 
 Floats = NDArray[np.float64]

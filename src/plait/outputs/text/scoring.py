@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from plait.bootstrap import Scorer
-from plait.outputs.text.search import Limits
+from plait.outputs.text.decoding import Limits
 
 Sentences: TypeAlias = Sequence[str]
 """One a record."""

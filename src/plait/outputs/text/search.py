@@ -10,20 +10,11 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from plait.data.vocabulary import BOS, EOS, PAD, UNK
+from plait.data.vocabulary import BOS, EOS, PAD
 from plait.outputs.text.decoder import Decoder, DecoderState, log_scores
+from plait.outputs.text.decoding import NEVER_SAID, Limits
 
-NEVER_SAID = (PAD, BOS, UNK)
 WORTH_LEAVING_OUT = 8  # ended sentences are, once they are this part of all
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a sentence may look like."""
-
-    min_words: int = 1
-    max_words: int = 40
-    no_repeat: int = 3  # no n-gram of this length twice; 0 allows all
 
 
 @dataclass(frozen=True)

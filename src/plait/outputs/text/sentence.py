@@ -19,7 +19,6 @@ from plait.data.vocabulary import (
     Unit,
     Vocabulary,
     from_state,
-    hub_vocabulary,
     learn_vocabulary,
 )
 from plait.outputs.text.answer_scores import ANSWERS
@@ -27,6 +26,7 @@ from plait.outputs.text.blended import BlendedDecoder
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Lessons, Sentence, TextHead
+from plait.outputs.text.hub import hub_vocabulary
 from plait.outputs.text.language import Language
 from plait.outputs.text.scores import CAPTIONS
 from plait.outputs.text.scoring import Scores

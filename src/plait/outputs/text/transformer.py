@@ -53,7 +53,8 @@ class TransformerDecoder(Decoder):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def start(self, fused: Fused) -> DecoderState:
-        """Keys and values of the input's tokens for each block, made once a record."""
+        """Keys and values of the input's tokens for each block, made once a record; those of the
+        words are none so far."""
         memory, mask = fused.tokens.values, fused.tokens.mask  # (B, T, D), (B, T)
         for block in self.memory:
             memory = block(memory, mask)
@@ -62,13 +63,14 @@ class TransformerDecoder(Decoder):
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             kept[f"key{i}"], kept[f"value{i}"] = block.look.keys_values(memory)
-        return DecoderState(kept, {})
+        past = {name: value[:, :, :0] for name, value in kept.items() if name != "mask"}
+        return DecoderState(kept, past)
 
     def forward(
         self, words: Tensor, state: DecoderState, attend: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """See `Decoder.forward`; the attention is the mean over blocks and heads."""
-        past = state.past["key0"].shape[2] if state.past else 0
+        past = state.past["key0"].shape[2]
         x = self.embedding(words) + self.position[past : past + words.shape[1]]  # (N, L, D)
         x = self.drop(x)
         looks, after = [], DecoderState(state.memory, {})
@@ -100,12 +102,13 @@ class Block(nn.Module):
         """(N, L, D) -> (N, L, D) and where it looked (N, L, T); puts its keys into ``after``."""
         y = self.norms[0](x)
         key, value = self.read.keys_values(y)  # (N, H, L, Dh)
-        if state.past:
+        begun = state.past[f"key{i}"].shape[2] > 0
+        if begun:
             key = torch.cat([state.past[f"key{i}"], key], dim=2)
             value = torch.cat([state.past[f"value{i}"], value], dim=2)
         after.past[f"key{i}"], after.past[f"value{i}"] = key, value
         # A step reads all that went before: no mask. A whole sentence reads causally.
-        x = x + self.drop(self.read(y, (key, value), causal=not state.past))
+        x = x + self.drop(self.read(y, (key, value), causal=not begun))
         memory = state.memory[f"key{i}"], state.memory[f"value{i}"]
         mask = state.memory["mask"]
         y = self.norms[1](x)

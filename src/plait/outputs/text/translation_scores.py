@@ -14,9 +14,8 @@ from sacrebleu.metrics.chrf import CHRF
 
 from plait.bootstrap import Scorer, with_intervals
 from plait.outputs.common import check_paired
-from plait.outputs.text.decoding import MOST
+from plait.outputs.text.decoding import MOST, Limits
 from plait.outputs.text.scoring import References, Scoring, Sentences
-from plait.outputs.text.search import Limits
 
 TITLES = {
     "bleu": "BLEU (13a, mixed case)",

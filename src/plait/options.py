@@ -1,0 +1,48 @@
+"""How answers are found: options that a kind of output has, checked. Knows no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from plait.registry import did_you_mean
+from plait.types import UsageError
+
+Changed = TypeVar("Changed", bound="Options")
+
+
+class Options(BaseModel):
+    """How answers are found: each kind of output adds what can be chosen when predicting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def changed(self: Changed, **options: Any) -> Changed:
+        """With some of them changed.
+
+        Raises:
+            UsageError: there is no such option, or it can't have that value.
+        """
+        known = type(self).model_fields
+        for name in options:
+            if name not in known:
+                raise no_such_option(name, known)
+        try:
+            return type(self).model_validate({**self.model_dump(), **options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            got = f" is {options[name]!r}: " if name in options else ": "
+            what = f"decoding option {name}".rstrip()
+            raise UsageError(f"{what}{got}{first['msg'].lower()}") from None
+
+
+def no_such_option(name: str, known: Iterable[str]) -> UsageError:
+    """The error of an option that no output has."""
+    known = list(known)
+    return UsageError(
+        f"there is no decoding option {name!r}",
+        expected=f"one of: {', '.join(known)}" if known else "none for such an answer",
+        mend=did_you_mean(name, known),
+    )

@@ -1,0 +1,284 @@
+"""An exported model answers as the network does, whatever is missing and however many at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from untrained import make_model
+
+from plait.cells import BadCells
+from plait.export import export
+from plait.model import Model
+from plait.onnx import load
+from plait.types import BadCell, Prediction, UsageError
+
+pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")
+
+CLOSE = 1e-4
+ROWS = 4
+
+
+def photo(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 255, (20 + number, 30, 3)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def sound(number: int) -> bytes:
+    soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")
+    rng, stream = np.random.default_rng(number), io.BytesIO()
+    samples = rng.normal(0, 0.1, (3000, 1500, 150, 2400)[number])  # the third is below a frame
+    soundfile.write(stream, samples, 8000, format="WAV")
+    return stream.getvalue()
+
+
+def series(number: int) -> Any:
+    rows = np.random.default_rng(number).normal(5, 2, (7 + 5 * number, 3))
+    rows[2:4, 1] = np.nan
+    return rows.tolist()
+
+
+CELLS: dict[str, list[Any]] = {
+    "image": [photo(n) for n in range(ROWS)],
+    "text": ["a dog runs", "two dogs run over a field, fast", "a cat", "a dog sits and looks"],
+    "series": [series(n) for n in range(ROWS)],
+    "table": [
+        {"speed": 1.5, "colour": "red", "day": "2024-02-29"},
+        {"speed": 3, "colour": "blue", "day": "2024-03-01 06:30"},
+        {"speed": 4.25, "colour": None, "day": None},
+        {"speed": 2, "colour": "red", "day": "2024-02-28"},
+    ],
+}
+PIXELS = {"kind": "pixels", "size": 16, "patch": 8, "width": 16}
+WORDS = {"kind": "word-sequence", "width": 16, "min_count": 1, "longest": 12}
+BAG = {"kind": "bag-of-words", "min_count": 1, "width": 16}
+SMALL = {"kind": "transformer", "layers": 2, "memory_layers": 1, "heads": 2}
+GRU = {"kind": "gru-attention", "units": 16}
+ANSWERS: dict[str, tuple[dict[str, Any], list[Any]]] = {
+    "class": ({"kind": "category"}, ["one", "two", "three", "one"]),
+    "value": ({"kind": "number", "settings": {"spread": "quantile"}}, [0.5, 12.5, -3, 7]),
+    "spread": ({"kind": "number", "settings": {"spread": "gaussian"}}, [0.5, 12.5, -3, 7]),
+    "tags": ({"kind": "labels", "settings": {"thresholds": "each"}}, ["a, b", "b", "c", "a"]),
+    "said": (
+        {"kind": "text", "settings": {"min_count": 1, "decoder": SMALL, "longest": 12}},
+        CELLS["text"],
+    ),
+    "told": (
+        {
+            "kind": "text",
+            "settings": {
+                "min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 290,
+                "scores": "translations", "longest": 12,
+            },
+        },
+        CELLS["text"],
+    ),
+}  # fmt: skip
+
+
+def model_of(
+    inputs: Mapping[str, tuple[str, Mapping[str, Any]]], outputs: list[str],
+    fusion: Mapping[str, Any],
+) -> Model:  # fmt: skip
+    """``inputs``: name -> modality and representation."""
+    cells = {name: CELLS.get(modality, []) for name, (modality, _) in inputs.items()}
+    return make_model(
+        {n: {"modality": m, "representation": dict(r)} for n, (m, r) in inputs.items()},
+        {name: ANSWERS[name][0] for name in outputs},
+        cells | {name: ANSWERS[name][1] for name in outputs},
+        fusion,
+    )
+
+
+def same(mine: Prediction, wanted: Prediction) -> None:
+    if isinstance(wanted.value, float):
+        assert mine.value == pytest.approx(wanted.value, abs=CLOSE)
+        assert (mine.interval is None) == (wanted.interval is None)
+    else:
+        assert mine.value == wanted.value
+    assert mine.score == pytest.approx(wanted.score, abs=CLOSE)
+    assert mine.words == wanted.words
+    assert dict(mine.probabilities) == pytest.approx(dict(wanted.probabilities), abs=CLOSE)
+    assert dict(mine.detected) == pytest.approx(dict(wanted.detected), abs=CLOSE)
+    for one, other in zip(mine.alternatives, wanted.alternatives, strict=True):
+        assert one.value == other.value
+        assert one.score == pytest.approx(other.score, abs=CLOSE)
+
+
+def check(model: Model, folder: Path, cells: Mapping[str, list[Any]], **options: Any) -> None:
+    """Every record alone, and all together, each with other inputs missing."""
+    exported = load(export(model, folder))
+    names = list(cells)
+    subsets = [s for s in product((True, False), repeat=len(names)) if any(s)]
+    records = [
+        {n: cells[n][row % len(cells[n])] for n, there in zip(names, subset, strict=True) if there}
+        for row, subset in enumerate(subsets * 2)
+    ]
+    wanted = list(model.answers(records, **options))
+    alone = [next(exported.answers([record], **options)) for record in records]
+    together = list(exported.answers(records, **options))
+    for mine in (alone, together):
+        for found, right in zip(mine, wanted, strict=True):
+            assert found.keys() == right.keys()
+            for name, prediction in right.items():
+                same(found[name], prediction)
+
+
+FUSIONS: list[dict[str, Any]] = [
+    *({"kind": "early", "how": how, "width": 16, "heads": 2}
+      for how in ("concat", "gated", "tensor", "attention", "bottleneck")),
+    *({"kind": "late", "how": how, "width": 16} for how in ("mean", "learned", "stacking")),
+    {"kind": "hybrid", "joint": {"kind": "early", "how": "gated", "width": 16}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fusion", FUSIONS, ids=lambda f: f"{f['kind']}-{f.get('how', '')}")
+def test_every_fusion_with_any_input_missing(fusion: dict[str, Any], tmp_path: Path) -> None:
+    inputs = {"photo": ("image", PIXELS), "words": ("text", BAG)}
+    model = model_of(inputs, ["class", "said"], fusion)
+    check(model, tmp_path / "out", {"photo": CELLS["image"], "words": CELLS["text"]})
+
+
+NUMBERS = ("value", "spread")
+
+
+@pytest.mark.parametrize("output", sorted(ANSWERS))
+def test_every_output(output: str, tmp_path: Path) -> None:
+    model = model_of({"photo": ("image", PIXELS)}, [output], {"kind": "none", "width": 16})
+    options = {} if output in NUMBERS else {"num": 2}
+    check(model, tmp_path / "out", {"photo": CELLS["image"]}, **options)
+
+
+def test_detected_words_and_one_beam(tmp_path: Path) -> None:
+    settings = {"min_count": 1, "decoder": SMALL, "detect": 3, "longest": 12}
+    model = make_model(
+        {"photo": {"modality": "image", "representation": PIXELS}},
+        {"said": {"kind": "text", "settings": settings}},
+        {"photo": CELLS["image"], "said": CELLS["text"]},
+        {"kind": "none", "width": 16},
+    )
+    check(model, tmp_path / "out", {"photo": CELLS["image"]}, beam=1)
+
+
+REPRESENTATIONS: list[tuple[str, dict[str, Any]]] = [
+    ("image", {"kind": "cnn", "size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"}),
+    ("image", PIXELS),
+    *(("text", WORDS | {"reader": reader}) for reader in ("gru", "cnn", "transformer")),
+    ("text", WORDS | {"unit": "subwords", "vocabulary": 300}),
+    ("text", BAG | {"of": "letters", "shortest": 2, "longest": 3, "weight": "counts"}),
+    ("table", {"kind": "columns", "width": 16, "min_count": 1}),
+    ("table", {"kind": "columns", "width": 16, "min_count": 1, "numbers": "periodic"}),
+    ("series", {"kind": "sequence", "width": 16, "longest": 20}),
+    ("series", {"kind": "sequence", "width": 16, "longest": 50, "strides": [4], "time": 0,
+                "rate": 2.0, "centre": [0], "reader": "transformer"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "representation", REPRESENTATIONS, ids=lambda r: f"{r[0]}-{r[1]['kind']}-{len(r[1])}"
+)
+def test_every_representation(representation: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    modality, _ = representation
+    cells = CELLS[modality]
+    if representation[1].get("time") == 0:
+        cells = [[[step, *row[1:]] for step, row in enumerate(rows)] for rows in cells]
+    model = make_model(
+        {"it": {"modality": modality, "representation": representation[1]}},
+        {"class": ANSWERS["class"][0]},
+        {"it": cells, "class": ANSWERS["class"][1]},
+        {"kind": "none", "width": 16},
+    )
+    check(model, tmp_path / "out", {"it": cells})
+
+
+SOUNDS: list[dict[str, Any]] = [
+    {"kind": "spectrogram", "rate": 8000, "longest": 0.3, "bands": 30, "channels": 16, "width": 16},
+    {"kind": "mfcc", "rate": 8000, "longest": 0.3, "trim": True, "channels": 16, "width": 16},
+    {"kind": "waveform", "rate": 8000, "longest": 0.3, "channels": 32, "width": 16},
+]
+
+
+@pytest.mark.parametrize("representation", SOUNDS, ids=lambda r: r["kind"])
+def test_every_representation_of_a_sound(representation: dict[str, Any], tmp_path: Path) -> None:
+    cells = [sound(number) for number in range(ROWS)]
+    model = make_model(
+        {"it": {"modality": "audio", "representation": representation}},
+        {"class": ANSWERS["class"][0]},
+        {"it": cells, "class": ANSWERS["class"][1]},
+        {"kind": "none", "width": 16},
+    )
+    check(model, tmp_path / "out", {"it": cells})
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_ctc(beam: int, tmp_path: Path) -> None:
+    settings = {
+        "decoder": {"kind": "ctc"}, "scores": "transcripts", "unit": "characters", "min_count": 1,
+        "longest": 20,
+    }  # fmt: skip
+    model = make_model(
+        {"it": {"modality": "series", "representation": {"kind": "sequence", "strides": [1]}}},
+        {"said": {"kind": "text", "settings": settings}},
+        {"it": CELLS["series"], "said": CELLS["text"]},
+        {"kind": "none", "width": 16},
+    )
+    check(model, tmp_path / "out", {"it": CELLS["series"]}, beam=beam, length_penalty=0.0)
+
+
+def test_what_can_not_be_exported_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    windows = {"kind": "windows", "windows": 3}
+    model = model_of({"it": ("series", windows)}, ["class"], {"kind": "none", "width": 16})
+    with pytest.raises(UsageError, match="series as windows can't be exported; expected sequence"):
+        export(model, tmp_path / "out")
+    settings = {"min_count": 1, "decoder": SMALL, "ctc": 0.3, "scores": "transcripts"}
+    heard = make_model(
+        {"it": {"modality": "series", "representation": {"kind": "sequence"}}},
+        {"said": {"kind": "text", "settings": settings}},
+        {"it": CELLS["series"], "said": CELLS["text"]},
+        {"kind": "none", "width": 16},
+    )
+    with pytest.raises(UsageError, match="a text output with CTC beside its decoder"):
+        export(heard, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    inputs = {"photo": ("image", PIXELS), "words": ("text", BAG)}
+    model = model_of(inputs, ["class"], {"kind": "early", "width": 16})
+    return export(model, tmp_path_factory.mktemp("exported") / "out")
+
+
+def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
+    model, record = load(exported), {"photo": b"no picture", "words": "a dog"}
+    with pytest.raises(BadCell, match="is not a picture"):
+        model.predict(record)
+    bad = BadCells("missing")
+    found = list(model.answers([{"words": "a dog"}, record], bad=bad, first_row=7))
+    assert bad.met == {(8, "photo")}
+    assert found[0]["class"].probabilities == pytest.approx(found[1]["class"].probabilities)
+
+
+@pytest.mark.parametrize(
+    ("record", "options", "message"),
+    [
+        ("a dog", {}, "the model takes photo, words"),
+        ({}, {}, "no input in the record"),
+        ({"sound": "a.wav"}, {}, "unknown input sound; expected one at least of: photo, words"),
+        ({"words": "a dog"}, {"bean": 3}, "no decoding option 'bean'"),
+        ({"words": "a dog"}, {"shares": True}, "an exported model tells no shares"),
+    ],
+)
+def test_mistakes_are_told(
+    exported: Path, record: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        load(exported).predict(record, **options)

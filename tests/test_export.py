@@ -1,0 +1,140 @@
+"""The exported folder, the engines' choice, and 8 bits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+import plait
+from plait.cli import app
+from plait.engines import exported, open_model
+from plait.export import export
+from plait.onnx import load
+from plait.places import cache_folder
+from plait.quantise import quantise
+from plait.types import PlaitError, UsageError
+
+GRAPHS = {"network.onnx", "prepare-image.onnx", "step-caption.onnx"}
+
+
+@pytest.fixture(scope="module")
+def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(plait.load(trained), tmp_path_factory.mktemp("export") / "out")
+
+
+def test_the_folder_holds_standard_graphs_and_one_json(folder: Path) -> None:
+    assert {p.name for p in folder.iterdir()} == {"model.json", *GRAPHS}
+    for name in GRAPHS:
+        graph = onnx.load(folder / name)
+        onnx.checker.check_model(graph, full_check=True)
+        assert {node.domain for node in graph.graph.node} == {""}  # no operations of onnxruntime's
+    about = json.loads((folder / "model.json").read_text())
+    assert about["inputs"]["image"]["reading"] == {"kind": "photo", "size": 64, "fit": "squash"}
+    assert about["outputs"]["caption"]["decoding"]["beam"] == 3
+    assert str(load(folder)) == "<plait.OnnxModel 'captioning': image -> caption>"
+
+
+def test_the_batch_is_open(folder: Path) -> None:
+    graph = onnx.load(folder / "network.onnx").graph
+    photos = next(item for item in graph.input if item.name == "image")
+    sizes = photos.type.tensor_type.shape.dim
+    assert sizes[0].dim_param
+    assert [size.dim_value for size in sizes[1:]] == [3, 64, 64]
+
+
+def test_only_an_export_is_replaced(trained: Path, folder: Path, tmp_path: Path) -> None:
+    model = plait.load(trained)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds something else"):
+        export(model, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    export(model, tmp_path / "again")
+    (tmp_path / "again" / "network.onnx").write_text("garbage")
+    with pytest.raises(PlaitError, match=r"network.onnx can't be run: .*; export the model again"):
+        load(tmp_path / "again").predict(b"")
+    export(model, tmp_path / "again")
+    assert load(tmp_path / "again").name == "captioning"
+
+
+def test_what_is_no_exported_model(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no exported model"):
+        load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(PlaitError, match="has another format; expected format 1"):
+        load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"format": 1, "name": "it"}))
+    with pytest.raises(PlaitError, match="lacks inputs, outputs; export the model again"):
+        load(tmp_path)
+    about = {"format": 1, "name": "it", "inputs": {"a": {"modality": "text"}}, "outputs": {}}
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(PlaitError, match="damaged or of another plait: KeyError 'reading'"):
+        load(tmp_path).predict("a text")
+
+
+def test_an_engine_exports_a_package_once(
+    trained: Path, squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = str(next(squares.parent.glob("*.png")))
+    model = open_model(str(trained), "onnx")
+    assert "exporting" in capsys.readouterr().err
+    again = open_model(str(trained), "onnx")
+    assert capsys.readouterr().err == ""
+    [found], [wanted] = again.answers([photo]), plait.load(trained).answers([photo])
+    assert found["caption"].value == wanted["caption"].value
+    assert again.inputs == {"image": "image"} == plait.load(trained).inputs
+    assert again.outputs == {"caption": "text"} == plait.load(trained).outputs
+    [folder] = (cache_folder() / "onnx").iterdir()
+    copy = shutil.copytree(trained, tmp_path / "model")
+    open_model(str(copy), "onnx")
+    (copy / "card.md").write_text("changed")
+    open_model(str(copy), "onnx")
+    assert len(list((cache_folder() / "onnx").iterdir())) == 2  # one a package
+    assert folder.is_dir()
+    assert model.name == again.name == open_model(str(trained), "torch").name
+
+
+def test_an_export_is_an_engines_model_itself(folder: Path) -> None:
+    assert exported(str(folder)) == folder
+    with pytest.raises(UsageError, match="no engine 'tf'; expected torch or onnx"):
+        open_model(str(folder), "tf")
+
+
+def test_an_exported_model_draws_no_attention(folder: Path, squares: Path) -> None:
+    model, photo = load(folder), next(squares.parent.glob("*.png"))
+    with pytest.raises(UsageError, match="draws no attention"):
+        model.attention(photo, model.predict(photo))
+
+
+def test_eight_bits_and_what_they_lose(trained: Path, squares: Path, tmp_path: Path) -> None:
+    model = plait.load(trained)
+    before = export(model, tmp_path / "before")
+    after = export(model, tmp_path / "after")
+    [loss] = quantise(model, after, squares, rows=9)
+    assert (loss.output, loss.records) == ("caption", 9)
+    assert loss.after == pytest.approx(loss.before, rel=0.3)
+    low, high = loss.interval
+    assert low <= loss.after - loss.before <= high
+    assert "with 8 bits; difference " in str(loss)
+    assert json.loads((after / "model.json").read_text())["int8"][0]["records"] == 9
+    kinds = {node.op_type for node in onnx.load(after / "step-caption.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    sizes = [(folder / "network.onnx").stat().st_size for folder in (before, after)]
+    assert sizes[1] < 0.7 * sizes[0]
+    assert {p.name for p in after.iterdir()} == {"model.json", *GRAPHS}
+
+
+def test_the_command(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app(["export", str(trained), str(tmp_path / "out")], standalone_mode=False)
+    assert capsys.readouterr().out == f"the exported model is in {tmp_path / 'out'}\n"
+    assert load(tmp_path / "out").output == "caption"
+    for arguments, message in (
+        (["--to", "coreml"], "can't export to 'coreml'"),
+        (["--int8"], "--int8 and --table go together"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            app(["export", str(trained), str(tmp_path / "no"), *arguments], standalone_mode=False)
+    assert not (tmp_path / "no").exists()
