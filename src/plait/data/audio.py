@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", "
 MAX_SECONDS, MAX_CHANNELS = 1800.0, 16
 MIN_RATE, MAX_RATE = 1000, 400_000  # samples a second
 LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unscaled
+
+BLOCK = 1 << 16  # samples decoded at a time
 
 Sound = NDArray[np.float32]
 
@@ -35,15 +38,11 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check(name, file.frames, file.samplerate, file.channels)
-            found, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
+            found, mono = file.samplerate, _mono(file)
     except soundfile.SoundFileError as error:
-        why = str(error).rpartition(": ")[2].strip(". ")  # what is opened has no name
-        raise BadCell(
-            f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
-        ) from None
-    if not len(samples):
+        raise _damaged(name, error) from None
+    if not len(mono):
         raise BadCell(f"{name} has no samples", expected=KINDS, mend="record it again")
-    mono = samples.mean(axis=1)
     if not (np.abs(mono) <= LOUDEST).all():  # nor is NaN
         raise BadCell(
             f"{name} has samples that are no numbers or far too large", expected="samples in ±1"
@@ -54,6 +53,36 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
             f"{name} has {len(mono)} samples", expected=f"one at {rate:,} a second or more"
         )
     return resampled
+
+
+def count_seconds(cell: str | Path | bytes, root: Path) -> float:
+    """How long a sound claims to be, by its header.
+
+    Raises:
+        BadCell: as for `open_sound`, but for damage behind the header.
+    """
+    soundfile = needed("soundfile", "audio")
+    data, name = load_bytes(cell, root, KINDS)
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            _check(name, file.frames, file.samplerate, file.channels)
+            return float(file.frames / file.samplerate)
+    except soundfile.SoundFileError as error:
+        raise _damaged(name, error) from None
+
+
+def _mono(file: Any) -> Sound:
+    """The mean of the channels, (N,): block by block, as sixteen channels of silence are small in
+    a FLAC file and large in memory."""
+    blocks = [b.mean(axis=1) for b in file.blocks(BLOCK, dtype="float32", always_2d=True)]
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def _damaged(name: str, error: Exception) -> BadCell:
+    why = str(error).rpartition(": ")[2].strip(". ")  # what is opened has no name
+    return BadCell(
+        f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
+    )
 
 
 def has_sound_suffix(name: str) -> bool:

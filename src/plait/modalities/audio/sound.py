@@ -20,8 +20,8 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.audio import KINDS, open_sound
-from plait.data.media import load_bytes
+from plait.data.audio import KINDS, count_seconds, open_sound
+from plait.data.media import Extent, file_sent, load_bytes
 from plait.registry import needed
 from plait.types import State
 
@@ -85,6 +85,14 @@ class Sound(Modality):
     def content(self, cell: Any, root: Path) -> bytes:
         """The sound file."""
         return load_bytes(cell, root, KINDS)[0]
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Its seconds."""
+        return Extent(seconds=count_seconds(cell, root))
+
+    def sent(self, state: State) -> Any:
+        """The sound file."""
+        return file_sent(KINDS, "audio/*")
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the sound; others faster or slower, louder or softer, and with noise.

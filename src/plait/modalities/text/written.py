@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
+from plait.data.media import Extent
 from plait.types import BadCell, PlaitError, State
 
 READING_VERSION = 1  # raise it when the same text would be read otherwise: old caches must miss
@@ -65,6 +67,14 @@ class Text(Modality):
     def content(self, cell: Any, root: Path) -> bytes:
         """The text itself."""
         return as_text(cell).encode("utf-8", "surrogatepass")
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Nothing: a text has neither pixels nor seconds."""
+        return Extent()
+
+    def sent(self, state: State) -> Any:
+        """A string."""
+        return Annotated[str, Field(max_length=MAX_LETTERS)]
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the text; of others about one word in seven is left out, the same each time."""
