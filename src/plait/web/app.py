@@ -105,15 +105,12 @@ class Server:
             return _json(results[0])
 
         about = self.models[name].recipe.about
-        reference = {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}
-        content = {"application/json": reference, "multipart/form-data": reference}
         app.post(
             f"/models/{name}/{what}",
             summary=f"{name}: one record" if single else f"{name}: several records",
             description=about,
             response_model=answer,
             responses={code: {"model": Problem, "description": d} for code, d in STATUSES.items()},
-            openapi_extra={"requestBody": {"required": True, "content": content}},
             operation_id=f"{name}-{what}",
         )(handle)
 
@@ -210,9 +207,19 @@ class Server:
             bodies: list[tuple[type[BaseModel], Any]] = [
                 (body, "validation") for s in self.schemas.values() for body in (s.one, s.many)
             ]
-            _, own = models_json_schema(bodies, ref_template="#/components/schemas/{model}")
+            references, own = models_json_schema(
+                bodies, ref_template="#/components/schemas/{model}"
+            )
             parts = found.setdefault("components", {})
             parts.setdefault("schemas", {}).update(own["$defs"])
+            for name, schema in self.schemas.items():
+                for what, body in (("predict", schema.one), ("batch", schema.many)):
+                    reference = {"schema": references[body, "validation"]}
+                    content = {"application/json": reference, "multipart/form-data": reference}
+                    found["paths"][f"/models/{name}/{what}"]["post"]["requestBody"] = {
+                        "required": True,
+                        "content": content,
+                    }
             if self.settings.keys:
                 parts["securitySchemes"] = {
                     "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER}

@@ -167,8 +167,8 @@ def _options(name: str, model: Model) -> type[BaseModel]:
 def one_line(error: ValidationError) -> str:
     """The first thing that is wrong with a request: where, what, and what was expected."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])[:120]
+    where = ".".join(str(part) for part in first["loc"])[:120] or "the request"
     if first["type"] == "extra_forbidden":
         return f"{where}: there is no such field"
     what = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what[:1].lower()}{what[1:]}" if where else what
+    return f"{where}: {what[:1].lower()}{what[1:]}"

@@ -26,9 +26,7 @@ function parts(answer, before) {
     list("It might also have said", answer.alternatives.map((other) => shown(other.value))),
     bars("Probabilities", Object.entries(answer.probabilities).slice(0, MOST)),
     shares(answer.shares),
-    list("Words that it sees called for",
-      [Object.entries(answer.detected).sort((a, b) => b[1] - a[1]).slice(0, MOST)
-        .map(([word, p]) => `${word} ${percent(p)}`).join(", ")].filter(Boolean)),
+    detected(Object.entries(answer.detected)),
   ].filter(Boolean);
 }
 
@@ -72,6 +70,14 @@ function list(title, lines) {
   if (!lines.length) return null;
   return make("section", {}, make("h3", {}, title),
     make("ul", {}, ...lines.map((line) => make("li", {}, line))));
+}
+
+function detected(found) {
+  if (!found.length) return null;
+  const likely = found.sort((a, b) => b[1] - a[1]).slice(0, MOST);
+  const words = likely.map(([word, share]) => `${word} ${percent(share)}`);
+  return make("section", {}, make("h3", {}, "Words that were expected before the first was said"),
+    make("p", {class: "quiet"}, words.join(", ")));
 }
 
 class Looked {

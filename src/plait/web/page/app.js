@@ -75,7 +75,8 @@ async function ask() {
       {signal: asking.signal, busy: () => say("The server is busy; trying again…")});
     draw(byId("result"), answers, page.before);
     page.before = answers;
-    say(`Answered in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+    const seconds = (performance.now() - start) / 1000;
+    say(`Answered in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`);
     keep(answers);
   } catch (error) {
     if (error.name !== "AbortError") trouble(error, ask);
