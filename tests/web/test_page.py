@@ -249,9 +249,13 @@ def test_everything_has_a_name_for_screen_readers(open_page: Open, photo: Path) 
     for summary in page.locator("summary").all():
         summary.click()
     nameless = page.evaluate(
-        """() => [...document.querySelectorAll(
-            "input, select, textarea, button, img, meter, progress")].filter((e) => e.offsetParent && !(e.labels?.length || e.getAttribute("aria-label")
-            || e.innerText || e.alt != null && e.hasAttribute("alt"))).map((e) => e.outerHTML)"""
+        """() => {
+          const kinds = "input, select, textarea, button, img, meter, progress";
+          const named = (e) => e.labels?.length || e.getAttribute("aria-label") || e.innerText
+            || e.hasAttribute("alt");
+          return [...document.querySelectorAll(kinds)]
+            .filter((e) => e.offsetParent && !named(e)).map((e) => e.outerHTML);
+        }"""
     )
     assert nameless == []
     assert page.get_attribute("html", "lang") == "en"

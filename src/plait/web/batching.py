@@ -19,8 +19,10 @@ from plait.features import BadCells
 from plait.model import Model
 from plait.types import BadCell, PlaitError
 from plait.web.answers import HERE, Answered, as_answers
+from plait.web.memory import give_back
 
 log = logging.getLogger("plait.web")
+IDLE = 1.0  # seconds without work after which memory is given back
 
 Done = Callable[[str, int, float], None]
 """Told of every batch: the model, how many records, and the seconds that it took."""
@@ -122,8 +124,7 @@ class Batcher:
         """The first job and those of its kind, once a moment has gone by in which more may come;
         none when all is done."""
         with self._change:
-            while not self._jobs and not self._stopping:
-                self._change.wait()
+            self._wait()
             if not self._jobs:
                 return []
             until = time.monotonic() + self.gather
@@ -137,6 +138,17 @@ class Batcher:
                 (taken if fits else left).append(job)
             self._jobs = left
             return taken
+
+    def _wait(self) -> None:
+        """Until there is a job or the end; once for a while, memory is given back."""
+        idle = False
+        while not self._jobs and not self._stopping:
+            heard = self._change.wait(None if idle else IDLE)
+            if not heard and not idle:
+                idle = True
+                self._change.release()  # it takes a moment, in which jobs may come
+                give_back()
+                self._change.acquire()
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         """Set every job's result. What goes wrong with a batch as a whole is tried record by
