@@ -266,6 +266,7 @@ def main() -> None:
         patience = PATIENCE if make in UNFINISHED else WAIT
         found[make.__name__][send(server.port, make(chance, args.model), patience)] += 1
 
+    most = 0.0
     with serving(args.model) as server:
         # What it grows to on its own with good photos, by as many clients, is not the attack's.
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -273,7 +274,10 @@ def main() -> None:
         time.sleep(5)
         before, start = server.megabytes, time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(attack, range(args.requests)))
+            for done, _ in enumerate(pool.map(attack, range(args.requests)), start=1):
+                most = max(most, server.megabytes)
+                if done % 500 == 0:
+                    print(f"{done}, {server.megabytes:.0f} MB", file=sys.stderr, flush=True)
         seconds = time.perf_counter() - start
         time.sleep(5)
         after, still = server.megabytes, good(server, args.model)
@@ -286,7 +290,8 @@ def main() -> None:
     bad = {s: n for s, n in total.items() if (s[:1] == "5" and s != "503") or s in fatal}
     print(
         f"{args.requests} requests in {seconds:.0f} s; memory {before:.0f} MB before, "
-        f"{after:.0f} MB after; a good photo then: {still}; {bad or 'no 5xx but 503'}"
+        f"{most:.0f} MB at the most, {after:.0f} MB after; a good photo then: {still}; "
+        f"{bad or 'no 5xx but 503'}"
     )
     print(describe())
     if bad or still != "200" or not runs or after > before * (1 + SLACK):

@@ -22,7 +22,7 @@ from plait.web.answers import HERE, Answered, as_answers
 from plait.web.memory import give_back
 
 log = logging.getLogger("plait.web")
-IDLE = 1.0  # seconds without work after which memory is given back
+IDLE, BUSY = 1.0, 5.0  # seconds after which memory is given back, without work and with it
 
 Done = Callable[[str, int, float], None]
 """Told of every batch: the model, how many records, and the seconds that it took."""
@@ -112,6 +112,7 @@ class Batcher:
             self._change.notify_all()
 
     def _work(self) -> None:
+        given_back = time.monotonic()
         while jobs := self._next():
             # Those whose client has given up are left out.
             alive = [job for job in jobs if job.result.set_running_or_notify_cancel()]
@@ -119,6 +120,9 @@ class Batcher:
                 start = time.perf_counter()
                 self._answer(alive)
                 self._done(alive[0].model, len(alive), time.perf_counter() - start)
+            if time.monotonic() - given_back > BUSY:
+                give_back()
+                given_back = time.monotonic()
 
     def _next(self) -> list[Job]:
         """The first job and those of its kind, once a moment has gone by in which more may come;

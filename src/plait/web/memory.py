@@ -7,16 +7,15 @@ megabytes would stay with a server that has nothing to do.
 from __future__ import annotations
 
 import ctypes
-import gc
 from functools import cache
 from typing import Any
 
 
 def give_back() -> None:
-    """Collect, and hand freed memory to the system where the C library can (glibc)."""
-    gc.collect()
-    if _trim() is not None:
-        _trim()(0)
+    """Hand freed memory to the system, where the C library can (glibc)."""
+    trim = _trim()
+    if trim is not None:
+        trim(0)
 
 
 @cache

@@ -8,10 +8,9 @@ const MOST = 8; // probabilities
 
 // Draws all outputs' answers; before: what they were before, to tell what changed.
 export function draw(place, answers, before) {
-  const several = Object.keys(answers).length > 1;
   place.replaceChildren(...Object.entries(answers).map(([name, answer]) =>
     make("article", {class: "output", "aria-label": name},
-      make("h2", {hidden: !several}, name), ...parts(answer, before?.[name]))));
+      make("h2", {}, name), ...parts(answer, before?.[name]))));
 }
 
 function parts(answer, before) {

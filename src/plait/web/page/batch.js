@@ -19,6 +19,7 @@ export class Batch {
 
   describe() {
     const card = this.card();
+    byId("batch").hidden = !card;
     byId("batch-about").textContent = card?.isFile
       ? `Each file is taken as ${card.names.join(" and ")}; everything else stays as it is above.`
       : "Text files: each line is a text of its own.";

@@ -89,7 +89,7 @@ class TableWidget {
       const field = make("input", {
         type: "text", list, name, autocomplete: "off", spellcheck: "false",
         inputmode: schema.type.includes("number") ? "decimal" : null,
-        placeholder: list ? "" : `such as ${schema.examples?.[0] ?? ""}`,
+        placeholder: schema.examples?.length ? `such as ${schema.examples[0]}` : "",
       });
       field.addEventListener("input", () => changed({now: false}));
       const choices = list ? make("datalist", {id: list}, ...listed) : null;
@@ -114,7 +114,7 @@ class FileWidget {
     this.picker = make("input", {type: "file", accept: media, "aria-label": `Choose ${title}`});
     this.picker.addEventListener("change", () => this.picker.files[0] && this.take(this.picker.files[0]));
     this.picker.addEventListener("click", () => { this.picker.value = ""; });
-    this.view = make("div");
+    this.view = make("div", {class: "view"});
     this.note = make("p", {class: "quiet", role: "status"});
     const kind = {"image/*": "a photo", "audio/*": "a sound", "video/*": "a video"}[media] ?? "a file";
     this.buttons = make("div", {class: "row"},
