@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import encode_form
 
@@ -18,6 +18,7 @@ def test_files_are_bytes_and_fields_are_strings() -> None:
     assert dict(read_form(kind, body)) == parts
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.sampled_from("abc"), st.binary(max_size=80) | st.text("ab\r\n", max_size=9))
 )
@@ -54,6 +55,7 @@ def test_a_broken_form_is_one_clear_line(kind: str, body: bytes, words: str) -> 
         list(read_form(kind, body))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_garbage_raises_nothing_else(body: bytes) -> None:
     for form in (body, b"--edge\r\n" + body + b"\r\n--edge--"):

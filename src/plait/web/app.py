@@ -100,9 +100,8 @@ class Server:
             if not single:
                 found = [r if isinstance(r, Answered) else Problem(error=str(r)) for r in results]
                 return _json(ManyAnswered(results=found))
-            if isinstance(results[0], Exception):
-                raise results[0]
-            return _json(results[0])
+            (result,) = results
+            return _json(result) if isinstance(result, Answered) else _refusal(result)
 
         about = self.models[name].recipe.about
         app.post(
@@ -132,7 +131,7 @@ class Server:
         self.models[schema.name].decoding_options(**asked.options)  # raises UsageError
         return asked
 
-    async def _answer(self, name: str, asked: Request) -> list[Answered | Exception]:
+    async def _answer(self, name: str, asked: Request) -> list[Answered | PlaitError]:
         """Each record's answers, or what is wrong with it.
 
         Raises:
@@ -251,10 +250,11 @@ def _json(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def _outcome(found: Any) -> Answered | Exception:
+def _outcome(found: Any) -> Answered | PlaitError:
     """A record's own error stays; any other fails the whole request."""
     if isinstance(found, BaseException) and not isinstance(found, PlaitError):
         raise found
+    assert isinstance(found, (Answered, PlaitError))
     return found
 
 
@@ -268,6 +268,11 @@ def _status(error: PlaitError) -> int:
 
 async def _told(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, PlaitError)
+    return _refusal(error)
+
+
+def _refusal(error: PlaitError) -> Response:
+    """Never raised again from where it is kept: its frames would hold it, and the request."""
     status = _status(error)
     headers = SOON if status in {429, 503} else None
     return JSONResponse({"error": str(error)}, status, headers)

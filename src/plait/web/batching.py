@@ -164,7 +164,7 @@ class Batcher:
                 for job in jobs:
                     self._answer([job])
                 return
-            outcomes = [error]
+            outcomes = [error.with_traceback(None) if isinstance(error, PlaitError) else error]
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Answered):
                 job.result.set_result(outcome)

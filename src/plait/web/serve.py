@@ -47,6 +47,7 @@ def serve(
     uvicorn = needed("uvicorn", "serve")
     needed("fastapi", "serve"), needed("prometheus_client", "serve")
     from plait.web.app import Server
+    from plait.web.memory import settle
     from plait.web.watch import log_to
 
     named = name_models(models)
@@ -58,6 +59,7 @@ def serve(
     hosts = frozenset(name.lower() for name in {*own, *allowed})
     server = Server(named, replace(settings, hosts=hosts))
     server.batcher.warm()
+    settle()
     config = uvicorn.Config(
         server.app, http="h11", ws="none", lifespan="on", log_config=None, access_log=False,
         server_header=False, date_header=False, timeout_graceful_shutdown=GRACE,
