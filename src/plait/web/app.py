@@ -203,29 +203,28 @@ class Server:
         """FastAPI's own, with the requests' schemas and the key added."""
         if app.openapi_schema is None:
             found = get_openapi(title="plait", version=plait.__version__, routes=app.routes)
-            bodies: list[tuple[type[BaseModel], Any]] = [
-                (body, "validation") for s in self.schemas.values() for body in (s.one, s.many)
-            ]
-            references, own = models_json_schema(
-                bodies, ref_template="#/components/schemas/{model}"
-            )
-            parts = found.setdefault("components", {})
-            parts.setdefault("schemas", {}).update(own["$defs"])
-            for name, schema in self.schemas.items():
-                for what, body in (("predict", schema.one), ("batch", schema.many)):
-                    reference = {"schema": references[body, "validation"]}
-                    content = {"application/json": reference, "multipart/form-data": reference}
-                    found["paths"][f"/models/{name}/{what}"]["post"]["requestBody"] = {
-                        "required": True,
-                        "content": content,
-                    }
+            self._add_bodies(found)
             if self.settings.keys:
-                parts["securitySchemes"] = {
-                    "key": {"type": "apiKey", "in": "header", "name": KEY_HEADER}
-                }
+                key = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
+                found["components"]["securitySchemes"] = {"key": key}
                 found["security"] = [{"key": []}]
             app.openapi_schema = found
         return app.openapi_schema
+
+    def _add_bodies(self, api: dict[str, Any]) -> None:
+        """What every model's routes take, to an OpenAPI document."""
+        bodies: dict[str, type[BaseModel]] = {}
+        for name, schema in self.schemas.items():
+            bodies |= {f"/models/{name}/predict": schema.one, f"/models/{name}/batch": schema.many}
+        references, own = models_json_schema(
+            [(body, "validation") for body in bodies.values()],
+            ref_template="#/components/schemas/{model}",
+        )
+        api["components"]["schemas"].update(own["$defs"])
+        for path, body in bodies.items():
+            reference = {"schema": references[body, "validation"]}
+            content = {"application/json": reference, "multipart/form-data": reference}
+            api["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
 
 
 def page_files() -> Sequence[tuple[str, bytes, str]]:

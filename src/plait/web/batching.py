@@ -39,8 +39,9 @@ class Job:
     Attributes:
         model: what it is served as.
         record: input -> cell.
-        wanted: what records that are answered together have in common: the options, sorted, and
-            whether shares and places are asked for.
+        options: of decoding, sorted by their names.
+        shares: whether each input's share is asked for.
+        explain: whether it is asked where each word was looked for.
         result: its answers; BadCell where the record can't be used.
     """
 
