@@ -29,7 +29,7 @@ from served import Served, serving
 
 CLIENTS = 16
 WAIT = 40.0  # seconds for an answer
-SLACK = 0.1  # share by which the memory may be larger afterwards
+SLACK = 0.15  # share by which the memory may be larger afterwards
 
 Make = Callable[[random.Random, str], bytes]
 """From a source of chance and the model's name to what is sent, whole."""

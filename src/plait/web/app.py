@@ -39,6 +39,7 @@ STATUSES = {
     415: "neither JSON nor a form", 422: "the request or a file in it can't be used",
     429: "too many records wait", 503: "the answer took too long",
 }  # fmt: skip
+CHECKING = 4  # threads that look at files' headers
 SOON = {"retry-after": "1"}
 
 
@@ -52,6 +53,7 @@ class Server:
             models, settings.waiting, settings.batch, settings.gather, self._count
         )
         self.metrics = Metrics(lambda: self.batcher.waiting)
+        self._checking = anyio.CapacityLimiter(CHECKING)
         self._describe: dict[str, Any] = {}
         self.app: App = Guards(self._routes(), settings, self.metrics)
 
@@ -138,7 +140,10 @@ class Server:
             Full: too many records wait.
             Refused: it takes too long.
         """
-        checks = [anyio.to_thread.run_sync(self._check, name, record) for record in asked.records]
+        checks = [
+            anyio.to_thread.run_sync(self._check, name, record, limiter=self._checking)
+            for record in asked.records
+        ]
         bad = await asyncio.gather(*checks)
         options = tuple(sorted(asked.options.items()))
         jobs = {

@@ -25,7 +25,8 @@ class Settings:
         seconds: of a sound or a video.
         records: of a batch request.
         waiting: records that wait for the model; more are turned away.
-        batch: records that the model answers together.
+        batch: records that the model answers together; so few that while 16 of 32 clients are
+            answered the others' requests are there.
         gather: seconds that the first of them waits for others.
         timeout: seconds that a request waits for its answer.
         reading: seconds that a client may take to send its request.
@@ -38,7 +39,7 @@ class Settings:
     seconds: float = 120.0
     records: int = 64
     waiting: int = 128
-    batch: int = 32
+    batch: int = 16
     gather: float = 0.004
     timeout: float = 30.0
     reading: float = 20.0
