@@ -9,7 +9,7 @@ setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,audio,video,explain,export,hub,keras,lite,onnx,text,whisper,wordnet]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,audio,video,explain,export,hub,keras,lite,onnx,serve,text,whisper,wordnet]'
 	touch $@
 
 demo: setup

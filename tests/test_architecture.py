@@ -16,6 +16,7 @@ SOURCE = Path(plait.__file__).parent
 # Top to bottom; a module may import from rooms below its own, and within its own room.
 ROOMS = [
     ["cli"],
+    ["web"],
     [
         "assistant",
         "captioning",

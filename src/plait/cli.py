@@ -584,6 +584,40 @@ def pull(
 
 
 @app.command()
+def serve(
+    models: Annotated[
+        list[str], typer.Argument(help="shipped models or packages; NAME=FOLDER names one")
+    ],
+    host: Annotated[str, typer.Option(help="0.0.0.0 is seen by the whole network")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+    keys: Annotated[
+        Path | None, typer.Option(help="a file of keys, one a line: clients must name one")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="a name that clients may call it by; repeatable")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(min=0.001, help="megabytes of a request")] = 20,
+    max_pixels: Annotated[int, typer.Option(min=1, help="of a picture")] = 40_000_000,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="of a sound or video")] = 120,
+    timeout: Annotated[float, typer.Option(min=0.1, help="seconds until an answer")] = 30,
+    queue: Annotated[int, typer.Option(min=1, help="records that may wait")] = 128,
+) -> None:
+    """Serve models to programs, and to people as a web page."""
+    from plait.web.serve import serve as run_server
+    from plait.web.settings import MEGABYTE, Settings, keys_of_file
+
+    settings = Settings(
+        request_bytes=int(max_mb * MEGABYTE), pixels=max_pixels, seconds=max_seconds,
+        timeout=timeout, waiting=queue, keys=keys_of_file(keys) if keys else (),
+    )  # fmt: skip
+
+    def ready(address: str) -> None:
+        print(f"{', '.join(models)} at {address} (stop with Ctrl-C)", flush=True)
+
+    run_server(models, host, port, settings, allow_host or [], ready)
+
+
+@app.command()
 def summary(
     what: Annotated[str, typer.Argument(help="a model or a recipe")],
     set_: Set = None,

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from plait.bootstrap import Scorer
 from plait.branches import Branches
+from plait.data.media import Extent
 from plait.layouts import Layout
 from plait.options import Options
 from plait.types import Alternative, Fused, Prediction, State, Tokens
@@ -75,6 +76,20 @@ class Modality(ABC):
         Raises:
             BadCell: there is nothing to be read.
         """
+
+    @abstractmethod
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """What a cell claims to hold, by its header alone, for those who allow less than `read`
+        does; nothing of what has neither pixels nor seconds.
+
+        Raises:
+            BadCell: there is no header that can be read.
+        """
+
+    @abstractmethod
+    def sent(self, state: State) -> Any:
+        """The type of a cell that a stranger sends, as pydantic checks it and JSON Schema tells
+        it: what `read` takes, but for paths, so that nobody names a file of this machine."""
 
     @abstractmethod
     def augment(self, item: Tensor, view: int) -> Tensor:
@@ -223,6 +238,10 @@ class Output(ABC):
     @abstractmethod
     def cell(self, value: Any) -> Any:
         """An answer as a cell of a table, a string or a number, which `reader` reads again."""
+
+    @abstractmethod
+    def confidence(self, prediction: Prediction) -> float | None:
+        """How probable an answer is to the model, 0 to 1, for people; None where it doesn't say."""
 
     @abstractmethod
     def head(

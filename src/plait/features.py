@@ -125,7 +125,7 @@ class PreparedInput:
             try:
                 read.append(self.read(cell, view))
             except BadCell as error:
-                read.append(error)
+                read.append(_bare(error))
         good = [item for item in read if isinstance(item, Tensor)]
         if not good:
             return [item for item in read if isinstance(item, BadCell)]
@@ -139,6 +139,13 @@ def _workers() -> ThreadPoolExecutor:
     large batch."""
     workers = torch.get_num_threads()
     return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def _bare(error: BadCell) -> BadCell:
+    """Without the frames that it came through: they hold the file, and those who keep the error, a
+    circle that would stay until it is collected."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[str | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 from audio_models import AUDIO_MODELS, save_audio_model
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from samples import save_bert, write_vectors
 
@@ -20,6 +23,7 @@ from plait.components import Encoder, Modality
 from plait.features import as_row, pad_rows
 from plait.modalities.image.inception_net import InceptionResNetV2
 from plait.modalities.text import word_vectors
+from plait.types import BadCell
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "image": {
@@ -368,6 +372,34 @@ def distance(item: torch.Tensor, worse: torch.Tensor) -> float:
 def test_content_names_the_cell(built: Built) -> None:
     modality, _, _, cells = built
     assert len({modality.content(cell, Path()) for cell in cells}) == 3
+
+
+def test_a_cell_that_is_sent_is_the_cell(built: Built) -> None:
+    """Through JSON, with files as base64, it is read to what it was."""
+    modality, _, state, cells = built
+    adapter = TypeAdapter(modality.sent(state))
+    for cell in cells:
+        raw = base64.b64encode(cell).decode() if isinstance(cell, bytes) else cell
+        sent = adapter.validate_json(json.dumps(raw).replace("NaN", "null"))
+        want, got = (modality.read(c, Path(), state) for c in (cell, sent))
+        assert torch.equal(got, want)
+        assert modality.extent(sent, Path()) == modality.extent(cell, Path())
+    assert json.loads(json.dumps(adapter.json_schema()))
+
+
+def test_a_path_can_not_be_sent(built: Built, tmp_path: Path) -> None:
+    """A file that lies there is not opened by its name, however the name is padded."""
+    modality, _, state, cells = built
+    if not modality.media:
+        return
+    path = tmp_path / "file"
+    path.write_bytes(cells[0] if isinstance(cells[0], bytes) else b"1,2,3\n4,5,6\n")
+    adapter = TypeAdapter(modality.sent(state))
+    for name in (str(path), *(f"{path}{'A' * more}" for more in range(1, 4))):
+        with pytest.raises((ValidationError, BadCell)):
+            modality.read(adapter.validate_python(name), Path(), state)
+    with pytest.raises((ValidationError, BadCell)):
+        modality.read(adapter.validate_python(path), Path(), state)
 
 
 def test_samples_can_be_read(built: Built) -> None:

@@ -149,6 +149,15 @@ def test_one_answer_a_record_whatever_its_batch(built: Built) -> None:
         same(head.decode(row(whole, number)), together[number : number + 1])
 
 
+def test_confidence_is_a_probability_or_none(built: Built) -> None:
+    output, head, _, _, branches = built
+    found = [output.confidence(prediction) for prediction in head.decode(fused(branches))]
+    if registry_name(output) == "number":
+        assert found == [None] * 3
+    else:
+        assert all(value is not None and 0 <= value <= 1 for value in found)
+
+
 def test_garbage_under_the_mask_changes_nothing(built: Built) -> None:
     _, head, _, targets, branches = built
     clean, dirty = fused(branches), fused(branches, garbage=1e3)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.data.audio import has_sound_start, open_sound
+from plait.data.audio import count_seconds, has_sound_start, open_sound
 from plait.types import BadCell, PlaitError
 
 soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")
@@ -146,6 +147,27 @@ def test_a_sound_that_stops_in_the_middle_is_read_as_far_as_it_goes(tmp_path: Pa
     whole = encode(tone(8000), 8000)
     (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
     assert 1500 < len(open_sound("cut.wav", tmp_path, 8000)) < 2500
+
+
+def test_seconds_are_counted_by_the_header_alone() -> None:
+    assert count_seconds(encode(tone(16000, 1.5), 16000), Path()) == 1.5
+    with pytest.raises(BadCell, match=r"36,0\d\d seconds"):
+        count_seconds(flac_of_ten_hours(), Path())
+    with pytest.raises(BadCell, match="damaged or no sound"):
+        count_seconds(b"none", Path())
+
+
+def test_many_channels_of_silence_take_no_more_memory_than_one() -> None:
+    """A FLAC file of 8 channels: 20 kB that would be 128 MB of floats at once."""
+    data = encode(np.zeros((4_000_000, 8), np.int16), 48000, format="FLAC")
+    assert len(data) < 500_000
+    open_sound(b"" + data, Path(), 48000)  # libraries are loaded before it counts
+    tracemalloc.start()
+    found = open_sound(data, Path(), 48000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found) == 4_000_000
+    assert peak < 60e6
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

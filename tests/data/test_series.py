@@ -146,6 +146,18 @@ BAD: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
+def test_a_parquet_of_words_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may hold the same long text a million times."""
+    import pyarrow.parquet
+
+    def read(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read", read)
+    with pytest.raises(BadCell, match="column 'x' holds string"):
+        open_series(parquet(x=["a" * 1000] * 1000), Path())
+
+
 @pytest.mark.parametrize(("cell", "words"), BAD.values(), ids=BAD.keys())
 def test_a_bad_series_is_one_clear_line(cell: Any, words: str) -> None:
     with pytest.raises(BadCell, match=words) as error:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plait.data import video
-from plait.data.video import clip_content, open_frames, spread
+from plait.data.media import Extent
+from plait.data.video import clip_content, clip_extent, open_frames, spread
 from plait.types import BadCell, PlaitError
 
 KINDS = [
@@ -258,3 +259,13 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(PlaitError, match=r"pip install 'plait\[video\]'"):
         opened(b"x", 1)
+
+
+def test_a_clip_s_extent_is_told_by_its_header(tmp_path: Path) -> None:
+    found = clip_extent(film(shades(20)), Path())
+    assert found.pixels == 32 * 32
+    assert found.seconds == pytest.approx(20 / 10, rel=0.2)
+    picture(tmp_path, "1.png", 9)
+    assert clip_extent(str(tmp_path), Path()) == Extent()
+    with pytest.raises(BadCell, match="damaged or no video"):
+        clip_extent(b"none", Path())

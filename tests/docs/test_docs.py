@@ -20,7 +20,10 @@ import plait
 from plait import cli
 from plait.comparison import compare
 from plait.comparison.variants import make_variants
+from plait.places import find_package
 from plait.recipe import check_recipe, load_recipe
+from plait.web import serve
+from plait.web.serve import name_models
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -165,6 +168,13 @@ def run_line(folder: Path, words: list[str]) -> None:
             patch.setattr(compare, "compare", understand)
             with pytest.raises(Understood):
                 run(folder, words[1:])
+        return
+    if words[1] == "serve":  # it would not end, and has tests of its own
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(serve, "serve", lambda models, *_: name_models(models))
+            patch.setattr(serve, "load", find_package)
+            (folder / "keys.txt").write_text("correct-horse-battery")
+            run(folder, words[1:])
         return
     training = words[1] == "train" and "my-captioner" not in words
     if words[1:3] != ["train", "captioning"] or training:

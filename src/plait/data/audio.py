@@ -22,6 +22,7 @@ FRAME = 0.02  # seconds of a frame when silence is looked for
 LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unscaled
 
 CANCELLED = 0.01  # of the loudest channel's power; with less in their mean, channels cancel
+BLOCK = 1 << 16  # samples decoded at a time
 
 Sound = NDArray[np.float32]
 
@@ -40,15 +41,11 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check(name, file.frames, file.samplerate, file.channels)
-            found, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
+            found, mono = file.samplerate, _mono(file)
     except soundfile.SoundFileError as error:
-        why = str(error).rpartition(": ")[2].strip(". ")  # what is opened has no name
-        raise BadCell(
-            f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
-        ) from None
-    if not len(samples):
+        raise _damaged(name, error) from None
+    if not len(mono):
         raise BadCell(f"{name} has no samples", expected=KINDS, mend="record it again")
-    mono = one_channel(samples)
     if not (np.abs(mono) <= LOUDEST).all():  # nor is NaN
         raise BadCell(
             f"{name} has samples that are no numbers or far too large", expected="samples in ±1"
@@ -79,12 +76,57 @@ def one_channel(samples: Sound) -> Sound:
     """(N, C) -> (N,): the channels' mean; the loudest where they cancel each other, as those of a
     microphone that is wired the wrong way round do."""
     mono: Sound = samples.mean(axis=1)
-    if samples.shape[1] == 1:
+    powers = _powers(samples)
+    return samples[:, int(powers.argmax())] if _cancel(mono, powers) else mono
+
+
+def _powers(samples: Sound) -> NDArray[np.float64]:
+    """(N, C) -> (C,) of each channel."""
+    return np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
+
+
+def _cancel(mono: Sound, powers: NDArray[np.float64]) -> bool:
+    """Whether little is left in the mean of channels of these powers."""
+    return len(powers) > 1 and float(_powers(mono[:, None])[0]) < CANCELLED * powers.max()
+
+
+def count_seconds(cell: str | Path | bytes, root: Path) -> float:
+    """How long a sound claims to be, by its header.
+
+    Raises:
+        BadCell: as for `open_sound`, but for damage behind the header.
+    """
+    soundfile = needed("soundfile", "audio")
+    data, name = load_bytes(cell, root, KINDS)
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            _check(name, file.frames, file.samplerate, file.channels)
+            return float(file.frames / file.samplerate)
+    except soundfile.SoundFileError as error:
+        raise _damaged(name, error) from None
+
+
+def _mono(file: Any) -> Sound:
+    """The channels as one, (N,), see `one_channel`: block by block, as sixteen channels of silence
+    are small in a FLAC file and large in memory."""
+    means, powers = [np.zeros(0, np.float32)], np.zeros(file.channels)
+    for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+        means.append(block.mean(axis=1))
+        powers += _powers(block)
+    mono = np.concatenate(means)
+    if not _cancel(mono, powers):
         return mono
-    powers = np.einsum("nc,nc->c", samples, samples, dtype=np.float64)
+    file.seek(0)
     loudest = int(powers.argmax())
-    power = np.einsum("n,n->", mono, mono, dtype=np.float64)
-    return samples[:, loudest] if power < CANCELLED * powers[loudest] else mono
+    blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
+    return np.concatenate([block[:, loudest] for block in blocks])
+
+
+def _damaged(name: str, error: Exception) -> BadCell:
+    why = str(error).rpartition(": ")[2].strip(". ")  # what is opened has no name
+    return BadCell(
+        f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
+    )
 
 
 def has_sound_suffix(name: str) -> bool:

@@ -71,6 +71,17 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     return to_square(_decode(*load_bytes(cell, root, KINDS), least=size), size, fit)
 
 
+def count_pixels(cell: str | Path | bytes, root: Path) -> int:
+    """How many pixels a picture claims to have, by its header.
+
+    Raises:
+        BadCell: it is missing, empty, no picture, or claims more than is ever decoded.
+    """
+    data, name = load_bytes(cell, root, KINDS)
+    picture = _header(io.BytesIO(data), name)
+    return picture.width * picture.height
+
+
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
     """(H, W, 3) -> (size, size, 3): the whole picture squashed, or its middle."""
     return _resize(_middle(image) if fit == "crop" else image, size)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from plait.types import BadCell
 
@@ -11,10 +16,37 @@ MAX_BYTES = 1 << 30
 NAME_LETTERS = 300  # of a name in a message
 
 
+class Extent(NamedTuple):
+    """What a file claims to hold."""
+
+    pixels: int = 0
+    """Of a picture, or of a video's frame."""
+    seconds: float = 0.0
+
+
+def file_sent(kinds: str, media_type: str) -> Any:
+    """The type of a file that is sent: bytes, or base64 within JSON; a path is neither."""
+    schema = {
+        "type": "string", "contentEncoding": "base64", "contentMediaType": media_type,
+        "description": kinds,
+    }  # fmt: skip
+    return Annotated[bytes, BeforeValidator(sent_bytes), WithJsonSchema(schema)]
+
+
+def sent_bytes(value: Any) -> Any:
+    """Base64 as bytes; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise PydanticCustomError("file", "this is no base64 of a file") from None
+
+
 def name_cell(cell: Any) -> str:
-    """How a message calls a cell: its path, or how many bytes it holds; a long list is cut."""
+    """How a message calls a cell: its path, or how many bytes it holds; a long one is cut."""
     if isinstance(cell, (bytes, bytearray)):
-        return f"a file of {len(cell):,} bytes inside the table"
+        return f"a file of {len(cell):,} bytes"
     name = str(cell)
     return name if len(name) <= NAME_LETTERS else f"{name[:NAME_LETTERS]}..."
 

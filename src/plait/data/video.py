@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from plait.data.cache import digest
 from plait.data.images import Fit, Pixels, has_image_suffix, open_resized, to_square
-from plait.data.media import load_bytes
+from plait.data.media import Extent, load_bytes
 from plait.files import is_folder
 from plait.registry import needed
 from plait.types import BadCell
@@ -78,6 +78,27 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
     for name in _pictures(folder):
         parts += [name, digest(load_bytes(folder / name, root, KINDS)[0])]
     return digest(*parts).encode()
+
+
+def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
+    """Pixels of a frame, and the seconds that a clip claims to last, by its header; nothing of a
+    folder.
+
+    Raises:
+        BadCell: it is missing, empty or no video.
+    """
+    if _folder(cell, root):
+        return Extent()
+    av = needed("av", "video")
+    data, name = load_bytes(cell, root, KINDS)
+    try:
+        with _open(av, data) as container:
+            _check(container, name)
+            picture = _stream(container).codec_context
+            seconds = (container.duration or 0) / 1e6
+            return Extent(picture.width * picture.height, seconds)
+    except (av.FFmpegError, ValueError) as error:
+        raise _damaged(name, error) from None
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -154,13 +175,17 @@ def _decode(data: bytes, name: str, count: int, scaled: Callable[[Pixels], Pixel
             found = _wanted(container, index, wanted, name)
             frames = [scaled(_upright(frame, name)) for frame in found]
     except (av.FFmpegError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
-        raise BadCell(
-            f"{name} is damaged or no video ({why[:120]})", expected=KINDS, mend="get it again"
-        ) from None
+        raise _damaged(name, error) from None
     if not frames:
         raise BadCell(f"{name} has no frame that can be decoded", expected=KINDS)
     return frames
+
+
+def _damaged(name: str, error: Exception) -> BadCell:
+    why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
+    return BadCell(
+        f"{name} is damaged or no video ({why[:120]})", expected=KINDS, mend="get it again"
+    )
 
 
 def _open(av: Any, data: bytes) -> Any:

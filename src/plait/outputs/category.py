@@ -119,6 +119,10 @@ class CategoryOutput(Output):
         """The class."""
         return value
 
+    def confidence(self, prediction: Prediction) -> float:
+        """The class's probability."""
+        return prediction.score
+
     def head(
         self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
         branches: Branches | None = None,

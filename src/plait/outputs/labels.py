@@ -150,6 +150,10 @@ class LabelsOutput(Output):
         """The labels with separators between them; without any, a separator alone."""
         return self.separator.join(value) or self.separator
 
+    def confidence(self, prediction: Prediction) -> float:
+        """The geometric mean of the probabilities of its yeses and noes."""
+        return prediction.score
+
     def head(
         self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
         branches: Branches | None = None,

@@ -114,6 +114,10 @@ class NumberOutput(Output):
         """The number."""
         return value
 
+    def confidence(self, prediction: Prediction) -> None:
+        """None: how sure a number is, its interval tells."""
+        return None
+
     def head(
         self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
         branches: Branches | None = None,

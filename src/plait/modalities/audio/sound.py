@@ -23,8 +23,8 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.audio import KINDS, open_cut
-from plait.data.media import load_bytes
+from plait.data.audio import KINDS, count_seconds, open_cut
+from plait.data.media import Extent, file_sent, load_bytes
 from plait.layouts import Grid, Kept, Layout
 from plait.modalities.audio.mel import LogMel, hertz_to_mel, mel_to_hertz
 from plait.registry import needed
@@ -106,6 +106,14 @@ class Sound(Modality):
     def content(self, cell: Any, root: Path) -> bytes:
         """The sound file."""
         return load_bytes(cell, root, KINDS)[0]
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Its seconds."""
+        return Extent(seconds=count_seconds(cell, root))
+
+    def sent(self, state: State) -> Any:
+        """The sound file."""
+        return file_sent(KINDS, "audio/*")
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the sound; others faster or slower, louder or softer, and with noise.

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Encoder, Modality
-from plait.data.images import KINDS, Fit, open_resized
-from plait.data.media import load_bytes
+from plait.data.images import KINDS, Fit, count_pixels, open_resized
+from plait.data.media import Extent, file_sent, load_bytes
 from plait.layouts import Grid, Kept, Layout
 from plait.types import State
 
@@ -60,6 +60,14 @@ class Photo(Modality):
     def content(self, cell: Any, root: Path) -> bytes:
         """The picture file."""
         return load_bytes(cell, root, KINDS)[0]
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Its pixels."""
+        return Extent(pixels=count_pixels(cell, root))
+
+    def sent(self, state: State) -> Any:
+        """The picture file."""
+        return file_sent(KINDS, "image/*")
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the photo, 1 its mirror image, 2... random crops of 70 to 100 % of its area.

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.media import load_bytes
+from plait.data.media import Extent, load_bytes, sent_bytes
 from plait.data.series import KINDS, Channel, Series
 from plait.layouts import Grid, Kept, Layout, along
 from plait.modalities.series.reading import open_even, standardised
@@ -30,6 +30,18 @@ SHORTEST = 0.8  # of a warped series, as a share of it
 LANES, MOMENTS = 12, 10  # of a layout, at the most
 WIDE, HIGH = 480, 44  # what it measures, and a lane of it
 DIGITS = 7  # that are kept of means and deviations
+
+NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
+SENT = {
+    "description": KINDS,
+    "anyOf": [
+        {"type": "string", "contentEncoding": "base64", "contentMediaType": "text/csv"},
+        NUMBERS,
+        {"type": "array", "items": NUMBERS},
+        {"type": "object", "additionalProperties": NUMBERS},
+    ],
+}
+"""A series that is sent, as JSON Schema: a file, numbers, rows of them, or channels."""
 
 # Settings that every representation takes.
 Time = Annotated[
@@ -128,6 +140,15 @@ class Sensor(Modality):
         if isinstance(cell, (list, tuple, dict)):
             return repr(cell).encode()
         return load_bytes(cell, root, KINDS)[0]
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Nothing: how many steps there may be is limited when they are read."""
+        return Extent()
+
+    def sent(self, state: State) -> Any:
+        """A file; or numbers, as `open_series` takes them."""
+        return Annotated[bytes | list[Any] | dict[str, Any], BeforeValidator(sent_bytes),
+                         WithJsonSchema(SENT)]  # fmt: skip
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the series; others noisy, with each channel larger or smaller, and faster here

@@ -15,11 +15,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from torch import Tensor, nn
 
 from plait.blocks import EncoderBlock
 from plait.components import Classical, Encoder, Modality, present_tokens
+from plait.data.media import Extent
 from plait.layouts import Kept, Layout, Listing
 from plait.modalities.table.kinds import (
     MISSING,
@@ -147,6 +148,16 @@ class Columns(Modality, Classical):
         """The values that are there, as JSON, in the order of their names."""
         values = {str(n): v for n, v in as_mapping(cell).items() if not is_empty(v)}
         return json.dumps(values, sort_keys=True, default=repr).encode()
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Nothing: a row has neither pixels nor seconds."""
+        return Extent()
+
+    def sent(self, state: State) -> Any:
+        """A mapping from column to value; which ones there are, and of what kind."""
+        columns = {c["name"]: self.kinds[c["kind"]].schema(c) for c in state["columns"]}
+        schema = {"type": "object", "properties": columns, "additionalProperties": False}
+        return Annotated[dict[str, str | bool | int | float | None], WithJsonSchema(schema)]
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the record; others with noise on their numbers and, now and then, a column lost.

@@ -31,6 +31,7 @@ MISSING, THERE = 0, 1
 UNSEEN, FIRST = 1, 2  # ids of a category that was not learned, and of the first that was
 LARGEST = 1e100  # of a number, so that squares and sums stay finite
 LONGEST = 200  # letters of a category
+EXAMPLES = 50  # categories that a schema names
 MOSTLY = 0.8  # the share of a column's values that decides its kind
 TRUTHS = {"true": 1.0, "false": 0.0}
 YES_NO = "true or false"
@@ -70,6 +71,10 @@ class Kind(ABC):
     @abstractmethod
     def ids(self, state: State) -> int:
         """How many ids there are, the missing value's with them."""
+
+    @abstractmethod
+    def schema(self, state: State) -> dict[str, Any]:
+        """Its values as JSON Schema, with examples; null where there is none."""
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is of this kind."""
@@ -127,6 +132,10 @@ class Number(Kind):
         """The scaled number."""
         return THERE, [(value - state["mean"]) / state["deviation"]]
 
+    def schema(self, state: State) -> dict[str, Any]:
+        """The mean as the example."""
+        return {"type": ["number", "null"], "examples": [float(f"{state['mean']:.3g}")]}
+
     def ids(self, state: State) -> int:
         """Missing or there."""
         return 2
@@ -175,6 +184,10 @@ class Category(Kind):
         """The value's id."""
         return state["ids"].get(value, UNSEEN), []
 
+    def schema(self, state: State) -> dict[str, Any]:
+        """The commonest ones as examples; others are allowed."""
+        return {"type": ["string", "null"], "examples": list(state["ids"])[:EXAMPLES]}
+
     def ids(self, state: State) -> int:
         """Missing, unseen, and those seen."""
         return FIRST + len(state["ids"])
@@ -207,6 +220,10 @@ class Date(Kind):
         turns = [2 * math.pi * share for share in _places(value)]
         waves = [wave(turn) for turn in turns for wave in (math.sin, math.cos)]
         return THERE, [(value - first) / half - (last > first), *waves]
+
+    def schema(self, state: State) -> dict[str, Any]:
+        """The last one as the example."""
+        return {"type": ["string", "null"], "format": "date-time", "examples": [state["last"]]}
 
     def ids(self, state: State) -> int:
         """Missing or there."""

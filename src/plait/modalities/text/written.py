@@ -9,13 +9,15 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.texts import as_text
+from plait.data.media import Extent
+from plait.data.texts import MAX_LETTERS, as_text
 from plait.data.vocabulary import word_spans
 from plait.layouts import Kept, Layout, Words
 from plait.types import BadCell, PlaitError, State
@@ -69,6 +71,14 @@ class Text(Modality):
     def content(self, cell: Any, root: Path) -> bytes:
         """The text itself."""
         return as_text(cell).encode("utf-8", "surrogatepass")
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Nothing: a text has neither pixels nor seconds."""
+        return Extent()
+
+    def sent(self, state: State) -> Any:
+        """A string."""
+        return Annotated[str, Field(max_length=MAX_LETTERS)]
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the text; of others about one word in seven is left out, the same each time."""

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from plait.components import Modality
 from plait.data.images import Fit
-from plait.data.video import clip_content, open_frames
+from plait.data.media import Extent, file_sent
+from plait.data.video import KINDS, clip_content, clip_extent, open_frames
 from plait.layouts import Grid, Kept, Layout
 from plait.modalities.image.photo import enlarged, random_part, worse
 from plait.types import State
@@ -67,6 +68,14 @@ class Clip(Modality):
     def content(self, cell: Any, root: Path) -> bytes:
         """The video file, or a digest of a folder's frames."""
         return clip_content(cell, root)
+
+    def extent(self, cell: Any, root: Path) -> Extent:
+        """Pixels of a frame, and seconds."""
+        return clip_extent(cell, root)
+
+    def sent(self, state: State) -> Any:
+        """The video file."""
+        return file_sent(KINDS, "video/*")
 
     def augment(self, item: Tensor, view: int) -> Tensor:
         """View 0 the clip; others a part of its time and area, lighter or darker, all frames alike.

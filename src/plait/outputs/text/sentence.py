@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Annotated, Any, Literal
@@ -224,6 +225,10 @@ class TextOutput(Output):
     def cell(self, value: str) -> str:
         """The sentence."""
         return value
+
+    def confidence(self, prediction: Prediction) -> float:
+        """The geometric mean of its words' probabilities."""
+        return math.exp(prediction.score)
 
     def head(
         self, state: State, width: int, inputs: Sequence[str], pretrained: bool,

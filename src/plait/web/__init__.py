@@ -1,0 +1,1 @@
+"""Trained models as a server and a web page."""

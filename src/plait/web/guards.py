@@ -1,0 +1,164 @@
+"""What every request passes before it is looked at: who asks, from where, and how much it is.
+
+A page of another site can make a browser send requests to this machine. It is kept out by the
+host's name, which must be this server's own, and by the origin, which browsers tell.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+
+from plait.types import PlaitError
+from plait.web.settings import Settings
+from plait.web.watch import Metrics
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOCKED = ("/models", "/metrics")
+"""Paths below which a key is needed, where keys are set."""
+KEY_HEADER = "x-api-key"
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(self), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+class Refused(PlaitError):
+    """A request that is not looked at: with an HTTP status."""
+
+    def __init__(self, status: int, what: str, *, expected: str = "", mend: str = "") -> None:
+        super().__init__(what, expected=expected, mend=mend)
+        self.status = status
+
+
+class Guards:
+    """The server's outermost layer."""
+
+    def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or hand it on with its body read; count it in either case."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": _with_headers(message.get("headers", []))}
+            await send(message)
+
+        try:
+            headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+            self._check(scope["path"], headers)
+            body = await self._body(headers, receive)
+        except Refused as error:
+            await _refuse(error, answer)
+        except ConnectionResetError:  # the client is gone
+            status = 499
+        else:
+            await self.app(scope, _replay(body, receive), answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "(none)")
+            seconds = time.perf_counter() - start
+            self.metrics.request(scope["method"], route, status, seconds)
+
+    def _check(self, path: str, headers: Mapping[str, str]) -> None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self.settings.hosts and _name(host) not in self.settings.hosts:
+            raise Refused(
+                421, "this server is not called so", mend="name it with plait serve --allow-host"
+            )
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise Refused(403, "a page of another site asks", expected="this server's own page")
+        if self.settings.keys and path.startswith(LOCKED):
+            key = headers.get(KEY_HEADER) or headers.get("authorization", "").partition(" ")[2]
+            if not self.settings.admits(key.strip()):
+                raise Refused(401, "a key is needed", expected="a known one, as X-API-Key")
+
+    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
+        """All of it, so that a slow or endless one never reaches what is behind."""
+        most = self.settings.request_bytes
+        claimed = headers.get("content-length", "0")
+        if not claimed.isdecimal() or int(claimed[:20]) > most:
+            raise _too_large(most)
+        parts, size = [], 0
+        try:
+            with anyio.fail_after(self.settings.reading):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionResetError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > most:
+                        raise _too_large(most)
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+        except TimeoutError:
+            raise Refused(408, "the request came too slowly") from None
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(
+        413, "the request is too large", expected=f"{most:,} bytes at the most",
+        mend="send fewer or smaller files",
+    )  # fmt: skip
+
+
+def _name(host: str) -> str:
+    """A host without its port, in small letters."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _with_headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    known = {name.lower() for name, _ in given}
+    ours = {name.encode(): value.encode() for name, value in HEADERS.items()}
+    return [*given, *((name, value) for name, value in ours.items() if name not in known)]
+
+
+async def _refuse(error: Refused, send: Send) -> None:
+    body = json.dumps({"error": str(error)}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
+               (b"content-length", str(len(body)).encode())]  # fmt: skip
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives the body that was read, and then waits as the real one does."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,139 @@
+// Many files, one after the other, a few under way at a time; the answers as a table and a CSV.
+
+import {byId, make, percent, shown} from "./make.js";
+import {Gone, Problem, isThere, predict} from "./server.js";
+
+const TOGETHER = 4;
+
+export class Batch {
+  // current(): {model, cards, options} as they stand now.
+  constructor(current) {
+    this.current = current;
+    byId("batch-files").addEventListener("change", (event) => {
+      this.run([...event.target.files]);
+      event.target.value = "";
+    });
+    byId("batch-stop").addEventListener("click", () => this.stopped?.abort());
+    byId("batch-save").addEventListener("click", () => this.save());
+  }
+
+  describe() {
+    const card = this.card();
+    byId("batch").hidden = !card;
+    byId("batch-about").textContent = card?.isFile
+      ? `Each file is taken as ${card.names.join(" and ")}; everything else stays as it is above.`
+      : "Text files: each line is a text of its own.";
+  }
+
+  card() {
+    const {cards} = this.current();
+    return cards.find((card) => card.isFile) ?? cards.find((card) => card.isText);
+  }
+
+  async run(files) {
+    this.stopped?.abort();
+    const stopped = this.stopped = new AbortController();
+    const {model, cards, options} = this.current();
+    const card = this.card();
+    const todo = card.isFile ? files.map((file) => ({name: file.name, value: file}))
+      : (await Promise.all(files.map(lines))).flat();
+    const others = cards.filter((other) => other !== card).flatMap((other) => other.parts());
+    this.rows = todo.map((item) => ({name: item.name, element: row(item.name)}));
+    this.start();
+    let next = 0;
+    const work = async () => {
+      while (next < todo.length && !stopped.signal.aborted) {
+        const at = next++;
+        const own = card.parts(todo[at].value);
+        const parts = [...own, ...others].map(([path, value]) => [`inputs.${path}`, value]);
+        this.rows[at].outcome = await outcome(model, [...parts, ...options.parts()], stopped.signal);
+        if (!stopped.signal.aborted) this.advance(this.rows[at]);
+      }
+    };
+    await Promise.all(Array.from({length: TOGETHER}, work));
+    if (this.stopped === stopped) this.end(stopped.signal.aborted);
+  }
+
+  start() {
+    this.done = 0;
+    byId("batch-run").hidden = byId("batch-table").hidden = byId("batch-stop").hidden = false;
+    byId("batch-save").hidden = true;
+    byId("batch-table").tBodies[0].replaceChildren(...this.rows.map((one) => one.element));
+    this.count();
+  }
+
+  advance(one) {
+    const [, answer, sure] = one.element.cells;
+    const {answers, problem} = one.outcome;
+    answer.textContent = problem ?? Object.values(answers).map((a) => shown(a.value)).join("; ");
+    sure.textContent = Object.values(answers ?? {}).filter((a) => a.confidence != null)
+      .map((a) => percent(a.confidence)).join("; ");
+    this.done++;
+    this.count();
+  }
+
+  count(end = "") {
+    const [bar, total] = [byId("batch-progress"), this.rows.length];
+    bar.max = Math.max(1, total);
+    bar.value = this.done;
+    byId("batch-count").textContent = `${this.done} of ${total} answered${end}`;
+  }
+
+  end(early) {
+    this.count(early ? ", stopped" : "");
+    byId("batch-stop").hidden = true;
+    byId("batch-save").hidden = false;
+  }
+
+  save() {
+    const done = this.rows.filter((one) => one.outcome && (one.outcome.answers || one.outcome.problem));
+    const outputs = [...new Set(done.flatMap((one) => Object.keys(one.outcome.answers ?? {})))];
+    const table = [["file", ...outputs.flatMap((name) => [name, `${name}_confidence`]), "error"]];
+    for (const {name, outcome} of done) {
+      const cells = outputs.flatMap((output) => {
+        const answer = outcome.answers?.[output];
+        return answer ? [shown(answer.value), answer.confidence ?? ""] : ["", ""];
+      });
+      table.push([name, ...cells, outcome.problem ?? ""]);
+    }
+    const link = make("a", {download: "answers.csv",
+      href: URL.createObjectURL(new Blob([toCsv(table)], {type: "text/csv"}))});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  }
+}
+
+function row(name) {
+  return make("tr", {}, make("td", {}, name), make("td"), make("td", {class: "number"}));
+}
+
+async function lines(file) {
+  const text = (await file.text()).split(/\r?\n/);
+  return text.map((value, at) => ({name: `${file.name} ${at + 1}`, value}))
+    .filter((item) => item.value.trim());
+}
+
+async function outcome(model, parts, signal) {
+  for (;;) {
+    try {
+      return {answers: await predict(model, parts, {signal})};
+    } catch (error) {
+      if (error instanceof Problem) return {problem: error.message};
+      if (error instanceof Gone) {
+        while (!signal.aborted && !(await isThere())) await new Promise((go) => setTimeout(go, 1500));
+        if (!signal.aborted) continue;
+      }
+      return {problem: error.name === "AbortError" ? "" : error.message};
+    }
+  }
+}
+
+// Cells that a table program would take for a formula begin with an apostrophe.
+export function toCsv(table) {
+  const cell = (value) => {
+    let text = String(value);
+    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return table.map((cells) => cells.map(cell).join(",")).join("\r\n") + "\r\n";
+}

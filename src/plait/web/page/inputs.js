@@ -1,0 +1,225 @@
+// What the model is given: a card for each input, made from the input's JSON Schema. Inputs that
+// read the same column of a table share a card: they see the same text or photo.
+
+import {make} from "./make.js";
+import {record} from "./sound.js";
+
+// The part of a schema that says what is wanted: null is allowed everywhere and says nothing.
+function wanted(schema) {
+  const kinds = (schema.anyOf ?? [schema]).filter((kind) => kind.type !== "null");
+  return kinds.length === 1 && kinds[0].anyOf ? wanted(kinds[0]) : kinds[0];
+}
+
+export function cards(inputs, changed) {
+  const groups = new Map();
+  for (const input of inputs) {
+    const key = JSON.stringify([input.modality, input.column]);
+    groups.set(key, [...(groups.get(key) ?? []), input]);
+  }
+  return [...groups.values()].map((group) => new Card(group, inputs.length > 1, changed));
+}
+
+class Card {
+  constructor(group, several, changed) {
+    this.names = group.map((input) => input.name);
+    this.used = new Set(this.names);
+    const schema = wanted(group[0].schema);
+    const title = group.length > 1 ? group[0].column : group[0].name;
+    this.isFile = Boolean(schema.contentMediaType);
+    this.isText = !this.isFile && schema.type === "string";
+    this.widget = widgetFor(schema, title, changed);
+    const switches = several ? this.names.map((name) => this.toggle(name, changed)) : [];
+    this.element = make(
+      "section", {class: "input", "aria-label": title},
+      make("div", {class: "head"}, make("h2", {}, title), make("div", {class: "row"}, ...switches)),
+      make("div", {class: "body"}, this.widget.element),
+    );
+  }
+
+  toggle(name, changed) {
+    const box = make("input", {type: "checkbox", checked: true});
+    box.addEventListener("change", () => {
+      if (box.checked) this.used.add(name);
+      else this.used.delete(name);
+      this.element.classList.toggle("off", this.used.size === 0);
+      changed({now: true});
+    });
+    return make("label", {class: "switch"}, box, this.names.length > 1 ? `use ${name}` : "use it");
+  }
+
+  // [path within a record, value] of what is there and used; file stands in for the own value.
+  parts(file) {
+    const values = file === undefined ? this.widget.values() : [["", file]];
+    return [...this.used].flatMap((name) => values.map(([path, value]) => [name + path, value]));
+  }
+
+  get filled() {
+    return this.widget.values().length > 0;
+  }
+}
+
+function widgetFor(schema, title, changed) {
+  const media = schema.contentMediaType;
+  if (media) return new FileWidget(media, schema.description, title, changed);
+  if (schema.type === "object") return new TableWidget(schema.properties, changed);
+  return new TextWidget(title, changed);
+}
+
+class TextWidget {
+  constructor(title, changed) {
+    this.area = make("textarea", {"aria-label": title, placeholder: "Type here"});
+    this.area.addEventListener("input", () => changed({now: false}));
+    this.element = this.area;
+  }
+
+  values() {
+    return this.area.value.trim() ? [["", this.area.value]] : [];
+  }
+
+  get label() {
+    return this.area.value.trim().slice(0, 200);
+  }
+}
+
+class TableWidget {
+  constructor(columns, changed) {
+    this.fields = Object.entries(columns).map(([name, schema], number) => {
+      const listed = (schema.examples ?? []).map((example) => make("option", {value: example}));
+      const list = schema.type.includes("string") && !schema.format && `list-${number}`;
+      const field = make("input", {
+        type: "text", list, name, autocomplete: "off", spellcheck: "false",
+        inputmode: schema.type.includes("number") ? "decimal" : null,
+        placeholder: schema.examples?.length ? `such as ${schema.examples[0]}` : "",
+      });
+      field.addEventListener("input", () => changed({now: false}));
+      const choices = list ? make("datalist", {id: list}, ...listed) : null;
+      return {name, field, label: make("label", {}, name, field, choices)};
+    });
+    this.element = make("div", {class: "fields"}, ...this.fields.map((one) => one.label));
+  }
+
+  values() {
+    const filled = this.fields.filter((one) => one.field.value.trim());
+    return filled.map((one) => [`.${one.name}`, one.field.value]);
+  }
+
+  get label() {
+    return this.values().map(([path, value]) => `${path.slice(1)} ${value}`).join(", ");
+  }
+}
+
+class FileWidget {
+  constructor(media, about, title, changed) {
+    Object.assign(this, {media, changed, file: null});
+    this.picker = make("input", {type: "file", accept: media, "aria-label": `Choose ${title}`});
+    this.picker.addEventListener("change", () => this.picker.files[0] && this.take(this.picker.files[0]));
+    this.picker.addEventListener("click", () => { this.picker.value = ""; });
+    this.view = make("div", {class: "view"});
+    this.note = make("p", {class: "quiet", role: "status"});
+    const kind = {"image/*": "a photo", "audio/*": "a sound", "video/*": "a video"}[media] ?? "a file";
+    this.buttons = make("div", {class: "row"},
+      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.device());
+    this.hint = make("p", {class: "quiet"}, `Drop ${kind} here`);
+    this.element = make("div", {class: "drop", title: about}, this.view, this.hint, this.buttons,
+      this.note);
+    this.listen();
+  }
+
+  device() {
+    if (!navigator.mediaDevices) return null; // they are there for https and this machine alone
+    if (this.media === "image/*") {
+      return make("button", {type: "button", onclick: () => this.camera()}, "Take one");
+    }
+    if (this.media === "audio/*") {
+      this.recordButton = make("button", {type: "button", onclick: () => this.record()}, "Record");
+      return this.recordButton;
+    }
+    return null;
+  }
+
+  listen() {
+    const drop = this.element;
+    drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+    drop.addEventListener("drop", (event) => {
+      event.preventDefault();
+      drop.classList.remove("over");
+      if (event.dataTransfer.files[0]) this.take(event.dataTransfer.files[0]);
+    });
+  }
+
+  take(file) {
+    this.file = file;
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = URL.createObjectURL(file);
+    this.preview();
+    this.hint.hidden = true;
+    this.note.textContent = file.name;
+    this.element.classList.add("filled");
+    this.changed({now: true, fresh: true});
+  }
+
+  preview() {
+    const tag = {"image/*": "img", "audio/*": "audio", "video/*": "video"}[this.media];
+    const attributes = tag === "img" ? {alt: `The photo: ${this.file.name}`} : {controls: true};
+    this.view.replaceChildren(...(tag ? [make(tag, {src: this.url, ...attributes})] : []));
+    const drawn = this.view.firstChild; // what the browser can't show, the server may yet read
+    drawn?.addEventListener("error", () => drawn.remove());
+  }
+
+  async camera() {
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
+    } catch (error) {
+      this.note.textContent = `No camera can be used (${error.message || error.name}).`;
+      return;
+    }
+    const video = make("video", {autoplay: true, muted: true, playsinline: true});
+    video.srcObject = stream;
+    const end = () => { stream.getTracks().forEach((track) => track.stop()); bar.remove(); };
+    const shoot = make("button", {type: "button", class: "main", onclick: async () => {
+      const canvas = make("canvas", {width: video.videoWidth, height: video.videoHeight});
+      canvas.getContext("2d").drawImage(video, 0, 0);
+      end();
+      canvas.toBlob((blob) => this.take(new File([blob], "photo.jpg", {type: "image/jpeg"})),
+        "image/jpeg", 0.92);
+    }}, "Take the photo");
+    const cancel = make("button", {type: "button", onclick: () => {
+      end();
+      this.file ? this.preview() : this.view.replaceChildren();
+    }}, "Cancel");
+    const bar = make("div", {class: "row"}, shoot, cancel);
+    this.view.replaceChildren(video);
+    this.view.after(bar);
+    shoot.focus();
+  }
+
+  async record() {
+    const button = this.recordButton;
+    if (this.recording) {
+      const file = await this.recording.stop();
+      this.recording = null;
+      button.textContent = "Record";
+      button.classList.remove("live");
+      this.take(file);
+      return;
+    }
+    try {
+      this.recording = await record();
+      button.textContent = "Stop recording";
+      button.classList.add("live");
+      this.note.textContent = "Recording";
+    } catch (error) {
+      this.note.textContent = `No microphone can be used (${error.message || error.name}).`;
+    }
+  }
+
+  values() {
+    return this.file ? [["", this.file]] : [];
+  }
+
+  get label() {
+    return this.file?.name ?? "";
+  }
+}

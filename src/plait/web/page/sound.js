@@ -1,0 +1,50 @@
+// Recording: from the microphone to a WAV file.
+
+const HEADER = 44; // bytes
+
+export async function record() {
+  const stream = await navigator.mediaDevices.getUserMedia({audio: true});
+  const context = new AudioContext();
+  await context.audioWorklet.addModule("/page/recorder.js");
+  const parts = [];
+  const node = new AudioWorkletNode(context, "recorder", {numberOfOutputs: 0});
+  node.port.onmessage = (event) => parts.push(event.data);
+  context.createMediaStreamSource(stream).connect(node);
+  return {
+    async stop() {
+      stream.getTracks().forEach((track) => track.stop());
+      const rate = context.sampleRate;
+      await context.close();
+      return new File([toWav(parts, rate)], "recording.wav", {type: "audio/wav"});
+    },
+  };
+}
+
+// Float samples in parts -> 16-bit WAV, one channel.
+export function toWav(parts, rate) {
+  const count = parts.reduce((sum, part) => sum + part.length, 0);
+  const view = new DataView(new ArrayBuffer(HEADER + 2 * count));
+  const text = (at, letters) =>
+    [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  view.setUint32(4, HEADER - 8 + 2 * count, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true); // plain samples
+  view.setUint16(22, 1, true); // channels
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, 2 * count, true);
+  let at = HEADER;
+  for (const part of parts) {
+    for (const sample of part) {
+      const cut = Math.max(-1, Math.min(1, sample));
+      view.setInt16(at, Math.round(cut * 32767), true);
+      at += 2;
+    }
+  }
+  return view.buffer;
+}

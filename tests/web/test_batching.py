@@ -1,0 +1,144 @@
+"""What is answered together, what is turned away, and that one record does not spoil another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from servers import png
+
+from plait.model import Model
+from plait.types import BadCell
+from plait.web.batching import Batcher, Full, Job
+
+
+class Watched:
+    """A model that notes how many records it is asked at a time, and can be held up."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self.sizes, self.go = model, list[int](), threading.Event()
+        self.parts = model.parts
+        self.go.set()
+        self.asked = threading.Event()
+
+    def answers(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        self.sizes.append(len(records))
+        self.asked.set()
+        assert self.go.wait(30)
+        if any(record.get("words") == "poison" for record in records):
+            raise RuntimeError("of no use to a client")
+        return self._model.answers(records, **options)
+
+
+@contextmanager
+def working(model: Any, waiting: int = 64, batch: int = 8) -> Iterator[Batcher]:
+    batcher = Batcher({"both": model}, waiting, batch, 0.001)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        model.go.set()
+        batcher.stop()
+
+
+def jobs(count: int, **wanted: Any) -> list[Job]:
+    return [Job("both", {"words": f"it is left number {n}"}, **wanted) for n in range(count)]
+
+
+def hold(batcher: Batcher, model: Watched) -> None:
+    """Keeps the thread busy with one record, so that others gather."""
+    model.go.clear()
+    batcher.submit(jobs(1))
+    assert model.asked.wait(30)
+
+
+def test_waiting_records_are_answered_together(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        hold(batcher, model)
+        several = jobs(11)
+        for job in several:
+            batcher.submit([job])
+        model.go.set()
+        found = [job.result.result(30).answers["answer"].value for job in several]
+    assert model.sizes == [1, 8, 3]
+    assert found == [two_inputs.predict(job.record).value for job in several]
+
+
+def test_what_is_wanted_otherwise_is_answered_apart(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        hold(batcher, model)
+        plain, shared = jobs(2), jobs(2, shares=True, options=(("num", 2),))
+        for pair in zip(plain, shared, strict=True):
+            batcher.submit(pair)
+        model.go.set()
+        first = plain[1].result.result(30).answers["answer"]
+        second = shared[1].result.result(30).answers["answer"]
+    assert model.sizes == [1, 2, 2]
+    assert not first.alternatives
+    assert not first.shares
+    assert len(second.alternatives) == 1
+    assert second.shares["words"] != 0
+
+
+def test_no_more_wait_than_may(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model, waiting=3) as batcher:
+        hold(batcher, model)
+        batcher.submit(jobs(2))
+        with pytest.raises(Full, match="too many records"):
+            batcher.submit(jobs(2))  # all of them or none
+        assert batcher.waiting == 2
+        batcher.submit(jobs(1))
+
+
+def test_a_record_that_breaks_the_model_breaks_no_other(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        good, bad, last = jobs(1)[0], Job("both", {"words": "poison"}), jobs(2)[1]
+        hold(batcher, model)
+        batcher.submit([good, bad, last])
+        model.go.set()
+        assert good.result.result(30).answers["answer"].value.endswith("left")
+        assert last.result.result(30).answers["answer"].value.endswith("left")
+        with pytest.raises(RuntimeError):
+            bad.result.result(30)
+
+
+def test_a_bad_cell_is_its_own_records_alone(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        good, bad = Job("both", {"photo": png()}), Job("both", {"photo": b"no", "words": "left"})
+        batcher.submit([bad, good])
+        assert good.result.result(30).answers["answer"].value.startswith("red")
+        with pytest.raises(BadCell, match=r"^photo: a file of 2 bytes is not a picture"):
+            bad.result.result(30)
+
+
+def test_who_has_given_up_is_not_answered(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        hold(batcher, model)
+        gone, there = jobs(2)
+        batcher.submit([gone, there])
+        assert gone.result.cancel()
+        model.go.set()
+        there.result.result(30)
+    assert model.sizes == [1, 1]
+
+
+def test_the_end_answers_what_waits(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        hold(batcher, model)
+        several = jobs(5)
+        batcher.submit(several)
+        model.go.set()
+        batcher.stop()
+        assert all(job.result.done() for job in several)
+        with pytest.raises(Full):
+            batcher.submit(jobs(1))
