@@ -49,7 +49,7 @@ def test_the_batch_is_open(folder: Path) -> None:
 def test_only_an_export_is_replaced(trained: Path, folder: Path, tmp_path: Path) -> None:
     model = plait.load(trained)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="holds other files than an exported model"):
         export(model, tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     export(model, tmp_path / "again")

@@ -84,10 +84,17 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
 
 
 def _check_target(path: Path) -> None:
-    """Raises UsageError where the folder holds anything but an exported model."""
-    empty = not path.exists() or (path.is_dir() and not any(path.iterdir()))
-    if not empty and not (path / MODEL).is_file():
-        raise UsageError(f"{path} holds something else", mend="name another folder")
+    """Raises UsageError where the folder holds anything but an exported model: writing would
+    replace it."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file", mend="name another folder")
+    there = sorted(file.name for file in path.iterdir()) if path.is_dir() else []
+    others = [name for name in there if name != MODEL and not name.endswith(".onnx")]
+    if others:
+        raise UsageError(
+            f"{path} holds other files than an exported model's, {others[0]} for one",
+            mend="name another folder",
+        )
 
 
 def _reading(model: Model, name: str) -> State:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from untrained import make_model
 
 from plait.explain.attribution import GRADIENTS, OCCLUSION, integrated_gradients
 from plait.explain.explanation import Explanation
@@ -225,3 +226,17 @@ def test_word_by_word(trained: Path, squares: Path, tmp_path: Path) -> None:
     text = (tmp_path / "why.html").read_text()
     assert text.count("<figure>") == len(said) + 1 + len(found.inputs["image"].methods)
     check_alone(text)
+
+
+def test_of_three_inputs_with_one_missing_the_others_have_a_pair() -> None:
+    words = {"modality": "text", "representation": {"kind": "bag-of-words", "min_count": 1}}
+    names, cells = ["one", "two", "three"], ["red and blue", "blue or green"]
+    model = make_model(
+        {name: {**words, "column": name} for name in names},
+        {"answer": {"kind": "category", "column": "answer"}},
+        {**dict.fromkeys(names, cells), "answer": ["yes", "no"]},
+        {"kind": "early", "width": 16},
+    )
+    found = model.explain({"one": cells[0], "three": cells[1]})
+    assert set(found.shares) == {"one", "three"}
+    assert list(found.pairs) == [("one", "three")]

@@ -250,6 +250,7 @@ def test_pages_of_other_sites_are_kept_out(two_inputs: Model) -> None:
     with run({"both": two_inputs}, hosts=frozenset({"127.0.0.1", "localhost"})) as here:
         assert here.post(f"{BOTH}/predict", body, {"Origin": "https://evil.example"}).status == 403
         assert here.post(f"{BOTH}/predict", body, {"Origin": "null"}).status == 403
+        assert here.post(f"{BOTH}/predict", body, {"Origin": "http://["}).status == 403
         assert here.post(f"{BOTH}/predict", body, {"Host": "evil.example"}).status == 421
         assert here.post(f"{BOTH}/predict", body, {"Origin": here.address}).status == 200
         reply = here.post(f"{BOTH}/predict", body)

@@ -204,7 +204,11 @@ def explain(
     support = supports(network, probe.batch, probe.output, [probe.answer])
     everyone = list(network.encoders)
     worth = dict(zip(everyone, shapley(everyone, support)[0].tolist(), strict=True))
-    together = interactions(list(probe.layouts), support)
+    together = {
+        pair: value
+        for pair, value in interactions(everyone, support).items()
+        if probe.layouts.keys() >= set(pair)
+    }
     integrated, unlearned = integrated_gradients(probe, network), fresh()
     found = attributions(probe, network, integrated)
     random = attributions(probe, unlearned, integrated_gradients(probe, unlearned, ROUGH))

@@ -91,6 +91,10 @@ def interactions(names: Sequence[str], values: Mapping[Subset, Tensor]) -> dict[
     · (v(S + i + j) - v(S + i) - v(S + j) + v(S)).
 
     Positive where they need each other, negative where one could stand for the other.
+
+    Args:
+        names: all inputs.
+        values: what every subset of them is worth.
     """
     count, found = len(names), {}
     for one, other in combinations(names, 2):

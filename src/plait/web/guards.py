@@ -91,7 +91,7 @@ class Guards:
             raise Refused(
                 421, "this server is not called so", mend="name it with plait serve --allow-host"
             )
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             raise Refused(403, "a page of another site asks", expected="this server's own page")
         if self.settings.keys and path.startswith(LOCKED):
             key = headers.get(KEY_HEADER) or headers.get("authorization", "").partition(" ")[2]
@@ -126,6 +126,14 @@ def _too_large(most: int) -> Refused:
         413, "the request is too large", expected=f"{most:,} bytes at the most",
         mend="send fewer or smaller files",
     )  # fmt: skip
+
+
+def _place(origin: str) -> str | None:
+    """The host and port of an address, in small letters; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:
