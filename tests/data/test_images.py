@@ -235,6 +235,15 @@ def test_a_small_bomb_names_its_size(tmp_path: Path) -> None:
     assert "10,001 x 10,000 pixels" in refused(bomb(10_001, 10_000), tmp_path)
 
 
+def test_a_jpeg_of_too_many_scans_is_refused_without_decoding(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    Image.new("L", (400, 300), 90).save(out, "JPEG", progressive=True)
+    whole = out.getvalue()
+    assert open_image(whole, tmp_path).shape == (300, 400, 3)
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00\x7f"  # one that adds nothing
+    assert "is a JPEG of " in refused(whole[:-2] + 200 * scan + whole[-2:], tmp_path)
+
+
 def test_bombs_of_other_formats(tmp_path: Path) -> None:
     jpeg = bytearray(encode(quarters(), "JPEG"))
     at = jpeg.index(b"\xff\xc0") + 5

@@ -22,11 +22,12 @@ from plait.files import is_folder
 from plait.types import BadCell, PlaitError
 
 MAX_PIXELS = 100_000_000
+MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each goes over all pixels anew
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 KINDS = "a JPEG, PNG, WebP, TIFF or GIF picture"
-JPEG_END = b"\xff\xd9"
+JPEG_END, JPEG_SCAN = b"\xff\xd9", b"\xff\xda"  # in compressed pixels neither can stand
 REDUCED = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
@@ -155,6 +156,13 @@ def _header(stream: io.BytesIO, name: str) -> Image.Image:
         raise _broken(name, error) from error
     if pixels > MAX_PIXELS:
         raise _too_large(name, f" of {picture.width:,} x {picture.height:,} pixels")
+    scans = stream.getvalue().count(JPEG_SCAN) if picture.format in ("JPEG", "MPO") else 0
+    if scans > MAX_SCANS:
+        raise BadCell(
+            f"{name} is a JPEG of {scans:,} scans and was not decoded",
+            expected=f"at most {MAX_SCANS}",
+            mend="save it anew",
+        )
     return picture
 
 
