@@ -20,7 +20,7 @@ import plait
 from plait import registry
 from plait.components import Graph
 from plait.features import as_row, pad_rows
-from plait.files import make_folder
+from plait.files import make_folder, not_written, replace_folder
 from plait.model import Model
 from plait.network import Batch
 from plait.onnx.model import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
@@ -70,14 +70,9 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
             _tune(graph_file)
         text = json.dumps(about, ensure_ascii=False, indent=1)
         (part / MODEL).write_text(text, encoding="utf-8")
-        if path.exists():
-            shutil.rmtree(path)
-        part.rename(path)
+        replace_folder(part, path.absolute())
     except OSError as error:
-        raise PlaitError(
-            f"{path} can't be written: {error.strerror or error}",
-            mend="free some disk or name another folder",
-        ) from None
+        raise not_written(path, error) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _not_written(path, error) from None
+        raise not_written(path, error) from None
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -52,13 +53,30 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(part)
         part.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have theirs
-        raise _not_written(path, error) from None
+        raise not_written(path, error) from None
     finally:
         with suppress(OSError):
             part.unlink()
 
 
-def _not_written(path: Path, error: Exception) -> PlaitError:
+def replace_folder(part: Path, folder: Path) -> None:
+    """Put a finished folder in another's place, both absolute and on one disk: never a half-written
+    one, and the old one goes only once the new one stands."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    had = folder.exists()
+    if had:
+        folder.rename(old)
+    try:
+        part.rename(folder)
+    except OSError:
+        if had:
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def not_written(path: Path | str, error: Exception) -> PlaitError:
+    """The error of what can't be written."""
     return PlaitError(
         f"{path} can't be written: {getattr(error, 'strerror', None) or error}",
         mend="free some disk or name another folder",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.cards import score_rows
-from plait.files import make_folder
+from plait.files import make_folder, not_written, replace_folder
 from plait.package import Package, check_target, read_package
 from plait.places import CARD, FILES
 from plait.recipe import Recipe
@@ -138,14 +138,9 @@ def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
         part.mkdir()
         try:
             fill(part)
-            if folder.exists():
-                folder.rename(Path(beside) / "old")
-            part.rename(folder)
+            replace_folder(part, folder)
         except OSError as error:
-            raise PlaitError(
-                f"{folder} can't be written: {error.strerror or error}",
-                mend="free some disk or name another folder",
-            ) from None
+            raise not_written(folder, error) from None
 
 
 def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:

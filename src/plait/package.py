@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
+from plait.files import not_written, replace_folder
 from plait.places import CARD, FILES, RECIPE, STATE, WEIGHTS, find_package
 from plait.recipe import Recipe, check_recipe
 from plait.types import PlaitError, State, UsageError
@@ -114,12 +115,10 @@ def write_package(
         save_file(dict(tensors), part / WEIGHTS)
         (part / WEIGHTS).chmod(0o644)  # as the others; safetensors keeps it from other users
         (part / CARD).write_text(card, encoding="utf-8")
-        _replace_folder(part, folder)
+        check_target(folder)
+        replace_folder(part, folder)
     except (OSError, SafetensorError) as error:
-        raise PlaitError(
-            f"the package {folder} can't be written: {getattr(error, 'strerror', None) or error}",
-            mend="free some disk or name another folder",
-        ) from None
+        raise not_written(f"the package {folder}", error) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -140,21 +139,6 @@ def check_target(folder: Path) -> None:
             f"{folder} holds other files than a package's, {others[0]} for one",
             mend="name another folder with --out",
         )
-
-
-def _replace_folder(part: Path, folder: Path) -> None:
-    check_target(folder)
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    had = folder.exists()
-    if had:
-        folder.rename(old)
-    try:
-        part.rename(folder)
-    except OSError:
-        if had:
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:
