@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plait import registry
 from plait.blocks import NamedModules
 from plait.components import Encoder, Fusion, Head, Modality, Output
-from plait.options import Options, no_such_option
+from plait.options import Options, options_by_output
 from plait.recipe import OutputSpec, Recipe
 from plait.types import Fused, Prediction, State, Tokens
 
@@ -269,17 +269,8 @@ class Network(nn.Module):
         Raises:
             UsageError: no output has it, or it can't have that value.
         """
-        known = {name: type(self.head(name).decoding_options()).model_fields for name in self.heads}
-        together = {option: None for fields in known.values() for option in fields}
-        for option in options:
-            if option not in together:
-                raise no_such_option(option, together)
-        return {
-            name: self.head(name).decoding_options(
-                **{option: value for option, value in options.items() if option in fields}
-            )
-            for name, fields in known.items()
-        }
+        makers = {name: self.head(name).decoding_options for name in self.heads}
+        return options_by_output(makers, options)
 
     @torch.no_grad()
     def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +36,29 @@ class Options(BaseModel):
             got = f" is {options[name]!r}: " if name in options else ": "
             what = f"decoding option {name}".rstrip()
             raise UsageError(f"{what}{got}{first['msg'].lower()}") from None
+
+
+def options_by_output(
+    makers: Mapping[str, Callable[..., Options]], given: Mapping[str, Any]
+) -> dict[str, Options]:
+    """How the answers of each output are found. An option goes to every output that has it.
+
+    Args:
+        makers: output -> what makes its options, with some of them changed.
+        given: the changed ones.
+
+    Raises:
+        UsageError: no output has one of them, or it can't have that value.
+    """
+    known = {name: type(make()).model_fields for name, make in makers.items()}
+    together = {option: None for fields in known.values() for option in fields}
+    for option in given:
+        if option not in together:
+            raise no_such_option(option, together)
+    return {
+        name: make(**{option: value for option, value in given.items() if option in known[name]})
+        for name, make in makers.items()
+    }
 
 
 def no_such_option(name: str, known: Iterable[str]) -> UsageError:

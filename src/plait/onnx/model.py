@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from plait.cells import BadCells, in_chunks, is_missing
 from plait.onnx.readers import make_reader
 from plait.onnx.sentences import SentenceAnswers
-from plait.options import Options, no_such_option
+from plait.options import Options, options_by_output
 from plait.outputs.answers import Answers, make_answers
 from plait.registry import needed
 from plait.rows import Row, padded, to_row
@@ -169,15 +169,8 @@ class OnnxModel:
         Raises:
             UsageError: no output has such an option, or it can't have that value.
         """
-        known = {name: type(part.options()).model_fields for name, part in self._answers.items()}
-        together = {option: None for fields in known.values() for option in fields}
-        for option in options:
-            if option not in together:
-                raise no_such_option(option, together)
-        return {
-            name: part.options(**{k: v for k, v in options.items() if k in known[name]})
-            for name, part in self._answers.items()
-        }
+        makers = {name: part.options for name, part in self._answers.items()}
+        return options_by_output(makers, options)
 
     def cell(self, output: str, value: Any) -> Any:
         """An output's answer as a cell of a table."""
