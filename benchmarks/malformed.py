@@ -105,7 +105,8 @@ def headers(chance: random.Random, name: str) -> bytes:
         [f"X-Long: {'a' * chance.choice((30_000, 200_000))}"], many,
         ["Content-Length: 5"], ["Transfer-Encoding: chunked", "Transfer-Encoding: gzip"],
         ["Cookie: " + "a=b; " * 4000], ["Host: evil"], ["X\x00Y: a"], [": a"], ["Expect: a"],
-        ["Upgrade: websocket", "Connection: Upgrade"], ["Origin: null"], ["Range: bytes=0-1"],
+        ["Upgrade: websocket", "Connection: Upgrade"], ["Origin: null"], ["Origin: http://["],
+        ["Origin: //\xff:a@b:99999999"], ["Range: bytes=0-1"],
     )), method=chance.choice(("GET", "POST", "HEAD", "OPTIONS", "TRACE", "GE T", "")))  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,6 +18,7 @@ from samples import draw
 
 from plait.model import Model
 from plait.web.app import Server
+from plait.web.serve import limited
 from plait.web.settings import Settings
 
 
@@ -68,6 +69,26 @@ class Running:
         return self.ask("POST", path, body, {"content-type": content_type})
 
 
+class Watched:
+    """A model that notes how many records it is asked at a time, and can be held up."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self.sizes, self.go = model, list[int](), threading.Event()
+        self.go.set()
+        self.asked = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def answers(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        self.sizes.append(len(records))
+        self.asked.set()
+        assert self.go.wait(30)
+        if any(record.get("words") == "poison" for record in records):
+            raise RuntimeError("of no use to a client")
+        return self._model.answers(records, **options)
+
+
 def encode_form(parts: Mapping[str, str | bytes]) -> tuple[str, bytes]:
     """A form's content type and body; bytes are sent as files."""
     pieces = []
@@ -84,7 +105,7 @@ def run(models: Mapping[str, Model], port: int = 0, **settings: Any) -> Iterator
     server = Server(models, Settings(**settings))
     listening = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
-        server.app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=2
+        server.app, http=limited(), ws="none", log_config=None, timeout_graceful_shutdown=2
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: running.run(sockets=[listening]))

@@ -6,11 +6,15 @@ import base64
 import json
 import re
 import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Running, png, run
+import torch
+from servers import Running, Watched, png, run
 
 from plait.model import Model
 from plait.web.settings import read_keys
@@ -255,3 +259,81 @@ def test_pages_of_other_sites_are_kept_out(two_inputs: Model) -> None:
         assert here.post(f"{BOTH}/predict", body, {"Origin": here.address}).status == 200
         reply = here.post(f"{BOTH}/predict", body)
         assert "access-control-allow-origin" not in reply.headers
+
+
+def test_it_may_be_called_by_addresses_and_no_other_name(two_inputs: Model) -> None:
+    """A name can be made to lead here; an address can't."""
+    with run({"both": two_inputs}, hosts=frozenset({"here"})) as there:
+        for host in ("here", "HERE:80", "192.0.2.7", "192.0.2.7:8000", "[2001:db8::1]:8000"):
+            assert there.get("/health", Host=host).status == 200, host
+        for host in ("elsewhere", "192.0.2.7.elsewhere", ""):
+            assert there.get("/health", Host=host).status == 421, host
+
+
+def test_beams_are_limited_and_the_limit_is_told(squares_model: Model) -> None:
+    with run({"squares": squares_model}, beams=5) as careful:
+        parts: dict[str, str | bytes] = {"inputs.image": png(), "options.beam": "5"}
+        assert careful.form(f"{SQUARES}/predict", parts).status == 200
+        for option in ("beam", "num"):
+            found = careful.form(
+                f"{SQUARES}/predict", {"inputs.image": png(), f"options.{option}": "6"}
+            )
+            assert found.status == 422
+            expected = f"options.{option}: input should be less than or equal to 5"
+            assert found.json["error"] == expected
+            (model,) = careful.get("/models").json["models"]
+            assert model["options"][option]["maximum"] == 5
+
+
+def test_no_more_is_taken_in_than_fits(two_inputs: Model) -> None:
+    """Two requests of 6,000 bytes, of 10,000: the second is turned away while the first is there,
+    and taken once it isn't."""
+    head = f"POST {BOTH}/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 6001\r\n\r\n"
+    with run({"both": two_inputs}, held_bytes=10_000) as small:
+        body = {"inputs": {"words": "left" + " " * 6000}}
+        with socket.create_connection(("127.0.0.1", small.port), timeout=20) as connection:
+            connection.sendall(head.encode() + b"a" * 6000)
+            _wait(lambda: small.post(f"{BOTH}/predict", body).status == 429)
+            found = small.post(f"{BOTH}/predict", body)
+            assert found.json["error"] == "too much is being sent; try again in a moment"
+            assert found.headers["retry-after"] == "1"
+        _wait(lambda: small.post(f"{BOTH}/predict", body).status == 200)
+
+
+def test_what_nobody_waits_for_is_not_computed(two_inputs: Model) -> None:
+    """The one thread is held up by a first request when a second client comes and goes."""
+    model = Watched(two_inputs)
+    with run({"both": model}) as running, ThreadPoolExecutor(2) as pool:  # type: ignore[dict-item]
+        body = json.dumps({"inputs": {"words": "left"}}).encode()
+        head = f"POST {BOTH}/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+        asked = (head + "Content-Type: application/json\r\n\r\n").encode() + body
+        model.go.clear()
+        first = [pool.submit(running.post, f"{BOTH}/predict", {"inputs": {"words": "right"}})
+                 for _ in range(torch.get_num_threads())]  # fmt: skip
+        _wait(lambda: len(model.sizes) == len(first))
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+            connection.sendall(asked)
+            _wait(lambda: running.server.batcher.waiting == 1)
+        _wait(lambda: 'status="499"' in running.get("/metrics").body.decode())
+        model.go.set()
+        assert [reply.result().status for reply in first] == [200] * len(first)
+        assert running.post(f"{BOTH}/predict", {"inputs": {"words": "right"}}).status == 200
+        assert sum(model.sizes) == len(first) + 1
+
+
+def _wait(there: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_head_that_never_ends_is_cut(two_inputs: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.web.serve.EXCHANGE", 0.3)
+    with (
+        run({"both": two_inputs}) as hasty,
+        socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as connection,
+    ):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: ")
+        assert connection.recv(100) == b""
+        assert hasty.get("/health").status == 200

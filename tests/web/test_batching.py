@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from servers import png
+from servers import Watched, png
 
 from plait.model import Model
 from plait.types import BadCell
 from plait.web.batching import Batcher, Full, Job
 
 
-class Watched:
-    """A model that notes how many records it is asked at a time, and can be held up."""
-
-    def __init__(self, model: Model) -> None:
-        self._model, self.sizes, self.go = model, list[int](), threading.Event()
-        self.parts = model.parts
-        self.go.set()
-        self.asked = threading.Event()
-
-    def answers(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
-        self.sizes.append(len(records))
-        self.asked.set()
-        assert self.go.wait(30)
-        if any(record.get("words") == "poison" for record in records):
-            raise RuntimeError("of no use to a client")
-        return self._model.answers(records, **options)
-
-
 @contextmanager
-def working(model: Any, waiting: int = 64, batch: int = 8) -> Iterator[Batcher]:
-    batcher = Batcher({"both": model}, waiting, batch, 0.001)
+def working(model: Any, waiting: int = 64, batch: int = 8, workers: int = 1) -> Iterator[Batcher]:
+    batcher = Batcher({"both": model}, waiting, batch, 0.001, workers)
     batcher.start()
     try:
         yield batcher
@@ -142,3 +124,37 @@ def test_the_end_answers_what_waits(two_inputs: Model) -> None:
         assert all(job.result.done() for job in several)
         with pytest.raises(Full):
             batcher.submit(jobs(1))
+
+
+def test_threads_share_what_waits(two_inputs: Model) -> None:
+    """The second of two is idle while the first is held up: it takes what comes, and of many both
+    have their part."""
+    model = Watched(two_inputs)
+    with working(model, workers=2) as batcher:
+        hold(batcher, model)
+        model.asked.clear()
+        batcher.submit(jobs(1))
+        assert model.asked.wait(30)
+        several = jobs(10)
+        batcher.submit(several)
+        model.go.set()
+        found = [job.result.result(30).answers["answer"].value for job in several]
+    assert found == [two_inputs.predict(job.record).value for job in several]
+    assert sum(model.sizes) == 12
+    with working(Watched(two_inputs), workers=2) as idle:
+        several = jobs(12)
+        idle.submit(several)
+        for job in several:
+            job.result.result(30)
+        assert sorted(idle.models["both"].sizes) == [6, 6]  # type: ignore[attr-defined]
+
+
+def test_what_ails_it_is_told(two_inputs: Model) -> None:
+    model = Watched(two_inputs)
+    with working(model) as batcher:
+        assert batcher.ails(60) == ""
+        hold(batcher, model)
+        assert batcher.ails(60) == ""
+        time.sleep(0.01)
+        assert batcher.ails(0.001) == "a batch has taken 0 seconds"
+    assert batcher.ails(60) == "a thread has ended"

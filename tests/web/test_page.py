@@ -182,7 +182,7 @@ def test_options_are_those_of_the_schema(
     assert shown == [other.value for other in wanted.alternatives]
     field.fill("1000")
     field.blur()
-    until(page, "options.num: input should be less than or equal to 64")
+    until(page, "options.num: input should be less than or equal to 10")
     page.get_by_role("button", name="As usual").click()
     until(page, "Answered in")
     assert field.input_value() == "1"

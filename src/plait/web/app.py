@@ -11,11 +11,12 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import torch
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
@@ -24,9 +25,8 @@ from plait.model import Model
 from plait.types import BadCell, PlaitError, UsageError
 from plait.web.answers import HERE, Answered, ManyAnswered, Problem
 from plait.web.batching import Batcher, Full, Job
-from plait.web.forms import read_form
-from plait.web.guards import KEY_HEADER, App, Guards, Refused
-from plait.web.schema import Request, Schema, Wanted, make_schema, one_line
+from plait.web.guards import AGAIN, KEY_HEADER, SOON, App, Guards, Refused
+from plait.web.schema import Request, Schema, Wanted, make_schema
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
 
@@ -39,8 +39,9 @@ STATUSES = {
     415: "neither JSON nor a form", 422: "the request or a file in it can't be used",
     429: "too many records wait", 503: "the answer took too long",
 }  # fmt: skip
+HUNG = 4  # times the time-out: no batch takes so long
 CHECKING = 4  # threads that look at files' headers
-SOON = {"retry-after": "1"}
+LARGE = 1_000_000  # bytes of a body that is taken apart beside the event loop
 
 
 class Server:
@@ -48,9 +49,9 @@ class Server:
 
     def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
         self.models, self.settings = models, settings
-        self.schemas = {n: make_schema(n, model, settings.records) for n, model in models.items()}
+        self.schemas = {name: make_schema(name, model, settings) for name, model in models.items()}
         self.batcher = Batcher(
-            models, settings.waiting, settings.batch, settings.gather, self._count
+            models, settings.waiting, settings.batch, settings.gather, _workers(models), self._count
         )
         self.metrics = Metrics(lambda: self.batcher.waiting)
         self._checking = anyio.CapacityLimiter(CHECKING)
@@ -120,16 +121,10 @@ class Server:
     ) -> Request:
         """The request's body, checked, and the sizes that its files claim."""
         raw, kind = await request.body(), request.headers.get("content-type", "")
-        try:
-            if kind.lower().startswith("multipart/form-data"):
-                found = body.model_validate(schema.nested(read_form(kind, raw)))
-            elif kind.lower().startswith("application/json"):
-                found = body.model_validate_json(raw)
-            else:
-                raise Refused(415, "neither JSON nor a form", expected="application/json")
-        except ValidationError as error:
-            raise UsageError(one_line(error)) from None
-        asked = schema.understand(found)
+        if len(raw) < LARGE:
+            asked = schema.read(body, kind, raw)
+        else:
+            asked = await anyio.to_thread.run_sync(schema.read, body, kind, raw)
         self.models[schema.name].decoding_options(**asked.options)  # raises UsageError
         return asked
 
@@ -197,9 +192,11 @@ class Server:
             "options": schema.options.model_json_schema()["properties"],
         }  # fmt: skip
 
-    def _health(self) -> dict[str, Any]:
-        """Ready, and for what."""
-        return {"status": "ok", "models": list(self.models), "waiting": self.batcher.waiting}
+    def _health(self) -> JSONResponse:
+        """503 where records are not answered any more."""
+        ails = self.batcher.ails(HUNG * self.settings.timeout)
+        status = {"status": ails or "ok", "waiting": self.batcher.waiting}
+        return JSONResponse(status, 503 if ails else 200)
 
     def _metrics(self) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
@@ -230,6 +227,12 @@ class Server:
             reference = {"schema": references[body, "validation"]}
             content = {"application/json": reference, "multipart/form-data": reference}
             api["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
+
+
+def _workers(models: Mapping[str, Model]) -> int:
+    """Threads that answer: one a processor, and one alone where another device computes."""
+    elsewhere = any(model.device.type != "cpu" for model in models.values())
+    return 1 if elsewhere else torch.get_num_threads()
 
 
 def page_files() -> Sequence[tuple[str, bytes, str]]:
@@ -278,7 +281,7 @@ async def _told(request: HttpRequest, error: Exception) -> Response:
 def _refusal(error: PlaitError) -> Response:
     """Never raised again from where it is kept: its frames would hold it, and the request."""
     status = _status(error)
-    headers = SOON if status in {429, 503} else None
+    headers = {SOON[0].decode(): SOON[1].decode()} if status in AGAIN else None
     return JSONResponse({"error": str(error)}, status, headers)
 
 

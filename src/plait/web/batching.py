@@ -1,12 +1,15 @@
-"""Requests that come together are answered together: one queue, one thread that works on it.
+"""Requests that come together are answered together: one queue, and threads that work on it.
 
-A model answers thirty photos in much less than thirty times the time of one. The thread takes the
+A model answers thirty photos in much less than thirty times the time of one. A thread takes the
 record that has waited longest, and with it those behind it that want the same of the same model.
+There are as many threads as processors, each of which computes on one: half of what answering takes
+is steps that are too short to be shared out.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -15,6 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from plait.cells import BadCells
 from plait.model import Model
 from plait.types import BadCell, PlaitError
@@ -22,6 +27,7 @@ from plait.web.answers import HERE, Answered, as_answers
 from plait.web.memory import give_back
 
 log = logging.getLogger("plait.web")
+FEW = 4  # records that a thread takes at once, even where another has nothing to do
 IDLE, BUSY = 1.0, 5.0  # seconds after which memory is given back, without work and with it
 
 Done = Callable[[str, int, float], None]
@@ -59,7 +65,7 @@ class Job:
 
 
 class Batcher:
-    """The queue and its thread, which runs from `start` to `stop`."""
+    """The queue and its threads, which run from `start` to `stop`."""
 
     def __init__(
         self,
@@ -67,15 +73,22 @@ class Batcher:
         waiting: int,
         batch: int,
         gather: float,
+        workers: int = 1,
         done: Done = lambda model, records, seconds: None,
     ) -> None:
-        """``waiting``, ``batch`` and ``gather`` as in `Settings`."""
+        """``waiting``, ``batch`` and ``gather`` as in `Settings`; ``workers`` threads."""
         self.models, self.most_waiting, self.batch, self.gather = models, waiting, batch, gather
         self._done = done
         self._jobs: deque[Job] = deque()
         self._change = threading.Condition()
+        self._turn = threading.Lock()
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="plait-answers", daemon=True)
+        self._given_back = time.monotonic()
+        self._since: dict[int, float] = {}
+        self._threads = [
+            threading.Thread(target=self._work, args=[n], name=f"plait-answers-{n}", daemon=True)
+            for n in range(workers)
+        ]
 
     @property
     def waiting(self) -> int:
@@ -84,14 +97,25 @@ class Batcher:
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Answer what waits, and end."""
         with self._change:
             self._stopping = True
             self._change.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def ails(self, seconds: float) -> str:
+        """What keeps records from being answered: a thread that has ended, or that has worked on
+        one batch for so many seconds; empty where nothing does."""
+        if not all(thread.is_alive() for thread in self._threads):
+            return "a thread has ended"
+        now = time.monotonic()
+        longest = max((now - since for since in list(self._since.values())), default=0.0)
+        return f"a batch has taken {longest:.0f} seconds" if longest > seconds else ""
 
     def warm(self) -> None:
         """Answer a made-up record of every model, so that the first client doesn't wait for
@@ -112,37 +136,46 @@ class Batcher:
             self._jobs.extend(jobs)
             self._change.notify_all()
 
-    def _work(self) -> None:
-        given_back = time.monotonic()
-        while jobs := self._next():
+    def _work(self, number: int) -> None:
+        if len(self._threads) > 1:
+            torch.set_num_threads(1)  # of this thread
+        while jobs := self._next(number):
             # Those whose client has given up are left out.
             alive = [job for job in jobs if job.result.set_running_or_notify_cancel()]
             if alive:
-                start = time.perf_counter()
+                start = time.monotonic()
                 self._answer(alive)
-                self._done(alive[0].model, len(alive), time.perf_counter() - start)
-            if time.monotonic() - given_back > BUSY:
+                self._done(alive[0].model, len(alive), time.monotonic() - start)
+            with self._change:
+                del self._since[number]
+            if time.monotonic() - self._given_back > BUSY:
+                self._given_back = time.monotonic()
                 give_back()
-                given_back = time.monotonic()
 
-    def _next(self) -> list[Job]:
-        """The first job and those of its kind, once a moment has gone by in which more may come;
-        none when all is done."""
-        with self._change:
+    def _next(self, number: int) -> list[Job]:
+        """The first job and those of its kind, once a moment has gone by in which no more came;
+        none when all is done. One thread at a time gathers them, and leaves the others their
+        share; of very few it's not worth it."""
+        with self._turn, self._change:
             self._wait()
             if not self._jobs:
                 return []
-            until = time.monotonic() + self.gather
-            while len(self._jobs) < self.batch and not self._stopping:
-                if not self._change.wait(max(0.0, until - time.monotonic())):
+            while len(self._jobs) < self.batch * self._idle() and not self._stopping:
+                if not self._change.wait(self.gather):
                     break
+            most = min(self.batch, max(FEW, math.ceil(len(self._jobs) / self._idle())))
             kind, left = self._jobs[0].kind, deque[Job]()
             taken: list[Job] = []
             for job in self._jobs:
-                fits = len(taken) < self.batch and job.kind == kind
+                fits = len(taken) < most and job.kind == kind
                 (taken if fits else left).append(job)
             self._jobs = left
+            self._since[number] = time.monotonic()
             return taken
+
+    def _idle(self) -> int:
+        """How many threads have nothing to do, with the one that asks."""
+        return len(self._threads) - len(self._since)
 
     def _wait(self) -> None:
         """Until there is a job or the end; once for a while, memory is given back."""
@@ -152,8 +185,10 @@ class Batcher:
             if not heard and not idle:
                 idle = True
                 self._change.release()  # it takes a moment, in which jobs may come
-                give_back()
-                self._change.acquire()
+                try:
+                    give_back()
+                finally:
+                    self._change.acquire()
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         """Set every job's result. What goes wrong with a batch as a whole is tried record by

@@ -1,4 +1,5 @@
-"""What every request passes before it is looked at: who asks, from where, and how much it is.
+"""What every request passes before it is looked at: who asks, from where, and how much it is; and
+what happens when its client goes away.
 
 A page of another site can make a browser send requests to this machine. It is kept out by the
 host's name, which must be this server's own, and by the origin, which browsers tell.
@@ -6,6 +7,7 @@ host's name, which must be this server's own, and by the origin, which browsers 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -27,6 +29,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOCKED = ("/models", "/metrics")
 """Paths below which a key is needed, where keys are set."""
 KEY_HEADER = "x-api-key"
+AGAIN, SOON = {429, 503}, (b"retry-after", b"1")
+"""Statuses after which to try again, and what tells when: seconds."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -54,6 +58,7 @@ class Guards:
 
     def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
+        self._held = 0  # bytes of the requests that are under way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or hand it on with its body read; count it in either case."""
@@ -61,7 +66,7 @@ class Guards:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, parts = time.perf_counter(), 500, list[bytes]()
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -73,21 +78,21 @@ class Guards:
         try:
             headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
             self._check(scope["path"], headers)
-            body = await self._body(headers, receive)
+            await self._read(headers, receive, parts)
+            await self._while_there(scope, b"".join(parts), receive, answer)
         except Refused as error:
             await _refuse(error, answer)
         except ConnectionResetError:  # the client is gone
             status = 499
-        else:
-            await self.app(scope, _replay(body, receive), answer)
         finally:
+            self._held -= sum(map(len, parts))
             route = getattr(scope.get("route"), "path", "(none)")
             seconds = time.perf_counter() - start
             self.metrics.request(scope["method"], route, status, seconds)
 
     def _check(self, path: str, headers: Mapping[str, str]) -> None:
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.settings.hosts and _name(host) not in self.settings.hosts:
+        if not self._is_called(_name(host)):
             raise Refused(
                 421, "this server is not called so", mend="name it with plait serve --allow-host"
             )
@@ -98,13 +103,38 @@ class Guards:
             if not self.settings.admits(key.strip()):
                 raise Refused(401, "a key is needed", expected="a known one, as X-API-Key")
 
-    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
-        """All of it, so that a slow or endless one never reaches what is behind."""
+    def _is_called(self, name: str) -> bool:
+        """Whether a client may call this server so. By an address it always may: only names can be
+        made to lead elsewhere."""
+        return not self.settings.hosts or name in self.settings.hosts or _is_address(name)
+
+    async def _while_there(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Let the app answer; where the client goes away, stop it.
+
+        Raises:
+            ConnectionResetError: it went.
+        """
+        async with anyio.create_task_group() as tasks:
+
+            async def stop_when_gone() -> None:
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(stop_when_gone)
+            await self.app(scope, _replay(body), send)
+            tasks.cancel_scope.cancel()
+            return
+        raise ConnectionResetError
+
+    async def _read(self, headers: Mapping[str, str], receive: Receive, parts: list[bytes]) -> None:
+        """All of a request's body into ``parts``, so that a slow or endless one never reaches what
+        is behind."""
         most = self.settings.request_bytes
         claimed = headers.get("content-length", "0")
         if not claimed.isdecimal() or int(claimed[:20]) > most:
             raise _too_large(most)
-        parts, size = [], 0
+        size = 0
         try:
             with anyio.fail_after(self.settings.reading):
                 while True:
@@ -113,10 +143,13 @@ class Guards:
                         raise ConnectionResetError
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
+                    self._held += len(parts[-1])
                     if size > most:
                         raise _too_large(most)
+                    if self._held > self.settings.held_bytes:
+                        raise Refused(429, "too much is being sent", mend="try again in a moment")
                     if not message.get("more_body"):
-                        return b"".join(parts)
+                        return
         except TimeoutError:
             raise Refused(408, "the request came too slowly") from None
 
@@ -144,6 +177,14 @@ def _name(host: str) -> str:
         return ""
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _with_headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     known = {name.lower() for name, _ in given}
     ours = {name.encode(): value.encode() for name, value in HEADERS.items()}
@@ -154,18 +195,20 @@ async def _refuse(error: Refused, send: Send) -> None:
     body = json.dumps({"error": str(error)}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
                (b"content-length", str(len(body)).encode())]  # fmt: skip
+    if error.status in AGAIN:
+        headers.append(SOON)
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A ``receive`` that gives the body that was read, and then waits as the real one does."""
+def _replay(body: bytes) -> Receive:
+    """A ``receive`` that gives the body that was read, and then nothing."""
     given = False
 
     async def replay() -> Message:
         nonlocal given
         if given:
-            return await receive()
+            await anyio.sleep_forever()
         given = True
         return {"type": "http.request", "body": body, "more_body": False}
 

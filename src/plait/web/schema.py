@@ -10,15 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
 from plait.cells import is_missing
 from plait.model import Model
 from plait.types import UsageError, column_text
+from plait.web.forms import read_form
+from plait.web.guards import Refused
+from plait.web.settings import Settings
 
 Record = Mapping[str, Any]
 ONE, MANY = "inputs", "records"
+COSTLY = {"beam", "num"}
+"""Options of a search with as many times the work."""
 
 
 class Strict(BaseModel):
@@ -83,8 +89,22 @@ class Schema:
     columns: Mapping[str, str]
     tables: frozenset[str]
 
-    def understand(self, found: Any) -> Request:
-        """An instance of ``one`` or ``many`` as a request."""
+    def read(self, body: type[Wanted], kind: str, raw: bytes) -> Request:
+        """A request's body, checked; ``body`` is ``one`` or ``many``, ``kind`` its content type.
+
+        Raises:
+            UsageError: it is damaged, or asks for what there isn't.
+            Refused: it is of another kind.
+        """
+        try:
+            if kind.lower().startswith("multipart/form-data"):
+                found: Any = body.model_validate(self.nested(read_form(kind, raw)))
+            elif kind.lower().startswith("application/json"):
+                found = body.model_validate_json(raw)
+            else:
+                raise Refused(415, "neither JSON nor a form", expected="application/json")
+        except ValidationError as error:
+            raise UsageError(one_line(error)) from None
         several = found.records if MANY in type(found).model_fields else [found.inputs]
         records = [inputs.record() for inputs in several]
         options = found.options.model_dump(exclude_unset=True)
@@ -131,12 +151,12 @@ def _put(found: dict[str, Any], key: str, value: Any, name: str) -> None:
     found[key] = value
 
 
-def make_schema(name: str, model: Model, records: int) -> Schema:
-    """The requests of a model that is served as ``name``, with so many records at the most."""
-    inputs, options = _inputs(name, model), _options(name, model)
+def make_schema(name: str, model: Model, settings: Settings) -> Schema:
+    """The requests of a model that is served as ``name``, within the settings' limits."""
+    inputs, options = _inputs(name, model), _options(name, model, settings.beams)
     asked: Any = (options, Field(default_factory=options))
     one = create_model(f"{name}.Request", __base__=Wanted, inputs=(inputs, ...), options=asked)
-    several: Any = Annotated[list[inputs], Field(min_length=1, max_length=records)]  # type: ignore[valid-type]
+    several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]
     many = create_model(f"{name}.Batch", __base__=Wanted, records=(several, ...), options=asked)
     specs = model.recipe.inputs
     columns = {key: column_text(spec.column or key) for key, spec in specs.items()}
@@ -153,13 +173,21 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
 
 
-def _options(name: str, model: Model) -> type[BaseModel]:
+def _options(name: str, model: Model, beams: int) -> type[BaseModel]:
     """What can be chosen of the way in which the outputs' answers are found; of outputs that share
     an option, the first one's default is shown."""
     fields: dict[str, Any] = {}
     for options in model.decoding_options().values():
-        for key, field in type(options).model_fields.items():
+        known = type(options).model_fields
+        for key, field in known.items():
             kind: Any = Annotated[field.annotation, field]
+            if "beam" in known and key in COSTLY:
+                kind = Annotated[
+                    field.annotation,
+                    Field(description=field.description),
+                    Ge(1),
+                    Le(max(beams, getattr(options, key))),
+                ]
             fields.setdefault(key, (kind, getattr(options, key)))
     return create_model(f"{name}.Options", __base__=Strict, **fields)
 

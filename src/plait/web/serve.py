@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import socket
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from plait.model import Model, load
 from plait.places import find_package
@@ -18,6 +20,7 @@ from plait.web.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+EXCHANGE = 90  # seconds that a connection has for a request and its answer
 GRACE = 20  # seconds in which requests that are under way may end
 OPEN = 1000  # connections
 
@@ -53,15 +56,14 @@ def serve(
     named = name_models(models)
     listening = _listen(host, port)
     log_to(sys.stderr)
-    # A server that is bound to this machine alone is called by its names alone; behind a proxy, or
-    # in a network, whoever runs it says by which.
-    own = {host, *LOOPBACK} if host in LOOPBACK or allowed else set()
-    hosts = frozenset(name.lower() for name in {*own, *allowed})
+    # By another name it is called where somebody made that name lead here, to use it through a
+    # visitor's browser. Behind a proxy, or in a network, whoever runs it says by which.
+    hosts = frozenset(n.lower() for n in {host, *LOOPBACK, socket.gethostname(), *allowed})
     server = Server(named, replace(settings, hosts=hosts))
     server.batcher.warm()
     settle()
     config = uvicorn.Config(
-        server.app, http="h11", ws="none", lifespan="on", log_config=None, access_log=False,
+        server.app, http=limited(), ws="none", lifespan="on", log_config=None, access_log=False,
         server_header=False, date_header=False, timeout_graceful_shutdown=GRACE,
         limit_concurrency=OPEN, timeout_keep_alive=10, h11_max_incomplete_event_size=32_768,
     )  # fmt: skip
@@ -72,6 +74,28 @@ def serve(
     name, bound = listening.getsockname()[:2]
     ready(f"http://{f'[{name}]' if ':' in name else name}:{bound}")
     running.run(sockets=[listening])
+
+
+def limited() -> type[Any]:
+    """uvicorn's connections, that end where an exchange takes too long: a head that never ends, or
+    an answer that is never read, would hold a place for ever."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Limited(H11Protocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._end = self.loop.call_later(EXCHANGE, transport.abort)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._end.cancel()
+            self._end = self.loop.call_later(EXCHANGE, self.transport.abort)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._end.cancel()
+
+    return Limited
 
 
 def name_models(models: Iterable[str]) -> dict[str, Model]:

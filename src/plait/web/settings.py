@@ -21,23 +21,27 @@ class Settings:
 
     Attributes:
         request_bytes: of a request's body.
+        held_bytes: of all requests' that are under way.
         pixels: of a picture, or of a video's frame.
         seconds: of a sound or a video.
         records: of a batch request.
+        beams: of a text's search, and sentences that it may find.
         waiting: records that wait for the model; more are turned away.
         batch: records that the model answers together; so few that while 16 of 32 clients are
             answered the others' requests are there.
-        gather: seconds that the first of them waits for others.
+        gather: seconds without a further one, after which those that wait are answered.
         timeout: seconds that a request waits for its answer.
         reading: seconds that a client may take to send its request.
-        hosts: names that the server is called by; empty where all are right.
+        hosts: names that the server is called by beside its addresses; empty where all are right.
         keys: digests of the keys, one of which a client must name; empty where none is needed.
     """
 
     request_bytes: int = 20 * MEGABYTE
+    held_bytes: int = 256 * MEGABYTE
     pixels: int = 40 * MEGABYTE
     seconds: float = 120.0
     records: int = 64
+    beams: int = 10
     waiting: int = 128
     batch: int = 16
     gather: float = 0.004

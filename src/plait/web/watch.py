@@ -21,6 +21,7 @@ from prometheus_client import (
 
 log = logging.getLogger("plait.web")
 SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+METHOD = 16  # letters of it that are logged
 RECORDS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -62,7 +63,7 @@ class Metrics:
         self.seconds.labels(route).observe(seconds)
         log.info(
             "request",
-            extra={"method": method, "route": route, "status": status,
+            extra={"method": method[:METHOD], "route": route, "status": status,
                    "ms": round(seconds * 1000, 1)},
         )  # fmt: skip
 
