@@ -27,8 +27,8 @@ class Settings:
         records: of a batch request.
         beams: of a text's search, and sentences that it may find.
         waiting: records that wait for the model; more are turned away.
-        batch: records that the model answers together; so few that while 16 of 32 clients are
-            answered the others' requests are there.
+        batch: records that a thread answers together; so few that while two threads answer some of
+            32 clients the others' requests are there.
         gather: seconds without a further one, after which those that wait are answered.
         timeout: seconds that a request waits for its answer.
         reading: seconds that a client may take to send its request.
@@ -43,7 +43,7 @@ class Settings:
     records: int = 64
     beams: int = 10
     waiting: int = 128
-    batch: int = 16
+    batch: int = 11
     gather: float = 0.004
     timeout: float = 30.0
     reading: float = 20.0
