@@ -114,8 +114,7 @@ def show(found: Explanation) -> None:
         console.print(f"detected: {words}", soft_wrap=True)
     if len(found.shares) > 1:
         console.print(_shares(found))
-        sets = " or ".join(" and ".join(names) for names in found.smallest)
-        console.print(f"enough for the same answer: {sets}", soft_wrap=True)
+        console.print(found.enough, soft_wrap=True)
     console.print(_methods(found))
 
 

@@ -23,8 +23,11 @@ def test_weights_that_are_all_alike_have_no_ranks() -> None:
 
 
 def test_the_area_is_the_mean_height() -> None:
-    assert Curve(np.array([1.0, 0.5, 0.0])).area == pytest.approx(0.5)
-    assert Curve(np.array([1.0, 0.0, 0.0, 0.0])).area == pytest.approx(0.5 / 3)
+    even, uneven = np.array([0, 0.5, 1]), np.array([0, 0.25, 0.75, 1])
+    assert Curve(np.array([1.0, 0.5, 0.0]), even).area == pytest.approx(0.5)
+    assert Curve(np.array([1.0, 0.0, 0.0]), even).area == pytest.approx(0.25)
+    assert Curve(1 - uneven, uneven).area == pytest.approx(0.5)
+    assert Curve(np.array([1.0, 1.0, 0.0, 0.0]), uneven).area == pytest.approx(0.25 + 0.5 / 2)
 
 
 def test_the_heaviest_part_is_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,19 @@ def test_shares_and_what_is_enough(explained: Explanation) -> None:
     ((pair, together),) = explained.pairs.items()
     assert pair == ("photo", "words")
     assert abs(together) > 0.01
-    assert all(set(names) <= {"photo", "words"} for names in explained.smallest)
+
+
+def test_the_smallest_sets_keep_the_answer_and_smaller_ones_do_not(
+    explained: Explanation, both_model: Model, both_table: Path, record: Record
+) -> None:
+    batch, answer = both_model._batch([record], both_table.parent, 0, None), explained.prediction
+    keep = {
+        names: both_model.network.predict(batch.with_inputs(names))["answer"][0].value
+        == answer.value
+        for names in ((), ("photo",), ("words",), ("photo", "words"))
+    }
+    size = min(len(names) for names, kept in keep.items() if kept)
+    assert list(explained.smallest) == [n for n, kept in keep.items() if kept and len(n) == size]
 
 
 def test_the_nearest_training_records(explained: Explanation, both_table: Path) -> None:
@@ -142,8 +155,16 @@ def test_a_missing_input_is_not_explained(
 ) -> None:
     found = both_model.explain({"words": record["words"]}, root=both_table.parent)
     assert list(found.inputs) == list(found.shares) == ["words"]
-    assert found.smallest == [("words",)]
     assert not found.pairs
+
+
+def test_the_smallest_sets_as_a_sentence(explained: Explanation) -> None:
+    for smallest, words in (
+        ([()], "Without any input the model gives the same answer."),
+        ([("photo",), ("words",)], "With photo or words alone the model keeps this answer."),
+        ([("photo", "words")], "It takes all inputs to get this answer."),
+    ):
+        assert replace(explained, smallest=smallest).enough == words
 
 
 def test_saved_as_a_page_a_picture_and_numbers(explained: Explanation, tmp_path: Path) -> None:

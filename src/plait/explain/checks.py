@@ -26,15 +26,20 @@ POINTS = 5  # of a curve, beside its start
 
 @dataclass(frozen=True)
 class Curve:
-    """What the model thinks of its answer while parts are hidden, or shown: (S,), from none of them
-    to all, evenly."""
+    """What the model thinks of its answer while parts are hidden, or shown.
+
+    Attributes:
+        points: (S,) what it thinks.
+        shares: (S,) of how many of the parts, from 0 to 1.
+    """
 
     points: Weights
+    shares: Weights
 
     @property
     def area(self) -> float:
-        """Below it, over shares of the parts: its mean height."""
-        return float((self.points[1:] + self.points[:-1]).mean() / 2)
+        """Below it, by trapezoids: its mean height."""
+        return float(np.diff(self.shares) @ (self.points[1:] + self.points[:-1]) / 2)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,10 @@ def curves(
     different, at = np.unique(kept.reshape(-1, count), axis=0, return_inverse=True)
     scores = probe.scores(network, probe.without({name: different}))[:, 0].numpy()
     found = scores[at.reshape(kept.shape[:3])]
-    return [Curves(Curve(deletion), Curve(insertion)) for deletion, insertion in found]
+    shares = np.array(sizes) / count
+    return [
+        Curves(Curve(deletion, shares), Curve(insertion, shares)) for deletion, insertion in found
+    ]
 
 
 def _sizes(count: int) -> list[int]:
@@ -75,9 +83,11 @@ def random_curves(probe: Probe, network: Network, name: str) -> Curves:
     last in one is hidden last in the other, so that most variants of the record serve both."""
     order = np.random.default_rng(0).permutation(len(probe.layouts[name].parts))
     found = curves(probe, network, name, [order, order[::-1]])
-    deletion = np.mean([each.deletion.points for each in found], axis=0)
-    insertion = np.mean([each.insertion.points for each in found], axis=0)
-    return Curves(Curve(deletion), Curve(insertion))
+    return Curves(_mean([e.deletion for e in found]), _mean([e.insertion for e in found]))
+
+
+def _mean(curves: Sequence[Curve]) -> Curve:
+    return Curve(np.mean([curve.points for curve in curves], axis=0), curves[0].shares)
 
 
 def heaviest_first(weights: Weights) -> NDArray[np.int64]:

@@ -134,6 +134,17 @@ class Explanation:
     nearest: Sequence[Neighbour] = ()
     others: Sequence[Neighbour] = ()
 
+    @property
+    def enough(self) -> str:
+        """Which inputs alone keep the answer, as a sentence."""
+        first, *_ = self.smallest
+        if not first:
+            return "Without any input the model gives the same answer."
+        if len(first) == len(self.shares):
+            return "It takes all inputs to get this answer."
+        sets = " or ".join(" and ".join(names) for names in self.smallest)
+        return f"With {sets} alone the model keeps this answer."
+
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON; the attention's maps are among the words."""
         found: dict[str, Any] = {
@@ -258,8 +269,9 @@ def _enough(probe: Probe, network: Network, name: str, order: NDArray[np.int64])
 
 
 def smallest_sets(probe: Probe, network: Network) -> list[tuple[str, ...]]:
-    """The smallest sets of the record's inputs with which the answer is the same."""
-    for size in range(1, len(probe.layouts)):
+    """The smallest sets of the record's inputs with which the answer is the same; the empty one
+    where it is what the model says of nothing."""
+    for size in range(len(probe.layouts)):
         chosen = [s for s in subsets(list(probe.layouts)) if len(s) == size]
         variants = [probe.batch.with_inputs(names) for names in chosen]
         same = probe.keeps(network, Batch.together(variants))

@@ -102,12 +102,9 @@ def _shares(found: Explanation) -> str:
         return ""
     rows = [(name, share, signed(share)) for name, share in found.shares.items()]
     rows += [(f"{a} × {b}", v, signed(v)) for (a, b), v in found.pairs.items()]
-    sets = " or ".join(" and ".join(names) for names in found.smallest)
-    whole = len(found.smallest[0]) == len(found.shares)
-    enough = "It takes all of them to get" if whole else f"With {sets} alone the model keeps"
     return (
         f'<h2>What each input adds</h2>\n<div class="panel">{bars(rows)}'
-        f'<p class="note">{escape(enough)} this answer. Two inputs with × between them: what they '
+        f'<p class="note">{escape(found.enough)} Two inputs with × between them: what they '
         "are worth together, beyond what each is worth alone.</p></div>\n"
     )
 
