@@ -70,10 +70,11 @@ def test_occlusion_is_what_the_answer_loses(
 
 
 def test_gradients_find_the_square(explained: Explanation) -> None:
-    """It lies in the left third, a third of the way down: tiles 2 to 4, columns 0 to 2."""
-    weights = explained.inputs["photo"].methods[GRADIENTS].attribution.weights.reshape(7, 7)
-    inside = np.zeros((7, 7), bool)
-    inside[2:5, :3] = True
+    """It lies in the left third, a third of the way down: in tokens of 16 pixels that cover
+    the tiles of rows 1 to 4, columns 0 to 2."""
+    weights = explained.inputs["photo"].methods[GRADIENTS].attribution.weights.reshape(6, 6)
+    inside = np.zeros((6, 6), bool)
+    inside[1:5, :3] = True
     assert np.abs(weights[inside]).mean() > 3 * np.abs(weights[~inside]).mean()
 
 
@@ -173,7 +174,7 @@ def test_saved_as_a_page_a_picture_and_numbers(explained: Explanation, tmp_path:
     explained.save(tmp_path / "why.json")
     found = json.loads((tmp_path / "why.json").read_text())
     assert found["answer"] == explained.prediction.value
-    assert len(found["inputs"]["photo"]["methods"]["occlusion"]["weights"]) == 49
+    assert len(found["inputs"]["photo"]["methods"]["occlusion"]["weights"]) == 36
     assert found["inputs"]["words"]["random_order"]["deletion"] > 0
     explained.save(tmp_path / "why.html")
     text = (tmp_path / "why.html").read_text()
@@ -242,7 +243,7 @@ def test_word_by_word(trained: Path, squares: Path, tmp_path: Path) -> None:
     assert others & {"green", "blue"}
     assert found.steps[colour].said.score > 0.5
     steps = found.inputs["image"].methods[OCCLUSION].attribution.steps
-    assert steps.shape == (len(said), 49)
+    assert steps.shape == (len(said), 36)
     found.save(tmp_path / "why.html")
     text = (tmp_path / "why.html").read_text()
     assert text.count("<figure>") == len(said) + 1 + len(found.inputs["image"].methods)

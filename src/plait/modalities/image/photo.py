@@ -25,7 +25,7 @@ Views = Annotated[
     int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
 ]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
-TILES, SHOWN = 7, 336  # parts a side of a photo's layout, and what it measures
+TILES, SHOWN = 6, 336  # parts a side of a photo's layout, and what it measures
 SMALLEST = 0.7  # share of a photo's area that an augmented view shows at the least
 NOISE, BLUR = (0.08, 0.12, 0.18, 0.26, 0.38), (1.0, 2.0, 3.0, 4.0, 6.0)
 
