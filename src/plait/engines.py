@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_a
 
 import plait
 from plait.cells import BadCells
+from plait.files import make_folder
 from plait.options import Options
 from plait.places import FILES, cache_folder, find_package
 from plait.types import Prediction, UsageError
@@ -95,14 +96,23 @@ def exported(name: str) -> Path:
     place = f"{package.name}-{_digest(str(package.resolve()))}"
     folder = cache_folder() / "onnx" / f"{place}-{_digest(json.dumps(state))}"
     if not (folder / MODEL).is_file():
-        from plait.export import export
-        from plait.model import load as load_package
+        from filelock import FileLock
 
-        print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
-        export(load_package(name), folder, tuned=True)
-        for old in set(folder.parent.glob(f"{glob.escape(place)}-*")) - {folder}:
-            shutil.rmtree(old, ignore_errors=True)
+        make_folder(cache_folder())
+        with FileLock(cache_folder() / "onnx.lock"):
+            if not (folder / MODEL).is_file():  # another run may have made it meanwhile
+                _export_to(folder, name)
+                for old in set(folder.parent.glob(f"{glob.escape(place)}-*")) - {folder}:
+                    shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def _export_to(folder: Path, name: str) -> None:
+    from plait.export import export
+    from plait.model import load as load_package
+
+    print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
+    export(load_package(name), folder, tuned=True)
 
 
 def _digest(text: str) -> str:

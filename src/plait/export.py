@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ import plait
 from plait import registry
 from plait.components import Graph
 from plait.features import as_row, pad_rows
-from plait.files import make_folder, not_written, replace_folder
+from plait.files import new_folder
 from plait.model import Model
 from plait.network import Batch
 from plait.onnx.model import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
@@ -53,9 +51,7 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     _check_target(path)
     outputs = {name: model.network.head(name).answers() for name in model.network.heads}
     readings = {name: _reading(model, name) for name in model.recipe.inputs}
-    part = path.absolute().with_name(f".{path.name}.{os.getpid()}.part")
-    make_folder(part)
-    try:
+    with new_folder(path) as part:
         with _quiet(), torch.no_grad():
             inputs = {name: _input(model, name, readings[name], part) for name in readings}
             numbers = _network(model, part)
@@ -70,11 +66,6 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
             _tune(graph_file)
         text = json.dumps(about, ensure_ascii=False, indent=1)
         (part / MODEL).write_text(text, encoding="utf-8")
-        replace_folder(part, path.absolute())
-    except OSError as error:
-        raise not_written(path, error) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return path
 
 

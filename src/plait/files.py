@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -59,7 +59,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             part.unlink()
 
 
-def replace_folder(part: Path, folder: Path) -> None:
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside another, to be filled, that takes its place in the end; on any failure
+    nothing stays of it.
+
+    Raises:
+        PlaitError: the disk is full or the folder can't be written.
+    """
+    folder = folder.absolute()
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        _replace(part, folder)
+    except (OSError, SafetensorError) as error:
+        raise not_written(folder, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _replace(part: Path, folder: Path) -> None:
     """Put a finished folder in another's place, both absolute and on one disk: never a half-written
     one, and the old one goes only once the new one stands."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")

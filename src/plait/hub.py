@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.cards import score_rows
-from plait.files import make_folder, not_written, replace_folder
+from plait.files import new_folder
 from plait.package import Package, check_target, read_package
 from plait.places import CARD, FILES
 from plait.recipe import Recipe
@@ -131,16 +131,8 @@ def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
             f"{folder} holds other files than a package's, {min(others)} for one",
             mend="name another folder",
         )
-    folder = folder.absolute()
-    make_folder(folder.parent)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-        part = Path(beside) / "package"
-        part.mkdir()
-        try:
-            fill(part)
-            replace_folder(part, folder)
-        except OSError as error:
-            raise not_written(folder, error) from None
+    with new_folder(folder) as part:
+        fill(part)
 
 
 def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:

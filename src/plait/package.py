@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
 
-from plait.files import not_written, replace_folder
+from plait.files import new_folder
 from plait.places import CARD, FILES, RECIPE, STATE, WEIGHTS, find_package
 from plait.recipe import Recipe, check_recipe
 from plait.types import PlaitError, State, UsageError
@@ -104,23 +101,14 @@ def write_package(
     """Write the package to a temporary folder, then rename: never a half-written one."""
     from safetensors.torch import save_file  # needs torch, which is slow to import
 
-    folder = folder.absolute()
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with new_folder(folder) as part:
         (part / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         save_file(dict(tensors), part / WEIGHTS)
         (part / WEIGHTS).chmod(0o644)  # as the others; safetensors keeps it from other users
         (part / CARD).write_text(card, encoding="utf-8")
         check_target(folder)
-        replace_folder(part, folder)
-    except (OSError, SafetensorError) as error:
-        raise not_written(f"the package {folder}", error) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def check_target(folder: Path) -> None:

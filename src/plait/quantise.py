@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,13 @@ from plait.bootstrap import interval, resamples
 from plait.cells import BadCells, OnBad, is_missing
 from plait.data.tables import Table
 from plait.features import Progress
+from plait.files import new_folder
 from plait.model import Model
 from plait.onnx.model import MODEL, QUIET, OnnxModel
 from plait.onnx.model import load as load_exported
 from plait.records import open_table, rows_of_split, some_rows
 from plait.registry import needed
-from plait.types import ColumnName, PlaitError, Prediction
+from plait.types import ColumnName, PlaitError, Prediction, UsageError
 
 CALIBRATION = 64  # training records whose activations are looked at
 CALLS = 512  # of a graph, that are looked at, evenly among all
@@ -91,7 +93,13 @@ def quantise(
 
     Returns:
         The loss of each output, which is written to model.json too.
+
+    Raises:
+        UsageError: it is of 8 bits already, or the table lacks what is needed.
     """
+    about = json.loads((Path(folder) / MODEL).read_text(encoding="utf-8"))
+    if "int8" in about:
+        raise UsageError(f"{folder} is of 8 bits already", mend="export the model once more first")
     records, taken = open_table(model.recipe, model.parts, table, columns or {})
     path, seed = Path(folder), model.recipe.seed
     train, val = (
@@ -100,16 +108,17 @@ def quantise(
     )
     seen = records.where(some_rows(train, CALIBRATION, seed))
     calls = _calls(path, list(_cells(seen, taken)), seen.root)
-    for file, given in calls.items():
-        _quantise(path / file, given)
-    losses = _losses(
-        model, load_exported(path), records.where(some_rows(val, rows, seed)), columns, on_bad,
-        progress,
-    )  # fmt: skip
-    about = json.loads((path / MODEL).read_text(encoding="utf-8"))
-    about["int8"] = [vars(loss) for loss in losses]
-    text = json.dumps(about, ensure_ascii=False, indent=1)
-    (path / MODEL).write_text(text, encoding="utf-8")
+    with new_folder(path) as part:
+        shutil.copytree(path, part, dirs_exist_ok=True)
+        for file, given in calls.items():
+            _quantise(part / file, given)
+        losses = _losses(
+            model, load_exported(part), records.where(some_rows(val, rows, seed)), columns, on_bad,
+            progress,
+        )  # fmt: skip
+        about["int8"] = [vars(loss) for loss in losses]
+        text = json.dumps(about, ensure_ascii=False, indent=1)
+        (part / MODEL).write_text(text, encoding="utf-8")
     return losses
 
 

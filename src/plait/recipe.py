@@ -82,8 +82,8 @@ class DataSpec(_Section):
         tuple[float, float, float], _doc("train, val, test where there is no split column")
     ] = (0.8, 0.1, 0.1)
     overlap: Annotated[
-        Literal["stop", "drop"],
-        _doc("a photo in two splits of the column: an error, or left out of train"),
+        Literal["stop", "drop", "keep"],
+        _doc("a photo in two splits of the column: an error, left out of train, or left in both"),
     ] = "stop"
     rows: Annotated[
         int | None, _doc("training rows at the most, drawn by the recipe's seed", ge=1)

@@ -215,6 +215,13 @@ def test_what_two_splits_have_can_be_left_out(caplog: pytest.LogCaptureFixture) 
     assert "2 rows are left out" in caplog.text
 
 
+def test_what_two_splits_have_can_be_kept(caplog: pytest.LogCaptureFixture) -> None:
+    rows = table(image=["a", "b", "b", "c", None], s=["train", "train", "val", "test", "train"])
+    found = split(rows, column="s", image="image", overlap="keep")
+    assert found == {"train": [0, 1, 4], "val": [2], "test": [3]}
+    assert "1 of 3 photos or groups are in two splits or more" in caplog.text
+
+
 # --- photo_keys ---
 
 

@@ -29,6 +29,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 SHOWN = {"text", "yaml"}  # shown, not run
+ROOMS = [
+    "training.epochs=1", "inputs.image.representation.views=1",
+    "inputs.question.representation={kind: word-sequence, min_count: 1}",
+]  # fmt: skip
 # What the docs train, and the fixture before them, with settings that take a moment.
 TRAINED = {
     "train speech-digits recordings.csv --out my-speech": [
@@ -43,10 +47,8 @@ TRAINED = {
         "training.epochs=1", "inputs.text.representation.layers=1",
         "outputs.translation.settings.decoder.layers=1",
     ],
-    "train rooms rooms.csv --out my-rooms": [
-        "training.epochs=1", "inputs.image.representation.views=1",
-        "inputs.question.representation={kind: word-sequence, min_count: 1}",
-    ],
+    "train rooms rooms_by_photo.csv --out my-rooms": ROOMS,
+    "train rooms rooms.csv --out my-rooms-too --set data.overlap=keep": ROOMS,
 }  # fmt: skip
 FAST = [
     *("--set", "training.epochs=1"),
@@ -119,7 +121,8 @@ def write_questions(here: Path) -> None:
         photo, split = f"photos/{number:02d}.jpg", splits[number % 4]
         lines.append(f"{photo},what colour is it,colour,{colour},{split}")
         lines.append(f"{photo},where is it,place,{place},{split}")
-    (here / "rooms.csv").write_text("\n".join(lines) + "\n")
+    for name in ("rooms.csv", "rooms_by_photo.csv"):
+        (here / name).write_text("\n".join(lines) + "\n")
 
 
 def run(folder: Path, args: list[str]) -> None:

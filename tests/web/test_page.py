@@ -354,7 +354,8 @@ def test_recorded_sound_is_a_wav(open_page: Open) -> None:
           const wave = Float32Array.from({length: 800}, (_, i) => Math.sin(i / 8) * 1.2);
           const recording = await record();
           await new Promise((go) => setTimeout(go, 600));
-          const file = await recording.stop();
+          const file = recording.file();
+          recording.stop();
           return [[...new Uint8Array(toWav([wave.slice(0, 300), wave.slice(300)], 8000))],
                   [...new Uint8Array(await file.arrayBuffer())]];
         }"""

@@ -20,7 +20,7 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
-Overlap = Literal["stop", "drop"]
+Overlap = Literal["stop", "drop", "keep"]
 
 log = logging.getLogger("plait")
 
@@ -53,7 +53,8 @@ def split_rows(
             bytes) stay together.
         seed: another seed, another split.
         overlap: what happens where a photo or group is in two splits of the column: ``stop``, or
-            ``drop`` its rows from train (and from val, where it is in test too).
+            ``drop`` its rows from train (and from val, where it is in test too), or ``keep`` them
+            in both, with a warning: for published splits that are so.
 
     Raises:
         PlaitError: a photo or group is in two splits of the column, there is no row to train
@@ -147,7 +148,10 @@ def _by_column(
             expected=f"words of: {', '.join(SPLIT_WORDS)}; got {', '.join(list(unused)[:5])}",
         )
     for key in keys:
-        _check_apart(table, key, found, column)
+        if overlap == "keep":
+            _tell_shared(key, found)
+        else:
+            _check_apart(table, key, found, column)
     if unused:
         counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in list(unused.items())[:10])
         log.warning("column %r: unused are %s", column, counts)
@@ -184,6 +188,17 @@ def _without_overlap(
     return kept
 
 
+def _tell_shared(keys: Sequence[Hashable], found: Sequence[Split | None]) -> None:
+    """Warn of what the scores do not tell then: how it does with photos that it has not seen."""
+    splits: dict[Hashable, set[Split]] = {}
+    for key, split in zip(keys, found, strict=True):
+        if key is not None and split is not None:
+            splits.setdefault(key, set()).add(split)
+    shared = sum(len(each) > 1 for each in splits.values())
+    if shared:
+        log.warning("%d of %d photos or groups are in two splits or more", shared, len(splits))
+
+
 def _check_apart(
     table: Table, keys: Sequence[Hashable], found: Sequence[Split | None], column: str
 ) -> None:
@@ -196,8 +211,8 @@ def _check_apart(
             raise PlaitError(
                 f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
                 f"(row {table.number(row)}) by column {column!r}",
-                mend="give all its rows one split, or leave them out of train with "
-                "--set data.overlap=drop",
+                mend="give all its rows one split, or: --set data.overlap=drop leaves them out of "
+                "train, =keep in both",
             )
 
 

@@ -81,8 +81,8 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
 
 
 def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
-    """Pixels of a frame, and the seconds that a clip claims to last, by its header; nothing of a
-    folder.
+    """Pixels of a frame, and the seconds that a clip lasts, by its header or its packets, whichever
+    says more: a header may say less, or nothing. Nothing of a folder.
 
     Raises:
         BadCell: it is missing, empty or no video.
@@ -94,8 +94,12 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
     try:
         with _open(av, data) as container:
             _check(container, name)
-            picture = _stream(container).codec_context
-            seconds = (container.duration or 0) / 1e6
+            stream = _stream(container)
+            picture = stream.codec_context
+            ends = (packet.pts + (packet.duration or 0) for packet in container.demux(stream)
+                    if packet.pts is not None)  # fmt: skip
+            last = float(max(ends, default=0) * stream.time_base)
+            seconds = max((container.duration or 0) / 1e6, last)
             return Extent(picture.width * picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None

@@ -35,6 +35,7 @@ async function open() {
 
 function use(model) {
   page.asking?.abort();
+  page.cards.forEach((card) => card.widget.release?.());
   page.model = model;
   page.before = null;
   document.title = `${model.name} · plait`;

@@ -110,7 +110,7 @@ class TableWidget {
 
 class FileWidget {
   constructor(media, about, title, changed) {
-    Object.assign(this, {media, changed, file: null});
+    Object.assign(this, {media, changed, file: null, device: null});
     this.picker = make("input", {type: "file", accept: media, "aria-label": `Choose ${title}`});
     this.picker.addEventListener("change", () => this.picker.files[0] && this.take(this.picker.files[0]));
     this.picker.addEventListener("click", () => { this.picker.value = ""; });
@@ -118,14 +118,14 @@ class FileWidget {
     this.note = make("p", {class: "quiet", role: "status"});
     const kind = {"image/*": "a photo", "audio/*": "a sound", "video/*": "a video"}[media] ?? "a file";
     this.buttons = make("div", {class: "row"},
-      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.device());
+      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.deviceButton());
     this.hint = make("p", {class: "quiet"}, `Drop ${kind} here`);
     this.element = make("div", {class: "drop", title: about}, this.view, this.hint, this.buttons,
       this.note);
     this.listen();
   }
 
-  device() {
+  deviceButton() {
     if (!navigator.mediaDevices) return null; // they are there for https and this machine alone
     if (this.media === "image/*") {
       return make("button", {type: "button", onclick: () => this.camera()}, "Take one");
@@ -148,7 +148,14 @@ class FileWidget {
     });
   }
 
+  // Lets go of a camera or microphone that is on.
+  release() {
+    this.device?.();
+    this.device = null;
+  }
+
   take(file) {
+    this.release();
     this.file = file;
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = URL.createObjectURL(file);
@@ -168,6 +175,7 @@ class FileWidget {
   }
 
   async camera() {
+    this.release();
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
@@ -177,16 +185,16 @@ class FileWidget {
     }
     const video = make("video", {autoplay: true, muted: true, playsinline: true});
     video.srcObject = stream;
-    const end = () => { stream.getTracks().forEach((track) => track.stop()); bar.remove(); };
+    this.device = () => { stream.getTracks().forEach((track) => track.stop()); bar.remove(); };
     const shoot = make("button", {type: "button", class: "main", onclick: async () => {
       const canvas = make("canvas", {width: video.videoWidth, height: video.videoHeight});
       canvas.getContext("2d").drawImage(video, 0, 0);
-      end();
+      this.release();
       canvas.toBlob((blob) => this.take(new File([blob], "photo.jpg", {type: "image/jpeg"})),
         "image/jpeg", 0.92);
     }}, "Take the photo");
     const cancel = make("button", {type: "button", onclick: () => {
-      end();
+      this.release();
       this.file ? this.preview() : this.view.replaceChildren();
     }}, "Cancel");
     const bar = make("div", {class: "row"}, shoot, cancel);
@@ -198,15 +206,17 @@ class FileWidget {
   async record() {
     const button = this.recordButton;
     if (this.recording) {
-      const file = await this.recording.stop();
-      this.recording = null;
-      button.textContent = "Record";
-      button.classList.remove("live");
-      this.take(file);
+      this.take(this.recording.file());
       return;
     }
     try {
       this.recording = await record();
+      this.device = () => {
+        this.recording.stop();
+        this.recording = null;
+        button.textContent = "Record";
+        button.classList.remove("live");
+      };
       button.textContent = "Stop recording";
       button.classList.add("live");
       this.note.textContent = "Recording";

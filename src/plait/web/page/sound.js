@@ -5,19 +5,24 @@ const HEADER = 44; // bytes
 export async function record() {
   const stream = await navigator.mediaDevices.getUserMedia({audio: true});
   const context = new AudioContext();
-  await context.audioWorklet.addModule("/page/recorder.js");
-  const parts = [];
-  const node = new AudioWorkletNode(context, "recorder", {numberOfOutputs: 0});
-  node.port.onmessage = (event) => parts.push(event.data);
-  context.createMediaStreamSource(stream).connect(node);
-  return {
-    async stop() {
-      stream.getTracks().forEach((track) => track.stop());
-      const rate = context.sampleRate;
-      await context.close();
-      return new File([toWav(parts, rate)], "recording.wav", {type: "audio/wav"});
-    },
+  const stop = () => {
+    stream.getTracks().forEach((track) => track.stop());
+    context.close();
   };
+  const parts = [];
+  try {
+    await context.audioWorklet.addModule("/page/recorder.js");
+    const node = new AudioWorkletNode(context, "recorder", {numberOfOutputs: 0});
+    node.port.onmessage = (event) => parts.push(event.data);
+    context.createMediaStreamSource(stream).connect(node);
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  // What was heard until now.
+  const file = () =>
+    new File([toWav(parts, context.sampleRate)], "recording.wav", {type: "audio/wav"});
+  return {file, stop};
 }
 
 // Float samples in parts -> 16-bit WAV, one channel.
