@@ -21,7 +21,7 @@ from plait.explain.probe import Probe
 from plait.layouts import Weights
 from plait.network import Network
 
-POINTS = 5  # of a curve, beside its start
+POINTS = 4  # of a curve, beside its start
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,9 @@ def _enough(probe: Probe, network: Network, name: str, order: NDArray[np.int64])
 
 def smallest_sets(probe: Probe, network: Network) -> list[tuple[str, ...]]:
     """The smallest sets of the record's inputs with which the answer is the same; the empty one
-    where it is what the model says of nothing."""
+    where it is what the model says of nothing. Not asked of a single input."""
+    if len(probe.layouts) == 1:
+        return [tuple(probe.layouts)]
     for size in range(len(probe.layouts)):
         chosen = [s for s in subsets(list(probe.layouts)) if len(s) == size]
         variants = [probe.batch.with_inputs(names) for names in chosen]
