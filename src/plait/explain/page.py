@@ -22,7 +22,7 @@ STYLE = (
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: .8rem;
   padding: 1rem 1.1rem; break-inside: avoid; }
 .panel + .panel, .panel + .maps, .maps + .panel { margin-top: 1rem; }
-.maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr));
+.maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr));
   gap: 1rem; align-items: start; }
 .steps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 11.5rem), 1fr));
   gap: .8rem; }
@@ -37,7 +37,8 @@ figcaption small, .note { color: var(--soft); font-size: .84rem; }
 .checks { width: 100%; border-collapse: collapse; font-size: .84rem; margin-top: .7rem;
   font-variant-numeric: tabular-nums; color: var(--soft); }
 .checks { max-width: 26rem; } .checks td { white-space: nowrap; }
-.checks th { font-weight: 400; text-align: left; } .checks td { text-align: right; }
+.checks th { font-weight: 400; text-align: left; white-space: nowrap; }
+.checks td { text-align: right; }
 .checks b { color: var(--ink); font-weight: 600; }
 .steps ul { list-style: none; margin: .35rem 0 0; padding: 0; color: var(--soft);
   font-size: .84rem; }
@@ -63,10 +64,10 @@ answer. <b>Integrated gradients</b> add up, on the way from no input to this one
 token moves the answer. <b>Attention</b> is where the model looked; what it looked at need not be
 what it relied on.</p>
 <p><b>Deletion</b>: the heaviest parts are hidden first, and what the model thinks of its answer is
-averaged on the way; low is good. <b>Insertion</b>: the heaviest parts are shown first; high is
-good. A method is worth trusting on this record where both beat parts in random order.
-<b>Likeness</b> is the rank correlation with the same map of a model that has learned nothing, from
-−1 to 1: near 1, the map shows the input and not what was learned.</p>
+averaged on the way; low is good (↓). <b>Insertion</b>: the heaviest parts are shown first; high is
+good (↑). A method is worth trusting on this record where both beat chance, which is parts in random
+order. <b>Likeness</b> to random weights is the rank correlation with the same map of a model that
+has learned nothing, from −1 to 1: near 1, the map shows the input and not what was learned.</p>
 <p>An input's <b>share</b> is its Shapley value: what it adds to what the model thinks of its
 answer, averaged over all orders in which the inputs could come. A pair's <b>interaction</b> is
 what both add beyond that: above zero they need each other, below zero one could stand for the
@@ -148,18 +149,19 @@ def _checks(seen: Seen, method: Method) -> str:
     """The areas beside those of a random order, and the likeness to a model without learning."""
     own, chance = method.curves, seen.chance
     rows = [
-        _check("deletion, low is good", own.deletion.area, chance.deletion.area, low=True),
-        _check("insertion, high is good", own.insertion.area, chance.insertion.area, low=False),
+        _check("deletion ↓", own.deletion.area, chance.deletion.area, low=True),
+        _check("insertion ↑", own.insertion.area, chance.insertion.area, low=False),
     ]
     like = "–" if method.likeness is None else signed(method.likeness, 2)
-    rows.append(f"<tr><th>likeness to random weights</th><td>{like}</td><td></td></tr>")
-    return f'<table class="checks">{"".join(rows)}</table>'
+    rows.append(f"<tr><th>likeness</th><td>{like}</td><td></td></tr>")
+    head = "<tr><th></th><td>area</td><td>by chance</td></tr>"
+    return f'<table class="checks">{head}{"".join(rows)}</table>'
 
 
 def _check(what: str, area: float, chance: float, low: bool) -> str:
     good = area < chance if low else area > chance
     number = f"<b>{area:.3f}</b> ✓" if good else f"{area:.3f}"
-    return f"<tr><th>{what}</th><td>{number}</td><td>by chance {chance:.3f}</td></tr>"
+    return f"<tr><th>{what}</th><td>{number}</td><td>{chance:.3f}</td></tr>"
 
 
 def _steps(found: Explanation) -> str:
