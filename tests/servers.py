@@ -101,11 +101,13 @@ def encode_form(parts: Mapping[str, str | bytes]) -> tuple[str, bytes]:
 
 
 @contextmanager
-def run(models: Mapping[str, Model], port: int = 0, **settings: Any) -> Iterator[Running]:
+def run(
+    models: Mapping[str, Model], port: int = 0, exchange: float = 60, **settings: Any
+) -> Iterator[Running]:
     server = Server(models, Settings(**settings))
     listening = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
-        server.app, http=limited(), ws="none", log_config=None, timeout_graceful_shutdown=2
+        server.app, http=limited(exchange), ws="none", log_config=None, timeout_graceful_shutdown=2
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: running.run(sockets=[listening]))

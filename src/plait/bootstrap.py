@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -45,11 +46,7 @@ def with_intervals(score: Scorer, size: int, seed: int = 0) -> tuple[dict[str, f
 
 
 def _around(point: float, values: Sequence[float]) -> tuple[float, float]:
-    """The interval of a score's values. Where it leaves out the score itself, drawing records has
-    moved all of them, as macro F1 where many classes have a record or two, which then are often not
-    drawn: it is moved back by their bias."""
+    """The interval of a score's values, as far as the score itself: drawing records moves some
+    scores, as macro F1 where many classes have a record or two, which then are often not drawn."""
     low, high = interval(values)
-    if low <= point <= high or not np.isfinite([point, low, high]).all():
-        return low, high
-    bias = float(np.mean(values)) - point
-    return low - bias, high - bias
+    return (min(low, point), max(high, point)) if math.isfinite(point) else (low, high)

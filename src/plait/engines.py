@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_a
 
 import plait
 from plait.cells import BadCells
-from plait.files import make_folder
+from plait.files import make_folder, not_written
 from plait.options import Options
 from plait.places import FILES, cache_folder, find_package
 from plait.types import Prediction, UsageError
@@ -99,7 +99,11 @@ def exported(name: str) -> Path:
         from filelock import FileLock
 
         make_folder(cache_folder())
-        with FileLock(cache_folder() / "onnx.lock"):
+        try:
+            held = FileLock(cache_folder() / "onnx.lock").acquire()
+        except OSError as error:
+            raise not_written(folder, error) from None
+        with held:
             if not (folder / MODEL).is_file():  # another run may have made it meanwhile
                 _export_to(folder, name)
                 for old in set(folder.parent.glob(f"{glob.escape(place)}-*")) - {folder}:

@@ -67,7 +67,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         PlaitError: the disk is full or the folder can't be written.
     """
-    folder = folder.absolute()
+    folder = folder.resolve()  # where a link leads, so that the link stays
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from plait.data.tables import Table
 from plait.features import Progress
 from plait.files import new_folder
 from plait.model import Model
-from plait.onnx.model import MODEL, QUIET, OnnxModel
+from plait.onnx.model import MODEL, QUIET, OnnxModel, read_about
 from plait.onnx.model import load as load_exported
 from plait.records import open_table, rows_of_split, some_rows
 from plait.registry import needed
@@ -97,7 +98,7 @@ def quantise(
     Raises:
         UsageError: it is of 8 bits already, or the table lacks what is needed.
     """
-    about = json.loads((Path(folder) / MODEL).read_text(encoding="utf-8"))
+    about = read_about(Path(folder))
     if "int8" in about:
         raise UsageError(f"{folder} is of 8 bits already", mend="export the model once more first")
     records, taken = open_table(model.recipe, model.parts, table, columns or {})
@@ -108,17 +109,19 @@ def quantise(
     )
     seen = records.where(some_rows(train, CALIBRATION, seed))
     calls = _calls(path, list(_cells(seen, taken)), seen.root)
-    with new_folder(path) as part:
-        shutil.copytree(path, part, dirs_exist_ok=True)
+    with TemporaryDirectory() as place:
+        made = shutil.copytree(path, Path(place) / "made")
         for file, given in calls.items():
-            _quantise(part / file, given)
+            _quantise(made / file, given)
         losses = _losses(
-            model, load_exported(part), records.where(some_rows(val, rows, seed)), columns, on_bad,
+            model, load_exported(made), records.where(some_rows(val, rows, seed)), columns, on_bad,
             progress,
         )  # fmt: skip
         about["int8"] = [vars(loss) for loss in losses]
         text = json.dumps(about, ensure_ascii=False, indent=1)
-        (part / MODEL).write_text(text, encoding="utf-8")
+        (made / MODEL).write_text(text, encoding="utf-8")
+        with new_folder(path) as part:
+            shutil.copytree(made, part, dirs_exist_ok=True)
     return losses
 
 

@@ -121,8 +121,9 @@ def write_questions(here: Path) -> None:
         photo, split = f"photos/{number:02d}.jpg", splits[number % 4]
         lines.append(f"{photo},what colour is it,colour,{colour},{split}")
         lines.append(f"{photo},where is it,place,{place},{split}")
-    for name in ("rooms.csv", "rooms_by_photo.csv"):
-        (here / name).write_text("\n".join(lines) + "\n")
+    (here / "rooms_by_photo.csv").write_text("\n".join(lines) + "\n")
+    shared = f"photos/00.jpg,how many are there,count,{answers[0][0]},test"
+    (here / "rooms.csv").write_text("\n".join([*lines, shared]) + "\n")
 
 
 def run(folder: Path, args: list[str]) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from servers import Running, Watched, png, run
 
 from plait.model import Model
@@ -289,7 +288,7 @@ def test_no_more_is_taken_in_than_fits(two_inputs: Model) -> None:
     """Two requests of 6,000 bytes, of 10,000: the second is turned away while the first is there,
     and taken once it isn't."""
     head = f"POST {BOTH}/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 6001\r\n\r\n"
-    with run({"both": two_inputs}, held_bytes=10_000) as small:
+    with run({"both": two_inputs}, request_bytes=7000, held_bytes=10_000) as small:
         body = {"inputs": {"words": "left" + " " * 6000}}
         with socket.create_connection(("127.0.0.1", small.port), timeout=20) as connection:
             connection.sendall(head.encode() + b"a" * 6000)
@@ -300,25 +299,28 @@ def test_no_more_is_taken_in_than_fits(two_inputs: Model) -> None:
         _wait(lambda: small.post(f"{BOTH}/predict", body).status == 200)
 
 
-def test_what_nobody_waits_for_is_not_computed(two_inputs: Model) -> None:
+def test_what_nobody_waits_for_is_not_computed(
+    two_inputs: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The one thread is held up by a first request when a second client comes and goes."""
     model = Watched(two_inputs)
-    with run({"both": model}) as running, ThreadPoolExecutor(2) as pool:  # type: ignore[dict-item]
+    monkeypatch.setattr("plait.web.app._workers", lambda models: 1)
+    with run({"both": model}) as running, ThreadPoolExecutor(1) as pool:  # type: ignore[dict-item]
         body = json.dumps({"inputs": {"words": "left"}}).encode()
         head = f"POST {BOTH}/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
         asked = (head + "Content-Type: application/json\r\n\r\n").encode() + body
         model.go.clear()
-        first = [pool.submit(running.post, f"{BOTH}/predict", {"inputs": {"words": "right"}})
-                 for _ in range(torch.get_num_threads())]  # fmt: skip
-        _wait(lambda: len(model.sizes) == len(first))
+        first = pool.submit(running.post, f"{BOTH}/predict", {"inputs": {"words": "right"}})
+        _wait(lambda: model.sizes == [1])
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
             connection.sendall(asked)
             _wait(lambda: running.server.batcher.waiting == 1)
         _wait(lambda: 'status="499"' in running.get("/metrics").body.decode())
+        assert running.server.batcher.waiting == 0  # nor does it take room
         model.go.set()
-        assert [reply.result().status for reply in first] == [200] * len(first)
+        assert first.result().status == 200
         assert running.post(f"{BOTH}/predict", {"inputs": {"words": "right"}}).status == 200
-        assert sum(model.sizes) == len(first) + 1
+        assert model.sizes == [1, 1]
 
 
 def _wait(there: Callable[[], bool]) -> None:
@@ -328,10 +330,9 @@ def _wait(there: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_head_that_never_ends_is_cut(two_inputs: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.web.serve.EXCHANGE", 0.3)
+def test_a_head_that_never_ends_is_cut(two_inputs: Model) -> None:
     with (
-        run({"both": two_inputs}) as hasty,
+        run({"both": two_inputs}, exchange=0.3) as hasty,
         socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as connection,
     ):
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: ")

@@ -141,12 +141,19 @@ def test_threads_share_what_waits(two_inputs: Model) -> None:
         found = [job.result.result(30).answers["answer"].value for job in several]
     assert found == [two_inputs.predict(job.record).value for job in several]
     assert sum(model.sizes) == 12
-    with working(Watched(two_inputs), workers=2) as idle:
+    model = Watched(two_inputs)
+    with working(model, workers=2) as idle:
+        model.go.clear()
         several = jobs(12)
         idle.submit(several)
+        until = time.monotonic() + 30
+        while len(model.sizes) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        model.go.set()
         for job in several:
             job.result.result(30)
-        assert sorted(idle.models["both"].sizes) == [6, 6]  # type: ignore[attr-defined]
+        assert model.sizes == [6, 6]
 
 
 def test_what_ails_it_is_told(two_inputs: Model) -> None:

@@ -96,10 +96,10 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
             _check(container, name)
             stream = _stream(container)
             picture = stream.codec_context
-            ends = (packet.pts + (packet.duration or 0) for packet in container.demux(stream)
-                    if packet.pts is not None)  # fmt: skip
-            last = float(max(ends, default=0) * stream.time_base)
-            seconds = max((container.duration or 0) / 1e6, last)
+            shown = [span for packet in container.demux() if (span := _span(packet))]
+            first = min((start for start, _ in shown), default=0.0)
+            last = max((end for _, end in shown), default=0.0)
+            seconds = max((container.duration or 0) / 1e6, last - first)
             return Extent(picture.width * picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
@@ -233,6 +233,15 @@ def _check_size(picture: Any, name: str) -> None:
         )  # fmt: skip
 
 
+def _span(packet: Any) -> tuple[float, float] | None:
+    """When what is in a packet begins and ends, in seconds; None where nothing is in it."""
+    shown = packet.dts if packet.pts is None else packet.pts
+    if not packet.size or shown is None:
+        return None
+    end = shown + (packet.duration or 0)
+    return float(shown * packet.time_base), float(end * packet.time_base)
+
+
 def _index(container: Any, name: str) -> _Index:
     """Goes through all packets without decoding them.
 
@@ -241,13 +250,13 @@ def _index(container: Any, name: str) -> _Index:
     """
     stream, times, begin, end = _stream(container), [], None, 0.0
     for packet in container.demux():
-        if not packet.size or (packet.pts is None and packet.dts is None):
+        span = _span(packet)
+        if span is None:
             continue
-        shown = packet.dts if packet.pts is None else packet.pts
-        seconds = float(shown * packet.time_base)
-        begin = seconds if begin is None else min(begin, seconds)
-        end = max(end, float((shown + (packet.duration or 0)) * packet.time_base))
+        begin = span[0] if begin is None else min(begin, span[0])
+        end = max(end, span[1])
         if packet.stream.index == stream.index:
+            shown = packet.dts if packet.pts is None else packet.pts
             times.append((shown, packet.is_keyframe))
             if len(times) > MAX_FRAMES:
                 raise BadCell(f"{name} has over {MAX_FRAMES:,} frames", mend="cut it into pieces")

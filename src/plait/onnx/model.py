@@ -100,7 +100,7 @@ class OnnxModel:
     def __init__(self, folder: str | Path, watch: Watch | None = None) -> None:
         """``watch`` is told all that the graphs are given."""
         self.folder, self.watch = Path(folder), watch
-        self.about = _read(self.folder)
+        self.about = read_about(self.folder)
         self.name: str = self.about["name"]
         self.inputs = {name: part["modality"] for name, part in self.about["inputs"].items()}
         self.outputs = {name: part["kind"] for name, part in self.about["outputs"].items()}
@@ -245,8 +245,8 @@ def _understood(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _read(folder: Path) -> State:
-    """model.json, of this format."""
+def read_about(folder: Path) -> State:
+    """model.json, of this format. Raises UsageError or PlaitError where it is none."""
     try:
         about: State = json.loads((folder / MODEL).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

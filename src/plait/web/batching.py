@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from plait.web.answers import HERE, Answered, as_answers
 from plait.web.memory import give_back
 
 log = logging.getLogger("plait.web")
+LONGEST = 10  # times the wait for one more that is waited for all of them
 FEW = 4  # records that a thread takes at once, even where another has nothing to do
 IDLE, BUSY = 1.0, 5.0  # seconds after which memory is given back, without work and with it
 
@@ -136,6 +137,12 @@ class Batcher:
             self._jobs.extend(jobs)
             self._change.notify_all()
 
+    def forget(self, jobs: Iterable[Job]) -> None:
+        """Give up jobs that nobody waits for any more, and their room in the queue."""
+        given_up = {id(job) for job in jobs}
+        with self._change:
+            self._jobs = deque(job for job in self._jobs if id(job) not in given_up)
+
     def _work(self, number: int) -> None:
         if len(self._threads) > 1:
             torch.set_num_threads(1)  # of this thread
@@ -157,12 +164,11 @@ class Batcher:
         none when all is done. One thread at a time gathers them, and leaves the others their
         share; of very few it's not worth it."""
         with self._turn, self._change:
-            self._wait()
-            if not self._jobs:
-                return []
-            while len(self._jobs) < self.batch * self._idle() and not self._stopping:
-                if not self._change.wait(self.gather):
-                    break
+            while not self._jobs:  # those that were there may be given up
+                self._wait()
+                if not self._jobs:
+                    return []
+                self._gather()
             most = min(self.batch, max(FEW, math.ceil(len(self._jobs) / self._idle())))
             kind, left = self._jobs[0].kind, deque[Job]()
             taken: list[Job] = []
@@ -172,6 +178,15 @@ class Batcher:
             self._jobs = left
             self._since[number] = time.monotonic()
             return taken
+
+    def _gather(self) -> None:
+        """Until there is enough for all threads that have nothing to do, no more comes, or it takes
+        too long."""
+        until = time.monotonic() + LONGEST * self.gather
+        while len(self._jobs) < self.batch * self._idle() and not self._stopping:
+            left = until - time.monotonic()
+            if left <= 0 or not self._change.wait(min(self.gather, left)):
+                return
 
     def _idle(self) -> int:
         """How many threads have nothing to do, with the one that asks."""

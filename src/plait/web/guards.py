@@ -53,6 +53,24 @@ class Refused(PlaitError):
         self.status = status
 
 
+class Body:
+    """A request's body as it comes, and how large it is."""
+
+    def __init__(self) -> None:
+        self.size, self._parts = 0, list[bytes]()
+
+    def add(self, part: bytes) -> None:
+        """What came next."""
+        self.size += len(part)
+        self._parts.append(part)
+
+    def whole(self) -> bytes:
+        """All of it; the parts are let go."""
+        found = b"".join(self._parts)
+        self._parts.clear()
+        return found
+
+
 class Guards:
     """The server's outermost layer."""
 
@@ -66,7 +84,7 @@ class Guards:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        start, status, parts = time.perf_counter(), 500, list[bytes]()
+        start, status, body = time.perf_counter(), 500, Body()
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -78,14 +96,14 @@ class Guards:
         try:
             headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
             self._check(scope["path"], headers)
-            await self._read(headers, receive, parts)
-            await self._while_there(scope, b"".join(parts), receive, answer)
+            await self._read(headers, receive, body)
+            await self._while_there(scope, body.whole(), receive, answer)
         except Refused as error:
             await _refuse(error, answer)
         except ConnectionResetError:  # the client is gone
             status = 499
         finally:
-            self._held -= sum(map(len, parts))
+            self._held -= body.size
             route = getattr(scope.get("route"), "path", "(none)")
             seconds = time.perf_counter() - start
             self.metrics.request(scope["method"], route, status, seconds)
@@ -127,26 +145,25 @@ class Guards:
             return
         raise ConnectionResetError
 
-    async def _read(self, headers: Mapping[str, str], receive: Receive, parts: list[bytes]) -> None:
-        """All of a request's body into ``parts``, so that a slow or endless one never reaches what
-        is behind."""
+    async def _read(self, headers: Mapping[str, str], receive: Receive, body: Body) -> None:
+        """All of a request's body, so that a slow or endless one never reaches what is behind."""
         most = self.settings.request_bytes
         claimed = headers.get("content-length", "0")
         if not claimed.isdecimal() or int(claimed[:20]) > most:
             raise _too_large(most)
-        size = 0
+        most_held = max(self.settings.held_bytes, most)  # one request always finds room
         try:
             with anyio.fail_after(self.settings.reading):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ConnectionResetError
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    self._held += len(parts[-1])
-                    if size > most:
+                    part = message.get("body", b"")
+                    body.add(part)
+                    self._held += len(part)
+                    if body.size > most:
                         raise _too_large(most)
-                    if self._held > self.settings.held_bytes:
+                    if self._held > most_held:
                         raise Refused(429, "too much is being sent", mend="try again in a moment")
                     if not message.get("more_body"):
                         return

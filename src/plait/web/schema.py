@@ -177,11 +177,13 @@ def _options(name: str, model: Model, beams: int) -> type[BaseModel]:
     """What can be chosen of the way in which the outputs' answers are found; of outputs that share
     an option, the first one's default is shown."""
     fields: dict[str, Any] = {}
-    for options in model.decoding_options().values():
+    every = model.decoding_options().values()
+    costly = COSTLY if any("beam" in type(options).model_fields for options in every) else set()
+    for options in every:
         known = type(options).model_fields
         for key, field in known.items():
             kind: Any = Annotated[field.annotation, field]
-            if "beam" in known and key in COSTLY:
+            if key in costly:
                 kind = Annotated[
                     field.annotation,
                     Field(description=field.description),

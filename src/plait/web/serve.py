@@ -20,7 +20,7 @@ from plait.web.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-EXCHANGE = 90  # seconds that a connection has for a request and its answer
+SLACK = 40  # seconds that a connection has beyond those for its request and for its answer
 GRACE = 20  # seconds in which requests that are under way may end
 OPEN = 1000  # connections
 
@@ -63,7 +63,8 @@ def serve(
     server.batcher.warm()
     settle()
     config = uvicorn.Config(
-        server.app, http=limited(), ws="none", lifespan="on", log_config=None, access_log=False,
+        server.app, http=limited(settings.reading + settings.timeout + SLACK), ws="none",
+        lifespan="on", log_config=None, access_log=False,
         server_header=False, date_header=False, timeout_graceful_shutdown=GRACE,
         limit_concurrency=OPEN, timeout_keep_alive=10, h11_max_incomplete_event_size=32_768,
     )  # fmt: skip
@@ -76,20 +77,20 @@ def serve(
     running.run(sockets=[listening])
 
 
-def limited() -> type[Any]:
-    """uvicorn's connections, that end where an exchange takes too long: a head that never ends, or
-    an answer that is never read, would hold a place for ever."""
+def limited(seconds: float) -> type[Any]:
+    """uvicorn's connections, that end where an exchange takes longer: a head that never ends, or an
+    answer that is never read, would hold a place for ever."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Limited(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._end = self.loop.call_later(EXCHANGE, transport.abort)
+            self._end = self.loop.call_later(seconds, transport.abort)
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._end.cancel()
-            self._end = self.loop.call_later(EXCHANGE, self.transport.abort)
+            self._end = self.loop.call_later(seconds, self.transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
             super().connection_lost(exc)

@@ -110,7 +110,7 @@ class TableWidget {
 
 class FileWidget {
   constructor(media, about, title, changed) {
-    Object.assign(this, {media, changed, file: null, device: null});
+    Object.assign(this, {media, changed, file: null, device: null, turn: 0});
     this.picker = make("input", {type: "file", accept: media, "aria-label": `Choose ${title}`});
     this.picker.addEventListener("change", () => this.picker.files[0] && this.take(this.picker.files[0]));
     this.picker.addEventListener("click", () => { this.picker.value = ""; });
@@ -150,8 +150,19 @@ class FileWidget {
 
   // Lets go of a camera or microphone that is on.
   release() {
+    this.turn++;
     this.device?.();
     this.device = null;
+  }
+
+  // What is opened, or null where it was let go of while the user was asked whether it may be.
+  async opened(open, close) {
+    this.release();
+    const turn = this.turn;
+    const device = await open();
+    if (turn === this.turn) return device;
+    close(device);
+    return null;
   }
 
   take(file) {
@@ -175,17 +186,19 @@ class FileWidget {
   }
 
   async camera() {
-    this.release();
+    const stop = (stream) => stream.getTracks().forEach((track) => track.stop());
     let stream;
     try {
-      stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
+      stream = await this.opened(() =>
+        navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}}), stop);
+      if (!stream) return;
     } catch (error) {
       this.note.textContent = `No camera can be used (${error.message || error.name}).`;
       return;
     }
     const video = make("video", {autoplay: true, muted: true, playsinline: true});
     video.srcObject = stream;
-    this.device = () => { stream.getTracks().forEach((track) => track.stop()); bar.remove(); };
+    this.device = () => { stop(stream); bar.remove(); };
     const shoot = make("button", {type: "button", class: "main", onclick: async () => {
       const canvas = make("canvas", {width: video.videoWidth, height: video.videoHeight});
       canvas.getContext("2d").drawImage(video, 0, 0);
@@ -210,7 +223,9 @@ class FileWidget {
       return;
     }
     try {
-      this.recording = await record();
+      const recording = await this.opened(record, (late) => late.stop());
+      if (!recording) return;
+      this.recording = recording;
       this.device = () => {
         this.recording.stop();
         this.recording = null;

@@ -4,13 +4,14 @@ const HEADER = 44; // bytes
 
 export async function record() {
   const stream = await navigator.mediaDevices.getUserMedia({audio: true});
-  const context = new AudioContext();
+  let context;
   const stop = () => {
     stream.getTracks().forEach((track) => track.stop());
-    context.close();
+    context?.close();
   };
   const parts = [];
   try {
+    context = new AudioContext();
     await context.audioWorklet.addModule("/page/recorder.js");
     const node = new AudioWorkletNode(context, "recorder", {numberOfOutputs: 0});
     node.port.onmessage = (event) => parts.push(event.data);
