@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ def film(
     container: str = "avi",
     codec: str = "mjpeg",
     pixels: str = "yuvj420p",
+    muxing: Mapping[str, str] = {},
     **options: str,
 ) -> bytes:
-    """A video of (H, W, 3) uint8 frames, ten a second."""
+    """A video of (H, W, 3) uint8 frames, ten a second; ``muxing`` are the container's options."""
     stream = io.BytesIO()
-    with av.open(stream, "w", format=container) as file:
+    with av.open(stream, "w", format=container, container_options=dict(muxing)) as file:
         track = file.add_stream(codec, rate=10, options=options)
         track.height, track.width = frames[0].shape[:2]
         track.pix_fmt = pixels

@@ -261,6 +261,19 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         opened(b"x", 1)
 
 
+@pytest.mark.parametrize(
+    ("container", "muxing"),
+    [("mpegts", {"output_ts_offset": "3600"}), ("matroska", {"live": "1"})],
+)
+def test_a_clip_is_as_long_as_its_packets_say(container: str, muxing: dict[str, str]) -> None:
+    """One that begins an hour late, as cut from a broadcast, and one whose header says nothing."""
+    clip = film(shades(20), container, "mpeg2video", "yuv420p", muxing)
+    with av.open(io.BytesIO(clip)) as file:
+        late = (file.start_time or 0) > 3_000_000_000
+        assert late if container == "mpegts" else not file.duration
+    assert clip_extent(clip, Path()).seconds == pytest.approx(2, abs=0.3)
+
+
 def test_a_clip_s_extent_is_told_by_its_header(tmp_path: Path) -> None:
     found = clip_extent(film(shades(20)), Path())
     assert found.pixels == 32 * 32
