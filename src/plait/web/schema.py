@@ -180,15 +180,12 @@ def _options(name: str, model: Model, beams: int) -> type[BaseModel]:
     every = model.decoding_options().values()
     costly = COSTLY if any("beam" in type(options).model_fields for options in every) else set()
     for options in every:
-        known = type(options).model_fields
-        for key, field in known.items():
+        for key, field in type(options).model_fields.items():
             kind: Any = Annotated[field.annotation, field]
-            if key in costly:
+            if key in costly:  # a recipe's own default is not refused
+                most = Le(max(beams, getattr(options, key) or 1))
                 kind = Annotated[
-                    field.annotation,
-                    Field(description=field.description),
-                    Ge(1),
-                    Le(max(beams, getattr(options, key))),
+                    field.annotation, Field(description=field.description), Ge(1), most
                 ]
             fields.setdefault(key, (kind, getattr(options, key)))
     return create_model(f"{name}.Options", __base__=Strict, **fields)
