@@ -89,6 +89,13 @@ class Watched:
         return self._model.answers(records, **options)
 
 
+def wait_until(there: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
 def encode_form(parts: Mapping[str, str | bytes]) -> tuple[str, bytes]:
     """A form's content type and body; bytes are sent as files."""
     pieces = []
@@ -118,8 +125,7 @@ def run(
         thread.join()
 
     try:
-        while not running.started:
-            time.sleep(0.01)
+        wait_until(lambda: running.started)
         yield Running(server, listening.getsockname()[1], stop)
     finally:
         stop()

@@ -17,9 +17,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from plait import registry
+from plait.cells import OnBad
 from plait.overrides import override
 from plait.registry import Nested, UserFile
-from plait.types import ColumnName, UsageError, column_text
+from plait.types import ColumnName, Overlap, UsageError, column_text
 
 Settings = dict[str, Any]
 
@@ -82,16 +83,14 @@ class DataSpec(_Section):
         tuple[float, float, float], _doc("train, val, test where there is no split column")
     ] = (0.8, 0.1, 0.1)
     overlap: Annotated[
-        Literal["stop", "drop", "keep"],
+        Overlap,
         _doc("a photo in two splits of the column: an error, left out of train, or left in both"),
     ] = "stop"
     rows: Annotated[
         int | None, _doc("training rows at the most, drawn by the recipe's seed", ge=1)
     ] = None
     group: Annotated[str | None, _doc("rows equal in this column stay in one split")] = None
-    on_bad: Annotated[
-        Literal["stop", "skip", "missing"], _doc("what to do with a cell that can't be used")
-    ] = "stop"
+    on_bad: Annotated[OnBad, _doc("what to do with a cell that can't be used")] = "stop"
 
 
 class ReinforceSpec(_Section):

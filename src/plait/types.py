@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,8 @@ State = dict[str, Any]
 
 ColumnName: TypeAlias = str | list[str]
 """A column of the user's table, or several that are read as one input."""
+Overlap: TypeAlias = Literal["stop", "drop", "keep"]
+"""What happens where a photo or group is in two splits, see `split_rows`."""
 
 
 def column_names(column: ColumnName) -> list[str]:

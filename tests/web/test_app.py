@@ -6,16 +6,19 @@ import base64
 import json
 import re
 import socket
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Running, Watched, png, run
+from pydantic import ValidationError
+from servers import Running, Watched, png, run, wait_until
 
 from plait.model import Model
+from plait.options import Options
+from plait.outputs.answers import Naming
+from plait.outputs.text.decoding import Decoding
+from plait.web.schema import _options
 from plait.web.settings import read_keys
 
 BOTH, SQUARES = "/models/both", "/models/squares"
@@ -292,11 +295,11 @@ def test_no_more_is_taken_in_than_fits(two_inputs: Model) -> None:
         body = {"inputs": {"words": "left" + " " * 6000}}
         with socket.create_connection(("127.0.0.1", small.port), timeout=20) as connection:
             connection.sendall(head.encode() + b"a" * 6000)
-            _wait(lambda: small.post(f"{BOTH}/predict", body).status == 429)
+            wait_until(lambda: small.post(f"{BOTH}/predict", body).status == 429)
             found = small.post(f"{BOTH}/predict", body)
             assert found.json["error"] == "too much is being sent; try again in a moment"
             assert found.headers["retry-after"] == "1"
-        _wait(lambda: small.post(f"{BOTH}/predict", body).status == 200)
+        wait_until(lambda: small.post(f"{BOTH}/predict", body).status == 200)
 
 
 def test_what_nobody_waits_for_is_not_computed(
@@ -311,23 +314,16 @@ def test_what_nobody_waits_for_is_not_computed(
         asked = (head + "Content-Type: application/json\r\n\r\n").encode() + body
         model.go.clear()
         first = pool.submit(running.post, f"{BOTH}/predict", {"inputs": {"words": "right"}})
-        _wait(lambda: model.sizes == [1])
+        wait_until(lambda: model.sizes == [1])
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
             connection.sendall(asked)
-            _wait(lambda: running.server.batcher.waiting == 1)
-        _wait(lambda: 'status="499"' in running.get("/metrics").body.decode())
+            wait_until(lambda: running.server.batcher.waiting == 1)
+        wait_until(lambda: 'status="499"' in running.get("/metrics").body.decode())
         assert running.server.batcher.waiting == 0  # nor does it take room
         model.go.set()
         assert first.result().status == 200
         assert running.post(f"{BOTH}/predict", {"inputs": {"words": "right"}}).status == 200
         assert model.sizes == [1, 1]
-
-
-def _wait(there: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not there():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_a_head_that_never_ends_is_cut(two_inputs: Model) -> None:
@@ -338,3 +334,17 @@ def test_a_head_that_never_ends_is_cut(two_inputs: Model) -> None:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: ")
         assert connection.recv(100) == b""
         assert hasty.get("/health").status == 200
+
+
+def test_beams_are_limited_also_behind_other_outputs() -> None:
+    """Labels have a ``num`` of their own, open unless it is set, and stand first."""
+
+    class Both:
+        def decoding_options(self) -> dict[str, Options]:
+            return {"tags": Naming(), "caption": Decoding(beam=12)}
+
+    options = _options("both", Both(), 5)  # type: ignore[arg-type]
+    assert options(beam=12, num=5).model_dump(include={"beam", "num"}) == {"beam": 12, "num": 5}
+    for wrong in ({"beam": 13}, {"num": 6}, {"num": 0}):
+        with pytest.raises(ValidationError):
+            options(**wrong)

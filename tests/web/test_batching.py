@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from servers import Watched, png
+from servers import Watched, png, wait_until
 
 from plait.model import Model
 from plait.types import BadCell
@@ -146,10 +146,7 @@ def test_threads_share_what_waits(two_inputs: Model) -> None:
         model.go.clear()
         several = jobs(12)
         idle.submit(several)
-        until = time.monotonic() + 30
-        while len(model.sizes) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.001)
+        wait_until(lambda: len(model.sizes) == 2)
         model.go.set()
         for job in several:
             job.result.result(30)

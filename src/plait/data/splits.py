@@ -14,13 +14,12 @@ from plait.data.cache import digest
 from plait.data.digests import file_digests, is_plain_file
 from plait.data.media import name_cell
 from plait.data.tables import SPLIT_WORDS, Table, cell_key
-from plait.types import PlaitError, UsageError
+from plait.types import Overlap, PlaitError, UsageError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
-Overlap = Literal["stop", "drop", "keep"]
 
 log = logging.getLogger("plait")
 

@@ -96,9 +96,13 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
             _check(container, name)
             stream = _stream(container)
             picture = stream.codec_context
-            shown = [span for packet in container.demux() if (span := _span(packet))]
-            first = min((start for start, _ in shown), default=0.0)
-            last = max((end for _, end in shown), default=0.0)
+            spans = [
+                _span(packet, shown)
+                for packet in container.demux()
+                if (shown := _shown(packet)) is not None
+            ]
+            first = min((start for start, _ in spans), default=0.0)
+            last = max((end for _, end in spans), default=0.0)
             seconds = max((container.duration or 0) / 1e6, last - first)
             return Extent(picture.width * picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
@@ -233,11 +237,14 @@ def _check_size(picture: Any, name: str) -> None:
         )  # fmt: skip
 
 
-def _span(packet: Any) -> tuple[float, float] | None:
-    """When what is in a packet begins and ends, in seconds; None where nothing is in it."""
-    shown = packet.dts if packet.pts is None else packet.pts
-    if not packet.size or shown is None:
-        return None
+def _shown(packet: Any) -> int | None:
+    """When what is in a packet is shown, in ticks; None where nothing is in it."""
+    shown: int | None = packet.dts if packet.pts is None else packet.pts
+    return shown if packet.size else None
+
+
+def _span(packet: Any, shown: int) -> tuple[float, float]:
+    """When what is shown at this tick begins and ends, in seconds."""
     end = shown + (packet.duration or 0)
     return float(shown * packet.time_base), float(end * packet.time_base)
 
@@ -250,13 +257,13 @@ def _index(container: Any, name: str) -> _Index:
     """
     stream, times, begin, end = _stream(container), [], None, 0.0
     for packet in container.demux():
-        span = _span(packet)
-        if span is None:
+        shown = _shown(packet)
+        if shown is None:
             continue
-        begin = span[0] if begin is None else min(begin, span[0])
-        end = max(end, span[1])
+        start, stop = _span(packet, shown)
+        begin = start if begin is None else min(begin, start)
+        end = max(end, stop)
         if packet.stream.index == stream.index:
-            shown = packet.dts if packet.pts is None else packet.pts
             times.append((shown, packet.is_keyframe))
             if len(times) > MAX_FRAMES:
                 raise BadCell(f"{name} has over {MAX_FRAMES:,} frames", mend="cut it into pieces")

@@ -25,7 +25,7 @@ from plait.model import Model
 from plait.types import BadCell, PlaitError, UsageError
 from plait.web.answers import HERE, Answered, ManyAnswered, Problem
 from plait.web.batching import Batcher, Full, Job
-from plait.web.guards import AGAIN, KEY_HEADER, SOON, App, Guards, Refused
+from plait.web.guards import KEY_HEADER, App, Guards, Refused
 from plait.web.schema import Request, Schema, Wanted, make_schema
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
@@ -281,9 +281,7 @@ async def _told(request: HttpRequest, error: Exception) -> Response:
 
 def _refusal(error: PlaitError) -> Response:
     """Never raised again from where it is kept: its frames would hold it, and the request."""
-    status = _status(error)
-    headers = {SOON[0].decode(): SOON[1].decode()} if status in AGAIN else None
-    return JSONResponse({"error": str(error)}, status, headers)
+    return JSONResponse({"error": str(error)}, _status(error))
 
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:

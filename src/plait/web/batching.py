@@ -210,7 +210,7 @@ class Batcher:
         record, so that it meets none but the one that it belongs to."""
         try:
             outcomes = self._outcomes(jobs)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the thread goes on, and each client is told
             if len(jobs) > 1:
                 for job in jobs:
                     self._answer([job])

@@ -29,7 +29,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOCKED = ("/models", "/metrics")
 """Paths below which a key is needed, where keys are set."""
 KEY_HEADER = "x-api-key"
-AGAIN, SOON = {429, 503}, (b"retry-after", b"1")
+AGAIN, SOON = {429, 503}, {"retry-after": "1"}
 """Statuses after which to try again, and what tells when: seconds."""
 HEADERS = {
     "content-security-policy": (
@@ -90,7 +90,7 @@ class Guards:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": _with_headers(message.get("headers", []))}
+                message = {**message, "headers": _with_headers(message.get("headers", []), status)}
             await send(message)
 
         try:
@@ -202,9 +202,10 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _with_headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _with_headers(given: list[tuple[bytes, bytes]], status: int) -> list[tuple[bytes, bytes]]:
     known = {name.lower() for name, _ in given}
-    ours = {name.encode(): value.encode() for name, value in HEADERS.items()}
+    wanted = HEADERS | SOON if status in AGAIN else HEADERS
+    ours = {name.encode(): value.encode() for name, value in wanted.items()}
     return [*given, *((name, value) for name, value in ours.items() if name not in known)]
 
 
@@ -212,8 +213,6 @@ async def _refuse(error: Refused, send: Send) -> None:
     body = json.dumps({"error": str(error)}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
                (b"content-length", str(len(body)).encode())]  # fmt: skip
-    if error.status in AGAIN:
-        headers.append(SOON)
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
