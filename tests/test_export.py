@@ -64,7 +64,7 @@ def test_what_is_no_exported_model(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no exported model"):
         load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(PlaitError, match="has another format; expected format 1"):
+    with pytest.raises(PlaitError, match="has another format; expected format 2"):
         load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 1, "name": "it"}))
     with pytest.raises(PlaitError, match="lacks inputs, outputs; export the model again"):

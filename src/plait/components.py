@@ -45,8 +45,10 @@ class Modality(ABC):
     """Whether it reads several columns at once: a cell is then a mapping, column -> value."""
     views: int = 1
     """How many augmented versions of a record training draws from; version 0 is the original."""
-    exported: ClassVar[bool] = True
+    exported: bool = True
     """Whether `reading` says all that it takes to read a cell without torch."""
+    reads_prepared: ClassVar[bool] = False
+    """Whether that gives what the encoder's `prepare` makes, where all of it is numpy's work."""
     of_one_length: ClassVar[bool] = False
     """Whether all records that `read` gives are equally long."""
     learns_from_files: bool = False
@@ -67,7 +69,8 @@ class Modality(ABC):
     @abstractmethod
     def reading(self, state: State) -> State:
         """How `read` reads, as plain JSON: its ``kind``, by which `plait.onnx.readers` finds the
-        same without torch, and what that must know. Empty where it isn't ``exported``."""
+        same without torch, and what that must know. With the frozen part where it
+        ``reads_prepared``; empty where it isn't ``exported``."""
 
     @abstractmethod
     def content(self, cell: Any, root: Path) -> bytes:
@@ -166,6 +169,10 @@ class Encoder(nn.Module, ABC):
 
         Floats are kept as float16, whole numbers as int32.
         """
+
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """`prepare` of records of one length side by side, (B, L, ...) -> (B, L', ...)."""
+        return torch.stack(self.prepare(list(batch)))
 
     @abstractmethod
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:

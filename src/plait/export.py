@@ -117,9 +117,9 @@ def _input(model: Model, name: str, reading: State, folder: Path) -> State:
     encoder, items = model.network.encoder(name), _items(model, name)
     prepared = encoder.prepare(items[:1])[0]
     file = None
-    if prepared is not items[0]:
+    if prepared is not items[0] and not model.parts.modalities[name].reads_prepared:
         graph = Graph(
-            encoder, lambda t: {"prepared": encoder.prepare([t["item"]])[0]},
+            encoder, lambda t: {"prepared": encoder.prepare_batch(t["item"][None])[0]},
             [{"item": item} for item in items],
         )  # fmt: skip
         file = _write(graph, folder, f"prepare-{_quoted(name)}.onnx")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from vision_models import save_vision_model
 
 from plait import registry
 from plait.components import Encoder
@@ -20,39 +21,11 @@ from plait.types import PlaitError, UsageError
 transformers = pytest.importorskip("transformers")
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
-VIT = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "image_size": 32,
-    "patch_size": 8,
-}
-RESNET = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
-CLIP_PART = {k: v for k, v in VIT.items() if k not in ("image_size", "patch_size")}
-DINO_REGISTERS = {**VIT, "num_register_tokens": 3}
-
-
-def make(kind: str) -> Any:
-    torch.manual_seed(0)
-    t = transformers
-    if kind == "vit":
-        return t.ViTModel(t.ViTConfig(**VIT))
-    if kind == "resnet":
-        return t.ResNetModel(t.ResNetConfig(**RESNET))
-    if kind == "registers":
-        return t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**DINO_REGISTERS))
-    if kind == "siglip":
-        text = {**CLIP_PART, "vocab_size": 50}
-        return t.SiglipModel(t.SiglipConfig(text_config=text, vision_config=VIT))
-    text = {**CLIP_PART, "vocab_size": 50, "projection_dim": 16}
-    return t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=VIT, projection_dim=16))
-
 
 @pytest.fixture
 def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     path = tmp_path / "model"
-    make(getattr(request, "param", "vit")).save_pretrained(path)
+    save_vision_model(getattr(request, "param", "vit"), path)
     return path
 
 

@@ -13,10 +13,15 @@ from scipy import stats
 from plait.data.series import open_series
 from plait.features import as_row, pad_rows
 from plait.learning import train
-from plait.modalities.series.reading import centred, fill_gaps
+from plait.modalities.series.reading import (
+    centred,
+    fill_gaps,
+    window_spans,
+    window_statistics,
+)
 from plait.modalities.series.sensor import Sums, warped
 from plait.modalities.series.sequence import Channels, SeriesSequence
-from plait.modalities.series.windows import Statistics, Windows
+from plait.modalities.series.windows import Windows
 from plait.model import load
 from plait.recipe import check_recipe
 from plait.types import BadCell, PlaitError, UsageError
@@ -196,9 +201,9 @@ def test_statistics_are_scipy_s() -> None:
     modality = Windows(windows=3)
     state = learned(modality)
     item = modality.read(CELLS[2], Path(), state)
-    found = Statistics(state, 3)(item).reshape(3, 7, 4)
     factor = np.array(state["deviation"]) / np.array(state["change"])
-    for window, (start, end) in zip(found.numpy(), [(0, 8), (4, 13), (8, 17)], strict=True):
+    found = window_statistics(item.numpy(), list(factor), 3).reshape(3, 7, 4)
+    for window, (start, end) in zip(found, [(0, 8), (4, 13), (8, 17)], strict=True):
         values = item[start:end, 0].double().numpy()
         steps = np.arange(len(values)) / (len(values) - 1)
         slopes = [stats.linregress(steps, column).slope for column in values.T]
@@ -211,10 +216,8 @@ def test_statistics_are_scipy_s() -> None:
 def test_statistics_count_measurements_only() -> None:
     values = torch.tensor([0.0, 2.0, 99.0, 6.0, 99.0, 10.0])[:, None]
     measured = torch.tensor([1.0, 1.0, 0.0, 1.0, 0.0, 1.0])[:, None]
-    state = {"deviation": [1.0], "change": [1.0], "mean": [0.0]}
-    mean, deviation, least, largest, slope, rough, share = Statistics(state, 1)(
-        torch.stack([values, measured], dim=1)
-    )[0]
+    item = torch.stack([values, measured], dim=1).numpy()
+    mean, deviation, least, largest, slope, rough, share = window_statistics(item, [1.0], 1)[0]
     known = np.array([0.0, 2.0, 6.0, 10.0])
     assert float(mean) == pytest.approx(known.mean())
     assert float(deviation) == pytest.approx(known.std())
@@ -226,7 +229,7 @@ def test_statistics_count_measurements_only() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 3, 10, 99])
 def test_windows_cover_any_length(length: int) -> None:
-    spans = Statistics({"deviation": [1.0], "change": [1.0]}, 8).spans(length)
+    spans = window_spans(length, 8)
     assert len(spans) == 8
     assert spans[0][0] == 0
     assert spans[-1][1] == length

@@ -11,13 +11,8 @@ import pytest
 import torch
 from sklearn.metrics import pairwise_distances
 
-from plait.modalities.image.visual_words import (
-    DIMENSION,
-    NEIGHBOURS,
-    SOFTNESS,
-    Finder,
-    VisualWords,
-)
+from plait.modalities.image.patterns import DIMENSION, NEIGHBOURS, SOFTNESS, Finder
+from plait.modalities.image.visual_words import VisualWords
 from plait.types import PlaitError
 
 SETTINGS = {"size": 64, "words": 12, "levels": 2, "patch": 16}

@@ -11,7 +11,8 @@ import torch
 from samples import write_vectors
 
 from plait.features import as_row, pad_rows
-from plait.modalities.text.word_vectors import WordVectors, lookup, words_of
+from plait.modalities.text.numbering import lookup, words_of
+from plait.modalities.text.word_vectors import WordVectors
 from plait.types import PlaitError
 
 VECTORS = {

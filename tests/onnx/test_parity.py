@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
+from parity import CELLS, ROWS, check, sound
 from untrained import make_model
 
 from plait.cells import BadCells
 from plait.export import export
 from plait.model import Model
 from plait.onnx import load
-from plait.types import BadCell, Prediction, UsageError
+from plait.types import BadCell, UsageError
 
 pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")
 
-CLOSE = 1e-4
-ROWS = 4
-
-
-def photo(number: int) -> bytes:
-    pixels = np.random.default_rng(number).integers(0, 255, (20 + number, 30, 3)).astype(np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def sound(number: int) -> bytes:
-    soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")
-    rng, stream = np.random.default_rng(number), io.BytesIO()
-    samples = rng.normal(0, 0.1, (3000, 1500, 150, 2400)[number])  # the third is below a frame
-    soundfile.write(stream, samples, 8000, format="WAV")
-    return stream.getvalue()
-
-
-def series(number: int) -> Any:
-    rows = np.random.default_rng(number).normal(5, 2, (7 + 5 * number, 3))
-    rows[2:4, 1] = np.nan
-    return rows.tolist()
-
-
-CELLS: dict[str, list[Any]] = {
-    "image": [photo(n) for n in range(ROWS)],
-    "text": ["a dog runs", "two dogs run over a field, fast", "a cat", "a dog sits and looks"],
-    "series": [series(n) for n in range(ROWS)],
-    "table": [
-        {"speed": 1.5, "colour": "red", "day": "2024-02-29"},
-        {"speed": 3, "colour": "blue", "day": "2024-03-01 06:30"},
-        {"speed": 4.25, "colour": None, "day": None},
-        {"speed": 2, "colour": "red", "day": "2024-02-28"},
-    ],
-}
 PIXELS = {"kind": "pixels", "size": 16, "patch": 8, "width": 16}
 WORDS = {"kind": "word-sequence", "width": 16, "min_count": 1, "longest": 12}
 BAG = {"kind": "bag-of-words", "min_count": 1, "width": 16}
@@ -98,40 +59,6 @@ def model_of(
     )
 
 
-def same(mine: Prediction, wanted: Prediction) -> None:
-    if isinstance(wanted.value, float):
-        assert mine.value == pytest.approx(wanted.value, abs=CLOSE)
-        assert (mine.interval is None) == (wanted.interval is None)
-    else:
-        assert mine.value == wanted.value
-    assert mine.score == pytest.approx(wanted.score, abs=CLOSE)
-    assert mine.words == wanted.words
-    assert dict(mine.probabilities) == pytest.approx(dict(wanted.probabilities), abs=CLOSE)
-    assert dict(mine.detected) == pytest.approx(dict(wanted.detected), abs=CLOSE)
-    for one, other in zip(mine.alternatives, wanted.alternatives, strict=True):
-        assert one.value == other.value
-        assert one.score == pytest.approx(other.score, abs=CLOSE)
-
-
-def check(model: Model, folder: Path, cells: Mapping[str, list[Any]], **options: Any) -> None:
-    """Every record alone, and all together, each with other inputs missing."""
-    exported = load(export(model, folder))
-    names = list(cells)
-    subsets = [s for s in product((True, False), repeat=len(names)) if any(s)]
-    records = [
-        {n: cells[n][row % len(cells[n])] for n, there in zip(names, subset, strict=True) if there}
-        for row, subset in enumerate(subsets * 2)
-    ]
-    wanted = list(model.answers(records, **options))
-    alone = [next(exported.answers([record], **options)) for record in records]
-    together = list(exported.answers(records, **options))
-    for mine in (alone, together):
-        for found, right in zip(mine, wanted, strict=True):
-            assert found.keys() == right.keys()
-            for name, prediction in right.items():
-                same(found[name], prediction)
-
-
 FUSIONS: list[dict[str, Any]] = [
     *({"kind": "early", "how": how, "width": 16, "heads": 2}
       for how in ("concat", "gated", "tensor", "attention", "bottleneck")),
@@ -168,15 +95,19 @@ def test_detected_words_and_one_beam(tmp_path: Path) -> None:
     check(model, tmp_path / "out", {"photo": CELLS["image"]}, beam=1)
 
 
+VISUAL = {"kind": "visual-words", "size": 32, "step": 4, "patch": 8, "words": 6, "width": 16}
 REPRESENTATIONS: list[tuple[str, dict[str, Any]]] = [
     ("image", {"kind": "cnn", "size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"}),
     ("image", PIXELS),
     *(("text", WORDS | {"reader": reader}) for reader in ("gru", "cnn", "transformer")),
     ("text", WORDS | {"unit": "subwords", "vocabulary": 300}),
+    ("image", VISUAL),
+    ("image", VISUAL | {"keypoints": "detected", "assign": "hard", "levels": 1}),
     ("text", BAG | {"of": "letters", "shortest": 2, "longest": 3, "weight": "counts"}),
     ("table", {"kind": "columns", "width": 16, "min_count": 1}),
     ("table", {"kind": "columns", "width": 16, "min_count": 1, "numbers": "periodic"}),
     ("series", {"kind": "sequence", "width": 16, "longest": 20}),
+    ("series", {"kind": "windows", "windows": 3, "width": 16}),
     ("series", {"kind": "sequence", "width": 16, "longest": 50, "strides": [4], "time": 0,
                 "rate": 2.0, "centre": [0], "reader": "transformer"}),
 ]  # fmt: skip
@@ -233,20 +164,45 @@ def test_ctc(beam: int, tmp_path: Path) -> None:
     check(model, tmp_path / "out", {"it": CELLS["series"]}, beam=beam, length_penalty=0.0)
 
 
-def test_what_can_not_be_exported_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    windows = {"kind": "windows", "windows": 3}
-    model = model_of({"it": ("series", windows)}, ["class"], {"kind": "none", "width": 16})
-    with pytest.raises(UsageError, match="series as windows can't be exported; expected sequence"):
-        export(model, tmp_path / "out")
-    settings = {"min_count": 1, "decoder": SMALL, "ctc": 0.3, "scores": "transcripts"}
-    heard = make_model(
-        {"it": {"modality": "series", "representation": {"kind": "sequence"}}},
+LANGUAGES: list[tuple[float, dict[str, Any] | None]] = [
+    (0.3, None),
+    (0.0, {"kind": "ngram", "order": 3}),
+    (0.3, {"kind": "ngram", "order": 2}),
+    (0.0, {"kind": "neural", "decoder": GRU}),
+    (0.4, {"kind": "neural", "decoder": SMALL}),
+]
+
+
+@pytest.mark.parametrize(("ctc", "language"), LANGUAGES)
+@pytest.mark.parametrize("beam", [1, 4])
+def test_what_guides_a_decoder(
+    ctc: float, language: dict[str, Any] | None, beam: int, tmp_path: Path
+) -> None:
+    settings = {
+        "decoder": GRU, "scores": "transcripts", "unit": "characters", "min_count": 1,
+        "longest": 20, "ctc": ctc, "language": language,
+    }  # fmt: skip
+    model = make_model(
+        {"it": {"modality": "series", "representation": {"kind": "sequence", "strides": [1]}}},
         {"said": {"kind": "text", "settings": settings}},
         {"it": CELLS["series"], "said": CELLS["text"]},
         {"kind": "none", "width": 16},
     )
-    with pytest.raises(UsageError, match="a text output with CTC beside its decoder"):
-        export(heard, tmp_path / "out")
+    cells, options = {"it": CELLS["series"]}, {"beam": beam, "length_penalty": 0.0, "num": 2}
+    check(model, tmp_path / "as-found", cells, **options)
+    if language:
+        weighed = options | {"language": 0.7, "bonus": 0.5}
+        check(model, tmp_path / "weighed", cells, **weighed)
+        check(model, tmp_path / "alone", cells, **options | {"language": 0.0, "bonus": 0.0})
+    if ctc:
+        check(model, tmp_path / "ctc", cells, **options | {"ctc": 0.8})
+
+
+def test_what_can_not_be_exported_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    model = model_of({"photo": ("image", PIXELS)}, ["said"], {"kind": "none", "width": 16})
+    model.network.head("said").decoder.exported = False
+    with pytest.raises(UsageError, match="can't be exported; expected transformer, gru-att"):
+        export(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -29,7 +29,7 @@ from plait.registry import needed
 from plait.rows import Row, padded, to_row
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
-FORMAT = 1
+FORMAT = 2
 MODEL, NETWORK = "model.json", "network.onnx"
 LENGTHS = "lengths/"  # before an input's name: how much of each row is real
 BATCH = 32  # records answered at a time
@@ -83,6 +83,8 @@ class OnnxInput:
             item = self.read(cell, root)
         except BadCell as error:
             return error
+        if not len(item):  # a text in which a tokenizer finds nothing
+            return self.example[:0]
         if self.prepare is not None:
             (item,) = self.prepare({"item": item}).values()
         return to_row(item)

@@ -54,6 +54,44 @@ def _series(settings: State) -> Reader:
     return read
 
 
+def _windows(settings: State) -> Reader:
+    from plait.modalities.series.reading import window_statistics
+
+    series = _series(settings)
+    return lambda cell, root: window_statistics(
+        series(cell, root), settings["factor"], settings["windows"]
+    )
+
+
+def _clips(settings: State) -> Reader:
+    from plait.data.video import open_frames
+
+    return lambda cell, root: open_frames(
+        cell, root, settings["frames"], settings["size"], settings["fit"]
+    )
+
+
+def _visual_words(settings: State) -> Reader:
+    from plait.modalities.image.patterns import Pyramid
+
+    photos, pyramid = _photos(settings), Pyramid.of(settings)
+    return lambda cell, root: pyramid(photos(cell, root))
+
+
+def _table_words(settings: State) -> Reader:
+    from plait.modalities.text.numbering import TableWords
+
+    numbering, longest = TableWords(settings["words"]), settings["longest"]
+    return lambda cell, root: np.array(numbering(as_text(cell))[:longest], np.int32)
+
+
+def _pieces(settings: State) -> Reader:
+    from plait.modalities.text.numbering import make_tokenizer
+
+    tokenizer = make_tokenizer(settings["tokenizer"], settings["longest"])
+    return lambda cell, root: np.array(tokenizer.encode(as_text(cell)).ids, np.int32)
+
+
 def _sounds(settings: State) -> Reader:
     def read(cell: Any, root: Path) -> NDArray[np.float32]:
         sound = open_cut(cell, root, settings["rate"], settings["most"], settings["trim"])
@@ -68,7 +106,12 @@ KINDS: dict[str, Callable[[State], Reader]] = {
     "terms": _terms,
     "columns": _columns,
     "series": _series,
+    "windows": _windows,
     "sound": _sounds,
+    "clip": _clips,
+    "visual-words": _visual_words,
+    "table-words": _table_words,
+    "pieces": _pieces,
 }
 
 

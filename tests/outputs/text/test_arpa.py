@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from plait.data.vocabulary import SPECIALS, UNK, Unit, learn_vocabulary
 from plait.outputs.text.arpa import read_arpa, write_arpa
@@ -36,7 +35,7 @@ ngram 2=2
 
 
 def log10(model: NGram, state: int) -> np.ndarray:
-    return model.scores(torch.tensor([state]))[0].numpy() / math.log(10)
+    return model.scores(np.array([state]))[0] / math.log(10)
 
 
 def test_a_file_of_other_tools(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -61,8 +61,6 @@ class Size(NamedTuple):
 class Whisper(Sound):
     """Whisper tiny's encoder, which has learned from 680,000 hours of speech, then a reader."""
 
-    exported = False
-
     def __init__(
         self,
         *,

@@ -43,8 +43,6 @@ VISION_TOWERS = ("vision_model", "vision_tower", "visual")  # of models that als
 class HubImage(Photo):
     """Any image model of the Hugging Face hub, or of a local folder in its format."""
 
-    exported = False
-
     def __init__(
         self,
         *,

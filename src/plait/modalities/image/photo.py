@@ -156,9 +156,13 @@ class PhotoEncoder(Encoder):
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(size, size, 3) uint8 each -> (C, H, W) or (T, D) float each."""
+        return list(self.prepare_batch(torch.stack(list(items))))
+
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """(B, size, size, 3) uint8 -> (B, C, H, W) or (B, T, D) float."""
         with torch.no_grad():
-            x: Tensor = self.trunk(to_channels(torch.stack(list(items)), self.mean, self.std))
-        return list(x)
+            x: Tensor = self.trunk(to_channels(batch, self.mean, self.std))
+        return x
 
 
 def to_channels(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -7,7 +7,9 @@ Keypoints' descriptors (Lowe 2004, SIFT) are square-rooted after L1 (Arandjelovi
 their inner products Hellinger's. Lazebnik's fixed weights of the levels are left out, as a learned
 layer for each level follows.
 
-Shapes: B photos, K keypoints, V visual words, C = 1 + 4 + 16 + ... cells.
+What is made of a photo without learning is in `plait.modalities.image.patterns`.
+
+Shapes: B photos, V visual words, C = 1 + 4 + 16 + ... cells.
 """
 
 from __future__ import annotations
@@ -26,20 +28,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.components import Classical, Encoder, present_tokens
+from plait.modalities.image.patterns import DIMENSION, SHADES, Finder, Keypoints, Pyramid
 from plait.modalities.image.photo import Fitted, Photo, Views
 from plait.registry import register
 from plait.types import BadCell, PlaitError, State, Tokens
 
-DIMENSION = 128  # of SIFT: 4 × 4 places, 8 directions
-PATCH_OF_KEYPOINT = 6.0  # OpenCV describes a patch of six times the keypoint's diameter
-MOST_KEYPOINTS = 2000  # of a photo, the strongest, where they are detected
 SAMPLED_PHOTOS, SAMPLED_DESCRIPTORS = 1000, 100_000  # that k-means sees at the most: 50 MB
-SHADES = 255  # a centre's numbers, 0 to 1, are kept as bytes
-NEIGHBOURS, SOFTNESS = 5, 10.0  # of soft assignment, as Liu et al. 2011 have them
-
-Keypoints = Literal["dense", "detected"]
-
-
 CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
 
 
@@ -47,8 +41,7 @@ CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
 class VisualWords(Photo, Classical):
     """A histogram of SIFT patterns in the cells of a spatial pyramid; nothing pretrained."""
 
-    exported = False
-
+    reads_prepared = True
     learns_from_files = True
 
     def __init__(
@@ -119,6 +112,14 @@ class VisualWords(Photo, Classical):
             kept = rng.sample(range(len(descriptors)), min(len(descriptors), share))
             yield descriptors[sorted(kept)]
 
+    def reading(self, state: State) -> State:
+        """As any photo's, with all that the histograms are made by."""
+        own = {
+            "kind": "visual-words", "keypoints": self.finder.keypoints, "step": self.finder.step,
+            "patch": self.finder.patch, "levels": self.levels, "soft": self.assign == "soft",
+        }  # fmt: skip
+        return super().reading(state) | own | state
+
     def samples(self) -> list[Any]:
         """Two small PNG files of noise: blank ones would have no keypoint."""
         rng = np.random.default_rng(0)
@@ -133,84 +134,28 @@ class VisualWords(Photo, Classical):
 
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The histogram and the learned layer; nothing is pretrained."""
-        raw = np.frombuffer(base64.b64decode(state["centres"]), np.uint8)
-        centres = torch.from_numpy(raw.reshape(state["words"], DIMENSION).copy())
-        trunk = Pyramid(self.finder, centres, self.levels, self.assign == "soft")
-        return VisualWordsEncoder(trunk, self.width)
+        pyramid = Pyramid.of(self.reading(state))
+        return VisualWordsEncoder(Histograms(pyramid), self.width)
 
 
-class Finder:
-    """Keypoints and their RootSIFT descriptors."""
-
-    def __init__(self, keypoints: Keypoints, step: int, patch: int) -> None:
-        self.keypoints, self.step, self.patch = keypoints, step, patch
-
-    def __repr__(self) -> str:
-        return f"Finder({self.keypoints}, step={self.step}, patch={self.patch})"
-
-    def __call__(self, photo: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(H, W, 3) uint8 -> descriptors (K, 128) of length 1, and places (K, 2) as x and y in
-        [0, 1]. A patch of one shade is no keypoint: nothing is to be seen there."""
-        grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-        sift = cv2.SIFT.create(MOST_KEYPOINTS)
-        if self.keypoints == "dense":
-            found, raw = sift.compute(grey, self._grid(grey.shape))
-        else:
-            found, raw = sift.detectAndCompute(grey, None)
-        if raw is None:
-            return np.zeros((0, DIMENSION), np.float32), np.zeros((0, 2), np.float32)
-        total = raw.sum(axis=1, keepdims=True)
-        seen = total[:, 0] > 0
-        places = np.array([point.pt for point in found], np.float32) / grey.shape[::-1]
-        return np.sqrt(raw[seen] / total[seen]), places[seen].astype(np.float32)
-
-    def _grid(self, shape: Sequence[int]) -> list[Any]:
-        """Upright keypoints at every ``step`` pixels, as far apart from either edge."""
-        rows, columns = (range((n - 1) % self.step // 2, n, self.step) for n in shape)
-        diameter = self.patch / PATCH_OF_KEYPOINT
-        return [cv2.KeyPoint(x, y, diameter, 0) for y in rows for x in columns]
-
-
-class Pyramid(nn.Module):
-    """The frozen part: a photo to its histograms."""
+class Histograms(nn.Module):
+    """The frozen part: a photo to its histograms, which is numpy's work."""
 
     centres: Tensor
 
-    def __init__(self, finder: Finder, centres: Tensor, levels: int, soft: bool) -> None:
+    def __init__(self, pyramid: Pyramid) -> None:
         super().__init__()
-        self.finder, self.levels, self.soft = finder, levels, soft
-        self.register_buffer("centres", centres)  # (V, 128) uint8
+        self.pyramid = pyramid
+        # (V, 128) uint8; here for the cache's key, of which they are a part as any weights.
+        self.register_buffer("centres", torch.from_numpy(pyramid.centres))
 
     def extra_repr(self) -> str:
         """All that the result depends on beside the centres."""
-        return f"{self.finder}, levels={self.levels}, soft={self.soft}"
+        return f"{self.pyramid.finder}, levels={self.pyramid.levels}, soft={self.pyramid.soft}"
 
-    @torch.no_grad()
     def forward(self, photo: Tensor) -> Tensor:
-        """(H, W, 3) uint8 -> (C, V): square roots of shares of the photo's keypoints, the coarsest
-        level first, cells row by row; each level's squares add up to 1. Zeros without keypoints."""
-        found, where = self.finder(photo.cpu().numpy())
-        shares = self._assign(torch.from_numpy(found)) / max(1, len(found))  # (K, V)
-        places = torch.from_numpy(where)
-        levels = [self._count(shares, places, 2**level) for level in range(self.levels)]
-        return torch.cat(levels).sqrt()
-
-    def _assign(self, descriptors: Tensor) -> Tensor:
-        """(K, 128) -> (K, V): how much of each keypoint is each word's."""
-        centres = self.centres.cpu().float() / SHADES
-        squares = descriptors.square().sum(1)[:, None] + centres.square().sum(1)
-        distances = squares - 2 * descriptors @ centres.T  # (K, V), squared
-        count = min(NEIGHBOURS, len(centres)) if self.soft else 1
-        near = distances.topk(count, dim=1, largest=False)
-        return torch.zeros_like(distances).scatter(
-            1, near.indices, (-SOFTNESS * near.values).softmax(dim=1)
-        )
-
-    def _count(self, shares: Tensor, places: Tensor, side: int) -> Tensor:
-        """(K, V), (K, 2) -> (side², V)."""
-        column, row = (places * side).long().clamp(0, side - 1).unbind(1)
-        counts = shares.new_zeros(side * side, shares.shape[1])
-        return counts.index_add_(0, row * side + column, shares)
+        """(H, W, 3) uint8 -> (C, V)."""
+        return torch.from_numpy(self.pyramid(photo.cpu().numpy()))
 
 
 class VisualWordsEncoder(Encoder):
@@ -220,15 +165,15 @@ class VisualWordsEncoder(Encoder):
     each level. With one level it is the classical bag of visual words.
     """
 
-    trunk: Pyramid
+    trunk: Histograms
 
-    def __init__(self, trunk: Pyramid, width: int) -> None:
+    def __init__(self, trunk: Histograms, width: int) -> None:
         super().__init__()
         self.trunk, self.width = trunk, width
-        self.sides = [2**level for level in range(trunk.levels)]
+        self.sides = [2**level for level in range(trunk.pyramid.levels)]
         finest = self.sides[-1]
         self.grid, self.length = (finest, finest), finest**2
-        shape = (trunk.levels, len(trunk.centres), width)
+        shape = (trunk.pyramid.levels, len(trunk.centres), width)
         self.weight = nn.Parameter(torch.randn(shape) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(width))
 
@@ -246,6 +191,5 @@ class VisualWordsEncoder(Encoder):
         """(B, side², V) -> (B, finest side², width); a cell's share of a photo is small, and is
         brought to the size of the whole photo's."""
         values = side * level @ weight
-        values = values.view(len(level), side, side, -1)  # (B, side, side, width)
-        times = self.sides[-1] // side
-        return values.repeat_interleave(times, 1).repeat_interleave(times, 2).flatten(1, 2)
+        at = torch.arange(self.sides[-1], device=level.device) * side // self.sides[-1]
+        return values[:, (at[:, None] * side + at).flatten()]

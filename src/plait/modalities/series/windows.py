@@ -18,17 +18,16 @@ from plait.blocks import length_mask, make_reader
 from plait.components import Classical, Encoder
 from plait.layouts import spread
 from plait.modalities.series import sensor
+from plait.modalities.series.reading import STATISTICS, window_statistics
 from plait.registry import register
 from plait.types import State, Tokens
-
-STATISTICS = 7  # of a channel in a window
 
 
 @register("series", "windows")
 class Windows(sensor.Sensor, Classical):
     """Mean, deviation, extremes, slope and roughness of each channel in a few windows."""
 
-    exported = False
+    reads_prepared = True
 
     def __init__(
         self,
@@ -59,27 +58,26 @@ class Windows(sensor.Sensor, Classical):
         """(N, W · 7 · C): the windows side by side."""
         return np.stack([row.reshape(-1) for row in rows]).astype(np.float32)
 
+    def reading(self, state: State) -> State:
+        """As any series', with the windows and what their changes are multiplied by."""
+        own = {"kind": "windows", "windows": self.windows, "factor": self.factor(state)}
+        return super().reading(state) | own
+
+    def factor(self, state: State) -> list[float]:
+        """Of each channel, its deviation in deviations of its change from step to step."""
+        return [d / c for d, c in zip(state["deviation"], state["change"], strict=True)]
+
     def encoder(self, state: State, pretrained: bool) -> Encoder:
         """The network; nothing is pretrained."""
         return WindowsEncoder(state, self)
 
 
 class Statistics(nn.Module):
-    """(L, 2, C) -> (W, 7 · C): for each window and channel the mean, the standard deviation, the
-    least, the largest, the slope of the straight line through the measurements (its rise over the
-    window), the root mean square change from step to step (in the training rows' deviations of
-    change), and the share of steps that were measured.
+    """(L, 2, C) -> (W, 7 · C), see `window_statistics`: the frozen part, which is numpy's work."""
 
-    The windows have one length, 2 / (W + 1) of the series, and each begins in the middle of the
-    one before. Only measurements count; a window without any has zeros.
-    """
-
-    def __init__(self, state: State, windows: int) -> None:
+    def __init__(self, factor: Sequence[float], windows: int) -> None:
         super().__init__()
-        self.windows = windows
-        self.factor: Tensor
-        factor = torch.tensor(state["deviation"]) / torch.tensor(state["change"])
-        self.register_buffer("factor", factor, persistent=False)
+        self.factor, self.windows = factor, windows
 
     def extra_repr(self) -> str:
         """What the statistics depend on beside the state; part of the cache's key."""
@@ -87,33 +85,8 @@ class Statistics(nn.Module):
 
     def forward(self, item: Tensor) -> Tensor:
         """(L, 2, C) -> (W, 7 · C)."""
-        parts = [self._of_window(item[start:end]) for start, end in self.spans(len(item))]
-        return torch.stack(parts)
-
-    def spans(self, length: int) -> list[tuple[int, int]]:
-        """First step of each window, and the step behind its last; every window has a step."""
-        share = length / (self.windows + 1)
-        starts = [min(round(number * share), length - 1) for number in range(self.windows)]
-        return [
-            (start, max(start + 1, round((number + 2) * share)))
-            for number, start in enumerate(starts)
-        ]
-
-    def _of_window(self, window: Tensor) -> Tensor:
-        values, measured = window.unbind(dim=1)  # (n, C) each
-        count = measured.sum(dim=0).clamp(min=1)
-        mean = (values * measured).sum(dim=0) / count
-        apart = (values - mean) * measured
-        least, largest = ((apart * sign).amax(dim=0) * sign for sign in (-1, 1))
-        time = torch.linspace(-0.5, 0.5, len(window), device=window.device)[:, None]
-        time = (time - (time * measured).sum(dim=0) / count) * measured
-        slope = (time * apart).sum(dim=0) / time.square().sum(dim=0).clamp(min=1e-6)
-        both = measured[1:] * measured[:-1]
-        changes = (values.diff(dim=0) * self.factor).square() * both
-        rough = (changes.sum(dim=0) / both.sum(dim=0).clamp(min=1)).sqrt()
-        deviation = (apart.square().sum(dim=0) / count).sqrt()
-        share = measured.mean(dim=0)
-        return torch.cat([mean, deviation, mean + least, mean + largest, slope, rough, share])
+        found = window_statistics(item.cpu().numpy(), self.factor, self.windows)
+        return torch.from_numpy(found).to(item.device)
 
 
 class WindowsEncoder(Encoder):
@@ -123,7 +96,7 @@ class WindowsEncoder(Encoder):
 
     def __init__(self, state: State, series: Windows) -> None:
         super().__init__()
-        self.trunk = Statistics(state, series.windows)
+        self.trunk = Statistics(series.factor(state), series.windows)
         self.length, self.width = series.windows, series.width
         self.project = nn.Linear(STATISTICS * len(state["mean"]), series.width)
         self.norm, self.drop = nn.LayerNorm(series.width), nn.Dropout(series.dropout)

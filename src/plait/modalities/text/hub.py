@@ -13,17 +13,14 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from plait.blocks import length_mask
 from plait.components import Encoder
 from plait.data.texts import as_text
-from plait.modalities.text.pieces import (
-    FrozenPieces,
-    PieceModel,
-    learn_pieces,
-    make_tokenizer,
-)
+from plait.modalities.text.numbering import make_tokenizer
+from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
 from plait.modalities.text.written import Text
 from plait.pretrained import HubName, HubTrain
 from plait.registry import register
@@ -33,8 +30,6 @@ from plait.types import State, Tokens
 @register("text", "hub")
 class HubText(Text):
     """Any text model of the Hugging Face hub, or of a local folder in its format."""
-
-    exported = False
 
     def __init__(
         self,
@@ -60,18 +55,20 @@ class HubText(Text):
         return learn_pieces(self.name)
 
     def reading(self, state: State) -> State:
-        """Empty: it isn't exported."""
-        return {}
+        """The tokenizer."""
+        return pieces_reading(state, self.longest)
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) the tokenizer's ids, int32, with its start and end."""
-        tokenizer = self.made_of(state, lambda found: make_tokenizer(found, self.longest))
+        tokenizer = self._tokenizer(state)
         return torch.tensor(tokenizer.encode(as_text(cell)).ids, dtype=torch.int32)
 
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The pieces'; its start and end are nowhere."""
-        tokenizer = self.made_of(state, lambda found: make_tokenizer(found, self.longest))
-        return list(tokenizer.encode(text).offsets)
+        return list(self._tokenizer(state).encode(text).offsets)
+
+    def _tokenizer(self, state: State) -> Tokenizer:
+        return self.made_of(state, lambda its: make_tokenizer(its["tokenizer"], self.longest))
 
     def example(self, state: State) -> Tensor:
         """As many pieces as are read."""
@@ -97,6 +94,10 @@ class HubTextEncoder(Encoder):
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """The frozen model's vectors (L, D) or (1, D); the ids as they are if it learns."""
         return self.trunk(list(items))
+
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """(B, L) ids -> (B, L, D) or (B, 1, D), or the ids as they are."""
+        return self.trunk.batch(batch) if isinstance(self.trunk, FrozenPieces) else batch
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids or (B, L, D) -> Tokens."""

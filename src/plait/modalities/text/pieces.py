@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from plait.blocks import length_mask, masked_mean
@@ -31,14 +30,9 @@ def learn_pieces(name: str) -> State:
     return {"config": load_config(name), "tokenizer": load_tokenizer(name)["tokenizer"]}
 
 
-def make_tokenizer(state: State, longest: int) -> Tokenizer:
-    """As the model's own, with its start and end pieces, cut to ``longest`` pieces with them."""
-    tokenizer = Tokenizer.from_str(state["tokenizer"])
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(longest)
-    # A text that spells a special token is text. The JSON does not keep this.
-    tokenizer.encode_special_tokens = True
-    return tokenizer
+def pieces_reading(state: State, longest: int) -> State:
+    """As `Modality.reading`, of a state of `learn_pieces`."""
+    return {"kind": "pieces", "longest": longest, "tokenizer": state["tokenizer"]}
 
 
 class PieceModel(nn.Module):
@@ -94,12 +88,18 @@ class FrozenPieces(nn.Module):
     @torch.no_grad()
     def forward(self, items: list[Tensor]) -> list[Tensor]:
         """Texts' ids (L,) each -> (L, D) each, or (1, D) of the mean."""
-        ids = nn.utils.rnn.pad_sequence(items, batch_first=True).long()
+        ids = nn.utils.rnn.pad_sequence(items, batch_first=True)
         lengths = torch.tensor([len(item) for item in items], device=ids.device)
         if not ids.shape[1]:  # a tokenizer may find nothing in a text
             return [ids.new_zeros(0, self.model.width).float() for _ in items]
-        values = self.model(ids, length_mask(lengths, ids.shape[1]))
+        values = self.model(ids.long(), length_mask(lengths, ids.shape[1]))
         return [row[: len(item)] for row, item in zip(values, items, strict=True)]
+
+    @torch.no_grad()
+    def batch(self, ids: Tensor) -> Tensor:
+        """(B, L) ids of texts of one length -> (B, L, D), or (B, 1, D) of the mean."""
+        values: Tensor = self.model(ids.long(), torch.ones_like(ids, dtype=torch.bool))
+        return values
 
 
 def _text_part(model: Any, config: State) -> Any:

@@ -14,10 +14,8 @@ Shapes: B texts, L words or word pieces, V words of the table, E the source's wi
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,23 +28,24 @@ from plait.blocks import length_mask, make_reader
 from plait.components import Encoder
 from plait.data.texts import as_text
 from plait.data.vectors import Keep, Vector, read_vectors
-from plait.data.vocabulary import split_words, word_spans
-from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, make_tokenizer
+from plait.modalities.text.numbering import (
+    UNKNOWN,
+    TableWords,
+    forms,
+    make_tokenizer,
+    words_of,
+)
+from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
 from plait.modalities.text.written import Text
 from plait.registry import needed, register
 from plait.types import PlaitError, State, Tokens
 
 GLOVE, MINILM = "glove-6b-50d", "minilm"
-UNKNOWN = 0  # the table's words have numbers from 1
-# Vectors are of the parts of such words, as in the Penn Treebank: do n't, it 's, well known.
-_ENDING = re.compile(r"(?i)(?<=\w)(n't|'\w+)$")
 
 
 @register("text", "word-vectors")
 class WordVectors(Text):
     """Pretrained word vectors or a sentence encoder's, frozen; read by their mean or in order."""
-
-    exported = False
 
     def __init__(
         self,
@@ -92,8 +91,8 @@ class WordVectors(Text):
         return self.source.learn(self.texts(cells))
 
     def reading(self, state: State) -> State:
-        """Empty: it isn't exported."""
-        return {}
+        """The table's words, or the encoder's tokenizer."""
+        return self.source.reading(state, self.longest)
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) numbers of the words or pieces, int32."""
@@ -128,6 +127,10 @@ class VectorsEncoder(Encoder):
         """A table's numbers (L,) as they are; a sentence encoder's vectors (L, E) or (1, E)."""
         return self.trunk(list(items))
 
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """(B, L) numbers -> the same, or (B, L, E) or (B, 1, E)."""
+        return self.trunk.batch(batch) if isinstance(self.trunk, FrozenPieces) else batch
+
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
         mask = length_mask(lengths, prepared.shape[1])
@@ -146,6 +149,10 @@ class Source(ABC):
     @abstractmethod
     def learn(self, texts: Iterator[str]) -> State:
         """What must be kept to read a text again, without the source."""
+
+    @abstractmethod
+    def reading(self, state: State, longest: int) -> State:
+        """As `Modality.reading`."""
 
     @abstractmethod
     def numbering(self, state: State) -> Callable[[str], list[int]]:
@@ -186,18 +193,17 @@ class Table(Source):
     def _read(self, keep: Keep) -> dict[str, Vector]:
         return shipped_glove(keep) if self.name == GLOVE else read_vectors(self.name, keep)
 
-    def numbering(self, state: State) -> Callable[[str], list[int]]:
-        """By `lookup`."""
-        numbers = {word: number for number, word in enumerate(state["words"], start=1)}
-        return lambda text: list(chain(*(lookup(word, numbers) for word in words_of(text))))
+    def reading(self, state: State, longest: int) -> State:
+        """The words; their vectors are the network's."""
+        return {"kind": "table-words", "longest": longest, "words": state["words"]}
+
+    def numbering(self, state: State) -> TableWords:
+        """Of the table's words."""
+        return TableWords(state["words"])
 
     def spans(self, text: str, state: State) -> list[tuple[int, int]]:
-        """A word's for each of its parts that have a vector of their own."""
-        numbering = self.numbering(state)
-        return [
-            span for span in word_spans(text.replace("’", "'"))
-            for _ in numbering(text[slice(*span)])
-        ]  # fmt: skip
+        """The words'."""
+        return self.numbering(state).spans(text)
 
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """The table; its vectors are read again, or come with the package."""
@@ -247,14 +253,18 @@ class SentenceEncoder(Source):
         """Its architecture and tokenizer; nothing of the texts."""
         return learn_pieces(minilm_folder())
 
+    def reading(self, state: State, longest: int) -> State:
+        """The tokenizer."""
+        return pieces_reading(state, longest)
+
     def numbering(self, state: State) -> Callable[[str], list[int]]:
         """By its tokenizer."""
-        tokenizer = make_tokenizer(state, self.longest)
+        tokenizer = make_tokenizer(state["tokenizer"], self.longest)
         return lambda text: list(tokenizer.encode(text).ids)
 
     def spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The pieces'; its start and end are nowhere."""
-        return list(make_tokenizer(state, self.longest).encode(text).offsets)
+        return list(make_tokenizer(state["tokenizer"], self.longest).encode(text).offsets)
 
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """All of it is the frozen part."""
@@ -269,32 +279,6 @@ class Masked(nn.Module):
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """(B, L, E) -> (B, L, E)."""
         return torch.where(mask[..., None], vectors, 0.0)
-
-
-def words_of(text: str) -> list[str]:
-    """A text's words and signs as they are written, apostrophes made plain."""
-    return split_words(text.replace("’", "'"), lower=False)
-
-
-def parts(word: str) -> list[str]:
-    """don't -> do, n't; it's -> it, 's; well-known -> well, known."""
-    return _ENDING.sub(r" \1", word).replace("-", " ").split() or [word]
-
-
-def forms(word: str) -> Iterator[str]:
-    """What a word may be found as: as it is written, in lower case, and so its parts."""
-    for part in (word, *parts(word)):
-        yield part
-        yield part.lower()
-
-
-def lookup(word: str, numbers: dict[str, int]) -> list[int]:
-    """A word's number, or else its parts'; `UNKNOWN` for what has none."""
-    for written in ([word], parts(word)):
-        found = [numbers.get(part) or numbers.get(part.lower(), UNKNOWN) for part in written]
-        if any(found):
-            return found
-    return [UNKNOWN]
 
 
 def shipped_glove(keep: Keep) -> dict[str, Vector]:

@@ -42,7 +42,6 @@ class Clip(Modality):
     """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8; a shorter one has
     fewer."""
 
-    exported = False
     media = True
     corruptions = ("noise", "blur")
 
@@ -58,8 +57,9 @@ class Clip(Modality):
         return {}
 
     def reading(self, state: State) -> State:
-        """Empty: it isn't exported."""
-        return {}
+        """How many frames, and how each is brought to its size."""
+        size, fit = self.shape(state)
+        return {"kind": "clip", "frames": self.frames, "size": size, "fit": fit}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(F, S, S, 3) uint8."""

@@ -53,6 +53,8 @@ class Frames(Clip):
         if image.get("views", 1) != 1:
             raise UsageError("image.views of a video must be 1", mend="set the video's own views")
         self.image: Photo = registry.build("image", image)
+        # Frames that numpy prepares would be prepared within a graph.
+        self.exported = self.image.exported and not self.image.reads_prepared
         self.learns_from_files = self.image.learns_from_files
         self.reader, self.layers, self.width, self.dropout = reader, layers, width, dropout
 
@@ -105,7 +107,7 @@ class FramesEncoder(Encoder):
         """(F, S, S, 3) uint8 each -> (F, D) each, one vector a frame, where the image
         representation learns nothing; else what its frozen part makes of each frame, (F, ...)."""
         with torch.no_grad():
-            found = [torch.stack(self.image.prepare(list(item))) for item in items]
+            found = [self.image.prepare_batch(item) for item in items]
             return found if self.learns else [self._vectors(frames) for frames in found]
 
     def _vectors(self, frames: Tensor) -> Tensor:

@@ -137,7 +137,7 @@ class SpaceTime(nn.Module):
         x = x.view(-1, frames, *x.shape[1:])  # (B, F, C', H', W')
         x = _only_real(x, lengths)
         y = self.time(x.flatten(3).transpose(1, 2))  # (B, C', F', H'·W')
-        y = torch.relu(y).transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
+        y = torch.relu(y).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
         lengths = -(-lengths // self.stride)
         return _only_real(x + y if self.stride == 1 else y, lengths), lengths
 

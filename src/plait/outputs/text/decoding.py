@@ -17,8 +17,9 @@ from plait.types import Alternative, Prediction, UsageError
 TEXT = "text"
 # The names of a decoder's numbers, see `TextHead.numbers`; those with a slash stand
 # before many.
-MEMORY, PAST, NEXT = "memory/", "past/", "next/"
-WORDS, SCORES, DETECTED, PROBABLE = "words", "scores", "detected", "probable"
+MEMORY, PAST, NEXT, SCORES = "memory/", "past/", "next/", "scores/"
+WORDS, DETECTED, PROBABLE = "words", "detected", "probable"
+DECODER, CTC, LANGUAGE = "decoder", "ctc", "language"  # who says a word
 GUIDES = {
     "ctc": "no CTC beside its decoder",
     "language": "no language model",
@@ -127,6 +128,11 @@ class Decoding(Options):
                 f"max_words is {decoding.max_words}", expected=f"{longest} at the most"
             )
         return decoding
+
+
+def guides(ctc: bool, language: bool) -> list[str]:
+    """The options of `GUIDES` that a model has which has these."""
+    return ["ctc"] * ctc + ["language", "bonus"] * language
 
 
 def spoken(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from plait.blocks import token_cross_entropy
@@ -26,7 +26,10 @@ from plait.outputs.text.cider import CiderReward
 from plait.outputs.text.ctc import CtcDecoder, align
 from plait.outputs.text.decoder import Decoder, DecoderState, log_scores, under
 from plait.outputs.text.decoding import (
+    CTC,
+    DECODER,
     DETECTED,
+    LANGUAGE,
     MEMORY,
     NEVER_SAID,
     NEXT,
@@ -38,10 +41,12 @@ from plait.outputs.text.decoding import (
     Decoding,
     Limits,
     detected_words,
+    guides,
     spoken,
 )
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.guided import Guide, GuidedDecoder
+from plait.outputs.text.language import NGramDecoder
 from plait.outputs.text.scoring import Scoring
 from plait.outputs.text.search import Sentences, beam_search, sample
 from plait.outputs.text.teaching import real_words
@@ -353,44 +358,55 @@ class TextHead(Head):
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow, and of
         what the model has."""
-        has = [] if self.ctc is None else ["ctc"]
-        has += [] if self.language is None else ["language", "bonus"]
+        has = guides(self.ctc is not None, self.language is not None)
         return self.decoding.within(self.lessons.longest, has, **options)
 
     def numbers(self, fused: Fused) -> dict[str, Tensor]:
         """The decoder's state before the first word, and the detected words."""
         fused, detected = self._detect(fused)
-        start = self.decoder.start(fused)
+        start = DecoderState.together({n: part.start(fused) for n, part in self._steps().items()})
         found = {f"{MEMORY}{name}": value for name, value in start.memory.items()}
         found |= {f"{PAST}{name}": value for name, value in start.past.items()}
         if detected is not None:
             found |= {DETECTED: detected.words, PROBABLE: detected.probable}
         return found
 
+    def _steps(self) -> dict[str, Decoder]:
+        """All that says a word more, but for n-grams, which are numpy's work."""
+        found = {DECODER: self.decoder}
+        if self.ctc is not None:
+            found[CTC] = self.ctc
+        if self.language is not None and not isinstance(self.language, NGramDecoder):
+            found[LANGUAGE] = self.language
+        return found
+
     def _say(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Words (N,) that follow a memory and a past -> scores (N, V), and the next past."""
+        """Words (N,) that follow a memory and a past -> everybody's scores (N, V), and the next
+        past."""
         state = DecoderState(under(MEMORY, tensors), under(PAST, tensors))
-        hidden, _, after = self.decoder(tensors[WORDS][:, None], state)
-        scores = self.decoder.logits(hidden[:, 0]).float()
-        return {SCORES: scores} | {f"{NEXT}{PAST}{k}": value for k, value in after.past.items()}
+        scores, after = {}, {}
+        for name, decoder in self._steps().items():
+            hidden, _, after[name] = decoder(tensors[WORDS][:, None], state.of(name))
+            scores[f"{SCORES}{name}"] = log_scores(decoder, hidden[:, 0])
+        past = DecoderState.together(after).past
+        return scores | {f"{NEXT}{PAST}{name}": value for name, value in past.items()}
 
     def answers(self) -> State:
-        """The vocabulary, and the recipe's way of decoding."""
-        what = "a language model" if self.language is not None else "CTC"
-        if self.ctc is not None or self.language is not None:
-            raise UsageError(
-                f"a text output with {what} beside its decoder can't be exported",
-                expected="a decoder alone",
-            )
+        """The vocabulary, the recipe's way of decoding, and what guides it."""
         for part in self.decoder.modules():
             if isinstance(part, Decoder) and not part.exported:
                 raise UsageError(
                     f"the decoder {type(part).__name__} can't be exported",
                     expected="transformer, gru-attention or ctc",
                 )
+        language = None
+        if self.language is not None:
+            grams = self.language.model if isinstance(self.language, NGramDecoder) else None
+            language = {"found": self.found.tolist(), "ngram": grams and grams.to_state()}
         return {
             "kind": TEXT, "vocabulary": self.vocabulary.to_state(), "longest": self.lessons.longest,
             "decoding": self.decoding.model_dump(), "final": self.decoder.final_scores,
+            "ctc": None if self.ctc is None else self.lessons.ctc, "language": language,
         }  # fmt: skip
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
@@ -403,7 +419,7 @@ class TextHead(Head):
             for _ in range(words):
                 step |= under(NEXT, self._say(step))
             steps.append(step)
-        return Graph(self.decoder, self._say, steps)
+        return Graph(nn.ModuleDict(self._steps()), self._say, steps)
 
     def _predictions(
         self,

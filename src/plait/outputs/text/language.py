@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -109,11 +110,13 @@ class NGramDecoder(Decoder):
         self, words: Tensor, state: DecoderState, attend: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
         """Hidden (N, L, V): the scores themselves."""
-        scores, context = [], state.past["context"]
-        for word in words.unbind(dim=1):
+        scores, context = [], state.past["context"].cpu().numpy()
+        for word in words.cpu().numpy().T:
             context = self.model.step(context, word)
             scores.append(self.model.scores(context))
-        return torch.stack(scores, dim=1), None, DecoderState({}, {"context": context})
+        hidden = torch.from_numpy(np.stack(scores, axis=1)).to(words.device)
+        after = torch.from_numpy(context).to(words.device)
+        return hidden, None, DecoderState({}, {"context": after})
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The scores are ready."""
@@ -145,24 +148,21 @@ class NeuralLanguage(Language):
         made = registry.build(
             "decoder", self.settings, vocabulary=vocabulary, width=width, max_words=max_words
         )
-        return BlindDecoder(made, width)
+        return BlindDecoder(made)
 
 
 class BlindDecoder(Decoder):
     """A decoder to which every input is one token of zeros."""
 
-    def __init__(self, decoder: Decoder, width: int) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         super().__init__()
-        self.decoder, self.width = decoder, width
+        self.decoder = decoder
 
     def start(self, fused: Fused) -> DecoderState:
         """The decoder's own."""
-        count, like = len(fused.pooled), fused.pooled
-        nothing = Tokens(
-            like.new_zeros(count, 1, self.width),
-            torch.ones(count, 1, dtype=torch.bool, device=like.device),
-        )
-        return self.decoder.start(Fused(nothing.values[:, 0], nothing, {}))
+        pooled = torch.zeros_like(fused.pooled)
+        nothing = Tokens(pooled[:, None], torch.ones_like(pooled[:, :1], dtype=torch.bool))
+        return self.decoder.start(Fused(pooled, nothing, {}))
 
     def forward(
         self, words: Tensor, state: DecoderState, attend: bool = False

@@ -1,4 +1,4 @@
-"""An n-gram language model that keeps up with a neural decoder in a beam search.
+"""An n-gram language model that keeps up with a neural decoder in a beam search. Knows no torch.
 
 Kept in back-off form, as ARPA files are: ln p of every n-gram seen, and ln g of every context. An
 n-gram not seen has ln p(w | h) = ln g(h) + ln p(w | h'), where h' is h without its first word. So
@@ -20,9 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from plait.data.vocabulary import BOS, EOS, UNK
 from plait.outputs.text.kneser_ney import Ints, Level, estimate_levels
@@ -126,12 +124,9 @@ class NGram:
             yield Level(codes, self._scores[nodes - 1].astype(np.float64), backoffs)
             contexts = int(nodes[0])
 
-    def scores(self, states: Tensor) -> Tensor:
-        """(N,) states -> (N, V) float32 ln p of each next word; padding and start at -inf."""
-        return torch.from_numpy(self._rows(states.cpu().numpy())).to(states.device)
-
-    def _rows(self, states: Ints) -> Singles:
-        """Every word as after the empty context, then those known after longer and longer ones."""
+    def scores(self, states: Ints) -> Singles:
+        """(N,) states -> (N, V) ln p of each next word; padding and start at -inf."""
+        # Every word as after the empty context, then those known after longer and longer ones.
         contexts, spent = [states.astype(np.int64)], [np.zeros(len(states), np.float32)]
         while contexts[-1].any():
             spent.append(spent[-1] + self._backoffs[contexts[-1]])
@@ -153,13 +148,12 @@ class NGram:
         at = self._keys[found] + np.repeat((places - contexts) * self.vocabulary, sizes)
         rows.reshape(-1)[at] = self._scores[found] + np.repeat(weights[places], sizes)
 
-    def step(self, states: Tensor, words: Tensor) -> Tensor:
+    def step(self, states: Ints, words: Ints) -> Ints:
         """(N,) states and (N,) words said -> (N,) states: the longest known contexts.
 
         After the end or padding it is the empty context.
         """
-        after = self._follow(states.cpu().numpy(), words.cpu().numpy())[1]
-        return torch.from_numpy(after).to(states.device)
+        return self._follow(states, words)[1]
 
     def _follow(self, states: NDArray[np.integer], words: Ints) -> tuple[Singles, Ints]:
         """(N,) ln p of the words, and the next states."""
