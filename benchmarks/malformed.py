@@ -89,6 +89,20 @@ def wrong_types(chance: random.Random, name: str) -> bytes:
     return request(f"/models/{name}/{path}", body, "application/json")
 
 
+EXTREME = [0, -1, 1, 2**63 - 1, 2**64, 10**30, 1e-300, 1e-5, 1e30, 1e300, -1e300, 0.999999, True]
+OPTIONS = ("beam", "num", "temperature", "top_k", "top_p", "seed", "length_penalty", "min_words",
+           "max_words", "no_repeat", "ctc", "language", "bonus")  # fmt: skip
+
+
+def extreme_options(chance: random.Random, name: str) -> bytes:
+    """Of a photo that is all right."""
+    chosen = chance.sample(OPTIONS, chance.randint(1, 3))
+    options: dict[str, object] = {option: chance.choice(EXTREME) for option in chosen}
+    options["sample"] = chance.random() < 0.7
+    photo = base64.b64encode(PHOTO).decode()
+    return as_json(name, {"inputs": {"image": photo}, "options": options})
+
+
 def truncated_form(chance: random.Random, name: str) -> bytes:
     whole = as_form(name, PHOTO)
     head, _, body = whole.partition(b"\r\n\r\n")
@@ -169,8 +183,8 @@ def mutated_photo(chance: random.Random, name: str) -> bytes:
     return as_form(name, bytes(data))
 
 
-KINDS: list[Make] = [random_bytes, wrong_types, truncated_form, headers, lengths, deep_json, bombs,
-                     paths, mutated_photo]  # fmt: skip
+KINDS: list[Make] = [random_bytes, wrong_types, extreme_options, truncated_form, headers, lengths,
+                     deep_json, bombs, paths, mutated_photo]  # fmt: skip
 
 
 UNFINISHED = {random_bytes, truncated_form, headers, lengths}

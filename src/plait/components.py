@@ -297,6 +297,9 @@ class Graph:
 class Head(nn.Module, ABC):
     """The network side of an output."""
 
+    lacking: Collection[str] = ()
+    """Options of decoding that this one, as it is, has no use for."""
+
     @abstractmethod
     def begin(self, targets: Sequence[Any]) -> None:
         """Called once before training, with all training targets (to count, to weigh)."""

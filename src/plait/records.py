@@ -287,9 +287,13 @@ def _none_looks_like(table: Table, path: str, wish: _Wish) -> UsageError:
 
 
 def split_table(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+    recipe: Recipe,
+    parts: Parts,
+    table: Table,
+    columns: Mapping[str, ColumnName],
+    to_learn: bool = True,
 ) -> dict[str, list[int]]:
-    """train, val and test rows.
+    """train, val and test rows; ``to_learn`` as of `split_rows`.
 
     Raises:
         UsageError: a comparison chose them, and the table doesn't say how.
@@ -316,6 +320,7 @@ def split_table(
         media=media,
         seed=recipe.seed,
         overlap=recipe.data.overlap,
+        to_learn=to_learn,
     )
     return {str(name): rows for name, rows in found.items()}
 
@@ -354,7 +359,7 @@ def _splits_again(
                 f"without the input {name!r} rows can't be split as they were in training",
                 expected="a column that names each row's split",
             )
-    return split_table(recipe, parts, table, columns)
+    return split_table(recipe, parts, table, columns, to_learn=False)
 
 
 def warn_of_learned(

@@ -192,7 +192,16 @@ def test_the_map_colours_texts_by_how_right_they_are() -> None:
     found.vectors = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
     text = sections.embedding_map(found, "y", gallery(found, [float(n) for n in range(8)]))
     assert text.count("data-record=") == 8
-    assert text.count("best quarter") == text.count("worst quarter") == 1
+    assert text.count("among the best") == text.count("among the worst") == 1
+
+
+def test_equal_records_are_neither_better_nor_worse() -> None:
+    assert set(sections._quarters([1.0] * 5)) == {"among the best"}
+    assert sections._quarters([0.0, *[1.0] * 7]) == ["among the worst", *["among the best"] * 7]
+    found = evaluation([Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
+    assert sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 8)) == ""
+    shown = sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
+    assert shown.split("The worst")[1].count("<figure>") == 1
 
 
 def test_principal_components_keep_the_longest_way() -> None:

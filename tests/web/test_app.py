@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from servers import Running, Watched, png, run, wait_until
 
 from plait.model import Model
-from plait.options import Options
 from plait.outputs.answers import Naming
 from plait.outputs.text.decoding import Decoding
 from plait.web.schema import _options
@@ -71,6 +70,21 @@ def test_options_explanations_and_alternatives(served: Running, squares_model: M
         ]
         is None
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"temperature": t} for t in (1e-300, 100, 101, 1e300)),
+        *({"top_p": p} for p in (1e-300, 1e-9, 1.0)),
+        *({"seed": s} for s in (2**63 - 1, 2**63, 2**64, 10**30)),
+        *({"top_k": k} for k in (1, 10**30)),
+        {"max_words": 10**30}, {"min_words": 24, "max_words": 1}, {"no_repeat": 10**30},
+    ],
+)  # fmt: skip
+def test_no_option_is_too_much_for_the_server(served: Running, options: dict[str, Any]) -> None:
+    body = {"inputs": {"image": encoded(png())}, "options": options | {"sample": True}}
+    assert served.post(f"{SQUARES}/predict", body).status in (200, 422)
 
 
 def test_a_bad_record_does_not_spoil_the_others_of_a_batch(served: Running) -> None:
@@ -338,12 +352,8 @@ def test_a_head_that_never_ends_is_cut(two_inputs: Model) -> None:
 
 def test_beams_are_limited_also_behind_other_outputs() -> None:
     """Labels have a ``num`` of their own, open unless it is set, and stand first."""
-
-    class Both:
-        def decoding_options(self) -> dict[str, Options]:
-            return {"tags": Naming(), "caption": Decoding(beam=12)}
-
-    options = _options("both", Both(), 5)  # type: ignore[arg-type]
+    options = _options("both", [Naming(), Decoding(beam=12)], {"ctc"}, 5)
+    assert "ctc" not in options.model_fields
     assert options(beam=12, num=5).model_dump(include={"beam", "num"}) == {"beam": 12, "num": 5}
     for wrong in ({"beam": 13}, {"num": 6}, {"num": 0}):
         with pytest.raises(ValidationError):

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -221,8 +222,43 @@ def test_a_photo_is_dropped_pasted_or_taken(open_page: Open, photo: Path) -> Non
     page.get_by_role("button", name="Take one").click()
     holds(page, "document.querySelector('.drop video')?.videoWidth > 0")
     page.get_by_role("button", name="Take the photo").click()
-    until(page, "photo.jpg")
+    page.get_by_text(re.compile(r"^photo-\d{4}-\d\d-\d\d")).first.wait_for()
     until(page, "Answered in")
+
+
+def test_a_file_can_be_taken_away(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.set_input_files(PHOTO, photo)
+    until(page, "Answered in")
+    page.get_by_role("button", name="Remove").click()
+    until(page, "The answer will stand here.")
+    assert not page.locator("article").count()
+    page.set_input_files(PHOTO, photo)
+    until(page, "Answered in")
+
+
+def test_the_way_back_goes_to_the_model_before(open_page: Open) -> None:
+    page = open_page("both")
+    page.get_by_label("Model").select_option("squares")
+    holds(page, "document.title.startsWith('squares')")
+    page.go_back()
+    holds(page, "document.title.startsWith('both')")
+    assert page.get_by_label("Model").input_value() == "both"
+
+
+def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page: Open) -> None:
+    page = open_page()
+    answer = {
+        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {}, "detected": {},
+        "probabilities": {str(n): n / 45 for n in range(9, -1, -1)},
+    }  # fmt: skip
+    page.evaluate(
+        "async (answer) => (await import('/page/answers.js')).draw("
+        "document.getElementById('result'), {digit: answer})",
+        answer,
+    )
+    names = page.locator("article[aria-label=digit] section .name").all_inner_texts()
+    assert names == ["9", "8", "7", "6", "5", "4", "3", "2"]
 
 
 def test_a_phone_sees_it_all_in_dark(open_page: Open, photo: Path) -> None:

@@ -33,6 +33,7 @@ def split_rows(
     media: Sequence[str],
     seed: int,
     overlap: Overlap = "stop",
+    to_learn: bool = True,
 ) -> Splits:
     """The row numbers of each split, ascending.
 
@@ -54,6 +55,8 @@ def split_rows(
         overlap: what happens where a photo or group is in two splits of the column: ``stop``, or
             ``drop`` its rows from train (and from val, where it is in test too), or ``keep`` them
             in both, with a warning: for published splits that are so.
+        to_learn: whether there must be training rows in the column; a table that is scored may
+            hold others alone.
 
     Raises:
         PlaitError: a photo or group is in two splits of the column, there is no row to train
@@ -65,8 +68,10 @@ def split_rows(
         keys.append([cell_key(cell) for cell in table.column(group)])
     keys += [photo_keys(table.column(name), table.root) for name in media]
     if column is not None:
-        splits = _by_column(table, column, keys, overlap)
-        return splits if splits["val"] else _with_validation(table, splits, ratios, keys, seed)
+        splits = _by_column(table, column, keys, overlap, to_learn)
+        if splits["val"] or not splits["train"]:
+            return splits
+        return _with_validation(table, splits, ratios, keys, seed)
     return _by_ratio(table, _checked(ratios), keys, seed)
 
 
@@ -134,17 +139,23 @@ def _split_of(cell: Any) -> Split | None:
 
 
 def _by_column(
-    table: Table, column: str, keys: Sequence[Sequence[Hashable]], overlap: Overlap
+    table: Table,
+    column: str,
+    keys: Sequence[Sequence[Hashable]],
+    overlap: Overlap,
+    to_learn: bool,
 ) -> Splits:
     found = [_split_of(cell) for cell in table.column(column)]
     if overlap == "drop":
         found = _without_overlap(found, keys)
     splits: Splits = {split: [i for i, s in enumerate(found) if s == split] for split in SPLITS}
     unused = unused_words(table, column)
-    if not splits["train"]:
+    if not (splits["train"] if to_learn else any(splits.values())):
+        words = list(dict.fromkeys(str(cell) for cell in table.column(column)))
+        lacks = "train" if to_learn else "a split"
         raise PlaitError(
-            f"column {column!r} of {table.path} puts no row in train",
-            expected=f"words of: {', '.join(SPLIT_WORDS)}; got {', '.join(list(unused)[:5])}",
+            f"column {column!r} of {table.path} puts no row in {lacks}",
+            expected=f"words of: {', '.join(SPLIT_WORDS)}; got {', '.join(words[:5])}",
         )
     for key in keys:
         if overlap == "keep":

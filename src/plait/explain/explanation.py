@@ -32,7 +32,7 @@ from plait.network import Batch, Network
 from plait.types import Alternative, Prediction, UsageError
 
 OTHERS = 4  # that a step might have said
-SIZES = 5  # of sets of parts that are tried
+FEW, SHARES = (1, 2, 4), (0.25, 0.5, 0.75)  # sizes of sets of parts that are tried: parts, shares
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,14 @@ class Seen:
         layout: its parts.
         methods: name -> what the method found.
         chance: the curves of parts in random order.
-        enough: so many of the heaviest parts, the others hidden, keep the answer; None where
-            less than all of them do not.
+        tried: so many of the heaviest parts were seen alone, the others hidden.
+        enough: the least of these numbers that kept the answer; None where none did.
     """
 
     layout: Layout
     methods: Mapping[str, Method]
     chance: Curves
+    tried: tuple[int, ...]
     enough: int | None
 
 
@@ -139,7 +140,10 @@ class Explanation:
         """Which inputs alone keep the answer, as a sentence."""
         first, *_ = self.smallest
         if not first:
-            return "Without any input the model gives the same answer."
+            same = "the same answer"
+            if self.prediction.interval is not None:  # of numbers, as good as the same
+                same = "an answer within the interval of this one"
+            return f"Without any input the model gives {same}."
         if len(first) == len(self.shares):
             return "It takes all inputs to get this answer."
         sets = " or ".join(" and ".join(names) for names in self.smallest)
@@ -246,22 +250,29 @@ def _seen(
     orders = [heaviest_first(each.weights) for each in found.values()]
     likeness = [rank_correlation(e.weights, random[m].weights) for m, e in found.items()]
     checked = zip(found.values(), curves(probe, network, name, orders), likeness, strict=True)
+    tried = _sizes(len(orders[0]))
     return Seen(
         probe.layouts[name],
         dict(zip(found, [Method(*each) for each in checked], strict=True)),
         random_curves(probe, network, name),
-        _enough(probe, network, name, orders[0]),
+        tried,
+        _enough(probe, network, name, orders[0], tried),
     )
 
 
-def _enough(probe: Probe, network: Network, name: str, order: NDArray[np.int64]) -> int | None:
-    """How many of the heaviest parts keep the answer, the others being hidden: the least of a few
-    numbers, each a few times the one before."""
-    count = len(order)
-    sizes = sorted({int(s) for s in np.geomspace(1, count, SIZES).round() if s < count})
+def _sizes(parts: int) -> tuple[int, ...]:
+    """Of the sets of parts that are tried: a few parts, some shares of all, and all but one."""
+    sizes = {*FEW, *(round(share * parts) for share in SHARES), parts - 1}
+    return tuple(sorted(size for size in sizes if 0 < size < parts))
+
+
+def _enough(
+    probe: Probe, network: Network, name: str, order: NDArray[np.int64], sizes: Sequence[int]
+) -> int | None:
+    """The least of these numbers of the heaviest parts that keep the answer, the others hidden."""
     if not sizes:
         return None
-    kept = np.zeros((len(sizes), count), bool)
+    kept = np.zeros((len(sizes), len(order)), bool)
     for row, size in zip(kept, sizes, strict=True):
         row[order[:size]] = True
     same = probe.keeps(network, probe.without({name: kept}))
@@ -316,6 +327,7 @@ def _seen_json(seen: Seen) -> dict[str, Any]:
         "methods": methods,
         "random_order": chance,
         "parts_that_keep_the_answer": seen.enough,
+        "numbers_of_parts_tried": list(seen.tried),
     }
 
 

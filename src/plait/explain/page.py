@@ -10,7 +10,7 @@ import numpy as np
 from plait.charts import CHART_STYLE, bars
 from plait.explain.attribution import ABOUT, ATTENTION, OCCLUSION
 from plait.explain.explanation import Explanation, Method, Neighbour, Seen, Step
-from plait.layouts import LAYOUT_STYLE, Layout
+from plait.layouts import LAYOUT_STYLE, Layout, Weights
 from plait.markup import page, picture_uri, shown, signed
 
 CLASSES = 6  # whose probabilities are shown
@@ -48,8 +48,8 @@ figcaption small, .note { color: var(--soft); font-size: .84rem; }
 .near img { width: 100%; height: 9rem; object-fit: contain; background: var(--shade);
   display: block; }
 .near figcaption { padding: .7rem .8rem; overflow-wrap: anywhere; }
-details { margin-top: 2.5rem; color: var(--soft); font-size: .92rem; }
-summary { cursor: pointer; color: var(--ink); }
+.how p { color: var(--soft); font-size: .92rem; max-width: 60rem; }
+.steps figure > small { display: block; margin: .3rem 0 .15rem; color: var(--soft); }
 h1 small { display: block; font-size: .9rem; font-weight: 400; color: var(--soft);
   letter-spacing: 0; margin-bottom: .3rem; }
 @media print { .maps { grid-template-columns: 1fr 1fr; } .steps { grid-template-columns:
@@ -57,12 +57,14 @@ h1 small { display: block; font-size: .9rem; font-weight: 400; color: var(--soft
 """
 )
 HOW_TO_READ = """
-<details><summary>How to read this page</summary>
-<p>Blue speaks for the answer, orange against it; the strongest colour is the heaviest part of its
-drawing. <b>Occlusion</b> hides one part at a time and says what the model then thinks less of its
-answer. <b>Integrated gradients</b> add up, on the way from no input to this one, how much each
-token moves the answer. <b>Attention</b> is where the model looked; what it looked at need not be
-what it relied on.</p>
+<section class="how"><h2>How to read this page</h2>
+<p>What the model <b>thinks</b> of its answer is a class's probability, the mean log-probability of
+a text's words or other units, the geometric mean of the probabilities of labels' yeses and noes; of
+a number it is the number itself. Blue speaks for the answer, or pushes a number up, orange against
+it, or down; the strongest colour is the heaviest part of its drawing. <b>Occlusion</b> hides one
+part at a time and says what the model then thinks less of its answer. <b>Integrated gradients</b>
+add up, on the way from no input to this one, how much each token moves the answer. <b>Attention</b>
+is where the model looked; what it looked at need not be what it relied on.</p>
 <p><b>Deletion</b>: the heaviest parts are hidden first, and what the model thinks of its answer is
 averaged on the way; low is good (↓). <b>Insertion</b>: the heaviest parts are shown first; high is
 good (↑). A method is worth trusting on this record where both beat chance, which is parts in random
@@ -71,7 +73,7 @@ has learned nothing, from −1 to 1: near 1, the map shows the input and not wha
 <p>An input's <b>share</b> is its Shapley value: what it adds to what the model thinks of its
 answer, averaged over all orders in which the inputs could come. A pair's <b>interaction</b> is
 what both add beyond that: above zero they need each other, below zero one could stand for the
-other.</p></details>
+other.</p></section>
 """
 
 
@@ -117,17 +119,22 @@ def _input(number: int, name: str, seen: Seen) -> str:
     broad = " broad" if seen.layout.broad else ""
     figures = [_plain(seen.layout, at)] if symbol else []
     figures += [_map(seen, at, method, of) for method, of in seen.methods.items()]
-    some = "heaviest part" if seen.enough == 1 else f"{seen.enough} heaviest parts"
-    enough = (
-        f"With its {some} alone, of {count}, the answer is the same."
-        if seen.enough is not None
-        else f"With fewer than all of its {count} parts the answer was never the same."
-    )
-    note = f'<p class="note">{enough}</p>' if count > 1 else ""
+    note = f'<p class="note">{_enough(seen)}</p>' if count > 1 else ""
     return (
         f"<h2>{escape(name)}</h2>\n{symbol}"
         f'<div class="maps{broad}">{"".join(figures)}</div>{note}\n'
     )
+
+
+def _enough(seen: Seen) -> str:
+    """How many of its heaviest parts keep the answer, and which numbers were tried."""
+    *most, last = map(str, seen.tried)
+    tried = f"{', '.join(most)} or {last}" if most else last
+    if seen.enough is None:
+        return f"The answer was another one with its {tried} heaviest parts alone."
+    some = "heaviest part" if seen.enough == 1 else f"{seen.enough} heaviest parts"
+    count = len(seen.layout.parts)
+    return f"With its {some} alone, of {count}, the answer is the same (tried: {tried})."
 
 
 def _plain(layout: Layout, at: str) -> str:
@@ -168,26 +175,33 @@ def _steps(found: Explanation) -> str:
     """A card a word: where it looked, or what it needed; what else it might have been."""
     if not found.steps:
         return ""
-    place = next(
-        ((n, seen, of) for n, seen in enumerate(found.inputs.values())
-         for m in (ATTENTION, OCCLUSION)
-         if (of := seen.methods.get(m)) and len(of.attribution.steps) == len(found.steps)),
-        None,
-    )  # fmt: skip
+    looked = {name: where for name, seen in found.inputs.items() if (where := _looked(found, seen))}
+    at = {name: f"input-{number}" for number, name in enumerate(found.inputs)}
     added = [value for step in found.steps for value in step.relied.values()]
     ends, cards = (min(added, default=0.0), max(added, default=0.0)), []
     for number, step in enumerate(found.steps):
-        drawing = ""
-        if place is not None:
-            at, seen, method = place
-            drawing = seen.layout.drawing(method.attribution.steps[number], f"input-{at}")
-        cards.append(_step(step, drawing, ends))
+        drawings = [
+            (f"<small>{escape(name)}</small>" if len(looked) > 1 else "")
+            + found.inputs[name].layout.drawing(where[number], at[name])
+            for name, where in looked.items()
+        ]
+        cards.append(_step(step, "".join(drawings), ends))
     return (
-        "<h2>Word by word</h2>\n"
-        f'<div class="steps">{"".join(cards)}</div><p class="note">Below each word its '
-        "probability, what each input adds to its log-probability, and what else might have "
-        "stood there.</p>\n"
+        "<h2>Step by step</h2>\n"
+        f'<div class="steps">{"".join(cards)}</div><p class="note">Of each word, or other unit: '
+        "where it was looked for, its probability, what each input adds to its log-probability, "
+        "and what else might have stood there.</p>\n"
     )
+
+
+def _looked(found: Explanation, seen: Seen) -> Sequence[Weights]:
+    """Each step's weights of an input's parts, by attention or else by occlusion; empty where
+    neither has them."""
+    for name in (ATTENTION, OCCLUSION):
+        method = seen.methods.get(name)
+        if method is not None and len(method.attribution.steps) == len(found.steps):
+            return list(method.attribution.steps)
+    return ()
 
 
 def _step(step: Step, drawing: str, ends: tuple[float, float]) -> str:

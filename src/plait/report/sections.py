@@ -29,7 +29,7 @@ BEHIND = 8  # records behind one of its cells
 ON_MAP = 600  # records
 EXTREMES = 6  # best and worst records
 BINS = 10  # of a calibration curve
-QUARTERS = ("worst quarter", "worse than most", "better than most", "best quarter")
+QUARTERS = ("among the worst", "worse than most", "better than most", "among the best")
 QUARTER_COLOURS = (1, 4, 5, 0)  # from orange to blue
 OTHER = "others"
 
@@ -249,18 +249,23 @@ def _classes(found: Evaluation, output: str, chosen: Sequence[int]) -> list[str]
 
 
 def _quarters(values: Sequence[float]) -> list[str]:
-    """Each record's quarter, by the values' order."""
-    ranks = np.argsort(np.argsort(np.array(values), kind="stable"), kind="stable")
-    return [QUARTERS[int(rank) * len(QUARTERS) // len(values)] for rank in ranks]
+    """Each record's quarter, by the values' order; equal ones are in the same, by how many of the
+    others are worse."""
+    each, ordered = np.array(values), np.sort(values)
+    worse = np.searchsorted(ordered, each, side="left")
+    others = len(each) - (np.searchsorted(ordered, each, side="right") - worse)
+    share = np.where(others > 0, worse / np.maximum(others, 1), 1.0)
+    return [QUARTERS[min(int(s * len(QUARTERS)), len(QUARTERS) - 1)] for s in share]
 
 
 def extremes(found: Evaluation, output: str, title: str, gallery: Gallery) -> str:
-    """The best and the worst records; none of them twice."""
-    order = np.argsort(-np.array(gallery.rightness), kind="stable").tolist()
+    """The best and the worst records, where some are better than others; none of them twice."""
+    right = np.array(gallery.rightness)
+    order = np.argsort(-right, kind="stable").tolist()
     count = min(EXTREMES, len(order) // 2)
-    if not count:
-        return ""
-    groups = [("The best", order[:count]), ("The worst", order[::-1][:count])]
+    best = [n for n in order[:count] if right[n] > right.min()]
+    worst = [n for n in order[::-1][:count] if right[n] < right.max()]
+    groups = [("The best", best), ("The worst", worst)] if worst else []
     return "".join(
         _section(
             name, f'<div class="near">{"".join(map(gallery.card, some))}</div>', f"By {title}."
@@ -273,26 +278,28 @@ def learning_curve(log: Path) -> str:
     """The run's loss and validation scores by stage, where its log is beside the package."""
     panels = []
     for curve in read_curves(log):
-        charts = []
-        if curve.loss:
-            charts.append(lines([("", curve.loss, colour(7))], "step", "training loss"))
-        if curve.scores:
-            named = [(n, points, colour(at)) for at, (n, points) in enumerate(curve.scores.items())]
-            charts.append(lines(named, "step", "validation score", dots=True))
-        panels.append(f'<div class="panel"><h3>{escape(curve.name)}</h3>{"".join(charts)}</div>')
+        charts = (
+            [lines([("", curve.loss, colour(7))], "step", "training loss")] if curve.loss else []
+        )
+        charts += [  # scores differ in their scales
+            lines([("", points, colour(at))], "step", f"{name}, validation rows", dots=True)
+            for at, (name, points) in enumerate(curve.scores.items())
+        ]
+        name = escape(curve.name)
+        panels += [f'<div class="panel"><h3>{name}</h3>{chart}</div>' for chart in charts]
     if not panels:
         return ""
     return _section("How it learned", f'<div class="two">{"".join(panels)}</div>', "")
 
 
 def problems(found: Evaluation) -> str:
-    """Cells that could not be used, the first of them by name."""
+    """Cells that could not be used, or have answers that count as wrong; the first of them."""
     if not found.problems:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in found.problems[:20])
     more = len(found.problems) - 20
     rest = f"and {more:,} more" if more > 0 else ""
-    return _section("Cells that could not be used", f"<ul>{items}</ul>", rest)
+    return _section("What was wrong in the table", f"<ul>{items}</ul>", rest)
 
 
 def _section(title: str, body: str, note: str, broad: bool = False) -> str:

@@ -55,7 +55,10 @@ figcaption small { font-size: .78rem; }
   box-shadow: 0 .4rem 1.4rem #0006; }
 #tip img { width: 100%; height: 7.5rem; object-fit: contain; background: var(--shade);
   display: block; }
-@media print { #tip, .behind { display: none; } .scroll { overflow: visible; }
+@media print { #tip, .behind { display: none; } .scroll { overflow: visible; padding: .3rem; }
+  .confusion { font-size: .62rem; table-layout: fixed; width: 100%; }
+  .confusion th { font-size: .62rem; padding: .1rem; } .scroll th:first-child { min-width: 3rem; }
+  .confusion td:empty, .confusion button { min-width: 0; padding: .15rem 0; }
   .near { grid-template-columns: repeat(6, 1fr); } }
 """
 )

@@ -6,7 +6,7 @@ bytes, within JSON as base64: a type that has no room for a path or an address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from plait.cells import is_missing
 from plait.model import Model
+from plait.options import Options
 from plait.types import UsageError, column_text
 from plait.web.forms import read_form
 from plait.web.guards import Refused
@@ -153,7 +154,10 @@ def _put(found: dict[str, Any], key: str, value: Any, name: str) -> None:
 
 def make_schema(name: str, model: Model, settings: Settings) -> Schema:
     """The requests of a model that is served as ``name``, within the settings' limits."""
-    inputs, options = _inputs(name, model), _options(name, model, settings.beams)
+    heads = [model.network.head(output) for output in model.recipe.outputs]
+    lacking = set.intersection(*(set(head.lacking) for head in heads))
+    inputs = _inputs(name, model)
+    options = _options(name, model.decoding_options().values(), lacking, settings.beams)
     asked: Any = (options, Field(default_factory=options))
     one = create_model(f"{name}.Request", __base__=Wanted, inputs=(inputs, ...), options=asked)
     several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]
@@ -173,14 +177,17 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
 
 
-def _options(name: str, model: Model, beams: int) -> type[BaseModel]:
-    """What can be chosen of the way in which the outputs' answers are found; of outputs that share
-    an option, the first one's default is shown."""
+def _options(
+    name: str, every: Collection[Options], lacking: Collection[str], beams: int
+) -> type[BaseModel]:
+    """What can be chosen of the way in which the outputs' answers are found, but for what all of
+    them are ``lacking``; of outputs that share an option, the first one's default is shown."""
     fields: dict[str, Any] = {}
-    every = model.decoding_options().values()
     costly = COSTLY if any("beam" in type(options).model_fields for options in every) else set()
     for options in every:
         for key, field in type(options).model_fields.items():
+            if key in lacking:
+                continue
             kind: Any = Annotated[field.annotation, field]
             if key in costly:  # a recipe's own default is not refused
                 most = Le(max(beams, getattr(options, key) or 1))

@@ -80,12 +80,12 @@ class Decoding(Options):
     ] = None
     num: Annotated[int, Field(ge=1, le=64, description="sentences a record")] = 1
     sample: Annotated[bool, Field(description="draw at random instead of searching")] = False
-    temperature: Annotated[float, Field(gt=0, description="of the random draw")] = 1.0
+    temperature: Annotated[float, Field(gt=0, le=100, description="of the random draw")] = 1.0
     top_k: Annotated[int, Field(ge=0, description="draw from the k likeliest words; 0: all")] = 0
     top_p: Annotated[
         float, Field(gt=0, le=1, description="draw from this share of the probability")
     ] = 1.0
-    seed: Annotated[int, Field(ge=0, description="of the random draw")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="of the random draw")] = 0
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Decoding:

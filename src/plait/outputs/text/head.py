@@ -29,6 +29,7 @@ from plait.outputs.text.decoding import (
     CTC,
     DECODER,
     DETECTED,
+    GUIDES,
     LANGUAGE,
     MEMORY,
     NEVER_SAID,
@@ -106,6 +107,7 @@ class TextHead(Head):
         if language is not None:
             self.found: Tensor  # on validation records: the language model's weight, and the bonus
             self.register_buffer("found", torch.zeros(2))
+        self.lacking = GUIDES.keys() - set(guides(ctc is not None, language is not None))
         self._targets: Sequence[Sentence] = ()
 
     def begin(self, targets: Sequence[Sentence]) -> None:
@@ -353,7 +355,8 @@ class TextHead(Head):
         return {name: attention[:, cut] for name, cut in self._part_slices(fused).items()}
 
     def _piece(self, word: int) -> str:
-        return "(end)" if word == EOS else "".join(self.vocabulary.pieces([word])) or SPACE
+        piece = "(end)" if word == EOS else "".join(self.vocabulary.pieces([word]))
+        return piece if piece.strip() else SPACE
 
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow, and of

@@ -250,6 +250,8 @@ def _truncate(logp: Tensor, top_k: int, top_p: float) -> Tensor:
     if top_p < 1.0:
         ordered, index = logp.sort(dim=-1, descending=True)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # probability ahead of it
-        ordered = ordered.masked_fill(before >= top_p, float("-inf"))
+        out = before >= top_p
+        out[:, 0] = False  # one may always be drawn
+        ordered = ordered.masked_fill(out, float("-inf"))
         logp = torch.full_like(logp, float("-inf")).scatter(1, index, ordered)
     return logp

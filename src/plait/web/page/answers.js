@@ -5,6 +5,7 @@ import {make, percent, shown} from "./make.js";
 
 const DARKEST = 0.35; // of the photo's light, where nothing was looked for
 const MOST = 8; // probabilities
+const HINT = "Point at a word, or go to it with Tab, to see where it was looked for.";
 
 // Draws all outputs' answers; before: what they were before, to tell what changed.
 export function draw(place, answers, before) {
@@ -23,10 +24,15 @@ function parts(answer, before) {
     answer.interval
       ? make("p", {}, `between ${shown(answer.interval[0])} and ${shown(answer.interval[1])}`) : null,
     list("It might also have said", answer.alternatives.map((other) => shown(other.value))),
-    bars("Probabilities", Object.entries(answer.probabilities).slice(0, MOST)),
+    bars("Probabilities", largest(answer.probabilities)),
     shares(answer.shares),
-    detected(Object.entries(answer.detected)),
+    detected(largest(answer.detected)),
   ].filter(Boolean);
+}
+
+// The most probable first: an object whose names are numbers has them in the numbers' order.
+function largest(shares) {
+  return Object.entries(shares).sort(([, a], [, b]) => b - a).slice(0, MOST);
 }
 
 function confidence(answer, before) {
@@ -61,8 +67,13 @@ function shares(found) {
   const most = Math.max(...rows.map(([, share]) => Math.abs(share)), 1e-9);
   return make("section", {}, make("h3", {}, "What each input adds to the answer"),
     make("div", {class: "bars"}, ...rows.flatMap(([name, share]) => [
-      make("span", {class: "name"}, name), meter(Math.max(0, share) / most, name),
+      make("span", {class: "name"}, name), opposed(meter(Math.abs(share) / most, name), share < 0),
       make("span", {class: "number"}, share.toFixed(2))])));
+}
+
+function opposed(bar, against) {
+  bar.classList.toggle("against", against);
+  return bar;
 }
 
 function list(title, lines) {
@@ -73,8 +84,7 @@ function list(title, lines) {
 
 function detected(found) {
   if (!found.length) return null;
-  const likely = found.sort((a, b) => b[1] - a[1]).slice(0, MOST);
-  const words = likely.map(([word, share]) => `${word} ${percent(share)}`);
+  const words = found.map(([word, share]) => `${word} ${percent(share)}`);
   return make("section", {}, make("h3", {}, "Words that were expected before the first was said"),
     make("p", {class: "quiet"}, words.join(", ")));
 }
@@ -83,8 +93,7 @@ class Looked {
   constructor(looked, large) {
     this.canvas = make("canvas", {width: 224, height: 224, "aria-hidden": "true"});
     const picture = make("img", {src: looked.picture, alt: "What the model saw"});
-    this.note = make("p", {class: "quiet", "aria-live": "polite"},
-      "Point at a word, or go to it with Tab, to see where it was looked for.");
+    this.note = make("p", {class: "quiet", "aria-live": "polite"}, HINT);
     this.buttons = looked.words.map((word, at) => this.word(word, looked.maps[at]));
     this.element = make("div", {},
       make("div", {class: large ? "words" : "words small", role: "group", "aria-label": "The answer's words"},
@@ -107,6 +116,7 @@ class Looked {
 
   clear() {
     this.buttons.forEach((button) => button.classList.remove("lit"));
+    this.note.textContent = HINT;
     this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 }

@@ -4,7 +4,7 @@ import {draw} from "./answers.js";
 import {Batch} from "./batch.js";
 import * as history from "./history.js";
 import {cards as makeCards} from "./inputs.js";
-import {byId, shown} from "./make.js";
+import {byId, make, shown} from "./make.js";
 import {Options} from "./options.js";
 import {Gone, KeyNeeded, isThere, models, predict, rememberKey} from "./server.js";
 
@@ -23,14 +23,17 @@ async function open() {
   }
   const choice = byId("model");
   choice.replaceChildren(...found.models.map((model) => new Option(model.name, model.name)));
-  choice.onchange = () => {
-    location.hash = choice.value;
-    use(found.models.find((model) => model.name === choice.value));
+  const named = () => found.models.find((model) => `#${model.name}` === location.hash);
+  choice.onchange = () => { location.hash = choice.value; };
+  onhashchange = () => {
+    const model = named() ?? found.models[0];
+    if (model === page.model) return;
+    choice.value = model.name;
+    use(model);
   };
   byId("model-choice").hidden = found.models.length < 2;
-  const named = found.models.find((model) => `#${model.name}` === location.hash);
-  choice.value = (named ?? found.models[0]).name;
-  use(named ?? found.models[0]);
+  page.model = null;
+  onhashchange();
 }
 
 function use(model) {
@@ -78,6 +81,7 @@ async function ask() {
     page.before = answers;
     const seconds = (performance.now() - start) / 1000;
     say(`Answered in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`);
+    byId("status").append(make("span", {class: "heard"}, `: ${inWords(answers)}`));
     keep(answers);
   } catch (error) {
     if (error.name !== "AbortError") trouble(error, ask);
@@ -89,10 +93,14 @@ function keep(answers) {
   const file = used.map((card) => card.widget.file).find(Boolean);
   history.remember({
     model: page.model.name,
-    answer: Object.values(answers).map((answer) => shown(answer.value)).join("; "),
+    answer: inWords(answers),
     given: used.map((card) => card.widget.label).join(" · "),
     typed: !file,
   }, file);
+}
+
+function inWords(answers) {
+  return Object.values(answers).map((answer) => shown(answer.value)).join("; ");
 }
 
 function say(text, problem = "") {
@@ -134,6 +142,11 @@ function wait(again) {
   setTimeout(look, RETRY);
 }
 
+// The link would take the model's place in the address.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("answer").focus();
+});
 byId("usual").addEventListener("click", () => { page.options.reset(); changed({now: true}); });
 // A file that misses its card would replace the page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());

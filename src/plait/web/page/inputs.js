@@ -1,7 +1,7 @@
 // What the model is given: a card for each input, made from the input's JSON Schema. Inputs that
 // read the same column of a table share a card: they see the same text or photo.
 
-import {make} from "./make.js";
+import {make, stamped} from "./make.js";
 import {record} from "./sound.js";
 
 // The part of a schema that says what is wanted: null is allowed everywhere and says nothing.
@@ -117,8 +117,9 @@ class FileWidget {
     this.view = make("div", {class: "view"});
     this.note = make("p", {class: "quiet", role: "status"});
     const kind = {"image/*": "a photo", "audio/*": "a sound", "video/*": "a video"}[media] ?? "a file";
+    this.without = make("button", {type: "button", hidden: true, onclick: () => this.drop()}, "Remove");
     this.buttons = make("div", {class: "row"},
-      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.deviceButton());
+      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.deviceButton(), this.without);
     this.hint = make("p", {class: "quiet"}, `Drop ${kind} here`);
     this.element = make("div", {class: "drop", title: about}, this.view, this.hint, this.buttons,
       this.note);
@@ -172,8 +173,22 @@ class FileWidget {
     this.url = URL.createObjectURL(file);
     this.preview();
     this.hint.hidden = true;
+    this.without.hidden = false;
     this.note.textContent = file.name;
     this.element.classList.add("filled");
+    this.changed({now: true, fresh: true});
+  }
+
+  drop() {
+    this.release();
+    this.file = null;
+    URL.revokeObjectURL(this.url);
+    this.view.replaceChildren();
+    this.hint.hidden = false;
+    this.without.hidden = true;
+    this.note.textContent = "";
+    this.element.classList.remove("filled");
+    this.picker.focus();
     this.changed({now: true, fresh: true});
   }
 
@@ -203,7 +218,7 @@ class FileWidget {
       const canvas = make("canvas", {width: video.videoWidth, height: video.videoHeight});
       canvas.getContext("2d").drawImage(video, 0, 0);
       this.release();
-      canvas.toBlob((blob) => this.take(new File([blob], "photo.jpg", {type: "image/jpeg"})),
+      canvas.toBlob((blob) => this.take(new File([blob], stamped("photo", "jpg"), {type: "image/jpeg"})),
         "image/jpeg", 0.92);
     }}, "Take the photo");
     const cancel = make("button", {type: "button", onclick: () => {

@@ -22,3 +22,10 @@ export function shown(value) {
   if (typeof value === "number") return String(Number(value.toPrecision(5)));
   return String(value);
 }
+
+// A name for a file that was made here, so that no two are alike.
+export function stamped(name, suffix) {
+  const now = new Date();
+  const local = new Date(now - 60_000 * now.getTimezoneOffset());
+  return `${name}-${local.toISOString().slice(0, 19).replace(/[:T]/g, "-")}.${suffix}`;
+}

@@ -31,7 +31,7 @@ function field(name, schema, changed) {
   own.write(usual);
   own.input.addEventListener("change", () => changed({now: true}));
   const label = make("label", {}, name.replaceAll("_", " "), own.input,
-    make("small", {}, schema.description ?? ""));
+    make("small", {}, (schema.description ?? "").replace("null:", "empty:")));
   return {name, usual, label, ...own};
 }
 

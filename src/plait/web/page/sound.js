@@ -1,5 +1,7 @@
 // Recording: from the microphone to a WAV file.
 
+import {stamped} from "./make.js";
+
 const HEADER = 44; // bytes
 
 export async function record() {
@@ -22,7 +24,7 @@ export async function record() {
   }
   // What was heard until now.
   const file = () =>
-    new File([toWav(parts, context.sampleRate)], "recording.wav", {type: "audio/wav"});
+    new File([toWav(parts, context.sampleRate)], stamped("recording", "wav"), {type: "audio/wav"});
   return {file, stop};
 }
 
