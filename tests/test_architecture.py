@@ -35,7 +35,7 @@ ROOMS = [
     ["quantise"],
     ["export", "hub"],
     ["model"],
-    ["training", "cards", "package", "neighbours"],
+    ["training", "results", "cards", "package", "neighbours"],
     ["evaluation", "records"],
     ["features", "explain", "curves"],
     ["network", "onnx"],

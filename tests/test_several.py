@@ -45,7 +45,7 @@ def rows_of(table: Path) -> list[dict[str, Any]]:
 
 def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> None:
     found = model.evaluate(table, split="val", subsets=True)
-    accuracy = {subset: scores["answer"].accuracy for subset, scores in found.subsets.items()}
+    accuracy = {subset: again.scores["answer"].accuracy for subset, again in found.subsets.items()}
     assert list(accuracy) == [("photo",), ("words",), ("photo", "words")]
     assert accuracy["photo", "words"] >= 0.95
     assert 0.3 <= accuracy["photo",] <= 0.7
@@ -56,13 +56,18 @@ def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> No
 
 def test_with_another_record_s_input_it_is_as_good_as_without(model: Model, table: Path) -> None:
     found = model.evaluate(table, split="val", swapped=True)
-    swapped = {name: scores["answer"].accuracy for name, scores in found.swapped.items()}
+    swapped = {name: again.scores["answer"].accuracy for name, again in found.swapped.items()}
     assert set(swapped) == {"photo", "words"}
     # Of two colours and two places that are equally common, half are still right.
     assert all(0.2 <= value <= 0.8 for value in swapped.values())
     told = found.to_json()["swapped"]
     assert [part["input"] for part in told] == ["photo", "words"]
     assert told[0]["scores"]["answer"]["accuracy"] == swapped["photo"]
+    lost = found.swapped["photo"].lost["answer"]
+    low, high = lost.interval
+    assert lost.value == pytest.approx(found.scores["answer"].accuracy - swapped["photo"])
+    assert 0 < low < lost.value < high
+    assert told[0]["lost"]["answer"]["interval"] == [low, high]
 
 
 def test_swapping_gives_no_record_its_own(tmp_path: Path) -> None:
@@ -215,7 +220,7 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
             f"{tmp_path / 'fewer.jsonl'} has no column for the input 'photo': it is missing"
         ]
         assert (len(found.rows), found.problems) == (len(rows), [])
-        assert found.scores["answer"].to_json() == whole.subsets["words",]["answer"].to_json()
+        assert found.scores["answer"].to_json() == whole.subsets["words",].scores["answer"].to_json()
         assert "inputs.photo" not in found.to_json()["columns"]
         assert found.shares()["answer"]["photo"]["size"] == pytest.approx(0, abs=1e-6)
     # What is to be answered is no input, however well it would fit.

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from plait.data.profile import profile
     from plait.data.tables import read_table
     from plait.learning import train
-    from plait.model import Evaluation, Model, load
+    from plait.model import Model, load
     from plait.ngrams import export_arpa
     from plait.recipe import Recipe, load_recipe
+    from plait.results import Evaluation
     from plait.transcription import transcribe
     from plait.translation import translate
     from plait.types import BadCell, PlaitError, Prediction, UsageError
@@ -28,7 +29,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Assistant": "plait.assistant.dialogue",
     "BadCell": "plait.types",
-    "Evaluation": "plait.model",
+    "Evaluation": "plait.results",
     "Model": "plait.model",
     "PlaitError": "plait.types",
     "Prediction": "plait.types",

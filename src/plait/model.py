@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plait.cards import number, write_card
+from plait.cards import write_card
 from plait.cells import BadCells, OnBad, is_missing
 from plait.components import Modality
 from plait.data.tables import Table, read_table
@@ -35,6 +34,7 @@ from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
 from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
 from plait.registry import needed
+from plait.results import Again, Corrupted, Evaluation, Lost
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
 
 PREDICT_BATCH = 64
@@ -330,7 +330,8 @@ class Model:
                 model learned from, where the table tells.
             columns: an input's or output's name -> its column, where the model's own guess is
                 not the right one.
-            subsets: also the scores with every subset of the inputs, the others missing.
+            subsets: also the scores with every subset of the inputs, the others missing, and how
+                much is lost by that.
             shares: also each input's share of every answer.
             corruptions: also the scores with each input made worse, in every way that its
                 modality knows, at five strengths.
@@ -380,15 +381,27 @@ class Model:
             }
 
         found, scores = scored(records, shares)
+
+        def again(other: CachedRecords) -> Again:
+            theirs, then = scored(other)
+            lost = {
+                name: Lost.between(
+                    output.best_metrics[0],
+                    output.scorer(found[name], references[name]),
+                    output.scorer(theirs[name], references[name]),
+                    len(kept),
+                )
+                for name, output in self.parts.outputs.items()
+            }
+            return Again(then, lost)
+
         each = {
-            subset: scored(records.with_inputs(subset))[1]
+            subset: again(records.with_inputs(subset))
             if len(subset) < len(self.recipe.inputs)
-            else scores
+            else Again(scores, {})
             for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
-        others = {
-            name: scored(records.with_swapped(name))[1] for name in self.recipe.inputs if swapped
-        }
+        others = {name: again(records.with_swapped(name)) for name in self.recipe.inputs if swapped}
         worse = [
             Corrupted(name, how, scored(preparer.corrupted(rows, records, kept, name, how))[1])
             for name, modality in self.parts.modalities.items()
@@ -476,101 +489,6 @@ def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _corruptions(modality: Modality) -> list[Corruption]:
     return [Corruption(k, strength) for k in modality.corruptions for strength in STRENGTHS]
-
-
-@dataclass(frozen=True)
-class Corrupted:
-    """Scores by output with one input made worse in one way."""
-
-    input: str
-    how: Corruption
-    scores: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON."""
-        scores = {name: scores.to_json() for name, scores in self.scores.items()}
-        return {"input": self.input, **vars(self.how), "scores": scores}
-
-
-class Evaluation:
-    """What `Model.evaluate` found: predictions, references and scores, row by row."""
-
-    def __init__(
-        self,
-        table: Table,
-        columns: Mapping[str, ColumnName],
-        rows: Sequence[int],
-        predictions: Mapping[str, list[Prediction]],
-        references: Mapping[str, list[Any]],
-        scores: Mapping[str, Any],
-        problems: Sequence[str],
-        subsets: Mapping[tuple[str, ...], Mapping[str, Any]] | None = None,
-        corrupted: Sequence[Corrupted] = (),
-        by: str | None = None,
-        groups: Sequence[Group] = (),
-        swapped: Mapping[str, Mapping[str, Any]] | None = None,
-        vectors: NDArray[np.float32] | None = None,
-    ) -> None:
-        self.vectors = vectors
-        self.by, self.groups = by, groups
-        self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
-        self.table, self.columns, self.rows = table, columns, rows
-        self.predictions, self.references = predictions, references
-        self.scores, self.problems = scores, problems
-
-    def __str__(self) -> str:
-        """A line an output: its scores that have intervals, by the names that Python has."""
-        lines = []
-        for output, scores in self.scores.items():
-            found = scores.to_json()
-            values = [f"{name} {number(found[name])}" for name in found["intervals"]]
-            lines.append(f"{output}, {number(len(self.rows))} records: {', '.join(values)}")
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return f"<plait.Evaluation {'; '.join(str(self).splitlines())}>"
-
-    def shares(self) -> dict[str, dict[str, dict[str, float]]]:
-        """By output and input: its mean share of the answers, and the mean size of its share;
-        empty where they were not asked for."""
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for name, predictions in self.predictions.items():
-            inputs = predictions[0].shares if predictions else {}
-            for part in inputs:
-                values = np.array([prediction.shares[part] for prediction in predictions])
-                found.setdefault(name, {})[part] = {
-                    "mean": float(values.mean()), "size": float(np.abs(values).mean())
-                }  # fmt: skip
-        return found
-
-    def to_json(self) -> dict[str, Any]:
-        """The scores of every output, the columns, the number of records, the bad cells, and the
-        inputs' shares, the scores with each subset of them, or with one of them made worse, and
-        those of each group of rows, where they were asked for."""
-        found = {
-            "records": len(self.rows),
-            "columns": dict(self.columns),
-            "bad": list(self.problems),
-            "scores": {name: scores.to_json() for name, scores in self.scores.items()},
-        }
-        if shares := self.shares():
-            found["shares"] = shares
-        if self.subsets:
-            found["subsets"] = [
-                {"inputs": list(subset), "scores": {n: s.to_json() for n, s in scores.items()}}
-                for subset, scores in self.subsets.items()
-            ]
-        if self.swapped:
-            found["swapped"] = [
-                {"input": name, "scores": {n: s.to_json() for n, s in scores.items()}}
-                for name, scores in self.swapped.items()
-            ]
-        if self.corrupted:
-            found["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
-        if self.by is not None:
-            found["by"] = self.by
-            found["groups"] = [group.to_json() for group in self.groups]
-        return found
 
 
 def load(name_or_path: str | Path) -> Model:

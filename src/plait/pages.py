@@ -16,9 +16,9 @@ from plait.cards import number
 from plait.data.images import has_image_suffix, open_image
 from plait.files import write_atomically
 from plait.markup import page, picture_uri
-from plait.model import Evaluation
 from plait.outputs.text.scores import TITLES, CaptionScores
 from plait.outputs.text.transcript_scores import TranscriptScores, most_wrong
+from plait.results import Evaluation
 from plait.types import BadCell, UsageError
 
 MAX_SIDE = 320  # pixels of a photo's longer side

@@ -179,7 +179,7 @@ def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
     """A row for each subset of the inputs, a column for each score."""
     names = [[" + ".join(subset["inputs"])] for subset in subsets]
     for name in recipe.outputs:
-        rows = [score_rows(recipe, name, subset["scores"][name]) for subset in subsets]
+        rows = [_with_lost(recipe, name, subset) for subset in subsets]
         _show_rows(f"{name}, by inputs", ["inputs"], names, rows)
 
 
@@ -187,9 +187,18 @@ def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
     """A row for each input that was another record's, after one in which all are its own."""
     parts = [{"input": "none", "scores": found["scores"]}, *found["swapped"]]
     for name in recipe.outputs:
-        rows = [score_rows(recipe, name, part["scores"][name]) for part in parts]
+        rows = [_with_lost(recipe, name, part) for part in parts]
         names = [[part["input"]] for part in parts]
         _show_rows(f"{name}, with another record's input", ["swapped"], names, rows)
+
+
+def _with_lost(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The scores, and how much less the first of the best is than with all as it was given."""
+    rows = list(score_rows(recipe, output, part["scores"][output]))
+    if lost := part.get("lost", {}).get(output):
+        low, high = lost["interval"]
+        rows.append((f"{lost['score']} lost", f"{lost['value']:.3f}", f"{low:.3f} to {high:.3f}"))
+    return rows
 
 
 def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:

@@ -26,8 +26,9 @@ from plait.data.cache import digest
 from plait.data.tables import Table
 from plait.files import make_folder, write_atomically
 from plait.learning import train
-from plait.model import Evaluation, Model, load
+from plait.model import Model, load
 from plait.recipe import Recipe
+from plait.results import Evaluation
 from plait.types import PlaitError, Prediction
 
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted

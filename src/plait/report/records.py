@@ -9,8 +9,8 @@ from typing import Any
 
 from plait.cards import number
 from plait.markup import picture_uri, shown
-from plait.model import Evaluation
 from plait.neighbours import Album
+from plait.results import Evaluation
 
 SIDE, QUALITY = 104, 72  # pixels of a small picture, and of its JPEG
 PICTURES = 320  # in a page at the most: about a megabyte

@@ -20,9 +20,9 @@ from plait.cards import number, score_rows
 from plait.charts import PALETTE, bars, colour, key, lines, scatter
 from plait.curves import read_curves
 from plait.markup import shown, signed
-from plait.model import Evaluation
 from plait.recipe import Recipe
 from plait.report.records import Gallery
+from plait.results import Evaluation
 
 MOST_CLASSES, BROAD = 30, 8  # of a confusion matrix; of one that has a row to itself
 BEHIND = 8  # records behind one of its cells
@@ -66,8 +66,8 @@ def subset_table(recipe: Recipe, found: Evaluation, output: str) -> str:
     if len(found.subsets) < 2:
         return ""
     each = {
-        " + ".join(subset): score_rows(recipe, output, of[output].to_json())
-        for subset, of in found.subsets.items()
+        " + ".join(subset): score_rows(recipe, output, again.scores[output].to_json())
+        for subset, again in found.subsets.items()
     }
     titles = [title for title, _, _ in max(each.values(), key=len)]
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)

@@ -11,12 +11,13 @@ from plait.cells import OnBad
 from plait.features import Progress
 from plait.files import write_atomically
 from plait.markup import page
-from plait.model import Evaluation, Model, load
+from plait.model import Model, load
 from plait.neighbours import Album
 from plait.places import find_package
 from plait.report import sections
 from plait.report.records import Gallery
 from plait.report.style import SCRIPT, STYLE
+from plait.results import Evaluation
 from plait.types import ColumnName, UsageError
 
 
