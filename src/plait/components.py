@@ -51,6 +51,8 @@ class Modality(ABC):
     """Whether that gives what the encoder's `prepare` makes, where all of it is numpy's work."""
     of_one_length: ClassVar[bool] = False
     """Whether all records that `read` gives are equally long."""
+    reads_whole: ClassVar[bool] = True
+    """Whether no cell has anything that `read` leaves out; else `unread` says what it is."""
     learns_from_files: bool = False
     """Whether `learn` opens the cells' files: what it gives is then remembered."""
 
@@ -65,6 +67,11 @@ class Modality(ABC):
         Raises:
             BadCell: the cell can't be used; the message names the file and the mend.
         """
+
+    def unread(self, cell: Any, root: Path, state: State) -> str:
+        """What of a cell that can be used is not read, or not understood, for whoever gave it;
+        empty where there is nothing of the kind."""
+        return ""
 
     @abstractmethod
     def reading(self, state: State) -> State:

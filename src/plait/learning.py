@@ -24,7 +24,15 @@ from plait.model import Model, load
 from plait.network import Network, Parts, build_network, build_parts
 from plait.package import check_target
 from plait.recipe import Recipe, load_recipe
-from plait.records import Preparer, learn_states, nothing_left, open_table, some_rows, split_table
+from plait.records import (
+    Preparer,
+    learn_states,
+    nothing_left,
+    open_table,
+    some_rows,
+    split_table,
+    warn_of_unread,
+)
 from plait.training import Report, Trainer, Validation, pick_device
 from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
 
@@ -77,6 +85,7 @@ def train(
     bad = BadCells(on_bad or checked.data.on_bad)
     with run_folder(target, checked, rows) as folder:
         states, network = _start(checked, parts, rows.where(splits["train"]), taken)
+        warn_of_unread(parts, states, rows, taken)
         preparer = Preparer(parts, states, network, taken, bad, progress)
         records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
         val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)

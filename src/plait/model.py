@@ -32,7 +32,14 @@ from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.options import Options
 from plait.package import Package, fingerprint, read_package, write_package
 from plait.recipe import Recipe
-from plait.records import Preparer, nothing_left, open_table, rows_of_split, warn_of_learned
+from plait.records import (
+    Preparer,
+    nothing_left,
+    open_table,
+    rows_of_split,
+    warn_of_learned,
+    warn_of_unread,
+)
 from plait.registry import needed
 from plait.results import Again, Corrupted, Evaluation, Lost
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
@@ -357,6 +364,8 @@ class Model:
             rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
         elif not opened.records:  # those of a training run are its validation rows
             warn_of_learned(recipe, self.parts, rows, taken)
+        if not opened.records:
+            warn_of_unread(self.parts, self.states, rows, taken)
         bad = BadCells(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)

@@ -388,6 +388,32 @@ def warn_of_learned(
     )  # fmt: skip
 
 
+def warn_of_unread(
+    parts: Parts, states: Mapping[str, State], table: Table, columns: Mapping[str, ColumnName]
+) -> None:
+    """Says of each input how many cells are not read whole, and why not for one of them."""
+    for name, modality in parts.modalities.items():
+        column = columns.get(f"inputs.{name}")
+        if modality.reads_whole or column is None:
+            continue
+        found = []
+        for row, cell in enumerate(table.column(column)):
+            try:
+                why = "" if is_missing(cell) else modality.unread(
+                    cell, table.root, states[f"inputs.{name}"]
+                )  # fmt: skip
+            except BadCell:  # it is told elsewhere
+                continue
+            if why:
+                found.append((table.number(row), why))
+        if found:
+            number, why = found[0]
+            log.warning(
+                "column %r: %d of %d cells are not read whole, row %d for one: %s",
+                column_text(column), len(found), len(table), number, why,
+            )  # fmt: skip
+
+
 def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
     """So many of the rows at the most, drawn by the seed, in their order; all of them where None.
     Fewer are always among more."""

@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.audio import KINDS, count_seconds, open_cut
+from plait.data.audio import KINDS, count_seconds, open_cut, open_sound, without_silence
 from plait.data.media import Extent, file_sent, load_bytes
 from plait.layouts import Grid, Kept, Layout
 from plait.modalities.audio.mel import LogMel, hertz_to_mel, mel_to_hertz
@@ -68,6 +68,7 @@ class Sound(Modality):
     """Reads a sound to (N,) float32 at ``rate`` samples a second, cut after ``longest`` seconds."""
 
     media = True
+    reads_whole = False
     corruptions = ("noise",)
     least = 1
     """Samples of a sound at the least, where shorter ones are read with silence behind them."""
@@ -94,6 +95,16 @@ class Sound(Modality):
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(N,) float32."""
         return torch.from_numpy(open_cut(cell, root, self.rate, self.most, self.trim))
+
+    def unread(self, cell: Any, root: Path, state: State) -> str:
+        """Whether it is cut."""
+        seconds = self.extent(cell, root).seconds
+        if seconds > self.longest and self.trim:
+            sound = open_sound(cell, root, self.rate)
+            seconds = len(without_silence(sound, self.rate)) / self.rate
+        if seconds <= self.longest:
+            return ""
+        return f"only the first {self.longest:g} of its {seconds:.1f} seconds are heard"
 
     def reading(self, state: State) -> State:
         """Rate, whether silence is cut off, and samples at the most; and at the least, for what is

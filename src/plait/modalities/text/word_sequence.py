@@ -78,7 +78,7 @@ class WordSequence(Text):
         """The vocabulary, and how many units are read."""
         return {"kind": "words", "longest": self.longest, "vocabulary": state}
 
-    def remark(self, cell: Any, state: State) -> str:
+    def unread(self, cell: Any, root: Path, state: State) -> str:
         """Whether it is cut, or mostly of words, or in letters, that no training text had."""
         text = as_text(cell)
         ids = self.words(state).encode(text)

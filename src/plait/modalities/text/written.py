@@ -32,6 +32,7 @@ class Text(Modality):
     """Reads a cell's text, a string or several, to a tensor whose first axis is its words."""
 
     media = False
+    reads_whole = False
     corruptions = ("dropped words",)
 
     def __init__(self, views: int, ends: int = 0) -> None:
@@ -65,8 +66,8 @@ class Text(Modality):
             raise PlaitError("all training texts are empty", expected="at least one text")
 
     def remark(self, cell: Any, state: State) -> str:
-        """What of a text can't be read, for whoever gave it; empty where all can."""
-        return ""
+        """`unread`, of a text."""
+        return self.unread(cell, Path(), state)
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The text itself."""
