@@ -30,7 +30,10 @@ def test_to_a_folder_and_back(trained: Path, squares: Path, tmp_path: Path) -> N
     found = header(target)
     assert found["library_name"] == "plait"
     assert found["pipeline_tag"] == "image-to-text"
-    assert found["license"] == "other"
+    assert (found["license"], found["license_name"]) == ("other", "as the training data allow")
+    usage = (target / "README.md").read_text(encoding="utf-8")
+    assert "plait pull OWNER/captioning model" in usage  # not the path of this machine
+    assert str(tmp_path) not in usage
     [index] = found["model-index"]
     scores = plait.load(trained).scores["validation"]["scores"]["caption"]
     metrics = {m["name"]: m["value"] for r in index["results"] for m in r["metrics"]}

@@ -143,11 +143,13 @@ def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     answers = [spec.kind for spec in recipe.outputs.values()]
     task = TASKS.get((kinds[0], answers[0])) if len(kinds) == len(answers) == 1 else None
     results = list(_results(library, recipe, scores, task or "other"))
+    known = licence in LICENCES
     data = library.ModelCardData(
-        license=licence if licence in LICENCES else "other",
+        license=licence if known else "other",
         library_name="plait",
         pipeline_tag=task,
         tags=["plait", *dict.fromkeys([*kinds, *answers])],
+        **({} if known else {"license_name": recipe.card.licence.strip() or "not told"}),
         **({"model_name": recipe.name, "eval_results": results} if results else {}),
     )
     return str(data.to_yaml())
@@ -164,10 +166,11 @@ def _results(library: Any, recipe: Recipe, scores: Mapping[str, Any], task: str)
 
 
 def _usage(recipe: Recipe, place: str) -> str:
-    """How to run it, behind the card."""
+    """How to run it, behind the card; a folder's path is its owner's own."""
+    repository = place if REPOSITORY.fullmatch(place) else f"OWNER/{recipe.name}"
     return (
         "\n## How to use it\n```\npip install plait\n"
-        f"plait pull {place} model\nplait summary model\n```\n"
+        f"plait pull {repository} model\nplait predict model table.csv --out answers.csv\n```\n"
         f"Takes {', '.join(recipe.inputs)}; answers {', '.join(recipe.outputs)}.\n"
     )
 

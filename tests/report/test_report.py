@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import both
@@ -202,6 +204,27 @@ def test_equal_records_are_neither_better_nor_worse() -> None:
     assert sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 8)) == ""
     shown = sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
     assert shown.split("The worst")[1].count("<figure>") == 1
+
+
+def test_umap_draws_the_map_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UMAP:
+        """Stands for umap-learn's."""
+
+        def __init__(self, random_state: int, n_jobs: int) -> None:
+            assert random_state == 0
+
+        def fit_transform(self, vectors: Any) -> Any:
+            return np.float32(vectors[:, 1:3])
+
+    module = ModuleType("umap")
+    module.__spec__, module.UMAP = ModuleSpec("umap", None), UMAP  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "umap", module)
+    vectors = np.arange(24, dtype=np.float32).reshape(6, 4)
+    places, how = sections._two_dimensions(vectors)
+    assert (how, places.dtype, places[1].tolist()) == ("UMAP", np.float64, [5.0, 6.0])
+    found = evaluation([Prediction("a dog", -0.1)] * 6, [["a dog"]] * 6)
+    found.vectors = vectors
+    assert "(UMAP of their" in sections.embedding_map(found, "y", gallery(found, [1.0] * 6))
 
 
 def test_principal_components_keep_the_longest_way() -> None:

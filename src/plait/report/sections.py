@@ -224,7 +224,7 @@ def _two_dimensions(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], 
     """(N, D) -> (N, 2): by UMAP where it is installed, else the first two principal components."""
     if importlib.util.find_spec("umap") is not None:
         umap = importlib.import_module("umap")
-        return umap.UMAP(random_state=0).fit_transform(vectors).astype(np.float64), "UMAP"
+        return umap.UMAP(random_state=0, n_jobs=1).fit_transform(vectors).astype(np.float64), "UMAP"
     centred = vectors.astype(np.float64) - vectors.mean(axis=0)
     left, size, _ = np.linalg.svd(centred, full_matrices=False)
     return left[:, :2] * size[:2], "two principal components"

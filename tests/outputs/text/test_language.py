@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from untrained import make_model
 
 from plait import registry
 from plait.data.vocabulary import BOS, EOS, SPECIALS, WordVocabulary
@@ -159,3 +160,45 @@ def test_what_the_model_lacks_can_not_be_weighed() -> None:
 
 def test_without_one_nothing_is_kept() -> None:
     assert "found" not in head(decoder={"kind": "ctc"}).state_dict()
+
+
+@torch.no_grad()
+def test_an_input_is_read_once_for_all_beams_and_all_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`start` is what reads the encoder's tokens; neither a step nor a weight does it again."""
+    made = head(language={"kind": "ngram", "order": 3}, decoder={"kind": "ctc"})
+    begun: list[int] = []
+    own = type(made.decoder).start
+
+    def start(decoder: Any, seen: Fused) -> Any:
+        begun.append(len(seen.pooled))
+        return own(decoder, seen)
+
+    monkeypatch.setattr(type(made.decoder), "start", start)
+    targets = [Sentence(((*made.vocabulary.encode("one two three"), EOS),))] * 6
+    made.calibrate([fused(4), fused(2)], targets)
+    assert begun == [4, 2]  # once a record, of 13 pairs of weight and bonus
+    for beam in (1, 8):
+        begun.clear()
+        made.decode(fused(4), beam=beam, language=0.0, bonus=0.0)
+        assert begun == [4]
+
+
+def test_an_encoder_runs_once_for_a_record() -> None:
+    series = {"modality": "series", "representation": {"kind": "sequence", "strides": [1]}}
+    settings = {
+        "decoder": {"kind": "gru-attention", "units": 16}, "scores": "transcripts", "min_count": 1,
+        "ctc": 0.3, "language": {"kind": "ngram"}, "longest": 8,
+    }  # fmt: skip
+    cells = [[[0.0, 1.0], [1.0, 0.0], [0.5, 2.0]], [[2.0, 1.0], [0.0, 0.0], [1.0, 1.0]]]
+    model = make_model(
+        {"it": series}, {"said": {"kind": "text", "settings": settings}},
+        {"it": cells, "said": ["one two", "three"]}, {"kind": "none", "width": 16},
+    )  # fmt: skip
+    runs = []
+    model.network.encoder("it").register_forward_hook(lambda *_: runs.append(1))
+    for options in ({"beam": 1}, {"beam": 8}, {"beam": 4, "language": 0.7, "bonus": 1.0}):
+        runs.clear()
+        model.predict(cells[0], **options)
+        assert len(runs) == 1
