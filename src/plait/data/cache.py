@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from plait.places import cache_folder
 from plait.types import PlaitError
@@ -84,6 +83,8 @@ class FeatureSpace:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
+        from filelock import FileLock  # slow to import, and whoever answers a photo needs none
+
         self._touched = 0.0
         self.lock = FileLock(self.folder / "lock")
         self._rows: dict[str, _Place] = {}
