@@ -402,12 +402,12 @@ class Model:
                 )
                 for name, output in self.parts.outputs.items()
             }
-            return Again(then, lost)
+            return Again(theirs, then, lost)
 
         each = {
             subset: again(records.with_inputs(subset))
             if len(subset) < len(self.recipe.inputs)
-            else Again(scores, {})
+            else Again(found, scores, {})
             for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
         others = {name: again(records.with_swapped(name)) for name in self.recipe.inputs if swapped}

@@ -63,10 +63,12 @@ class Again:
     """The same records answered again, with less or with something else.
 
     Attributes:
+        predictions: by output, a record each.
         scores: by output.
         lost: by output, how much less than with all that there is.
     """
 
+    predictions: Mapping[str, list[Prediction]]
     scores: Mapping[str, Any]
     lost: Mapping[str, Lost]
 

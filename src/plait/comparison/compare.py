@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from plait import registry
+from plait.cards import number
 from plait.cells import OnBad
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Line
@@ -211,7 +212,7 @@ class _Plan:
             return "no score"
         output = self.parts.outputs[self.output]
         scorer = output.scorer(result.predictions[self.output], result.references[self.output])
-        return f"{scorer(np.arange(len(result.rows)))[output.best_metrics[0]]:.3f}"
+        return number(scorer(np.arange(len(result.rows)))[output.best_metrics[0]])
 
     def weigh(
         self, variants: Sequence[Variant], split: str, chosen: Comparison | None = None
@@ -253,9 +254,9 @@ def _run_missing(
     """Those that were not run before, or failed; returns what there was no time for."""
     end = None if budget is None else time.monotonic() + budget
     unfinished = []
-    for number, (name, job) in enumerate(jobs, start=1):
+    for at, (name, job) in enumerate(jobs, start=1):
         if progress:
-            progress(f"run: {name}", number - 1, len(jobs))
+            progress(f"run: {name}", at - 1, len(jobs))
         begun = time.monotonic()
         left = None if end is None else end - begun
         result, took = finished(job), "from before"
@@ -265,7 +266,7 @@ def _run_missing(
         if result is None:
             unfinished.append(name)
         if on_run:
-            on_run(f"{number}/{len(jobs)} {name}: {plan.told(result)}, {took}")
+            on_run(f"{at}/{len(jobs)} {name}: {plan.told(result)}, {took}")
     return unfinished
 
 

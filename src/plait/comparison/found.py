@@ -8,6 +8,9 @@ from typing import Any
 
 from plait.comparison.statistics import Difference
 
+LOOKS = "looks at "
+"""Before an input's name: whether a model loses by another record's."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -56,8 +59,9 @@ class Finding:
     """A question that the comparison answers.
 
     Attributes:
-        about: ``fusion``, ``classical``, ``rows``, or the input whose worth is asked.
-        first: the variant with it; second: the one without.
+        about: ``fusion``, ``classical``, ``rows``, the input whose worth is asked, or one behind
+            `LOOKS`.
+        first: the variant with it; second: the one without, or with another record's.
         difference: the first's score less the second's.
     """
 

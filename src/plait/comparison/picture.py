@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
+from plait.cards import number
 from plait.comparison.found import Comparison, Line
 from plait.comparison.report import heading
 from plait.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
@@ -54,13 +55,14 @@ def draw_comparison(found: Comparison, picture: Path) -> None:
 def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
     tidy(axes)
     for place, line in enumerate(lines):
+        assert line.score is not None
         assert line.interval is not None
         axes.plot(line.interval, [place, place], color=COLOURS[line.role], lw=2)
         axes.plot([line.score], [place], "o", color=COLOURS[line.role], ms=6)
         each = list(line.each.values())
         axes.plot(each, [place] * len(each), "|", color=COLOURS[line.role], ms=9)
         axes.annotate(
-            f"{line.score:.3f}", (line.score, place), (0, 6), textcoords="offset points",
+            number(line.score), (line.score, place), (0, 6), textcoords="offset points",
             ha="center", fontsize=8, color=COLOURS[line.role],
         )  # fmt: skip
     axes.set_yticks(
@@ -88,9 +90,9 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
     axes.legend(frameon=False, fontsize=8)
     axes.figure.draw_without_rendering()  # where the points are is known once all is laid out
     places = axes.transData.transform(points) * POINTS / axes.figure.dpi
-    for number, (point, offset) in enumerate(zip(points, beside(places), strict=True), start=1):
+    for place, (point, offset) in enumerate(zip(points, beside(places), strict=True), start=1):
         axes.annotate(
-            str(number), point, offset, textcoords="offset points", fontsize=8,
+            str(place), point, offset, textcoords="offset points", fontsize=8,
             ha="center", va="center",
         )  # fmt: skip
 

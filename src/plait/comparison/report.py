@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from plait.cards import number
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.found import LOOKS, Comparison, Finding, Line
 from plait.comparison.statistics import Difference
 
 HEADINGS = (
@@ -35,8 +36,8 @@ def _row(line: Line) -> tuple[str, ...]:
         return (line.name, "none", *[""] * (len(HEADINGS) - 2))
     return (
         line.name,
-        f"{line.score:.3f}",
-        "{:.3f}–{:.3f}".format(*line.interval),
+        number(line.score),
+        "–".join(map(number, line.interval)),
         f"{line.records:,}",
         "" if line.behind is None else _behind(line.behind),
         _short(line.trained),
@@ -47,7 +48,12 @@ def _row(line: Line) -> tuple[str, ...]:
 
 
 def _behind(difference: Difference) -> str:
-    return f"{difference.mean:+.3f}" + ("" if difference.real else "?")
+    return signed(difference.mean) + ("" if difference.real else "?")
+
+
+def signed(value: float) -> str:
+    """A difference as people are shown it, as many digits as a score has."""
+    return f"+{number(value)}" if value >= 0 else number(value)
 
 
 def _short(count: float) -> str:
@@ -118,7 +124,8 @@ def _seeds(line: Line) -> str:
 def _score(line: Line) -> str:
     assert line.score is not None
     assert line.interval is not None
-    return "{:.3f} ({:.3f} to {:.3f})".format(line.score, *line.interval)
+    low, high = map(number, line.interval)
+    return f"{number(line.score)} ({low} to {high})"
 
 
 def _of_test(test: Comparison) -> Iterator[str]:
@@ -143,12 +150,19 @@ def _sentence(finding: Finding, told: int) -> str:
     second = finding.second
     if finding.about == "fusion":
         second = f"the best single input, {second}"
-    size = "{:+.3f}, 95 % interval {:+.3f} to {:+.3f}".format(d.mean, *d.interval)
+    low, high = map(signed, d.interval)
+    size = f"{signed(d.mean)}, 95 % interval {low} to {high}"
     noise = "" if d.real else f", which may be noise{_corrected(d, told)}"
     return f"{_verdict(finding)}: {finding.first} is {better} {second} ({size}){noise}."
 
 
 def _verdict(finding: Finding) -> str:
+    if finding.about.startswith(LOOKS):
+        part = finding.about.removeprefix(LOOKS)
+        if not finding.difference.real:
+            return f"The model is not shown to look at {part}"
+        looks = finding.difference.mean > 0
+        return f"The model {finding.about}" if looks else f"The model is misled by its {part}"
     subject, helps, hurts, to_help = {
         "fusion": ("Fusion", "helps", "hurts", "to help"),
         CLASSICAL: (

@@ -101,6 +101,7 @@ class Result:
         milliseconds: of one record's answer from its files, the median; None for the baseline.
         memory: MiB, the most that the process took.
         failed: why there is no result; empty where there is one.
+        swapped: by input, the predictions with another record's, where there are several inputs.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -113,25 +114,34 @@ class Result:
     milliseconds: float | None = None
     memory: float = 0.0
     failed: str = ""
+    swapped: dict[str, dict[str, list[Prediction]]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, with what scores need of the predictions."""
         return vars(self) | {
-            "predictions": {name: list(map(_plain, p)) for name, p in self.predictions.items()}
+            "predictions": _all_plain(self.predictions),
+            "swapped": {name: _all_plain(found) for name, found in self.swapped.items()},
         }
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Result:
         """From `to_json`."""
+        swapped = raw.get("swapped", {})  # results of an earlier plait have none
         return cls(
             **{
                 **raw,
-                "predictions": {
-                    name: list(map(_prediction, answers))
-                    for name, answers in raw["predictions"].items()
-                },
+                "predictions": _predictions(raw["predictions"]),
+                "swapped": {name: _predictions(found) for name, found in swapped.items()},
             }
         )
+
+
+def _all_plain(found: Mapping[str, list[Prediction]]) -> dict[str, list[dict[str, Any]]]:
+    return {name: list(map(_plain, answers)) for name, answers in found.items()}
+
+
+def _predictions(raw: Mapping[str, list[Any]]) -> dict[str, list[Prediction]]:
+    return {name: list(map(_prediction, answers)) for name, answers in raw.items()}
 
 
 def _plain(prediction: Prediction) -> dict[str, Any]:
@@ -223,11 +233,13 @@ def _trained(job: Job) -> Result:
         model = load(job.package)
     else:
         model = train(job.recipe, job.table, job.package, on_bad=job.on_bad)
-    found = model.evaluate(job.table, split=job.split, on_bad=job.on_bad)
+    several = len(model.recipe.inputs) > 1
+    found = model.evaluate(job.table, split=job.split, swapped=several, on_bad=job.on_bad)
     return Result(
         rows=[found.table.number(row) for row in found.rows],
         predictions=dict(found.predictions),
         references=dict(found.references),
+        swapped={name: dict(again.predictions) for name, again in found.swapped.items()},
         learned=model.scores["trained"]["records"],
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),

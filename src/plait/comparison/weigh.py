@@ -11,7 +11,7 @@ from statistics import mean
 import numpy as np
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.found import LOOKS, Comparison, Finding, Line
 from plait.comparison.runs import Result
 from plait.comparison.statistics import Difference, PairedBootstrap, Scored, adjust
 from plait.comparison.variants import Variant
@@ -46,7 +46,9 @@ def weigh(
     """
     name, scorer = output
     metric = scorer.best_metrics[0]
-    scored = _of_same_records(variants, _scored(results, name, scorer))
+    scored = _of_same_records(
+        variants, _scored(results, name, scorer) | _swapped(recipe, results, name, scorer)
+    )
     if not any(name != CLASSICAL for name in scored):
         raise _nothing(results)
     bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL})
@@ -82,6 +84,27 @@ def _scored(results: Results, name: str, output: Output) -> dict[str, list[Score
         ]
         for variant, runs in results.items()
     }
+
+
+def _swapped(
+    recipe: Recipe, results: Results, name: str, output: Output
+) -> dict[str, list[Scored]]:
+    """The same runs with another record's input, by variant and input."""
+    return {
+        with_another(variant, part): [
+            Scored(run.rows, output.scorer(run.swapped[part][name], run.references[name]))
+            for run in runs.values()
+            if name in run.predictions
+        ]
+        for variant, runs in results.items()
+        for part in recipe.inputs
+        if runs and all(part in run.swapped or run.failed for run in runs.values())
+    }
+
+
+def with_another(variant: str, part: str) -> str:
+    """What a variant is called whose input is another record's."""
+    return f"{variant} with another record's {part}"
 
 
 def _of_same_records(
@@ -175,7 +198,8 @@ def _pairs(
     variants: Sequence[Variant], lines: Sequence[Line], recipe: Recipe, winner: str
 ) -> Iterator[tuple[str, str, str]]:
     """(what is asked, the variant with it, the one without): what fusion is worth, what each input
-    is worth, what a network is, what more rows are. Lines come best first."""
+    is worth, whether it is looked at, what a network is worth, what more rows are. Lines come best
+    first."""
     best: dict[tuple[str, str], str] = {}
     for line in lines:
         best.setdefault((line.role, line.about), line.name)
@@ -186,6 +210,7 @@ def _pairs(
         for about, other in permutations(recipe.inputs):
             yield about, fused, best.get(("alone", other), "")
     yield from ((v.about, v.of, v.name) for v in variants if v.role == "without")
+    yield from ((f"{LOOKS}{name}", fused, with_another(fused, name)) for name in recipe.inputs)
     yield CLASSICAL, winner, CLASSICAL
     yield from _steps(variants, lines)
 
