@@ -219,6 +219,8 @@ class Output(ABC):
     """What early stopping maximises, free-running on validation, and what progress shows. The
     first decides; the next ones break ties. The first is 1 for perfect answers and about 0 for
     those that know nothing, so that outputs of different kinds can be weighed together."""
+    most: float = 1.0
+    """No score of the first of the best metrics is larger."""
     of_several: ClassVar[Collection[str]] = ()
     """Metrics that compare records with each other, and are undefined for a single one."""
     several: ClassVar[bool]

@@ -126,3 +126,12 @@ def test_holm_by_hand() -> None:
     """p of 0.01, 0.04, 0.03: times 3, then the larger of that and of 0.03 · 2, 0.04 · 1."""
     given = [Difference(0.1, (0.0, 0.2), p, 10) for p in (0.01, 0.04, 0.03)]
     assert [d.adjusted for d in adjust(given)] == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_an_interval_ends_where_the_score_does() -> None:
+    """Three seeds that differ much, near the top: draws of seeds would go beyond it."""
+    runs = {"good": [right(share, seed) for seed, share in enumerate((0.99, 0.995, 0.96))]}
+    assert PairedBootstrap(runs, "accuracy").mean("good")[1][1] > 1
+    low, high = PairedBootstrap(runs, "accuracy", most=1.0).mean("good")[1]
+    assert low < 0.96
+    assert high == 1

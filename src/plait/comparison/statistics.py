@@ -12,6 +12,7 @@ comes from the draw of the weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,11 +62,12 @@ class PairedBootstrap:
 
     def __init__(
         self, runs: Mapping[str, Sequence[Scored]], metric: str, seedless: Collection[str] = (),
-        seed: int = 0,
+        seed: int = 0, most: float = math.inf,
     ) -> None:  # fmt: skip
-        """``runs``: a variant's name -> its runs, one a seed; ``metric``: one of their scores;
-        ``seedless``: variants of which nothing is drawn."""
+        """``runs``: a variant's name -> its runs, one a seed; ``metric``: one of their scores, at
+        ``most`` so large; ``seedless``: variants of which nothing is drawn."""
         self.runs, self.metric, self.seedless, self.seed = runs, metric, seedless, seed
+        self.most = most
         every = sorted({number for each in runs.values() for run in each for number in run.records})
         self.place = {number: at for at, number in enumerate(every)}
         self.places = {name: [self._places(run) for run in each] for name, each in runs.items()}
@@ -82,10 +84,12 @@ class PairedBootstrap:
         return np.all([places >= 0 for places in self.places[name]], axis=0)
 
     def mean(self, name: str) -> tuple[float, tuple[float, float]]:
-        """A variant's mean score over its seeds, and its 95 % interval."""
+        """A variant's mean score over its seeds, and its 95 % interval; what seeds are drawn from
+        knows no end, the scores do."""
         there = self._there(name)
         drawn = self._with_seeds(self._drawn(name, there).mean(axis=1), there, name)
-        return float(self._points(name, there).mean()), interval(drawn)
+        low, high = interval(drawn)
+        return float(self._points(name, there).mean()), (low, min(high, self.most))
 
     def difference(self, name: str, other: str) -> Difference | None:
         """A variant's mean less another's; None where they have no two records in common, or one

@@ -37,6 +37,8 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 .confusion button { width: 100%; min-width: 2.4rem; padding: .4rem; border: 0; font: inherit;
   color: inherit; border-radius: .3rem; cursor: pointer;
   background: color-mix(in srgb, var(--tone) var(--how), transparent); }
+.broad .confusion th { max-width: 8rem; } .broad .confusion td:empty, .broad .confusion button {
+  min-width: 1.75rem; padding: .35rem 0; }
 .confusion .for { --tone: var(--for); } .confusion .against { --tone: var(--against); }
 .confusion button[aria-pressed=true] { outline: 2px solid var(--ink); }
 .near, .behind { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(46%, 9.5rem),
@@ -57,6 +59,7 @@ figcaption small { font-size: .78rem; }
   display: block; }
 @media print { #tip, .behind { display: none; } .scroll { overflow: visible; padding: .3rem; }
   .confusion { font-size: .62rem; table-layout: fixed; width: 100%; }
+  .confusion tr:first-child th:first-child { width: 13%; }
   .confusion th { font-size: .62rem; padding: .1rem; } .scroll th:first-child { min-width: 3rem; }
   .confusion td:empty, .confusion button { min-width: 0; padding: .15rem 0; }
   .near { grid-template-columns: repeat(6, 1fr); } }

@@ -155,6 +155,7 @@ CAPTIONS = Scoring(
     caption_scorer,
     caption_scores,
     Limits(3, 24, 3),
+    most=10.0,
 )
 
 

@@ -37,6 +37,7 @@ class Scoring:
         scorer: what scores any choice of the records, without intervals.
         scores: the scores of all records with their intervals.
         usual: what such sentences look like, where a recipe does not say it.
+        most: as `Output.most`.
     """
 
     titles: Mapping[str, str]
@@ -44,6 +45,7 @@ class Scoring:
     scorer: Callable[[Sentences, References], Scorer]
     scores: Callable[[Sentences, References], Scores]
     usual: Limits
+    most: float = 1.0
 
 
 def plain(text: str) -> str:
