@@ -13,7 +13,7 @@ from PIL import Image
 from tones import RECIPE, say, write_table
 
 import plait
-from plait.assistant.answers import NeedsPhoto, said
+from plait.assistant.answers import Lacking, said
 from plait.assistant.vision import _behind
 from plait.types import PlaitError
 
@@ -61,7 +61,7 @@ def test_a_vision_language_model_answers(tmp_path: Path, photo: Path) -> None:
     scores = made.sequences_scores.exp().tolist()
     assert turn.probability == pytest.approx(scores[0], abs=1e-3)
     assert turn.alternatives[1].probability == pytest.approx(scores[2], abs=1e-3)
-    with pytest.raises(NeedsPhoto):
+    with pytest.raises(Lacking):
         assistant._answerer("question").answer({"image": "", "text": "translate it"})
     with pytest.raises(PlaitError, match="does not show where it looked"):
         assistant.why(tmp_path)

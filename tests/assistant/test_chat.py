@@ -57,7 +57,7 @@ def test_a_talk(run: Run, tmp_path: Path, photo: Path) -> None:
     assert lines.index("green") < lines.index("I see red one.png.") < lines.index("red")
     assert any(line.startswith("1. photos/red-right.png  ") for line in lines)
     assert lines[-1].startswith("6 turns written to talk.jsonl")
-    assert "the model looks at no place" in lines[-2]
+    assert lines[-2] == "a search has no picture of why: it goes by the score of each photo"
     turns = [json.loads(line) for line in Path("talk.jsonl").read_text().splitlines()]
     assert turns[1]["model"].endswith("model")
     assert [turn.get("intent") for turn in turns] == [
@@ -72,7 +72,8 @@ def test_evidence_is_shown(run: Run, photo: Path, trained: Path) -> None:
     assert f"% , by {trained}".replace(" ,", ",") in lines[at]
     assert lines[at].endswith("% a word")
     assert lines[at + 1].startswith("  or: ")
-    assert "where it looked for each word: photo.attention.png" in out
+    assert lines[at + 1].endswith("% a word")
+    assert "what the answer goes by: photo.attention.png" in out
     assert Path("photo.attention.png").is_file()
     assert "  share of photo " in out
 
@@ -148,10 +149,11 @@ def test_json(run: Run, photo: Path) -> None:
     assert turn["intents"]["caption"] > 0.5
     assert len(turn["alternatives"]) == 2
     assert {"value", "probability"} == set(turn["alternatives"][0])
-    code, out, err = run("--json", typed=f"{photo}\nwhat colour is the square\n/why\n/help\n")
+    code, out, err = run("--json", typed=f"{photo}\ncaption it\n/why\n/help\n")
     assert code == 0
-    assert [json.loads(line)["ok"] for line in out.splitlines()] == [True, True]
-    assert "looks at no place" in err
+    *turns, why = [json.loads(line) for line in out.splitlines()]
+    assert [turn["ok"] for turn in turns] == [True, True]
+    assert why == {"why": "photo.attention.png"}
     assert "Commands:" in err
 
 
@@ -177,6 +179,74 @@ def test_speaking(run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(chat.shutil, "which", lambda name: str(fake))
     assert run(*args)[0] == 0
     assert spoken.read_text() == "--stdin\ngreen"
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("echo ALSA lib conf.c >&2; echo error: No such device >&2", "error: No such device"),
+        ("exit 3", "exit code 3"),
+        (None, "Permission denied"),
+    ],
+)
+def test_speaking_without_a_sound_device(
+    run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str | None,
+    complaint: str,
+) -> None:  # fmt: skip
+    calls, fake = tmp_path / "calls", tmp_path / "fake"
+    fake.write_text(f"#!/bin/sh\necho called >> {calls}\n{script}\n")
+    fake.chmod(0o755 if script else 0o600)
+    monkeypatch.setattr(chat.shutil, "which", lambda name: str(fake))
+    code, out, err = run("--speak", typed=f"{photo}\nwhat colour is the square\ncaption it\n")
+    assert code == 0
+    assert err == f"espeak-ng can't speak: {complaint}; answers are written only\n"
+    assert "green" in out.splitlines()
+    assert not script or calls.read_text() == "called\n"
+
+
+@pytest.mark.parametrize("word", ["/quit", "/exit", "exit", "Quit", "bye", "Goodbye!"])
+def test_leaving(run: Run, word: str) -> None:
+    code, out, _ = run(typed=f"{word}\n/photo\n")
+    assert (code, out) == (0, "")
+
+
+def test_nothing_else_is_written_over(run: Run, photo: Path) -> None:
+    Path("notes.txt").write_text("mine\n")
+    typed = f"{photo}\n/save notes.txt\n/save .\n/save t.jsonl\ncaption it\n/save t.jsonl\n"
+    _, out, _ = run(typed=typed)
+    mend = "is there already and holds something else; expected a new name"
+    assert out.splitlines()[1:4] == [
+        f"notes.txt {mend}", f". {mend}", "1 turns written to t.jsonl",
+    ]  # fmt: skip
+    assert out.endswith("2 turns written to t.jsonl\n")
+    assert Path("notes.txt").read_text() == "mine\n"
+    assert len(Path("t.jsonl").read_text().splitlines()) == 2
+    _, out, _ = run(typed=f"{photo}\n/save t.jsonl\n")  # of another talk
+    assert out.splitlines()[-1] == f"t.jsonl {mend}"
+
+
+def test_why_wants_a_request(run: Run) -> None:
+    code, out, err = run("--why", "out", typed="hello\n")
+    assert (code, out) == (2, "")
+    assert "--why draws what one answer goes by; expected --say or --hear" in err
+
+
+def test_what_was_translated_is_shown(run: Run, photo: Path, translator: Path) -> None:
+    config = yaml.safe_load(Path("a.yaml").read_text())
+    config["models"]["translation"] = str(translator)
+    Path("a.yaml").write_text(yaml.safe_dump(config))
+    typed = f"translate it\nred dog\ntranslate: {'red dog ' * 100}\n"
+    _, out, _ = run(typed=f"{typed}{photo}\nwhat colour is the square\ntranslate it\n")
+    lines = out.splitlines()
+    assert lines[0] == "That needs a text: type it"
+    assert "rot hund" in lines[2]
+    assert not lines[4].startswith("  of:")  # it was just typed
+    [long, short] = [line for line in lines if line.startswith("  of: ")]
+    assert long.startswith('  of: "red dog red dog')
+    assert long.endswith('..."')
+    assert short == '  of: "green"'
+    [note] = [line for line in lines if line.startswith("  note: ")]
+    assert note.endswith("only the first 128 of its 200 words are read")
 
 
 @pytest.mark.parametrize(

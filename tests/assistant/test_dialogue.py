@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from samples import draw
 
 import plait
 from plait.assistant.session import Session, Turn
-from plait.types import PlaitError
+from plait.translation import translate
+from plait.types import PlaitError, UsageError
 
 UNSURE = {"confidence": 1.0}  # asks back at every request
 
@@ -95,8 +98,72 @@ def test_what_is_translated(assistant: plait.Assistant, photo: Path) -> None:
     assert assistant.say("how do you say blue cat in German?").inputs == {"text": "blue cat"}
     caption = assistant.say("describe the photo", photo=photo)
     assert assistant.say("now translate that please").inputs == {"text": caption.answer}
+    assert assistant.say("translate it").inputs == {"text": caption.answer}  # no translation again
     assert assistant.say("translate a man in red").inputs == {"text": "a man in red"}
     assert assistant.say("translate the following text").answer.startswith("That needs a text")
+
+
+@pytest.mark.parametrize("text", ["red dog", "how many red dogs", "find photos of a red dog"])
+def test_a_request_waits_for_its_text(assistant: plait.Assistant, photo: Path, text: str) -> None:
+    assert assistant.say("translate it").answer == "That needs a text: type it"
+    turn = assistant.say(text)
+    assert turn.ok, turn.answer
+    assert (turn.intent, turn.request, turn.inputs) == ("translation", text, {"text": text})
+    assert turn.intents["translation"] == max(turn.intents.values())
+    assert assistant.say("what colour is the square?", photo=photo).intent == "question"  # once
+
+
+def test_a_wait_for_a_text_ends(assistant: plait.Assistant, photo: Path, tmp_path: Path) -> None:
+    assistant.say("translate it")
+    assert assistant.say('translate "blue cat"').inputs == {"text": "blue cat"}
+    assistant.say("translate the following text")
+    assert assistant.say("no thanks").answer == "All right. What else?"
+    assert assistant.say("what colour is the square?").waits == "image"
+    assistant.show(photo)
+    assistant.say("translate the following text")
+    assert assistant.show(photo).waits == "text"  # a photo is no text
+    assert assistant.say("red dog").value == "rot hund"
+
+
+def test_what_of_a_text_is_not_read_is_noted(
+    assistant: plait.Assistant, translator: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the line that ``plait translate`` warns with."""
+    assert assistant.say('translate "red dog"').note is None
+    texts = ["жёлтый слон", "red dog " * 100]
+    notes = [assistant.say(f"translate: {text}").note for text in texts]
+    assert notes[0] == "жёлтый слон: most of its words were in no training text"
+    with caplog.at_level(logging.WARNING):
+        assert len(list(translate(plait.load(translator), texts))) == 2
+    assert caplog.messages == notes
+    assistant.session.save(tmp_path / "talk.jsonl")
+    assert Session(tmp_path / "talk.jsonl").turns[-1].note == notes[1]
+
+
+def test_an_answer_that_is_hardly_believed(trained: Path, photo: Path) -> None:
+    config = {"models": {"caption": str(trained)}}
+    sure = plait.Assistant({**config, "doubt": 0}).say("describe it", photo=photo)
+    assert sure.probability is not None
+    assert 0 < sure.probability < 1
+    doubting = plait.Assistant({**config, "doubt": sure.probability + 1e-3})
+    turn = doubting.say("describe it", photo=photo)
+    assert (turn.ok, turn.answer, turn.value) == (True, f"perhaps: {sure.answer}", sure.value)
+    assert plait.Assistant(config).config.doubt == 0.5
+
+
+def test_what_is_translated_has_no_perhaps(trained: Path, translator: Path, photo: Path) -> None:
+    models = {"caption": str(trained), "translation": str(translator)}
+    assistant = plait.Assistant({"models": models, "doubt": 1})
+    caption = assistant.say("describe the photo", photo=photo)
+    assert caption.answer.startswith("perhaps: ")
+    [text] = assistant.say("translate it").inputs.values()
+    assert caption.answer == f"perhaps: {text}"
+
+
+@pytest.mark.parametrize("request_", [None, 3, b"describe it"])
+def test_a_request_that_is_no_string(request_: Any) -> None:
+    with pytest.raises(UsageError, match=r"the request is .*; expected a string"):
+        plait.Assistant().say(request_)
 
 
 def test_a_photo_helps_to_translate_where_there_is_one(seeing: Path, photo: Path) -> None:
@@ -209,8 +276,35 @@ def test_why(assistant: plait.Assistant, photo: Path, tmp_path: Path) -> None:
     with Image.open(path) as picture:
         tiles = (picture.width // 232) * (picture.height // 262)
     assert tiles >= 1 + turn.steps
-    assistant.say("what colour is the square?")
-    with pytest.raises(PlaitError, match="looks at no place"):
+
+
+def test_why_without_attention(
+    assistant: plait.Assistant, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("captum")
+    assistant.say("what colour is the square?", photo=photo)
+    path = assistant.why(tmp_path / "why")
+    assert path == tmp_path / "why" / "photo.explanation.png"
+    with Image.open(path) as picture:
+        assert picture.width > 2 * picture.height  # shares, question and photo
+    assistant.say('translate "red dog"')
+    assert assistant.why(tmp_path / "why").name == "photo.explanation.png"
+    monkeypatch.setitem(sys.modules, "captum.attr", None)
+    with pytest.raises(PlaitError, match=r"pip install 'plait\[explain\]'"):
+        assistant.why(tmp_path)
+
+
+def test_why_of_a_long_text(translator: Path, tmp_path: Path) -> None:
+    pytest.importorskip("captum")
+    assistant = plait.Assistant({"models": {"translation": str(translator)}})
+    assistant.say(f"translate: {'red/dog ' * 60}")
+    assert assistant.why(tmp_path) == tmp_path / "answer.explanation.png"
+
+
+def test_a_search_has_no_picture(trained: Path, photo: Path, photos: Path, tmp_path: Path) -> None:
+    assistant = plait.Assistant({"models": {"caption": str(trained)}}, photos=photos)
+    assert assistant.say("find photos like this", photo=photo).found
+    with pytest.raises(PlaitError, match="a search has no picture of why"):
         assistant.why(tmp_path)
 
 

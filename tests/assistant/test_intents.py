@@ -92,7 +92,9 @@ def test_meanings_are_those_that_can_be_done() -> None:
         ("the last", "search"),
         ("neither", NEITHER),
         ("no, none", NEITHER),
-        ("yes", None),
+        ("yes", "caption"),
+        ("yes please", "caption"),
+        ("yes, the second", "similar"),
         ("what colour is the dog that sits beside him", None),
         ("how many dogs", None),
         ("I mean the second one", "similar"),
@@ -114,9 +116,51 @@ def test_replies(reply: str, choice: str | None) -> None:
     assert chosen(reply, ["caption", "similar", "search"]) == choice
 
 
-def test_yes_chooses_the_only_one() -> None:
-    assert chosen("yes please", ["caption"]) == "caption"
-    assert chosen("no", ["caption"]) == NEITHER
+def test_of_nothing_offered_nothing_is_chosen() -> None:
+    assert chosen("yes please", []) is None
+    assert chosen("the last", []) is None
+    assert chosen("no", []) == NEITHER
+
+
+LONG_TEXTS = {
+    "the same word": "dog " * 5000,
+    "many sentences": "A man walks. " * 100,
+    "words of another intent": "what colour is the hat of the man? " * 20,
+    "one sentence": "how many dogs are there in the photo of the beach",
+}
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS)
+@pytest.mark.parametrize(
+    "request_",
+    ["translate: {}", "please translate this into German: {}", "can you translate this: {}",
+     'translate "{}" into German', '"{}" in German please'],
+)  # fmt: skip
+def test_a_text_to_translate_does_not_decide(router: plait.Model, request_: str, text: str) -> None:
+    probable = route(router, request_.format(LONG_TEXTS[text].strip()))
+    assert next(iter(probable)) == "translation"
+    assert probable["translation"] > 0.9
+
+
+def test_a_long_text_after_a_mere_word(router: plait.Model) -> None:
+    for text in (LONG_TEXTS["the same word"], LONG_TEXTS["many sentences"]):
+        assert route(router, f"translate {text}")["translation"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("request_", "intent"),
+    [
+        ("here is my question: how many dogs are there?", "question"),
+        ("tell me this: what colour is the hat of the man", "question"),
+        ("please could you be so kind as to tell me what the woman is holding", "question"),
+        ('is there a sign that says "how do you say that in German"', "question"),
+        ('"what is in this photo"', "caption"),
+    ],
+)
+def test_openings_that_ask_for_no_translation(
+    router: plait.Model, request_: str, intent: str
+) -> None:
+    assert next(iter(route(router, request_))) == intent
 
 
 def test_a_reply_is_a_request_of_its_own() -> None:

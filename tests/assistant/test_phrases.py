@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.assistant.phrases import to_translate
+from plait.assistant.phrases import openings, to_translate, without_quotes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LAST = "A dog."
@@ -127,8 +127,35 @@ def test_else_the_text_is_asked_for(request_: str) -> None:
     assert to_translate(request_, LAST) is None
 
 
-@pytest.mark.parametrize("text", ['"' * 5000, "hey " * 5000, "in German " * 1000, "' a" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    ['"' * 5000, "hey " * 5000, "in German " * 1000, "' a" * 5000, "'a " * 20_000, '"a ' * 20_000],
+)
 def test_long_requests_do_not_hang(text: str) -> None:
     start = time.process_time()
     to_translate(f"translate {text}", LAST)
+    without_quotes(f"translate {text}")
+    openings(f"translate {text}")
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("request_", "left"),
+    [
+        ('translate "a dog" into German', 'translate "" into German'),
+        ("say 'the dogs' bowl' in German", 'say "" in German'),
+        ("what's in the boys' room", "what's in the boys' room"),
+        ('translate ""', 'translate ""'),
+        ('"how many dogs"', '"how many dogs"'),  # it is all of the request
+    ],
+)
+def test_requests_without_what_they_quote(request_: str, left: str) -> None:
+    assert without_quotes(request_) == left
+
+
+def test_what_may_ask_for_the_rest() -> None:
+    assert openings("translate into German: at 10:30 we meet") == [
+        "translate into German:", "translate into German: at 10:30"
+    ]  # fmt: skip
+    assert openings("at 10:30 we meet") == []
+    assert openings(": a") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,17 +13,25 @@ from typing import Any
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
 from plait.model import Model, load
-from plait.types import PlaitError, Prediction
+from plait.translation import SHOWN
+from plait.types import PlaitError, Prediction, UsageError
 
 LACKS = {
     "image": "That needs a photo: give its path",
-    "audio": "That needs a recording: /hear PATH",
-    "text": 'That needs a text: translate "GOOD MORNING"',
+    "text": "That needs a text: type it",
 }
 
 
-class NeedsPhoto(PlaitError):
-    """There is none yet; the request waits for it."""
+class Lacking(PlaitError):
+    """Something was not given yet; the request waits for it.
+
+    Attributes:
+        modality: the kind of data that is lacking.
+    """
+
+    def __init__(self, modality: str) -> None:
+        super().__init__(LACKS[modality])
+        self.modality = modality
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Reply:
     alternatives: list[Other] = field(default_factory=list)
     interval: tuple[float, float] | None = None
     shares: dict[str, float] = field(default_factory=dict)
+    note: str | None = None
 
 
 class Answerer(ABC):
@@ -51,12 +61,20 @@ class Answerer(ABC):
                 recording's path; None where there is none, empty where none is needed.
 
         Raises:
-            PlaitError: something that it needs is not there.
+            Lacking: something that can still be given is not there.
+            PlaitError: it can't answer.
         """
 
     @abstractmethod
-    def explain(self, inputs: Mapping[str, str], path: Path) -> None:
-        """Draw where it looked in what it was given.
+    def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
+        """Draw what its answer goes by.
+
+        Args:
+            inputs: what it was given.
+            stem: the picture's path, less its ending.
+
+        Returns:
+            The picture's path.
 
         Raises:
             PlaitError: it can't be told.
@@ -89,22 +107,42 @@ class PackageAnswerer(Answerer):
             alternatives=_others(found, self.alternatives),
             interval=found.interval,
             shares={name: round(share, DIGITS) for name, share in found.shares.items()},
+            note=self._note(inputs),
         )
 
-    def explain(self, inputs: Mapping[str, str], path: Path) -> None:
-        """The attention of each word."""
+    def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
+        """The attention of each word; where the model has none, what each part of its inputs did
+        for the answer (the extra ``explain``)."""
         found = self.model.predict(inputs, **self._options)
-        self.model.attention(inputs, found).save(path)
+        try:
+            attention = self.model.attention(inputs, found)
+        except UsageError:  # it has none
+            explanation = self.model.explain(inputs, **self._options)
+            path = Path(f"{stem}.explanation.png")
+            explanation.save(path)
+        else:
+            path = Path(f"{stem}.attention.png")
+            attention.save(path)
+        return path
+
+    def _note(self, inputs: Mapping[str, str]) -> str | None:
+        """What of an input is not read whole, as ``plait translate`` warns of it."""
+        for name, why in self.model.unread(inputs).items():
+            return f"{textwrap.shorten(inputs[name], SHOWN, placeholder='...')}: {why}"
+        return None
 
 
 def require(modality: str, given: Mapping[str, str | None]) -> str:
-    """What is given of a kind of data. Raises PlaitError where there is none."""
+    """What is given of a kind of data. Raises PlaitError where there is none: `Lacking`, where the
+    request waits for it."""
     value = given.get(modality)
     if value is not None:
         return value
     if modality not in given:
         raise PlaitError(f"The model takes {modality}, which can't be given here")
-    raise (NeedsPhoto if modality == "image" else PlaitError)(LACKS[modality])
+    if modality not in LACKS:
+        raise PlaitError("That needs a recording: /hear PATH")
+    raise Lacking(modality)
 
 
 def _probability(found: Prediction) -> float | None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +19,12 @@ from plait.data.audio import has_sound_suffix
 from plait.data.digests import is_plain_file
 from plait.data.images import has_image_suffix
 from plait.registry import did_you_mean
+from plait.translation import SHOWN
 from plait.types import PlaitError, UsageError
 
 PROMPT = "> "
 SPEAKER = "espeak-ng"
+LEAVE = {"/quit", "/exit", "quit", "exit", "bye", "goodbye"}
 LEAST = 0.05  # probability of another intent or answer that is worth showing
 HELP = """\
 Ask in your own words:
@@ -33,9 +36,10 @@ Ask in your own words:
 Commands:
   PATH, /photo PATH   speak of this photo from now on
   /hear PATH          listen to a request in a recording
-  /why [FOLDER]       draw where the last answer's model looked
+  /why [FOLDER]       draw what the last answer goes by
   /save FILE          write what was said, as JSON lines
-  /help, /quit"""
+  /help
+  /quit, or quit, exit, bye"""
 
 
 def chat(
@@ -53,6 +57,12 @@ def chat(
     """Talk until the input ends, or answer one request; gives the exit code."""
     if say is not None and hear is not None:
         raise UsageError("--say and --hear are two requests", expected="one of them")
+    if why is not None and say is None and hear is None:
+        raise UsageError(
+            "--why draws what one answer goes by",
+            expected="--say or --hear",
+            mend="in a talk type /why",
+        )
     assistant = Assistant(source, photos=photos, session=session, progress=_progress)
     terminal = Terminal(assistant, speak, as_json)
     if say is None and hear is None:
@@ -92,7 +102,7 @@ class Terminal:
         }
 
     def talk(self, photo: Path | None = None) -> int:
-        """Until the input ends or ``/quit``."""
+        """Until the input ends or the user leaves."""
         with suppress(ImportError):
             import readline  # noqa: F401  (lines can be edited and called back)
         if sys.stdin.isatty() and not self.as_json:
@@ -100,7 +110,7 @@ class Terminal:
         if photo is not None:
             self.show(self.assistant.show(photo))
         for line in _lines():
-            if line in ("/quit", "/exit"):
+            if line.lower().rstrip(".!") in LEAVE:
                 break
             try:
                 self._line(line)
@@ -124,8 +134,15 @@ class Terminal:
             console.print(turn.answer, style=style, soft_wrap=True)
         for line in evidence(turn):
             console.print(f"  {line}", style="dim", soft_wrap=True)
-        if self.speaker is not None:
-            subprocess.run([self.speaker, "--stdin"], input=turn.answer, text=True, check=False)
+        self._speak(turn.answer)
+
+    def _speak(self, text: str) -> None:
+        """Say it aloud; where that fails say so, and try no more."""
+        if self.speaker is None:
+            return
+        if complaint := spoken(self.speaker, text):
+            errors.print(f"{SPEAKER} can't speak: {complaint}; answers are written only")
+            self.speaker = None
 
     def _line(self, line: str) -> None:
         """A path alone, a command, or a request."""
@@ -148,16 +165,22 @@ class Terminal:
             self.show(self.assistant.say(line))
 
     def why(self, folder: str) -> None:
-        """Draw where the last answer's model looked."""
+        """Draw what the last answer goes by."""
         path = self.assistant.why(folder or ".")
         if self.as_json:
             print(json.dumps({"why": str(path)}), flush=True)
         else:
-            self._tell(f"where it looked for each word: {path}")
+            self._tell(f"what the answer goes by: {path}")
 
     def _save(self, file: str) -> None:
-        self.assistant.session.save(file)
-        self._tell(f"{len(self.assistant.session.turns)} turns written to {file}")
+        """Never over anything else."""
+        session = self.assistant.session
+        if Path(file).exists() and not (is_plain_file(Path(file)) and session.goes_on(file)):
+            raise UsageError(
+                f"{file} is there already and holds something else", expected="a new name"
+            )
+        session.save(file)
+        self._tell(f"{len(session.turns)} turns written to {file}")
 
     def _tell(self, text: str) -> None:
         """A word of the program's own, which is no turn."""
@@ -172,6 +195,20 @@ def _lines() -> Iterator[str]:
             line = input(prompt).strip()
             if line:
                 yield line
+
+
+def spoken(speaker: str, text: str) -> str:
+    """Say a text aloud; gives why it could not be, else an empty string."""
+    try:
+        done = subprocess.run(
+            [speaker, "--stdin"], input=text.encode(), capture_output=True, check=False
+        )
+    except OSError as error:
+        return error.strerror or "it can't be run"
+    lines = done.stderr.decode(errors="replace").splitlines()
+    # Without a sound device its exit code is 0 all the same.
+    wrong = [line for line in lines if line.lower().startswith("error")]
+    return wrong[-1] if wrong else f"exit code {done.returncode}" if done.returncode else ""
 
 
 def unquoted(text: str) -> str:
@@ -201,19 +238,25 @@ def as_path(line: str) -> str | None:
 
 def evidence(turn: Turn) -> Iterator[str]:
     """What an answer goes by, in a few short lines."""
-    parts = []
+    parts, word = [], " a word" if turn.steps else ""
     if turn.intent is not None and turn.intents:
         parts.append(f"{turn.intent} {turn.intents[turn.intent]:.0%}")
     if turn.model is not None:
         parts.append(f"by {turn.model}")
     if turn.probability is not None:
-        parts.append(f"{turn.probability:.0%}{' a word' if turn.steps else ''}")
+        parts.append(f"{turn.probability:.0%}{word}")
     if turn.interval is not None:
         parts.append(f"between {said(turn.interval[0])} and {said(turn.interval[1])}")
     if parts:
         yield ", ".join(parts)
+    told = (turn.request, turn.photo, turn.recording)
+    for value in turn.inputs.values():
+        if value not in told:
+            yield f'of: "{textwrap.shorten(value, SHOWN, placeholder="...")}"'
+    if turn.note is not None:
+        yield f"note: {turn.note}"
     for other in turn.alternatives:
         if other.probability >= LEAST:
-            yield f"or: {said(other.value)} {other.probability:.0%}"
+            yield f"or: {said(other.value)} {other.probability:.0%}{word}"
     if turn.shares:
         yield "share of " + ", ".join(f"{name} {share:+.2f}" for name, share in turn.shares.items())

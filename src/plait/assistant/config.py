@@ -78,6 +78,9 @@ class AssistantConfig(BaseModel):
     confidence: Annotated[
         float, Field(ge=0, le=1, description="below this probability of an intent it asks back")
     ] = 0.7
+    doubt: Annotated[
+        float, Field(ge=0, le=1, description='below this probability an answer is said "perhaps"')
+    ] = 0.5
     photos: Annotated[Path | None, Field(description="folder of photos that are searched")] = None
     words: Annotated[
         Literal["tf-idf", "minilm"], Field(description="how words are compared with captions")

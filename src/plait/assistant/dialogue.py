@@ -12,10 +12,11 @@ from typing import Any
 
 from plait.assistant.answers import (
     Answerer,
-    NeedsPhoto,
+    Lacking,
     PackageAnswerer,
     no_model,
     require,
+    said,
 )
 from plait.assistant.config import ROUTER, SPEECH, load_config
 from plait.assistant.intents import (
@@ -40,7 +41,7 @@ from plait.features import Progress
 from plait.model import Model, load
 from plait.transcribers import HUB, Transcriber, open_transcriber
 from plait.transcription import transcribe
-from plait.types import PlaitError
+from plait.types import PlaitError, UsageError
 
 NOTHING_ASKED = "The request is empty: ask something, such as: what is in this photo"
 QUOTES, STOPS = "\"'()", ".,;:!?"  # round a path in a sentence
@@ -87,7 +88,12 @@ class Assistant:
         Args:
             request: in the user's words; it may name a photo's path.
             photo: spoken of from now on.
+
+        Raises:
+            UsageError: the request is no string.
         """
+        if not isinstance(request, str):
+            raise UsageError(f"the request is {request!r:.60}", expected="a string")
         return self._turn(request, photo, None)
 
     def hear(self, recording: str | Path, *, photo: str | Path | None = None) -> Turn:
@@ -117,18 +123,20 @@ class Assistant:
         return self._keep(Turn(request=str(photo), answer=f"I see {path}.", photo=path))
 
     def why(self, folder: str | Path = ".") -> Path:
-        """Draw where the last answer's model looked, into a folder; gives the picture's path.
+        """Draw what the last answer goes by, into a folder; gives the picture's path: where the
+        model looked for each word, or what each part of its inputs did for the answer.
 
         Raises:
-            PlaitError: no model has answered yet, or it can't be told of this one.
+            PlaitError: nothing was answered yet, it was by a search, or it can't be told of this
+                model; for one without attention captum is needed (the extra ``explain``).
         """
         turn = self.session.answered
         if turn is None or turn.intent is None:
             raise PlaitError("there is no answer yet to explain")
-        shown = next(iter(turn.inputs.values()))
-        target = Path(folder) / f"{Path(turn.photo or shown).stem}.attention.png"
-        self._answerer(turn.intent).explain(turn.inputs, target)
-        return target
+        if turn.found:
+            raise PlaitError("a search has no picture of why: it goes by the score of each photo")
+        stem = Path(turn.photo or turn.recording or "answer").stem
+        return self._answerer(turn.intent).explain(turn.inputs, Path(folder) / stem)
 
     @property
     def able(self) -> list[str]:
@@ -155,10 +163,12 @@ class Assistant:
         intent = next(iter(probable))
         sure = probable[intent] >= self.config.confidence
         last = self.session.last
+        if last and last.waits == "text" and not (sure and intent == TRANSLATION):
+            return self._given_text(last, asked)
         if last and last.choices and not (sure and is_own(asked.request, intent, last.choices)):
             choice = chosen(asked.request, last.choices)
             if choice == NEITHER:
-                return asked.model_copy(update={"answer": "All right. What else?", "ok": False})
+                return _let_be(asked)
             if choice is not None:
                 kept = {"request": last.request, "intents": last.intents}
                 return self._answered(choice, asked.model_copy(update=kept))
@@ -169,28 +179,44 @@ class Assistant:
             return asked.model_copy(update=back)
         return self._answered(intent, asked)
 
-    def _answered(self, intent: str, asked: Turn) -> Turn:
-        """The request answered as this intent, or why it can't be."""
-        asked = asked.model_copy(update={"intent": intent, "waits": False, "ok": True})
-        try:
-            return asked.model_copy(update=self._evidence(intent, asked))
-        except PlaitError as error:
-            failed = {"answer": str(error), "ok": False, "waits": isinstance(error, NeedsPhoto)}
-            return asked.model_copy(update=failed)
+    def _given_text(self, last: Turn, asked: Turn) -> Turn:
+        """The request that waited for a text, answered with what was said now."""
+        if last.intent is None or chosen(asked.request, []) == NEITHER:
+            return _let_be(asked)
+        asked = asked.model_copy(update={"intents": last.intents})
+        return self._answered(last.intent, asked, text=asked.request)
 
-    def _evidence(self, intent: str, asked: Turn) -> dict[str, Any]:
+    def _answered(self, intent: str, asked: Turn, text: str | None = None) -> Turn:
+        """The request answered as this intent, or why it can't be; by the text, where one was
+        asked for, or else by what the request says."""
+        asked = asked.model_copy(update={"intent": intent, "waits": None, "ok": True})
+        try:
+            return asked.model_copy(update=self._evidence(intent, asked, text))
+        except PlaitError as error:
+            waits = error.modality if isinstance(error, Lacking) else None
+            return asked.model_copy(update={"answer": str(error), "ok": False, "waits": waits})
+
+    def _evidence(self, intent: str, asked: Turn, text: str | None) -> dict[str, Any]:
         """The answer and what it goes by, as fields of a turn."""
         if intent == NONE:
             return {"answer": f"That is nothing I can do. {self._can()}", "ok": False}
         if intent in (SIMILAR, SEARCH):
             return self._found(intent, asked)
-        given = {"image": asked.photo, "audio": asked.recording, "text": asked.request}
+        given = {"image": asked.photo, "audio": asked.recording, "text": text or asked.request}
         if intent == TRANSLATION:
-            last = self.session.answered
-            given["text"] = to_translate(asked.request, last.answer if last else None)
+            given["text"] = text or to_translate(asked.request, self._told())
             given["image"] = asked.photo or ""  # a photo helps where there is one
         reply = self._answerer(intent).answer(given)
-        return {**vars(reply), "model": self.config.models[intent]}
+        doubted = reply.probability is not None and reply.probability < self.config.doubt
+        answer = f"perhaps: {reply.answer}" if doubted else reply.answer
+        return {**vars(reply), "answer": answer, "model": self.config.models[intent]}
+
+    def _told(self) -> str | None:
+        """The last answer that is no translation."""
+        for turn in reversed(self.session.turns):
+            if turn.value is not None and turn.intent != TRANSLATION:
+                return said(turn.value)
+        return None
 
     def _found(self, intent: str, asked: Turn) -> dict[str, Any]:
         search, count = self._photo_search(), self.config.found
@@ -248,6 +274,11 @@ class Assistant:
         if turn.photo is None:
             turn = turn.model_copy(update={"photo": self.session.photo})
         return self.session.add(turn)
+
+
+def _let_be(asked: Turn) -> Turn:
+    """What was asked back is not wanted."""
+    return asked.model_copy(update={"answer": "All right. What else?", "ok": False})
 
 
 def _seen(photo: str | Path) -> str:

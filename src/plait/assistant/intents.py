@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from plait.assistant.phrases import openings, without_quotes
 from plait.model import Model
 from plait.package import read_package
 from plait.types import UsageError
@@ -52,6 +53,7 @@ ASIDE = frozenset({SIMILAR, SEARCH, NONE})
 """Intents that no model under ``models`` answers."""
 
 DIGITS = 4  # of a probability that are kept
+SURE = 0.8  # probability from which an opening asks for a translation
 NEITHER = ""
 OFFERED = 3  # meanings at the most when asking back
 LIKELY = 0.1  # of a third one
@@ -88,9 +90,18 @@ def intents_of(package: str) -> list[str]:
 
 
 def route(router: Model, request: str) -> dict[str, float]:
-    """The probability of every intent, the likeliest first."""
-    answer = router.predict(dict.fromkeys(router.recipe.inputs, request))
-    return {str(name): round(p, DIGITS) for name, p in answer.probabilities.items()}
+    """The probability of every intent, the likeliest first.
+
+    A text to translate has words of any intent: it is left out where it is quoted, and where the
+    opening alone asks for a translation.
+    """
+    whole = without_quotes(request)
+    *opening, all_of_it = router.predict_many(
+        [dict.fromkeys(router.recipe.inputs, words) for words in (*openings(whole), whole)]
+    )
+    sure = (one for one in opening if one.value == TRANSLATION and one.score >= SURE)
+    found = next(sure, all_of_it).probabilities
+    return {str(name): round(p, DIGITS) for name, p in found.items()}
 
 
 def meanings(probable: Mapping[str, float], able: Collection[str]) -> list[str]:
@@ -107,8 +118,9 @@ def question(choices: Sequence[str]) -> str:
 
 
 def chosen(reply: str, choices: Sequence[str]) -> str | None:
-    """The intent that a reply chooses of those offered; `NEITHER`; None where it is no choice but
-    a request of its own: it says more than which one, as in "is the last one red"."""
+    """The intent that a reply chooses of those offered, a mere yes the first; `NEITHER`; None where
+    it is no choice but a request of its own: it says more than which one, as in "is the last one
+    red"."""
     words = set(re.findall(r"\w+", reply.lower()))
     own = {name: about(name).words | set(about(name).offer.lower().split()) for name in choices}
     if not words <= LAST.union(*ORDINALS, YES, NO, FILLERS, *own.values()):
@@ -118,7 +130,7 @@ def chosen(reply: str, choices: Sequence[str]) -> str | None:
 
 def _by_place(words: set[str], choices: Sequence[str]) -> str | None:
     """The second one, please."""
-    for names, choice in zip([LAST, *ORDINALS], [choices[-1], *choices], strict=False):
+    for names, choice in zip([LAST, *ORDINALS], [*choices[-1:], *choices], strict=False):
         if words & names and words <= names | YES | NO | FILLERS:
             return choice
     return None
@@ -131,7 +143,7 @@ def _by_name(words: set[str], choices: Sequence[str]) -> str | None:
         return best[0]
     if words & NO:
         return NEITHER
-    return choices[0] if len(choices) == 1 and words & YES else None
+    return choices[0] if choices and words & YES else None
 
 
 def is_own(reply: str, intent: str, choices: Sequence[str]) -> bool:

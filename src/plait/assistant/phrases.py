@@ -16,6 +16,8 @@ LANGUAGES = (
     "Zulu"
 )
 
+FEW = 5  # words of an opening
+
 # What the words in capitals of the shapes below stand for; each may hold those before it.
 WORDS = {
     "LANGUAGE": rf"(?:(?:Swiss|Brazilian|British|American|simple) )?(?:{LANGUAGES})\b",
@@ -75,10 +77,29 @@ def _compiled(shape: str) -> re.Pattern[str]:
 
 _POINTING = [_compiled(shape) for shape in POINTING]
 _HOLDING = [_compiled(shape) for shape in HOLDING]
-_QUOTED = re.compile(r"""(?<!\w)(?:".+"|“.+[”“]|„.+[“”]|«.+»|».+«|'.+'|‘.+’)(?!\w)""")
+# A quotation mark that opens, and those that close it.
+_MARKS = [
+    (re.compile(rf"(?<!\w){marks[0]}"), re.compile(rf"[{marks[1:]}](?!\w)"))
+    for marks in ('""', "“”“", "„“”", "«»", "»«", "''", "‘’")
+]
 _COLON = re.compile(r"(?<!\d):|:(?!\d)")
 _ENDS_IN_LANGUAGE = _compiled("TEXT[ ,]+INTO")
 _LANGUAGE = _compiled("LANGUAGE")
+
+
+def without_quotes(request: str) -> str:
+    """A request without the words that it quotes, unless they are all of it."""
+    start, end = _quoted(request)
+    left = f'{request[:start]}""{request[end:]}' if end else request
+    return left if re.search(r"\w", left) else request
+
+
+def openings(request: str) -> list[str]:
+    """What may ask for all that follows: the words before a colon, and the first few."""
+    head, *behind = _COLON.split(request, maxsplit=1)
+    words = request.split()
+    few = [" ".join(words[:FEW])] if len(words) > FEW else []
+    return ([f"{head}:"] if behind and re.search(r"\w", head) else []) + few
 
 
 def to_translate(request: str, last: str | None) -> str | None:
@@ -86,14 +107,25 @@ def to_translate(request: str, last: str | None) -> str | None:
     its shape holds; the last answer, where it only points at one. None where none of these is
     there."""
     request = " ".join(request.split()).rstrip(" :")
-    if (quoted := _QUOTED.search(request)) and re.search(r"\w", quoted[0]):
-        return _unquoted(quoted[0])
+    quoted = request[slice(*_quoted(request))]
+    if re.search(r"\w", quoted):
+        return _unquoted(quoted)
     head, *behind = _COLON.split(request, maxsplit=1)
     if behind and behind[0].strip() and _points(head):
         return _behind(behind[0].strip(), head)
     if not _points(request):
         return _held(request)
     return None if "following" in request.lower() else last
+
+
+def _quoted(request: str) -> tuple[int, int]:
+    """From where the first mark opens to behind the last that closes it; (0, 0) where none does."""
+    found = []
+    for opens, closes in _MARKS:
+        first, ends = opens.search(request), [mark.end() for mark in closes.finditer(request)]
+        if first and ends and ends[-1] - first.end() > 1:  # there is something in between
+            found.append((first.start(), ends[-1]))
+    return min(found, default=(0, 0))
 
 
 def _unquoted(text: str) -> str:

@@ -7,7 +7,7 @@ read from the turns, so that a session that was saved goes on as if it had never
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,7 +56,7 @@ class Turn(_Line):
         photo: the photo spoken of.
         recording: what was listened to, where the request was spoken.
         intent: what was asked for; None where nothing was routed.
-        waits: whether it is answered as soon as a photo is given.
+        waits: what it lacks, and is answered with as soon as that is given.
         intents: the probability of every intent, the likeliest first.
         choices: the intents among which the user is asked to choose.
         model: who answered: a package or ``hub:NAME``.
@@ -67,6 +67,7 @@ class Turn(_Line):
         alternatives: other answers, best first.
         interval: between which a number is, as often as the model's recipe says.
         shares: each input's share of the answer, for models with several.
+        note: what of its text the model can't read.
         found: photos, the best first.
     """
 
@@ -76,7 +77,7 @@ class Turn(_Line):
     photo: str | None = None
     recording: str | None = None
     intent: str | None = None
-    waits: bool = False
+    waits: Literal["image", "text"] | None = None
     intents: dict[str, float] = Field(default_factory=dict)
     choices: list[str] = Field(default_factory=list)
     model: str | None = None
@@ -87,6 +88,7 @@ class Turn(_Line):
     alternatives: list[Other] = Field(default_factory=list)
     interval: tuple[float, float] | None = None
     shares: dict[str, float] = Field(default_factory=dict)
+    note: str | None = None
     found: list[Found] = Field(default_factory=list)
 
 
@@ -116,8 +118,8 @@ class Session:
 
     @property
     def answered(self) -> Turn | None:
-        """The last turn in which a model answered a request."""
-        return next((turn for turn in reversed(self.turns) if turn.value is not None), None)
+        """The last turn in which a model answered a request, or a search found photos."""
+        return next(filter(_answers, reversed(self.turns)), None)
 
     def add(self, turn: Turn) -> Turn:
         """Keep a turn."""
@@ -132,13 +134,26 @@ class Session:
         return turn
 
     def save(self, path: str | Path) -> None:
-        """Write all turns.
+        """Write all turns, over what the file held.
 
         Raises:
             PlaitError: the file can't be written.
         """
         text = "".join(map(_line, self.turns))
         write_atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
+
+    def goes_on(self, path: str | Path) -> bool:
+        """Whether a file holds nothing but this session's first turns."""
+        kept = "".join(map(_line, self.turns)).encode()
+        try:
+            with Path(path).open("rb") as file:
+                return kept.startswith(file.read(len(kept) + 1))
+        except OSError:
+            return False
+
+
+def _answers(turn: Turn) -> bool:
+    return turn.value is not None or bool(turn.found)
 
 
 def _line(turn: Turn) -> str:

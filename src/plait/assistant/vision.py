@@ -56,7 +56,7 @@ class HubAnswerer(Answerer):
             ],
         )
 
-    def explain(self, inputs: Mapping[str, str], path: Path) -> None:
+    def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
         """Its attention is not drawn."""
         raise PlaitError(f"hub:{self.name} does not show where it looked")
 
