@@ -14,9 +14,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from tables import read_rows
 
 Row = dict[str, Any]
 KINDS = {
@@ -39,14 +41,14 @@ def drawn_split(image: str) -> str:
     return next(name for name, end in ENDS.items() if share < end)
 
 
-def make_rows(questions: Iterable[Mapping[str, str]], split: str, root: Path) -> list[Row]:
+def make_rows(questions: Iterable[Row], split: str, root: Path) -> list[Row]:
     """A file's questions with the photo's place, their kind and split."""
     return [
         {
             "image": str((root / row["image"]).resolve()),
             "question": row["question"],
             "answer": row["answer"],
-            "kind": kind_of(row["question"]),
+            "kind": kind_of(str(row["question"])),
             "split": split,
         }
         for row in questions
@@ -66,9 +68,10 @@ def main() -> None:
         raise SystemExit("usage: python examples/rooms_table.py train.csv test.csv FOLDER")
     rows = []
     for name, split in zip(sys.argv[1:3], ("train", "test"), strict=True):
-        with open(name, newline="", encoding="utf-8") as file:
-            rows += make_rows(csv.DictReader(file), split, Path(name).parent)
+        found, root = read_rows(name, "image", "question", "answer")
+        rows += make_rows(found, split, root)
     folder = Path(sys.argv[3])
+    folder.mkdir(parents=True, exist_ok=True)
     write(folder / "rooms.csv", rows)
     write(
         folder / "rooms_by_photo.csv", [row | {"split": drawn_split(row["image"])} for row in rows]

@@ -14,14 +14,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tables import read_rows
+
 TENTH = 10
 
 
 def main(source: str, folder: str = ".") -> None:
     """Write the tables, and name them."""
-    table, target = Path(source), Path(folder)
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    target = Path(folder)
+    rows, root = read_rows(source, "audio", "word", "speaker")
     target.mkdir(parents=True, exist_ok=True)
     for speaker in sorted({row["speaker"] for row in rows}):
         path = target / f"without_{speaker}.csv"
@@ -33,11 +34,13 @@ def main(source: str, folder: str = ".") -> None:
                 kind = row["speaker"], row["word"]
                 split = "val" if seen[kind] % TENTH == 0 else "train"
                 seen[kind] += 1
-                sound = (table.parent / row["audio"]).resolve()
+                sound = (root / row["audio"]).resolve()
                 writer.writerow([sound, row["word"], row["speaker"],
                                  "test" if row["speaker"] == speaker else split])  # fmt: skip
         print(path)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit("usage: python examples/speakers_table.py recordings.csv [FOLDER]")
     main(*sys.argv[1:])

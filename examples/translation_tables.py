@@ -22,6 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tables import read_rows
+
 from plait.outputs.text.wordnet import Nouns, find_nouns, lines
 
 Row = dict[str, Any]
@@ -80,19 +82,17 @@ def without(rows: list[Row], is_hidden: Callable[[str], bool]) -> Iterator[Row]:
         yield {**row, "en": english, "hidden": len(hidden)}
 
 
-def read(table: Path) -> Iterator[Row]:
-    """Its rows, the photos named where they lie."""
-    with table.open(encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            photo = (table.parent / row["image"]).resolve()
-            split = row["split"].split("_")[0]  # test_2016_flickr
-            yield {"image": str(photo), "split": split, "en": row["en"], "de": row["de"]}
+def read(source: str) -> Iterator[Row]:
+    """The table's rows, the photos named where they lie."""
+    rows, root = read_rows(source, "image", "split", "en", "de")
+    for row in rows:
+        split = str(row["split"]).split("_")[0]  # test_2016_flickr
+        yield row | {"image": str((root / row["image"]).resolve()), "split": split}
 
 
 def main(source: str, folder: str = ".") -> None:
     """Write the tables, and say what is in them."""
-    rows, target = list(read(Path(source))), Path(folder)
+    rows, target = list(read(source)), Path(folder)
     known = find_nouns()
     if known is None:
         raise SystemExit("this needs WordNet: pip install 'plait[wordnet]'")
@@ -114,4 +114,6 @@ def main(source: str, folder: str = ".") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit("usage: python examples/translation_tables.py with_images.jsonl [FOLDER]")
     main(*sys.argv[1:])

@@ -176,3 +176,20 @@ def test_each_speaker_is_held_out_once(tmp_path: Path) -> None:
     assert [row["split"] for row in table[:22]] == ["test"] * 22
     assert [row["split"] for row in table[22:33]] == ["val", *["train"] * 9, "val"]
     assert Path(table[0]["audio"]) == (tmp_path / "ann_one_0.wav").resolve()
+
+
+@pytest.mark.parametrize(
+    ("script", "lacking"), [("speakers_table.py", "audio"), ("translation_tables.py", "image")]
+)
+def test_a_table_of_another_kind_is_one_line(tmp_path: Path, script: str, lacking: str) -> None:
+    (tmp_path / "text.jsonl").write_text('{"split": "train", "en": "A dog.", "de": "Ein Hund."}\n')
+    for given, said in (
+        ([tmp_path / "gone.csv"], "there is no table"),
+        ([tmp_path / "text.jsonl"], f"has no column '{lacking}'"),
+        ([], f"usage: python examples/{script}"),
+    ):
+        done = run(script, *given, *[tmp_path / "out"] * bool(given))
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -56,6 +56,20 @@ def test_rooms_in_their_own_split_and_by_photo(tmp_path: Path) -> None:
     assert {"train", "val", "test"} == set().union(*splits.values())
 
 
+def test_a_table_that_is_none_is_one_line(tmp_path: Path) -> None:
+    write(tmp_path / "short.csv", [("1.jpg", "what is it", "")])
+    (tmp_path / "other.csv").write_text("photo,question\n1.jpg,what is it\n")
+    for name, said in {
+        "gone.csv": "there is no table", "other.csv": "has no column 'image'",
+        "short.csv": "short.csv row 1 has no answer",
+    }.items():  # fmt: skip
+        made = run("rooms_table.py", tmp_path / name, tmp_path / name, tmp_path / "out")
+        assert made.returncode == 1
+        assert said in made.stderr
+        assert len(made.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 PACKAGE = """
 def get_train_questions(): return ["what color is it?", "what shape?"], ["red", "circle"], [0, 1]
 def get_test_questions(): return ["is it red?"], ["no"], [0]

@@ -131,7 +131,9 @@ def test_shares_of_each_row_are_written(
     (found,) = model.predict_many([record], root=table.parent, shares=True)
     assert rows[5]["shares"] == pytest.approx(found.shares, abs=2e-4)
     cells = list(csv.DictReader(predict("out.csv", "--shares").splitlines()))
-    assert list(cells[5]) == ["row", "photo", "answer", "score", "share_photo", "share_words"]
+    shown = ["row", "photo", "words", "answer", "score", "share_photo", "share_words"]
+    assert list(cells[5]) == shown
+    assert {name: cells[5][name] for name in record} == record
     shares = {name: float(cells[5][f"share_{name}"]) for name in ("photo", "words")}
     assert shares == rows[5]["shares"]
     assert "share" not in predict("out.csv")
@@ -220,7 +222,9 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
             f"{tmp_path / 'fewer.jsonl'} has no column for the input 'photo': it is missing"
         ]
         assert (len(found.rows), found.problems) == (len(rows), [])
-        assert found.scores["answer"].to_json() == whole.subsets["words",].scores["answer"].to_json()
+        assert (
+            found.scores["answer"].to_json() == whole.subsets["words",].scores["answer"].to_json()
+        )
         assert "inputs.photo" not in found.to_json()["columns"]
         assert found.shares()["answer"]["photo"]["size"] == pytest.approx(0, abs=1e-6)
     # What is to be answered is no input, however well it would fit.

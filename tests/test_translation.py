@@ -15,9 +15,12 @@ from samples import COLOURS, draw
 
 import plait
 from plait import cli
+from plait.cards import signatures
 from plait.learning import train
 from plait.model import Model
-from plait.types import UsageError
+from plait.terminal import TrainingView
+from plait.translation import split_sentences
+from plait.types import BadCell, UsageError
 
 WORDS = {"big": "gross", "small": "klein", "dog": "Hund", "cat": "Katze", "runs": "rennt",
          "sleeps": "schläft"}  # fmt: skip
@@ -92,8 +95,8 @@ def test_the_photo_tells_what_the_sentence_leaves_out(seeing: tuple[Model, Path]
     found = model.evaluate(folder / "table.jsonl", split="val", swapped=True, subsets=True)
     whole = found.scores["german"].bleu
     assert whole > 90
-    assert found.swapped["image"]["german"].bleu < whole - 20
-    assert found.subsets["english",]["german"].bleu < whole - 20
+    assert found.swapped["image"].scores["german"].bleu < whole - 20
+    assert found.subsets["english",].scores["german"].bleu < whole - 20
 
 
 def run(*arguments: str) -> int:
@@ -133,11 +136,101 @@ def test_the_command(
 
 
 def test_what_the_model_can_not_do(seeing: tuple[Model, Path], tmp_path: Path) -> None:
+    """All but the sentences is told at the call, before any of them is asked for."""
     with pytest.raises(UsageError, match="expected a model that makes one text of a text"):
-        list(plait.translate(plait.load("captioner"), ["a dog"]))
+        plait.translate(plait.load("captioner"), ["a dog"])
     model, _ = seeing
     with pytest.raises(plait.PlaitError, match=r"none\.png"):
-        list(plait.translate(model, ["small cat runs"], photo=tmp_path / "none.png"))
+        plait.translate(model, ["small cat runs"], photo=tmp_path / "none.png")
+    with pytest.raises(UsageError, match="beams"):
+        plait.translate(model, ["small cat runs"], beams=2)
+    with pytest.raises(UsageError, match="a single string; expected a list"):
+        plait.translate(model, "small cat runs")
+    with pytest.raises(BadCell, match="None is no text"):
+        list(plait.translate(model, ["small cat runs", None]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A dog runs.|A cat sleeps.",
+        "Dr. Smith saw Mr. Jones in St. Ives.|He left!",
+        "J. Smith of the U.S. Army came, e.g. Monday.|“No!”|Why?|So…|Then",
+        'He said "Stop."|Then he left 3.5 dollars.',
+        "Wait... what? yes. no",
+        "Él vino.|¿Por qué?|Ärger!?|Ende",
+    ],
+)
+def test_sentences_are_told_apart(text: str) -> None:
+    assert split_sentences(f" {text.replace('|', '  ')}\n") == text.split("|")
+    assert split_sentences(" \n") == []
+
+
+@pytest.mark.parametrize("text", ["." * 10**6, "a" * 10**6, "." + " " * 10**6])
+def test_no_text_takes_long_to_split(text: str) -> None:
+    """A quadratic search would take hours; none ends the test."""
+    assert len(split_sentences(text)) == 1
+
+
+def test_a_text_of_several_sentences_is_translated_sentence_by_sentence(
+    seeing: tuple[Model, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, _ = seeing
+    asked = ['small cat runs. "big dog sleeps', "", "big dog sleeps", "  "]
+    alone = [*plait.translate(model, ["small cat runs.", '"big dog sleeps'])]
+    assert not caplog.records
+    together = list(plait.translate(model, asked))
+    assert together[0] == " ".join(alone)
+    assert together[1:] == ["", next(plait.translate(model, ["big dog sleeps"])), ""]
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told == "lines 2, 4 are empty, and so is the translation"
+
+
+def test_a_name_of_no_file_is_no_sentence(
+    seeing: tuple[Model, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    given = ["--model", str(seeing[1] / "model")]
+    for name in ("letter.md", "letters/first", "my letter.txt"):
+        assert run("translate", "big dog sleeps", name, *given) == 1
+        told = capsys.readouterr()
+        assert f"there is no file {name}; check" in told.err
+        assert told.out == ""
+    assert run("translate", str(tmp_path), *given) == 1
+    assert f"{tmp_path} is a folder" in capsys.readouterr().err
+    assert run("translate", "big dog sleeps.", "dog!", "", *given) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "line 3 is empty, and so is the translation"
+    ]
+
+
+def test_people_are_told_bleu_and_its_signature(
+    seeing: tuple[Model, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = seeing
+    monkeypatch.setenv("COLUMNS", "200")
+    given = ["evaluate", str(folder / "model"), str(folder / "table.jsonl"), "--split", "val"]
+    assert run(*given, "--subsets") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    found = model.evaluate(folder / "table.jsonl", split="val").scores["german"].to_json()
+    assert "BLEU lost" in out
+    assert "bleu_share" not in out
+    assert "BLEU (13a, mixed case)" in out
+    assert "nrefs:1|case:mixed|eff:no|tok:13a" in signatures(found)
+    assert out.count(signatures(found)) == 1
+    assert signatures(found) in (folder / "model" / "card.md").read_text()
+    for shown in (out, (folder / "model" / "card.md").read_text()):
+        assert "BLEU / 100" not in shown
+
+
+def test_progress_is_told_in_points(capsys: pytest.CaptureFixture[str]) -> None:
+    titles = {"bleu_share": "BLEU / 100", "chrf": "chrF2"}
+    line = {"event": "validation", "stage": "likelihood", "epoch": 3, "metrics": titles,
+            "bleu_share": 0.25, "chrf": 48.5, "best": 0.26}  # fmt: skip
+    TrainingView(False, lambda *_: None).report(line)
+    told = "likelihood epoch 3: BLEU 25.000, chrF2 48.500 (best 26.000)"
+    assert told in capsys.readouterr().err
 
 
 def test_a_long_sentence_and_another_alphabet_have_an_answer_and_a_warning(

@@ -92,11 +92,10 @@ def predict_table(
     save = _saver(out, model)
     columns = choose_present_columns(model.recipe, model.parts, rows, named)
     # A column may be larger than the memory: no more is kept of it than is answered at a time.
-    cells: list[Iterable[Any]] = [rows.column(column) for column in columns.values()]
-    firsts, cells[0] = tee(cells[0])
-    records = (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True))
+    cells = zip(*map(rows.column, columns.values()), strict=True)
+    records, again = tee(dict(zip(columns, row, strict=True)) for row in cells)
     answers = _answers(model, records, rows.root, options, bad, shares)
-    told = _told_of_rows(rows, next(iter(columns.values())), firsts)
+    told = _told_of_rows(rows, columns, again)
     answered = zip(told, answers, strict=True)
     if as_json:
         print(_json_text(model, answered))
@@ -105,11 +104,20 @@ def predict_table(
     _tell(bad)
 
 
-def _told_of_rows(table: Table, column: ColumnName, cells: Iterable[Any]) -> Iterator[Told]:
-    """Each row's number, as errors name it, and its cell of the column where that is a text."""
-    for row, cell in enumerate(cells):
-        told = {} if isinstance(column, list) else {column: cell if isinstance(cell, str) else None}
-        yield {ROW: table.number(row)} | {title: c for title, c in told.items() if title != ROW}
+def _told_of_rows(
+    table: Table, columns: Mapping[str, ColumnName], records: Iterable[Mapping[str, Any]]
+) -> Iterator[Told]:
+    """Each row's number, as errors name it, and the cells of the inputs that are one column: texts,
+    paths and numbers; others, as a photo's bytes, are left empty."""
+    single = {name: c for name, c in columns.items() if isinstance(c, str) and c != ROW}
+    for row, record in enumerate(records):
+        cells = {column: record[name] for name, column in single.items()}
+        yield {ROW: table.number(row)} | {c: _written(cell) for c, cell in cells.items()}
+
+
+def _written(cell: Any) -> str | float | None:
+    there = isinstance(cell, (str, int, float)) and not is_missing(cell)
+    return cell if there else None
 
 
 def _answers(

@@ -8,6 +8,10 @@ from typing import Any
 from plait.network import build_output
 from plait.recipe import Recipe
 
+HUNDREDTH = " / 100"
+"""Ends the title of a score that repeats another, known in points of a hundred, as a share of 1:
+the best weights go by it, and people are told the points."""
+
 
 def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     """Markdown: recipe, data, licence, scores with intervals, command."""
@@ -44,14 +48,28 @@ def number(value: float) -> str:
 
 
 def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(title, value, 95 % interval) of each score of an output, as text."""
+    """(title, value, 95 % interval) of each score of an output, as text; of one that is known in
+    points only these."""
     rows = []
     for metric, title in build_output(recipe.outputs[name]).titles.items():
-        if scores.get(metric) is not None:
+        if scores.get(metric) is not None and not title.endswith(HUNDREDTH):
             ends = scores.get("intervals", {}).get(metric)
             interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
             rows.append((title, number(scores[metric]), interval))
     return rows
+
+
+def signatures(scores: Mapping[str, Any]) -> str:
+    """What scores depend on beside the answers, as their makers write it; empty where no score of
+    an output has that."""
+    told = [f"{name} {signature}" for name, signature in scores.get("signatures", {}).items()]
+    return f"signatures: {', '.join(told)}" if told else ""
+
+
+def in_points(title: str, value: float) -> tuple[str, float]:
+    """A score and its title as people know it: what is titled ``X / 100`` as X and its points."""
+    points = title.removesuffix(HUNDREDTH)
+    return (title, value) if points == title else (points, 100 * value)
 
 
 def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
@@ -66,4 +84,6 @@ def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
     for name, scores in validation["scores"].items():
         lines += ["", f"| {name} | score | 95 % interval |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in score_rows(recipe, name, scores)]
+        if told := signatures(scores):
+            lines += ["", f"`{told}`"]
     return lines

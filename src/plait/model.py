@@ -279,6 +279,17 @@ class Model:
             )
         return record
 
+    def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
+        """By input, what of a record's cells is not read whole, or not understood, as a few words:
+        a sound longer than the model hears, a text in letters that it has never seen."""
+        modalities, folder = self.parts.modalities, Path(root)
+        found = {
+            name: modalities[name].unread(cell, folder, self.states[f"inputs.{name}"])
+            for name, cell in self._as_record(record).items()
+            if not is_missing(cell)
+        }
+        return {name: why for name, why in found.items() if why}
+
     def _batch(
         self, records: Sequence[Mapping[str, Any]], root: Path, start: int, bad: BadCells | None
     ) -> Batch:

@@ -15,9 +15,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plait import registry
-from plait.cards import number, score_rows
+from plait.cards import in_points, number, score_rows, signatures
 from plait.console import console, errors, show_bad
 from plait.data.profile import SEEN
+from plait.network import build_output
 from plait.package import read_package
 from plait.places import shipped_models
 from plait.recipe import Recipe, load_recipe, shipped
@@ -64,8 +65,10 @@ class TrainingView:
             self.progress(str(line["stage"]), line["done"], line["of"])
         else:
             titles = line["metrics"]
-            text = ", ".join(f"{title} {line[name]:.3f}" for name, title in titles.items())
-            errors.print(f"{line['stage']} epoch {line['epoch']}: {text} (best {line['best']:.3f})")
+            each = [in_points(title, line[name]) for name, title in titles.items()]
+            text = ", ".join(f"{title} {value:.3f}" for title, value in each)
+            _, best = in_points(next(iter(titles.values())), line["best"])
+            errors.print(f"{line['stage']} epoch {line['epoch']}: {text} (best {best:.3f})")
 
     def done(self, out: Path, recipe: Recipe, scores: Mapping[str, Any]) -> None:
         """The end of a run."""
@@ -113,7 +116,8 @@ def show_table(
         table.add_row(*(row[place] for place in kept))
     console.print(table, crop=False)
     if left_out:
-        console.print(f"No room for: {', '.join(left_out)}.", soft_wrap=True)
+        what = f"Left out here, as the terminal is narrow: {', '.join(left_out)}."
+        console.print(f"{what} compare.md has every column.", soft_wrap=True)
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
 
@@ -132,6 +136,8 @@ def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> 
         for row in score_rows(recipe, name, scores):
             table.add_row(*row)
         console.print(table)
+        if told := signatures(scores):
+            console.print(Text(told, "dim"), soft_wrap=True)
     if "shares" in found:
         _show_shares(found["shares"])
     if "corrupted" in found:
@@ -196,8 +202,10 @@ def _with_lost(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tup
     """The scores, and how much less the first of the best is than with all as it was given."""
     rows = list(score_rows(recipe, output, part["scores"][output]))
     if lost := part.get("lost", {}).get(output):
-        low, high = lost["interval"]
-        rows.append((f"{lost['score']} lost", f"{lost['value']:.3f}", f"{low:.3f} to {high:.3f}"))
+        title = build_output(recipe.outputs[output]).titles[lost["score"]]
+        name, value = in_points(title, lost["value"])
+        low, high = (in_points(title, end)[1] for end in lost["interval"])
+        rows.append((f"{name} lost", f"{value:.3f}", f"{low:.3f} to {high:.3f}"))
     return rows
 
 

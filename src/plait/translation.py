@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from plait.cells import in_chunks
 from plait.data.readers import read_text
-from plait.files import is_file, write_atomically
-from plait.modalities.text.written import Text
+from plait.files import is_file, is_folder, write_atomically
 from plait.model import Model, load
-from plait.types import PlaitError, UsageError
+from plait.types import BadCell, PlaitError, UsageError
 
-CHUNK = 256  # sentences that are translated at a time
+CHUNK = 256  # lines that are translated at a time
 SHOWN = 60  # letters of a sentence that is told of
+NAMED = 10  # empty lines that are told of by number
+
+# Each mark is looked at once, however many follow each other.
+_END = re.compile(r"(?<![.!?…])(?P<mark>[.!?…]++)[\"'”’»)\]]*+(?P<gap>\s++)(?=\S)")
+_WORD = re.compile(r"[^\W\d_]*$")
+_LONGEST = 8  # letters, more than any abbreviation has
+_OPENING = "\"'“”„«»‘‚(¿¡"
+_ABBREVIATIONS = {
+    "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Sr", "Jr", "Mt", "Gen", "Col", "Capt", "Lt", "Sgt",
+    "Rev", "vs", "Hr", "Fr", "Nr", "Mme", "Mlle",
+}  # fmt: skip
 
 log = logging.getLogger("plait")
 
@@ -25,17 +37,25 @@ log = logging.getLogger("plait")
 def translate(
     model: Model, sentences: Iterable[str], *, photo: str | Path | None = None, **options: Any
 ) -> Iterator[str]:
-    """Each sentence's translation, in order; that of an empty one is empty.
+    """Each text's translation, in order; that of an empty one is empty.
+
+    A text of several sentences is translated sentence by sentence, as models learn from single
+    ones, and put together again with spaces (see `split_sentences`).
 
     Args:
         model: one that makes text of text, or of text and an image.
-        sentences: what to translate; of one that can't be read whole a warning is logged.
+        sentences: what to translate, read as far as it is needed; of a sentence that can't be read
+            whole a warning is logged, and at the end of those that are empty.
         photo: what all of them are about; the image is missing where None.
         options: of the decoding, as ``beam=5``.
 
+    Returns:
+        What makes the translations, some hundred texts at a time.
+
     Raises:
-        UsageError: it is no such model, or it sees no photo.
-        BadCell: the photo can't be read.
+        UsageError: it is no such model, it sees no photo or has no such option, or ``sentences`` is
+            a single string.
+        BadCell: the photo can't be read; or, later, one of the sentences is no text.
     """
     return _translated(model, sentences, photo, CHUNK, options)
 
@@ -47,21 +67,72 @@ def _translated(
     together: int,
     options: Mapping[str, Any],
 ) -> Iterator[str]:
+    """Checks all but the sentences at once."""
+    if isinstance(sentences, (str, bytes)):
+        raise UsageError("the sentences are a single string", expected="a list of strings")
     text, image, output = _parts(model)
-    if photo is not None and image is None:
-        raise UsageError(f"the model {model.recipe.name} sees no photo", mend="leave it out")
-    reader = model.parts.modalities[text]
-    assert isinstance(reader, Text)
-    seen = {image: photo} if image is not None and photo is not None else {}
-    for chunk in in_chunks(sentences, together):
-        asked = [sentence for sentence in chunk if sentence.strip()]
-        for sentence in asked:
-            if remark := reader.remark(sentence, model.states[f"inputs.{text}"]):
-                log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), remark)
-        records = [{text: sentence, **seen} for sentence in asked]
-        answers = iter(model.answers(records, **options))
-        for sentence in chunk:
-            yield str(next(answers)[output].value) if sentence.strip() else ""
+    model.decoding_options(**options)
+    seen: dict[str, Any] = {}
+    if photo is not None:
+        if image is None:
+            raise UsageError(f"the model {model.recipe.name} sees no photo", mend="leave it out")
+        model.parts.modalities[image].read(photo, Path(), model.states[f"inputs.{image}"])
+        seen = {image: photo}
+
+    def translations() -> Iterator[str]:
+        empty: list[int] = []
+        for number, chunk in enumerate(in_chunks(sentences, together)):
+            parts = [_sentences(line) for line in chunk]
+            empty += [number * together + k for k, own in enumerate(parts, start=1) if not own]
+            asked = [sentence for own in parts for sentence in own]
+            _warn(model, text, asked)
+            records = [{text: sentence, **seen} for sentence in asked]
+            answers = model.answers(records, **options)
+            said = (str(answer[output].value) for answer in answers)
+            for own in parts:
+                yield " ".join(islice(said, len(own)))
+        if empty:
+            log.warning("%s, and so is the translation", _are_empty(empty))
+
+    return translations()
+
+
+def _sentences(line: Any) -> list[str]:
+    if not isinstance(line, str):
+        raise BadCell(f"{line!r:.60} is no text", expected="a string")
+    return split_sentences(line)
+
+
+def _warn(model: Model, text: str, sentences: Iterable[str]) -> None:
+    """Tell of those that can't be read whole."""
+    for sentence in sentences:
+        if why := model.unread({text: sentence}).get(text):
+            log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), why)
+
+
+def _are_empty(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return f"line {lines[0]} is empty"
+    more = f" and {len(lines) - NAMED:,} more" if len(lines) > NAMED else ""
+    return f"lines {', '.join(map(str, lines[:NAMED]))}{more} are empty"
+
+
+def split_sentences(text: str) -> list[str]:
+    """A text's sentences, none of an empty one.
+
+    A sentence ends at ``.``, ``!``, ``?`` or ``…`` before a space and a capital or an opening
+    quote, but not at the point of an abbreviation such as "Dr." or of a single letter, as in "J."
+    and "e.g.".
+    """
+    found, start = [], 0
+    for end in _END.finditer(text):
+        after, mark = text[end.end()], end.start()
+        word = _WORD.findall(text[max(start, mark - _LONGEST) : mark])[0]
+        shortened = word in _ABBREVIATIONS or len(word) == 1
+        if (after.isupper() or after in _OPENING) and not (end["mark"] == "." and shortened):
+            found.append(text[start : end.start("gap")])
+            start = end.end()
+    return [sentence for part in [*found, text[start:]] if (sentence := part.strip())]
 
 
 def _parts(model: Model) -> tuple[str, str | None, str]:
@@ -87,8 +158,9 @@ def translate_all(
     options: Mapping[str, Any],
 ) -> None:
     """Translate sentences, or text files line by line, or what comes in at the standard input."""
+    for item in given:
+        _check_given(item)
     model = load(model_name)
-    model.decoding_options(**options)  # checked before anything is read
     # Who types a line waits for its answer; a file is translated many lines at a time.
     together = 1 if not given and sys.stdin.isatty() else CHUNK
     found = _translated(model, _lines(given), photo, together, options)
@@ -101,6 +173,21 @@ def translate_all(
         print(f"written to {out}")
 
 
+def _check_given(item: str) -> None:
+    """Refuse a folder, and what looks like a file's name where there is no such file."""
+    path = Path(item)
+    if item.strip() and is_folder(path):
+        raise PlaitError(f"{item} is a folder", expected="sentences or text files")
+    ending = path.suffix.lower()
+    named = ending[1:].isalnum() and not ending[1:].isdecimal()
+    is_name = len(item.split()) == 1 and (named or "/" in item or "\\" in item)
+    if (is_name or ending in (".txt", ".gz")) and not is_file(path):
+        raise PlaitError(
+            f"there is no file {item}",
+            mend="check the path; a sentence can come in at the standard input",
+        )
+
+
 def _lines(given: Sequence[str]) -> Iterator[str]:
     if not given:
         yield from (line.rstrip("\n") for line in sys.stdin)
@@ -108,7 +195,5 @@ def _lines(given: Sequence[str]) -> Iterator[str]:
         path = Path(item)
         if is_file(path):
             yield from read_text(path).splitlines()
-        elif path.suffix.lower() in (".txt", ".gz"):
-            raise PlaitError(f"there is no file {item}", mend="check the path")
         else:
             yield item

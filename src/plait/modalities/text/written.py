@@ -65,10 +65,6 @@ class Text(Modality):
         if not found:
             raise PlaitError("all training texts are empty", expected="at least one text")
 
-    def remark(self, cell: Any, state: State) -> str:
-        """`unread`, of a text."""
-        return self.unread(cell, Path(), state)
-
     def content(self, cell: Any, root: Path) -> bytes:
         """The text itself."""
         return as_text(cell).encode("utf-8", "surrogatepass")
