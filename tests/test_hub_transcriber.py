@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,9 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = {"<|endoftext|>": 0, "<|startoftranscript|>": 1, **{f"w{i}": i for i in range(2, 60)}}
     (folder / "vocab.json").write_text(json.dumps(words))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = t.WhisperTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    tokenizer = t.WhisperTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), bos_token="<|startoftranscript|>"
+    )
     extractor = t.WhisperFeatureExtractor(feature_size=16, chunk_length=1)
     t.WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
     config = t.WhisperConfig(
@@ -77,10 +80,11 @@ def test_wav2vec_says_what_its_tokens_say(wav2vec: Path) -> None:
         inputs = processor(piece.samples, sampling_rate=16000, return_tensors="pt")
         with torch.no_grad():
             logits = model(inputs.input_values).logits
-        assert segment.text == processor.batch_decode(logits.argmax(-1))[0].strip()
-        assert segment.score == pytest.approx(
-            float(logits.log_softmax(-1).amax(-1).mean()), abs=1e-3
-        )
+        raw = processor.batch_decode(logits.argmax(-1))[0]
+        assert re.search("<unk>|</?s>", raw)  # so that it is seen whether they are left out
+        assert segment.text == re.sub("<unk>|</?s>", "", raw).strip() != ""
+        path = float(logits.log_softmax(-1).amax(-1).sum())
+        assert segment.score == pytest.approx(path / len(segment.text), abs=1e-3)
         assert all(segment.start <= w.start < w.end <= segment.end + 0.05 for w in segment.words)
         assert " ".join(word.text for word in segment.words) == segment.text
 
@@ -110,13 +114,35 @@ def test_whisper_writes_as_its_decoder_does(whisper: Path) -> None:
     for piece, segment in zip(parts(16000), found, strict=True):
         inputs = processor(piece.samples, sampling_rate=16000, return_tensors="pt",
                            return_attention_mask=True)  # fmt: skip
-        said = model.generate(**inputs, num_beams=2)
+        said = model.generate(**inputs, num_beams=2, return_dict_in_generate=True).sequences
         (text,) = processor.batch_decode(said, skip_special_tokens=True)
         assert segment.text == text.strip() != ""
         logp = model(**inputs, decoder_input_ids=said[:, :-1]).logits.log_softmax(-1)
         each = [float(logp[0, place, unit]) for place, unit in enumerate(said[0, 1:])]
         assert segment.score == pytest.approx(sum(each) / len(each), abs=1e-4)
         assert segment.words == ()
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_whisper_hears_a_batch_once_and_says_nothing_of_its_calls(
+    whisper: Path, beam: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    transcriber = open_transcriber(f"hub:{whisper}")
+    assert isinstance(transcriber, HubTranscriber)
+    runs: list[int] = []
+    transcriber.network.get_encoder().register_forward_hook(lambda *_: runs.append(1))
+    transcriber.write_down(parts(16000), {"beam": beam})
+    assert len(runs) == 1
+    assert "Passing" not in caplog.text + capfd.readouterr().err
+
+
+def test_the_score_of_a_text_is_without_its_prompt_and_its_filling(whisper: Path) -> None:
+    transcriber = open_transcriber(f"hub:{whisper}")
+    assert isinstance(transcriber, HubTranscriber)
+    said = torch.tensor([[1, 7, 8, 0, 0], [1, 0, 0, 0, 0], [1, 7, 8, 9, 7]])
+    assert transcriber._counted(said).int().tolist() == [
+        [0, 1, 1, 1, 0], [0, 1, 0, 0, 0], [0, 1, 1, 1, 1]
+    ]  # fmt: skip
 
 
 def test_a_recording(wav2vec: Path, tmp_path: Path) -> None:

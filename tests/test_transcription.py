@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -16,10 +17,12 @@ from tones import RATE, RECIPE, say, write_table
 import plait
 from plait import cli
 from plait.learning import train
-from plait.model import Evaluation, Model
+from plait.model import Model
 from plait.pages import write_errors
+from plait.results import Evaluation
+from plait.transcribers import SURE, Word
 from plait.transcription import Segment, Transcript, as_srt, as_vtt, clock
-from plait.types import PlaitError, UsageError
+from plait.types import BadCell, PlaitError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +172,62 @@ def test_noise_and_what_stops_in_the_middle_have_an_answer(model: Model, tmp_pat
     data = (tmp_path / "cut.wav").read_bytes()
     (tmp_path / "cut.wav").write_bytes(data[: len(data) - RATE // 5])
     assert next(plait.transcribe(model, tmp_path / "cut.wav")).text == "ab"
+
+
+def test_what_a_model_is_unsure_of_is_marked(
+    model: Model, package: Path, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = list(plait.transcribe(model, recording))
+    assert all(segment.sure and SURE < segment.score <= 0 for segment in found)
+    assert inspect.signature(cli.transcribe).parameters["sure"].default == SURE
+    scores = sorted(segment.score for segment in found)
+    least = str(sum(scores[:2]) / 2)  # the worst of three is below it
+    given = ["transcribe", str(recording), "--model", str(package), "--sure", least]
+    assert run(*given) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("  (unsure)") for line in lines] == [
+        s.score < float(least) for s in found
+    ]
+    assert sum(line.endswith("  (unsure)") for line in lines) == 1
+    assert run(*given, "--format", "json") == 0
+    told = json.loads(capsys.readouterr().out)["segments"]
+    assert [piece["sure"] for piece in told] == [s.score >= float(least) for s in found]
+    assert run(*given, "--format", "srt") == 0
+    assert "unsure" not in capsys.readouterr().out
+
+
+def test_a_piece_of_one_unit_has_the_time_of_the_piece(model: Model, tmp_path: Path) -> None:
+    sound = np.concatenate([np.zeros(RATE, np.float32), say("a", np.random.default_rng(1))])
+    soundfile.write(tmp_path / "one.wav", sound, RATE)
+    (segment,) = plait.transcribe(model, tmp_path / "one.wav")
+    assert segment.words == (Word("a", segment.start, segment.end),)
+
+
+def test_bad_arguments_are_met_at_the_call(model: Model, recording: Path) -> None:
+    with pytest.raises(UsageError, match="expected a path; one at a time"):
+        plait.transcribe(model, [recording])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"expected what plait\.load or"):
+        plait.transcribe("my-speech", recording)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="colour"):
+        plait.transcribe(model, recording, colour=3)
+    with pytest.raises(BadCell, match="there is no file"):
+        plait.transcribe(model, recording.with_name("none.wav"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("none.wav", "there is no file"), ("", "is a folder"), ("-", "can't be read from a pipe")],
+)
+def test_names_that_are_wrong_are_never_skipped(
+    package: Path, recording: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = name if name == "-" else str(recording.parent / name)
+    given = ["transcribe", str(recording), wrong, "--model", str(package), "--on-bad", "missing"]
+    assert run(*given) == 2
+    shown = capsys.readouterr()
+    assert words in shown.err
+    assert "--on-bad" not in shown.err
+    assert shown.out == ""
 
 
 def test_silence_says_nothing(

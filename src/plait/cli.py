@@ -275,6 +275,9 @@ def transcribe(
         Path | None, typer.Option(help="write a file for each recording to this folder")
     ] = None,
     beam: Beam = None,
+    sure: Annotated[
+        float, typer.Option(help="least score, in nats a unit, of what is not marked as unsure")
+    ] = -1.0,
     on_bad: OnBad = "stop",
     set_: Set = None,
 ) -> None:
@@ -282,7 +285,7 @@ def transcribe(
     from plait.transcription import transcribe_files
 
     options = _decoding(beam, None, None, set_ or [])
-    transcribe_files(recordings, model, kind, out, on_bad, options)
+    transcribe_files(recordings, model, kind, out, on_bad, sure, options)
 
 
 @app.command()
@@ -290,7 +293,7 @@ def translate(
     model: Annotated[str, typer.Option(help="a package that makes text of text")],
     sentences: Annotated[
         list[str] | None,
-        typer.Argument(help="sentences, or .txt files; none: lines of the standard input"),
+        typer.Argument(help="sentences, or text files; none: lines of the standard input"),
     ] = None,
     photo: Annotated[Path | None, typer.Option(help="what the sentences are about")] = None,
     out: Out = None,
@@ -316,7 +319,7 @@ def chat(
     photo: Annotated[Path | None, typer.Option(help="the photo to speak of")] = None,
     photos: Annotated[Path | None, typer.Option(help="folder of photos to search")] = None,
     why: Annotated[
-        Path | None, typer.Option(help="draw where that answer looked, to this folder")
+        Path | None, typer.Option(help="draw what that answer goes by, to this folder")
     ] = None,
     session: Annotated[
         Path | None, typer.Option(help="JSON lines of turns to go on with and to add to")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from plait.types import Prediction, UsageError
 
 HUB = "hub:"
 WINDOW = 30.0  # seconds, of a model that hears sounds as long as they are
+SURE = -1.0  # nats a unit; with less, what Whisper writes has failed by its authors' reckoning
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ class Segment:
     Attributes:
         start, end: seconds of the recording.
         text: what is said.
-        score: mean log-probability a unit, in nats.
+        score: mean log-probability a unit, in nats: 0 at the most.
         words: with their times, where the model knows them (CTC).
+        sure: whether the score is as high as it should be of speech.
     """
 
     start: float
@@ -48,6 +52,7 @@ class Segment:
     text: str
     score: float
     words: tuple[Word, ...] = ()
+    sure: bool = True
 
 
 class Transcriber(Protocol):
@@ -101,8 +106,12 @@ class PackageTranscriber:
         ]
 
     def _segment(self, part: Piece, answer: Prediction) -> Segment:
+        end = _end(part, self.rate)
         words = words_in_time(answer, part.start, self.token) if self.token else ()
-        return Segment(part.start, _end(part, self.rate), answer.value, answer.score, words)
+        # CTC may say a unit in one token; where it is all that is said, the piece is the word.
+        if words and sum(1 for unit in answer.words if unit.strip()) == 1:
+            words = (Word(words[0].text, part.start, end),)
+        return Segment(part.start, end, answer.value, answer.score, words)
 
 
 def _sound_and_text(model: Model) -> tuple[str, str]:
@@ -177,6 +186,9 @@ class HubTranscriber:
         with clearly(name):
             loader = getattr(library, kind)
             self.network = loader.from_pretrained(name, trust_remote_code=False).eval()
+        if not self.ctc:  # a piece is one window, which Whisper would begin anew at a time it tells
+            self.network.generation_config.force_unique_generate_call = True
+            logging.getLogger("transformers.generation.utils").addFilter(_is_news)
         extractor = self.processor.feature_extractor
         self.rate = int(extractor.sampling_rate)
         self.longest = float(getattr(extractor, "chunk_length", WINDOW))
@@ -202,20 +214,38 @@ class HubTranscriber:
 
     def _generated(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         inputs = self._inputs([part.samples for part in parts], return_attention_mask=True)
-        said = self.network.generate(**inputs, num_beams=options.get("beam", 1))  # (B, L)
+        heard: list[torch.Tensor] = []  # (B, T, D); what holds it is changed for the beams
+        hook = self.network.get_encoder().register_forward_hook(
+            lambda *call: heard.append(call[2][0])
+        )
+        with hook:
+            said = self.network.generate(
+                **inputs, num_beams=options.get("beam", 1), return_dict_in_generate=True
+            ).sequences  # (B, L), what the decoder is prompted with first
         texts = self.processor.batch_decode(said, skip_special_tokens=True)
-        logp = self.network(**inputs, decoder_input_ids=said[:, :-1]).logits.log_softmax(dim=-1)
-        scores = logp.gather(2, said[:, 1:, None])[..., 0]
-        ended = (said[:, :-1] == self.network.generation_config.eos_token_id).cumsum(dim=1) > 0
+        mask = {name: value for name, value in inputs.items() if name == "attention_mask"}
+        given = {"encoder_outputs": (heard[-1],), "decoder_input_ids": said[:, :-1], **mask}
+        logp = self.network(**given).logits.log_softmax(dim=-1)  # (B, L - 1, V)
+        said = said[:, 1:]
+        scores = logp.gather(2, said[..., None])[..., 0]
         return [
-            Segment(part.start, _end(part, self.rate), text.strip(), _mean(row[~over]))
-            for part, text, row, over in zip(parts, texts, scores, ended, strict=True)
+            Segment(part.start, _end(part, self.rate), text.strip(), _mean(row[counted]))
+            for part, text, row, counted in zip(
+                parts, texts, scores, self._counted(said), strict=True
+            )
         ]
+
+    def _counted(self, said: torch.Tensor) -> torch.Tensor:
+        """(B, L) bool: the units and their end; neither a prompt nor what fills rows up."""
+        special = torch.isin(said, said.new_tensor(self.processor.tokenizer.all_special_ids))
+        end = torch.isin(said, said.new_tensor(self.network.generation_config.eos_token_id))
+        return ~special | (end & (end.cumsum(dim=1) == 1))
 
     def _aligned(self, part: Piece) -> Segment:
         lacking = max(0, round(SHORTEST * self.rate) - len(part.samples))
         inputs = self._inputs([np.pad(part.samples, (0, lacking))])
         scores, units = self.network(**inputs).logits[0].log_softmax(dim=-1).max(dim=-1)  # (T,)
+        units = self._spoken(units)
         said = self.processor.tokenizer.decode(units.tolist(), output_word_offsets=True)
         token = self.network.config.inputs_to_logits_ratio / self.rate
         words = tuple(
@@ -227,7 +257,26 @@ class HubTranscriber:
             for word in said.word_offsets
         )
         end = _end(part, self.rate)
-        return Segment(part.start, end, said.text.strip(), _mean(scores), words)
+        return Segment(part.start, end, said.text.strip(), self._score(scores, units), words)
+
+    def _spoken(self, units: torch.Tensor) -> torch.Tensor:
+        """Units with CTC's blank for tokens that are no text; all stay at their times."""
+        tokenizer = self.processor.tokenizer
+        space = getattr(tokenizer, "word_delimiter_token_id", None)
+        mute = [i for i in tokenizer.all_special_ids if i != space]
+        blank = units.new_tensor(tokenizer.pad_token_id)
+        return torch.where(torch.isin(units, units.new_tensor(mute)), blank, units)
+
+    def _score(self, scores: torch.Tensor, units: torch.Tensor) -> float:
+        """The best path's log-probability a unit that it says."""
+        blank = self.processor.tokenizer.pad_token_id
+        said = [unit for unit, _ in groupby(units.tolist()) if unit != blank]
+        return float(scores.sum()) / max(1, len(said))
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Not what transformers says of how its own Whisper calls it."""
+    return not record.getMessage().startswith("Passing `generation_config` together")
 
 
 def _mean(scores: torch.Tensor) -> float:

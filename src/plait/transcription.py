@@ -4,39 +4,60 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from plait.cells import BadCells, check_policy, in_chunks
 from plait.console import errors, show_bad
-from plait.data.speech import pieces
+from plait.data.speech import Piece, check_recording, pieces
 from plait.files import make_folder, write_atomically
 from plait.model import Model
-from plait.transcribers import PackageTranscriber, Segment, Transcriber, open_transcriber
+from plait.transcribers import SURE, PackageTranscriber, Segment, Transcriber, open_transcriber
 from plait.types import BadCell, PlaitError, UsageError
 
 SUBTITLES = ("srt", "vtt")
 TOGETHER = 16  # pieces that are transcribed at a time
+UNSURE = "  (unsure)"
 
 
-def transcribe(model: Model | Transcriber, path: str | Path, **options: Any) -> Iterator[Segment]:
+def transcribe(
+    model: Model | Transcriber, path: str | Path, *, sure: float = SURE, **options: Any
+) -> Iterator[Segment]:
     """What is said in a recording, piece by piece, as soon as it is known.
+
+    Of a file that stops early it is what there is; the log "plait" says so.
 
     Args:
         model: one that makes text of a sound alone, or what `open_transcriber` gives.
         path: a recording of any length.
+        sure: the least score, in nats a unit, of what the model is `Segment.sure` of.
         options: of the decoding, as ``beam=5``.
 
     Raises:
-        UsageError: it is no such model.
-        BadCell: the file can't be read.
+        UsageError: it is no such model, has no such option or ``path`` is none.
+        BadCell: the file can't be read. One that is missing is met at once, damage by iterating.
     """
+    if not isinstance(path, (str, Path)):
+        raise UsageError(f"the recording is {path!r:.60}", expected="a path; one at a time")
+    check_recording(Path(path))
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model
+    if not callable(getattr(transcriber, "write_down", None)):
+        raise UsageError(
+            f"the model is {model!r:.60}", expected="what plait.load or open_transcriber gives"
+        )
+    transcriber.check(options)
     parts = pieces(Path(path), transcriber.rate, transcriber.longest)
+    return _written_down(transcriber, parts, sure, options)
+
+
+def _written_down(
+    transcriber: Transcriber, parts: Iterator[Piece], sure: float, options: Mapping[str, Any]
+) -> Iterator[Segment]:
     for chunk in in_chunks(parts, TOGETHER):
-        yield from transcriber.write_down(chunk, options)
+        for segment in transcriber.write_down(chunk, options):
+            yield replace(segment, sure=segment.score >= sure)
 
 
 def clock(seconds: float, comma: str = ".") -> str:
@@ -96,24 +117,27 @@ def transcribe_files(
     kind: str,
     out: Path | None,
     on_bad: str,
+    sure: float,
     options: Mapping[str, Any],
 ) -> None:
     """Transcribe recordings; print, or write a file for each to a folder.
 
-    Printed as text, every segment is shown with its times as soon as it is known.
+    Printed as text, every segment is shown with its times as soon as it is known, and with a mark
+    where its score is less than ``sure``.
 
     Raises:
-        UsageError: there is no such format, or the texts would stand in each other's place.
+        UsageError: there is no such format or file, or the texts would stand in each other's place.
         PlaitError: no recording at all could be read.
     """
     if kind not in FORMATS:
         raise UsageError(f"there is no format {kind!r}", expected=f"one of: {', '.join(FORMATS)}")
     targets = _targets(files, kind, out)
+    _check_all(files)
     bad, model = BadCells(check_policy(on_bad), in_table=False), open_transcriber(model_name)
     model.check(options)  # before any file is read
     for number, (path, target) in enumerate(zip(files, targets, strict=True)):
-        said = transcribe(model, path, **options)
         try:
+            said = transcribe(model, path, sure=sure, **options)
             if target is None and kind == "txt":
                 _show(path, said, len(files) > 1)
             else:
@@ -123,6 +147,15 @@ def transcribe_files(
     show_bad(bad.problems)
     if len(bad.problems) == len(files):
         raise PlaitError("no recording could be read")
+
+
+def _check_all(files: Sequence[Path]) -> None:
+    """Names that are wrong are no bad recordings, which might be skipped."""
+    for path in files:
+        try:
+            check_recording(path)
+        except BadCell as error:
+            raise UsageError(error.what, expected=error.expected, mend=error.mend) from None
 
 
 def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | None]:
@@ -153,7 +186,7 @@ def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
     if not first:
         errors.print(f"nothing is said in {path}", soft_wrap=True)
     for segment in chain(first, segments):
-        print(f"{clock(segment.start)} {segment.text}", flush=True)
+        print(f"{clock(segment.start)} {segment.text}{'' if segment.sure else UNSURE}", flush=True)
 
 
 def _write(path: Path, text: str, target: Path | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,14 @@ LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unsca
 
 CANCELLED = 0.01  # of the loudest channel's power; with less in their mean, channels cancel
 BLOCK = 1 << 16  # samples decoded at a time
+# What libsndfile tells of a header that names more than there is: WAV and AU, then AIFF.
+CLAIMS = re.compile(
+    r"^ *data(?: size)? *: *(\d+) \(should be (\d+)\)"
+    r"|frame count read from 'comm' chunk \((\d+)\) not equal to frame count\s+\*+\s+"
+    r"calculated from length of 'ssnd' chunk \((\d+)\)",
+    re.MULTILINE,
+)
+STREAMED = 0x7FFF0000  # a header that says so much, or more, was written before its sound
 
 Sound = NDArray[np.float32]
 
@@ -90,6 +100,32 @@ def _cancel(mono: Sound, powers: NDArray[np.float64]) -> bool:
     return len(powers) > 1 and float(_powers(mono[:, None])[0]) < CANCELLED * powers.max()
 
 
+def blocks(file: Any, size: int) -> Iterator[Sound]:
+    """The samples of an open sound file from where it stands, (N, C) each, ``size`` at a time.
+
+    Raises:
+        SoundFileError: what follows can't be decoded.
+    """
+    # soundfile would seek after each block, to where it stands; mpg123 complains of that.
+    file.seekable = lambda: False
+    while len(samples := file.read(size, dtype="float32", always_2d=True)):
+        yield samples
+
+
+def stops_early(file: Any, count: int) -> bool:
+    """Whether an open sound file, of which ``count`` samples a channel could be decoded, lacks its
+    end, as one that was not wholly copied does; by what its header and its pages say."""
+    told = file.extra_info.lower()
+    if "end-of-stream" in told:  # libsndfile misses the mark on an OGG file's last page
+        return True
+    for line in CLAIMS.findall(told):
+        claimed, there = (int(number) for number in line if number)
+        if there < claimed < STREAMED:
+            return True
+    # An MP3 file's count may be off by what its encoder put before the sound.
+    return count + file.samplerate // 10 < file.frames < STREAMED
+
+
 def count_seconds(cell: str | Path | bytes, root: Path) -> float:
     """How long a sound claims to be, by its header.
 
@@ -110,7 +146,7 @@ def _mono(file: Any) -> Sound:
     """The channels as one, (N,), see `one_channel`: block by block, as sixteen channels of silence
     are small in a FLAC file and large in memory."""
     means, powers = [np.zeros(0, np.float32)], np.zeros(file.channels)
-    for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+    for block in blocks(file, BLOCK):
         means.append(block.mean(axis=1))
         powers += _powers(block)
     mono = np.concatenate(means)
@@ -118,8 +154,7 @@ def _mono(file: Any) -> Sound:
         return mono
     file.seek(0)
     loudest = int(powers.argmax())
-    blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
-    return np.concatenate([block[:, loudest] for block in blocks])
+    return np.concatenate([block[:, loudest] for block in blocks(file, BLOCK)])
 
 
 def _damaged(name: str, error: Exception) -> BadCell:
