@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -396,22 +397,34 @@ def warn_of_unread(
         column = columns.get(f"inputs.{name}")
         if modality.reads_whole or column is None:
             continue
-        found = []
-        for row, cell in enumerate(table.column(column)):
-            try:
-                why = "" if is_missing(cell) else modality.unread(
-                    cell, table.root, states[f"inputs.{name}"]
-                )  # fmt: skip
-            except BadCell:  # it is told elsewhere
-                continue
-            if why:
-                found.append((table.number(row), why))
+        found = _unread(modality, states[f"inputs.{name}"], table.column(column), table.root)
         if found:
-            number, why = found[0]
+            row, why = found[0]
             log.warning(
                 "column %r: %d of %d cells are not read whole, row %d for one: %s",
-                column_text(column), len(found), len(table), number, why,
+                column_text(column), len(found), len(table), table.number(row), why,
             )  # fmt: skip
+
+
+def _unread(
+    modality: Modality, state: State, cells: Sequence[Any], root: Path
+) -> list[tuple[int, str]]:
+    """Which rows' cells are not read whole, and why; of files as remembered, if they were asked
+    before."""
+
+    def look() -> State:
+        found = []
+        for row, cell in enumerate(cells):
+            with suppress(BadCell):  # it is told elsewhere
+                why = "" if is_missing(cell) else modality.unread(cell, root, state)
+                found += [(row, why)] if why else []
+        return {"found": found}
+
+    if not modality.media:
+        return list(look()["found"])
+    keys = content_keys(modality, cells, root)
+    depends_on = json.dumps(["unread", modality.fingerprint(state), keys])
+    return [(row, why) for row, why in remembered(depends_on, look)["found"]]
 
 
 def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:

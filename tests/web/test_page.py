@@ -239,15 +239,16 @@ def test_a_file_can_be_taken_away(open_page: Open, photo: Path) -> None:
 
 def test_the_way_back_goes_to_the_model_before(open_page: Open) -> None:
     page = open_page("both")
-    page.get_by_label("Model").select_option("squares")
+    page.locator("#model").select_option("squares")
     holds(page, "document.title.startsWith('squares')")
     page.go_back()
     holds(page, "document.title.startsWith('both')")
-    assert page.get_by_label("Model").input_value() == "both"
+    assert page.locator("#model").input_value() == "both"
 
 
 def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page: Open) -> None:
     page = open_page()
+    until(page, "The answer will stand here.")
     answer = {
         "value": "9", "confidence": 0.5, "alternatives": [], "shares": {}, "detected": {},
         "probabilities": {str(n): n / 45 for n in range(9, -1, -1)},

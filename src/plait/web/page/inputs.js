@@ -182,6 +182,7 @@ class FileWidget {
   drop() {
     this.release();
     this.file = null;
+    this.picker.value = "";
     URL.revokeObjectURL(this.url);
     this.view.replaceChildren();
     this.hint.hidden = false;
