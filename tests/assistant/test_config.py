@@ -14,7 +14,7 @@ from plait.types import UsageError
 
 def test_without_a_file_it_is_what_ships_with_plait() -> None:
     config = load_config(None)
-    assert config.models == {"caption": "captioner"}
+    assert config.models == {"caption": "captioner", "speech": "whisper"}
     assert config.router == "intents"
     assert config.photos is None
 

@@ -22,7 +22,7 @@ from plait.files import is_folder
 from plait.package import read_package
 from plait.recipe import problem_lines, together
 from plait.registry import did_you_mean
-from plait.transcribers import HUB
+from plait.transcribers import HUB, SHIPPED
 from plait.types import PlaitError, UsageError
 
 ROUTER, SPEECH = "intents", "speech"
@@ -74,7 +74,7 @@ class AssistantConfig(BaseModel):
             description="an intent -> the package that answers it, or hub:NAME; intents: what "
             "tells the intents apart; speech: what makes a text of a recording"
         ),
-    ] = {"caption": "captioner"}
+    ] = {"caption": "captioner", SPEECH: SHIPPED}
     confidence: Annotated[
         float, Field(ge=0, le=1, description="below this probability of an intent it asks back")
     ] = 0.7
@@ -202,7 +202,7 @@ def _check_role(name: str, package: str) -> None:
         raise UsageError(f"got {package!r}", expected="a plait package")
     if name == ROUTER:
         intents_of(package)
-    elif not package.startswith(HUB):
+    elif not package.startswith(HUB) and (name, package) != (SPEECH, SHIPPED):
         recipe = read_package(package).recipe
         takes = sorted({spec.modality for spec in recipe.inputs.values()})
         makes = next(iter(recipe.outputs.values())).kind
