@@ -193,3 +193,11 @@ def test_a_table_of_another_kind_is_one_line(tmp_path: Path, script: str, lackin
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_digits_stay_as_they_are_written(tmp_path: Path) -> None:
+    rows = [f"{n}.wav,{n % 2},{'01' if n % 2 else '02'}" for n in range(6)]
+    (tmp_path / "recordings.csv").write_text("\n".join(["audio,word,speaker", *rows]) + "\n")
+    done = run("speakers_table.py", tmp_path / "recordings.csv", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"without_01.csv", "without_02.csv"}

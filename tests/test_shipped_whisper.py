@@ -78,3 +78,22 @@ def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     with pytest.raises(PlaitError, match=r"plait\[whisper\]"):
         open_transcriber("whisper")
+
+
+@pytest.mark.parametrize("beam", ["x", -1, 0, 2.5])
+def test_a_wrong_beam_is_told_before_anything_is_heard(
+    beam: object, whisper: ShippedWhisper
+) -> None:
+    with pytest.raises(UsageError, match="beam"):
+        whisper.check({"beam": beam})
+
+
+def test_noise_is_no_request(tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000)
+    turn = Assistant(None).hear(path)
+    assert not turn.ok
+    assert turn.request == ""
+    assert turn.answer.startswith("I am not sure that I heard words")

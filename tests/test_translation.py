@@ -159,6 +159,9 @@ def test_what_the_model_can_not_do(seeing: tuple[Model, Path], tmp_path: Path) -
         'He said "Stop."|Then he left 3.5 dollars.',
         "Wait... what? yes. no",
         "Él vino.|¿Por qué?|Ärger!?|Ende",
+        "Am 3. Oktober kam er.|Dann ging sie.",
+        "Heinrich VIII. Tudor kam.|Er blieb.",
+        "It was 1999.|Then it ended.",
     ],
 )
 def test_sentences_are_told_apart(text: str) -> None:

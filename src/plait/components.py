@@ -15,6 +15,7 @@ Classes here are abstract; every class in the rooms is final.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -219,8 +220,9 @@ class Output(ABC):
     """What early stopping maximises, free-running on validation, and what progress shows. The
     first decides; the next ones break ties. The first is 1 for perfect answers and about 0 for
     those that know nothing, so that outputs of different kinds can be weighed together."""
+    least: float = -math.inf
     most: float = 1.0
-    """No score of the first of the best metrics is larger."""
+    """No score of the first of the best metrics is smaller, or larger."""
     of_several: ClassVar[Collection[str]] = ()
     """Metrics that compare records with each other, and are undefined for a single one."""
     several: ClassVar[bool]

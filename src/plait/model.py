@@ -401,13 +401,17 @@ class Model:
             }
 
         found, scores = scored(records, shares)
+        whole = {
+            name: output.scorer(found[name], references[name])
+            for name, output in self.parts.outputs.items()
+        }
 
         def again(other: CachedRecords) -> Again:
             theirs, then = scored(other)
             lost = {
                 name: Lost.between(
                     output.best_metrics[0],
-                    output.scorer(found[name], references[name]),
+                    whole[name],
                     output.scorer(theirs[name], references[name]),
                     len(kept),
                 )
@@ -431,12 +435,8 @@ class Model:
         groups: list[Group] = []
         if by is not None:
             cells = rows.column(by)
-            scorers = {
-                name: output.scorer(found[name], references[name])
-                for name, output in self.parts.outputs.items()
-            }
             several = {name: output.of_several for name, output in self.parts.outputs.items()}
-            groups = score_groups(scorers, [cells[row] for row in kept], several)
+            groups = score_groups(whole, [cells[row] for row in kept], several)
         return Evaluation(
             rows,
             taken,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +22,7 @@ from plait.modalities.audio import whisper
 from plait.modalities.audio.mel import LogMel, hop_seconds
 from plait.modalities.audio.sound import SHORTEST, Sound
 from plait.model import Model, load
+from plait.outputs.text.decoding import Decoding
 from plait.pretrained import check_reachable, clearly, transformers
 from plait.registry import needed
 from plait.types import Prediction, UsageError
@@ -207,9 +208,7 @@ class HubTranscriber:
 
     def check(self, options: Mapping[str, Any]) -> None:
         """It knows ``beam`` alone, and with CTC nothing."""
-        wrong = set(options) - (set() if self.ctc else {"beam"})
-        if wrong:
-            raise UsageError(f"such a model has no option {min(wrong)!r} of decoding")
+        _check_options(options, set() if self.ctc else {"beam"})
 
     @torch.no_grad()
     def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
@@ -309,8 +308,7 @@ class ShippedWhisper:
 
     def check(self, options: Mapping[str, Any]) -> None:
         """It knows ``beam`` alone."""
-        if wrong := set(options) - {"beam"}:
-            raise UsageError(f"such a model has no option {min(wrong)!r} of decoding")
+        _check_options(options, {"beam"})
 
     def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         """Pieces whose windows are equally long together, silence behind them.
@@ -345,6 +343,13 @@ class ShippedWhisper:
         window = np.pad(samples, (0, max(0, seconds * self.rate - len(samples))))
         frames = self.mel(torch.from_numpy(window))[: round(seconds / hop_seconds(self.rate))]
         return np.ascontiguousarray(frames.T.numpy())
+
+
+def _check_options(options: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raises UsageError where there is another one, or it can't have that value."""
+    if wrong := options.keys() - known:
+        raise UsageError(f"such a model has no option {min(wrong)!r} of decoding")
+    Decoding().changed(**options)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

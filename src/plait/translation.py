@@ -21,8 +21,13 @@ CHUNK = 256  # lines that are translated at a time
 SHOWN = 60  # letters of a sentence that is told of
 NAMED = 10  # empty lines that are told of by number
 
-# Each mark is looked at once, however many follow each other.
-_END = re.compile(r"(?<![.!?…])(?P<mark>[.!?…]++)[\"'”’»)\]]*+(?P<gap>\s++)(?=\S)")
+# Each mark is looked at once, however many follow each other: what a lookahead took is not given
+# back (Python 3.10 has no possessive quantifiers).
+_END = re.compile(
+    r"(?<![.!?…])(?=(?P<mark>[.!?…]+))(?P=mark)(?=(?P<close>[\"'”’»)\]]*))(?P=close)"
+    r"(?=(?P<gap>\s+))(?P=gap)(?=\S)"
+)
+_ORDINAL = re.compile(r"(?<!\d)\d{1,2}$|\b[IVX]+$")  # am 3. Oktober, Heinrich VIII. Tudor
 _WORD = re.compile(r"[^\W\d_]*$")
 _LONGEST = 8  # letters, more than any abbreviation has
 _OPENING = "\"'“”„«»‘‚(¿¡"
@@ -121,17 +126,18 @@ def split_sentences(text: str) -> list[str]:
     """A text's sentences, none of an empty one.
 
     A sentence ends at ``.``, ``!``, ``?`` or ``…`` before a space and a capital or an opening
-    quote, but not at the point of an abbreviation such as "Dr." or of a single letter, as in "J."
-    and "e.g.".
+    quote, but not at the point of an abbreviation such as "Dr.", of a single letter, as in "J." and
+    "e.g.", or of an ordinal of other languages, as in "3. Oktober".
     """
     found, start = [], 0
     for end in _END.finditer(text):
         after, mark = text[end.end()], end.start()
-        word = _WORD.findall(text[max(start, mark - _LONGEST) : mark])[0]
-        shortened = word in _ABBREVIATIONS or len(word) == 1
+        before = text[max(start, mark - _LONGEST) : mark]
+        word = _WORD.findall(before)[0]
+        shortened = word in _ABBREVIATIONS or len(word) == 1 or bool(_ORDINAL.search(before))
         if (after.isupper() or after in _OPENING) and not (end["mark"] == "." and shortened):
             found.append(text[start : end.start("gap")])
-            start = end.end()
+            start = end.end("gap")
     return [sentence for part in [*found, text[start:]] if (sentence := part.strip())]
 
 

@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from plait.data.vocabulary import EOS
-from plait.onnx.search import Floats, Ints, Speech, Tensors, beam_search, sample, word_scores
+from plait.onnx.search import (
+    Floats,
+    Ints,
+    Speech,
+    Tensors,
+    _truncate,
+    beam_search,
+    sample,
+    word_scores,
+)
 from plait.outputs.text import search
 from plait.outputs.text.decoder import Decoder, DecoderState
 from plait.outputs.text.decoding import NEVER_SAID, Decoding, Limits
@@ -100,8 +109,6 @@ def test_draws_are_as_probable_as_the_words(decoder: Decoder, start: DecoderStat
 
 @pytest.mark.parametrize(("top_k", "top_p", "kept"), [(2, 1.0, 2), (0, 0.5, 2), (0, 0.4, 1)])
 def test_only_the_likeliest_are_drawn(top_k: int, top_p: float, kept: int) -> None:
-    from plait.onnx.search import _truncate
-
     logp = np.log(np.array([[0.1, 0.45, 0.2, 0.25]], np.float32))
     found = _truncate(logp, top_k, top_p)
     assert sorted(np.flatnonzero(np.isfinite(found[0]))) == [[1], [1, 3]][kept - 1]
@@ -116,3 +123,10 @@ def test_what_may_not_be_said() -> None:
     assert np.exp(again[0]).sum() == pytest.approx(1.0)
     last = word_scores(scores, np.array([[4, 5]]), Limits(0, 2, 2))
     assert np.flatnonzero(np.isfinite(last[0])).tolist() == [EOS]
+
+
+@pytest.mark.parametrize("top_p", [1e-300, 1e-46, 1e-9])
+def test_one_word_may_always_be_drawn(top_p: float) -> None:
+    logp = np.log(np.float32([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]))
+    kept = np.isfinite(_truncate(logp, 0, top_p))
+    assert kept.tolist() == [[False, True, False], [True, False, False]]

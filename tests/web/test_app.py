@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from servers import Running, Watched, png, run, wait_until
+from untrained import make_model
 
 from plait.model import Model
 from plait.outputs.answers import Naming
 from plait.outputs.text.decoding import Decoding
-from plait.web.schema import _options
-from plait.web.settings import read_keys
+from plait.web.schema import _options, make_schema
+from plait.web.settings import Settings, read_keys
 
 BOTH, SQUARES = "/models/both", "/models/squares"
 
@@ -358,3 +359,16 @@ def test_beams_are_limited_also_behind_other_outputs() -> None:
     for wrong in ({"beam": 13}, {"num": 6}, {"num": 0}):
         with pytest.raises(ValidationError):
             options(**wrong)
+
+
+def test_an_option_that_no_output_has_is_not_offered() -> None:
+    """Beside a text without CTC and language model stands a class, which has no such options."""
+    inputs = {"words": {"modality": "text", "representation": {"kind": "bag-of-words"}}}
+    text = {"kind": "text", "settings": {"min_count": 1, "decoder": {"kind": "gru-attention"}}}
+    cells = {"words": ["a b"] * 6, "said": ["a b"] * 6, "class": ["x", "y"] * 3}
+    model = make_model(
+        inputs, {"class": {"kind": "category"}, "said": text}, cells, {"kind": "none"}
+    )
+    options = make_schema("mixed", model, Settings()).options.model_fields
+    assert "beam" in options
+    assert not {"ctc", "language", "bonus"} & options.keys()

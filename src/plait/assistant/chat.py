@@ -110,13 +110,20 @@ class Terminal:
         if photo is not None:
             self.show(self.assistant.show(photo))
         for line in _lines():
-            if line.lower().rstrip(".!") in LEAVE:
+            if self._leaves(line):
                 break
             try:
                 self._line(line)
             except PlaitError as error:
                 self._tell(str(error))
         return 0
+
+    def _leaves(self, line: str) -> bool:
+        """Whether the user goes; "bye" may also be the text that was asked for."""
+        last = self.assistant.session.last
+        waits = last is not None and last.waits == "text"
+        said = line.lower().rstrip(".!")
+        return said in LEAVE and (said.startswith("/") or not waits)
 
     def show(self, turn: Turn) -> None:
         """An answer and what it goes by."""

@@ -33,7 +33,7 @@ from plait.assistant.intents import (
     question,
     route,
 )
-from plait.assistant.phrases import to_translate
+from plait.assistant.phrases import to_translate, unquoted
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
 from plait.data.images import has_image_suffix, open_image
@@ -104,9 +104,12 @@ class Assistant:
                 raise no_model(SPEECH, SPEECH)
             if self._speech is None:
                 self._speech = open_transcriber(self.config.models[SPEECH])
-            heard = " ".join(part.text for part in transcribe(self._speech, path)).strip()
+            parts = list(transcribe(self._speech, path))
+            heard = " ".join(part.text for part in parts).strip()
             if not heard:
                 raise PlaitError(f"I heard no words in {path}")
+            if not any(part.sure for part in parts):
+                raise PlaitError(f'I am not sure that I heard words in {path}; as of "{heard}"')
         except PlaitError as error:
             return self._keep(Turn(request="", recording=path, answer=str(error), ok=False))
         return self._turn(heard, photo, path)
@@ -184,7 +187,7 @@ class Assistant:
         if last.intent is None or chosen(asked.request, []) == NEITHER:
             return _let_be(asked)
         asked = asked.model_copy(update={"intents": last.intents})
-        return self._answered(last.intent, asked, text=asked.request)
+        return self._answered(last.intent, asked, text=unquoted(asked.request))
 
     def _answered(self, intent: str, asked: Turn, text: str | None = None) -> Turn:
         """The request answered as this intent, or why it can't be; by the text, where one was

@@ -128,6 +128,11 @@ def _quoted(request: str) -> tuple[int, int]:
     return min(found, default=(0, 0))
 
 
+def unquoted(text: str) -> str:
+    """A text that is all in quotation marks, without them; another one as it is."""
+    return _unquoted(text) if text and _quoted(text) == (0, len(text)) else text
+
+
 def _unquoted(text: str) -> str:
     """Without the quotation marks at its ends, and without the same ones within."""
     return re.sub(rf"(?<!\w){text[0]}|{text[-1]}(?!\w)", "", text).strip()

@@ -62,12 +62,12 @@ class PairedBootstrap:
 
     def __init__(
         self, runs: Mapping[str, Sequence[Scored]], metric: str, seedless: Collection[str] = (),
-        seed: int = 0, most: float = math.inf,
+        seed: int = 0, ends: tuple[float, float] = (-math.inf, math.inf),
     ) -> None:  # fmt: skip
-        """``runs``: a variant's name -> its runs, one a seed; ``metric``: one of their scores, at
-        ``most`` so large; ``seedless``: variants of which nothing is drawn."""
+        """``runs``: a variant's name -> its runs, one a seed; ``metric``: one of their scores,
+        between its ``ends``; ``seedless``: variants of which nothing is drawn."""
         self.runs, self.metric, self.seedless, self.seed = runs, metric, seedless, seed
-        self.most = most
+        self.ends = ends
         every = sorted({number for each in runs.values() for run in each for number in run.records})
         self.place = {number: at for at, number in enumerate(every)}
         self.places = {name: [self._places(run) for run in each] for name, each in runs.items()}
@@ -88,8 +88,8 @@ class PairedBootstrap:
         knows no end, the scores do."""
         there = self._there(name)
         drawn = self._with_seeds(self._drawn(name, there).mean(axis=1), there, name)
-        low, high = interval(drawn)
-        return float(self._points(name, there).mean()), (low, min(high, self.most))
+        low, high = np.clip(interval(drawn), *self.ends).tolist()
+        return float(self._points(name, there).mean()), (low, high)
 
     def difference(self, name: str, other: str) -> Difference | None:
         """A variant's mean less another's; None where they have no two records in common, or one

@@ -51,7 +51,8 @@ def weigh(
     )
     if not any(name != CLASSICAL for name in scored):
         raise _nothing(results)
-    bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, most=scorer.most)
+    ends = scorer.least, scorer.most
+    bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, ends=ends)
     lines = [_line(v, results[v.name], scored.get(v.name, []), metric, bootstrap) for v in variants]
     winner = chosen.winner if chosen else _best(lines)
     behind = _behind(lines, winner, bootstrap)

@@ -24,6 +24,7 @@ FRAME = 0.02  # seconds of a frame when silence is looked for
 LOUDEST = 2.0**31  # of a sample; a file of floats may hold whole numbers, unscaled
 
 CANCELLED = 0.01  # of the loudest channel's power; with less in their mean, channels cancel
+MP3_TAGS = 1 << 20  # bytes of a file in which its tags and first frame lie
 BLOCK = 1 << 16  # samples decoded at a time
 # What libsndfile tells of a header that names more than there is: WAV and AU, then AIFF.
 CLAIMS = re.compile(
@@ -115,6 +116,8 @@ def blocks(file: Any, size: int) -> Iterator[Sound]:
 def stops_early(file: Any, count: int) -> bool:
     """Whether an open sound file, of which ``count`` samples a channel could be decoded, lacks its
     end, as one that was not wholly copied does; by what its header and its pages say."""
+    if file.format == "MP3" and not _counts_frames(file.name):
+        return False  # its length is guessed from its first frames
     told = file.extra_info.lower()
     if "end-of-stream" in told:  # libsndfile misses the mark on an OGG file's last page
         return True
@@ -124,6 +127,13 @@ def stops_early(file: Any, count: int) -> bool:
             return True
     # An MP3 file's count may be off by what its encoder put before the sound.
     return count + file.samplerate // 10 < file.frames < STREAMED
+
+
+def _counts_frames(path: str) -> bool:
+    """Whether an MP3 file says how many frames it has; that stands behind its tags."""
+    with open(path, "rb") as file:
+        start = file.read(MP3_TAGS)
+    return any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def count_seconds(cell: str | Path | bytes, root: Path) -> float:

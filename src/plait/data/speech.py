@@ -106,7 +106,8 @@ def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
     stream = needed("soxr", "audio").ResampleStream(file.samplerate, rate, 1, dtype="float32")
     count, offset = 0, None
     steps = max(1, round(BLOCK * file.samplerate / STEP))
-    for parts in in_chunks(_decoded(file), steps):
+    broken: list[str] = []
+    for parts in in_chunks(_decoded(file, broken), steps):
         mono = one_channel(np.concatenate(parts))
         if not (np.abs(mono) <= LOUDEST).all():
             raise BadCell(f"{name} has samples that are no numbers or far too large")
@@ -114,22 +115,24 @@ def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
         offset = mono.mean() if offset is None else offset
         yield stream.resample_chunk(mono - offset), False
         count += len(mono)
-    if stops_early(file, count):
+    if broken or stops_early(file, count):
         seconds = count / file.samplerate
         log.warning("%s stops early, after %.1f seconds: it was cut or is damaged", name, seconds)
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True), True
 
 
-def _decoded(file: Any) -> Iterator[Sound]:
-    """What can be decoded, (N, C) each. Raises SoundFileError where nothing can."""
+def _decoded(file: Any, broken: list[str]) -> Iterator[Sound]:
+    """What can be decoded, (N, C) each; why no more can is added to ``broken``. Raises
+    SoundFileError where nothing can."""
     some = False
     try:
         for samples in blocks(file, STEP):
             yield samples
             some = True
-    except needed("soundfile", "audio").SoundFileError:
+    except needed("soundfile", "audio").SoundFileError as error:
         if not some:
             raise
+        broken.append(str(error))
 
 
 def _parts(sound: Sound, size: int, longest: float, threshold: float) -> list[slice]:

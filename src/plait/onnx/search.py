@@ -236,6 +236,7 @@ def _truncate(logp: Floats, top_k: int, top_p: float) -> Floats:
         share = np.exp(logp - logp.max(axis=1, keepdims=True))
         share = np.take_along_axis(share / share.sum(axis=1, keepdims=True), order, axis=1)
         out = share.cumsum(axis=1) - share >= top_p  # the probability ahead of it
+        out[:, 0] = False  # one may always be drawn
         logp = logp.copy()
         np.put_along_axis(
             logp, order, np.where(out, -np.inf, np.take_along_axis(logp, order, 1)), 1

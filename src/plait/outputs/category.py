@@ -49,6 +49,7 @@ class CategoryOutput(Output):
 
     titles = TITLES
     best_metrics = ("accuracy", "macro_f1")
+    least = 0.0
     several = False
     linear = True
 

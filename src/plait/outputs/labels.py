@@ -45,6 +45,7 @@ class LabelsOutput(Output):
 
     titles = TITLES
     best_metrics = ("mean_average_precision", "micro_f1")
+    least = 0.0
     several = False
     linear = True
 

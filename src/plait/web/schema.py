@@ -154,10 +154,12 @@ def _put(found: dict[str, Any], key: str, value: Any, name: str) -> None:
 
 def make_schema(name: str, model: Model, settings: Settings) -> Schema:
     """The requests of a model that is served as ``name``, within the settings' limits."""
-    heads = [model.network.head(output) for output in model.recipe.outputs]
-    lacking = set.intersection(*(set(head.lacking) for head in heads))
+    every = model.decoding_options()
+    lacks = {output: set(model.network.head(output).lacking) for output in every}
+    having = {o: set(type(options).model_fields) - lacks[o] for o, options in every.items()}
+    lacking = set().union(*lacks.values()) - set().union(*having.values())
     inputs = _inputs(name, model)
-    options = _options(name, model.decoding_options().values(), lacking, settings.beams)
+    options = _options(name, every.values(), lacking, settings.beams)
     asked: Any = (options, Field(default_factory=options))
     one = create_model(f"{name}.Request", __base__=Wanted, inputs=(inputs, ...), options=asked)
     several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]

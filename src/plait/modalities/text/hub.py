@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from plait.blocks import length_mask
 from plait.components import Encoder
 from plait.data.texts import as_text
-from plait.modalities.text.numbering import make_tokenizer
+from plait.modalities.text.numbering import cut_pieces, make_tokenizer
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
 from plait.modalities.text.written import Text
 from plait.pretrained import HubName, HubTrain
@@ -62,6 +62,10 @@ class HubText(Text):
         """(L,) the tokenizer's ids, int32, with its start and end."""
         tokenizer = self._tokenizer(state)
         return torch.tensor(tokenizer.encode(as_text(cell)).ids, dtype=torch.int32)
+
+    def unread(self, cell: Any, root: Path, state: State) -> str:
+        """Whether it is cut."""
+        return cut_pieces(self._tokenizer(state), as_text(cell), self.longest)
 
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The pieces'; its start and end are nowhere."""

@@ -64,6 +64,12 @@ def lookup(word: str, numbers: dict[str, int]) -> list[int]:
     return [UNKNOWN]
 
 
+def cut_pieces(tokenizer: Tokenizer, text: str, longest: int) -> str:
+    """Whether a tokenizer of `make_tokenizer` leaves out some of a text, as a few words."""
+    cut = bool(tokenizer.encode(text).overflowing)
+    return f"only its first {longest} word pieces are read" if cut else ""
+
+
 def make_tokenizer(tokenizer: str, longest: int) -> Tokenizer:
     """A model's own tokenizer, of its JSON, with its start and end pieces, cut to ``longest``
     pieces with them."""

@@ -31,6 +31,7 @@ from plait.data.vectors import Keep, Vector, read_vectors
 from plait.modalities.text.numbering import (
     UNKNOWN,
     TableWords,
+    cut_pieces,
     forms,
     make_tokenizer,
     words_of,
@@ -99,6 +100,10 @@ class WordVectors(Text):
         numbers = self.made_of(state, self.source.numbering)(as_text(cell))
         return torch.tensor(numbers[: self.longest], dtype=torch.int32)
 
+    def unread(self, cell: Any, root: Path, state: State) -> str:
+        """Whether it is cut."""
+        return self.source.unread(as_text(cell), state, self.longest)
+
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The words' or pieces'."""
         return self.source.spans(text, state)[: self.longest]
@@ -159,6 +164,10 @@ class Source(ABC):
         """A function from a text to its words' or pieces' numbers."""
 
     @abstractmethod
+    def unread(self, text: str, state: State, longest: int) -> str:
+        """As `Modality.unread`."""
+
+    @abstractmethod
     def spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """Where in the text each of those numbers lies."""
 
@@ -200,6 +209,13 @@ class Table(Source):
     def numbering(self, state: State) -> TableWords:
         """Of the table's words."""
         return TableWords(state["words"])
+
+    def unread(self, text: str, state: State, longest: int) -> str:
+        """Whether it has more words, or parts of words that have vectors."""
+        count = len(self.numbering(state)(text))
+        return (
+            f"only the first {longest} of its {count:,} words are read" if count > longest else ""
+        )
 
     def spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The words'."""
@@ -261,6 +277,10 @@ class SentenceEncoder(Source):
         """By its tokenizer."""
         tokenizer = make_tokenizer(state["tokenizer"], self.longest)
         return lambda text: list(tokenizer.encode(text).ids)
+
+    def unread(self, text: str, state: State, longest: int) -> str:
+        """Whether it has more pieces."""
+        return cut_pieces(make_tokenizer(state["tokenizer"], longest), text, longest)
 
     def spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The pieces'; its start and end are nowhere."""

@@ -37,7 +37,7 @@ class Scoring:
         scorer: what scores any choice of the records, without intervals.
         scores: the scores of all records with their intervals.
         usual: what such sentences look like, where a recipe does not say it.
-        most: as `Output.most`.
+        least, most: as `Output.least` and `Output.most`.
     """
 
     titles: Mapping[str, str]
@@ -45,6 +45,7 @@ class Scoring:
     scorer: Callable[[Sentences, References], Scorer]
     scores: Callable[[Sentences, References], Scores]
     usual: Limits
+    least: float = 0.0
     most: float = 1.0
 
 

@@ -138,7 +138,7 @@ class TextOutput(Output):
     ) -> None:
         self.scoring = SCORINGS[scores]
         self.titles, self.best_metrics = self.scoring.titles, self.scoring.best_metrics
-        self.most = self.scoring.most
+        self.least, self.most = self.scoring.least, self.scoring.most
         self.unit, self.min_count, self.size, self.lower = unit, min_count, vocabulary, lower
         self.punctuation = punctuation
         self.lessons = Lessons(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,6 +131,7 @@ TRANSCRIPTS = Scoring(
     transcript_scorer,
     transcript_scores,
     Limits(0, MOST, 0),  # silence says nothing
+    least=-math.inf,  # more words may be wrong than there are
 )
 
 
