@@ -200,7 +200,7 @@ def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
 
 def _with_lost(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """The scores, and how much less the first of the best is than with all as it was given."""
-    rows = list(score_rows(recipe, output, part["scores"][output]))
+    rows = score_rows(recipe, output, part["scores"][output])
     if lost := part.get("lost", {}).get(output):
         title = build_output(recipe.outputs[output]).titles[lost["score"]]
         name, value = in_points(title, lost["value"])

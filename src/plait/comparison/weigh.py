@@ -46,9 +46,8 @@ def weigh(
     """
     name, scorer = output
     metric = scorer.best_metrics[0]
-    scored = _of_same_records(
-        variants, _scored(results, name, scorer) | _swapped(recipe, results, name, scorer)
-    )
+    every = {**results, **_swapped(recipe, results)}
+    scored = _of_same_records(variants, _scored(every, name, scorer))
     if not any(name != CLASSICAL for name in scored):
         raise _nothing(results)
     ends = scorer.least, scorer.most
@@ -87,19 +86,15 @@ def _scored(results: Results, name: str, output: Output) -> dict[str, list[Score
     }
 
 
-def _swapped(
-    recipe: Recipe, results: Results, name: str, output: Output
-) -> dict[str, list[Scored]]:
-    """The same runs with another record's input, by variant and input."""
+def _swapped(recipe: Recipe, results: Results) -> Results:
+    """The same runs with another record's input, where all of a variant's have answered so."""
     return {
-        with_another(variant, part): [
-            Scored(run.rows, output.scorer(run.swapped[part][name], run.references[name]))
-            for run in runs.values()
-            if name in run.predictions
-        ]
+        with_another(variant, part): {
+            seed: replace(run, predictions=run.swapped.get(part, {})) for seed, run in runs.items()
+        }
         for variant, runs in results.items()
         for part in recipe.inputs
-        if runs and all(part in run.swapped or run.failed for run in runs.values())
+        if all(part in run.swapped or run.failed for run in runs.values())
     }
 
 

@@ -81,15 +81,15 @@ def _visual_words(settings: State) -> Reader:
 def _table_words(settings: State) -> Reader:
     from plait.modalities.text.numbering import TableWords
 
-    numbering, longest = TableWords(settings["words"]), settings["longest"]
-    return lambda cell, root: np.array(numbering(as_text(cell))[:longest], np.int32)
+    numbering = TableWords(settings["words"], settings["longest"])
+    return lambda cell, root: np.array(numbering(as_text(cell)), np.int32)
 
 
 def _pieces(settings: State) -> Reader:
-    from plait.modalities.text.numbering import make_tokenizer
+    from plait.modalities.text.numbering import Pieces
 
-    tokenizer = make_tokenizer(settings["tokenizer"], settings["longest"])
-    return lambda cell, root: np.array(tokenizer.encode(as_text(cell)).ids, np.int32)
+    numbering = Pieces(settings["tokenizer"], settings["longest"])
+    return lambda cell, root: np.array(numbering(as_text(cell)), np.int32)
 
 
 def _sounds(settings: State) -> Reader:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import wave
 import zlib
 from abc import abstractmethod
@@ -23,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.components import Modality
-from plait.data.audio import KINDS, count_seconds, open_cut, open_sound, without_silence
+from plait.data.audio import KINDS, count_seconds, open_cut
 from plait.data.media import Extent, file_sent, load_bytes
 from plait.layouts import Grid, Kept, Layout
 from plait.modalities.audio.mel import LogMel, hertz_to_mel, mel_to_hertz
@@ -100,8 +101,7 @@ class Sound(Modality):
         """Whether it is cut."""
         seconds = self.extent(cell, root).seconds
         if seconds > self.longest and self.trim:
-            sound = open_sound(cell, root, self.rate)
-            seconds = len(without_silence(sound, self.rate)) / self.rate
+            seconds = len(open_cut(cell, root, self.rate, sys.maxsize, trim=True)) / self.rate
         if seconds <= self.longest:
             return ""
         return f"only the first {self.longest:g} of its {seconds:.1f} seconds are heard"

@@ -13,13 +13,12 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from plait.blocks import length_mask
 from plait.components import Encoder
 from plait.data.texts import as_text
-from plait.modalities.text.numbering import cut_pieces, make_tokenizer
+from plait.modalities.text.numbering import Pieces
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
 from plait.modalities.text.written import Text
 from plait.pretrained import HubName, HubTrain
@@ -30,6 +29,8 @@ from plait.types import State, Tokens
 @register("text", "hub")
 class HubText(Text):
     """Any text model of the Hugging Face hub, or of a local folder in its format."""
+
+    reads_whole = False
 
     def __init__(
         self,
@@ -60,19 +61,18 @@ class HubText(Text):
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) the tokenizer's ids, int32, with its start and end."""
-        tokenizer = self._tokenizer(state)
-        return torch.tensor(tokenizer.encode(as_text(cell)).ids, dtype=torch.int32)
+        return torch.tensor(self._pieces(state)(as_text(cell)), dtype=torch.int32)
 
     def unread(self, cell: Any, root: Path, state: State) -> str:
         """Whether it is cut."""
-        return cut_pieces(self._tokenizer(state), as_text(cell), self.longest)
+        return self._pieces(state).unread(as_text(cell))
 
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The pieces'; its start and end are nowhere."""
-        return list(self._tokenizer(state).encode(text).offsets)
+        return self._pieces(state).spans(text)
 
-    def _tokenizer(self, state: State) -> Tokenizer:
-        return self.made_of(state, lambda its: make_tokenizer(its["tokenizer"], self.longest))
+    def _pieces(self, state: State) -> Pieces:
+        return self.made_of(state, lambda its: Pieces(its["tokenizer"], self.longest))
 
     def example(self, state: State) -> Tensor:
         """As many pieces as are read."""

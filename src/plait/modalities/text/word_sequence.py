@@ -23,6 +23,8 @@ from plait.types import State, Tokens
 class WordSequence(Text):
     """Words, subwords or characters, embedded and read in order (GRU, CNN or transformer)."""
 
+    reads_whole = False
+
     def __init__(
         self,
         *,

@@ -15,7 +15,7 @@ Shapes: B texts, L words or word pieces, V words of the table, E the source's wi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,10 +30,10 @@ from plait.data.texts import as_text
 from plait.data.vectors import Keep, Vector, read_vectors
 from plait.modalities.text.numbering import (
     UNKNOWN,
+    Numbering,
+    Pieces,
     TableWords,
-    cut_pieces,
     forms,
-    make_tokenizer,
     words_of,
 )
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
@@ -47,6 +47,8 @@ GLOVE, MINILM = "glove-6b-50d", "minilm"
 @register("text", "word-vectors")
 class WordVectors(Text):
     """Pretrained word vectors or a sentence encoder's, frozen; read by their mean or in order."""
+
+    reads_whole = False
 
     def __init__(
         self,
@@ -97,16 +99,18 @@ class WordVectors(Text):
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L,) numbers of the words or pieces, int32."""
-        numbers = self.made_of(state, self.source.numbering)(as_text(cell))
-        return torch.tensor(numbers[: self.longest], dtype=torch.int32)
+        return torch.tensor(self._numbering(state)(as_text(cell)), dtype=torch.int32)
+
+    def _numbering(self, state: State) -> Numbering:
+        return self.made_of(state, lambda its: self.source.numbering(its, self.longest))
 
     def unread(self, cell: Any, root: Path, state: State) -> str:
         """Whether it is cut."""
-        return self.source.unread(as_text(cell), state, self.longest)
+        return self._numbering(state).unread(as_text(cell))
 
     def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
         """The words' or pieces'."""
-        return self.source.spans(text, state)[: self.longest]
+        return self._numbering(state).spans(text)
 
     def example(self, state: State) -> Tensor:
         """As many words as are read."""
@@ -160,16 +164,8 @@ class Source(ABC):
         """As `Modality.reading`."""
 
     @abstractmethod
-    def numbering(self, state: State) -> Callable[[str], list[int]]:
-        """A function from a text to its words' or pieces' numbers."""
-
-    @abstractmethod
-    def unread(self, text: str, state: State, longest: int) -> str:
-        """As `Modality.unread`."""
-
-    @abstractmethod
-    def spans(self, text: str, state: State) -> list[tuple[int, int]]:
-        """Where in the text each of those numbers lies."""
+    def numbering(self, state: State, longest: int) -> Numbering:
+        """What numbers a text's words or pieces."""
 
     @abstractmethod
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
@@ -206,20 +202,9 @@ class Table(Source):
         """The words; their vectors are the network's."""
         return {"kind": "table-words", "longest": longest, "words": state["words"]}
 
-    def numbering(self, state: State) -> TableWords:
+    def numbering(self, state: State, longest: int) -> TableWords:
         """Of the table's words."""
-        return TableWords(state["words"])
-
-    def unread(self, text: str, state: State, longest: int) -> str:
-        """Whether it has more words, or parts of words that have vectors."""
-        count = len(self.numbering(state)(text))
-        return (
-            f"only the first {longest} of its {count:,} words are read" if count > longest else ""
-        )
-
-    def spans(self, text: str, state: State) -> list[tuple[int, int]]:
-        """The words'."""
-        return self.numbering(state).spans(text)
+        return TableWords(state["words"], longest)
 
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """The table; its vectors are read again, or come with the package."""
@@ -273,18 +258,9 @@ class SentenceEncoder(Source):
         """The tokenizer."""
         return pieces_reading(state, longest)
 
-    def numbering(self, state: State) -> Callable[[str], list[int]]:
-        """By its tokenizer."""
-        tokenizer = make_tokenizer(state["tokenizer"], self.longest)
-        return lambda text: list(tokenizer.encode(text).ids)
-
-    def unread(self, text: str, state: State, longest: int) -> str:
-        """Whether it has more pieces."""
-        return cut_pieces(make_tokenizer(state["tokenizer"], longest), text, longest)
-
-    def spans(self, text: str, state: State) -> list[tuple[int, int]]:
-        """The pieces'; its start and end are nowhere."""
-        return list(make_tokenizer(state["tokenizer"], self.longest).encode(text).offsets)
+    def numbering(self, state: State, longest: int) -> Pieces:
+        """Of its tokenizer."""
+        return Pieces(state["tokenizer"], longest)
 
     def network(self, state: State, pretrained: bool) -> tuple[nn.Module, nn.Module, int]:
         """All of it is the frozen part."""

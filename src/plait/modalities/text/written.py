@@ -32,7 +32,6 @@ class Text(Modality):
     """Reads a cell's text, a string or several, to a tensor whose first axis is its words."""
 
     media = False
-    reads_whole = False
     corruptions = ("dropped words",)
 
     def __init__(self, views: int, ends: int = 0) -> None:

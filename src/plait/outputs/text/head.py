@@ -361,7 +361,7 @@ class TextHead(Head):
     def decoding_options(self, **options: Any) -> Decoding:
         """The recipe's with ``options`` changed, within what the decoder's positions allow, and of
         what the model has."""
-        has = guides(self.ctc is not None, self.language is not None)
+        has = GUIDES.keys() - self.lacking
         return self.decoding.within(self.lessons.longest, has, **options)
 
     def numbers(self, fused: Fused) -> dict[str, Tensor]:
