@@ -34,10 +34,10 @@ def main() -> None:
     parser.add_argument("--model", default="captioner")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    caption = ["-m", "plait.cli", "caption", args.photo, "--model", args.model]
+    caption = ["-m", "plait", "caption", args.photo, "--model", args.model]
     commands = {
         "import torch": ["-c", "import torch"],
-        "plait --help": ["-m", "plait.cli", "--help"],
+        "plait --help": ["-m", "plait", "--help"],
         "plait caption": caption,
         "plait caption --engine onnx": [*caption, "--engine", "onnx"],
     }

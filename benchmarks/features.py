@@ -19,9 +19,9 @@ from machine import describe
 from PIL import Image
 
 from plait.data.images import find_images
-from plait.features import PreparedInput
 from plait.modalities.image import efficientnet_lite as lite
 from plait.modalities.image.cnn import Cnn
+from plait.pipeline.features import PreparedInput
 
 BATCH = 32
 

@@ -29,7 +29,15 @@ def main() -> None:
         for path in find_images([args.folder])[: args.photos]:
             (photos / path.name).symlink_to(path.resolve())
         count = len(list(photos.iterdir()))
-        command = [sys.executable, "-m", "plait.cli", "caption", str(photos), "--model", args.model]
+        command = [
+            sys.executable,
+            "-m",
+            "plait",
+            "caption",
+            str(photos),
+            "--model",
+            args.model,
+        ]
         start = time.perf_counter()
         subprocess.run([*command, "--out", f"{folder}/captions.csv"], check=True)
         seconds = time.perf_counter() - start

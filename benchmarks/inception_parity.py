@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from tensorflow import keras
 
-from plait.modalities.image.inception_net import INPUT_SIZE, InceptionResNetV2, load_weights
+from plait.nn.inception_resnet_v2 import INPUT_SIZE, InceptionResNetV2, load_weights
 
 LIMIT = 1e-3
 

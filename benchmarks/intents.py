@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import plait
-from plait.bootstrap import with_intervals
+from plait.outputs.scores import with_intervals
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "intents_table.py"
 CONFIDENCE = 0.7  # below it the assistant asks back

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from machine import describe
 
-from plait.recipe import load_recipe
+from plait.config.recipe import load_recipe
 
 
 def main() -> None:
@@ -28,7 +28,15 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="settings")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "plait.cli", "train", args.recipe, args.table, "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "plait",
+            "train",
+            args.recipe,
+            args.table,
+            "--json",
+        ]
         command += ["--out", str(Path(folder) / "model"), "--set", "training.epochs=1"]
         if load_recipe(args.recipe).training.reinforce.epochs:
             command += ["--set", "training.reinforce.epochs=1"]

@@ -18,7 +18,7 @@ from machine import describe
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from plait.blocks import Attention, GruReader
+from plait.nn.blocks import Attention, GruReader
 
 
 def seconds(ways: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:

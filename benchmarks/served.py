@@ -38,7 +38,7 @@ class Served:
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[Served]:
-    command = [sys.executable, "-m", "plait.cli", "serve", *arguments, "--port", "0"]
+    command = [sys.executable, "-m", "plait", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stderr

@@ -79,7 +79,15 @@ def batch_speed(photos: list[Path], model: str) -> float:
 
         def seconds(what: Path) -> float:
             start = time.perf_counter()
-            command = [sys.executable, "-m", "plait.cli", "caption", str(what), "--model", model]
+            command = [
+                sys.executable,
+                "-m",
+                "plait",
+                "caption",
+                str(what),
+                "--model",
+                model,
+            ]
             subprocess.run(
                 [*command, "--out", f"{folder}/captions.csv"], check=True, capture_output=True
             )

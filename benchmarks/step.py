@@ -22,12 +22,12 @@ import numpy as np
 import torch
 from machine import describe
 
-from plait.data.cache import FeatureSpace
-from plait.features import CachedRecords, view_key
+from plait.config.recipe import load_recipe
 from plait.network import build_network, build_parts
 from plait.outputs.text.head import Sentence
-from plait.recipe import load_recipe
-from plait.training import Trainer, Validation
+from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.features import CachedRecords, view_key
+from plait.training.loop import Trainer, Validation
 
 WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
 

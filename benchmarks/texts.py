@@ -28,11 +28,11 @@ import torch
 from machine import describe
 
 import plait
+from plait.config.recipe import check_recipe, load_recipe
 from plait.data.tables import Table
 from plait.model import Model
 from plait.network import build_network, build_parts
-from plait.recipe import check_recipe, load_recipe
-from plait.records import learn_states
+from plait.pipeline.records import fit_states
 
 RATE = 8000
 LETTERS = "abcdefghij "
@@ -117,7 +117,7 @@ def translator(sentences: list[str]) -> Model:
     parts = build_parts(recipe)
     table = Table(Path("made"), Path(), {"en": sentences, "de": sentences})
     columns = {"inputs.text": "en", "outputs.translation": "de"}
-    states = learn_states(recipe, parts, table, columns)
+    states = fit_states(recipe, parts, table, columns)
     return Model(recipe, states, build_network(recipe, parts, states).eval(), {})
 
 

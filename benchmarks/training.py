@@ -22,14 +22,14 @@ import torch
 from machine import describe
 from made_up import digits
 
-from plait.cells import BadCells
+from plait.config.recipe import Recipe, check_recipe
+from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
-from plait.features import CachedRecords
-from plait.learning import Scorer, _start
 from plait.network import Batch, Network, build_network, build_parts
-from plait.recipe import Recipe, check_recipe
-from plait.records import Preparer, open_table, split_table
-from plait.training import Trainer, Validation
+from plait.pipeline.features import CachedRecords
+from plait.pipeline.records import Preparer, open_table, split_table
+from plait.training.loop import Trainer, Validation
+from plait.training.train import Scorer, _start
 
 
 def recipe(epochs: int) -> Recipe:
@@ -56,7 +56,7 @@ class Work:
         splits = split_table(recipe, self.parts, table, columns)
         train, val = (table.where(splits[name]) for name in ("train", "val"))
         self.states, self.network = _start(recipe, self.parts, train, columns)
-        preparer = Preparer(self.parts, self.states, self.network, columns, BadCells())
+        preparer = Preparer(self.parts, self.states, self.network, columns, ErrorPolicy())
         self.train: CachedRecords = preparer.prepare(train, views=True)[0]
         self.val: CachedRecords = preparer.prepare(val, views=False)[0]
         self.score = Scorer(recipe, self.parts, val, columns)

@@ -24,7 +24,7 @@ from typing import Any
 
 from tables import read_rows
 
-from plait.outputs.text.wordnet import Nouns, find_nouns, lines
+from plait.outputs.text.metrics.wordnet import Nouns, find_nouns, lines
 
 Row = dict[str, Any]
 MASK = "[v]"

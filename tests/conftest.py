@@ -23,7 +23,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def wants_meteor() -> Iterator[Callable[[bool | None], bool]]:
     """METEOR starts a Java program, which takes seconds after every training: only tests that ask
     for it have it. Gives the function that decides elsewhere."""
-    from plait.outputs.text import scores
+    from plait.outputs.text.metrics import captions as scores
 
     wants = scores._wants_meteor
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +77,7 @@ def trained(
     squares: Path, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A tiny captioner's package, trained until it knows its squares."""
-    from plait.learning import train
+    from plait.training.train import train
 
     out = tmp_path_factory.mktemp("trained") / "model"
     with pytest.MonkeyPatch.context() as patch:

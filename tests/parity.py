@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.export import export
 from plait.model import Model
-from plait.onnx import load
+from plait.runtime import load
+from plait.runtime.export import export
 from plait.types import Prediction
 
 CLOSE = 1e-4

@@ -1,4 +1,4 @@
-"""The rooms import downwards only, and the heavy libraries late."""
+"""Folders import downwards only, and the heavy libraries late."""
 
 from __future__ import annotations
 
@@ -13,41 +13,15 @@ import plait
 
 SOURCE = Path(plait.__file__).parent
 
-# Top to bottom; a module may import from rooms below its own, and within its own room.
-ROOMS = [
-    ["cli"],
-    ["web"],
-    [
-        "assistant",
-        "captioning",
-        "ngrams",
-        "pages",
-        "summary",
-        "transcription",
-        "translation",
-        "explaining",
-        "report",
-    ],
-    ["engines", "terminal"],
-    ["transcribers"],
-    ["comparison"],
-    ["learning"],
-    ["quantise"],
-    ["export", "hub"],
-    ["model"],
-    ["training", "results", "cards", "package", "neighbours"],
-    ["evaluation", "records"],
-    ["features", "explain", "curves"],
-    ["network", "onnx"],
-    ["modalities", "fusion", "outputs"],
-    ["components"],
-    ["data", "branches", "blocks", "overrides", "recipe", "pretrained"],
-    ["layouts"],
-    ["cells", "console", "options", "places", "rows"],
-    ["registry", "files", "bootstrap", "markup", "charts"],
-    ["types"],
-]
-LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
+# Top to bottom: a folder imports from those below it, never upwards.
+FOLDERS = [
+    "__main__", "cli", "assistant", "web", "tasks", "runtime", "comparison", "training", "report",
+    "model", "explain", "evaluation", "package", "pipeline", "network", "modalities", "fusion",
+    "outputs", "config", "nn", "data", "render", "util", "types",
+]  # fmt: skip
+LEVEL = {name: level for level, name in enumerate(FOLDERS)}
+TOP_LEVEL = 6
+"""Modules outside any folder, at most."""
 
 
 def modules() -> list[Path]:
@@ -71,17 +45,27 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_go_down(path: Path) -> None:
-    room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    assert room in LEVEL, f"{room} has no place among the rooms"
-    upward = {name for name in imports(path) if name != room and LEVEL[name] < LEVEL[room]}
+    folder = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    assert folder in LEVEL, f"{folder} has no place among the folders"
+    upward = {name for name in imports(path) if LEVEL[name] < LEVEL[folder]}
     assert not upward, f"{path.name} imports upwards: {upward}"
 
 
+def test_few_modules_lie_outside_a_folder() -> None:
+    assert len(list(SOURCE.glob("*.py"))) <= TOP_LEVEL
+
+
+def test_folders_say_what_they_are_for() -> None:
+    for path in SOURCE.rglob("*.py"):
+        assert (path.parent / "__init__.py").is_file(), path.parent
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
 def test_kinds_of_component_do_not_import_each_other() -> None:
-    rooms = {"modalities", "fusion", "outputs"}
-    for room in rooms:
-        for path in (SOURCE / room).rglob("*.py"):
-            assert not imports(path) & (rooms - {room}), path
+    folders = {"modalities", "fusion", "outputs"}
+    for folder in folders:
+        for path in (SOURCE / folder).rglob("*.py"):
+            assert not imports(path) & (folders - {folder}), path
 
 
 def test_no_file_is_long() -> None:

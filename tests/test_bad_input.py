@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 import plait
-from plait import cli
-from plait.cells import OnBad
-from plait.learning import train
+from plait.cli import main as cli
+from plait.data.cells import OnBad
+from plait.training.train import train
 from plait.types import PlaitError
 
 Row = dict[str, Any]
@@ -289,7 +289,7 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
     rows[new]["y"] = "c"
     model = train_on(tmp_path, rows, a_recipe(["text"]))
     found = model.evaluate(tmp_path / "table.jsonl", split="val")
-    assert found.problems == [
+    assert found.failures == [
         f"row {new + 1}, column 'y': no training row has the class 'c'; expected 'a', 'b'; "
         "it counts as wrong"
     ]
@@ -298,7 +298,7 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
     assert scores.confusion[2].sum() == 1
     some = [{**row, "y": "c"} if row["split"] == "val" else row for row in rows]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
-    (line,) = model.evaluate(tmp_path / "more.jsonl", split="val").problems
+    (line,) = model.evaluate(tmp_path / "more.jsonl", split="val").failures
     assert "it counts as wrong, and so do rows like it, 3 in all: " in line
     answers = zip(found.rows, found.predictions["y"], strict=True)
     right = [answer.value == "ab"[row % 2] for row, answer in answers if row != 0]
@@ -342,7 +342,7 @@ def test_skip_keeps_a_record_that_lacks_an_input(tmp_path: Path) -> None:
     assert model.scores["trained"]["left_out"] == 1
     for policy, kept in (("skip", 11), ("missing", 12)):
         found = model.evaluate(tmp_path / "table.jsonl", on_bad=policy)  # type: ignore[arg-type]
-        assert (len(found.rows), len(found.problems)) == (kept, 1)
+        assert (len(found.rows), len(found.failures)) == (kept, 1)
 
 
 def test_texts_with_nul_bytes_and_broken_letters(run: Any, tmp_path: Path) -> None:
@@ -367,6 +367,6 @@ def test_a_long_cell_of_a_csv_is_one_bad_cell(tmp_path: Path) -> None:
     table.write_text(f"x,y\n{'word ' * 2_000_000},a\n{'word ' * 100_000},b\n")
     found = model.evaluate(table, on_bad="skip")
     assert found.rows == [1]
-    (line,) = found.problems
+    (line,) = found.failures
     assert line.startswith("row 1, column 'x': a text of 10,000,000 letters")
     assert csv.field_size_limit() == 1 << 17  # what it was

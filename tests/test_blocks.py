@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plait.blocks import Attention, GruReader
+from plait.nn.blocks import Attention, GruReader
 
 
 def test_attention_learns_alike_in_bfloat16_and_float32() -> None:

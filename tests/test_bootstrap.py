@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from plait.bootstrap import interval, resamples, with_intervals
+from plait.outputs.scores import interval, resamples, with_intervals
 
 
 def test_of_a_mean_it_is_as_wide_as_the_normal_one() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from plait import cli, registry
+from plait.cli import main as cli
+from plait.config import registry
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -349,6 +350,9 @@ def test_data_profile(run: Any, squares: Path, tmp_path: Path) -> None:
 
 def test_module_entry_point() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "plait.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "plait", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "caption" in done.stdout

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from plait.config.recipe import check_recipe
 from plait.data.tables import Table
 from plait.network import build_parts
-from plait.recipe import check_recipe
-from plait.records import choose_columns, learn_states
+from plait.pipeline.records import choose_columns, fit_states
 from plait.types import UsageError
 
 TEXT = {"modality": "text", "representation": {"kind": "bag-of-words"}}
@@ -76,10 +76,10 @@ def test_two_parts_may_learn_one_vocabulary() -> None:
     columns = {"en": ["a dog runs", "two dogs"], "de": ["ein Hund rennt", "zwei Hunde"]}
     table = Table(Path("t.csv"), Path(), columns)
     chosen = {"inputs.source": "en", "outputs.goal": "de"}
-    states = learn_states(recipe, build_parts(recipe), table, chosen)
+    states = fit_states(recipe, build_parts(recipe), table, chosen)
     assert states["inputs.source"] == states["outputs.goal"]
     apart = check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": None}}})
-    alone = learn_states(apart, build_parts(apart), table, chosen)
+    alone = fit_states(apart, build_parts(apart), table, chosen)
     assert alone["inputs.source"] == states["inputs.source"] != alone["outputs.goal"]
     with pytest.raises(UsageError, match=r"learn_with: got 'inputs\.sorce'; only inputs\.source"):
         check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": "inputs.sorce"}}})

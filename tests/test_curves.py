@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from plait.train import loop as training
 
-from plait import training
-from plait.curves import draw_curve, read_curves
-from plait.learning import train
+from plait.render.curves import draw_curve, read_curves
+from plait.training.train import train
 from plait.types import PlaitError
 
 

@@ -10,14 +10,14 @@ import onnx
 import pytest
 
 import plait
-from plait.cli import app
-from plait.engines import exported, open_model
-from plait.export import export
-from plait.onnx import load
-from plait.onnx.model import FORMAT
-from plait.places import cache_folder
-from plait.quantise import quantise
+from plait.cli.main import app
+from plait.runtime import load
+from plait.runtime.engines import exported, open_model
+from plait.runtime.export import export
+from plait.runtime.model import FORMAT
+from plait.runtime.quantise import quantise
 from plait.types import PlaitError, UsageError
+from plait.util.paths import cache_folder
 
 GRAPHS = {"network.onnx", "prepare-image.onnx", "step-caption.onnx"}
 

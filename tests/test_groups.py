@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import plait
-from plait import cli
-from plait.bootstrap import Scorer, with_intervals
-from plait.evaluation import score_groups
-from plait.recipe import check_recipe
-from plait.terminal import show_scores
+from plait.cli import main as cli
+from plait.cli.show import show_scores
+from plait.config.recipe import check_recipe
+from plait.evaluation.predictions import score_groups
+from plait.outputs.scores import Scorer, with_intervals
 from plait.types import UsageError
 
 
@@ -129,7 +129,7 @@ def test_the_command(
         assert end.value.code == 0
         return capsys.readouterr().out
 
-    monkeypatch.setattr("plait.terminal.console.width", 200, raising=False)
+    monkeypatch.setattr("plait.cli.show.console.width", 200, raising=False)
     told = json.loads(run(trained, table, "--split", "val", "--by", "colour", "--json"))
     assert [group["value"] for group in told["groups"]] == ["blue", "green", "red", None]
     out = run(trained, table, "--split", "val", "--by", "colour")

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import plait
-from plait.learning import run_folder, train
+from plait.training.train import run_folder, train
 from plait.types import BadCell, PlaitError, UsageError
 
 
@@ -81,7 +81,7 @@ def test_training_twice_gives_the_same_weights(
 
 SCRIPT = """
 import sys
-from plait.learning import train
+from plait.training.train import train
 if __name__ == "__main__":
     train("captioning", sys.argv[1], sys.argv[2], overrides=sys.argv[3:])
 """
@@ -218,7 +218,7 @@ def test_bad_cells_by_policy(
     assert model.scores["trained"]["records"] == 46
     found = plait.load(trained).evaluate(table, on_bad="skip")
     assert len(found.rows) == 58
-    assert [line.split(":")[0] for line in found.problems] == [
+    assert [line.split(":")[0] for line in found.failures] == [
         "row 4, column 'image'", "row 5, column 'image'",
     ]  # fmt: skip
     with pytest.raises(BadCell, match=r"003\.png"):

@@ -8,10 +8,10 @@ import pytest
 from both import RECIPE, write_table
 from torch import nn
 
-from plait.blocks import NamedModules
-from plait.learning import train
+from plait.config.recipe import check_recipe
 from plait.model import load
-from plait.recipe import check_recipe
+from plait.nn.blocks import NamedModules
+from plait.training.train import train
 from plait.types import UsageError
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from plait.config.recipe import check_recipe
 from plait.network import Adapter, Batch, Network, build_network, build_parts, mix
-from plait.recipe import check_recipe
-from plait.summary import made_up_batch
+from plait.tasks.summary import made_up_batch
 from plait.types import Fused, Tokens, UsageError
 
 
@@ -68,9 +68,9 @@ def a_network(fusion: str, mixup: float, output: str = "category") -> tuple[Netw
     })  # fmt: skip
     parts = build_parts(recipe)
     states = {
-        f"inputs.{n}": m.learn(["a b", "c d"], root=None)  # type: ignore[arg-type]
+        f"inputs.{n}": m.fit(["a b", "c d"], root=None)  # type: ignore[arg-type]
         for n, m in parts.modalities.items()
-    } | {"outputs.y": parts.outputs["y"].learn(parts.outputs["y"].samples())}
+    } | {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples())}
     network = build_network(recipe, parts, states)
     return network, made_up_batch(parts, states, network)
 

@@ -13,12 +13,12 @@ import yaml
 from tones import RECIPE, write_table
 
 import plait
-from plait import cli
-from plait.learning import train
+from plait.cli import main as cli
 from plait.model import Model
 from plait.outputs.text.head import TextHead
-from plait.outputs.text.language import NGramDecoder
-from plait.outputs.text.ngram import NGram
+from plait.outputs.text.lm.language import NGramDecoder
+from plait.outputs.text.lm.ngram import NGram
+from plait.training.train import train
 from plait.types import UsageError
 
 

@@ -13,12 +13,12 @@ import torch
 import yaml
 
 import plait
-from plait.captioning import predict_table
-from plait.learning import Scorer, train
+from plait.config.recipe import check_recipe
 from plait.model import Model
 from plait.network import build_parts
-from plait.recipe import check_recipe
-from plait.summary import made_up_batch
+from plait.tasks.predict import predict_table
+from plait.tasks.summary import made_up_batch
+from plait.training.train import Scorer, train
 from plait.types import Prediction, UsageError
 
 RECIPE: dict[str, Any] = {

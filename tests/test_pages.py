@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from plait.data.tables import Table
-from plait.outputs.text.scores import caption_scores
-from plait.pages import MAX_SIDE, best_and_worst, choose
-from plait.results import Evaluation
+from plait.evaluation.results import Evaluation
+from plait.outputs.text.metrics.captions import caption_scores
+from plait.report.best_and_worst import MAX_SIDE, best_and_worst, choose
 from plait.types import Prediction, UsageError
 
 REFERENCES = [

@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 import plait
-from plait import cli
-from plait.cells import is_missing
+from plait.cli import main as cli
+from plait.config.recipe import Recipe, check_recipe
+from plait.data.cells import is_missing
 from plait.data.tables import Table
 from plait.model import Model
 from plait.network import build_parts
-from plait.recipe import Recipe, check_recipe
-from plait.records import choose_columns, choose_present_columns
+from plait.pipeline.records import choose_columns, choose_present_columns
 from plait.types import BadCell, UsageError
 
 NAMES = ["heat", "wind", "place", "day"]
@@ -91,7 +91,7 @@ def test_it_learns_what_no_column_tells_alone(model: Model, folder: Path) -> Non
     found = model.evaluate(folder / "table.csv", split="val")
     assert found.scores["answer"].accuracy >= 0.85
     assert found.to_json()["columns"]["inputs.plain"] == NAMES
-    assert found.problems == []
+    assert found.failures == []
 
 
 def test_the_columns_taken_are_kept_in_the_package(model: Model) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plait import registry
-from plait.outputs.text.decoder import Decoder
-from plait.recipe import check_recipe, load_recipe, recipe_text, shipped
+from plait.config import registry
+from plait.config.recipe import check_recipe, load_recipe, recipe_text, shipped
+from plait.outputs.text.decoders.base import Decoder
 from plait.types import UsageError
 
 
@@ -59,7 +59,7 @@ def test_what_learns_no_language_is_no_language_model() -> None:
     for name in registry.names("decoder"):
         decoder: type[Decoder] = registry.find("decoder", name).cls
         other = decoder.own_loss is not Decoder.own_loss
-        other |= decoder.learn.__func__ is not Decoder.learn.__func__  # type: ignore[attr-defined]
+        other |= decoder.fit.__func__ is not Decoder.fit.__func__  # type: ignore[attr-defined]
         raw = yaml.safe_load(recipe_text("speech-digits"))
         kind = {"kind": name, "name": "some/model"} if name == "hub" else {"kind": name}
         raw["outputs"]["text"]["settings"]["language"] = {"kind": "neural", "decoder": kind}

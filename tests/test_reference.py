@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from samples import captions, draw
 
 import plait
-from plait.modalities.image.inception_net import InceptionResNetV2
+from plait.nn.inception_resnet_v2 import InceptionResNetV2
 
 
 def coco(folder: Path, count: int) -> Path:

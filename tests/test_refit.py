@@ -12,9 +12,9 @@ import torch
 import yaml
 from samples import COLOURS, PLACES, draw
 
-from plait.learning import train
+from plait.config.recipe import check_recipe
 from plait.model import Model, load
-from plait.recipe import check_recipe
+from plait.training.train import train
 from plait.types import UsageError
 
 RECIPE: dict[str, Any] = {

@@ -17,7 +17,7 @@ import yaml
 from samples import COLOURS, draw
 
 from plait.data import digests
-from plait.learning import train
+from plait.training.train import train
 
 watched: list[str] = []
 opened: list[str] = []

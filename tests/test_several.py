@@ -15,12 +15,12 @@ from both import RECIPE, write_table
 from samples import PLACES
 
 import plait
-from plait import cli
-from plait.data.cache import FeatureSpace
+from plait.cli import main as cli
 from plait.data.tables import read_table
-from plait.features import CachedRecords
-from plait.learning import train
 from plait.model import Model
+from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.features import CachedRecords
+from plait.training.train import train
 from plait.types import PlaitError, UsageError
 
 
@@ -166,7 +166,7 @@ def test_a_bad_cell_is_named_once_however_often_it_is_met(model: Model, table: P
     rows = replace(rows, columns={**rows.columns, "photo": photos})
     found = model.evaluate(rows, corruptions=True, on_bad="missing")
     assert len(found.corrupted) == 15
-    assert len(found.problems) == 1
+    assert len(found.failures) == 1
 
 
 def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) 
 def test_a_column_that_is_not_there_is_a_missing_input(
     model: Model, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plait.captioning import predict_table
+    from plait.tasks.predict import predict_table
 
     model.save(tmp_path / "model")
     place = next(iter(PLACES))
@@ -221,7 +221,7 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
         assert [record.message for record in caplog.records] == [
             f"{tmp_path / 'fewer.jsonl'} has no column for the input 'photo': it is missing"
         ]
-        assert (len(found.rows), found.problems) == (len(rows), [])
+        assert (len(found.rows), found.failures) == (len(rows), [])
         assert (
             found.scores["answer"].to_json() == whole.subsets["words",].scores["answer"].to_json()
         )

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plait import cli
 from plait.assistant.dialogue import Assistant
+from plait.cli import main as cli
 from plait.data.speech import Piece
-from plait.transcribers import ShippedWhisper, open_transcriber
-from plait.transcription import transcribe
+from plait.tasks.transcribe import transcribe
+from plait.tasks.transcribers import ShippedWhisper, open_transcriber
 from plait.types import PlaitError, UsageError
 
 pytest.importorskip("ctranslate2", reason="needs the extra plait[whisper]")

@@ -15,10 +15,10 @@ from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from plait.components import count_parameters
+from plait.config.recipe import check_recipe
 from plait.network import build_network, build_parts
-from plait.recipe import check_recipe
-from plait.summary import (
+from plait.nn.blocks import count_parameters
+from plait.tasks.summary import (
     Box,
     Graph,
     Layer,
@@ -181,7 +181,7 @@ def test_the_network_is_left_without_hooks(
         made.append(build_network(*args, **options))  # type: ignore[arg-type]
         return made[-1]
 
-    monkeypatch.setattr("plait.summary.build_network", build)
+    monkeypatch.setattr("plait.tasks.summary.build_network", build)
     summary_of(str(recipe_file))
     assert made
     assert not any(module._forward_hooks for module in made[0].modules())

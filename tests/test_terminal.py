@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from plait import terminal
+from plait.cli import show as terminal
 from plait.comparison.report import HEADINGS, LESS_NEEDED
 
 NUMBERS = ("0.632", "-0.105–1.044", "1,000", "-0.105?", "1.23M", "1,007.1 s", "12 ms", "1,000")

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import plait
-from plait.learning import train
-from plait.outputs.text.transcript_scores import TranscriptScores
+from plait.outputs.text.metrics.transcripts import TranscriptScores
+from plait.training.train import train
 
 WORDS = ["Up", "Down", "Left", "Right"]
 RECIPE: dict[str, Any] = {

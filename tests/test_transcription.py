@@ -15,13 +15,13 @@ import yaml
 from tones import RATE, RECIPE, say, write_table
 
 import plait
-from plait import cli
-from plait.learning import train
+from plait.cli import main as cli
+from plait.evaluation.results import Evaluation
 from plait.model import Model
-from plait.pages import write_errors
-from plait.results import Evaluation
-from plait.transcribers import SURE, Word
-from plait.transcription import Segment, Transcript, as_srt, as_vtt, clock
+from plait.report.best_and_worst import write_errors
+from plait.tasks.transcribe import Segment, Transcript, as_srt, as_vtt, clock
+from plait.tasks.transcribers import SURE, Word
+from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
 
 

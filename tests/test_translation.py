@@ -14,12 +14,12 @@ import yaml
 from samples import COLOURS, draw
 
 import plait
-from plait import cli
-from plait.cards import signatures
-from plait.learning import train
+from plait.cli import main as cli
+from plait.cli.show import TrainingView
 from plait.model import Model
-from plait.terminal import TrainingView
-from plait.translation import split_sentences
+from plait.package.card import signatures
+from plait.tasks.translate import split_sentences
+from plait.training.train import train
 from plait.types import BadCell, UsageError
 
 WORDS = {"big": "gross", "small": "klein", "dog": "Hund", "cat": "Katze", "runs": "rennt",

@@ -59,7 +59,7 @@ def test_a_sound_that_is_cut(trim: bool, tmp_path: Path) -> None:
 def test_a_text_that_is_cut_before_its_vectors(tmp_path: Path) -> None:
     write_vectors(tmp_path / "x.vec", {"a": [1.0, 0.0], "dog": [0.0, 1.0], "well": [1.0, 1.0]})
     modality = WordVectors(vectors=str(tmp_path / "x.vec"), longest=4)
-    state = modality.learn(["a dog"], tmp_path)
+    state = modality.fit(["a dog"], tmp_path)
     assert modality.unread("a dog, a dog", tmp_path, state) == (
         "only the first 4 of its 5 words are read"
     )
@@ -70,7 +70,7 @@ def test_a_text_that_is_cut_before_a_model_of_the_hub(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra plait[hub]")
     save_bert(tmp_path / "bert", ["a", "dog"])
     modality = HubText(name=str(tmp_path / "bert"), longest=5)
-    state = modality.learn(["a dog"], tmp_path)
+    state = modality.fit(["a dog"], tmp_path)
     assert modality.unread("a dog a dog", tmp_path, state) == (
         "only its first 5 word pieces are read"
     )

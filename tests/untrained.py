@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from plait.config.recipe import check_recipe
 from plait.model import Model
 from plait.network import build_network, build_parts
-from plait.recipe import check_recipe
 
 
 def make_model(
@@ -24,8 +24,8 @@ def make_model(
         {"name": "tiny", "inputs": inputs, "outputs": outputs, "fusion": dict(fusion)}
     )
     parts = build_parts(recipe)
-    states = {f"inputs.{n}": part.learn(cells[n], Path()) for n, part in parts.modalities.items()}
-    states |= {f"outputs.{n}": part.learn(cells[n]) for n, part in parts.outputs.items()}
+    states = {f"inputs.{n}": part.fit(cells[n], Path()) for n, part in parts.modalities.items()}
+    states |= {f"outputs.{n}": part.fit(cells[n]) for n, part in parts.outputs.items()}
     network = build_network(recipe, parts, states)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # what starts as nothing would let many mistakes pass

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plait.assistant.dialogue import Assistant
     from plait.comparison.compare import compare
+    from plait.config.recipe import Recipe, load_recipe
     from plait.data.profile import profile
     from plait.data.tables import read_table
-    from plait.learning import train
+    from plait.evaluation.results import Evaluation
     from plait.model import Model, load
-    from plait.ngrams import export_arpa
-    from plait.recipe import Recipe, load_recipe
-    from plait.results import Evaluation
-    from plait.transcription import transcribe
-    from plait.translation import translate
+    from plait.tasks.ngrams import export_arpa
+    from plait.tasks.transcribe import transcribe
+    from plait.tasks.translate import translate
+    from plait.training.train import train
     from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 __version__ = "0.1.0"
@@ -29,21 +29,21 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Assistant": "plait.assistant.dialogue",
     "BadCell": "plait.types",
-    "Evaluation": "plait.results",
+    "Evaluation": "plait.evaluation.results",
     "Model": "plait.model",
     "PlaitError": "plait.types",
     "Prediction": "plait.types",
-    "Recipe": "plait.recipe",
+    "Recipe": "plait.config.recipe",
     "UsageError": "plait.types",
     "compare": "plait.comparison.compare",
-    "export_arpa": "plait.ngrams",
+    "export_arpa": "plait.tasks.ngrams",
     "load": "plait.model",
     "profile": "plait.data.profile",
-    "load_recipe": "plait.recipe",
+    "load_recipe": "plait.config.recipe",
     "read_table": "plait.data.tables",
-    "train": "plait.learning",
-    "transcribe": "plait.transcription",
-    "translate": "plait.translation",
+    "train": "plait.training.train",
+    "transcribe": "plait.tasks.transcribe",
+    "translate": "plait.tasks.translate",
 }
 __all__ = [
     "Assistant",

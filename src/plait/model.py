@@ -18,21 +18,35 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plait.cards import write_card
-from plait.cells import BadCells, OnBad, is_missing
-from plait.components import Modality
+from plait.config.recipe import Recipe
+from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.tables import Table, read_table
-from plait.evaluation import Group, answer, embed_records, evaluate_records, score_groups
+from plait.evaluation.predictions import (
+    Group,
+    answer,
+    embed_records,
+    evaluate_records,
+    score_groups,
+)
+from plait.evaluation.results import Again, Corrupted, Evaluation, Lost
 from plait.explain.attention import Attention
 from plait.explain.explanation import Explanation, explain
+from plait.explain.neighbours import find_neighbours
 from plait.explain.probe import Probe
-from plait.features import CachedRecords, Corruption, PreparedInput, Progress, few_threads, pad_rows
-from plait.neighbours import find_neighbours
+from plait.modalities.base import Modality
 from plait.network import Batch, Network, Parts, build_network, build_parts
-from plait.options import Options
-from plait.package import Package, fingerprint, read_package, write_package
-from plait.recipe import Recipe
-from plait.records import (
+from plait.outputs.options import Options
+from plait.package.card import write_card
+from plait.package.format import Package, fingerprint, read_package, write_package
+from plait.pipeline.features import (
+    CachedRecords,
+    Corruption,
+    PreparedInput,
+    Progress,
+    few_threads,
+    pad_rows,
+)
+from plait.pipeline.records import (
     Preparer,
     nothing_left,
     open_table,
@@ -40,9 +54,8 @@ from plait.records import (
     warn_of_learned,
     warn_of_unread,
 )
-from plait.registry import needed
-from plait.results import Again, Corrupted, Evaluation, Lost
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
+from plait.util.imports import needed
 
 PREDICT_BATCH = 64
 STRENGTHS = range(1, 6)  # of corruptions
@@ -130,7 +143,7 @@ class Model:
         records: Iterable[Any],
         *,
         root: str | Path = ".",
-        bad: BadCells | None = None,
+        bad: ErrorPolicy | None = None,
         first_row: int = 0,
         shares: bool = False,
         **options: Any,
@@ -147,13 +160,13 @@ class Model:
         records: Iterable[Any],
         *,
         root: str | Path = ".",
-        bad: BadCells | None = None,
+        bad: ErrorPolicy | None = None,
         first_row: int = 0,
         shares: bool = False,
         **options: Any,
     ) -> Iterator[dict[str, Prediction]]:
         """Each record's answers by output, in the records' order, made in batches; with ``shares``
-        also each input's share of the answers (Shapley values, see `plait.explain.shares`).
+        also each input's share of the answers (Shapley values, see `plait.evaluation.shares`).
 
         An option goes to every output that has it.
 
@@ -214,7 +227,7 @@ class Model:
         needed("captum.attr", "explain")  # said before anything is computed
         there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
         sources = {name: self.source(name, Path(root)) for name in there}
-        layouts = {n: s.modality.layout(cells[n], s.root, s.state) for n, s in sources.items()}
+        layouts = {n: s.modality.segments(cells[n], s.root, s.state) for n, s in sources.items()}
         batch = self._batch([cells], Path(root), 0, None).to(self.device)
         prediction = self.network.predict(batch, **options)[asked][0]
         probe = Probe(batch, layouts, sources, asked, prediction, options)
@@ -291,7 +304,7 @@ class Model:
         return {name: why for name, why in found.items() if why}
 
     def _batch(
-        self, records: Sequence[Mapping[str, Any]], root: Path, start: int, bad: BadCells | None
+        self, records: Sequence[Mapping[str, Any]], root: Path, start: int, bad: ErrorPolicy | None
     ) -> Batch:
         prepared, lengths = {}, {}
         for name in self.recipe.inputs:
@@ -306,7 +319,7 @@ class Model:
                 elif bad is None:
                     raise outcome
                 else:
-                    bad.meet(start + row + 1, name, outcome)
+                    bad.handle(start + row + 1, name, outcome)
                     bad.met.add((start + row, name))
             first = next((row for row in values.values() if len(row)), None)
             example = source.example(self.device) if first is None else first
@@ -377,7 +390,7 @@ class Model:
             warn_of_learned(recipe, self.parts, rows, taken)
         if not opened.records:
             warn_of_unread(self.parts, self.states, rows, taken)
-        bad = BadCells(on_bad)
+        bad = ErrorPolicy(on_bad)
         preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
         records, kept = preparer.prepare(rows, views=False)
         if not kept:
@@ -444,7 +457,7 @@ class Model:
             found,
             references,
             scores,
-            bad.problems,
+            bad.failures,
             each,
             worse,
             by,
@@ -525,7 +538,7 @@ def load(name_or_path: str | Path) -> Model:
         raise PlaitError(
             f"the package {package.folder} was made with another preprocessing",
             expected=f"fingerprint {now}, it has {package.preprocessing}",
-            mend="install the plait that made it, or train it again",
+            hint="install the plait that made it, or train it again",
         )
     network = build_network(package.recipe, parts, package.states, pretrained=False)
     try:
@@ -534,7 +547,7 @@ def load(name_or_path: str | Path) -> Model:
         raise PlaitError(
             f"the weights of {package.folder} do not fit its recipe: "
             + " ".join(str(error).split())[:200],
-            mend="install the plait that made it, or train it again",
+            hint="install the plait that made it, or train it again",
         ) from None
     return Model(package.recipe, package.states, network, package.scores)
 
@@ -544,7 +557,7 @@ def _tensors(package: Package) -> dict[str, Tensor]:
         tensors = load_file(package.folder / "weights.safetensors")
     except Exception as error:  # safetensors has its own error class a version
         raise PlaitError(
-            f"the weights of {package.folder} are damaged: {error}", mend="copy the package again"
+            f"the weights of {package.folder} are damaged: {error}", hint="copy the package again"
         ) from None
     return {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
 

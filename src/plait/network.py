@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait import registry
-from plait.blocks import NamedModules
-from plait.components import Encoder, Fusion, Head, Modality, Output
-from plait.options import Options, options_by_output
-from plait.recipe import OutputSpec, Recipe
+from plait.config import registry
+from plait.config.recipe import OutputSpec, Recipe
+from plait.fusion.base import Fusion
+from plait.modalities.base import Encoder, Modality
+from plait.nn.blocks import NamedModules
+from plait.outputs.base import Head, Output
+from plait.outputs.options import Options, options_by_output
 from plait.types import Fused, Prediction, State, Tokens
 
 

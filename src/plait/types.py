@@ -34,18 +34,18 @@ def column_text(column: ColumnName) -> str:
 
 
 class PlaitError(Exception):
-    """A mistake that the user can mend: what happened, what was expected, how to mend it.
+    """A mistake that the user can fix: what happened, what was expected, how to fix it.
 
     The command line prints it as one line and exits with 1; no traceback.
     """
 
-    def __init__(self, what: str, *, expected: str = "", mend: str = "") -> None:
-        self.what, self.expected, self.mend = what, expected, mend
+    def __init__(self, what: str, *, expected: str = "", hint: str = "") -> None:
+        self.what, self.expected, self.hint = what, expected, hint
         parts = [what]
         if expected:
             parts.append(f"expected {expected}")
-        if mend:
-            parts.append(mend)
+        if hint:
+            parts.append(hint)
         super().__init__("; ".join(parts))
 
 
@@ -56,7 +56,7 @@ class BadCell(PlaitError):
     """
 
 
-class Unlearned(BadCell):
+class UnseenLabel(BadCell):
     """A right answer that no training row has, so that the model can't give it.
 
     A record to learn from has a bad cell then. One to be scored stays, and whatever the model
@@ -66,8 +66,8 @@ class Unlearned(BadCell):
         target: what stands for it among the targets.
     """
 
-    def __init__(self, what: str, *, target: Any, expected: str = "", mend: str = "") -> None:
-        super().__init__(what, expected=expected, mend=mend)
+    def __init__(self, what: str, *, target: Any, expected: str = "", hint: str = "") -> None:
+        super().__init__(what, expected=expected, hint=hint)
         self.target = target
 
 

@@ -17,7 +17,7 @@ def make_package(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     """Trains a recipe on the table that a function writes into a folder."""
 
     def make(recipe: dict[str, Any], write: Callable[[Path], Path]) -> Path:
-        from plait.learning import train
+        from plait.training.train import train
 
         folder = tmp_path_factory.mktemp(recipe["name"])
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from samples import draw
 
-from plait import cli
 from plait.assistant import chat
 from plait.assistant.chat import as_path
+from plait.cli import main as cli
 
 Run = Callable[..., tuple[int, str, str]]
 

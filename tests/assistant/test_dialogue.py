@@ -13,7 +13,7 @@ from samples import draw
 
 import plait
 from plait.assistant.session import Session, Turn
-from plait.translation import translate
+from plait.tasks.translate import translate
 from plait.types import PlaitError, UsageError
 
 UNSURE = {"confidence": 1.0}  # asks back at every request

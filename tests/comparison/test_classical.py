@@ -9,14 +9,14 @@ import pytest
 import torch
 from both import RECIPE
 
-from plait import registry
-from plait.cells import BadCells
 from plait.comparison import classical
-from plait.components import Classical
+from plait.config import registry
+from plait.config.recipe import check_recipe, load_recipe
+from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
+from plait.modalities.base import Classical
 from plait.outputs.category import CategoryOutput
-from plait.outputs.common import PooledHead
-from plait.recipe import check_recipe, load_recipe
+from plait.outputs.pooled import PooledHead
 from plait.types import Fused, Tokens
 
 
@@ -52,7 +52,7 @@ def test_it_is_logistic_regression(monkeypatch: pytest.MonkeyPatch) -> None:
     x[np.arange(200), y] += 1.0
     monkeypatch.setattr(classical, "PENALTIES", (1e-3,))
     output = CategoryOutput(calibrate=False)
-    head = output.head(output.learn(y.tolist()), 5, ["x"], True)
+    head = output.head(output.fit(y.tolist()), 5, ["x"], True)
     assert isinstance(head, PooledHead)
     classical.fit_linear(head, fused(x), y.tolist(), fused(x), y.tolist())
     expected = LogisticRegression(C=1 / (2 * 1e-3 * 200), tol=1e-8, max_iter=1000).fit(x, y)
@@ -68,5 +68,5 @@ def test_it_learns_from_no_more_rows_than_the_recipe_does(tmp_path: Path) -> Non
     })  # fmt: skip
     columns = {"words": ["here", "there"] * 20, "answer": ["in", "out"] * 20}
     table = Table(tmp_path / "t.csv", tmp_path, columns)
-    found = classical.answer_classically(recipe, table, "val", BadCells())
+    found = classical.answer_classically(recipe, table, "val", ErrorPolicy())
     assert found.learned == 10

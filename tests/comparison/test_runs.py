@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from both import RECIPE, write_table
 
-from plait.cells import OnBad
 from plait.comparison import runs
 from plait.comparison.runs import Job, Result, answered, finished, keep, run
+from plait.config.recipe import check_recipe
+from plait.data.cells import OnBad
 from plait.data.tables import Table, read_table
-from plait.recipe import check_recipe
 
 
 def job(folder: Path, table: Table, on_bad: OnBad = "stop", **changes: Any) -> Job:

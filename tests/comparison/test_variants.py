@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plait.comparison.variants import make_variants, parse_representations
-from plait.recipe import load_recipe
+from plait.config.recipe import load_recipe
 from plait.types import UsageError
 
 

@@ -15,8 +15,8 @@ from plait.comparison.runs import Result
 from plait.comparison.statistics import Difference
 from plait.comparison.variants import make_variants
 from plait.comparison.weigh import weigh
+from plait.config.recipe import Recipe, check_recipe, load_recipe
 from plait.outputs.category import CategoryOutput
-from plait.recipe import Recipe, check_recipe, load_recipe
 from plait.types import Prediction
 
 OUTPUT = CategoryOutput()

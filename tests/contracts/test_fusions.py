@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from plait import registry
-from plait.components import Fusion
+from plait.config import registry
+from plait.fusion.base import Fusion
 from plait.network import Adapter
 from plait.types import Fused, Tokens
 

@@ -18,11 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from samples import save_bert, write_vectors
 
-from plait import registry
-from plait.components import Encoder, Modality
-from plait.features import as_row, pad_rows
-from plait.modalities.image.inception_net import InceptionResNetV2
+from plait.config import registry
+from plait.modalities.base import Encoder, Modality
 from plait.modalities.text import word_vectors
+from plait.nn.inception_resnet_v2 import InceptionResNetV2
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import BadCell
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
@@ -255,7 +255,7 @@ def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) ->
     settings = weights.get(f"{kind}-{name}", {}) | settings
     modality: Modality = registry.build(kind, {"kind": name, **settings})
     cells = [MAKERS[kind](number) for number in range(3)]
-    state = modality.learn(cells, Path())
+    state = modality.fit(cells, Path())
     torch.manual_seed(0)
     return modality, modality.encoder(state, True).eval(), state, cells
 
@@ -377,13 +377,13 @@ def test_content_names_the_cell(built: Built) -> None:
 def test_a_cell_that_is_sent_is_the_cell(built: Built) -> None:
     """Through JSON, with files as base64, it is read to what it was."""
     modality, _, state, cells = built
-    adapter = TypeAdapter(modality.sent(state))
+    adapter = TypeAdapter(modality.request_type(state))
     for cell in cells:
         raw = base64.b64encode(cell).decode() if isinstance(cell, bytes) else cell
         sent = adapter.validate_json(json.dumps(raw).replace("NaN", "null"))
         want, got = (modality.read(c, Path(), state) for c in (cell, sent))
         assert torch.equal(got, want)
-        assert modality.extent(sent, Path()) == modality.extent(cell, Path())
+        assert modality.media_info(sent, Path()) == modality.media_info(cell, Path())
     assert json.loads(json.dumps(adapter.json_schema()))
 
 
@@ -394,7 +394,7 @@ def test_a_path_can_not_be_sent(built: Built, tmp_path: Path) -> None:
         return
     path = tmp_path / "file"
     path.write_bytes(cells[0] if isinstance(cells[0], bytes) else b"1,2,3\n4,5,6\n")
-    adapter = TypeAdapter(modality.sent(state))
+    adapter = TypeAdapter(modality.request_type(state))
     for name in (str(path), *(f"{path}{'A' * more}" for more in range(1, 4))):
         with pytest.raises((ValidationError, BadCell)):
             modality.read(adapter.validate_python(name), Path(), state)
@@ -405,7 +405,7 @@ def test_a_path_can_not_be_sent(built: Built, tmp_path: Path) -> None:
 def test_samples_can_be_read(built: Built) -> None:
     modality, _, _, _ = built
     samples = modality.samples()
-    state = modality.learn(samples, Path())
+    state = modality.fit(samples, Path())
     assert len([modality.read(cell, Path(), state) for cell in samples]) >= 2
 
 
@@ -421,7 +421,7 @@ def test_a_package_s_network_has_the_same_shape(built: Built) -> None:
 def test_a_layout_says_where_every_token_lies_and_hides_parts(built: Built) -> None:
     modality, encoder, state, cells = built
     cell = cells[1]
-    item, layout = modality.read(cell, Path(), state), modality.layout(cell, Path(), state)
+    item, layout = modality.read(cell, Path(), state), modality.segments(cell, Path(), state)
     tokens = encoder(*prepared(built, 1)).mask.shape[1]
     places = layout.places(tokens)
     assert places.shape == (tokens, len(layout.parts))
@@ -448,7 +448,7 @@ def test_a_layout_is_drawn(built: Built) -> None:
     from xml.etree import ElementTree
 
     modality, _, state, cells = built
-    layout = modality.layout(cells[1], Path(), state)
+    layout = modality.segments(cells[1], Path(), state)
     weights = np.linspace(-1, 1, len(layout.parts))
     drawn = layout.symbol("one") + layout.drawing(weights, "one")
     tree = ElementTree.fromstring(f"<div>{drawn}</div>")  # as HTML is, so that nothing is left open

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from plait import registry
-from plait.blocks import alone, side_by_side
-from plait.branches import Branches
-from plait.components import Head, Output
+from plait.config import registry
+from plait.nn.blocks import alone, side_by_side
+from plait.nn.branches import Branches
+from plait.outputs.base import Head, Output
 from plait.types import Fused, Prediction, Tokens, UsageError
 
 WIDTH, TOKENS = 16, 5
@@ -71,7 +71,7 @@ Built = tuple[Output, Head, Any, list[Any], Branches | None]
 def built(request: pytest.FixtureRequest) -> Built:
     kind, settings, cells, how = request.param
     output: Output = registry.build("output", {"kind": kind, **settings})
-    state = json.loads(json.dumps(output.learn(cells)))  # it lies in a package as JSON
+    state = json.loads(json.dumps(output.fit(cells)))  # it lies in a package as JSON
     torch.manual_seed(0)
     head = output.head(state, WIDTH, NAMES, True, BRANCHES[how]).eval()
     targets = [output.reader(state)(cell) for cell in cells]

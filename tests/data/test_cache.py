@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from plait.data.cache import HALF, WHOLE, FeatureSpace
-from plait.features import PreparedInput, fill_cache, pad_rows
 from plait.modalities.image.pixels import Pixels
+from plait.pipeline.cache import HALF, WHOLE, FeatureSpace
+from plait.pipeline.features import PreparedInput, fill_cache, pad_rows
 from plait.types import BadCell, PlaitError
 
 CPU = torch.device("cpu")
@@ -136,7 +136,7 @@ def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) ->
 FILL = """
 import sys, torch
 from pathlib import Path
-from plait.features import PreparedInput, fill_cache
+from plait.pipeline.features import PreparedInput, fill_cache
 from plait.modalities.image.pixels import Pixels
 folder = Path(sys.argv[1])
 modality = Pixels(size=16, patch=8, width=8, views=2)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from plait.data import digests
-from plait.data.cache import digest
 from plait.data.digests import FileDigests, file_digests
+from plait.util.digests import digest
 
 
 @pytest.fixture

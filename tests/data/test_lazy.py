@@ -14,7 +14,7 @@ from plait.data import lazy, readers
 from plait.data.lazy import LazyColumn
 from plait.data.profile import profile
 from plait.data.tables import Table, group_captions, guess_column, read_table
-from plait.learning import table_digest
+from plait.training.train import table_digest
 from plait.types import PlaitError
 
 CELLS = [b"\x89PNG" + bytes([n]) * (50 + n) if n % 9 else None for n in range(200)]
@@ -140,7 +140,7 @@ def test_training_from_a_file_is_training_from_memory(
 ) -> None:
     from safetensors.torch import load_file
 
-    from plait.learning import train
+    from plait.training.train import train
 
     monkeypatch.setattr(lazy, "LARGE", 100)
     names = list(COLOURS)[:2]

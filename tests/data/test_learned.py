@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from plait.data import learned
-from plait.data.learned import remembered
-from plait.places import cache_folder
+from plait.pipeline import remember as learned
+from plait.pipeline.remember import remembered
 from plait.types import State
+from plait.util.paths import cache_folder
 
 
 def _never() -> State:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from plait.config.recipe import load_recipe
 from plait.data.splits import SPLITS, Splits, photo_keys, split_rows, unused_words
 from plait.data.tables import Table
 from plait.network import build_parts
-from plait.recipe import load_recipe
-from plait.records import open_table
+from plait.pipeline.records import open_table
 from plait.types import PlaitError, UsageError
 
 RATIOS = (0.8, 0.1, 0.1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plait.data import video
-from plait.data.media import Extent
+from plait.data.media import MediaInfo
 from plait.data.video import clip_content, clip_extent, open_frames, spread
 from plait.types import BadCell, PlaitError
 
@@ -279,6 +279,6 @@ def test_a_clip_s_extent_is_told_by_its_header(tmp_path: Path) -> None:
     assert found.pixels == 32 * 32
     assert found.seconds == pytest.approx(20 / 10, rel=0.2)
     picture(tmp_path, "1.png", 9)
-    assert clip_extent(str(tmp_path), Path()) == Extent()
+    assert clip_extent(str(tmp_path), Path()) == MediaInfo()
     with pytest.raises(BadCell, match="damaged or no video"):
         clip_extent(b"none", Path())

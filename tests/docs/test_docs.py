@@ -17,11 +17,11 @@ import yaml
 from samples import COLOURS, PLACES, captions, draw
 
 import plait
-from plait import cli
+from plait.cli import main as cli
 from plait.comparison import compare
 from plait.comparison.variants import make_variants
-from plait.places import find_package
-from plait.recipe import check_recipe, load_recipe
+from plait.config.recipe import check_recipe, load_recipe
+from plait.package.paths import find_package
 from plait.web import serve
 from plait.web.serve import name_models
 

@@ -20,7 +20,7 @@ def both_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def both_package(both_table: Path) -> Path:
     """The trained package."""
-    from plait.learning import train
+    from plait.training.train import train
 
     recipe, out = both_table.with_name("recipe.yaml"), both_table.with_name("model")
     recipe.write_text(yaml.safe_dump(both.RECIPE))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from plait.evaluation.shares import interactions, subsets
 from plait.explain.checks import POINTS, Curve, _sizes, heaviest_first, rank_correlation
-from plait.explain.shares import interactions, subsets
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -41,7 +41,7 @@ def explained(both_model: Model, both_table: Path, record: Record) -> Explanatio
 def probe_of(model: Model, root: Path, record: Record) -> Probe:
     sources = {name: model.source(name, root) for name in record}
     layouts = {
-        name: source.modality.layout(record[name], root, source.state)
+        name: source.modality.segments(record[name], root, source.state)
         for name, source in sources.items()
     }
     batch = model._batch([record], root, 0, None)
@@ -226,7 +226,7 @@ def test_without_captum_the_mend_is_named(
             raise ImportError("no captum")
         return real(name, *args, **kwargs)
 
-    monkeypatch.setattr("plait.registry.importlib.import_module", lambda name: refuse(name))
+    monkeypatch.setattr("plait.config.registry.importlib.import_module", lambda name: refuse(name))
     with pytest.raises(PlaitError, match=r"pip install 'plait\[explain\]'"):
         both_model.explain(record, root=both_table.parent)
 

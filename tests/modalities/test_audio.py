@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from plait import registry
-from plait.components import Encoder, Modality
-from plait.features import as_row, pad_rows
+from plait.config import registry
+from plait.config.recipe import check_recipe
+from plait.modalities.audio.base import Sound
 from plait.modalities.audio.mfcc import Mfcc
-from plait.modalities.audio.sound import Sound
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
-from plait.recipe import check_recipe
+from plait.modalities.base import Encoder, Modality
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import UsageError
 
 soxr = pytest.importorskip("soxr", reason="needs the extra plait[audio]")

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from vision_models import save_vision_model
 
-from plait import registry
-from plait.components import Encoder
+from plait.config import registry
+from plait.config.recipe import check_recipe
+from plait.modalities.base import Encoder
 from plait.modalities.image.hub import HubImage
-from plait.recipe import check_recipe
 from plait.types import PlaitError, UsageError
 
 transformers = pytest.importorskip("transformers")
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 def learned(folder: Path, **settings: Any) -> tuple[HubImage, dict[str, Any]]:
     modality = HubImage(name=str(folder), **settings)
-    return modality, modality.learn([], Path())
+    return modality, modality.fit([], Path())
 
 
 def prepared(encoder: Encoder, batch: torch.Tensor) -> torch.Tensor:
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match=r"no model .*nothing") as caught:
-        HubImage(name=str(tmp_path / "nothing")).learn([], Path())
+        HubImage(name=str(tmp_path / "nothing")).fit([], Path())
     assert "\n" not in str(caught.value)
 
 
@@ -200,7 +200,7 @@ def test_an_unreachable_hub_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", fail)
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", tried)
     with pytest.raises(PlaitError, match="'some/model' could be loaded: Name or serv") as caught:
-        HubImage(name="some/model").learn([], Path())
+        HubImage(name="some/model").fit([], Path())
     assert "\n" not in str(caught.value)
 
 
@@ -209,7 +209,7 @@ def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(PlaitError, match=r"pip install 'plait\[hub\]'"):
-        HubImage(name="some/model").learn([], Path())
+        HubImage(name="some/model").fit([], Path())
 
 
 def test_a_size_that_the_model_cannot_read_is_refused(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 import torch
 from audio_models import save_audio_model
 
-from plait import registry
-from plait.components import Encoder
-from plait.features import as_row, pad_rows
+from plait.config import registry
+from plait.config.recipe import check_recipe
 from plait.modalities.audio.hub import HubSound
-from plait.pretrained import build_extractor
-from plait.recipe import check_recipe
+from plait.modalities.base import Encoder
+from plait.nn.pretrained import build_extractor
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError, State, Tokens
 
 transformers = pytest.importorskip("transformers")
@@ -36,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def learned(folder: Path, **settings: Any) -> tuple[HubSound, State]:
     modality = HubSound(name=str(folder), **{"longest": 1.0, **settings})
-    return modality, modality.learn([], Path())
+    return modality, modality.fit([], Path())
 
 
 def sound(seconds: float, seed: int = 0) -> torch.Tensor:
@@ -201,7 +201,7 @@ def test_a_package_names_no_class_that_is_no_feature_extractor() -> None:
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(PlaitError, match=r"pip install 'plait\[hub\]'"):
-        HubSound(name="some/model").learn([], Path())
+        HubSound(name="some/model").fit([], Path())
 
 
 def test_a_recipe_names_the_model_after_the_colon() -> None:

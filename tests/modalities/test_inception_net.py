@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from plait.modalities.image.inception_net import (
+from plait.nn.inception_resnet_v2 import (
     CHANNELS,
     GRID,
     INPUT_SIZE,
@@ -241,7 +241,7 @@ def test_bad_file(
         load_weights(net, tmp_path / name)
     assert str(tmp_path / name) in caught.value.what
     assert caught.value.expected
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 def test_truncated_keras_file(net: InceptionResNetV2, tmp_path: Path, h5py: Any) -> None:

@@ -10,20 +10,20 @@ import pytest
 import torch
 from scipy import stats
 
+from plait.config.recipe import check_recipe
 from plait.data.series import open_series
-from plait.features import as_row, pad_rows
-from plait.learning import train
+from plait.modalities.series.base import Sums, warped
 from plait.modalities.series.reading import (
     centred,
     fill_gaps,
     window_spans,
     window_statistics,
 )
-from plait.modalities.series.sensor import Sums, warped
 from plait.modalities.series.sequence import Channels, SeriesSequence
 from plait.modalities.series.windows import Windows
 from plait.model import load
-from plait.recipe import check_recipe
+from plait.pipeline.features import as_row, pad_rows
+from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
 
 RNG = np.random.default_rng(0)
@@ -32,7 +32,7 @@ GAPPY = [[1, None], [2, 10], [None, 20], [4, 30], [5, None]]
 
 
 def learned(modality: SeriesSequence | Windows, cells: list[Any] = CELLS) -> dict[str, Any]:
-    return modality.learn(cells, Path())
+    return modality.fit(cells, Path())
 
 
 # --- what is learned ---

@@ -13,15 +13,15 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from plait.features import as_row, pad_rows
 from plait.modalities.table.columns import Columns
 from plait.modalities.table.reading import FARTHEST, SCALE
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import BadCell, PlaitError, State, UsageError
 
 
 def learned(modality: Columns, **columns: list[Any]) -> State:
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return json.loads(json.dumps(modality.learn(rows, Path())))  # it lies in a package as JSON
+    return json.loads(json.dumps(modality.fit(rows, Path())))  # it lies in a package as JSON
 
 
 def read(modality: Columns, state: State, **values: Any) -> tuple[list[int], np.ndarray]:
@@ -170,7 +170,7 @@ def test_columns_that_can_t_be_learned() -> None:
     with pytest.raises(PlaitError, match=r"column 'b' is empty in all .*leave it out"):
         learned(Columns(), a=[1, 2], b=[None, math.nan])
     with pytest.raises(PlaitError, match="all training cells are empty"):
-        Columns().learn([], Path())
+        Columns().fit([], Path())
     names = [f"name {n}" for n in range(30)]
     with pytest.raises(PlaitError, match="'c': 30 different values and none of them 2 times"):
         learned(Columns(), c=names)

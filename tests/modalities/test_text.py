@@ -9,9 +9,9 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from plait.data.texts import as_text
-from plait.features import as_row, pad_rows
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
 from plait.modalities.text.word_sequence import WordSequence
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import BadCell, PlaitError
 
 TEXTS = ["A dog runs, a dog!", "Two dogs run", "a cat and a dog", "the cat"]
@@ -32,7 +32,7 @@ def test_tf_idf_is_scikit_learn_s(
     settings: dict[str, Any], analyzer: str, spans: tuple[int, int]
 ) -> None:
     modality = BagOfWords(min_count=1, **settings)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     words = {"token_pattern": r"(?u)\b\w+\b"} if analyzer == "word" else {}
     theirs = TfidfVectorizer(analyzer=analyzer, ngram_range=spans, sublinear_tf=True, **words)
     theirs.fit(TEXTS)
@@ -43,7 +43,7 @@ def test_tf_idf_is_scikit_learn_s(
 
 def test_counts_by_hand() -> None:
     modality = BagOfWords(min_count=1, weight="counts", longest=1)
-    state = modality.learn(["b a a a", "c"], Path())
+    state = modality.fit(["b a a a", "c"], Path())
     assert state["terms"] == ["a", "b", "c"]
     row = np.array([1 + np.log(3), 1, 0])
     found = dense(modality, state, "a b a a")
@@ -52,7 +52,7 @@ def test_counts_by_hand() -> None:
 
 def test_a_text_without_a_known_term_is_as_good_as_none() -> None:
     modality = BagOfWords(min_count=1)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     encoder = modality.encoder(state, True)
     items = [modality.read(text, Path(), state) for text in ("xyz", "a dog")]
     rows = [as_row(features) for features in encoder.prepare(items)]
@@ -64,7 +64,7 @@ def test_order_matters_to_a_sequence_only() -> None:
         (BagOfWords(min_count=1, longest=1), True),
         (WordSequence(min_count=1), False),
     ):
-        state = modality.learn(TEXTS, Path())
+        state = modality.fit(TEXTS, Path())
         torch.manual_seed(0)
         encoder = modality.encoder(state, True).eval()
         texts = [modality.read(text, Path(), state) for text in ("dog a cat", "cat a dog")]
@@ -75,18 +75,18 @@ def test_order_matters_to_a_sequence_only() -> None:
 
 def test_long_texts_are_cut() -> None:
     modality = WordSequence(min_count=1, longest=5)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     assert len(modality.read("a dog " * 2500, Path(), state)) == 5
 
 
 def test_characters_are_read_one_by_one_and_case_is_kept_where_asked_for() -> None:
     modality = WordSequence(unit="characters", lower=False, min_count=1)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     upper, lower = (modality.read(text, Path(), state) for text in ("A dog", "a dog"))
     assert len(upper) == 5
     assert (upper != lower).tolist() == [True, False, False, False, False]
     modality = WordSequence(lower=True, min_count=1)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     assert torch.equal(*(modality.read(text, Path(), state) for text in ("A dog", "a dog")))
 
 
@@ -122,6 +122,6 @@ def test_cells_that_are_none(cell: Any, words: str) -> None:
 
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(PlaitError, match="all training texts are empty"):
-        BagOfWords().learn(["", None], Path())
+        BagOfWords().fit(["", None], Path())
     with pytest.raises(PlaitError, match="no term occurs in 2"):
-        BagOfWords().learn(["one", "two"], Path())
+        BagOfWords().fit(["one", "two"], Path())

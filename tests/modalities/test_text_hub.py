@@ -10,9 +10,9 @@ import pytest
 import torch
 from samples import save_bert
 
-from plait import registry
-from plait.features import as_row, pad_rows
+from plait.config import registry
 from plait.modalities.text.hub import HubText
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError, Tokens
 
 transformers = pytest.importorskip("transformers", reason="needs the extra plait[hub]")
@@ -43,7 +43,7 @@ def test_the_numbers_are_the_models_own(folder: Path, train: str, what: str) -> 
     modality = registry.build(
         "text", {"kind": f"hub:{folder}", "train": train, "tokens": what, "longest": 20}
     )
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     encoder = modality.encoder(state, True).eval()
     found = tokens(modality, state, encoder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
@@ -70,7 +70,7 @@ def test_other_families(folder: Path, kind: str) -> None:
     config = getattr(transformers, f"{kind}Config")(**sizes[kind])
     getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
     modality = HubText(name=str(folder), train="all", longest=12)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     encoder = modality.encoder(state, True)
     found = tokens(modality, state, encoder)
     assert found.values.shape == (3, 11, 16)
@@ -81,7 +81,7 @@ def test_other_families(folder: Path, kind: str) -> None:
 
 def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
     modality = HubText(name=str(folder), longest=20)
-    state = json.loads(json.dumps(modality.learn(TEXTS, Path())))  # as a package keeps it
+    state = json.loads(json.dumps(modality.fit(TEXTS, Path())))  # as a package keeps it
     assert str(tmp_path) not in json.dumps(state)
     encoder = modality.encoder(state, True)
     folder.rename(tmp_path / "gone")
@@ -95,7 +95,7 @@ def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
 
 def test_a_text_that_spells_a_special_token_is_text(folder: Path) -> None:
     modality = HubText(name=str(folder), longest=20)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     ids = modality.read("a [SEP] dog", Path(), state).tolist()
     assert (ids[0], ids[-1]) == (2, 3)  # [CLS] and [SEP]
     assert 3 not in ids[1:-1]
@@ -103,7 +103,7 @@ def test_a_text_that_spells_a_special_token_is_text(folder: Path) -> None:
 
 def test_long_texts_are_cut_and_keep_their_end(folder: Path) -> None:
     modality = HubText(name=str(folder), longest=6, views=3)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     item = modality.read("a dog " * 100, Path(), state)
     assert (len(item), int(item[-1])) == (6, 3)
     for view in (1, 2):
@@ -114,7 +114,7 @@ def test_long_texts_are_cut_and_keep_their_end(folder: Path) -> None:
 
 def test_more_pieces_than_the_model_reads_are_refused(folder: Path) -> None:
     modality = HubText(name=str(folder), longest=100)
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     with pytest.raises(
         PlaitError, match=r"can't read a text of 100 pieces.*lower longest"
     ) as caught:
@@ -131,10 +131,10 @@ def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
     save_file(weights, path, {"format": "pt"})
     modality = HubText(name=str(folder), longest=20)
     with pytest.raises(PlaitError, match="lack 1 parameters"):
-        modality.encoder(modality.learn(TEXTS, Path()), True)
+        modality.encoder(modality.fit(TEXTS, Path()), True)
 
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match=r"no model .*nothing") as caught:
-        HubText(name=str(tmp_path / "nothing")).learn(TEXTS, Path())
+        HubText(name=str(tmp_path / "nothing")).fit(TEXTS, Path())
     assert "\n" not in str(caught.value)

@@ -11,14 +11,14 @@ from clips import film, shades
 from PIL import Image
 from torch import nn
 
-from plait import registry
-from plait.components import Encoder
-from plait.features import as_row, pad_rows
-from plait.modalities.video.clip import Clip
+from plait.config import registry
+from plait.config.recipe import check_recipe
+from plait.modalities.base import Encoder
+from plait.modalities.video.base import Clip
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import GREY, Motion, moving
 from plait.network import build_network, build_parts
-from plait.recipe import check_recipe
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import UsageError
 
 LITE = {"kind": "cnn", "size": 32}
@@ -78,7 +78,7 @@ def test_only_odd_views_are_mirrored_and_only_where_asked(flip: bool) -> None:
 def built(**settings: Any) -> tuple[Frames, dict[str, Any], Encoder]:
     torch.manual_seed(0)
     clip = Frames(**{"image": LITE, "frames": 4, "width": 16, "dropout": 0.0} | settings)
-    state = clip.learn([], Path())
+    state = clip.fit([], Path())
     return clip, state, clip.encoder(state, True).eval()
 
 
@@ -130,8 +130,8 @@ def test_what_reads_over_time_is_not_pretrained() -> None:
     })  # fmt: skip
     parts = build_parts(recipe)
     states = {
-        "inputs.clip": parts.modalities["clip"].learn([], Path()),
-        "outputs.y": parts.outputs["y"].learn(["a", "b"]),
+        "inputs.clip": parts.modalities["clip"].fit([], Path()),
+        "outputs.y": parts.outputs["y"].fit(["a", "b"]),
     }
     network = build_network(recipe, parts, states)
     slow = {id(p) for p in network.pretrained_parameters()}
@@ -145,7 +145,7 @@ def test_the_image_representation_learns_from_a_frame_of_each_clip(
     clip = Frames(image={"kind": "pixels", "size": 32})
     seen: list[Any] = []
     monkeypatch.setattr(clip.image, "learn", lambda cells, root: {"seen": seen.extend(cells)})
-    clip.learn([film(shades(9, 20)), b"no clip", None], Path())
+    clip.fit([film(shades(9, 20)), b"no clip", None], Path())
     (photo,) = seen
     assert np.asarray(Image.open(io.BytesIO(photo))).mean() == pytest.approx(80, abs=2)
 

@@ -31,7 +31,7 @@ BLANK = cv2.imencode(".png", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
 
 def learned(**settings: Any) -> tuple[VisualWords, dict[str, Any]]:
     modality = VisualWords(**{**SETTINGS, **settings})
-    return modality, modality.learn([png(0), png(1)], Path())
+    return modality, modality.fit([png(0), png(1)], Path())
 
 
 def centres(state: dict[str, Any]) -> np.ndarray:
@@ -100,10 +100,10 @@ def test_the_vocabulary_is_the_same_each_time_and_small() -> None:
 def test_bad_photos_are_passed_over_and_blank_ones_have_no_words() -> None:
     modality = VisualWords(**SETTINGS)
     cells = [png(0), b"no photo", "missing.png", None, png(1), BLANK]
-    assert modality.learn(cells, Path())["words"] == 12
+    assert modality.fit(cells, Path())["words"] == 12
     with pytest.raises(PlaitError, match="no training photo has a keypoint"):
-        modality.learn([BLANK, b"no photo"], Path())
-    few = VisualWords(**{**SETTINGS, "words": 2000}).learn([png(0)], Path())
+        modality.fit([BLANK, b"no photo"], Path())
+    few = VisualWords(**{**SETTINGS, "words": 2000}).fit([png(0)], Path())
     assert 2 <= few["words"] <= 64
 
 
@@ -134,7 +134,7 @@ def test_a_cell_s_token_sees_its_own_and_the_larger_cells() -> None:
 
 
 def test_the_cache_knows_another_vocabulary(tmp_path: Path) -> None:
-    from plait.features import PreparedInput
+    from plait.pipeline.features import PreparedInput
 
     cpu, names = torch.device("cpu"), set()
     for settings in ({}, {"words": 6}, {"step": 10}, {"assign": "hard"}, {"levels": 3}):

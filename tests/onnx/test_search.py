@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from plait.data.vocabulary import EOS
-from plait.onnx.search import (
+from plait.outputs.text import search
+from plait.outputs.text.decoders.base import Decoder, DecoderState
+from plait.outputs.text.decoders.transformer import TransformerDecoder
+from plait.outputs.text.decoding import NEVER_SAID, Decoding, Limits
+from plait.runtime.search import (
     Floats,
     Ints,
     Speech,
@@ -20,10 +24,6 @@ from plait.onnx.search import (
     sample,
     word_scores,
 )
-from plait.outputs.text import search
-from plait.outputs.text.decoder import Decoder, DecoderState
-from plait.outputs.text.decoding import NEVER_SAID, Decoding, Limits
-from plait.outputs.text.transformer import TransformerDecoder
 from plait.types import Fused, Tokens
 
 WIDTH, WORDS, RECORDS = 16, 20, 19

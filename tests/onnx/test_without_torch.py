@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import plait
-from plait.export import export
+from plait.runtime.export import export
 
 pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")
 
@@ -41,8 +41,8 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_captions(exported: Path, trained: Path, squares: Path) -> None:
     photos = [str(path) for path in sorted(squares.parent.glob("*.png"))[:6]]
     code = """
-import json, plait.onnx
-model = plait.onnx.load(sys.argv[1])
+import json, plait.runtime
+model = plait.runtime.load(sys.argv[1])
 print(json.dumps([model.predict(photo, beam=2).value for photo in sys.argv[2:]]))
 """
     model = plait.load(trained)
@@ -52,7 +52,7 @@ print(json.dumps([model.predict(photo, beam=2).value for photo in sys.argv[2:]])
 
 
 def test_the_command(exported: Path, squares: Path) -> None:
-    code = "import plait.cli; plait.cli.main()"
+    code = "import plait.cli.main; plait.cli.main.main()"
     photo = next(squares.parent.glob("*.png"))
     out = run(code, "caption", str(photo), "--model", str(exported), "--engine", "onnx")
     assert out.startswith(f"{photo}: ")
@@ -61,6 +61,6 @@ def test_the_command(exported: Path, squares: Path) -> None:
 
 def test_every_reader_and_every_kind_of_answer() -> None:
     run(
-        "import plait.onnx, plait.modalities.table.reading, plait.modalities.series.reading\n"
+        "import plait.runtime, plait.modalities.table.reading, plait.modalities.series.reading\n"
         "import plait.data.vocabulary, plait.outputs.answers, plait.outputs.text.decoding"
     )

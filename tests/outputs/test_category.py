@@ -18,7 +18,7 @@ def fused(pooled: torch.Tensor) -> Fused:
 
 def head(output: CategoryOutput, cells: list[Any]) -> CategoryHead:
     torch.manual_seed(0)
-    built = output.head(output.learn(cells), 8, ["a"], True)
+    built = output.head(output.fit(cells), 8, ["a"], True)
     assert isinstance(built, CategoryHead)
     return built.eval()
 
@@ -33,7 +33,7 @@ def answered(*rows: list[float]) -> list[Prediction]:
 
 
 def test_classes_of_any_kind() -> None:
-    state = CategoryOutput().learn([3, "x ", 3.0, True, None, "", float("nan"), "x"])
+    state = CategoryOutput().fit([3, "x ", 3.0, True, None, "", float("nan"), "x"])
     assert state == {"classes": [True, 3, "x"], "counts": [1, 2, 2]}
     with pytest.raises(BadCell, match="is no class"):
         as_class([1])
@@ -43,14 +43,14 @@ def test_classes_of_any_kind() -> None:
 
 def test_one_class_only_is_an_error() -> None:
     with pytest.raises(PlaitError, match="only 'x'; expected two"):
-        CategoryOutput().learn(["x", "x"])
+        CategoryOutput().fit(["x", "x"])
     with pytest.raises(PlaitError, match="none"):
-        CategoryOutput().learn([None])
+        CategoryOutput().fit([None])
 
 
 def test_a_class_that_was_not_learned_is_a_bad_cell() -> None:
     output = CategoryOutput()
-    read = output.reader(output.learn(["a", "b"]))
+    read = output.reader(output.fit(["a", "b"]))
     assert read("b") == 1
     with pytest.raises(BadCell, match="no training row has the class 'c'; expected 'a', 'b'"):
         read("c")

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 from plait.outputs.labels import LabelsHead, LabelsOutput, best_threshold, label_scores
-from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, Unlearned, UsageError
+from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, UnseenLabel, UsageError
 
 CELLS = [["b", "a"], ["a"], [], ["c", "a"], ["b"]]
 
@@ -21,7 +21,7 @@ def fused(pooled: torch.Tensor) -> Fused:
 
 def head(output: LabelsOutput, cells: list[Any] = CELLS) -> LabelsHead:
     torch.manual_seed(0)
-    built = output.head(output.learn(cells), 8, ["a"], True)
+    built = output.head(output.fit(cells), 8, ["a"], True)
     assert isinstance(built, LabelsHead)
     return built.eval()
 
@@ -46,18 +46,18 @@ def test_cells_of_any_kind() -> None:
 
 def test_rare_labels_are_left_out_and_unknown_ones_are_bad() -> None:
     output = LabelsOutput(min_count=2)
-    state = output.learn([*CELLS, None, 0.5])
+    state = output.fit([*CELLS, None, 0.5])
     assert state == {"labels": ["a", "b"], "counts": [3, 2], "rare": ["c"], "rows": 5}
     read = output.reader(state)
     assert read(["c", "b"]) == [1]
     assert read([]) == []
-    with pytest.raises(Unlearned, match="no training row has the label 'd'; expected 'a', 'b'"):
+    with pytest.raises(UnseenLabel, match="no training row has the label 'd'; expected 'a', 'b'"):
         read("a,d")
-    with pytest.raises(Unlearned) as caught:
+    with pytest.raises(UnseenLabel) as caught:
         read("a,d")
     assert caught.value.target == [0]
     with pytest.raises(PlaitError, match="occurs 9 times; expected one label at least; lower"):
-        LabelsOutput(min_count=9).learn(CELLS)
+        LabelsOutput(min_count=9).fit(CELLS)
 
 
 def test_answers_as_cells() -> None:

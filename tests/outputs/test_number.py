@@ -35,7 +35,7 @@ def fused(pooled: torch.Tensor) -> Fused:
 
 def head(output: NumberOutput, cells: list[Any] = CELLS) -> NumberHead:
     torch.manual_seed(0)
-    built = output.head(output.learn(cells), 8, ["a"], True)
+    built = output.head(output.fit(cells), 8, ["a"], True)
     assert isinstance(built, NumberHead)
     return built.eval()
 
@@ -61,12 +61,12 @@ def test_cells_that_are_no_numbers(cell: Any, words: str) -> None:
 
 
 def test_mean_and_deviation_of_the_numbers_alone() -> None:
-    state = NumberOutput().learn([1, "3", None, "red", 5.0, 11])
+    state = NumberOutput().fit([1, "3", None, "red", 5.0, 11])
     assert state == {"mean": 5.0, "deviation": pytest.approx(np.std(CELLS))}
     with pytest.raises(PlaitError, match="all are 2; expected two different"):
-        NumberOutput().learn([2, "2.0", 2.0])
+        NumberOutput().fit([2, "2.0", 2.0])
     with pytest.raises(PlaitError, match="none"):
-        NumberOutput().learn(["red", None])
+        NumberOutput().fit(["red", None])
 
 
 def test_losses_by_hand() -> None:

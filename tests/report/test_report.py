@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import yaml
 
-from plait.charts import Frame, bars, lines
-from plait.learning import train
+from plait.render.charts import Frame, bars, lines
 from plait.report import sections
 from plait.report.records import Gallery
 from plait.report.write import write_report
+from plait.training.train import train
 from plait.types import Prediction, UsageError
 
 EVIL = "left </script><script>alert(1)</script> & more"

@@ -16,7 +16,7 @@ from plait.model import Model, load
 @pytest.fixture(scope="session")
 def two_inputs(tmp_path_factory: pytest.TempPathFactory) -> Model:
     """Tells a colour by a photo and a place by words."""
-    from plait.learning import train
+    from plait.training.train import train
 
     folder = tmp_path_factory.mktemp("both")
     table = write_table(folder, ["train", "train", "val"])

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from servers import encode_form, png
 
-from plait.cli import app
+from plait.cli.main import app
 from plait.types import PlaitError, UsageError
 from plait.web import serve as serving
 from plait.web.serve import name_models, serve
@@ -25,7 +25,7 @@ from plait.web.settings import Settings, keys_of_file, read_keys
 
 
 def start(*arguments: str) -> tuple[subprocess.Popen[str], int]:
-    command = [sys.executable, "-m", "plait.cli", "serve", *arguments, "--port", "0"]
+    command = [sys.executable, "-m", "plait", "serve", *arguments, "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     line = process.stdout.readline()

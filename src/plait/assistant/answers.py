@@ -13,7 +13,7 @@ from typing import Any
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
 from plait.model import Model, load
-from plait.translation import SHOWN
+from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, Prediction, UsageError
 
 LACKS = {

@@ -14,13 +14,13 @@ from pathlib import Path
 from plait.assistant.answers import said
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
-from plait.console import console, errors
 from plait.data.audio import has_sound_suffix
 from plait.data.digests import is_plain_file
 from plait.data.images import has_image_suffix
-from plait.registry import did_you_mean
-from plait.translation import SHOWN
+from plait.render.console import console, errors
+from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError
+from plait.util.suggest import did_you_mean
 
 PROMPT = "> "
 SPEAKER = "espeak-ng"
@@ -61,7 +61,7 @@ def chat(
         raise UsageError(
             "--why draws what one answer goes by",
             expected="--say or --hear",
-            mend="in a talk type /why",
+            hint="in a talk type /why",
         )
     assistant = Assistant(source, photos=photos, session=session, progress=_progress)
     terminal = Terminal(assistant, speak, as_json)
@@ -166,7 +166,7 @@ class Terminal:
             raise PlaitError(
                 f"there is no command {command}",
                 expected=f"one of: {', '.join(known)}",
-                mend=did_you_mean(command, known),
+                hint=did_you_mean(command, known),
             )
         else:
             self.show(self.assistant.say(line))

@@ -18,12 +18,12 @@ from plait.assistant.intents import (
     TRANSLATION,
     intents_of,
 )
-from plait.files import is_folder
-from plait.package import read_package
-from plait.recipe import problem_lines, together
-from plait.registry import did_you_mean
-from plait.transcribers import HUB, SHIPPED
+from plait.config.recipe import problem_lines, together
+from plait.package.format import read_package
+from plait.tasks.transcribers import HUB, SHIPPED
 from plait.types import PlaitError, UsageError
+from plait.util.files import is_folder
+from plait.util.suggest import did_you_mean
 
 ROUTER, SPEECH = "intents", "speech"
 """The models that answer nothing themselves: one says what is asked, one writes down speech."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from plait.assistant.phrases import openings, without_quotes
 from plait.model import Model
-from plait.package import read_package
+from plait.package.format import read_package
 from plait.types import UsageError
 
 

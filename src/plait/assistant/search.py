@@ -21,15 +21,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from plait import registry
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Found
-from plait.blocks import masked_mean
-from plait.cells import BadCells, in_chunks
-from plait.data.cache import FeatureSpace, digest
+from plait.config import registry
+from plait.data.cells import ErrorPolicy, in_chunks
 from plait.data.digests import file_digests
 from plait.data.images import find_images
-from plait.features import (
+from plait.data.rows import Row
+from plait.model import Model
+from plait.nn.blocks import masked_mean
+from plait.package.paths import FILES, find_package
+from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.features import (
     UNREADABLE,
     PreparedInput,
     Progress,
@@ -38,11 +41,10 @@ from plait.features import (
     pad_rows,
     view_key,
 )
-from plait.files import write_atomically
-from plait.model import Model
-from plait.places import FILES, cache_folder, find_package
-from plait.rows import Row
 from plait.types import BadCell, PlaitError
+from plait.util.digests import digest
+from plait.util.files import write_atomically
+from plait.util.paths import cache_folder
 
 Words = Literal["tf-idf", "minilm"]
 Floats = NDArray[np.float64]
@@ -178,9 +180,9 @@ class PhotoSearch:
         return kept
 
     def _caption(self, paths: dict[str, Path]) -> dict[str, str]:
-        bad = BadCells("skip", in_table=False)
+        bad = ErrorPolicy("skip", in_table=False)
         found = list(self.model.predict_many(paths.values(), bad=bad))
-        for line in bad.problems:
+        for line in bad.failures:
             self._tell(line)
         return {
             key: str(prediction.value)
@@ -246,9 +248,9 @@ def _by_tf_idf(text: str, captions: Sequence[str]) -> Floats:
 
 def _by_minilm(text: str, captions: Sequence[str]) -> Floats:
     """(N,) cosine of the sentence encoder's vectors (Reimers and Gurevych 2019)."""
-    bad = BadCells("stop", in_table=False)
+    bad = ErrorPolicy("stop", in_table=False)
     space, keys = fill_cache(
-        _minilm(), [text, *captions], 1, lambda row, error: bad.meet(row, "captions", error),
+        _minilm(), [text, *captions], 1, lambda row, error: bad.handle(row, "captions", error),
         torch.device("cpu"),
     )  # fmt: skip
     rows = space.get([view_key(key, 0) for key in keys if key is not None])
@@ -261,6 +263,6 @@ def _by_minilm(text: str, captions: Sequence[str]) -> Floats:
 def _minilm() -> PreparedInput:
     settings = {"kind": "word-vectors", "vectors": "minilm", "reader": "mean"}
     modality = registry.build("text", settings)
-    state = modality.learn(["a sentence"], Path())  # nothing is learned of it
+    state = modality.fit(["a sentence"], Path())  # nothing is learned of it
     encoder = modality.encoder(state, pretrained=True)
     return PreparedInput("sentences", modality, encoder, state, Path())

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from plait.files import write_atomically
 from plait.types import PlaitError
+from plait.util.files import write_atomically
 
 
 class _Line(BaseModel):

@@ -17,8 +17,8 @@ from plait.assistant.answers import Answerer, Reply, require, said
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
 from plait.data.images import open_image
-from plait.pretrained import FAILURES, build_model, load_config, load_processor, refuse_missing
-from plait.training import pick_device
+from plait.nn.pretrained import FAILURES, build_model, load_config, load_processor, refuse_missing
+from plait.training.loop import pick_device
 from plait.types import PlaitError
 
 LONGEST = 64  # word pieces of an answer

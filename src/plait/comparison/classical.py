@@ -16,16 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plait import registry
-from plait.branches import Scores
-from plait.cells import BadCells
-from plait.components import Classical, Modality, count_parameters
+from plait.config import registry
+from plait.config.recipe import Recipe, check_recipe
+from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
-from plait.features import CachedRecords, view_key
+from plait.modalities.base import Classical, Modality
 from plait.network import build_network, build_parts
-from plait.outputs.common import PooledHead
-from plait.recipe import Recipe, check_recipe
-from plait.records import Preparer, learn_states, open_table, some_rows, split_table
+from plait.nn.blocks import count_parameters
+from plait.nn.branches import Scores
+from plait.outputs.pooled import PooledHead
+from plait.pipeline.features import CachedRecords, view_key
+from plait.pipeline.records import Preparer, fit_states, open_table, some_rows, split_table
 from plait.types import Fused, Prediction, State, Tokens
 
 MOST_ROWS = 5000  # that it learns from; more would take minutes and add little
@@ -75,7 +76,7 @@ def classical_name(modality: str) -> str:
     )
 
 
-def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) -> Answers:
+def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Answers:
     """Learn from the training rows, choose by the validation rows, answer those of ``split``.
 
     Args:
@@ -90,7 +91,7 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: BadCells) 
     splits = split_table(recipe, parts, rows, columns)
     most = min(MOST_ROWS, recipe.data.rows or MOST_ROWS)
     learning = rows.where(some_rows(splits["train"], most, recipe.seed))
-    states = learn_states(recipe, parts, learning, columns)
+    states = fit_states(recipe, parts, learning, columns)
     network = build_network(recipe, parts, states)
     preparer = Preparer(parts, states, network, columns, bad)
     train, _ = preparer.prepare(learning, views=False)

@@ -11,9 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from plait import registry
-from plait.cards import number
-from plait.cells import OnBad
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import Comparison, Line
 from plait.comparison.picture import draw_comparison
@@ -21,16 +18,19 @@ from plait.comparison.report import markdown
 from plait.comparison.runs import Job, Result, finished, run
 from plait.comparison.variants import Variant, make_variants
 from plait.comparison.weigh import weigh
+from plait.config.recipe import Recipe, load_recipe
+from plait.data.cells import OnBad
 from plait.data.tables import Table
-from plait.features import Progress
-from plait.files import make_folder, write_atomically
-from plait.learning import table_digest
 from plait.model import load
 from plait.network import build_output, build_parts
-from plait.package import check_target
-from plait.recipe import Recipe, load_recipe
-from plait.records import COMPARED, open_table, split_column, split_table
+from plait.package.card import number
+from plait.package.format import check_target
+from plait.pipeline.features import Progress
+from plait.pipeline.records import COMPARED, open_table, split_column, split_table
+from plait.training.train import table_digest
 from plait.types import ColumnName, UsageError
+from plait.util.files import make_folder, write_atomically
+from plait.util.suggest import did_you_mean
 
 OnRun = Callable[[str], None]
 """Called after a run, with a line of what came of it."""
@@ -93,7 +93,7 @@ def compare(
     scored = _output(checked, output)
     plan = _Plan(checked, table, Path(out).absolute(), split, on_bad, seeds, scored)
     if test and not plan.has("test"):
-        raise UsageError("the table has no test rows", mend="leave --test out")
+        raise UsageError("the table has no test rows", hint="leave --test out")
     numbers, left_out = _fewer(rows, len(plan.rows["train"]), plan.recipe.data.rows)
     variants = make_variants(plan.recipe, fusions, representations, numbers)
     if build_output(plan.recipe.outputs[scored]).linear:
@@ -119,7 +119,7 @@ def _output(recipe: Recipe, name: str | None) -> str:
         raise UsageError(
             f"--output: there is no output {name!r}",
             expected=f"one of: {', '.join(recipe.outputs)}",
-            mend=registry.did_you_mean(name, recipe.outputs),
+            hint=did_you_mean(name, recipe.outputs),
         )
     return name
 

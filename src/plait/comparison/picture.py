@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from plait.cards import number
 from plait.comparison.found import Comparison, Line
 from plait.comparison.report import heading
-from plait.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
-from plait.files import write_atomically
+from plait.package.card import number
+from plait.render.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
+from plait.util.files import write_atomically
 
 TITLES = {
     "fused": "all inputs",

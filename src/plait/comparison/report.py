@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plait.cards import number
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.found import LOOKS, Comparison, Finding, Line
 from plait.comparison.statistics import Difference
+from plait.package.card import number
 
 HEADINGS = (
     "variant",

@@ -19,17 +19,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from plait.cells import BadCells, OnBad
 from plait.comparison.classical import answer_classically
-from plait.components import count_parameters
-from plait.data.cache import digest
+from plait.config.recipe import Recipe
+from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
-from plait.files import make_folder, write_atomically
-from plait.learning import train
+from plait.evaluation.results import Evaluation
 from plait.model import Model, load
-from plait.recipe import Recipe
-from plait.results import Evaluation
+from plait.nn.blocks import count_parameters
+from plait.training.train import train
 from plait.types import PlaitError, Prediction
+from plait.util.digests import digest
+from plait.util.files import make_folder, write_atomically
 
 TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
 ABOUT = ("about", "command", "expected", "card")
@@ -215,7 +215,7 @@ def keep(job: Job, result: Result) -> None:
 
 
 def _classical(job: Job) -> Result:
-    found = answer_classically(job.recipe, job.table, job.split, BadCells(job.on_bad))
+    found = answer_classically(job.recipe, job.table, job.split, ErrorPolicy(job.on_bad))
     return Result(
         rows=found.rows,
         predictions=dict(found.predictions),
@@ -257,7 +257,7 @@ def _milliseconds(model: Model, found: Evaluation) -> float:
     for row in found.rows[: WARM + TIMED]:
         record = {name: column[row] for name, column in cells.items()}
         begun = time.perf_counter()
-        model.predict(record, root=table.root, bad=BadCells("missing"))
+        model.predict(record, root=table.root, bad=ErrorPolicy("missing"))
         times.append(time.perf_counter() - begun)
     return median(times[WARM:] or times) * 1000
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.bootstrap import Scorer, interval, resamples
+from plait.outputs.scores import Scorer, interval, resamples
 
 RESAMPLES = 2000  # so that p can be small enough for some dozens of differences
 LEVEL = 0.05  # a difference is real where its adjusted p is below

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from plait import registry
-from plait.recipe import Recipe, check_recipe
+from plait.config import registry
+from plait.config.recipe import Recipe, check_recipe
 from plait.types import UsageError
+from plait.util.suggest import did_you_mean
 
 ALL = "all"
 HOW = "how"
@@ -169,7 +170,7 @@ def _representations(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, list
             raise UsageError(
                 f"--representation: there is no input {name!r}",
                 expected=f"one of: {', '.join(recipe.inputs)}",
-                mend=registry.did_you_mean(name, recipe.inputs),
+                hint=did_you_mean(name, recipe.inputs),
             )
     found = {}
     for name, spec in recipe.inputs.items():
@@ -217,7 +218,7 @@ def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, dict[str, Any]]:
             raise UsageError(
                 f"there is no fusion {name!r}",
                 expected=f"{ALL}, or of: {', '.join(known)}",
-                mend=_meant(name, known),
+                hint=_meant(name, known),
             )
         found |= fitting
     return found
@@ -228,7 +229,7 @@ def _meant(name: str, known: Iterable[str]) -> str:
     ways = [repr(title) for title in known if title.endswith(f".{name}")]
     if ways:
         return f"did you mean {' or '.join(ways)}?"
-    return registry.did_you_mean(name, [*known, *registry.names("fusion")])
+    return did_you_mean(name, [*known, *registry.names("fusion")])
 
 
 def _title(fusion: Mapping[str, Any]) -> str:

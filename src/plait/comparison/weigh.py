@@ -15,8 +15,8 @@ from plait.comparison.found import LOOKS, Comparison, Finding, Line
 from plait.comparison.runs import Result
 from plait.comparison.statistics import Difference, PairedBootstrap, Scored, adjust
 from plait.comparison.variants import Variant
-from plait.components import Output
-from plait.recipe import Recipe
+from plait.config.recipe import Recipe
+from plait.outputs.base import Output
 from plait.types import PlaitError
 
 WHOLE = {"fused", "rows", CLASSICAL}  # roles that have every input
@@ -125,7 +125,7 @@ def _nothing(results: Results) -> PlaitError:
     failed = next((r.failed for runs in results.values() for r in runs.values() if r.failed), "")
     return PlaitError(
         "no run of the comparison was finished" + (f": {failed}" if failed else ""),
-        mend="" if failed else "give it a larger --budget",
+        hint="" if failed else "give it a larger --budget",
     )
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.media import load_bytes
-from plait.registry import needed
 from plait.types import BadCell
+from plait.util.imports import needed
 
 KINDS = "a WAV, FLAC, OGG or MP3 sound"
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
@@ -56,7 +56,7 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
     except soundfile.SoundFileError as error:
         raise _damaged(name, error) from None
     if not len(mono):
-        raise BadCell(f"{name} has no samples", expected=KINDS, mend="record it again")
+        raise BadCell(f"{name} has no samples", expected=KINDS, hint="record it again")
     if not (np.abs(mono) <= LOUDEST).all():  # nor is NaN
         raise BadCell(
             f"{name} has samples that are no numbers or far too large", expected="samples in ±1"
@@ -170,7 +170,7 @@ def _mono(file: Any) -> Sound:
 def _damaged(name: str, error: Exception) -> BadCell:
     why = str(error).rpartition(": ")[2].strip(". ")  # what is opened has no name
     return BadCell(
-        f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, mend="get it again"
+        f"{name} is damaged or no sound ({why[:120]})", expected=KINDS, hint="get it again"
     )
 
 
@@ -203,5 +203,5 @@ def _check(name: str, frames: int, rate: int, channels: int) -> None:
         raise BadCell(
             f"{name} is {frames / rate:,.0f} seconds long",
             expected=f"{MAX_SECONDS:,.0f} at the most",
-            mend="cut it into pieces",
+            hint="cut it into pieces",
         )

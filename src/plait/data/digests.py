@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from plait.data.cache import digest
-from plait.places import cache_folder
+from plait.util.digests import digest
+from plait.util.paths import cache_folder
 
 RACY_SECONDS = 2.0  # of change within one tick of the clock: FAT's is the coarsest
 MOST_FILES = 1_000_000  # remembered; about 200 bytes each

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from plait.data.media import load_bytes
-from plait.files import is_folder
 from plait.types import BadCell, PlaitError
+from plait.util.files import is_folder
 
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each goes over all pixels anew
@@ -120,7 +120,7 @@ def _in_folder(folder: Path) -> list[Path]:
         raise PlaitError(
             f"the folder {folder} holds no pictures",
             expected=f"files ending in {', '.join(SUFFIXES)}",
-            mend="give another folder, or the files by name",
+            hint="give another folder, or the files by name",
         )
     return found
 
@@ -161,7 +161,7 @@ def _header(stream: io.BytesIO, name: str) -> Image.Image:
         raise BadCell(
             f"{name} is a JPEG of {scans:,} scans and was not decoded",
             expected=f"at most {MAX_SCANS}",
-            mend="save it anew",
+            hint="save it anew",
         )
     return picture
 
@@ -170,13 +170,13 @@ def _too_large(name: str, size: str) -> BadCell:
     return BadCell(
         f"{name} claims to be a picture{size} and was not decoded",
         expected=f"at most {MAX_PIXELS:,} pixels",
-        mend="scale it down first",
+        hint="scale it down first",
     )
 
 
 def _broken(name: str, error: Exception) -> BadCell:
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return BadCell(f"{name} is damaged or cut short ({why})", expected=KINDS, mend="get it again")
+    return BadCell(f"{name} is damaged or cut short ({why})", expected=KINDS, hint="get it again")
 
 
 def _flag(shorter: int, least: int | None) -> int:

@@ -16,7 +16,7 @@ MAX_BYTES = 1 << 30
 NAME_LETTERS = 300  # of a name in a message
 
 
-class Extent(NamedTuple):
+class MediaInfo(NamedTuple):
     """What a file claims to hold."""
 
     pixels: int = 0
@@ -72,7 +72,7 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
         what = "is empty" if empty else f"holds {' '.join(repr(cell).split())[:40]}"
         raise BadCell(f"the cell {what}", expected=f"a path or a file's bytes: {kinds}")
     if not data:
-        raise BadCell(f"{name} is empty (0 bytes)", expected=kinds, mend="get the file again")
+        raise BadCell(f"{name} is empty (0 bytes)", expected=kinds, hint="get the file again")
     return data, name
 
 
@@ -87,7 +87,7 @@ def _read(path: Path, name: str, kinds: str) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         place = "" if str(path) == name else f" (looked for {path})"
-        raise BadCell(f"{name} is missing{place}", mend="check the path") from None
+        raise BadCell(f"{name} is missing{place}", hint="check the path") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
         why = getattr(error, "strerror", None) or str(error)
-        raise BadCell(f"{name!r} can't be read ({why})", mend="check its permissions") from None
+        raise BadCell(f"{name!r} can't be read ({why})", hint="check its permissions") from None

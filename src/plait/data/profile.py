@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from plait.data.cache import digest
 from plait.data.images import has_image_start, has_image_suffix, open_image
 from plait.data.media import name_cell
 from plait.data.tables import Table, cell_key
 from plait.types import BadCell
+from plait.util.digests import digest
 
 Progress = Callable[[int, int], None]
 

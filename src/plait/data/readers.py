@@ -35,7 +35,7 @@ FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
 
 def missing(path: Path) -> PlaitError:
     """The error for a table that isn't there."""
-    return PlaitError(f"there is no table {path}", expected=KINDS, mend="check the path")
+    return PlaitError(f"there is no table {path}", expected=KINDS, hint="check the path")
 
 
 def read_text(path: Path) -> str:
@@ -50,7 +50,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         what = f"{path} line {line} is not UTF-8 text (byte {data[error.start]:#04x})"
-        raise PlaitError(what, mend="save the file in the encoding UTF-8") from None
+        raise PlaitError(what, hint="save the file in the encoding UTF-8") from None
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -115,7 +115,7 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
                 rows.append([cell.strip() for cell in row] if separator == "|" else row)
     except csv.Error as error:
         raise PlaitError(
-            f"{path} line {reader.line_num}: {error}", mend="check the quotes up to that line"
+            f"{path} line {reader.line_num}: {error}", hint="check the quotes up to that line"
         ) from None
     finally:
         csv.field_size_limit(before)
@@ -126,7 +126,7 @@ def _ragged(path: Path, line: int, got: int, expected: int) -> PlaitError:
     return PlaitError(
         f"{path} line {line} has {got} cells",
         expected=f"{expected} as in line 1",
-        mend='put cells that hold the separator in quotes ("...")',
+        hint='put cells that hold the separator in quotes ("...")',
     )
 
 
@@ -164,7 +164,7 @@ def _json(text: str, where: str) -> Any:
         found = json.loads(text)
         return _whole(found) if "\\u" in text else found
     except ValueError as error:
-        raise PlaitError(f"{where} is not JSON ({error})", mend="mend or remove it") from None
+        raise PlaitError(f"{where} is not JSON ({error})", hint="mend or remove it") from None
     except RecursionError:
         raise PlaitError(f"{where} is JSON nested too deeply") from None
 
@@ -240,7 +240,7 @@ def read_json(path: Path) -> Columns:
         raise PlaitError(
             f"{path} lacks {error} in an image or annotation",
             expected="images with id, file_name; annotations with image_id, caption",
-            mend="take the captions_*.json file, not instances_*.json",
+            hint="take the captions_*.json file, not instances_*.json",
         ) from None
 
 
@@ -300,7 +300,7 @@ def read_hub(name: str) -> Columns:
         library = importlib.import_module("datasets")
     except ImportError:
         raise PlaitError(
-            f"hub:{name} needs the library datasets", mend="pip install 'plait[hub]'"
+            f"hub:{name} needs the library datasets", hint="pip install 'plait[hub]'"
         ) from None
     try:
         parts = library.load_dataset(name)

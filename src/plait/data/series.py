@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.media import load_bytes
-from plait.registry import did_you_mean
 from plait.types import BadCell
+from plait.util.suggest import did_you_mean
 
 KINDS = "a CSV, NPY or Parquet file of numbers, or a list of numbers"
 SUFFIXES = (".npy",)
@@ -68,7 +68,7 @@ class Series:
         raise BadCell(
             f"{self.name} has no channel {channel!r}",
             expected=_listed(self.names) if self.names else f"0 to {count - 1}",
-            mend=did_you_mean(str(channel), self.names or ()),
+            hint=did_you_mean(str(channel), self.names or ()),
         )
 
     def take(self, places: Sequence[int]) -> Series:
@@ -173,7 +173,7 @@ def _check_size(name: str, steps: int, channels: int) -> None:
         raise BadCell(
             f"{name} has {steps:,} rows of {channels:,} channels",
             expected=f"{MAX_STEPS:,} rows and {MAX_VALUES:,} numbers at the most",
-            mend="cut it into pieces",
+            hint="cut it into pieces",
         )
 
 
@@ -235,14 +235,14 @@ def _read_npy(data: bytes, name: str) -> Values:
             raise BadCell(
                 f"{name} holds {'pickled objects' if dtype.hasobject else dtype}",
                 expected="an NPY array of plain numbers",
-                mend="save it with numpy.save(path, array.astype('float32'))",
+                hint="save it with numpy.save(path, array.astype('float32'))",
             )
         if min(shape, default=0) < 0 or np.prod(shape, dtype=float) > MAX_VALUES:
             raise BadCell(f"{name} has the shape {shape}", expected=f"{MAX_VALUES:,} numbers")
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except NPY_ERRORS as error:
         why = " ".join(str(error).split())[:100]
-        raise BadCell(f"{name} is a damaged NPY file ({why})", mend="save it again") from None
+        raise BadCell(f"{name} is a damaged NPY file ({why})", hint="save it again") from None
     return _as_rows(values.astype(np.float64), name)
 
 
@@ -265,7 +265,7 @@ def _read_parquet(data: bytes, name: str) -> tuple[Values, list[str]]:
         columns = [column.to_numpy().astype(np.float64) for column in table.columns]
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0][:100]
-        raise BadCell(f"{name} is a damaged Parquet file ({why})", mend="save it again") from None
+        raise BadCell(f"{name} is a damaged Parquet file ({why})", hint="save it again") from None
     return np.stack(columns, axis=1), table.column_names
 
 

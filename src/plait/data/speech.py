@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.cells import in_chunks
 from plait.data.audio import (
     KINDS,
     LOUDEST,
@@ -25,8 +24,9 @@ from plait.data.audio import (
     one_channel,
     stops_early,
 )
-from plait.registry import needed
+from plait.data.cells import in_chunks
 from plait.types import BadCell
+from plait.util.imports import needed
 
 log = logging.getLogger("plait")
 
@@ -85,7 +85,7 @@ def check_recording(path: Path) -> None:
     if path.is_dir():
         raise BadCell(f"{path} is a folder", expected=KINDS)
     if not path.is_file():
-        raise BadCell(f"there is no file {path}", expected=KINDS, mend="check the path")
+        raise BadCell(f"there is no file {path}", expected=KINDS, hint="check the path")
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from plait.data.cache import digest
 from plait.data.digests import file_digests, is_plain_file
 from plait.data.media import name_cell
 from plait.data.tables import SPLIT_WORDS, Table, cell_key
 from plait.types import Overlap, PlaitError, UsageError
+from plait.util.digests import digest
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
@@ -221,7 +221,7 @@ def _check_apart(
             raise PlaitError(
                 f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
                 f"(row {table.number(row)}) by column {column!r}",
-                mend="give all its rows one split, or: --set data.overlap=drop leaves them out of "
+                hint="give all its rows one split, or: --set data.overlap=drop leaves them out of "
                 "train, =keep in both",
             )
 
@@ -245,7 +245,7 @@ def _by_ratio(
         raise PlaitError(
             f"{table.path} has {len(units)} photos or groups to split into {' and '.join(wanted)}",
             expected="at least one for each",
-            mend="give more rows",
+            hint="give more rows",
         )
     parts = _deal(units, ratios)
     for split in wanted:

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 from plait.data import readers
 from plait.data.audio import has_sound_start, has_sound_suffix
-from plait.data.cache import digest
 from plait.data.dates import is_date
 from plait.data.images import find_images, has_image_start, has_image_suffix
 from plait.data.lazy import LazyColumn, take
@@ -26,9 +25,10 @@ from plait.data.media import name_cell
 from plait.data.readers import Columns
 from plait.data.series import has_series_start, has_series_suffix
 from plait.data.video import has_video_start, has_video_suffix, is_animation
-from plait.files import is_folder
-from plait.registry import did_you_mean
 from plait.types import ColumnName, PlaitError, UsageError
+from plait.util.digests import digest
+from plait.util.files import is_folder
+from plait.util.suggest import did_you_mean
 
 Wanted = Literal[
     "image", "text", "audio", "video", "series", "category", "number", "labels", "split"
@@ -166,7 +166,7 @@ class Table:
             raise UsageError(
                 f"{self.path} has no column {name!r}",
                 expected=f"one of: {', '.join(self.columns)}",
-                mend=did_you_mean(name, self.columns),
+                hint=did_you_mean(name, self.columns),
             )
         return self.columns[name]
 
@@ -239,7 +239,7 @@ def group_captions(
             columns[name] = take(cells, firsts)
         elif name in photos:
             raise PlaitError(
-                _differing(table, image, name, keys, groups), mend="give each photo one of them"
+                _differing(table, image, name, keys, groups), hint="give each photo one of them"
             )
     numbers = [table.number(row) for row in firsts]
     return replace(table, columns=columns, numbers=numbers)
@@ -467,7 +467,7 @@ def _read_file(path: Path) -> Table:
     if not path.exists():
         raise readers.missing(path)
     mend = "for photos: plait caption FILE" if has_image_suffix(path.name) else ""
-    raise PlaitError(f"can't tell what kind of table {path} is", expected=readers.KINDS, mend=mend)
+    raise PlaitError(f"can't tell what kind of table {path} is", expected=readers.KINDS, hint=mend)
 
 
 def is_table_name(name: str) -> bool:

@@ -36,7 +36,7 @@ def as_text(cell: Any) -> str:
     if len(cell) > MAX_LETTERS:
         raise BadCell(
             f"a text of {len(cell):,} letters", expected=f"{MAX_LETTERS:,} at the most",
-            mend="cut it",
+            hint="cut it",
         )  # fmt: skip
     text = cell.replace("\0", " ").strip()
     if not text:

@@ -64,7 +64,7 @@ def read_vectors(path: str | Path, keep: Keep) -> dict[str, Vector]:
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or str(error)
         raise PlaitError(
-            f"the vectors {path} can't be read: {why}", expected=KINDS, mend="check the file"
+            f"the vectors {path} can't be read: {why}", expected=KINDS, hint="check the file"
         ) from None
     return found
 
@@ -89,7 +89,7 @@ def _refuse_others(start: bytes, name: str) -> None:
         raise PlaitError(f"the vectors {name} are empty", expected=KINDS)
     for begin, (what, mend) in OTHERS.items():
         if start.startswith(begin):
-            raise PlaitError(f"{name} is {what}", expected=KINDS, mend=mend)
+            raise PlaitError(f"{name} is {what}", expected=KINDS, hint=mend)
     if not _HEADER.match(start) and _CONTROL.search(start):
         raise PlaitError(f"{name} holds no word vectors", expected=KINDS)
 
@@ -174,5 +174,5 @@ def _until_space(stream: Stream) -> bytes:
 
 def _damaged(name: str, place: str, what: object) -> PlaitError:
     return PlaitError(
-        f"the vectors {name} are damaged: {place} {what}", expected=KINDS, mend="get them again"
+        f"the vectors {name} are damaged: {place} {what}", expected=KINDS, hint="get them again"
     )

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.cache import digest
 from plait.data.images import Fit, Pixels, has_image_suffix, open_resized, to_square
-from plait.data.media import Extent, load_bytes
-from plait.files import is_folder
-from plait.registry import needed
+from plait.data.media import MediaInfo, load_bytes
 from plait.types import BadCell
+from plait.util.digests import digest
+from plait.util.files import is_folder
+from plait.util.imports import needed
 
 KINDS = "an MP4, MOV, AVI, WebM, MKV or GIF video, or a folder of pictures"
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg")
@@ -80,7 +80,7 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
     return digest(*parts).encode()
 
 
-def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
+def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
     """Pixels of a frame, and the seconds that a clip lasts, by its header or its packets, whichever
     says more: a header may say less, or nothing. Nothing of a folder.
 
@@ -88,7 +88,7 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
         BadCell: it is missing, empty or no video.
     """
     if _folder(cell, root):
-        return Extent()
+        return MediaInfo()
     av = needed("av", "video")
     data, name = load_bytes(cell, root, KINDS)
     try:
@@ -104,7 +104,7 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> Extent:
             first = min((start for start, _ in spans), default=0.0)
             last = max((end for _, end in spans), default=0.0)
             seconds = max((container.duration or 0) / 1e6, last - first)
-            return Extent(picture.width * picture.height, seconds)
+            return MediaInfo(picture.width * picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
 
@@ -192,7 +192,7 @@ def _decode(data: bytes, name: str, count: int, scaled: Callable[[Pixels], Pixel
 def _damaged(name: str, error: Exception) -> BadCell:
     why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
     return BadCell(
-        f"{name} is damaged or no video ({why[:120]})", expected=KINDS, mend="get it again"
+        f"{name} is damaged or no video ({why[:120]})", expected=KINDS, hint="get it again"
     )
 
 
@@ -219,7 +219,7 @@ def _check(container: Any, name: str) -> None:
     if seconds > MAX_SECONDS:
         raise BadCell(
             f"{name} is {seconds:,.0f} seconds long",
-            expected=f"{MAX_SECONDS:,.0f} at the most", mend="cut it into pieces",
+            expected=f"{MAX_SECONDS:,.0f} at the most", hint="cut it into pieces",
         )  # fmt: skip
 
 
@@ -233,7 +233,7 @@ def _check_size(picture: Any, name: str) -> None:
     if picture.width * picture.height > MAX_PIXELS:
         raise BadCell(
             f"{name} has frames of {picture.width:,} x {picture.height:,} pixels",
-            expected=f"at most {MAX_PIXELS:,} pixels", mend="scale it down first",
+            expected=f"at most {MAX_PIXELS:,} pixels", hint="scale it down first",
         )  # fmt: skip
 
 
@@ -266,9 +266,9 @@ def _index(container: Any, name: str) -> _Index:
         if packet.stream.index == stream.index:
             times.append((shown, packet.is_keyframe))
             if len(times) > MAX_FRAMES:
-                raise BadCell(f"{name} has over {MAX_FRAMES:,} frames", mend="cut it into pieces")
+                raise BadCell(f"{name} has over {MAX_FRAMES:,} frames", hint="cut it into pieces")
     if not times:
-        raise BadCell(f"{name} has no frames", expected=KINDS, mend="get it again")
+        raise BadCell(f"{name} has no frames", expected=KINDS, hint="get it again")
     if end - (begin or 0.0) < WHOLE * (container.duration or 0) / 1e6:
         raise _cut_short(name)
     times.sort()
@@ -277,7 +277,7 @@ def _index(container: Any, name: str) -> _Index:
 
 def _cut_short(name: str) -> BadCell:
     return BadCell(
-        f"{name} is cut short: it ends before its duration", expected=KINDS, mend="get it again"
+        f"{name} is cut short: it ends before its duration", expected=KINDS, hint="get it again"
     )
 
 
@@ -297,7 +297,7 @@ def _wanted(container: Any, index: _Index, wanted: Sequence[int], name: str) -> 
             if decoded > MAX_DECODED:
                 raise BadCell(
                     f"{name} needs more than {MAX_DECODED:,} frames decoded",
-                    mend="cut it into pieces, or write it with more key frames",
+                    hint="cut it into pieces, or write it with more key frames",
                 )
             if at >= place:
                 yield frame
@@ -308,6 +308,6 @@ def _upright(frame: Any, name: str) -> Pixels:
     """(H, W, 3) uint8, turned as the camera was held."""
     _check_size(frame, name)
     if frame.is_corrupt:
-        raise BadCell(f"{name} is damaged", expected=KINDS, mend="get it again")
+        raise BadCell(f"{name} is damaged", expected=KINDS, hint="get it again")
     pixels: Pixels = frame.to_ndarray(format="rgb24")
     return np.rot90(pixels, round(frame.rotation / 90)) if frame.rotation else pixels

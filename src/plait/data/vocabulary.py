@@ -294,7 +294,7 @@ def _frequent(counts: Counter[str], what: str, min_count: int, size: int) -> lis
     if not found:
         raise PlaitError(
             f"no {what} occurs {min_count} times in the training texts",
-            mend="lower the vocabulary's min_count, or give more texts",
+            hint="lower the vocabulary's min_count, or give more texts",
         )
     return found
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from plait.files import write_atomically
 from plait.types import Prediction, UsageError
+from plait.util.files import write_atomically
 
 TILE = 224  # pixels a side
 LABEL, TITLE = 30, 44  # pixels under each tile, over all

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from plait.explain.probe import Probe
-from plait.layouts import Weights
+from plait.modalities.segments import Weights
 from plait.network import Adapter, Network
-from plait.registry import needed
 from plait.types import Tokens
+from plait.util.imports import needed
 
 OCCLUSION, GRADIENTS, ATTENTION = "occlusion", "integrated gradients", "attention"
 ABOUT = {

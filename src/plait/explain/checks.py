@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.explain.probe import Probe
-from plait.layouts import Weights
+from plait.modalities.segments import Weights
 from plait.network import Network
 
 POINTS = 4  # of a curve, beside its start

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from plait.evaluation.shares import Pair, interactions, shapley, subsets, supports
 from plait.explain.attention import Attention
 from plait.explain.attribution import ROUGH, Attribution, attributions, integrated_gradients
 from plait.explain.checks import (
@@ -25,11 +26,10 @@ from plait.explain.checks import (
     rank_correlation,
 )
 from plait.explain.probe import Probe
-from plait.explain.shares import Pair, interactions, shapley, subsets, supports
-from plait.files import write_atomically
-from plait.layouts import Layout, Weights
+from plait.modalities.segments import Segments, Weights
 from plait.network import Batch, Network
 from plait.types import Alternative, Prediction, UsageError
+from plait.util.files import write_atomically
 
 OTHERS = 4  # that a step might have said
 FEW, SHARES = (1, 2, 4), (0.25, 0.5, 0.75)  # sizes of sets of parts that are tried: parts, shares
@@ -63,7 +63,7 @@ class Seen:
         enough: the least of these numbers that kept the answer; None where none did.
     """
 
-    layout: Layout
+    layout: Segments
     methods: Mapping[str, Method]
     chance: Curves
     tried: tuple[int, ...]

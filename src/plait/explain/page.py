@@ -7,11 +7,11 @@ from html import escape
 
 import numpy as np
 
-from plait.charts import CHART_STYLE, bars
 from plait.explain.attribution import ABOUT, ATTENTION, OCCLUSION
 from plait.explain.explanation import Explanation, Method, Neighbour, Seen, Step
-from plait.layouts import LAYOUT_STYLE, Layout, Weights
-from plait.markup import page, picture_uri, shown, signed
+from plait.modalities.segments import LAYOUT_STYLE, Segments, Weights
+from plait.render.charts import CHART_STYLE, bars
+from plait.render.html import page, picture_uri, shown, signed
 
 CLASSES = 6  # whose probabilities are shown
 SIDE = 240  # pixels of a neighbour's picture
@@ -137,7 +137,7 @@ def _enough(seen: Seen) -> str:
     return f"With its {some} alone, of {count}, the answer is the same (tried: {tried})."
 
 
-def _plain(layout: Layout, at: str) -> str:
+def _plain(layout: Segments, at: str) -> str:
     """What the model saw, nothing coloured."""
     return (
         "<figure><figcaption><strong>Input</strong>as the model gets it</figcaption>"

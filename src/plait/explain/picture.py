@@ -11,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from plait.curves import DPI, tidy
 from plait.explain.attribution import OCCLUSION
 from plait.explain.explanation import Explanation, Seen
-from plait.files import write_atomically
-from plait.layouts import STRONGEST, Grid, Weights
-from plait.markup import shown
+from plait.modalities.segments import STRONGEST, Grid, Weights
+from plait.render.curves import DPI, tidy
+from plait.render.html import shown
+from plait.util.files import write_atomically
 
 FOR, AGAINST = "#1f6fb2", "#d0641a"
 MOST = 14  # parts that are named

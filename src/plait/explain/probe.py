@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.features import PreparedInput, pad_rows
-from plait.layouts import Kept, Layout
+from plait.data.rows import Row
+from plait.modalities.segments import Kept, Segments
 from plait.network import Batch, Network
-from plait.rows import Row
+from plait.pipeline.features import PreparedInput, pad_rows
 from plait.types import Prediction
 
 AT_ONCE = 32  # variants in a batch
@@ -36,7 +36,7 @@ class Probe:
     """
 
     batch: Batch
-    layouts: Mapping[str, Layout]
+    layouts: Mapping[str, Segments]
     sources: Mapping[str, PreparedInput]
     output: str
     prediction: Prediction

@@ -12,9 +12,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import EncoderBlock, NamedModules, masked_mean, side_by_side
-from plait.components import Fusion
-from plait.registry import register
+from plait.config.registry import register
+from plait.fusion.base import Fusion
+from plait.nn.blocks import EncoderBlock, NamedModules, masked_mean, side_by_side
 from plait.types import Fused, Tokens
 
 How = Literal["concat", "gated", "tensor", "attention", "bottleneck"]

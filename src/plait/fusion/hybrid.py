@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait import registry
-from plait.blocks import alone, shares
-from plait.branches import Branches
-from plait.components import Fusion
-from plait.registry import Nested, register
+from plait.config import registry
+from plait.config.registry import Nested, register
+from plait.fusion.base import Fusion
+from plait.nn.blocks import alone, shares
+from plait.nn.branches import Branches
 from plait.types import Fused, Tokens, UsageError
 
 JOINT = "joint"

@@ -12,10 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import alone, shares, side_by_side
-from plait.branches import Branches
-from plait.components import Fusion
-from plait.registry import register
+from plait.config.registry import register
+from plait.fusion.base import Fusion
+from plait.nn.blocks import alone, shares, side_by_side
+from plait.nn.branches import Branches
 from plait.types import Fused, Tokens
 
 

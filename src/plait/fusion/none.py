@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from plait.blocks import masked_mean
-from plait.components import Fusion
-from plait.registry import register
+from plait.config.registry import register
+from plait.fusion.base import Fusion
+from plait.nn.blocks import masked_mean
 from plait.types import Fused, Tokens
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.options import Options
+from plait.outputs.options import Options
 from plait.types import Alternative, Prediction, State
 
 DIGITS = 6  # of the standard deviation that are told: the network's float32 holds no more

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import Scorer, with_intervals
-from plait.branches import Branches
-from plait.components import Head, Output
+from plait.config.registry import register
+from plait.nn.branches import Branches
 from plait.outputs.answers import ClassAnswers
-from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
-from plait.registry import register
+from plait.outputs.base import Head, Output
+from plait.outputs.pooled import PooledHead, best_temperature, check_paired, is_empty
+from plait.outputs.scores import Scorer, with_intervals
 from plait.types import (
     BadCell,
     Fused,
     PlaitError,
     Prediction,
     State,
-    Unlearned,
+    UnseenLabel,
 )
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ class CategoryOutput(Output):
         self.weights, self.smoothing, self.dropout = weights, smoothing, dropout
         self.calibrate = calibrate
 
-    def learn(self, cells: Iterable[Any]) -> State:
+    def fit(self, cells: Iterable[Any]) -> State:
         """The classes, sorted, and how often each occurs; cells that are no class are named when
         they are read.
 
@@ -105,7 +105,7 @@ class CategoryOutput(Output):
             value = as_class(cell)
             if value not in numbers:
                 known = ", ".join(map(repr, state["classes"][:SHOWN]))
-                raise Unlearned(
+                raise UnseenLabel(
                     f"no training row has the class {value!r}", target=UNLEARNED, expected=known
                 )
             return numbers[value]

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import Scorer, with_intervals
-from plait.branches import Branches
-from plait.components import Head, Output
+from plait.config.registry import register
+from plait.nn.branches import Branches
 from plait.outputs.answers import LabelAnswers
-from plait.outputs.common import PooledHead, best_temperature, check_paired, is_empty
-from plait.registry import register
-from plait.types import BadCell, Fused, PlaitError, Prediction, State, Unlearned
+from plait.outputs.base import Head, Output
+from plait.outputs.pooled import PooledHead, best_temperature, check_paired, is_empty
+from plait.outputs.scores import Scorer, with_intervals
+from plait.types import BadCell, Fused, PlaitError, Prediction, State, UnseenLabel
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -79,7 +79,7 @@ class LabelsOutput(Output):
         self.separator, self.min_count, self.weights = separator, min_count, weights
         self.dropout, self.calibrate, self.thresholds = dropout, calibrate, thresholds
 
-    def learn(self, cells: Iterable[Any]) -> State:
+    def fit(self, cells: Iterable[Any]) -> State:
         """The labels, sorted, with how many rows have each; those that are too rare; the rows.
 
         Cells that can't be used are left out, and named when they are read.
@@ -97,7 +97,7 @@ class LabelsOutput(Output):
             raise PlaitError(
                 f"no label of the training rows occurs {self.min_count} times",
                 expected="one label at least",
-                mend="lower min_count" if counts else "",
+                hint="lower min_count" if counts else "",
             )
         rare = sorted(counts.keys() - set(labels))
         return {"labels": labels, "counts": [counts[n] for n in labels], "rare": rare, "rows": rows}
@@ -136,7 +136,7 @@ class LabelsOutput(Output):
             for label in labels:
                 if label not in numbers and label not in rare:
                     known = ", ".join(map(repr, state["labels"][:SHOWN]))
-                    raise Unlearned(
+                    raise UnseenLabel(
                         f"no training row has the label {label!r}", target=learned, expected=known
                     )
             return learned

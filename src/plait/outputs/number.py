@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from plait.bootstrap import Scorer, with_intervals
-from plait.branches import Branches
-from plait.components import Head, Output
+from plait.config.registry import register
+from plait.nn.branches import Branches
 from plait.outputs.answers import NumberAnswers
-from plait.outputs.common import PooledHead, check_paired, is_empty
-from plait.registry import register
+from plait.outputs.base import Head, Output
+from plait.outputs.pooled import PooledHead, check_paired, is_empty
+from plait.outputs.scores import Scorer, with_intervals
 from plait.types import BadCell, Fused, PlaitError, Prediction, State
 
 log = logging.getLogger("plait")
@@ -79,7 +79,7 @@ class NumberOutput(Output):
     ) -> None:
         self.spread, self.loss, self.interval, self.dropout = spread, loss, interval, dropout
 
-    def learn(self, cells: Iterable[Any]) -> State:
+    def fit(self, cells: Iterable[Any]) -> State:
         """Mean and standard deviation; cells that are no number are named when they are read.
 
         Raises:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from plait.cards import number
-from plait.markup import picture_uri, shown
-from plait.neighbours import Album
-from plait.results import Evaluation
+from plait.evaluation.results import Evaluation
+from plait.explain.neighbours import Album
+from plait.package.card import number
+from plait.render.html import picture_uri, shown
 
 SIDE, QUALITY = 104, 72  # pixels of a small picture, and of its JPEG
 PICTURES = 320  # in a page at the most: about a megabyte

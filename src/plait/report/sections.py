@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.cards import number, score_rows
-from plait.charts import PALETTE, bars, colour, key, lines, scatter
-from plait.curves import read_curves
-from plait.markup import shown, signed
-from plait.recipe import Recipe
+from plait.config.recipe import Recipe
+from plait.evaluation.results import Evaluation
+from plait.package.card import number, score_rows
+from plait.render.charts import PALETTE, bars, colour, key, lines, scatter
+from plait.render.curves import read_curves
+from plait.render.html import shown, signed
 from plait.report.records import Gallery
-from plait.results import Evaluation
 
 MOST_CLASSES, BROAD = 30, 8  # of a confusion matrix; of one that has a row to itself
 BEHIND = 8  # records behind one of its cells
@@ -292,12 +292,12 @@ def learning_curve(log: Path) -> str:
     return _section("How it learned", f'<div class="two">{"".join(panels)}</div>', "")
 
 
-def problems(found: Evaluation) -> str:
+def failures(found: Evaluation) -> str:
     """Cells that could not be used, or have answers that count as wrong; the first of them."""
-    if not found.problems:
+    if not found.failures:
         return ""
-    items = "".join(f"<li>{escape(line)}</li>" for line in found.problems[:20])
-    more = len(found.problems) - 20
+    items = "".join(f"<li>{escape(line)}</li>" for line in found.failures[:20])
+    more = len(found.failures) - 20
     rest = f"and {more:,} more" if more > 0 else ""
     return _section("What was wrong in the table", f"<ul>{items}</ul>", rest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plait.charts import CHART_STYLE
+from plait.render.charts import CHART_STYLE
 
 STYLE = (
     CHART_STYLE

@@ -7,18 +7,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from plait.cells import OnBad
-from plait.features import Progress
-from plait.files import write_atomically
-from plait.markup import page
+from plait.data.cells import OnBad
+from plait.evaluation.results import Evaluation
+from plait.explain.neighbours import Album
 from plait.model import Model, load
-from plait.neighbours import Album
-from plait.places import find_package
+from plait.package.paths import find_package
+from plait.pipeline.features import Progress
+from plait.render.html import page
 from plait.report import sections
 from plait.report.records import Gallery
 from plait.report.style import SCRIPT, STYLE
-from plait.results import Evaluation
 from plait.types import ColumnName, UsageError
+from plait.util.files import write_atomically
 
 
 def write_report(
@@ -66,7 +66,7 @@ def report_page(model: Model, found: Evaluation, log: Path, split: str | None = 
     body = [f'<header><h1>{escape(name)}</h1><p class="about">{escape(about)}</p></header>\n']
     for number, output in enumerate(model.recipe.outputs):
         body.append(_output(model, found, output, f"records-{number}"))
-    body += [sections.learning_curve(log), sections.problems(found), f"<script>{SCRIPT}</script>\n"]
+    body += [sections.learning_curve(log), sections.failures(found), f"<script>{SCRIPT}</script>\n"]
     return page(f"{name} on {table}", "".join(body), STYLE)
 
 

@@ -152,7 +152,7 @@ class Server:
                 found = iter(await asyncio.gather(*waiting, return_exceptions=True))
         except TimeoutError:
             raise Refused(
-                503, "the answer took too long", mend="try again, or ask for fewer beams"
+                503, "the answer took too long", hint="try again, or ask for fewer beams"
             ) from None
         finally:
             self.batcher.forget(jobs.values())
@@ -162,7 +162,7 @@ class Server:
         """What is wrong with a record by the headers of its files; None where nothing is."""
         for key, cell in record.items():
             try:
-                self.settings.check(self.models[name].parts.modalities[key].extent(cell, HERE))
+                self.settings.check(self.models[name].parts.modalities[key].media_info(cell, HERE))
             except BadCell as error:
                 return BadCell(f"{key}: {error}")
         return None

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from plait.cells import BadCells
+from plait.data.cells import ErrorPolicy
 from plait.model import Model
 from plait.types import BadCell, PlaitError
 from plait.web.answers import HERE, Answered, as_answers
@@ -133,7 +133,7 @@ class Batcher:
         """
         with self._change:
             if self._stopping or len(self._jobs) + len(jobs) > self.most_waiting:
-                raise Full("too many records are waiting", mend="try again in a moment")
+                raise Full("too many records are waiting", hint="try again in a moment")
             self._jobs.extend(jobs)
             self._change.notify_all()
 
@@ -235,7 +235,7 @@ class Batcher:
         ]
 
 
-class _Refused(BadCells):
+class _Refused(ErrorPolicy):
     """Keeps the first bad cell of every record: a record with one is refused, as its sender can
     mend it or leave the input out."""
 
@@ -243,6 +243,6 @@ class _Refused(BadCells):
         super().__init__("skip")
         self.errors: dict[int, BadCell] = {}
 
-    def meet(self, number: int, column: str, error: BadCell) -> None:
+    def handle(self, number: int, column: str, error: BadCell) -> None:
         """Keep it; ``number`` counts from 1."""
         self.errors.setdefault(number - 1, BadCell(f"{column}: {error}"))

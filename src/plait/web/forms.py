@@ -45,4 +45,4 @@ def _part(part: bytes) -> tuple[str, bytes | str]:
         title = name[1].decode().replace("%22", '"')
         return title, value if FILE.search(disposition[1]) else value.decode()
     except UnicodeDecodeError:
-        raise UsageError("a part of the form is no UTF-8", mend="send bytes as a file") from None
+        raise UsageError("a part of the form is no UTF-8", hint="send bytes as a file") from None

@@ -48,8 +48,8 @@ HEADERS = {
 class Refused(PlaitError):
     """A request that is not looked at: with an HTTP status."""
 
-    def __init__(self, status: int, what: str, *, expected: str = "", mend: str = "") -> None:
-        super().__init__(what, expected=expected, mend=mend)
+    def __init__(self, status: int, what: str, *, expected: str = "", hint: str = "") -> None:
+        super().__init__(what, expected=expected, hint=hint)
         self.status = status
 
 
@@ -112,7 +112,7 @@ class Guards:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._is_called(_name(host)):
             raise Refused(
-                421, "this server is not called so", mend="name it with plait serve --allow-host"
+                421, "this server is not called so", hint="name it with plait serve --allow-host"
             )
         if origin is not None and _place(origin) != host.lower():
             raise Refused(403, "a page of another site asks", expected="this server's own page")
@@ -164,7 +164,7 @@ class Guards:
                     if body.size > most:
                         raise _too_large(most)
                     if self._held > most_held:
-                        raise Refused(429, "too much is being sent", mend="try again in a moment")
+                        raise Refused(429, "too much is being sent", hint="try again in a moment")
                     if not message.get("more_body"):
                         return
         except TimeoutError:
@@ -174,7 +174,7 @@ class Guards:
 def _too_large(most: int) -> Refused:
     return Refused(
         413, "the request is too large", expected=f"{most:,} bytes at the most",
-        mend="send fewer or smaller files",
+        hint="send fewer or smaller files",
     )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from plait.cells import is_missing
+from plait.data.cells import is_missing
 from plait.model import Model
-from plait.options import Options
+from plait.outputs.options import Options
 from plait.types import UsageError, column_text
 from plait.web.forms import read_form
 from plait.web.guards import Refused
@@ -174,7 +174,7 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     """Fields have made-up names, as inputs may be called what a pydantic model can't have."""
     fields: dict[str, Any] = {}
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
-        cell = modality.sent(model.states[f"inputs.{key}"])
+        cell = modality.request_type(model.states[f"inputs.{key}"])
         fields[f"input_{number}"] = (cell | None, Field(default=None, alias=key, title=key))
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from plait.model import Model, load
-from plait.places import find_package
-from plait.registry import needed
+from plait.package.paths import find_package
 from plait.types import UsageError
+from plait.util.imports import needed
 from plait.web.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -114,10 +114,10 @@ def name_models(models: Iterable[str]) -> dict[str, Model]:
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"a model can't be served as {name!r}", expected="letters, digits, . _ and -",
-                mend=f"name it: NAME={place or given}",
+                hint=f"name it: NAME={place or given}",
             )  # fmt: skip
         if name in found:
-            raise UsageError(f"two models would be served as {name!r}", mend="name one NAME=FOLDER")
+            raise UsageError(f"two models would be served as {name!r}", hint="name one NAME=FOLDER")
         found[name] = folder
     return {name: load(folder) for name, folder in found.items()}
 
@@ -129,5 +129,5 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"can't listen on {host} port {port} ({why})", mend="choose another --port"
+            f"can't listen on {host} port {port} ({why})", hint="choose another --port"
         ) from None

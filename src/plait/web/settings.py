@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plait.data.media import Extent
+from plait.data.media import MediaInfo
 from plait.types import BadCell, UsageError
 
 MEGABYTE = 1_000_000
@@ -50,17 +50,17 @@ class Settings:
     hosts: frozenset[str] = frozenset()
     keys: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def check(self, extent: Extent) -> None:
+    def check(self, extent: MediaInfo) -> None:
         """Raises BadCell where a file claims to hold more than is allowed here."""
         if extent.pixels > self.pixels:
             raise BadCell(
                 f"{extent.pixels:,} pixels", expected=f"{self.pixels:,} at the most",
-                mend="scale it down first",
+                hint="scale it down first",
             )  # fmt: skip
         if extent.seconds > self.seconds:
             raise BadCell(
                 f"{extent.seconds:,.0f} seconds", expected=f"{self.seconds:,.0f} at the most",
-                mend="cut it into pieces",
+                hint="cut it into pieces",
             )  # fmt: skip
 
     def admits(self, key: str) -> bool:

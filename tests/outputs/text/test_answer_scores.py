@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from plait.outputs.text.answer_scores import answer_scorer, answer_scores, plain_answer
+from plait.outputs.text.metrics.answers import answer_scorer, answer_scores, plain_answer
 from plait.types import PlaitError
 
 ANSWERS = ["A red chair.", "two", "on the table", "cat"]

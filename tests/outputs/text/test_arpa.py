@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from plait.data.vocabulary import SPECIALS, UNK, Unit, learn_vocabulary
-from plait.outputs.text.arpa import read_arpa, write_arpa
-from plait.outputs.text.ngram import NGram
+from plait.outputs.text.lm.arpa import read_arpa, write_arpa
+from plait.outputs.text.lm.ngram import NGram
 
 WORDS = [*SPECIALS, "a", "b"]
 TEXTS = ["to be or not to be", "not a bee"]
@@ -68,7 +68,7 @@ def test_every_vocabulary_and_back(tmp_path: Path, unit: Unit) -> None:
     units = vocabulary.units()
     assert len(set(units)) == len(units) == len(vocabulary)
     ids = [vocabulary.encode(text) for text in TEXTS]
-    model = NGram.learn(ids, len(vocabulary), 3)
+    model = NGram.fit(ids, len(vocabulary), 3)
     write_arpa(tmp_path / "model.arpa", model, units)
     text = (tmp_path / "model.arpa").read_text()
     assert ("\tb e ▁\n" in text) == (unit == "characters")

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-from plait.outputs.text.cider import CiderReward
+from plait.outputs.text.metrics.cider import CiderReward
 from plait.types import PlaitError
 
 A, DOG, CAT, END = 4, 5, 6, 2

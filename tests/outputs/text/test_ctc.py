@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from plait.data.vocabulary import BOS, EOS
-from plait.outputs.text.ctc import BLANK, CtcDecoder, align
-from plait.outputs.text.decoder import DecoderState
+from plait.outputs.text.decoders.base import DecoderState
+from plait.outputs.text.decoders.ctc import BLANK, CtcDecoder, align
+from plait.outputs.text.decoders.guided import Guide, GuidedDecoder
+from plait.outputs.text.decoders.transformer import TransformerDecoder
 from plait.outputs.text.decoding import Limits
-from plait.outputs.text.guided import Guide, GuidedDecoder
 from plait.outputs.text.search import beam_search
-from plait.outputs.text.transformer import TransformerDecoder
 from plait.types import Fused, Tokens
 
 A, B, C = 4, 5, 6

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from plait import registry
-from plait.blocks import masked_mean
+from plait.config import registry
 from plait.data.vocabulary import BOS, EOS, PAD, UNK
-from plait.outputs.text.decoder import Decoder, DecoderState
+from plait.nn.blocks import masked_mean
+from plait.outputs.text.decoders.base import Decoder, DecoderState
+from plait.outputs.text.decoders.gru_attention import GruAttentionDecoder
 from plait.outputs.text.decoding import Limits
-from plait.outputs.text.gru_attention import GruAttentionDecoder
 from plait.outputs.text.search import Sentences, beam_search, sample
 from plait.types import Fused, Tokens
 

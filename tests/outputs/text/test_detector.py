@@ -64,7 +64,7 @@ def test_a_word_that_is_always_there_does_not_stand_out() -> None:
 
 def head(**settings: object) -> TextHead:
     output = TextOutput(min_count=1, decoder={"kind": "transformer", "heads": 2}, **settings)  # type: ignore[arg-type]
-    state = output.learn(["a dog runs", "a cat sleeps here", "a bird"])
+    state = output.fit(["a dog runs", "a cat sleeps here", "a bird"])
     torch.manual_seed(0)
     made = output.head(state, WIDTH, ["image"], True)
     assert isinstance(made, TextHead)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from plait import registry
+from plait.config import registry
 from plait.data.vocabulary import (
     BOS,
     EOS,
@@ -20,9 +20,9 @@ from plait.data.vocabulary import (
     HubVocabulary,
     from_state,
 )
+from plait.outputs.text.decoders.hub import HubDecoder, hub_vocabulary
 from plait.outputs.text.decoding import Limits
 from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.hub import HubDecoder, hub_vocabulary
 from plait.outputs.text.search import beam_search
 from plait.outputs.text.sentence import TextOutput
 from plait.types import Fused, PlaitError, State, Tokens, UsageError
@@ -90,7 +90,7 @@ def output(folder: Path, **settings: Any) -> TextOutput:
 
 def built(folder: Path, **settings: Any) -> tuple[TextHead, State]:
     text = output(folder, **settings)
-    state = text.learn(SENTENCES)
+    state = text.fit(SENTENCES)
     torch.manual_seed(2)
     head = text.head(state, WIDTH, ["image"], True)
     assert isinstance(head, TextHead)
@@ -323,7 +323,7 @@ def test_scores_that_are_capped_are_refused(gpt2: Path) -> None:
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match=r"no model .*nothing") as caught:
-        output(tmp_path / "nothing").learn(SENTENCES)
+        output(tmp_path / "nothing").fit(SENTENCES)
     assert "\n" not in str(caught.value)
 
 

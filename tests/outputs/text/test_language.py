@@ -12,13 +12,13 @@ import pytest
 import torch
 from untrained import make_model
 
-from plait import registry
+from plait.config import registry
 from plait.data.vocabulary import BOS, EOS, SPECIALS, WordVocabulary
-from plait.outputs.text.arpa import write_arpa
-from plait.outputs.text.decoder import Decoder, log_scores
+from plait.outputs.text.decoders.base import Decoder, log_scores
 from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.language import NGramLanguage
-from plait.outputs.text.ngram import NGram
+from plait.outputs.text.lm.arpa import write_arpa
+from plait.outputs.text.lm.language import NGramLanguage
+from plait.outputs.text.lm.ngram import NGram
 from plait.outputs.text.sentence import TextOutput
 from plait.types import Fused, Tokens, UsageError
 
@@ -41,7 +41,7 @@ def head(**settings: Any) -> TextHead:
         decoding={"max_words": 6, "min_words": 0, "no_repeat": 0, "length_penalty": 0.0},
         **settings,
     )  # fmt: skip
-    made = output.head(output.learn(TEXTS), D, ["sound"], True)
+    made = output.head(output.fit(TEXTS), D, ["sound"], True)
     assert isinstance(made, TextHead)
     return made.eval()
 
@@ -50,10 +50,10 @@ def head(**settings: Any) -> TextHead:
 @torch.no_grad()
 def test_it_sees_no_input(name: str, tmp_path: Path) -> None:
     file = tmp_path / "model.arpa"
-    write_arpa(file, NGram.learn([[4, 5], [4, 6, 7]], V, 3), NUMBERS.units())
+    write_arpa(file, NGram.fit([[4, 5], [4, 6, 7]], V, 3), NUMBERS.units())
     settings = {"file": str(file)} if name == "arpa" else {}
     language = registry.build("language", {"kind": name, **settings})
-    state = language.learn([[4, 5], [4, 6, 7]], NUMBERS)
+    state = language.fit([[4, 5], [4, 6, 7]], NUMBERS)
     file.unlink()  # what is known is kept
     decoder: Decoder = language.decoder(state, V, D, 8).eval()
     words = torch.tensor([[BOS, 4, 6], [BOS, 5, 5], [BOS, 4, 6]])
@@ -74,8 +74,8 @@ def test_more_sentences_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "more.txt.gz"
     path.write_bytes(gzip.compress(b"4 5\n\n4 5\n"))
     language = NGramLanguage(order=2, texts=str(path))
-    state = language.learn([[6, 7]], NUMBERS)
-    found, wanted = NGram.from_state(state), NGram.learn([[6, 7], [4, 5], [4, 5]], V, 2)
+    state = language.fit([[6, 7]], NUMBERS)
+    found, wanted = NGram.from_state(state), NGram.fit([[6, 7], [4, 5], [4, 5]], V, 2)
     states = np.array([found.start])
     np.testing.assert_array_equal(found.scores(states), wanted.scores(states))
 

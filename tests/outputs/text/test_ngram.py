@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plait.data.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
-from plait.outputs.text.arpa import read_arpa, write_arpa
-from plait.outputs.text.kneser_ney import DISCOUNTS, estimate_discounts
-from plait.outputs.text.ngram import NGram
+from plait.outputs.text.lm.arpa import read_arpa, write_arpa
+from plait.outputs.text.lm.kneser_ney import DISCOUNTS, estimate_discounts
+from plait.outputs.text.lm.ngram import NGram
 from plait.types import PlaitError
 
 A, B, C = 4, 5, 6
@@ -107,7 +107,7 @@ def test_by_hand() -> None:
 
     Bigrams: <s> a twice, a b, b </s>, a </s> once. Before a and b stands one word, before </s> two.
     """
-    model = NGram.learn([[A, B], [A]], len(WORDS), 2)
+    model = NGram.fit([[A, B], [A]], len(WORDS), 2)
     uniform = 1 / 5  # </s>, <unk>, a, b, c
     saved = (0.5 + 0.5 + 1.0) / 4  # a and b count 1, </s> 2; together 4
     a = b = (1 - 0.5) / 4 + saved * uniform
@@ -149,7 +149,7 @@ def test_discounts_of_little_text(counts: list[int]) -> None:
 @pytest.mark.parametrize("count", [8, 300])
 def test_equals_the_definition(order: int, count: int) -> None:
     sentences, size = made(count, 12), 20
-    model, right = NGram.learn(sentences, size, order), ByDefinition(sentences, size, order)
+    model, right = NGram.fit(sentences, size, order), ByDefinition(sentences, size, order)
     if count == 300 and order in (2, 3):
         assert right.discounts[order] != DISCOUNTS  # what is estimated is tested, too
     contexts = [s[:end] for s in made(12, 14, seed=5) for end in range(len(s) + 1)]
@@ -166,7 +166,7 @@ sentence = st.lists(st.integers(UNK, 9), max_size=7)
 @given(st.lists(sentence, min_size=1, max_size=20), sentence, st.integers(1, 5))
 @settings(max_examples=60, deadline=None)
 def test_any_context_sums_to_one(seen: Sentences, context: list[int], order: int) -> None:
-    model = NGram.learn(seen, 12, order)
+    model = NGram.fit(seen, 12, order)
     found = row(model, context)
     assert found.sum() == pytest.approx(1, abs=1e-5)
     assert found[[PAD, BOS]].tolist() == [0, 0]
@@ -174,7 +174,7 @@ def test_any_context_sums_to_one(seen: Sentences, context: list[int], order: int
 
 
 def test_states_are_the_longest_known_contexts() -> None:
-    model = NGram.learn([[A, B, C], [B, A]], len(WORDS), 3)
+    model = NGram.fit([[A, B, C], [B, A]], len(WORDS), 3)
     after = states(model, [[A, B], [C, A, B], [C, B], [A, A, B], [UNK], [A, B, C, B]])
     assert after[0] == after[1] == after[3]  # "a b" is known after anything
     assert after[2] == after[5] != after[0]  # only "b"
@@ -184,7 +184,7 @@ def test_states_are_the_longest_known_contexts() -> None:
 
 
 def test_a_row_ignores_its_batch() -> None:
-    model = NGram.learn(made(200, 12), 20, 4)
+    model = NGram.fit(made(200, 12), 20, 4)
     contexts = [s[:end] for s in made(20, 12, seed=2) for end in range(len(s) + 1)]
     at = states(model, contexts)
     together = model.scores(at)
@@ -198,24 +198,24 @@ def test_a_row_ignores_its_batch() -> None:
 
 
 def test_perplexity_is_that_of_the_rows() -> None:
-    model, held_out = NGram.learn(made(300, 12), 20, 3), made(30, 14, seed=9)
+    model, held_out = NGram.fit(made(300, 12), 20, 3), made(30, 14, seed=9)
     scores = [
         math.log(row(model, s[:end])[word]) for s in held_out for end, word in enumerate([*s, EOS])
     ]
     assert model.perplexity(held_out) == pytest.approx(math.exp(-np.mean(scores)), rel=1e-5)
-    assert model.perplexity(made(30, 12, seed=9)) < NGram.learn([[]], 20, 3).perplexity(held_out)
+    assert model.perplexity(made(30, 12, seed=9)) < NGram.fit([[]], 20, 3).perplexity(held_out)
 
 
 def test_a_longer_context_helps_where_it_tells() -> None:
     """In "a b a c", what follows a is told by the two words before."""
     text = [[A, B, A, C] * 5] * 30
-    by_order = [NGram.learn(text, len(WORDS), order).perplexity(text) for order in (1, 2, 3)]
+    by_order = [NGram.fit(text, len(WORDS), order).perplexity(text) for order in (1, 2, 3)]
     assert by_order[0] > 2.5 > by_order[1] > 1.3 > by_order[2] > 1
 
 
 @pytest.mark.parametrize("order", [1, 4])
 def test_it_is_kept_as_json_exactly(order: int) -> None:
-    model = NGram.learn(made(200, 12), 20, order)
+    model = NGram.fit(made(200, 12), 20, order)
     again = NGram.from_state(json.loads(json.dumps(model.to_state())))
     at = states(model, made(40, 14, seed=3))
     assert (again.vocabulary, again.order, again.start) == (20, order, model.start)
@@ -228,7 +228,7 @@ def test_it_is_kept_as_json_exactly(order: int) -> None:
 @pytest.mark.parametrize("name", ["model.arpa", "model.arpa.gz"])
 def test_arpa_and_back(tmp_path: Path, name: str, order: int) -> None:
     words = [*SPECIALS, *(f"wort{i}é" for i in range(16))]
-    model = NGram.learn(made(300, 12), 20, order)
+    model = NGram.fit(made(300, 12), 20, order)
     write_arpa(tmp_path / name, model, words)
     again = read_arpa(tmp_path / name, words)
     contexts = [s[:end] for s in made(20, 14, seed=4) for end in range(len(s) + 1)]
@@ -332,22 +332,22 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("word", "why"), [("\n", "white"), ("", "white"), ("a", "twice"),
                                            ("<s>", "twice"), ("b\tc", "white")])  # fmt: skip
 def test_words_that_arpa_can_not_have(tmp_path: Path, word: str, why: str) -> None:
-    model = NGram.learn([[A]], len(WORDS), 2)
+    model = NGram.fit([[A]], len(WORDS), 2)
     with pytest.raises(PlaitError, match=why):
         write_arpa(tmp_path / "model.arpa", model, [*WORDS[:-1], word])
     assert not list(tmp_path.iterdir())
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
-    model = NGram.learn([[A]], len(WORDS), 2)
+    model = NGram.fit([[A]], len(WORDS), 2)
     with pytest.raises(PlaitError, match="no sentence to learn"):
-        NGram.learn([], 7, 2)
+        NGram.fit([], 7, 2)
     with pytest.raises(PlaitError, match="no sentence to score"):
         model.perplexity([])
     for wrong in (BOS, EOS, PAD, 7, -1):
         with pytest.raises(ValueError, match="ids go from 3 to 6"):
-            NGram.learn([[A, wrong]], 7, 2)
+            NGram.fit([[A, wrong]], 7, 2)
     with pytest.raises(ValueError, match="order"):
-        NGram.learn([[A]], 7, 0)
+        NGram.fit([[A]], 7, 0)
     with pytest.raises(ValueError, match="6 words for 7 ids"):
         write_arpa(tmp_path / "model.arpa", model, WORDS[:-1])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.outputs.text.ptb import PUNCTUATION, tokenise
+from plait.outputs.text.metrics.ptb import PUNCTUATION, tokenise
 
 FLICKR = Path(__file__).parents[3].parent / "shared" / "data" / "flickr8k"
 

@@ -17,9 +17,9 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from plait.outputs.text import scores as module
-from plait.outputs.text.ptb import PUNCTUATION
-from plait.outputs.text.scores import CaptionScores, caption_scores
+from plait.outputs.text.metrics import captions as module
+from plait.outputs.text.metrics.captions import CaptionScores, caption_scores
+from plait.outputs.text.metrics.ptb import PUNCTUATION
 from plait.types import PlaitError
 
 FLICKR = Path(__file__).parents[3].parent / "shared" / "data" / "flickr8k"

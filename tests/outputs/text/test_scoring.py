@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from plait.cards import score_rows
-from plait.learning import Scorer
+from plait.config.recipe import load_recipe
 from plait.network import build_parts
 from plait.outputs.text.decoding import Decoding, Limits
-from plait.outputs.text.scoring import plain
+from plait.outputs.text.metrics.base import plain
 from plait.outputs.text.sentence import SCORINGS, TextOutput
-from plait.recipe import load_recipe
+from plait.package.card import score_rows
+from plait.training.train import Scorer
 from plait.types import Prediction
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from plait.blocks import masked_mean, token_cross_entropy
 from plait.data.vocabulary import (
     BOS,
     EOS,
@@ -16,8 +15,9 @@ from plait.data.vocabulary import (
     learn_vocabulary,
     split_words,
 )
-from plait.outputs.text.cider import CiderReward
+from plait.nn.blocks import masked_mean, token_cross_entropy
 from plait.outputs.text.head import Sentence
+from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.sentence import TextOutput, as_sentences
 from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
 
@@ -82,7 +82,7 @@ def test_loss_by_hand() -> None:
 def test_padding_does_not_change_the_loss(kind: str) -> None:
     settings = SMALL if kind == "transformer" else {"kind": kind, "units": 16, "dropout": 0.0}
     output = TextOutput(min_count=1, decoder=settings)
-    state = output.learn(SENTENCES)
+    state = output.fit(SENTENCES)
     torch.manual_seed(0)
     head = output.head(state, 16, ["image"], True).eval()
     read = output.reader(state)
@@ -103,7 +103,7 @@ def test_padding_does_not_change_the_loss(kind: str) -> None:
 def test_reinforcing_raises_the_reward() -> None:
     """After a few steps of the second stage, what is drawn scores higher."""
     output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0)
-    state = output.learn(SENTENCES)
+    state = output.fit(SENTENCES)
     read, vocabulary = output.reader(state), from_state(state)
     torch.manual_seed(0)
     head = output.head(state, 16, ["image"], True)
@@ -130,7 +130,7 @@ def test_reinforcing_raises_the_reward() -> None:
 
 def test_word_dropout_hides_words_said_while_learning_only() -> None:
     output = TextOutput(min_count=1, decoder=SMALL, word_dropout=0.5)
-    state = output.learn(SENTENCES)
+    state = output.fit(SENTENCES)
     head = output.head(state, 16, ["image"], True)
     targets = [output.reader(state)(" ".join(["dog"] * 60))] * 4
     seen: list[torch.Tensor] = []
@@ -147,7 +147,7 @@ def test_word_dropout_hides_words_said_while_learning_only() -> None:
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 3}, {"sample": True, "num": 3}])
 def test_a_sentence_ends_where_no_word_is_left(options: dict[str, Any]) -> None:
     output = TextOutput(min_count=1, decoder=SMALL)
-    head = output.head(output.learn([["a dog"]]), 16, ["image"], True).eval()
+    head = output.head(output.fit([["a dog"]]), 16, ["image"], True).eval()
     for found in head.decode(fused(2), no_repeat=1, min_words=3, **options):
         assert sorted(found.words) == ["a", "dog"]
 
@@ -160,12 +160,12 @@ def test_cells() -> None:
         as_sentences([3])
     output = TextOutput(min_count=1)
     with pytest.raises(BadCell, match="empty"):
-        output.reader(output.learn(SENTENCES))("")
+        output.reader(output.fit(SENTENCES))("")
 
 
 def test_unknown_decoding_option_suggests() -> None:
     output = TextOutput(min_count=1, decoder=SMALL)
-    head = output.head(output.learn(SENTENCES), 16, ["image"], True).eval()
+    head = output.head(output.fit(SENTENCES), 16, ["image"], True).eval()
     with pytest.raises(UsageError, match="did you mean 'beam'"):
         head.decode(fused(1), beem=3)
     with pytest.raises(UsageError, match="beam"):
@@ -201,7 +201,7 @@ def test_consensus_where_words_weigh_nothing() -> None:
 def test_consensus_weighs_the_loss() -> None:
     """The loss is the mean over words, each counted with its sentence's weight."""
     output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0, consensus=0.5)
-    state = output.learn(SENTENCES)
+    state = output.fit(SENTENCES)
     read = output.reader(state)
     torch.manual_seed(0)
     head = output.head(state, 16, ["image"], True).eval()
@@ -222,7 +222,7 @@ def test_consensus_weighs_the_loss() -> None:
 
 def test_at_a_time_learns_from_some_of_the_texts() -> None:
     output = TextOutput(min_count=1, decoder=SMALL, at_a_time=2)
-    state = output.learn(SENTENCES)
+    state = output.fit(SENTENCES)
     target = output.reader(state)(["a dog", "two dogs", "a dog runs", "two dogs run"])
     head = output.head(state, 16, ["image"], True)
     seen: list[torch.Tensor] = []
@@ -242,7 +242,7 @@ def test_at_a_time_learns_from_some_of_the_texts() -> None:
 
 def test_a_text_that_was_cut_has_no_end_to_learn() -> None:
     output = TextOutput(min_count=1, longest=3, decoding={"max_words": 3})  # type: ignore[arg-type]
-    read = output.reader(output.learn(SENTENCES))
+    read = output.reader(output.fit(SENTENCES))
     (whole,), (cut,) = read("a dog").ids, read("a dog, running!").ids
     assert whole[-1] == EOS
     assert len(whole) == 3

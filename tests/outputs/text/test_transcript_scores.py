@@ -8,8 +8,8 @@ import jiwer
 import numpy as np
 import pytest
 
-from plait.outputs.text.scoring import plain
-from plait.outputs.text.transcript_scores import (
+from plait.outputs.text.metrics.base import plain
+from plait.outputs.text.metrics.transcripts import (
     aligned_errors,
     transcript_scorer,
     transcript_scores,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from plait.bootstrap import RESAMPLES, interval, resamples
-from plait.outputs.text.translation_scores import translation_scorer, translation_scores
+from plait.outputs.scores import RESAMPLES, interval, resamples
+from plait.outputs.text.metrics.translations import translation_scorer, translation_scores
 from plait.types import PlaitError
 
 ANSWERS = [

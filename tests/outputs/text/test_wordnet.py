@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plait.outputs.text import answer_scores as module
-from plait.outputs.text.answer_scores import TITLES, answer_scorer, answer_scores, wups
-from plait.outputs.text.wordnet import Nouns, find_nouns
+from plait.outputs.text.metrics import answers as module
+from plait.outputs.text.metrics.answers import TITLES, answer_scorer, answer_scores, wups
+from plait.outputs.text.metrics.wordnet import Nouns, find_nouns
 
 # Number, nouns, what it is a kind of ("i": an instance).
 MEANINGS = [

@@ -19,10 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from plait.blocks import length_mask
-from plait.components import Encoder, freeze
-from plait.modalities.audio.layers import zero_behind
-from plait.modalities.audio.sound import (
+from plait.config.registry import register
+from plait.modalities.audio.base import (
     NOISE,
     SHORTEST,
     SPEED,
@@ -34,7 +32,10 @@ from plait.modalities.audio.sound import (
     Trim,
     Views,
 )
-from plait.pretrained import (
+from plait.modalities.audio.layers import zero_behind
+from plait.modalities.base import Encoder
+from plait.nn.blocks import freeze, length_mask
+from plait.nn.pretrained import (
     HubName,
     HubTrain,
     build_extractor,
@@ -44,7 +45,6 @@ from plait.pretrained import (
     probe,
     refuse_missing,
 )
-from plait.registry import register
 from plait.types import PlaitError, State, Tokens
 
 AST_FRAMES = 100  # a second
@@ -71,7 +71,7 @@ class HubSound(Sound):
         super().__init__(rate, longest, trim, views, speed, noise)
         self.name, self.trained = name, train
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The model's architecture and its feature extractor, so that a package needs no hub.
 
         Raises:
@@ -89,13 +89,13 @@ class HubSound(Sound):
         if extractor["sampling_rate"] != self.rate:
             raise PlaitError(
                 f"hub:{self.name} hears {extractor['sampling_rate']:,} samples a second",
-                mend=f"set the representation's rate to {extractor['sampling_rate']}",
+                hint=f"set the representation's rate to {extractor['sampling_rate']}",
             )
         window = window_samples(extractor)
         if window and self.most > window:
             raise PlaitError(
                 f"hub:{self.name} hears {window / self.rate:g} seconds at the most",
-                mend=f"set the representation's longest to {window / self.rate:g}",
+                hint=f"set the representation's longest to {window / self.rate:g}",
             )
 
     def pace(self, state: State) -> float:
@@ -210,7 +210,7 @@ def _probe(sound: HubSound, features: Features) -> tuple[Tensor, set[int]]:
         torch.zeros(sound.most),
         what=f"hub:{sound.name} can't hear a sound of {sound.longest:g} seconds",
         expected="an audio model with hidden states in order (last_hidden_state)",
-        mend="change longest, or name another model",
+        hint="change longest, or name another model",
     )
 
 

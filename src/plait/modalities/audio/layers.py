@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plait.blocks import length_mask, strided
+from plait.nn.blocks import length_mask, strided
 
 
 def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:

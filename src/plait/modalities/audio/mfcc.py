@@ -13,18 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import GruReader, length_mask, strided
-from plait.components import Classical, Encoder
-from plait.modalities.audio.layers import ConvLayer, zero_behind
-from plait.modalities.audio.mel import (
-    FLOOR,
-    RANGE,
-    MelPower,
-    frame_of,
-    hop_seconds,
-    standardise,
-)
-from plait.modalities.audio.sound import (
+from plait.config.registry import register
+from plait.modalities.audio.base import (
     NOISE,
     SPEED,
     Longest,
@@ -36,7 +26,17 @@ from plait.modalities.audio.sound import (
     Trim,
     Views,
 )
-from plait.registry import register
+from plait.modalities.audio.layers import ConvLayer, zero_behind
+from plait.modalities.audio.mel import (
+    FLOOR,
+    RANGE,
+    MelPower,
+    frame_of,
+    hop_seconds,
+    standardise,
+)
+from plait.modalities.base import Classical, Encoder
+from plait.nn.blocks import GruReader, length_mask, strided
 from plait.types import State, Tokens, UsageError
 
 REACH = 2  # frames on either side that a difference is made of

@@ -10,10 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import Reader, length_mask, make_reader, strided
-from plait.components import Encoder
-from plait.modalities.audio.mel import LogMel, frame_of, hop_seconds
-from plait.modalities.audio.sound import (
+from plait.config.registry import register
+from plait.modalities.audio.base import (
     NOISE,
     SPEED,
     Longest,
@@ -27,7 +25,9 @@ from plait.modalities.audio.sound import (
     Trim,
     Views,
 )
-from plait.registry import register
+from plait.modalities.audio.mel import LogMel, frame_of, hop_seconds
+from plait.modalities.base import Encoder
+from plait.nn.blocks import Reader, length_mask, make_reader, strided
 from plait.types import State, Tokens
 
 TIME_STRIDES = {20: (1, 2, 1, 1), 40: (1, 2, 1, 2)}  # milliseconds of a token -> of the layers

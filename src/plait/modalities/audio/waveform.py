@@ -14,10 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask, strided
-from plait.components import Encoder
-from plait.modalities.audio.layers import ConvLayer, zero_behind
-from plait.modalities.audio.sound import (
+from plait.config.registry import register
+from plait.modalities.audio.base import (
     NOISE,
     SPEED,
     Longest,
@@ -28,7 +26,9 @@ from plait.modalities.audio.sound import (
     Trim,
     Views,
 )
-from plait.registry import register
+from plait.modalities.audio.layers import ConvLayer, zero_behind
+from plait.modalities.base import Encoder
+from plait.nn.blocks import length_mask, strided
 from plait.types import State, Tokens
 
 TOKEN = 0.04  # seconds of a token at the most; at least half of it

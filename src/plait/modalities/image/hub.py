@@ -19,10 +19,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.components import Encoder, freeze, present_tokens
+from plait.config.registry import register
 from plait.data.images import Fit
-from plait.modalities.image.photo import Photo, PhotoEncoder, Views
-from plait.pretrained import (
+from plait.modalities.base import Encoder
+from plait.modalities.image.base import Photo, PhotoEncoder, Views
+from plait.nn.blocks import freeze, present_tokens
+from plait.nn.pretrained import (
     HubName,
     HubTrain,
     build_model,
@@ -31,7 +33,6 @@ from plait.pretrained import (
     probe,
     refuse_missing,
 )
-from plait.registry import register
 from plait.types import State, Tokens
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -60,7 +61,7 @@ class HubImage(Photo):
         super().__init__(size or SIZE, "squash", views)
         self.name, self.trained, self.own_size, self.own_fit = name, train, size, fit
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The model's architecture and how its photos are read, so that a package needs no hub."""
         config = load_config(self.name)
         processor = load_json(self.name, "preprocessor_config.json")
@@ -142,7 +143,7 @@ class HubImageEncoder(PhotoEncoder):
             torch.zeros(1, 3, size, size),
             what=f"hub:{name} can't read a photo of {size} × {size} pixels",
             expected="an image model with a feature map or patch tokens (last_hidden_state)",
-            mend="leave size as null, or name another model",
+            hint="leave size as null, or name another model",
         )
         refuse_missing(name, model, missing, used)
         self.length, self.width = values.shape[1:]

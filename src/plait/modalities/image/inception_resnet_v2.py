@@ -7,10 +7,11 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from plait.components import Encoder, freeze, present_tokens
-from plait.modalities.image import inception_net
-from plait.modalities.image.photo import Fitted, Photo, PhotoEncoder, Views
-from plait.registry import register
+from plait.config.registry import register
+from plait.modalities.base import Encoder
+from plait.modalities.image.base import Fitted, Photo, PhotoEncoder, Views
+from plait.nn import inception_resnet_v2 as inception_net
+from plait.nn.blocks import freeze, present_tokens
 from plait.types import PlaitError, State, Tokens
 
 MEAN, STD = (127.5,) * 3, (127.5,) * 3  # 0..255 -> [-1, 1]
@@ -41,7 +42,7 @@ class InceptionResNetV2(Photo):
                 raise PlaitError(
                     "inception-resnet-v2 has no weights",
                     expected=f"Keras' file {inception_net.KERAS_FILE}, or a .safetensors file",
-                    mend="name it with --set inputs.NAME.representation.weights=FILE",
+                    hint="name it with --set inputs.NAME.representation.weights=FILE",
                 )
             inception_net.load_weights(encoder.trunk, self.weights)
         return encoder

@@ -8,9 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.components import Encoder, present_tokens
-from plait.modalities.image.photo import Fitted, Photo, PhotoEncoder, Views
-from plait.registry import register
+from plait.config.registry import register
+from plait.modalities.base import Encoder
+from plait.modalities.image.base import Fitted, Photo, PhotoEncoder, Views
+from plait.nn.blocks import present_tokens
 from plait.types import State, Tokens, UsageError
 
 MEAN, STD = (127.5,) * 3, (127.5,) * 3
@@ -31,7 +32,7 @@ class Pixels(Photo):
     ) -> None:
         if size < patch:
             raise UsageError(f"a photo of {size} px holds no patch of {patch} px",
-                             mend="lower patch, or raise size")  # fmt: skip
+                             hint="lower patch, or raise size")  # fmt: skip
         super().__init__(size, fit, views)
         self.patch, self.width = patch, width
 

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.components import Classical, Encoder, present_tokens
+from plait.config.registry import register
+from plait.modalities.base import Classical, Encoder
+from plait.modalities.image.base import Fitted, Photo, Views
 from plait.modalities.image.patterns import DIMENSION, SHADES, Finder, Keypoints, Pyramid
-from plait.modalities.image.photo import Fitted, Photo, Views
-from plait.registry import register
+from plait.nn.blocks import present_tokens
 from plait.types import BadCell, PlaitError, State, Tokens
 
 SAMPLED_PHOTOS, SAMPLED_DESCRIPTORS = 1000, 100_000  # that k-means sees at the most: 50 MB
@@ -42,7 +43,7 @@ class VisualWords(Photo, Classical):
     """A histogram of SIFT patterns in the cells of a spatial pyramid; nothing pretrained."""
 
     reads_prepared = True
-    learns_from_files = True
+    fits_on_files = True
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class VisualWords(Photo, Classical):
         self.words, self.levels, self.assign = words, levels, assign
         self.width = width
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary: k-means' centres as bytes, in base64.
 
         A third of the length that the same numbers would have as JSON, and exact: the centres

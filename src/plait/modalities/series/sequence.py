@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import Reader, length_mask, make_reader, strided
-from plait.components import Encoder
-from plait.modalities.series import sensor
-from plait.registry import register
+from plait.config.registry import register
+from plait.modalities.base import Encoder
+from plait.modalities.series import base as sensor
+from plait.nn.blocks import Reader, length_mask, make_reader, strided
 from plait.types import State, Tokens
 
 KERNEL = 5  # steps that a convolution sees at a time

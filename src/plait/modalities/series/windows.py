@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask, make_reader
-from plait.components import Classical, Encoder
-from plait.layouts import spread
-from plait.modalities.series import sensor
+from plait.config.registry import register
+from plait.modalities.base import Classical, Encoder
+from plait.modalities.segments import spread
+from plait.modalities.series import base as sensor
 from plait.modalities.series.reading import STATISTICS, window_statistics
-from plait.registry import register
+from plait.nn.blocks import length_mask, make_reader
 from plait.types import State, Tokens
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 from torch import Tensor, nn
 
-from plait.blocks import EncoderBlock
-from plait.components import Classical, Encoder, Modality, present_tokens
-from plait.data.media import Extent
-from plait.layouts import Kept, Layout, Listing
+from plait.config.registry import register
+from plait.data.media import MediaInfo
+from plait.modalities.base import Classical, Encoder, Modality
+from plait.modalities.segments import Kept, Listing, Segments
 from plait.modalities.table.kinds import (
     MISSING,
     Category,
@@ -40,7 +40,7 @@ from plait.modalities.table.reading import (
     of_column,
     unknown,
 )
-from plait.registry import register
+from plait.nn.blocks import EncoderBlock, present_tokens
 from plait.types import PlaitError, State, Tokens, UsageError
 
 log = logging.getLogger("plait")
@@ -97,7 +97,7 @@ class Columns(Modality, Classical):
             "number": Number(), "category": Category(min_count, categories), "date": Date(),
         }  # fmt: skip
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """Each column's kind, and the scale, categories or range of its values.
 
         Values that can't be used are left out here, and named when they are read.
@@ -124,12 +124,12 @@ class Columns(Modality, Classical):
             raise PlaitError(
                 f"column {name!r} has no {kind} in any training row" if values
                 else f"column {name!r} is empty in all training rows",
-                expected=self.kinds[kind].expected, mend="leave it out of the input's columns",
+                expected=self.kinds[kind].expected, hint="leave it out of the input's columns",
             )  # fmt: skip
         if len(set(good)) == 1:
             log.warning("column %r is %s in all training rows and tells nothing", name, good[0])
         try:
-            return {"name": name, "kind": kind, **self.kinds[kind].learn(good)}
+            return {"name": name, "kind": kind, **self.kinds[kind].fit(good)}
         except PlaitError as error:
             raise of_column(PlaitError, name, error) from None
 
@@ -149,11 +149,11 @@ class Columns(Modality, Classical):
         values = {str(n): v for n, v in as_mapping(cell).items() if not is_empty(v)}
         return json.dumps(values, sort_keys=True, default=repr).encode()
 
-    def extent(self, cell: Any, root: Path) -> Extent:
+    def media_info(self, cell: Any, root: Path) -> MediaInfo:
         """Nothing: a row has neither pixels nor seconds."""
-        return Extent()
+        return MediaInfo()
 
-    def sent(self, state: State) -> Any:
+    def request_type(self, state: State) -> Any:
         """A mapping from column to value; which ones there are, and of what kind."""
         columns = {c["name"]: self.kinds[c["kind"]].schema(c) for c in state["columns"]}
         schema = {"type": "object", "properties": columns, "additionalProperties": False}
@@ -207,7 +207,7 @@ class Columns(Modality, Classical):
         """None: plain columns have none."""
         return None
 
-    def layout(self, cell: Any, root: Path, state: State) -> Layout:
+    def segments(self, cell: Any, root: Path, state: State) -> Segments:
         """The columns; the values of those that are hidden are missing."""
         values, names = as_mapping(cell), [column["name"] for column in state["columns"]]
         self.read(cell, root, state)  # raises where a value can't be used

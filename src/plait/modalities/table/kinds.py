@@ -57,7 +57,7 @@ class Kind(ABC):
         """A value that is not missing, as `learn` and `code` want it; BadCell where it is none."""
 
     @abstractmethod
-    def learn(self, values: Sequence[Any]) -> State:
+    def fit(self, values: Sequence[Any]) -> State:
         """What must be known of the training values, at least one, to code others.
 
         Raises:
@@ -122,7 +122,7 @@ class Number(Kind):
         except OverflowError:  # a whole number of more than 308 digits
             return math.inf
 
-    def learn(self, values: Sequence[float]) -> State:
+    def fit(self, values: Sequence[float]) -> State:
         """Mean and standard deviation."""
         if min(values) == max(values):
             return {"mean": values[0], "deviation": 1.0}
@@ -167,7 +167,7 @@ class Category(Kind):
             raise self.refuse(value, f"has {len(text):,} letters")
         return text
 
-    def learn(self, values: Sequence[str]) -> State:
+    def fit(self, values: Sequence[str]) -> State:
         """The id of each value that is seen often enough."""
         counts = Counter(values)
         often = [value for value, count in counts.items() if count >= self.min_count]
@@ -175,7 +175,7 @@ class Category(Kind):
             raise PlaitError(
                 f"{len(counts):,} different values and none of them {self.min_count} times",
                 expected="numbers, dates, or a few values that come again",
-                mend="leave the column out, or lower the representation's min_count",
+                hint="leave the column out, or lower the representation's min_count",
             )
         often.sort(key=lambda value: (-counts[value], value))
         return {"ids": {value: FIRST + n for n, value in enumerate(often[: self.most])}}
@@ -209,7 +209,7 @@ class Date(Kind):
             raise self.refuse(value)
         return found
 
-    def learn(self, values: Sequence[datetime]) -> State:
+    def fit(self, values: Sequence[datetime]) -> State:
         """The first and the last."""
         return {"first": min(values).isoformat(), "last": max(values).isoformat()}
 

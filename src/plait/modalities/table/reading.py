@@ -21,8 +21,8 @@ from plait.modalities.table.kinds import (
     Number,
     is_empty,
 )
-from plait.registry import did_you_mean
 from plait.types import BadCell, PlaitError, State
+from plait.util.suggest import did_you_mean
 
 SCALE = 1_000_000  # numbers are kept as whole millionths
 FARTHEST = 1000.0  # a scaled number is cut to this; 32 bits hold twice as much in millionths
@@ -83,7 +83,7 @@ def as_mapping(cell: Any) -> Mapping[Any, Any]:
 
 def of_column(kind: type[PlaitError], name: str, error: PlaitError) -> PlaitError:
     """The error, told of a column."""
-    return kind(f"column {name!r}: {error.what}", expected=error.expected, mend=error.mend)
+    return kind(f"column {name!r}: {error.what}", expected=error.expected, hint=error.hint)
 
 
 def unknown(kind: type[PlaitError], name: Any, known: Iterable[str]) -> PlaitError:
@@ -91,5 +91,5 @@ def unknown(kind: type[PlaitError], name: Any, known: Iterable[str]) -> PlaitErr
     found = list(known)
     return kind(
         f"there is no column {name!r} among those of the input",
-        expected=", ".join(found), mend=did_you_mean(str(name), found),
+        expected=", ".join(found), hint=did_you_mean(str(name), found),
     )  # fmt: skip

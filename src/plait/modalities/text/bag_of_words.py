@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask
-from plait.components import Classical, Encoder
+from plait.config.registry import register
 from plait.data.texts import SCALE, TermWeights, as_text, terms
-from plait.modalities.text.written import Text
-from plait.registry import register
+from plait.modalities.base import Classical, Encoder
+from plait.modalities.text.base import Text
+from plait.nn.blocks import length_mask
 from plait.types import PlaitError, State, Tokens
 
 
@@ -59,7 +59,7 @@ class BagOfWords(Text, Classical):
     def _terms(self, text: str) -> list[str]:
         return list(terms(text, self.of, *self.spans))
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
         log((1 + texts) / (1 + texts that have it)) + 1."""
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -72,7 +72,7 @@ class BagOfWords(Text, Classical):
         except ValueError:  # its message speaks of documents and of pruning
             raise PlaitError(
                 f"no term occurs in {self.min_count} of the training texts",
-                mend="lower the representation's min_count, or give more texts",
+                hint="lower the representation's min_count, or give more texts",
             ) from None
         terms = counter.get_feature_names_out().tolist()
         return {"terms": terms, "idf": [round(float(v), 5) for v in counter.idf_]}

@@ -15,14 +15,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask
-from plait.components import Encoder
+from plait.config.registry import register
 from plait.data.texts import as_text
+from plait.modalities.base import Encoder
+from plait.modalities.text.base import Text
 from plait.modalities.text.numbering import Pieces
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
-from plait.modalities.text.written import Text
-from plait.pretrained import HubName, HubTrain
-from plait.registry import register
+from plait.nn.blocks import length_mask
+from plait.nn.pretrained import HubName, HubTrain
 from plait.types import State, Tokens
 
 
@@ -51,7 +51,7 @@ class HubText(Text):
         super().__init__(views, ends=1)
         self.name, self.trained, self.longest, self.mean = name, train, longest, tokens == "text"
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The model's architecture and tokenizer, so that a package needs no hub."""
         return learn_pieces(self.name)
 

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.blocks import length_mask, masked_mean
-from plait.components import freeze
-from plait.pretrained import build_model, load_config, load_tokenizer, probe, refuse_missing
+from plait.nn.blocks import freeze, length_mask, masked_mean
+from plait.nn.pretrained import build_model, load_config, load_tokenizer, probe, refuse_missing
 from plait.types import State
 
 TEXT_TOWER = "text_model"  # of models that also see images
@@ -61,7 +60,7 @@ class PieceModel(nn.Module):
             torch.ones(1, longest, dtype=torch.bool),
             what=f"hub:{name} can't read a text of {longest} pieces",
             expected="a text model with a vector for each piece (last_hidden_state)",
-            mend="lower longest, or name another model",
+            hint="lower longest, or name another model",
         )
         refuse_missing(name, whole, missing, used)
         self.width = values.shape[-1]

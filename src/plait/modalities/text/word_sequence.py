@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import Reader, length_mask, make_reader
-from plait.components import Encoder
+from plait.config.registry import register
 from plait.data.texts import as_text
 from plait.data.vocabulary import PAD, UNK, Unit, Vocabulary, from_state, learn_vocabulary
-from plait.modalities.text.written import Text
-from plait.registry import register
+from plait.modalities.base import Encoder
+from plait.modalities.text.base import Text
+from plait.nn.blocks import Reader, length_mask, make_reader
 from plait.types import State, Tokens
 
 
@@ -59,7 +59,7 @@ class WordSequence(Text):
         """The state's vocabulary."""
         return self.made_of(state, from_state)
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""
         texts = self.texts(cells)
         found = learn_vocabulary(

@@ -24,10 +24,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask, make_reader
-from plait.components import Encoder
+from plait.config.registry import register
 from plait.data.texts import as_text
 from plait.data.vectors import Keep, Vector, read_vectors
+from plait.modalities.base import Encoder
+from plait.modalities.text.base import Text
 from plait.modalities.text.numbering import (
     UNKNOWN,
     Numbering,
@@ -37,9 +38,9 @@ from plait.modalities.text.numbering import (
     words_of,
 )
 from plait.modalities.text.pieces import FrozenPieces, PieceModel, learn_pieces, pieces_reading
-from plait.modalities.text.written import Text
-from plait.registry import needed, register
+from plait.nn.blocks import length_mask, make_reader
 from plait.types import PlaitError, State, Tokens
+from plait.util.imports import needed
 
 GLOVE, MINILM = "glove-6b-50d", "minilm"
 
@@ -89,9 +90,9 @@ class WordVectors(Text):
         self.longest, self.width, self.dropout = longest, width, dropout
         self.reader, self.layers = reader, layers
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The words that have a vector; of a sentence encoder its architecture and tokenizer."""
-        return self.source.learn(self.texts(cells))
+        return self.source.fit(self.texts(cells))
 
     def reading(self, state: State) -> State:
         """The table's words, or the encoder's tokenizer."""
@@ -156,7 +157,7 @@ class Source(ABC):
     """Items at either end of a text that are no words of it."""
 
     @abstractmethod
-    def learn(self, texts: Iterator[str]) -> State:
+    def fit(self, texts: Iterator[str]) -> State:
         """What must be kept to read a text again, without the source."""
 
     @abstractmethod
@@ -180,7 +181,7 @@ class Table(Source):
     def __init__(self, name: str, common: int) -> None:
         self.name, self.common = name, common
 
-    def learn(self, texts: Iterator[str]) -> State:
+    def fit(self, texts: Iterator[str]) -> State:
         """The words kept: the texts', as far as they have a vector, and the commonest.
 
         Raises:
@@ -215,7 +216,7 @@ class Table(Source):
             if found.keys() != wanted or {v.shape for v in found.values()} != {(state["size"],)}:
                 raise PlaitError(
                     f"the vectors {self.name} are others than when training began",
-                    mend="start anew, or bring the old ones back",
+                    hint="start anew, or bring the old ones back",
                 )
             table.fill(np.stack([found[word] for word in state["words"]]))
         return nn.Identity(), table, state["size"]
@@ -250,7 +251,7 @@ class SentenceEncoder(Source):
     def __init__(self, longest: int, mean: bool) -> None:
         self.longest, self.mean = longest, mean
 
-    def learn(self, texts: Iterator[str]) -> State:
+    def fit(self, texts: Iterator[str]) -> State:
         """Its architecture and tokenizer; nothing of the texts."""
         return learn_pieces(minilm_folder())
 

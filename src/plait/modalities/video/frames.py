@@ -12,14 +12,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait import registry
-from plait.blocks import Reader, length_mask, make_reader, masked_mean
-from plait.components import Encoder, count_parameters
+from plait.config import registry
+from plait.config.registry import Nested, register
 from plait.data.images import Fit
 from plait.data.video import open_frames
-from plait.modalities.image.photo import Photo
-from plait.modalities.video.clip import Clip, Flip, Views
-from plait.registry import Nested, register
+from plait.modalities.base import Encoder
+from plait.modalities.image.base import Photo
+from plait.modalities.video.base import Clip, Flip, Views
+from plait.nn.blocks import Reader, count_parameters, length_mask, make_reader, masked_mean
 from plait.types import BadCell, State, Tokens, UsageError
 
 PHOTO_SIZE = 256  # pixels a side of the frames that an image representation learns from
@@ -51,20 +51,20 @@ class Frames(Clip):
     ) -> None:
         super().__init__(frames, flip, views)
         if image.get("views", 1) != 1:
-            raise UsageError("image.views of a video must be 1", mend="set the video's own views")
+            raise UsageError("image.views of a video must be 1", hint="set the video's own views")
         self.image: Photo = registry.build("image", image)
         # Frames that numpy prepares would be prepared within a graph.
         self.exported = self.image.exported and not self.image.reads_prepared
-        self.learns_from_files = self.image.learns_from_files
+        self.fits_on_files = self.image.fits_on_files
         self.reader, self.layers, self.width, self.dropout = reader, layers, width, dropout
 
     def shape(self, state: State) -> tuple[int, Fit]:
         """As the image representation reads a photo."""
         return self.image.shape(state["image"])
 
-    def learn(self, cells: Iterable[Any], root: Path) -> State:
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """What the image representation learns of one frame of each clip."""
-        return {"image": self.image.learn(self._photos(cells, root), root)}
+        return {"image": self.image.fit(self._photos(cells, root), root)}
 
     def _photos(self, cells: Iterable[Any], root: Path) -> Iterator[bytes]:
         """The frame in the middle of each clip, as a PNG file; clips that can't be used are left

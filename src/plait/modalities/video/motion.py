@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from plait.blocks import length_mask
-from plait.components import Classical, Encoder
+from plait.config.registry import register
 from plait.data.images import Fit
-from plait.modalities.video.clip import Clip, Flip, Views
-from plait.registry import register
+from plait.modalities.base import Classical, Encoder
+from plait.modalities.video.base import Clip, Flip, Views
+from plait.nn.blocks import length_mask
 from plait.types import State, Tokens
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
@@ -47,12 +47,12 @@ class Motion(Clip, Classical):
         views: Views = 1,
     ) -> None:
         super().__init__(frames, flip, views)
-        self.size, self.fit = size, fit
+        self.size, self.resize = size, fit
         self.channels, self.width, self.dropout = channels, width, dropout
 
     def shape(self, state: State) -> tuple[int, Fit]:
         """As they are set."""
-        return self.size, self.fit
+        return self.size, self.resize
 
     def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
         """(N, 2 · PLACES²): where a clip is how bright, and where it moves how much, on average

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
-from plait.options import Options
+from plait.outputs.options import Options
 from plait.types import Alternative, Prediction, UsageError
 
 TEXT = "text"

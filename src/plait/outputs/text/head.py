@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from plait.blocks import token_cross_entropy
-from plait.branches import of_branch
-from plait.components import Graph, Head
 from plait.data.vocabulary import BOS, EOS, Vocabulary
-from plait.outputs.text.cider import CiderReward
-from plait.outputs.text.ctc import CtcDecoder, align
-from plait.outputs.text.decoder import Decoder, DecoderState, log_scores, under
+from plait.nn.blocks import token_cross_entropy
+from plait.nn.branches import of_branch
+from plait.outputs.base import Graph, Head
+from plait.outputs.text.decoders.base import Decoder, DecoderState, log_scores, under
+from plait.outputs.text.decoders.ctc import CtcDecoder, align
+from plait.outputs.text.decoders.guided import Guide, GuidedDecoder
+from plait.outputs.text.decoders.teaching import real_words
 from plait.outputs.text.decoding import (
     CTC,
     DECODER,
@@ -46,11 +47,10 @@ from plait.outputs.text.decoding import (
     spoken,
 )
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
-from plait.outputs.text.guided import Guide, GuidedDecoder
-from plait.outputs.text.language import NGramDecoder
-from plait.outputs.text.scoring import Scoring
+from plait.outputs.text.lm.language import NGramDecoder
+from plait.outputs.text.metrics.base import Scoring
+from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.search import Sentences, beam_search, sample
-from plait.outputs.text.teaching import real_words
 from plait.types import Alternative, Fused, Prediction, State, UsageError
 
 SPACE = "␣"  # how a space is shown, and what can't be read

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plait.data.vocabulary import BOS, EOS, PAD
-from plait.outputs.text.decoder import Decoder, DecoderState, log_scores
+from plait.outputs.text.decoders.base import Decoder, DecoderState, log_scores
 from plait.outputs.text.decoding import NEVER_SAID, Limits
 
 WORTH_LEAVING_OUT = 8  # ended sentences are, once they are this part of all

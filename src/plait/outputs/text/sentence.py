@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait import registry
-from plait.bootstrap import Scorer
-from plait.branches import Branches
-from plait.components import Head, Output
+from plait.config import registry
+from plait.config.registry import Nested, register
 from plait.data.vocabulary import (
     EOS,
     Unit,
@@ -22,18 +20,20 @@ from plait.data.vocabulary import (
     from_state,
     learn_vocabulary,
 )
-from plait.outputs.text.answer_scores import ANSWERS
-from plait.outputs.text.blended import BlendedDecoder
+from plait.nn.branches import Branches
+from plait.outputs.base import Head, Output
+from plait.outputs.scores import Scorer
+from plait.outputs.text.decoders.blended import BlendedDecoder
+from plait.outputs.text.decoders.hub import hub_vocabulary
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Lessons, Sentence, TextHead
-from plait.outputs.text.hub import hub_vocabulary
-from plait.outputs.text.language import Language
-from plait.outputs.text.scores import CAPTIONS
-from plait.outputs.text.scoring import Scores
-from plait.outputs.text.transcript_scores import TRANSCRIPTS
-from plait.outputs.text.translation_scores import TRANSLATIONS
-from plait.registry import Nested, register
+from plait.outputs.text.lm.language import Language
+from plait.outputs.text.metrics.answers import ANSWERS
+from plait.outputs.text.metrics.base import Scores
+from plait.outputs.text.metrics.captions import CAPTIONS
+from plait.outputs.text.metrics.transcripts import TRANSCRIPTS
+from plait.outputs.text.metrics.translations import TRANSLATIONS
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 CTC = "ctc"
@@ -167,10 +167,10 @@ class TextOutput(Output):
                 expected="sentences to say no longer than those learned from",
             )
 
-    def learn(self, cells: Iterable[Any]) -> State:
+    def fit(self, cells: Iterable[Any]) -> State:
         """The vocabulary of all training sentences, and what the decoder brings with it."""
         decoder: Any = registry.find("decoder", self.decoder["kind"]).cls
-        own: State = decoder.learn(self.decoder)
+        own: State = decoder.fit(self.decoder)
         texts = [sentences for cell in cells if (sentences := as_sentences(cell))]
         vocabulary = self._vocabulary(texts)
         state = vocabulary.to_state()
@@ -178,7 +178,7 @@ class TextOutput(Output):
             state["decoder"] = own
         if self.language is not None:
             said = [vocabulary.encode(s)[: self.longest] for text in texts for s in text]
-            state["language"] = self.language.learn(said, vocabulary)
+            state["language"] = self.language.fit(said, vocabulary)
         if self.detect:
             records = [[vocabulary.encode(s)[: self.longest] for s in text] for text in texts]
             state["shares"] = word_shares(records, len(vocabulary))

@@ -1,0 +1,330 @@
+"""What the commands show: tables, training progress, lists."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from plait.config import registry
+from plait.config.recipe import Recipe, load_recipe, shipped
+from plait.data.profile import SEEN
+from plait.network import build_output
+from plait.package.card import in_points, number, score_rows, signatures
+from plait.package.format import read_package
+from plait.package.paths import shipped_models
+from plait.render.console import console, errors, show_bad
+from plait.types import ColumnName, UsageError, column_text
+from plait.util.suggest import did_you_mean
+
+GROUPS = 30  # shown at the most, the largest
+GAP = 2  # characters between a table's columns
+NAME = 8  # characters of a name's column at the least
+
+
+class TrainingView:
+    """Shows a training run: columns, loss, scores."""
+
+    def __init__(self, as_json: bool, progress: Callable[[str, int, int], None]) -> None:
+        self.as_json, self.progress = as_json, progress
+
+    def columns(self, columns: Mapping[str, ColumnName], splits: Mapping[str, int]) -> None:
+        """Which columns were taken, and the size of each split."""
+        if self.as_json:
+            print(json.dumps({"event": "start", "columns": columns, "splits": splits}), flush=True)
+            return
+        show_columns(columns)
+        errors.print("rows: " + ", ".join(f"{name} {n}" for name, n in splits.items()))
+
+    def report(self, line: Mapping[str, Any]) -> None:
+        """A line of the training log."""
+        if self.as_json:
+            print(json.dumps(line), flush=True)
+        elif line["event"] == "bad":
+            show_bad(line["problems"])
+        elif line["event"] == "resumed" and line["finished"]:
+            errors.print(f"the run in {line['folder']} was finished: its model is written again")
+        elif line["event"] == "resumed":
+            errors.print(
+                f"going on with the {'refit' if line['refit'] else 'run'} in {line['folder']}, "
+                f"after {line['epoch']} epochs and {line['step']} steps"
+            )
+        elif line["event"] == "refit":
+            errors.print(
+                f"learning anew from all {line['records']:,} training and validation records, "
+                f"{line['epochs']} epochs"
+            )
+        elif line["event"] == "step":
+            self.progress(str(line["stage"]), line["done"], line["of"])
+        else:
+            titles = line["metrics"]
+            each = [in_points(title, line[name]) for name, title in titles.items()]
+            text = ", ".join(f"{title} {value:.3f}" for title, value in each)
+            _, best = in_points(next(iter(titles.values())), line["best"])
+            errors.print(f"{line['stage']} epoch {line['epoch']}: {text} (best {best:.3f})")
+
+    def done(self, out: Path, recipe: Recipe, scores: Mapping[str, Any]) -> None:
+        """The end of a run."""
+        if self.as_json:
+            print(json.dumps({"event": "done", "package": str(out), "scores": scores}))
+            return
+        show_scores(recipe, scores["validation"], None)
+        kinds = [spec.modality for spec in recipe.inputs.values()]
+        one_photo = kinds == ["image"] and next(iter(recipe.outputs.values())).kind == "text"
+        usage = f"plait caption PHOTO --model {out}" if one_photo else f"plait predict {out} TABLE"
+        console.print(f"the model is in {out}; try: {usage}")
+
+
+def show_table(
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    sentences: Sequence[str],
+    less_needed: Sequence[str] = (),
+) -> None:
+    """Rows of text, the first column a name and the others numbers, and sentences below.
+
+    No number is ever cut: where the terminal is narrow the columns that are ``less_needed`` are
+    left out, the first of them first, and then names are broken.
+    """
+    widths = {
+        heading: max(map(cell_len, cells))
+        for heading, cells in zip(headings, zip(headings, *rows, strict=True), strict=True)
+    }
+    left_out: list[str] = []
+    for heading in less_needed:
+        shown = [width + GAP for name, width in widths.items() if name not in left_out]
+        if sum(shown) <= console.width:
+            break
+        left_out.append(heading)
+    kept = [place for place, heading in enumerate(headings) if heading not in left_out]
+    table = RichTable(
+        title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
+        title_justify="left",
+    )  # fmt: skip
+    table.add_column(headings[0], overflow="fold", min_width=NAME)
+    for heading in (headings[place] for place in kept[1:]):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=widths[heading])
+    for row in rows:
+        table.add_row(*(row[place] for place in kept))
+    console.print(table, crop=False)
+    if left_out:
+        what = f"Left out here, as the terminal is narrow: {', '.join(left_out)}."
+        console.print(f"{what} compare.md has every column.", soft_wrap=True)
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
+
+
+def show_columns(columns: Mapping[str, ColumnName]) -> None:
+    """Which column each input and output was read from."""
+    for path, column in columns.items():
+        errors.print(f"{path} <- column {column_text(column)!r}")
+
+
+def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> None:
+    """Scores with their intervals."""
+    for name, scores in found["scores"].items():
+        title = f"{name}, {number(found['records'])} records"
+        table = RichTable("score", "value", "95 % interval", title=title)
+        for row in score_rows(recipe, name, scores):
+            table.add_row(*row)
+        console.print(table)
+        if told := signatures(scores):
+            console.print(Text(told, "dim"), soft_wrap=True)
+    if "shares" in found:
+        _show_shares(found["shares"])
+    if "corrupted" in found:
+        _show_corrupted(recipe, found)
+    if "subsets" in found:
+        _show_subsets(recipe, found["subsets"])
+    if "swapped" in found:
+        _show_swapped(recipe, found)
+    if "groups" in found:
+        _show_groups(recipe, found["by"], found["groups"])
+    show_bad(found["bad"])
+    if page is not None:
+        console.print(f"the ten best and ten worst are in {page}")
+
+
+def _show_shares(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """How much each input speaks for the answers that were given."""
+    for name, inputs in shares.items():
+        table = RichTable(
+            "input", "mean share", "mean size", title=f"{name}, shares of the answers"
+        )
+        for part, share in inputs.items():
+            table.add_row(part, f"{share['mean']:+.3f}", f"{share['size']:.3f}")
+        console.print(table)
+
+
+def _show_corrupted(recipe: Recipe, found: Mapping[str, Any]) -> None:
+    """The first score of each output by the strength with which an input was made worse."""
+    for name in recipe.outputs:
+        whole = score_rows(recipe, name, found["scores"][name])[0]
+        rows: dict[str, list[str]] = {}
+        for part in found["corrupted"]:
+            worse = score_rows(recipe, name, part["scores"][name])[0]
+            rows.setdefault(f"{part['input']}: {part['kind']}", [whole[1]]).append(worse[1])
+        strengths = map(str, range(len(next(iter(rows.values())))))
+        table = RichTable(
+            "input", *strengths, title=f"{name}, {whole[0]} by strength of corruption"
+        )
+        for title, values in rows.items():
+            table.add_row(title, *values)
+        console.print(table)
+
+
+def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each subset of the inputs, a column for each score."""
+    names = [[" + ".join(subset["inputs"])] for subset in subsets]
+    for name in recipe.outputs:
+        rows = [_with_lost(recipe, name, subset) for subset in subsets]
+        _show_rows(f"{name}, by inputs", ["inputs"], names, rows)
+
+
+def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
+    """A row for each input that was another record's, after one in which all are its own."""
+    parts = [{"input": "none", "scores": found["scores"]}, *found["swapped"]]
+    for name in recipe.outputs:
+        rows = [_with_lost(recipe, name, part) for part in parts]
+        names = [[part["input"]] for part in parts]
+        _show_rows(f"{name}, with another record's input", ["swapped"], names, rows)
+
+
+def _with_lost(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The scores, and how much less the first of the best is than with all as it was given."""
+    rows = score_rows(recipe, output, part["scores"][output])
+    if lost := part.get("lost", {}).get(output):
+        title = build_output(recipe.outputs[output]).titles[lost["score"]]
+        name, value = in_points(title, lost["value"])
+        low, high = (in_points(title, end)[1] for end in lost["interval"])
+        rows.append((f"{name} lost", f"{value:.3f}", f"{low:.3f} to {high:.3f}"))
+    return rows
+
+
+def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each group of records, a column for each score; the largest groups, in the order
+    of their values where these are numbers."""
+    shown, others = groups[:GROUPS], groups[GROUPS:]
+    if all(isinstance(group["value"], (int, float, type(None))) for group in shown):
+        shown = sorted(shown, key=lambda g: math.inf if g["value"] is None else g["value"])
+    names = [
+        ["(empty)" if group["value"] is None else str(group["value"]), number(group["records"])]
+        for group in shown
+    ]
+    for name in recipe.outputs:
+        rows = [score_rows(recipe, name, group["scores"][name]) for group in shown]
+        _show_rows(f"{name}, by {by}", [by, "records"], names, rows)
+    if others:
+        records = sum(group["records"] for group in others)
+        console.print(f"and {number(len(others))} smaller groups, {number(records)} records")
+
+
+def _show_rows(
+    title: str,
+    headings: Sequence[str],
+    names: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[tuple[str, str, str]]],
+) -> None:
+    """What each row is called, and its scores with their intervals below them; "-" where a row
+    lacks one that another has."""
+    scores = [score for score, _, _ in max(rows, key=len)]
+    table = RichTable(*headings, *scores, title=title)
+    for name, row in zip(names, rows, strict=True):
+        shown = {
+            score: f"{value}\n{interval}" if interval else value for score, value, interval in row
+        }
+        table.add_row(*name, *[shown.get(score, "-") for score in scores])
+    console.print(table)
+
+
+def show_profile(found: Mapping[str, Any]) -> None:
+    """A table's profile: its columns, photos, captions and bad files."""
+    columns = RichTable("column", "kind", "empty", "distinct", title=f"{found['rows']:,} rows")
+    for name, about in found["columns"].items():
+        columns.add_row(name, about["kind"], f"{about['empty']:,}", f"{about['distinct']:,}")
+    console.print(columns)
+    photos, captions = found.get("photos"), found.get("captions")
+    if photos:
+        spreads = {f"{side}, pixels": photos[side] for side in ("width", "height")}
+        _show_spreads(f"{photos['count']:,} photos, column {photos['column']!r}", spreads)
+    if captions:
+        spreads = {
+            "words a caption": captions["words"],
+            "captions a row": captions["per_row"],
+            "captions a photo": captions.get("per_photo"),
+        }
+        _show_spreads(f"{captions['count']:,} captions, column {captions['column']!r}", spreads)
+        words = captions["vocabulary"]
+        often = words[f"seen_{SEEN}_times"]
+        console.print(
+            f"vocabulary: {words['distinct']:,} different words among {words['running']:,}; "
+            f"the {often:,} seen {SEEN} times or more are {words['coverage']:.1%} of all"
+        )
+    if photos and photos["bad"]["count"]:
+        lines = [f"row {bad['row']}: {bad['why']}" for bad in photos["bad"]["first"]]
+        show_bad(lines, photos["bad"]["count"])
+
+
+def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None]) -> None:
+    table = RichTable("", "least", "mean", "median", "95 % up to", "most", title=title)
+    for name, spread in spreads.items():
+        if spread:
+            table.add_row(name, *[f"{value:,.4g}" for value in spread.values()])
+    console.print(table)
+
+
+def list_kind(kind: str | None, as_json: bool) -> None:
+    """Names of a kind, one line each; components with their settings. Without a kind, the kinds,
+    each with its names."""
+    rows = _kinds() if kind is None else _rows(kind)
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
+        return
+    for row in rows:
+        console.print(Text.assemble((row["name"], "bold"), "  ", row["about"]))
+        for setting in row.get("settings", []):
+            _show_setting(setting)
+
+
+def _show_setting(setting: Mapping[str, Any]) -> None:
+    """Name, default and what it is; a group of settings has a line for each."""
+    default = "required" if setting["required"] else setting["default"]
+    if isinstance(default, BaseModel):
+        console.print(Text.assemble(f"    {setting['name']}  ", (setting["about"], "dim")))
+        for name, field in type(default).model_fields.items():
+            shown = f"        {name} = {getattr(default, name)}  "
+            console.print(Text.assemble(shown, (field.description or "", "dim")))
+    else:
+        shown = f"    {setting['name']} = {default}  "
+        console.print(Text.assemble(shown, (setting["about"], "dim")))
+
+
+def _kinds() -> list[dict[str, Any]]:
+    names = {"recipe": shipped(), "model": shipped_models()}
+    names |= {kind: registry.names(kind) for kind in registry.ROOMS}
+    return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
+
+
+def _rows(kind: str) -> list[dict[str, Any]]:
+    if kind in ("recipe", "recipes"):
+        return [{"name": name, "about": load_recipe(name).about} for name in shipped()]
+    if kind in ("model", "models"):
+        return [{"name": n, "about": read_package(n).recipe.about} for n in shipped_models()]
+    if kind not in registry.ROOMS:
+        known = ["recipe", "model", *registry.ROOMS]
+        raise UsageError(
+            f"there is no kind {kind!r}",
+            expected=", ".join(known),
+            hint=did_you_mean(kind, known),
+        )
+    found = [registry.find(kind, name) for name in registry.names(kind)]
+    return [{"name": c.title, "about": c.about, "settings": registry.describe(c)} for c in found]

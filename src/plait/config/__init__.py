@@ -1,0 +1,1 @@
+"""Recipes, their overrides, and the registry of components."""

@@ -1,0 +1,1 @@
+"""Free-running predictions and their scores."""

@@ -1,0 +1,290 @@
+"""A cell laid out for people: the parts that can be hidden, and where the tokens lie.
+
+A modality says how a cell is laid out; explanations hide parts, weigh them, and draw the weights
+on the layout, and know of no modality.
+
+Shapes: P parts, T tokens, R rows, C columns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from plait.render.html import picture_uri
+
+Weights: TypeAlias = NDArray[np.float64]
+Kept: TypeAlias = NDArray[np.bool_]
+Keep: TypeAlias = Callable[[Kept], Tensor]
+"""(P,) which parts are kept -> the item with the others hidden, as `Modality.read` would give it;
+of length 0 where nothing is left, which is an absent input."""
+
+STRONGEST = 0.8  # opacity of the heaviest part
+SIDE = 480  # pixels of a picture's longer side on a page
+
+
+class Segments(ABC):
+    """The parts of one cell.
+
+    Attributes:
+        broad: whether a drawing has names to be read, and so wants room.
+    """
+
+    broad = True
+
+    def __init__(self, parts: Sequence[str], keep: Keep) -> None:
+        """What people know each part by, and how the others are hidden."""
+        self.parts, self.keep = tuple(parts), keep
+
+    @abstractmethod
+    def places(self, tokens: int) -> Weights:
+        """(T, P) how much of each of an encoder's tokens lies in each part; a row sums to 1."""
+
+    @abstractmethod
+    def symbol(self, name: str) -> str:
+        """What all drawings share, once a page, as an HTML element with that ``id``; empty where
+        there is nothing."""
+
+    @abstractmethod
+    def drawing(self, weights: Weights, name: str) -> str:
+        """The cell with each part's weight (P,) on it, as HTML; those that speak for the answer
+        are blue, those against it orange. ``name`` as in `symbol`."""
+
+
+class Words(Segments):
+    """A text and its words."""
+
+    def __init__(
+        self, text: str, words: Sequence[tuple[int, int]], tokens: Sequence[tuple[int, int]],
+        keep: Keep,
+    ) -> None:  # fmt: skip
+        """Words and tokens as spans of characters, first and behind the last."""
+        super().__init__([text[start:end] for start, end in words], keep)
+        self.text, self.words, self.tokens = text, words, tokens
+
+    def places(self, tokens: int) -> Weights:
+        """By the characters that they share; tokens of no character, such as a start, are
+        everywhere."""
+        if tokens != len(self.tokens):
+            return along(tokens, len(self.words))
+        found = np.array([[shared(t, w) for w in self.words] for t in self.tokens], np.float64)
+        return normalised(found.reshape(tokens, len(self.words)))
+
+    def symbol(self, name: str) -> str:
+        """Nothing: the text itself is drawn."""
+        return ""
+
+    def drawing(self, weights: Weights, name: str) -> str:
+        """The text, its words coloured."""
+        found, at = [], 0
+        for (start, end), weight, strength in zip(
+            self.words, weights, opacities(weights), strict=True
+        ):
+            word = escape(self.text[start:end])
+            found.append(escape(self.text[at:start]))
+            found.append(
+                f'<mark class="{tone(weight)}" style="--how:{strength * 100:.0f}%" '
+                f'title="{weight:+.4f}">{word}</mark>'
+            )
+            at = end
+        return f'<p class="words">{"".join(found)}{escape(self.text[at:])}</p>'
+
+
+class Listing(Segments):
+    """Named values, each a part and a token."""
+
+    def __init__(self, values: Sequence[tuple[str, str]], keep: Keep) -> None:
+        super().__init__([name for name, _ in values], keep)
+        self.values = values
+
+    def places(self, tokens: int) -> Weights:
+        """A token a value."""
+        return along(tokens, len(self.values))
+
+    def symbol(self, name: str) -> str:
+        """Nothing: the values themselves are drawn."""
+        return ""
+
+    def drawing(self, weights: Weights, name: str) -> str:
+        """A bar a value."""
+        rows = [
+            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>"
+            f'<td class="bar"><i class="{tone(w)}" style="width:{share * 100:.0f}%"></i></td>'
+            f"<td>{w:+.3g}</td></tr>"
+            for (name, value), w, share in zip(
+                self.values, weights, magnitudes(weights), strict=True
+            )
+        ]
+        return f'<table class="values">{"".join(rows)}</table>'
+
+
+class Grid(Segments):
+    """A picture, or a drawing over time, in rows and columns of parts, row by row."""
+
+    def __init__(
+        self,
+        backdrop: NDArray[np.uint8] | str,
+        size: tuple[int, int],
+        rows: Sequence[str],
+        columns: Sequence[str],
+        keep: Keep,
+        *,
+        square: bool = False,
+        in_order: bool = False,
+        spans: Callable[[int], Weights] | None = None,
+    ) -> None:
+        """
+        Args:
+            backdrop: what lies behind the parts: (H, W, 3) pixels, or the inside of an SVG.
+            size: width and height of the drawing.
+            rows, columns: what they are called; empty names are not written.
+            keep: as in `Segments`.
+            square: whether tokens lie on a square grid, row by row, and not along the columns.
+            in_order: whether they lie evenly along all parts, row after row.
+            spans: T -> (T, C), where tokens lie along the columns if not evenly.
+        """
+        names = [", ".join(filter(None, (c, r))) or f"{n + 1}, {m + 1}"
+                 for n, r in enumerate(rows) for m, c in enumerate(columns)]  # fmt: skip
+        super().__init__(names, keep)
+        self.backdrop, self.size, self.rows, self.columns = backdrop, size, rows, columns
+        self.square, self.in_order, self.spans = square, in_order, spans
+        self.broad = any(rows)
+
+    def places(self, tokens: int) -> Weights:
+        """By the area that they share; a number that fills no square is everywhere."""
+        rows, columns = len(self.rows), len(self.columns)
+        if self.in_order:
+            return along(tokens, rows * columns)
+        if not self.square:
+            over = along(tokens, columns) if self.spans is None else self.spans(tokens)
+            return np.tile(over / rows, rows)  # (T, R · C)
+        side = round(tokens**0.5)
+        if side * side != tokens:
+            return along(1, rows * columns).repeat(tokens, axis=0)
+        down, over = along(side, rows), along(side, columns)
+        return np.einsum("ar,bc->abrc", down, over).reshape(tokens, -1)
+
+    def symbol(self, name: str) -> str:
+        """The backdrop, which every drawing shows again."""
+        width, height = self.size
+        inside = self.backdrop
+        if not isinstance(inside, str):
+            inside = (
+                f'<image href="{picture_uri(inside, SIDE)}" width="{width}" height="{height}" '
+                'preserveAspectRatio="none"/>'
+            )
+        return (
+            f'<svg width="0" height="0" class="store" aria-hidden="true"><symbol id="{name}" '
+            f'viewBox="0 0 {width} {height}">{inside}</symbol></svg>'
+        )
+
+    def drawing(self, weights: Weights, name: str) -> str:
+        """The backdrop under coloured tiles, with the names of rows and columns beside it; weights
+        of zero show a picture as it is."""
+        width, height = self.size
+        wide, high = width / len(self.columns), height / len(self.rows)
+        tiles = []
+        for number, (weight, strength) in enumerate(zip(weights, opacities(weights), strict=True)):
+            row, column = divmod(number, len(self.columns))
+            tiles.append(
+                f'<rect class="{tone(weight)}" x="{column * wide:.1f}" y="{row * high:.1f}" '
+                f'width="{wide + 0.4:.1f}" height="{high + 0.4:.1f}" '
+                f'fill-opacity="{strength:.2f}"><title>{escape(self.parts[number])}: '
+                f"{weight:+.4f}</title></rect>"
+            )
+        left, below = _margin(self.rows), 18 if any(self.columns) else 0
+        kind = "grid" if isinstance(self.backdrop, str) or not weights.any() else "grid faint"
+        return (
+            f'<svg class="{kind}" viewBox="{-left} 0 {width + left} {height + below}" role="img" '
+            f'aria-label="weights of the parts"><use href="#{name}" width="{width}" '
+            f'height="{height}"/>{"".join(tiles)}{self._names(wide, high)}</svg>'
+        )
+
+    def _names(self, wide: float, high: float) -> str:
+        rows = [
+            f'<text x="-5" y="{(n + 0.5) * high + 4:.1f}" text-anchor="end">{escape(name)}</text>'
+            for n, name in enumerate(self.rows)
+            if name and (high >= 11 or n % 2 == 0)
+        ]
+        skip = max(1, -(-max(map(len, self.columns)) * 8 // int(max(wide, 1))))
+        columns = [
+            f'<text x="{n * wide + 2:.1f}" y="{self.size[1] + 13}">{escape(name)}</text>'
+            for n, name in enumerate(self.columns)
+            if name and n % skip == 0
+        ]
+        return "".join(rows + columns)
+
+
+def _margin(names: Sequence[str]) -> int:
+    """Room for the rows' names."""
+    longest = max(map(len, names), default=0)
+    return longest * 7 + 10 if longest else 0
+
+
+def along(tokens: int, parts: int) -> Weights:
+    """(T, P): both evenly along one line, by the length that they share."""
+    edges = np.linspace(0, 1, tokens + 1)
+    return spread(edges[:-1], edges[1:], parts)
+
+
+def spread(starts: NDArray[np.float64], ends: NDArray[np.float64], parts: int) -> Weights:
+    """(T,) shares of a line at which tokens start and end -> (T, P) of equal parts of it."""
+    edges = np.linspace(0, 1, parts + 1)
+    low = np.maximum(starts[:, None], edges[:-1])
+    high = np.minimum(ends[:, None], edges[1:])
+    return normalised(np.clip(high - low, 0, None))
+
+
+def normalised(found: Weights) -> Weights:
+    """Rows that sum to 1; those of zeros are alike everywhere."""
+    total = found.sum(axis=1, keepdims=True)
+    even = np.full_like(found, 1 / max(1, found.shape[1]))
+    return np.where(total > 0, found / np.where(total > 0, total, 1), even)
+
+
+def shared(one: tuple[int, int], other: tuple[int, int]) -> int:
+    """How many places two spans have in common."""
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+
+
+def magnitudes(weights: Weights) -> Weights:
+    """(P,) 0 to 1, as shares of the heaviest."""
+    size = np.abs(weights)
+    return size / max(float(size.max(initial=0)), 1e-12)
+
+
+def opacities(weights: Weights) -> Weights:
+    """(P,) how strongly each part is coloured."""
+    return STRONGEST * magnitudes(weights)
+
+
+def tone(weight: float) -> str:
+    """The class of a weight's colour."""
+    return "for" if weight >= 0 else "against"
+
+
+LAYOUT_STYLE = """
+.store { position: absolute; }
+.grid { display: block; width: 100%; height: auto; }
+.faint use { filter: grayscale(1); opacity: .55; }
+.grid text { font: 12px system-ui, sans-serif; fill: var(--soft); }
+.line { fill: none; stroke: var(--ink); stroke-width: 1; opacity: .8; }
+rect.for { fill: var(--for); } rect.against { fill: var(--against); }
+.words { margin: 0; padding: .3rem 0; font-size: 1.1rem; line-height: 1.9;
+  overflow-wrap: anywhere; }
+mark { color: inherit; padding: .12em .14em; border-radius: .25em; }
+mark.for { background: color-mix(in srgb, var(--for) var(--how), transparent); }
+mark.against { background: color-mix(in srgb, var(--against) var(--how), transparent); }
+.values { width: 100%; border-collapse: collapse; font-size: .92rem;
+  font-variant-numeric: tabular-nums; }
+.values th { text-align: left; font-weight: 600; } .values td, .values th { padding: .22rem .4rem; }
+.values td:last-child { text-align: right; }
+.bar { width: 40%; } .bar i { display: block; height: .8em; border-radius: .2em; min-width: 1px; }
+.bar i.for { background: var(--for); } .bar i.against { background: var(--against); }
+"""

@@ -1,0 +1,1 @@
+"""Network parts that components share: attention, sequence encoders, pretrained weights."""

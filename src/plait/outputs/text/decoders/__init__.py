@@ -1,0 +1,1 @@
+"""Decoders: each says what the next token's scores are; one file each."""

@@ -1,0 +1,1 @@
+"""Language models of the texts, which guide a decoder."""

@@ -1,0 +1,231 @@
+"""Whole numbers of 8 bits for an exported model's weights and activations, and what that costs.
+
+The ranges of activations are those that records of a table have (static quantisation, Jacob et al.
+2018, arXiv:1712.05877); weights have a scale a channel.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.data.cells import ErrorPolicy, OnBad, is_missing
+from plait.data.tables import Table
+from plait.model import Model
+from plait.outputs.scores import interval, resamples
+from plait.pipeline.features import Progress
+from plait.pipeline.records import open_table, rows_of_split, some_rows
+from plait.runtime.model import MODEL, QUIET, OnnxModel, read_about
+from plait.runtime.model import load as load_exported
+from plait.types import ColumnName, PlaitError, Prediction, UsageError
+from plait.util.files import new_folder
+from plait.util.imports import needed
+
+CALIBRATION = 64  # training records whose activations are looked at
+CALLS = 512  # of a graph, that are looked at, evenly among all
+RESAMPLES = 1000
+# With what bounds activations, so that a scale need not span what is cut off at once.
+OPERATIONS = ["Conv", "Gemm", "MatMul", "Clip", "Relu"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What an output's answers lost.
+
+    Attributes:
+        output: its name.
+        title: the score's, the first that early stopping looks at.
+        before, after: the score, in float32 by torch and with 8 bits.
+        interval: 95 % of ``after`` - ``before``, by the paired bootstrap over records.
+        same: the share of the answers that are the same.
+        records: how many were scored.
+    """
+
+    output: str
+    title: str
+    before: float
+    after: float
+    interval: tuple[float, float]
+    same: float
+    records: int
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{self.output}, {self.title} on {self.records:,} records: {self.before:.4f} before, "
+            f"{self.after:.4f} with 8 bits; difference {self.after - self.before:+.4f} "
+            f"(95 % interval {low:+.4f} to {high:+.4f}); {self.same:.1%} of the answers stay"
+        )
+
+
+def quantise(
+    model: Model,
+    folder: str | Path,
+    table: Table | str | Path,
+    *,
+    columns: Mapping[str, ColumnName] | None = None,
+    rows: int | None = None,
+    on_bad: OnBad = "stop",
+    progress: Progress | None = None,
+) -> list[Loss]:
+    """Replace an exported model's graphs by such of 8 bits, and measure what is lost.
+
+    Args:
+        model: the one that was exported.
+        folder: its exported model.
+        table: training rows to calibrate with, validation rows to score, split as in training.
+        columns: an input's or output's name -> its column, where the guess is not the right one.
+        rows: score so many validation records at the most; None: all.
+        on_bad: what to do with cells of the validation rows that can't be used.
+        progress: called while answers are found.
+
+    Returns:
+        The loss of each output, which is written to model.json too.
+
+    Raises:
+        UsageError: it is of 8 bits already, or the table lacks what is needed.
+    """
+    about = read_about(Path(folder))
+    if "int8" in about:
+        raise UsageError(f"{folder} is of 8 bits already", hint="export the model once more first")
+    records, taken = open_table(model.recipe, model.parts, table, columns or {})
+    path, seed = Path(folder), model.recipe.seed
+    train, val = (
+        rows_of_split(model.recipe, model.parts, records, taken, split)
+        for split in ("train", "val")
+    )
+    seen = records.where(some_rows(train, CALIBRATION, seed))
+    calls = _calls(path, list(_cells(seen, taken)), seen.root)
+    with TemporaryDirectory() as place:
+        made = shutil.copytree(path, Path(place) / "made")
+        for file, given in calls.items():
+            _quantise(made / file, given)
+        losses = _losses(
+            model, load_exported(made), records.where(some_rows(val, rows, seed)), columns, on_bad,
+            progress,
+        )  # fmt: skip
+        about["int8"] = [vars(loss) for loss in losses]
+        text = json.dumps(about, ensure_ascii=False, indent=1)
+        (made / MODEL).write_text(text, encoding="utf-8")
+        with new_folder(path) as part:
+            shutil.copytree(made, part, dirs_exist_ok=True)
+    return losses
+
+
+def _cells(table: Table, columns: Mapping[str, ColumnName]) -> Iterator[dict[str, Any]]:
+    """Each row's record, of the inputs that the table has a column for."""
+    taken = {
+        path.removeprefix("inputs."): table.column(column)
+        for path, column in columns.items()
+        if path.startswith("inputs.")
+    }
+    for row in range(len(table)):
+        yield {name: cells[row] for name, cells in taken.items()}
+
+
+def _calls(
+    folder: Path, records: Sequence[Mapping[str, Any]], root: Path
+) -> dict[str, list[Arrays]]:
+    """What each graph is given while these records are answered, by file."""
+    calls: dict[str, list[Arrays]] = {}
+    model = OnnxModel(folder, lambda file, arrays: calls.setdefault(file, []).append(arrays))
+    for record in records:
+        if not all(map(is_missing, record.values())):
+            list(model.answers([record], root=root, bad=ErrorPolicy("missing")))
+    if not calls:
+        raise PlaitError("no training row has an input that could be used")
+    return {
+        file: [given[at] for at in sorted({int(k) for k in np.linspace(0, len(given) - 1, CALLS)})]
+        for file, given in calls.items()
+    }
+
+
+def _quantise(path: Path, given: Sequence[Arrays]) -> None:
+    """Replace a graph by one of 8 bits."""
+    library: Any = needed("onnxruntime.quantization", "export")
+    shapes: Any = needed("onnxruntime.quantization.shape_inference", "export")
+
+    class Reader(library.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.rest = iter(given)
+
+        def get_next(self) -> Arrays | None:
+            return next(self.rest, None)
+
+    ready, found = path.with_suffix(".ready"), path.with_suffix(".int8")
+    try:
+        with _silence():
+            shapes.quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
+            library.quantize_static(
+                str(ready), str(found), Reader(), per_channel=True,
+                activation_type=library.QuantType.QUInt8, weight_type=library.QuantType.QInt8,
+                op_types_to_quantize=OPERATIONS, extra_options={"MatMulConstBOnly": True},
+            )  # fmt: skip
+        found.replace(path)
+    finally:
+        ready.unlink(missing_ok=True)
+        found.unlink(missing_ok=True)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without the quantiser's warnings, and what it says to the root logger, which then would be
+    set up for all."""
+    root, runtime = logging.getLogger(), needed("onnxruntime", "export")
+    level, handlers = root.level, list(root.handlers)
+    root.setLevel(logging.ERROR)
+    runtime.set_default_logger_severity(QUIET)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+
+
+def _losses(
+    model: Model, exported: OnnxModel, table: Table, columns: Mapping[str, ColumnName] | None,
+    on_bad: OnBad, progress: Progress | None,
+) -> list[Loss]:  # fmt: skip
+    before = model.evaluate(table, columns=columns, on_bad=on_bad, progress=progress)
+    taken, kept = before.columns, table.where(before.rows)
+    records = list(_cells(kept, taken))
+    after = list(exported.answers(records, root=kept.root, bad=ErrorPolicy("missing")))
+    return [
+        _loss(model, name, before.predictions[name], [a[name] for a in after], references)
+        for name, references in before.references.items()
+    ]
+
+
+def _loss(
+    model: Model, name: str, before: Sequence[Prediction], after: Sequence[Prediction],
+    references: Sequence[Any],
+) -> Loss:  # fmt: skip
+    output, count = model.parts.outputs[name], len(references)
+    metric = output.best_metrics[0]
+    old, new = (output.scorer(predictions, references) for predictions in (before, after))
+
+    def difference(rows: NDArray[np.int64]) -> float:
+        return new(rows)[metric] - old(rows)[metric]
+
+    drawn = [difference(rows) for rows in resamples(count, RESAMPLES, seed=0)]
+    every = np.arange(count)
+    same = np.mean([one.value == other.value for one, other in zip(before, after, strict=True)])
+    return Loss(
+        name, output.titles.get(metric, metric), old(every)[metric], new(every)[metric],
+        interval(drawn), float(same), count,
+    )  # fmt: skip

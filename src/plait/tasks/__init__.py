@@ -1,0 +1,1 @@
+"""Thin uses of a model: caption, predict, transcribe, translate, explain."""

@@ -1,0 +1,1 @@
+"""Training: from a recipe and a table to a model."""

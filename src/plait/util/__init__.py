@@ -1,0 +1,1 @@
+"""Files, digests, optional imports, suggestions: nothing that knows about models."""

@@ -1,0 +1,23 @@
+"""Optional libraries, imported when they are needed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from plait.types import PlaitError
+
+
+def needed(library: str, extra: str) -> Any:
+    """An optional library, imported when it is needed.
+
+    Raises:
+        PlaitError: it can't be; the message names the extra to install.
+    """
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise PlaitError(
+            f"this needs the library {library}, which can't be imported: {error}",
+            hint=f"pip install 'plait[{extra}]'",
+        ) from None
