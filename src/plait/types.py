@@ -149,6 +149,7 @@ class Prediction:
         interval: (low, high) between which the right number is, as often as the recipe says
             (number, once it is calibrated).
         shares: for models with several inputs, each input's share of the answer.
+        details: what else the output says of its answer, in a dataclass of its own.
     """
 
     value: Any
@@ -161,3 +162,22 @@ class Prediction:
     probabilities: Mapping[Any, float] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
+    details: Any = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an item as it was read and augmented lies over its original.
+
+    A point of the original is at ``scale * point + shift`` of the item, axis by axis: x and y in
+    pixels for pictures, seconds for sounds, clips and series. A mirrored axis has a negative scale.
+
+    Attributes:
+        scale: one factor an axis.
+        shift: one offset an axis, in the item's units.
+        size: the item's extent an axis; a target outside of it is not in view.
+    """
+
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+    size: tuple[float, ...]

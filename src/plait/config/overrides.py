@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from plait.config import registry
+from plait.config.component import Nested
 from plait.types import UsageError
 
 log = logging.getLogger("plait")
@@ -79,7 +80,7 @@ def _at(raw: Any, place: Sequence[str]) -> Any:
     return raw
 
 
-def _component(raw: Settings, place: Sequence[str]) -> registry.Component | None:
+def _component(raw: Settings, place: Sequence[str]) -> registry.Registered | None:
     """The component whose settings stand there; None where none does."""
     kind: str | None = None
     name = _at(raw, [*place, "kind"])
@@ -93,14 +94,14 @@ def _component(raw: Settings, place: Sequence[str]) -> registry.Component | None
         case [*outer, setting] if outer and (around := _component(raw, outer)):
             field = around.schema.model_fields.get(setting)
             marks = field.metadata if field else []
-            kind = next((mark.kind for mark in marks if isinstance(mark, registry.Nested)), None)
+            kind = next((mark.kind for mark in marks if isinstance(mark, Nested)), None)
     try:
         return registry.find(kind, name) if kind and isinstance(name, str) else None
     except UsageError:  # said when the recipe is checked
         return None
 
 
-def _foreign(component: registry.Component | None, settings: Any) -> set[str]:
+def _foreign(component: registry.Registered | None, settings: Any) -> set[str]:
     """The settings that the component doesn't know, or whose values it can't take."""
     if component is None or not isinstance(settings, dict):
         return set()

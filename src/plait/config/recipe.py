@@ -17,8 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from plait.config import registry
+from plait.config.component import Nested, UserFile
 from plait.config.overrides import override
-from plait.config.registry import Nested, UserFile
 from plait.data.cells import OnBad
 from plait.types import ColumnName, Overlap, UsageError, column_text
 from plait.util.suggest import did_you_mean

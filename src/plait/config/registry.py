@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
+from plait.config.component import Component
 from plait.types import UsageError
 from plait.util.suggest import did_you_mean
 
@@ -44,27 +45,8 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True)
-class Nested:
-    """Marks a component's parameter whose value is another component's settings.
-
-    Attributes:
-        kind: of the other component.
-        but: names of that kind that can't stand there.
-    """
-
-    kind: str
-    but: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class UserFile:
-    """Marks a component's parameter that names a file to learn from: it must be there when a recipe
-    is written, not when a package is loaded."""
-
-
-@dataclass(frozen=True)
-class Component:
-    """A registered class, and the schema that its ``__init__`` declares."""
+class Registered:
+    """A class under its name, and its settings' schema."""
 
     kind: str
     name: str
@@ -83,6 +65,8 @@ class Component:
     @cached_property
     def parameters(self) -> dict[str, tuple[Any, Any]]:
         """Parameter name -> (annotated type, default); ``...`` stands for "no default"."""
+        if issubclass(self.cls, Component):
+            return {name: (f, f.default) for name, f in self.cls.model_fields.items()}
         initialise: Any = vars(self.cls)["__init__"]
         hints = typing.get_type_hints(initialise, include_extras=True)
         signature = inspect.signature(initialise)
@@ -95,6 +79,8 @@ class Component:
     @cached_property
     def schema(self) -> type[BaseModel]:
         """A pydantic model of the parameters; unknown names are refused."""
+        if issubclass(self.cls, Component):
+            return self.cls
         fields: dict[str, Any] = dict(self.parameters)
         return create_model(
             f"{self.kind}:{self.name}",
@@ -103,14 +89,14 @@ class Component:
         )
 
 
-_COMPONENTS: dict[tuple[str, str], Component] = {}
+_COMPONENTS: dict[tuple[str, str], Registered] = {}
 
 
 def register(kind: str, name: str) -> Callable[[C], C]:
     """Class decorator: make the class known as ``name`` of ``kind``."""
 
     def add(cls: C) -> C:
-        _COMPONENTS[kind, name] = Component(kind, name, cls)
+        _COMPONENTS[kind, name] = Registered(kind, name, cls)
         return cls
 
     return add
@@ -132,7 +118,7 @@ def names(kind: str) -> list[str]:
     return sorted(name for k, name in _COMPONENTS if k == kind)
 
 
-def find(kind: str, name: str) -> Component:
+def find(kind: str, name: str) -> Registered:
     """The component, also by its ``family:ARGUMENT`` form (``hub:NAME`` finds ``hub``).
 
     Raises:
@@ -179,7 +165,7 @@ def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
     return find(kind, settings["kind"]).cls(**rest, **given)
 
 
-def describe(component: Component) -> list[dict[str, Any]]:
+def describe(component: Registered) -> list[dict[str, Any]]:
     """One row a parameter: name, type, default and its line of documentation."""
     rows = []
     for name, field in component.schema.model_fields.items():

@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.config import registry
-from plait.config.registry import Nested, register
+from plait.config.component import Nested
+from plait.config.registry import register
 from plait.fusion.base import Fusion
 from plait.nn.blocks import alone, shares
 from plait.nn.branches import Branches

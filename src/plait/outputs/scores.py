@@ -1,9 +1,11 @@
-"""Bootstrap percentile intervals over records (Efron, 1979): how sure a score is."""
+"""Scores of an output, and their bootstrap percentile intervals over records (Efron, 1979)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +52,37 @@ def _around(point: float, values: Sequence[float]) -> tuple[float, float]:
     scores, as macro F1 where many classes have a record or two, which then are often not drawn."""
     low, high = interval(values)
     return (min(low, point), max(high, point)) if math.isfinite(point) else (low, high)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good the predictions of one output are.
+
+    Attributes:
+        records: how many were scored.
+        points: score by name, in the order in which they are shown.
+        intervals: the 95 % interval of those that have one.
+        extras: what else was found (a confusion matrix, scores of each label), as plain JSON.
+    """
+
+    records: int
+    points: Mapping[str, float]
+    intervals: Intervals
+    extras: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, scorer: Scorer, records: int, extras: Mapping[str, Any] | None = None, seed: int = 0
+    ) -> Scores:
+        """The scores of all records, each with its interval over 1,000 resamples."""
+        points, intervals = with_intervals(scorer, records, seed)
+        return cls(records, points, intervals, extras or {})
+
+    def __getitem__(self, name: str) -> float:
+        """A score by its name."""
+        return self.points[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: ``records``, every score and extra by its name, and ``intervals``."""
+        intervals = {name: list(ends) for name, ends in self.intervals.items()}
+        return {"records": self.records, **self.points, **self.extras, "intervals": intervals}

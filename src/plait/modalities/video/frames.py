@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from plait.config import registry
-from plait.config.registry import Nested, register
+from plait.config.component import Nested
+from plait.config.registry import register
 from plait.data.images import Fit
 from plait.data.video import open_frames
 from plait.modalities.base import Encoder

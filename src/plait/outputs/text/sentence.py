@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config import registry
-from plait.config.registry import Nested, register
+from plait.config.component import Nested
+from plait.config.registry import register
 from plait.data.vocabulary import (
     EOS,
     Unit,

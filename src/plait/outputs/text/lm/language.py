@@ -19,7 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from plait.config import registry
-from plait.config.registry import Nested, UserFile, register
+from plait.config.component import Nested, UserFile
+from plait.config.registry import register
 from plait.data.readers import read_text
 from plait.data.vocabulary import Vocabulary
 from plait.nn.blocks import token_cross_entropy
