@@ -75,8 +75,8 @@ def test_no_file_is_long() -> None:
 
 def test_help_imports_no_torch() -> None:
     code = (
-        "import sys, plait.cli\n"
-        "try: plait.cli.app(['--help'], standalone_mode=False)\n"
+        "import sys, plait.cli.main\n"
+        "try: plait.cli.main.app(['--help'], standalone_mode=False)\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'cv2', 'transformers', 'pyarrow'} & set(sys.modules)\n"
         "assert not heavy, heavy"
