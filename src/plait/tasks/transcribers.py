@@ -185,10 +185,8 @@ class HubTranscriber:
 
     def __init__(self, name: str) -> None:
         library = transformers()
-        check_reachable(name)
-        with clearly(name):
-            config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
-            self.processor = library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        config = read_pretrained(library.AutoConfig, name)
+        self.processor = read_pretrained(library.AutoProcessor, name)
         self.ctc = type(config) in library.MODEL_FOR_CTC_MAPPING
         if not self.ctc and type(config) not in library.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
             raise UsageError(
