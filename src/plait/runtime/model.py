@@ -29,7 +29,7 @@ from plait.runtime.sentences import SentenceAnswers
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 from plait.util.imports import needed
 
-FORMAT = 2
+FORMAT = 3
 MODEL, NETWORK = "model.json", "network.onnx"
 LENGTHS = "lengths/"  # before an input's name: how much of each row is real
 BATCH = 32  # records answered at a time
