@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from plait.assistant.dialogue import Assistant
     from plait.comparison.compare import compare
     from plait.config.recipe import Recipe, load_recipe
-    from plait.data.profile import profile
+    from plait.pipeline.profile import profile
     from plait.data.tables import read_table
     from plait.evaluation.results import Evaluation
     from plait.model import Model, load
@@ -38,7 +38,7 @@ _PUBLIC = {
     "compare": "plait.comparison.compare",
     "export_arpa": "plait.tasks.ngrams",
     "load": "plait.model",
-    "profile": "plait.data.profile",
+    "profile": "plait.pipeline.profile",
     "load_recipe": "plait.config.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.training.train",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.data.profile import profile, words
+from plait.pipeline.profile import profile, words
 from plait.data.tables import Table
 from plait.types import UsageError
 

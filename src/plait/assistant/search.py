@@ -261,7 +261,7 @@ def _by_minilm(text: str, captions: Sequence[str]) -> Floats:
 
 @cache
 def _minilm() -> PreparedInput:
-    settings = {"kind": "word-vectors", "vectors": "minilm", "reader": "mean"}
+    settings = {"kind": "word-vectors", "vectors": "minilm", "sequence_encoder": "mean"}
     modality = registry.build("text", settings)
     state = modality.fit(["a sentence"], Path())  # nothing is learned of it
     encoder = modality.encoder(state, pretrained=True)

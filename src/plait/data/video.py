@@ -80,9 +80,10 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
     return digest(*parts).encode()
 
 
-def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
-    """Pixels of a frame, and the seconds that a clip lasts, by its header or its packets, whichever
-    says more: a header may say less, or nothing. Nothing of a folder.
+def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
+    """Size of a frame as it is coded, before it is turned upright, and the seconds that a clip
+    lasts, by its header or its packets, whichever says more: a header may say less, or nothing.
+    Nothing of a folder.
 
     Raises:
         BadCell: it is missing, empty or no video.
@@ -104,7 +105,7 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
             first = min((start for start, _ in spans), default=0.0)
             last = max((end for _, end in spans), default=0.0)
             seconds = max((container.duration or 0) / 1e6, last - first)
-            return MediaInfo(picture.width * picture.height, seconds)
+            return MediaInfo(picture.width, picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
 

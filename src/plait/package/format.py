@@ -80,7 +80,7 @@ def read_package(name_or_path: str | Path) -> Package:
         verify_package(folder)
     with _readable(folder):
         memory = _read_memory(folder) if about["format"] > 1 else Memory()
-        recipe = check_recipe(raw, packaged=True)
+        recipe = check_recipe(raw, warn=False)
         return Package(
             folder, recipe, about["states"], about["scores"], about["preprocessing"], memory
         )

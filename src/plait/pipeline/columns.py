@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 from plait.config.recipe import Recipe, one_column
-from plait.data.tables import Table, certain_columns, guess_column, plain_columns
+from plait.data.tables import Table
+from plait.pipeline.guess import SPLIT, certain_columns, guess_column, plain_columns
 from plait.pipeline.parts import Parts
 from plait.types import ColumnName, UsageError, column_names, column_text
 from plait.util.suggest import did_you_mean, nearest
@@ -188,10 +189,10 @@ def _checked(table: Table, path: str, request: _Request, named: ColumnName) -> C
 
 def _guess(table: Table, path: str, request: _Request, used: set[str]) -> ColumnName:
     left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
-    guess = guess_column(left, cast(Any, request.kind))
+    guess = guess_column(left, request.kind)
     if guess is None:
         raise _no_such_column(left, path, request)
-    others = [c for c in certain_columns(left, cast(Any, request.kind)) if c != guess]
+    others = [c for c in certain_columns(left, request.kind) if c != guess]
     if others:
         log.warning(
             "using column %r for %s, not %s; choose another with --column %s=NAME",
@@ -228,4 +229,4 @@ def split_column(recipe: Recipe, table: Table) -> str | None:
     group."""
     if recipe.data.split is not None or recipe.data.group is not None:
         return recipe.data.split
-    return guess_column(table, "split")
+    return guess_column(table, SPLIT)

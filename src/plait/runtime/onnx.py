@@ -27,7 +27,7 @@ from plait.model import Model
 from plait.outputs.base import MEMORY, NEXT, PAST, SCORES, TOKENS, RawOutputs
 from plait.package.paths import RECIPE, STATE
 from plait.pipeline.batch import Batch
-from plait.pipeline.parts import build_parts
+from plait.pipeline.parts import Parts, build_parts
 from plait.types import PlaitError, State, UsageError
 from plait.util.digests import digest
 from plait.util.imports import needed
@@ -107,8 +107,10 @@ class OnnxEngine:
     name = "onnx"
     chunk = 1
 
-    def __init__(self, folder: Path, about: State, watch: Watch | None = None) -> None:
-        self.folder, self.about, self.watch = folder, about, watch
+    def __init__(
+        self, folder: Path, about: State, parts: Parts, watch: Watch | None = None
+    ) -> None:
+        self.folder, self.about, self.parts, self.watch = folder, about, parts, watch
         self.workers = os.cpu_count() or 1
         self._prepare: dict[str, Session | None] = {}
 
@@ -129,7 +131,8 @@ class OnnxEngine:
 
     def prepare(self, name: str, items: Sequence[NDArray[Any]]) -> list[Row]:
         """See `Engine.prepare`."""
-        part = self.about["inputs"][name]
+        part, modality = self.about["inputs"][name], self.parts.modalities[name]
+        items = [modality.prepare(item) for item in items]
         if name not in self._prepare:
             self._prepare[name] = self._load(part["prepare"], 1) if part["prepare"] else None
         session = self._prepare[name]
@@ -222,10 +225,10 @@ def load_exported(folder: str | Path, watch: Watch | None = None) -> Model:
     path = Path(folder)
     about = read_about(path)
     try:
-        recipe = check_recipe(yaml.safe_load((path / RECIPE).read_text("utf-8")), packaged=True)
+        recipe = check_recipe(yaml.safe_load((path / RECIPE).read_text("utf-8")), warn=False)
         states = json.loads((path / STATE).read_text("utf-8"))
         parts = build_parts(recipe, states)
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
         why = f"{type(error).__name__}: {error}"
         raise PlaitError(f"{path} is damaged: {why}", hint="export the model again") from None
-    return Model(recipe, parts, OnnxEngine(path, about, watch))
+    return Model(recipe, parts, OnnxEngine(path, about, parts, watch))
