@@ -349,19 +349,18 @@ def _unsupported(data: Settings) -> list[str]:
     problems, branches = [], None
     inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
     mixup = isinstance(training, dict) and training.get("mixup")
-    settings = data.get("fusion")
-    if isinstance(settings, dict) and isinstance(settings.get("kind"), str):
-        with suppress(ValidationError):  # of its settings, which is said elsewhere
-            try:
-                fusion = registry.build("fusion", settings)
-                if len(inputs) > 1 and not fusion.several_inputs:
-                    problems.append(
-                        f"fusion.kind: {settings['kind']!r} takes one input; "
-                        "name a fusion for several"
-                    )
-                branches = fusion.branches(inputs)
-            except UsageError as error:
-                problems.append(f"fusion: {error}")
+    try:
+        fusion = registry.build("fusion", data["fusion"])
+    except (KeyError, TypeError, UsageError, ValidationError):  # said elsewhere
+        fusion = None
+    if fusion is not None:
+        if len(inputs) > 1 and not fusion.several_inputs:
+            kind = data["fusion"]["kind"]
+            problems.append(f"fusion.kind: {kind!r} takes one input; name a fusion for several")
+        try:
+            branches = fusion.branches(inputs)
+        except UsageError as error:
+            problems.append(f"fusion: {error}")
     for name, spec in _sections(data, "outputs"):
         at, column = f"outputs.{name}", spec.get("column")
         with suppress(UsageError):  # there is no such output, which is said elsewhere
