@@ -292,23 +292,35 @@ class Model:
         )  # fmt: skip
 
     def attention(
-        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+        self,
+        record: Any,
+        prediction: Prediction,
+        *,
+        root: str | Path = ".",
+        output: str | None = None,
     ) -> Attention:
         """Where an answer looked, in the record's first input that has a picture.
+
+        Args:
+            record: as for `predict`.
+            prediction: the answer.
+            root: relative paths start here.
+            output: which output's answer it is; the first if not given.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
         """
         from plait.explain.attention import Attention
 
-        cells = self._as_record(record)
-        for name, maps in prediction.details.attention.items():
-            grid = self.network.encoder(name).grid
-            if grid is None or is_missing(cells.get(name)):
+        cells, answering = self._as_record(record), self.parts.outputs[output or self.output]
+        looked = answering.attention(prediction)
+        for name in self.recipe.inputs:
+            if name not in looked or is_missing(cells.get(name)):
                 continue
+            grid = self.network.encoder(name).grid
             pixels = self.parts.modalities[name].picture(cells[name], Path(root))
-            if pixels is not None and maps.size:
-                return Attention(prediction, name, np.asarray(pixels), grid)
+            if grid is not None and pixels is not None:
+                return Attention(answering, prediction, name, np.asarray(pixels), grid)
         raise UsageError("the model looks at no place of a picture", expected="an image input")
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
@@ -331,16 +343,11 @@ class Model:
 
     def _example_record(self) -> str:
         """A record of all inputs, as Python writes it."""
-        cells = []
-        for name, spec in self.recipe.inputs.items():
-            modality = self.parts.modalities[name]
-            if modality.several_columns:
-                columns = column_names(spec.column or "column")
-                cell = "{" + ", ".join(f"{column!r}: ..." for column in columns[:2]) + "}"
-            else:
-                cell = repr(modality.example_cell)
-            cells.append(f"{name!r}: {cell}")
-        return "{" + ", ".join(cells) + "}"
+        cells = {
+            name: self.parts.modalities[name].example_cell(column_names(spec.column or "column"))
+            for name, spec in self.recipe.inputs.items()
+        }
+        return "{" + ", ".join(f"{name!r}: {cell}" for name, cell in cells.items()) + "}"
 
     def reader(self, name: str, root: Path) -> InputReader:
         """Reads and prepares the cells of an input; kept, as it computes an example of its own."""

@@ -19,6 +19,7 @@ log = logging.getLogger("plait")
 
 ALIASES: Mapping[str, Mapping[str, str]] = {
     "audio/*": {"longest": "max_seconds", "reader": "sequence_encoder"},
+    "fusion/hybrid": {"own": "branch_loss_weight"},
     "image/*": {"fit": "resize"},
     "series/*": {
         "longest": "max_steps",

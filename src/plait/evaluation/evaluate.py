@@ -131,6 +131,7 @@ class Evaluator:
             vectors=embed_records(self.engine, records, settings.progress)
             if self._wants("vectors")
             else None,
+            outputs=self.parts.outputs,
         )  # fmt: skip
 
     def _wants(self, check: str) -> bool:

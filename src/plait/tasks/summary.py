@@ -30,7 +30,7 @@ from plait.model import load
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.nn.blocks import count_parameters
 from plait.nn.encoder import Encoder
-from plait.outputs.base import Head
+from plait.nn.head import Head
 from plait.package.paths import shipped_models
 from plait.pipeline.features import as_row, as_tensor, pad_rows
 from plait.render.console import console

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 from plait.data.vocabulary import BOS, EOS, Vocabulary
 from plait.nn.blocks import token_cross_entropy
 from plait.nn.branches import of_branch
-from plait.outputs.base import Graph, Head
+from plait.nn.head import Graph, Head
 from plait.outputs.text.decoders.base import Decoder, DecoderState, log_scores, under
 from plait.outputs.text.decoders.ctc import CtcDecoder, align
 from plait.outputs.text.decoders.guided import Guide, GuidedDecoder
@@ -363,6 +363,14 @@ class TextHead(Head):
         what the model has."""
         has = GUIDES.keys() - self.lacking
         return self.decoding.within(self.lessons.longest, has, **options)
+
+    def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
+        """None: the search is this head's own."""
+        return {}
+
+    def stepper(self, fused: Fused) -> Any:
+        """The whole search."""
+        return partial(self.decode, fused)
 
     def numbers(self, fused: Fused) -> dict[str, Tensor]:
         """The decoder's state before the first word, and the detected words."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,21 +25,22 @@ from plait.data.vocabulary import (
     from_state,
     learn_vocabulary,
 )
-from plait.nn.branches import Branches
-from plait.outputs.base import Head, Output
+from plait.nn.head import Head
+from plait.outputs.base import Output, RawOutputs
 from plait.outputs.scores import Scorer
 from plait.outputs.text.decoders.blended import BlendedDecoder
 from plait.outputs.text.decoders.hub import hub_vocabulary
-from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.decoding import GUIDES, Decoding, guides
+from plait.outputs.text.details import TextDetails
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Lessons, Sentence, TextHead
-from plait.outputs.text.lm.language import Language
+from plait.outputs.text.lm.language import Language, NGramDecoder
 from plait.outputs.text.metrics.answers import ANSWERS
 from plait.outputs.text.metrics.base import Scores
 from plait.outputs.text.metrics.captions import CAPTIONS
-from plait.outputs.text.metrics.transcripts import TRANSCRIPTS
+from plait.outputs.text.metrics.transcripts import TRANSCRIPTS, most_wrong
 from plait.outputs.text.metrics.translations import TRANSLATIONS
-from plait.types import BadCell, PlaitError, Prediction, State, UsageError
+from plait.types import BadCell, Branches, PlaitError, Prediction, State, UsageError
 
 CTC = "ctc"
 SAMPLED_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up sentence
@@ -48,11 +53,13 @@ SCORINGS = {
 
 
 @register("output", "text")
-class TextOutput(Output):
+class TextOutput:
     """A sentence, said word by word by a decoder that looks at the inputs."""
 
-    several = True
-    linear = False
+    several_answers = True
+    mixup = False
+    answer_type = "text"
+    state: State = {}  # noqa: RUF012 - never changed
 
     def __init__(
         self,
@@ -139,7 +146,8 @@ class TextOutput(Output):
     ) -> None:
         self.scoring = SCORINGS[scores]
         self.titles, self.best_metrics = self.scoring.titles, self.scoring.best_metrics
-        self.least, self.most = self.scoring.least, self.scoring.most
+        self.lowest, self.highest = self.scoring.least, self.scoring.most
+        self.ranked_as = "captions" if self.scoring is CAPTIONS else ""
         self.unit, self.min_count, self.size, self.lower = unit, min_count, vocabulary, lower
         self.punctuation = punctuation
         self.lessons = Lessons(
@@ -168,7 +176,18 @@ class TextOutput(Output):
                 expected="sentences to say no longer than those learned from",
             )
 
-    def fit(self, cells: Iterable[Any]) -> State:
+    def with_state(self, state: State) -> TextOutput:
+        """The same output, fitted."""
+        fitted = copy.copy(self)
+        fitted.state = state
+        return fitted
+
+    @cached_property
+    def learned_vocabulary(self) -> Vocabulary:
+        """Of the state."""
+        return from_state(self.state)
+
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary of all training sentences, and what the decoder brings with it."""
         decoder: Any = registry.find("decoder", self.decoder["kind"]).cls
         own: State = decoder.fit(self.decoder)
@@ -203,28 +222,71 @@ class TextOutput(Output):
             sentences, self.unit, self.min_count, self.size, self.punctuation, self.lower
         )
 
-    def example(self, state: State) -> Sentence:
+    def example(self) -> Sentence:
         """A dozen words."""
-        return self.reader(state)(self.samples()[0])
+        return self.read(self.samples()[0], Path())
 
-    def reader(self, state: State) -> Callable[[Any], Sentence]:
-        """Reads the ids of a cell's sentences, the long ones cut."""
-        vocabulary = from_state(state)
+    def read(self, cell: Any, root: Path) -> Sentence:
+        """The ids of a cell's sentences, the long ones cut."""
+        sentences = as_sentences(cell)
+        if not sentences:
+            raise BadCell("the text is empty", expected="at least one sentence")
+        vocabulary = self.learned_vocabulary
+        encoded = ((*vocabulary.encode(s), EOS)[: self.longest] for s in sentences)
+        return Sentence(tuple(encoded))
 
-        def read(cell: Any) -> Sentence:
-            sentences = as_sentences(cell)
-            if not sentences:
-                raise BadCell("the text is empty", expected="at least one sentence")
-            encoded = ((*vocabulary.encode(s), EOS)[: self.longest] for s in sentences)
-            return Sentence(tuple(encoded))
-
-        return read
-
-    def reference(self, cell: Any) -> list[str]:
+    def reference(self, cell: Any, root: Path) -> list[str]:
         """All of the record's sentences."""
         return as_sentences(cell)
 
-    def cell(self, value: str) -> str:
+    def options(self, **options: Any) -> Decoding:
+        """The recipe's, with ``options`` changed."""
+        has = GUIDES.keys() - self.unused_options
+        return self.decoding.within(self.longest, has, **options)
+
+    @property
+    def unused_options(self) -> set[str]:
+        """Those of a guide that the model has not."""
+        return GUIDES.keys() - guides(bool(self.lessons.ctc), self.language is not None)
+
+    def decode(
+        self, raw: RawOutputs, fitted: State, options: Any, steps: Any = None
+    ) -> list[Prediction]:
+        """What the head's own search gives."""
+        return [replace(p, details=details_of(p)) for p in steps(**options.model_dump())]
+
+    def words(self, prediction: Prediction) -> Sequence[str]:
+        """The words or other units."""
+        return prediction.details.words
+
+    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[Any]]:
+        """Of the decoder."""
+        return prediction.details.attention
+
+    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
+        """With the detected words."""
+        detected = prediction.details.detected if prediction.details else {}
+        four = {word: round(p, 4) for word, p in detected.items()}
+        return Output.to_json(self, prediction, digits) | {"detected": four}  # type: ignore[arg-type]
+
+    def errors(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> list[tuple[int, str]] | None:
+        """Of transcripts."""
+        if self.scoring is not TRANSCRIPTS:
+            return None
+        return most_wrong([p.value for p in predictions], references)
+
+    def ngrams(self) -> tuple[Any, Any] | None:
+        """The n-gram model, and the units that it counts."""
+        if self.language is None:
+            return None
+        state, size = self.state["language"], len(self.learned_vocabulary)
+        decoder = self.language.decoder(state, size, 8, self.longest)
+        is_ngram = isinstance(decoder, NGramDecoder)
+        return (decoder.model, self.learned_vocabulary.units()) if is_ngram else None
+
+    def to_cell(self, value: str) -> str:
         """The sentence."""
         return value
 
@@ -233,10 +295,10 @@ class TextOutput(Output):
         return math.exp(prediction.score)
 
     def head(
-        self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
-        branches: Branches | None = None,
-    ) -> Head:  # fmt: skip
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
+    ) -> Head:
         """The decoder with its search; branches' decoders are blended word by word."""
+        state = self.state
         vocabulary = from_state(state)
         own = {"state": state["decoder"], "pretrained": pretrained} if "decoder" in state else {}
 
@@ -291,7 +353,7 @@ class TextOutput(Output):
         values = [score(np.array([row]))[name] for row in range(len(predictions))]
         return self.titles[name], np.array(values, np.float64)
 
-    def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
+    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
         """The predicted sentences' scores: CIDEr-D and the like of captions, error rates of
         transcripts, BLEU and chrF of translations, accuracy of answers."""
         return self.scoring.scores([p.value for p in predictions], references)
@@ -304,3 +366,15 @@ def as_sentences(cell: Any) -> list[str]:
         if value is not None and not isinstance(value, str):
             raise BadCell(f"{value!r} is no text", expected="a string or a list of strings")
     return [v.strip() for v in values if v and v.strip()]
+
+
+def details_of(prediction: Prediction) -> TextDetails:
+    """What the search says of a sentence, in the fields of a prediction that only texts have."""
+    p = prediction
+    return TextDetails(p.words, p.moments, p.attention, p.detected)
+
+
+# Until its settings are fields, it is an `Output` by its attributes.
+for _name, _value in vars(Output).items():
+    if not _name.startswith(("_", "model_")) and not hasattr(TextOutput, _name):
+        setattr(TextOutput, _name, _value)

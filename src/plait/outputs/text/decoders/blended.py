@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from plait.nn.blocks import NamedModules
-from plait.nn.branches import Blend, Branches
+from plait.nn.branches import Blend
 from plait.outputs.text.decoders.base import Decoder, DecoderState
-from plait.types import Fused
+from plait.types import Branches, Fused
 
 WEIGHTS, TOKENS = "weights", "tokens"  # of the memory that is not a branch's
 PLACES = "places"  # where a branch's tokens lie among all
