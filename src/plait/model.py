@@ -333,7 +333,9 @@ class Model:
                 )
             return {names[0]: record}
         if not record:
-            raise UsageError("the record has no input", expected=f"one or more of {', '.join(names)}")
+            raise UsageError(
+                "the record has no input", expected=f"one or more of {', '.join(names)}"
+            )
         unknown = set(record) - set(names)
         if unknown:
             raise UsageError(
@@ -417,7 +419,12 @@ class Model:
         }
         path = Path(folder)
         package = Package(
-            path, self.recipe, self.parts.states, self.scores, preprocessing(self.parts), self.memory
+            path,
+            self.recipe,
+            self.parts.states,
+            self.scores,
+            preprocessing(self.parts),
+            self.memory,
         )
         write_package(package, tensors, write_card(self.recipe, self.scores))
         return path

@@ -131,9 +131,7 @@ class Network(nn.Module):
         }
         return prepared, {n: torch.from_numpy(v).to(device) for n, v in batch.lengths.items()}
 
-    def fuse_tensors(
-        self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
-    ) -> Fused:
+    def fuse_tensors(self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Fused:
         """As `fuse`, of tensors: input name -> (B, L, ...), and (B,)."""
         present = {name: length > 0 for name, length in lengths.items()}
         fused: Fused = self.fusion(self.tokens(prepared, lengths), present)

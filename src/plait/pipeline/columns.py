@@ -154,7 +154,9 @@ def _present_only(table: Table, request: _Request) -> _Request:
     return replace(request, column=there or names)
 
 
-def _choose(table: Table, requests: Mapping[str, _Request], used: set[str]) -> dict[str, ColumnName]:
+def _choose(
+    table: Table, requests: Mapping[str, _Request], used: set[str]
+) -> dict[str, ColumnName]:
     """A column for each request: first those that are named, then guesses among the rest; inputs
     that may take all remaining columns come last."""
     chosen: dict[str, ColumnName] = {}

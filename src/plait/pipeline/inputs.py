@@ -126,9 +126,7 @@ class InputReader:
         return [i if i is None or isinstance(i, BadCell) else next(rows) for i in read]
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]
-) -> Iterator[R]:
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Like ``pool.map``, but with only a few results waiting, so that memory stays small."""
     waiting: deque[Future[R]] = deque()
     for item in items:

@@ -522,7 +522,9 @@ class Preparer:
         space = None
         if output.stored:
             example = to_row(output.example())
-            space = FeatureSpace(digest("targets", output.fingerprint()), example.shape, example.dtype)
+            space = FeatureSpace(
+                digest("targets", output.fingerprint()), example.shape, example.dtype
+            )
             space.refresh()
         for row, cell in enumerate([None] * len(table) if column is None else table.column(column)):
             try:

@@ -23,7 +23,7 @@ from plait.modalities.audio.base import SHORTEST, Sound
 from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.audio.networks.features import LogMel
 from plait.model import Model, load
-from plait.nn.pretrained import check_reachable, clearly, transformers
+from plait.nn.pretrained import clearly, transformers
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.details import TextDetails
 from plait.types import Prediction, UsageError

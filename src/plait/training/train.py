@@ -38,7 +38,7 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.training.loop import Report, Trainer, Validation, pick_device
-from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
+from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
@@ -233,9 +233,7 @@ def _splits(
     return splits | {"train": some_rows(splits["train"], recipe.data.rows, recipe.seed)}
 
 
-def _check_records(
-    train: Records, val: Records, bad: ErrorPolicy, report: Report | None
-) -> None:
+def _check_records(train: Records, val: Records, bad: ErrorPolicy, report: Report | None) -> None:
     """Name what was left out; stop where nothing remains."""
     if report and bad.failures:
         report({"event": "bad", "count": len(bad.failures), "problems": bad.failures})

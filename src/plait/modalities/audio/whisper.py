@@ -32,9 +32,9 @@ class Whisper(Sound):
     rate: Annotated[
         Literal[16000], Field(description="samples a second; Whisper takes no other rate")
     ] = 16000
-    max_seconds: Annotated[
-        float, Field(gt=0, le=SECONDS, description="longer sounds are cut")
-    ] = 10.0
+    max_seconds: Annotated[float, Field(gt=0, le=SECONDS, description="longer sounds are cut")] = (
+        10.0
+    )
     depth: Annotated[
         int, Field(ge=1, le=4, description="layers of Whisper's encoder that are used")
     ] = 4

@@ -153,9 +153,13 @@ class Position(Output):
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> tuple[str, NDArray[np.float64]]:
         pairs = zip(predictions, references, strict=True)
-        return "minus the distance", -np.array([np.linalg.norm(np.subtract(p.value, r)) for p, r in pairs])
+        return "minus the distance", -np.array(
+            [np.linalg.norm(np.subtract(p.value, r)) for p, r in pairs]
+        )
 
-    def head(self, width: int, inputs: Sequence[str], pretrained: bool, branches: Any = None) -> Any:
+    def head(
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Any = None
+    ) -> Any:
         from plait_pointcloud.networks import VectorHead
 
         return VectorHead(width, 3, "place", self.state["mean"], self.state["scale"])
@@ -214,7 +218,9 @@ class Profile(Output):
         each = [score(np.array([row]))["closeness"] for row in range(len(predictions))]
         return "closeness", np.array(each)
 
-    def head(self, width: int, inputs: Sequence[str], pretrained: bool, branches: Any = None) -> Any:
+    def head(
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Any = None
+    ) -> Any:
         from plait_pointcloud.networks import VectorHead
 
         return VectorHead(width, self.size, "profile", [0.0] * self.size, 1.0)

@@ -24,7 +24,11 @@ class PointEncoder(Encoder):
         super().__init__()
         self.width, self.length, self.trunk = width, 1, nn.Identity()
         self.net = nn.Sequential(
-            nn.Linear(3, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width)
+            nn.Linear(3, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
         )
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
