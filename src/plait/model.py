@@ -28,7 +28,7 @@ from plait.evaluation.predictions import (
     evaluate_records,
     score_groups,
 )
-from plait.evaluation.results import Again, Corrupted, Evaluation, Lost
+from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation
 from plait.explain.attention import Attention
 from plait.explain.explanation import Explanation, explain
 from plait.explain.neighbours import find_neighbours
@@ -419,10 +419,10 @@ class Model:
             for name, output in self.parts.outputs.items()
         }
 
-        def again(other: CachedRecords) -> Again:
+        def again(other: CachedRecords) -> Ablation:
             theirs, then = scored(other)
             lost = {
-                name: Lost.between(
+                name: Drop.between(
                     output.best_metrics[0],
                     whole[name],
                     output.scorer(theirs[name], references[name]),
@@ -430,12 +430,12 @@ class Model:
                 )
                 for name, output in self.parts.outputs.items()
             }
-            return Again(theirs, then, lost)
+            return Ablation(theirs, then, lost)
 
         each = {
             subset: again(records.with_inputs(subset))
             if len(subset) < len(self.recipe.inputs)
-            else Again(found, scores, {})
+            else Ablation(found, scores, {})
             for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
         }
         others = {name: again(records.with_swapped(name)) for name in self.recipe.inputs if swapped}

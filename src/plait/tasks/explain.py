@@ -15,7 +15,7 @@ from plait.model import Model, load
 from plait.pipeline.features import Progress
 from plait.pipeline.records import choose_present_columns
 from plait.render.console import console
-from plait.render.html import shown
+from plait.render.numbers import shown
 from plait.types import UsageError
 from plait.util.files import is_folder
 
