@@ -30,7 +30,8 @@ from plait.evaluation.predictions import (
 )
 from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation
 from plait.explain.attention import Attention
-from plait.explain.explanation import Explanation, explain
+from plait.explain.explainer import explain
+from plait.explain.explanation import Explanation
 from plait.explain.neighbours import find_neighbours
 from plait.explain.probe import Probe
 from plait.modalities.base import Modality
@@ -227,10 +228,10 @@ class Model:
         needed("captum.attr", "explain")  # said before anything is computed
         there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
         sources = {name: self.source(name, Path(root)) for name in there}
-        layouts = {n: s.modality.segments(cells[n], s.root, s.state) for n, s in sources.items()}
+        segments = {n: s.modality.segments(cells[n], s.root, s.state) for n, s in sources.items()}
         batch = self._batch([cells], Path(root), 0, None).to(self.device)
         prediction = self.network.predict(batch, **options)[asked][0]
-        probe = Probe(batch, layouts, sources, asked, prediction, options)
+        probe = Probe(batch, segments, sources, asked, prediction, options)
         found = explain(probe, self.network, self._unlearned, self.recipe.name)
         if prediction.attention:
             found = replace(found, attention=self._attention(cells, prediction, Path(root)))
@@ -240,7 +241,7 @@ class Model:
             probe, self.network, self.recipe, self.parts, self.states, table, columns or {},
             progress,
         )  # fmt: skip
-        return replace(found, nearest=near, others=others)
+        return replace(found, nearest=near, nearest_other=others)
 
     def _unlearned(self) -> Network:
         """The same network with random weights in all that learns."""

@@ -40,7 +40,7 @@ class Segments(ABC):
 
     def __init__(self, parts: Sequence[str], keep: Keep) -> None:
         """What people know each part by, and how the others are hidden."""
-        self.parts, self.keep = tuple(parts), keep
+        self.parts, self.perturb = tuple(parts), keep
 
     @abstractmethod
     def places(self, tokens: int) -> Weights:

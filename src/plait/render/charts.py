@@ -69,10 +69,12 @@ def lines(
         dots: whether to mark each point.
     """
     points = [point for _, each, _ in curves for point in each]
-    frame = Frame(x_range or _range([x for x, _ in points]), y_range or _range([y for _, y in points]))
+    frame = Frame(
+        x_range or _range([x for x, _ in points]), y_range or _range([y for _, y in points])
+    )
     shapes = [frame.axes(x_label, y_label), frame.diagonal() if diagonal else Markup()]
-    for _, each, tone in curves:
-        places = [frame.place(*point) for point in each]
+    for _, points, tone in curves:
+        places = [frame.place(*point) for point in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         shapes.append(Markup('<polyline points="{}" stroke="{}"/>').format(path, tone))
         if dots or len(places) == 1:
@@ -113,9 +115,9 @@ def _range(values: Sequence[float]) -> Range:
 
 
 def _svg(shapes: Sequence[Markup], label: str) -> Markup:
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, HEIGHT, label, Markup().join(shapes)
-    )
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(WIDTH, HEIGHT, label, Markup().join(shapes))
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ class Frame:
             x, y = self.place(value, self.y_range[0])
             text = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{:,.4g}</text>')
             shapes.append(text.format(x, y + 16, value))
-        names = Markup('<text x="{}" y="{}" text-anchor="end">{}</text><text x="4" y="12">{}</text>')
+        names = Markup(
+            '<text x="{}" y="{}" text-anchor="end">{}</text><text x="4" y="12">{}</text>'
+        )
         shapes.append(names.format(WIDTH - RIGHT, HEIGHT - 4, x_label, y_label))
         return Markup().join(shapes)
 
