@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,16 @@ from plait.pipeline.engine import Engine
 from plait.pipeline.inputs import InputReader, Outcome, Progress
 from plait.pipeline.parts import Parts, build_parts
 from plait.pipeline.records import Preparer
-from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
+from plait.types import (
+    BadCell,
+    ColumnName,
+    PlaitError,
+    Prediction,
+    State,
+    UsageError,
+    column_names,
+)
+from plait.util.imports import needed
 
 if TYPE_CHECKING:
     from plait.explain.attention import Attention
@@ -284,12 +294,41 @@ class Model:
             UsageError: there is no such output.
             PlaitError: captum is not installed.
         """
-        from plait.explain.explain import explain_record  # needs torch
+        from plait.explain.explainer import explain  # needs torch
+        from plait.explain.neighbours import find_neighbours
+        from plait.explain.probe import Probe
+        from plait.network import build_network
 
-        return explain_record(
-            self, self._as_record(record), Path(root), output, table, columns or {}, progress,
-            options,
-        )  # fmt: skip
+        cells, name = self._as_record(record), output or self.output
+        if name not in self.recipe.outputs:
+            raise UsageError(
+                f"the model has no output {name!r}", expected=", ".join(self.recipe.outputs)
+            )
+        needed("captum.attr", "explain")  # said before anything is computed
+        present = [n for n in self.recipe.inputs if not is_missing(cells.get(n))]
+        readers = {n: self.reader(n, Path(root)) for n in present}
+        segments = {n: r.modality.segments(cells[n], r.root) for n, r in readers.items()}
+        [(_, batch)] = self._batches([cells], Path(root), None)
+        chosen = self.decoding_options(**options)
+        prediction = predict_batch(self.parts, self.engine, batch, chosen)[name][0]
+        answering = self.parts.outputs[name]
+        probe = Probe(batch, segments, readers, name, answering, prediction, chosen[name])
+        network = self.network
+
+        def untrained() -> Network:
+            fresh = build_network(self.recipe, self.parts, pretrained=False)
+            return fresh.to(network.device).eval()
+
+        explanation = explain(probe, network, untrained, self.name)
+        with suppress(UsageError):  # the model looks at no picture
+            attention = self.attention(cells, prediction, root=root, output=name)
+            explanation = replace(explanation, attention=attention)
+        if table is None:
+            return explanation
+        near, others = find_neighbours(
+            probe, self.engine, self.recipe, self.parts, table, columns or {}, progress
+        )
+        return replace(explanation, nearest=near, nearest_other=others)
 
     def attention(
         self,
@@ -379,8 +418,8 @@ class Model:
             rows = zip(*streams, strict=True)
             start = 0
             while chunk := list(islice(rows, BATCH)):
-                yield len(chunk), self._batch(dict(zip(names, zip(*chunk), strict=True)), root,
-                                              start, policy)  # fmt: skip
+                columns = zip(names, zip(*chunk, strict=True), strict=True)
+                yield len(chunk), self._batch(dict(columns), root, start, policy)
                 start += len(chunk)
 
     def _batch(

@@ -428,18 +428,18 @@ def test_a_layout_says_where_every_token_lies_and_hides_parts(built: Built) -> N
     assert bool((places >= 0).all())
     assert places.sum(axis=1) == pytest.approx(np.ones(tokens))
     everything = np.ones(len(layout.parts), bool)
-    assert torch.equal(layout.keep(everything), item)
+    assert torch.equal(layout.perturb(everything), item)
     changed = 0
     for number in range(len(layout.parts)):
         kept = everything.copy()
         kept[number] = False
-        worse = layout.keep(kept) if kept.any() else item[:0]
+        worse = layout.perturb(kept) if kept.any() else item[:0]
         assert worse.dtype == item.dtype
         assert worse.shape[1:] == item.shape[1:]
         assert len(worse) <= len(modality.example(state))
         changed += len(worse) != len(item) or not torch.equal(worse, item)
     assert changed >= len(layout.parts) / 2
-    only = layout.keep(np.arange(len(layout.parts)) == 0)
+    only = layout.perturb(np.arange(len(layout.parts)) == 0)
     if len(only):
         assert all(torch.isfinite(f.float()).all() for f in encoder.prepare([only]))
 

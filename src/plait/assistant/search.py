@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Found
@@ -27,6 +26,7 @@ from plait.config import registry
 from plait.data.cells import ErrorPolicy, in_chunks
 from plait.data.digests import file_digests
 from plait.data.images import find_images
+from plait.data.index import Index
 from plait.data.rows import Row
 from plait.model import Model
 from plait.nn.blocks import masked_mean
@@ -47,7 +47,6 @@ from plait.util.files import write_atomically
 from plait.util.paths import cache_folder
 
 Words = Literal["tf-idf", "minilm"]
-Floats = NDArray[np.float64]
 TOGETHER = 64  # photos between two writes
 SMALLEST = 1e-3  # score that counts as found
 KEPT = 20_000  # captions at the most, about 2 MB, besides those of the folder that is searched
@@ -94,32 +93,32 @@ class PhotoSearch:
         with file_digests() as files:
             parts = [files.of(find_package(package) / name) for name in FILES]
         self._package = digest(*parts)
+        self._index = Index(model=self._package)
         self._told: set[str] = set()
 
     def like(self, photo: str, count: int) -> list[Found]:
-        """The photos nearest to one by the cosine of their pooled features, itself left out."""
+        """The photos most similar to one, by the cosine of their pooled features; the photo itself
+        is left out."""
         paths = self._photos()
-        rows = self._encode({**paths, (own := self._keys([Path(photo)])[0]): Path(photo)})
-        vectors = {key: row / max(float(np.linalg.norm(row)), 1e-12) for key, row in rows.items()}
-        if own not in vectors:
+        own = self._keys([Path(photo)])[0]
+        index = self._encode({**paths, own: Path(photo)})
+        if own not in index:
             raise PlaitError(f"{photo} can't be read")
-        scores = {key: float(vectors[own] @ vectors[key]) for key in paths if key in vectors}
-        scores.pop(own, None)
+        near = [hit for hit in index.search(index[own][None], count + 1)[0] if hit.name != own]
         return [
-            Found(photo=str(paths[key]), score=round(near, DIGITS))
-            for key, near in _best(scores, count)
+            Found(photo=str(paths[str(hit.name)]), score=round(hit.score, DIGITS))
+            for hit in near[:count]
         ]
 
     def of(self, request: str, count: int) -> list[Found]:
-        """The photos whose captions are nearest to what a request names."""
+        """The photos whose captions are most similar to what a request names."""
         paths = self._photos()
         captions = {key: text for key, text in self._captions(paths).items() if key in paths}
-        compare = _by_minilm if self.words == "minilm" else _by_tf_idf
-        near = compare(subject(request), list(captions.values()))
-        scores = dict(zip(captions, near.tolist(), strict=True))
+        keys, texts = list(captions), list(captions.values())
+        rank = _by_minilm if self.words == "minilm" else _by_tf_idf
         return [
-            Found(photo=str(paths[key]), score=round(score, DIGITS), caption=captions[key])
-            for key, score in _best(scores, count)
+            Found(photo=str(paths[keys[at]]), score=round(score, DIGITS), caption=texts[at])
+            for at, score in rank(subject(request), texts)[:count]
             if score > SMALLEST
         ]
 
@@ -134,8 +133,8 @@ class PhotoSearch:
     def _keys(self, paths: Sequence[Path]) -> list[str]:
         return [key or UNREADABLE for key in self._source.keys(paths)]
 
-    def _encode(self, paths: dict[str, Path]) -> dict[str, Floats]:
-        """The pooled features of each photo that can be read, (D,)."""
+    def _encode(self, paths: dict[str, Path]) -> Index:
+        """The pooled features (D,) of each photo that can be read, by its content."""
         width = self.model.network.encoder(self._input).width
         space = FeatureSpace(digest("pooled", self._package), (1, width))
         with space.lock:
@@ -147,9 +146,11 @@ class PhotoSearch:
                 space.add(dict(chunk))
                 done += len(chunk)
                 self._show("photos", done, len(todo))
-        there = [key for key in paths if key in space]
-        rows = zip(there, space.get(there), strict=True)
-        return {key: row[0].astype(np.float64) for key, row in rows}
+        self._index.remove([key for key in self._index if key not in paths])
+        new = [key for key in paths if key in space and key not in self._index]
+        if new:
+            self._index.add(new, np.concatenate(space.get(new)))
+        return self._index
 
     @torch.no_grad()
     def _pooled(self, paths: dict[str, Path], todo: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -214,10 +215,6 @@ def _write(file: Path, captions: dict[str, str]) -> None:
     write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _best(scores: dict[str, float], count: int) -> list[tuple[str, float]]:
-    return sorted(scores.items(), key=lambda item: -item[1])[:count]
-
-
 def subject(request: str) -> str:
     """What a request looks for: ``find photos of a dog`` -> ``a dog``."""
     found = _SUBJECT.search(request)
@@ -234,29 +231,32 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def _by_tf_idf(text: str, captions: Sequence[str]) -> Floats:
-    """(N,) cosine of TF-IDF weights, of the terms that captions have."""
+def _by_tf_idf(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
+    """Each caption's place and its cosine of TF-IDF weights, the most similar first."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import
 
     counter = TfidfVectorizer(analyzer=terms, sublinear_tf=True)
     try:
         weights = counter.fit_transform(captions)
     except ValueError:  # no caption has a term at all
-        return np.zeros(len(captions))
-    return (weights @ counter.transform([text]).T).toarray()[:, 0]
+        return []
+    scores = (weights @ counter.transform([text]).T).toarray()[:, 0].tolist()
+    return sorted(enumerate(scores), key=lambda item: -item[1])
 
 
-def _by_minilm(text: str, captions: Sequence[str]) -> Floats:
-    """(N,) cosine of the sentence encoder's vectors (Reimers and Gurevych 2019)."""
+def _by_minilm(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
+    """Each caption's place and the cosine of the sentence encoder's vectors (Reimers and Gurevych
+    2019), the most similar first."""
     bad = ErrorPolicy("stop", in_table=False)
     space, keys = fill_cache(
         _minilm(), [text, *captions], 1, lambda row, error: bad.handle(row, "captions", error),
         torch.device("cpu"),
     )  # fmt: skip
     rows = space.get([view_key(key, 0) for key in keys if key is not None])
-    vectors = np.concatenate(rows).astype(np.float64)  # (1 + N, D)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return vectors[1:] @ vectors[0]
+    vectors = np.concatenate(rows)  # (1 + N, D)
+    index = Index()
+    index.add(range(len(captions)), vectors[1:])
+    return [(int(at), score) for at, score in index.search(vectors[:1], len(captions))[0]]
 
 
 @cache

@@ -19,7 +19,7 @@ from plait.evaluation.predictions import (
     embed_records,
     predict_records,
 )
-from plait.evaluation.results import Ablation, Corrupted, Difference, Evaluation
+from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation
 from plait.outputs.scores import Scorer
 from plait.package.memory import Memory
 from plait.pipeline.engine import Engine
@@ -232,7 +232,7 @@ class _Scored:
         predictions = self.predict(records)
         then = self.scorers(predictions)
         lost = {
-            name: Difference.between(output.best_metrics[0], whole[name], then[name], len(records))
+            name: Drop.between(output.best_metrics[0], whole[name], then[name], len(records))
             for name, output in self.evaluator.parts.outputs.items()
         }
         return Ablation(predictions, self.scores(predictions), lost)

@@ -8,6 +8,7 @@ Shapes: B records, N sentences in the making, L words, V words of the vocabulary
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -61,6 +62,9 @@ class Output(Component, ABC):
     """Whether targets move with the geometry of the one input that they lie in (boxes)."""
     branches: ClassVar[bool] = True
     """Whether it answers for each branch of a fusion with branches."""
+    stored: ClassVar[bool] = False
+    """Whether targets are arrays (L, ...) of numbers that are kept in the feature cache rather than
+    in memory; `content` and `fingerprint` then name them."""
     mixup: ClassVar[bool] = True
     """Whether its loss makes sense for two records mixed."""
     subsets: ClassVar[bool] = True
@@ -118,6 +122,22 @@ class Output(Component, ABC):
             BadCell: the cell is empty or of a wrong kind.
             UnseenLabel: no training row has such an answer.
         """
+
+    def content(self, cell: Any, root: Path) -> bytes:
+        """What a cell holds, which names its stored target in the cache.
+
+        Raises:
+            BadCell: there is nothing to read.
+        """
+        return repr(cell).encode()
+
+    def fingerprint(self) -> str:
+        """Changes when what `read` returns would; part of a stored target's key."""
+        return json.dumps([type(self).__name__, self.model_dump(mode="json"), self.state])
+
+    def bound_input(self, inputs: Sequence[str]) -> str:
+        """The input that targets move with, if the output is ``bound``; the first by default."""
+        return inputs[0]
 
     def move(self, target: Any, geometry: Geometry) -> Any:
         """The target after its input was augmented; the target itself unless it is `bound`."""
@@ -268,6 +288,9 @@ class Output(Component, ABC):
         return None
 
     # The network side ------------------------------------------------------------------------
+
+    def check_exportable(self) -> None:
+        """Raises UsageError if answers can't be made without torch."""
 
     @abstractmethod
     def head(

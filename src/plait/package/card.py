@@ -7,6 +7,7 @@ from typing import Any
 
 from plait.config.recipe import Recipe
 from plait.network import build_output
+from plait.render.numbers import number as number
 
 HUNDREDTH = " / 100"
 """Ends the title of a score that repeats another, known in points of a hundred, as a share of 1:
@@ -38,13 +39,6 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
         f"{seconds} seconds of training. Every setting is in recipe.yaml.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def number(value: float) -> str:
-    """A score as people are shown it."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
 
 
 def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -32,7 +32,7 @@ class _Request:
     several: bool = False
 
     def named(self, table: Table) -> ColumnName | None:
-        """The recipe's column; a list of them where several are read, also if written as one text."""
+        """The recipe's column; a list where several are read, even if written as one text."""
         if not (self.several and isinstance(self.column, str)):
             return self.column
         one = self.column in table.columns
@@ -55,7 +55,7 @@ def _input_requests(recipe: Recipe, parts: Parts) -> dict[str, _Request]:
 
 
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
-    """ "inputs.NAME" and "outputs.NAME" -> column: the recipe's, one of the same name, or a guess."""
+    """Input or output ("inputs.NAME") -> column: the recipe's, one of that name, or a guess."""
     used = {split_column(recipe, table), recipe.data.group} - {None}
     # Outputs choose first: an input must not be guessed to be a target.
     requests = _output_requests(recipe, parts) | _input_requests(recipe, parts)

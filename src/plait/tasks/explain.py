@@ -15,7 +15,7 @@ from plait.model import Model, load
 from plait.pipeline.features import Progress
 from plait.pipeline.records import choose_present_columns
 from plait.render.console import console
-from plait.render.html import shown
+from plait.render.numbers import shown
 from plait.types import UsageError
 from plait.util.files import is_folder
 
@@ -122,7 +122,7 @@ def _shares(found: Explanation) -> RichTable:
     table = RichTable("input", "share")
     for name, share in found.shares.items():
         table.add_row(name, f"{share:+.3f}")
-    for pair, together in found.pairs.items():
+    for pair, together in found.interactions.items():
         table.add_row(f"{' with '.join(pair)}, beyond both", f"{together:+.3f}")
     return table
 
@@ -133,8 +133,8 @@ def _methods(found: Explanation) -> RichTable:
     for name, seen in found.inputs.items():
         for method, of in seen.methods.items():
             areas = (of.curves.deletion.area, of.curves.insertion.area)
-            like = "-" if of.likeness is None else f"{of.likeness:+.2f}"
+            like = "-" if of.similarity is None else f"{of.similarity:+.2f}"
             table.add_row(name, method, *(f"{area:.3f}" for area in areas), like)
-        chance = (seen.chance.deletion.area, seen.chance.insertion.area)
+        chance = (seen.random_order.deletion.area, seen.random_order.insertion.area)
         table.add_row(name, "random order", *(f"{area:.3f}" for area in chance), "")
     return table
