@@ -21,7 +21,7 @@ from PIL import Image
 from plait.data.images import find_images
 from plait.modalities.image import efficientnet_lite as lite
 from plait.modalities.image.cnn import Cnn
-from plait.pipeline.features import PreparedInput
+from plait.pipeline.inputs import PreparedInput
 
 BATCH = 32
 

@@ -86,7 +86,7 @@ class Watched:
         assert self.go.wait(30)
         if any(record.get("words") == "poison" for record in records):
             raise RuntimeError("of no use to a client")
-        return self._model.answers(records, **options)
+        return self._model.predict_batch(records, **options)
 
 
 def wait_until(there: Callable[[], bool]) -> None:

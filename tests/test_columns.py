@@ -10,7 +10,7 @@ import pytest
 
 from plait.config.recipe import check_recipe
 from plait.data.tables import Table
-from plait.network import build_parts
+from plait.pipeline.parts import build_parts
 from plait.pipeline.records import choose_columns, fit_states
 from plait.types import UsageError
 

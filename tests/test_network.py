@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from plait.config.recipe import check_recipe
-from plait.network import Adapter, Batch, Network, build_network, build_parts, mix
+from plait.network import Adapter, Network, build_network, mix
+from plait.pipeline.batch import Batch
+from plait.pipeline.parts import build_parts
 from plait.tasks.summary import made_up_batch
 from plait.types import Fused, Tokens, UsageError
 

@@ -15,7 +15,7 @@ import yaml
 import plait
 from plait.config.recipe import check_recipe
 from plait.model import Model
-from plait.network import build_parts
+from plait.pipeline.parts import build_parts
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
 from plait.tasks.predict import predict_table
@@ -108,7 +108,7 @@ def test_an_output_that_learned_nothing_does_not_decide() -> None:
 
 def test_answers_gives_all_and_predict_the_first(model: Model) -> None:
     record = {"text": "blue huge cat"}
-    (found,) = model.answers([record])
+    (found,) = model.predict_batch([record])
     assert list(found) == ["colour", "size", "things"]
     assert model.predict(record).value == found["colour"].value == "blue"
     assert found["things"].value == ("cat",)
@@ -118,10 +118,10 @@ def test_answers_gives_all_and_predict_the_first(model: Model) -> None:
 
 
 def test_an_option_goes_to_the_outputs_that_have_it(model: Model) -> None:
-    (found,) = model.answers(["blue huge cat"], num=2)
+    (found,) = model.predict_batch(["blue huge cat"], num=2)
     assert len(found["colour"].alternatives) == 1
     assert len(found["things"].value) == 2
-    (found,) = model.answers(["blue huge cat"], threshold=0.0)
+    (found,) = model.predict_batch(["blue huge cat"], threshold=0.0)
     assert len(found["things"].value) == 2
     with pytest.raises(UsageError, match="no decoding option 'beam'; expected one of: num, thr"):
         model.predict("blue huge cat", beam=3)

@@ -13,7 +13,8 @@ import yaml
 from samples import COLOURS, PLACES, draw
 
 from plait.config.recipe import check_recipe
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import UsageError
 

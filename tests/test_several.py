@@ -19,7 +19,7 @@ from plait.cli import main as cli
 from plait.data.tables import read_table
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.features import CachedRecords
+from plait.pipeline.records import Records
 from plait.training.train import train
 from plait.types import PlaitError, UsageError
 
@@ -75,12 +75,12 @@ def test_with_another_record_s_input_it_is_as_good_as_without(model: Model, tabl
 def test_swapping_gives_no_record_its_own(tmp_path: Path) -> None:
     space = FeatureSpace("swap", (1,), folder=tmp_path)
     keys = ["a", "b", "a", None, "c", "b", "a"]
-    records = CachedRecords({"x": (space, list(keys), 1), "y": (space, list(keys), 1)}, {}, 7)
+    records = Records({"x": (space, list(keys), 1), "y": (space, list(keys), 1)}, {}, 7)
     swapped = records.with_swapped("x")
     found = swapped.inputs["x"][1]
     assert all(other is not None and other != own for own, other in zip(keys, found, strict=True))
     assert swapped.inputs["y"] == records.inputs["y"]
-    alike = CachedRecords({"x": (space, ["a", "a"], 1)}, {}, 2)
+    alike = Records({"x": (space, ["a", "a"], 1)}, {}, 2)
     assert alike.with_swapped("x").inputs["x"][1] == ["a", "a"]  # there is no other
 
 

@@ -16,7 +16,8 @@ from rich.console import Console
 from torch import nn
 
 from plait.config.recipe import check_recipe
-from plait.network import build_network, build_parts
+from plait.network import build_network
+from plait.pipeline.parts import build_parts
 from plait.nn.blocks import count_parameters
 from plait.tasks.summary import (
     Box,

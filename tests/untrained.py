@@ -10,7 +10,8 @@ import torch
 
 from plait.config.recipe import check_recipe
 from plait.model import Model
-from plait.network import build_network, build_parts
+from plait.network import build_network
+from plait.pipeline.parts import build_parts
 
 
 def make_model(

@@ -22,7 +22,8 @@ from plait.config import registry
 from plait.modalities.base import Encoder, Modality
 from plait.modalities.text import word_vectors
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
-from plait.pipeline.features import as_row, pad_rows
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.types import BadCell
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {

@@ -11,7 +11,8 @@ import torch
 
 from plait.modalities.image.pixels import Pixels
 from plait.pipeline.cache import HALF, WHOLE, FeatureSpace
-from plait.pipeline.features import PreparedInput, fill_cache, pad_rows
+from plait.pipeline.inputs import PreparedInput, fill_cache
+from plait.data.rows import pad_rows
 from plait.types import BadCell, PlaitError
 
 CPU = torch.device("cpu")

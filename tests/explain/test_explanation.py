@@ -17,7 +17,8 @@ from untrained import make_model
 from plait.explain.attribution import GRADIENTS, OCCLUSION, integrated_gradients
 from plait.explain.explanation import Explanation
 from plait.explain.probe import Probe
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.types import PlaitError, Tokens
 
 Record = dict[str, str]

@@ -14,7 +14,8 @@ from plait.modalities.audio.mfcc import Mfcc
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.base import Encoder, Modality
-from plait.pipeline.features import as_row, pad_rows
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.types import UsageError
 
 soxr = pytest.importorskip("soxr", reason="needs the extra plait[audio]")

@@ -17,7 +17,8 @@ from plait.config.recipe import check_recipe
 from plait.modalities.audio.hub import HubSound
 from plait.modalities.base import Encoder
 from plait.nn.pretrained import build_extractor
-from plait.pipeline.features import as_row, pad_rows
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.types import PlaitError, State, Tokens
 
 transformers = pytest.importorskip("transformers")

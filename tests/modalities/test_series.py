@@ -21,8 +21,9 @@ from plait.modalities.series.reading import (
 )
 from plait.modalities.series.sequence import Channels, SeriesSequence
 from plait.modalities.series.windows import Windows
-from plait.model import load
-from plait.pipeline.features import as_row, pad_rows
+from plait.runtime.engines import load
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
 

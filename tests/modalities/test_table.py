@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from plait.modalities.table.columns import Columns
 from plait.modalities.table.reading import FARTHEST, SCALE
-from plait.pipeline.features import as_row, pad_rows
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.types import BadCell, PlaitError, State, UsageError
 
 

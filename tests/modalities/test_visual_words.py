@@ -134,7 +134,7 @@ def test_a_cell_s_token_sees_its_own_and_the_larger_cells() -> None:
 
 
 def test_the_cache_knows_another_vocabulary(tmp_path: Path) -> None:
-    from plait.pipeline.features import PreparedInput
+    from plait.pipeline.inputs import PreparedInput
 
     cpu, names = torch.device("cpu"), set()
     for settings in ({}, {"words": 6}, {"step": 10}, {"assign": "hard"}, {"levels": 3}):

@@ -12,7 +12,8 @@ from samples import write_vectors
 
 from plait.modalities.text.numbering import lookup, words_of
 from plait.modalities.text.word_vectors import WordVectors
-from plait.pipeline.features import as_row, pad_rows
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.types import PlaitError
 
 VECTORS = {

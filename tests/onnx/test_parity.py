@@ -218,8 +218,8 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     with pytest.raises(BadCell, match="is not a picture"):
         model.predict(record)
     bad = ErrorPolicy("missing")
-    found = list(model.answers([{"words": "a dog"}, record], bad=bad, first_row=7))
-    assert bad.met == {(8, "photo")}
+    found = list(model.predict_batch([{"words": "a dog"}, record], bad=bad, first_row=7))
+    assert bad.handled == {(8, "photo")}
     assert found[0]["class"].details.probabilities == pytest.approx(
         found[1]["class"].details.probabilities
     )

@@ -10,7 +10,8 @@ import yaml
 from both import RECIPE, write_table
 from servers import Running, run
 
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from typing import Any
 
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.outputs.base import Output
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, Prediction, UsageError
@@ -98,7 +99,7 @@ class PackageAnswerer(Answerer):
         given_to = {name: require(kind, given) for name, kind in kinds.items()}
         inputs = {name: value for name, value in given_to.items() if value}
         found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
-        asked = self.model.output_of(self.model.output)
+        asked = self.model.parts.outputs[self.model.output]
         confidence = asked.confidence(found)
         return Reply(
             answer=said(found.value),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from plait.assistant.phrases import openings, without_quotes
 from plait.model import Model
-from plait.network import build_output
+from plait.pipeline.parts import build_output
 from plait.package.format import read_package
 from plait.types import UsageError
 
@@ -102,7 +102,7 @@ def route(router: Model, request: str) -> dict[str, float]:
         [dict.fromkeys(router.recipe.inputs, words) for words in (*openings(whole), whole)]
     )
     sure = (one for one in opening if one.value == TRANSLATION and one.score >= SURE)
-    probabilities = router.output_of(router.output).probabilities(next(sure, all_of_it))
+    probabilities = router.parts.outputs[router.output].probabilities(next(sure, all_of_it))
     return {str(name): round(p, DIGITS) for name, p in probabilities.items()}
 
 

@@ -32,15 +32,9 @@ from plait.model import Model
 from plait.nn.blocks import masked_mean
 from plait.package.paths import FILES, find_package
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.features import (
-    UNREADABLE,
-    PreparedInput,
-    Progress,
-    as_row,
-    fill_cache,
-    pad_rows,
-    view_key,
-)
+from plait.pipeline.inputs import UNREADABLE, PreparedInput, Progress, fill_cache, view_key
+from plait.network import as_row
+from plait.data.rows import pad_rows
 from plait.types import BadCell, PlaitError
 from plait.util.digests import digest
 from plait.util.files import write_atomically
@@ -188,7 +182,7 @@ class PhotoSearch:
         return {
             key: str(prediction.value)
             for row, (key, prediction) in enumerate(zip(paths, found, strict=True))
-            if (row, self._input) not in bad.met
+            if (row, self._input) not in bad.handled
         }
 
     def _tell(self, line: str) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.network import build_output
+from plait.pipeline.parts import build_output
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package
 from plait.package.paths import shipped_models

@@ -21,10 +21,12 @@ from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
 from plait.modalities.base import Classical, Modality
-from plait.network import build_network, build_parts
+from plait.network import build_network
+from plait.pipeline.parts import build_parts
 from plait.nn.blocks import count_parameters
 from plait.nn.head import Head
-from plait.pipeline.features import CachedRecords, view_key
+from plait.pipeline.records import Records
+from plait.pipeline.inputs import view_key
 from plait.pipeline.records import Preparer, fit_states, open_table, some_rows, split_table
 from plait.types import Fused, Prediction, State, Tokens
 
@@ -129,7 +131,7 @@ class _Vectors:
     """
 
     def __init__(
-        self, modalities: Mapping[str, Modality], states: Mapping[str, State], train: CachedRecords
+        self, modalities: Mapping[str, Modality], states: Mapping[str, State], train: Records
     ) -> None:
         self.modalities, self.states = modalities, states
         self.scales: dict[str, tuple[np.ndarray, float]] = {}
@@ -140,7 +142,7 @@ class _Vectors:
             self.scales[name] = mean, max(size, 1e-6)
         self.train = self._scaled(raw)
 
-    def __call__(self, records: CachedRecords) -> Fused:
+    def __call__(self, records: Records) -> Fused:
         """(N, D) as a head gets it."""
         return self._scaled({name: self._raw(name, records) for name in self.modalities})
 
@@ -153,7 +155,7 @@ class _Vectors:
         mask = torch.ones(len(pooled), 1, dtype=torch.bool)
         return Fused(pooled, Tokens(pooled[:, None], mask), {})
 
-    def _raw(self, name: str, records: CachedRecords) -> tuple[np.ndarray, np.ndarray]:
+    def _raw(self, name: str, records: Records) -> tuple[np.ndarray, np.ndarray]:
         """(N, D), and (N,) bool, which of them are there."""
         modality = self.modalities[name].with_state(self.states[f"inputs.{name}"])
         space, keys, _ = records.inputs[name]

@@ -21,12 +21,13 @@ from plait.comparison.weigh import weigh
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import OnBad
 from plait.data.tables import Table
-from plait.model import load
-from plait.network import build_output, build_parts
+from plait.model import load_model
+from plait.pipeline.parts import build_output, build_parts
 from plait.package.card import number
 from plait.package.format import check_target
-from plait.pipeline.features import Progress
-from plait.pipeline.records import COMPARED, open_table, split_column, split_table
+from plait.pipeline.inputs import Progress
+from plait.pipeline.records import COMPARED, open_table, split_table
+from plait.pipeline.columns import split_column
 from plait.training.train import table_digest
 from plait.types import ColumnName, UsageError
 from plait.util.files import make_folder, write_atomically
@@ -293,7 +294,7 @@ def _keep(plan: _Plan, winner: Variant, line: Line, target: Path) -> None:
     where there is none, the comparison's, without which no split of the table is scored: neither
     another seed nor fewer inputs would give the same rows."""
     seed = max(line.each, key=lambda seed: line.each[seed])
-    model = load(plan.job(winner, seed, plan.split).package)
+    model = load_model(plan.job(winner, seed, plan.split).package)
     if plan.column is not None:
         data = model.recipe.data.model_copy(update={"split": plan.column})
         model.recipe = model.recipe.model_copy(update={"data": data})

@@ -24,8 +24,8 @@ from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
-from plait.model import Model, load
-from plait.network import build_output
+from plait.model import Model, load_model
+from plait.pipeline.parts import build_output
 from plait.nn.blocks import count_parameters
 from plait.outputs.base import Output
 from plait.training.train import train
@@ -212,7 +212,7 @@ def _classical(job: Job) -> Result:
 
 def _trained(job: Job) -> Result:
     if job.trained:
-        model = load(job.package)
+        model = load_model(job.package)
     else:
         model = train(job.recipe, job.table, job.package, on_bad=job.on_bad)
     several = len(model.recipe.inputs) > 1

@@ -22,13 +22,13 @@ class ErrorPolicy:
     Attributes:
         policy: ``stop`` at the first; ``skip`` its record; or take the input as ``missing``.
         problems: one line each.
-        met: (row, input) of each, where the caller counts rows of its own.
+        handled: (row, input) of each, where the caller counts rows of its own.
         in_table: whether rows and columns mean something to the user; else the cell's name does.
     """
 
     policy: OnBad = "stop"
     failures: list[str] = field(default_factory=list)
-    met: set[tuple[int, str]] = field(default_factory=set)
+    handled: set[tuple[int, str]] = field(default_factory=set)
     in_table: bool = True
 
     def handle(self, number: int, column: str, error: BadCell) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plait.config.recipe import Recipe
-from plait.network import build_output
+from plait.pipeline.parts import build_output
 from plait.render.numbers import number as number
 
 HUNDREDTH = " / 100"

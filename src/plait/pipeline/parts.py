@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.config import registry
-from plait.config.recipe import Recipe
+from plait.config.recipe import OutputSpec, Recipe
 from plait.modalities.base import Modality
 from plait.outputs.base import Output
 from plait.types import State
@@ -40,9 +40,11 @@ def build_parts(recipe: Recipe, states: Mapping[str, State] | None = None) -> Pa
         name: registry.build(spec.modality, spec.representation)
         for name, spec in recipe.inputs.items()
     }
-    outputs: dict[str, Any] = {
-        name: registry.build("output", {"kind": spec.kind, **spec.settings})
-        for name, spec in recipe.outputs.items()
-    }
-    parts = Parts(inputs, outputs)
+    parts = Parts(inputs, {name: build_output(spec) for name, spec in recipe.outputs.items()})
     return parts if states is None else parts.with_states(states)
+
+
+def build_output(spec: OutputSpec) -> Output:
+    """The output that a recipe names."""
+    output: Output = registry.build("output", {"kind": spec.kind, **spec.settings})
+    return output

@@ -10,9 +10,9 @@ from typing import Any
 from plait.data.cells import OnBad
 from plait.evaluation.results import Evaluation
 from plait.explain.neighbours import Album
-from plait.model import Model, load
+from plait.model import Model, load_model
 from plait.package.paths import find_package
-from plait.pipeline.features import Progress
+from plait.pipeline.inputs import Progress
 from plait.render.html import page
 from plait.report import sections
 from plait.report.records import Gallery
@@ -45,7 +45,7 @@ def write_report(
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"can't write a report to {out}", expected="a name ending in .html")
-    model = load(model_name)
+    model = load_model(model_name)
     several = len(model.recipe.inputs) > 1
     found = model.evaluate(
         table, split=split, columns=columns, subsets=several, shares=several, vectors=True,

@@ -11,9 +11,10 @@ from rich.table import Table as RichTable
 
 from plait.data.tables import is_table_name, read_table
 from plait.explain.explanation import Explanation, check_name
-from plait.model import Model, load
-from plait.pipeline.features import Progress
-from plait.pipeline.records import choose_present_columns
+from plait.model import Model
+from plait.runtime.engines import load
+from plait.pipeline.inputs import Progress
+from plait.pipeline.columns import choose_present_columns
 from plait.render.console import console
 from plait.render.numbers import shown
 from plait.types import UsageError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.outputs.text.lm.arpa import write_arpa
 from plait.types import UsageError
 

@@ -89,9 +89,7 @@ def predict_table(
 ) -> None:
     """Answer every row of a table and write a CSV or JSON; with ``shares`` also each input's share
     of the answers."""
-    from plait.pipeline.records import (
-        choose_present_columns,  # needs torch, which is slow to import
-    )
+    from plait.pipeline.columns import choose_present_columns
 
     model, rows, bad = plait.load(model_name), read_table(table), ErrorPolicy(check_policy(on_bad))
     model.decoding_options(**options)  # checked before any row is read
@@ -138,7 +136,7 @@ def _answers(
     for number, chunk in enumerate(in_chunks(records, CHUNK)):
         start = number * CHUNK
         found = list(
-            model.answers(chunk, root=root, bad=bad, first_row=start, shares=shares, **options)
+            model.predict_batch(chunk, root=root, bad=bad, first_row=start, shares=shares, **options)
         )
         for row, (record, answers) in enumerate(zip(chunk, found, strict=True), start=start):
             lost = {name for name in record if (row, name) in bad.met}
@@ -239,7 +237,7 @@ def _csv_text(model: Answerer, named: Named) -> str:
     rows = [(told, _cells(model, answers)) for told, answers in named]
     titles: dict[str, None] = dict.fromkeys(title for told, _ in rows for title in told)
     for output in model.outputs:  # an output's columns stand together
-        shows_score = model.output_of(output).shows_score
+        shows_score = model.parts.outputs[output].shows_score
         scores = [_own(model, output, "score")] if shows_score else []
         titles |= dict.fromkeys([output, *scores])
         titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
@@ -255,7 +253,7 @@ def _cells(model: Answerer, answers: Answers | None) -> dict[str, dict[str, Any]
     """The cells of a record's row by title, those of each output apart."""
     found: dict[str, dict[str, Any]] = {}
     for output, prediction in (answers or {}).items():
-        asked = model.output_of(output)
+        asked = model.parts.outputs[output]
         cells = {output: asked.to_cell(prediction.value)}
         if asked.shows_score:
             cells[_own(model, output, "score")] = f"{prediction.score:.4f}"
@@ -277,7 +275,7 @@ def _as_json(model: Answerer, answers: Answers | None) -> dict[str, Any]:
         return dict.fromkeys(model.outputs)
     found: dict[str, Any] = {}
     for output, prediction in answers.items():
-        asked = model.output_of(output)
+        asked = model.parts.outputs[output]
         told = asked.to_json(prediction, DIGITS)
         found[output] = told["value"]
         for other in told["alternatives"]:

@@ -26,13 +26,17 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.model import load
-from plait.network import Batch, Network, Parts, build_network, build_parts
+from plait.runtime.engines import load
+from plait.pipeline.batch import Batch
+from plait.network import Network, build_network
+from plait.pipeline.parts import Parts, build_parts
 from plait.nn.blocks import count_parameters
 from plait.nn.encoder import Encoder
 from plait.nn.head import Head
 from plait.package.paths import shipped_models
-from plait.pipeline.features import as_row, as_tensor, pad_rows
+from plait.network import as_row
+from plait.pipeline.features import as_tensor
+from plait.data.rows import pad_rows
 from plait.render.console import console
 from plait.types import Fused, State, Tokens, UsageError
 from plait.util.files import write_atomically

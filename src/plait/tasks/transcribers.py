@@ -22,7 +22,8 @@ from plait.modalities.audio import whisper
 from plait.modalities.audio.base import SHORTEST, Sound
 from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.audio.networks.features import LogMel
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.nn.pretrained import clearly, transformers
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.details import TextDetails
@@ -114,7 +115,7 @@ class PackageTranscriber:
     def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         """Each piece as a recording of its own."""
         records = [{self.name: _wav(part, self.rate)} for part in parts]
-        answers = self.model.answers(records, **options)
+        answers = self.model.predict_batch(records, **options)
         return [
             self._segment(part, answer[self.output])
             for part, answer in zip(parts, answers, strict=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 from plait.data.cells import in_chunks
 from plait.data.readers import read_text
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.types import BadCell, PlaitError, UsageError
 from plait.util.files import is_file, is_folder, write_atomically
 
@@ -92,7 +93,7 @@ def _translated(
             asked = [sentence for own in parts for sentence in own]
             _warn(model, text, asked)
             records = [{text: sentence, **seen} for sentence in asked]
-            answers = model.answers(records, **options)
+            answers = model.predict_batch(records, **options)
             said = (str(answer[output].value) for answer in answers)
             for own in parts:
                 yield " ".join(islice(said, len(own)))

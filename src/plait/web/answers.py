@@ -85,7 +85,7 @@ def as_answers(
     """A record's predictions as they are sent; ``explain``: with where they looked."""
     answers = {}
     for name, prediction in found.items():
-        output = model.output_of(name)
+        output = model.parts.outputs[name]
         confidence = output.confidence(prediction)
         answer = output.to_json(prediction, DIGITS)
         for each in (answer, *answer["alternatives"]):

@@ -155,7 +155,7 @@ def _put(found: dict[str, Any], key: str, value: Any, name: str) -> None:
 def make_schema(name: str, model: Model, settings: Settings) -> Schema:
     """The requests of a model that is served as ``name``, within the settings' limits."""
     every = model.decoding_options()
-    unused = {output: set(model.output_of(output).unused_options) for output in every}
+    unused = {output: set(model.parts.outputs[output].unused_options) for output in every}
     used = {o: set(type(options).model_fields) - unused[o] for o, options in every.items()}
     useless = set().union(*unused.values()) - set().union(*used.values())
     inputs = _inputs(name, model)

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.package.paths import find_package
 from plait.types import UsageError
 from plait.util.imports import needed

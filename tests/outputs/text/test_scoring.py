@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plait.config.recipe import load_recipe
-from plait.network import build_parts
+from plait.pipeline.parts import build_parts
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
 from plait.outputs.text.sentence import SCORINGS, TextOutput
