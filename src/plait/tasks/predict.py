@@ -15,6 +15,7 @@ import plait
 from plait.data.cells import ErrorPolicy, check_policy, in_chunks, is_missing
 from plait.data.images import find_images
 from plait.data.tables import Table, is_table_name, read_table
+from plait.render.progress import Progress, reported
 from plait.runtime.engines import Answerer, open_model
 from plait.types import ColumnName, Prediction, UsageError
 from plait.util.files import write_atomically
@@ -40,6 +41,7 @@ def caption_photos(
     explain: Path | None,
     as_json: bool,
     engine: str = "torch",
+    progress: Progress | None = None,
 ) -> None:
     """Caption photos and folders; print, or write a CSV, and attention pictures if asked."""
     for path in paths:
@@ -51,7 +53,10 @@ def caption_photos(
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
     model.decoding_options(**options)  # checked before any photo is read
     save = _saver(out, model) if out else None
-    rows = _answers(model, [{_only(model): path} for path in photos], Path(), options, bad)
+    records = [{_only(model): path} for path in photos]
+    rows = reported(
+        _answers(model, records, Path(), options, bad), "answers", len(photos), progress
+    )
     named: Named = (({PHOTO: str(path)}, p) for path, p in zip(photos, rows, strict=True))
     if explain is not None:
         named = _explained(named, model, explain)
@@ -82,6 +87,7 @@ def predict_table(
     out: Path,
     as_json: bool,
     shares: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """Answer every row of a table and write a CSV or JSON; with ``shares`` also each input's share
     of the answers."""
@@ -96,7 +102,9 @@ def predict_table(
     # A column may be larger than the memory: no more is kept of it than is answered at a time.
     cells = zip(*map(rows.column, columns.values()), strict=True)
     records, again = tee(dict(zip(columns, row, strict=True)) for row in cells)
-    answers = _answers(model, records, rows.root, options, bad, shares)
+    answers = reported(
+        _answers(model, records, rows.root, options, bad, shares), "answers", len(rows), progress
+    )
     told = _told_of_rows(rows, columns, again)
     answered = zip(told, answers, strict=True)
     if as_json:
