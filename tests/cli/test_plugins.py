@@ -56,9 +56,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command with plug-ins, name -> object; gives exit code, output, errors."""
     (tmp_path / "plait_plugin.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)

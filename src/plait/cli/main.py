@@ -113,7 +113,9 @@ def _commands(entry: EntryPoint) -> typer.Typer:
     elif callable(plugin):
         plugin(commands)
     else:
-        raise TypeError(f"{entry.value} is of type {type(plugin).__name__}, not a function or Typer")
+        raise TypeError(
+            f"{entry.value} is of type {type(plugin).__name__}, not a function or Typer"
+        )
     return commands
 
 

@@ -49,7 +49,7 @@ def export(
     if to != "onnx":
         raise UsageError(f"can't export to {to!r}", expected="onnx")
     if int8 != (table is not None):
-        raise UsageError("--int8 and --table need each other", expected="both or neither")
+        raise UsageError("--int8 and --table go together", expected="both or neither")
     loaded, losses = plait.load(model), []
     with show_progress() as progress:
         progress("export", 0, 1)
