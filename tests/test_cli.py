@@ -96,7 +96,7 @@ def test_explain_draws_a_tile_a_word(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ([], "name the record to explain; the model takes image"),
+        ([], "name one record to explain; the model's inputs are image"),
         (["{table}"], "expected --row with the number of a row"),
         (["{table}", "--row", "999"], "has no row 999; expected 1 to 60"),
         (["--input", "photo"], "--input 'photo' names no cell; expected NAME=CELL"),
@@ -141,7 +141,7 @@ def test_train_evaluate_predict(
     assert "train 48, val 12" in err
     code, _, err = run("train", "captioning", squares, "--out", model, *sets)
     assert code == 0
-    assert "was finished" in err
+    assert "is finished" in err
     code, out, _ = run("evaluate", model, squares, "--split", "val", "--json")
     assert code == 0
     found = json.loads(out)
@@ -172,7 +172,7 @@ def test_train_evaluate_predict(
         (["caption"], 2, "Missing argument"),
         (["captoin", "x"], 2, "No such command"),
         (["caption", "photo.png", "--on-bad", "ignore"], 2, "stop or skip or missing"),
-        (["caption", "photo.png", "--set", "beam=["], 2, "no setting"),
+        (["caption", "photo.png", "--set", "beam=["], 2, "is not a setting; expected NAME=VALUE"),
         (["caption", "photo.png", "--set", "num=x", "--out", "o.csv"], 2, "num"),
         (["caption", "photo.png", "--set", "max_words=100"], 2, "64 at the most"),
         (["caption", "photo.png", "--set", "min_words=60"], 2, "above max_words"),

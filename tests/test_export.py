@@ -8,13 +8,13 @@ from pathlib import Path
 
 import onnx
 import pytest
+from plait.runtime.model import FORMAT
 
 import plait
 from plait.cli.main import app
 from plait.runtime import load
 from plait.runtime.engines import exported, open_model
 from plait.runtime.export import export
-from plait.runtime.model import FORMAT
 from plait.runtime.quantise import quantise
 from plait.types import PlaitError, UsageError
 from plait.util.paths import cache_folder

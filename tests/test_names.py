@@ -9,8 +9,8 @@ from both import RECIPE, write_table
 from torch import nn
 
 from plait.config.recipe import check_recipe
-from plait.runtime.engines import load
 from plait.nn.blocks import NamedModules
+from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import UsageError
 

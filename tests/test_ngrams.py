@@ -73,6 +73,6 @@ def test_from_one_model_to_the_next(folder: Path, capsys: pytest.CaptureFixture[
 def test_models_without(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("arpa", "captioner", tmp_path / "x.arpa") == 2
     assert "the model captioner has no n-gram model; expected one" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=r"an n-gram model of text; expected .* not 'words'"):
+    with pytest.raises(UsageError, match=r"n-gram models for text; expected .* not 'words'"):
         plait.export_arpa(plait.load(folder / "letters"), tmp_path / "x.arpa", output="words")
     assert not list(tmp_path.iterdir())

@@ -15,9 +15,9 @@ import yaml
 import plait
 from plait.config.recipe import check_recipe
 from plait.model import Model
-from plait.pipeline.parts import build_parts
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
+from plait.pipeline.parts import build_parts
 from plait.tasks.predict import predict_table
 from plait.tasks.summary import made_up_batch
 from plait.training.train import Scorer, train

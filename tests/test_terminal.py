@@ -24,7 +24,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, width: int, name: str = "early.gated"
 def test_a_wide_terminal_shows_all(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, 120)
     assert all(part in text for part in (*HEADINGS, *NUMBERS, "A sentence."))
-    assert "Left out" not in text
+    assert "too narrow" not in text
 
 
 @pytest.mark.parametrize("width", [30, 50, 60, 70, 80, 90, 100])
@@ -35,13 +35,13 @@ def test_no_number_is_cut(monkeypatch: pytest.MonkeyPatch, width: int, name: str
     assert "…" not in text
     left_out = [heading for heading in LESS_NEEDED if f"  {heading}" not in text]
     assert left_out == list(LESS_NEEDED[: len(left_out)])
-    said = f"Left out here, as the terminal is narrow: {', '.join(left_out)}. compare.md has every"
+    said = f"The terminal is too narrow for: {', '.join(left_out)}. See compare.md for all"
     assert (said in text) == bool(left_out)
-    table = text.split("Left out")[0].splitlines()
+    table = text.split("The terminal is")[0].splitlines()
     assert width == 30 or max(map(len, table)) <= width
 
 
 def test_what_is_less_needed_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, 80)
-    assert "narrow: MiB, answer. compare.md has every column.\n" in text
+    assert "narrow for: MiB, answer. See compare.md for all columns.\n" in text
     assert "1,007.1 s" in text

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from plait.evaluation.results import Evaluation
     from plait.model import Model
     from plait.pipeline.profile import profile
+    from plait.runtime.engines import load
     from plait.tasks.ngrams import export_arpa
     from plait.tasks.transcribe import transcribe
     from plait.tasks.translate import translate
-    from plait.runtime.engines import load
     from plait.training.train import train
     from plait.types import BadCell, PlaitError, Prediction, UsageError
 

@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from samples import save_bert, write_vectors
 
 from plait.config import registry
+from plait.data.rows import pad_rows
 from plait.modalities.base import Encoder, Modality
 from plait.modalities.text import word_vectors
-from plait.nn.inception_resnet_v2 import InceptionResNetV2
 from plait.network import as_row
-from plait.data.rows import pad_rows
+from plait.nn.inception_resnet_v2 import InceptionResNetV2
 from plait.types import BadCell
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {

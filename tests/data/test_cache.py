@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from plait.data.rows import pad_rows
 from plait.modalities.image.pixels import Pixels
 from plait.pipeline.cache import HALF, WHOLE, FeatureSpace
 from plait.pipeline.inputs import PreparedInput, fill_cache
-from plait.data.rows import pad_rows
 from plait.types import BadCell, PlaitError
 
 CPU = torch.device("cpu")

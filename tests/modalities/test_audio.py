@@ -9,13 +9,13 @@ import torch
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
+from plait.data.rows import pad_rows
 from plait.modalities.audio.base import Sound
 from plait.modalities.audio.mfcc import Mfcc
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.base import Encoder, Modality
 from plait.network import as_row
-from plait.data.rows import pad_rows
 from plait.types import UsageError
 
 soxr = pytest.importorskip("soxr", reason="needs the extra plait[audio]")

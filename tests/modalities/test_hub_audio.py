@@ -14,11 +14,11 @@ from audio_models import save_audio_model
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
+from plait.data.rows import pad_rows
 from plait.modalities.audio.hub import HubSound
 from plait.modalities.base import Encoder
-from plait.nn.pretrained import build_extractor
 from plait.network import as_row
-from plait.data.rows import pad_rows
+from plait.nn.pretrained import build_extractor
 from plait.types import PlaitError, State, Tokens
 
 transformers = pytest.importorskip("transformers")

@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 
 from plait.config.recipe import check_recipe
+from plait.data.rows import pad_rows
 from plait.data.series import open_series
 from plait.modalities.series.base import Sums, warped
 from plait.modalities.series.reading import (
@@ -21,9 +22,8 @@ from plait.modalities.series.reading import (
 )
 from plait.modalities.series.sequence import Channels, SeriesSequence
 from plait.modalities.series.windows import Windows
-from plait.runtime.engines import load
 from plait.network import as_row
-from plait.data.rows import pad_rows
+from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
 

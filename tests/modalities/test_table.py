@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plait.modalities.table.reading import FARTHEST, SCALE
 from sklearn.preprocessing import StandardScaler
 
-from plait.modalities.table.columns import Columns
-from plait.modalities.table.reading import FARTHEST, SCALE
-from plait.network import as_row
 from plait.data.rows import pad_rows
+from plait.modalities.table.columns import Columns
+from plait.network import as_row
 from plait.types import BadCell, PlaitError, State, UsageError
 
 

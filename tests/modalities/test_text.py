@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from plait.data.rows import pad_rows
 from plait.data.texts import as_text
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
 from plait.modalities.text.word_sequence import WordSequence
 from plait.network import as_row
-from plait.data.rows import pad_rows
 from plait.types import BadCell, PlaitError
 
 TEXTS = ["A dog runs, a dog!", "Two dogs run", "a cat and a dog", "the cat"]

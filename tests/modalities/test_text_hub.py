@@ -11,9 +11,9 @@ import torch
 from samples import save_bert
 
 from plait.config import registry
+from plait.data.rows import pad_rows
 from plait.modalities.text.hub import HubText
 from plait.network import as_row
-from plait.data.rows import pad_rows
 from plait.types import PlaitError, Tokens
 
 transformers = pytest.importorskip("transformers", reason="needs the extra plait[hub]")

@@ -13,14 +13,13 @@ from torch import nn
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
+from plait.data.rows import pad_rows
 from plait.modalities.base import Encoder
 from plait.modalities.video.base import Clip
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import GREY, Motion, moving
-from plait.network import build_network
+from plait.network import as_row, build_network
 from plait.pipeline.parts import build_parts
-from plait.network import as_row
-from plait.data.rows import pad_rows
 from plait.types import UsageError
 
 LITE = {"kind": "cnn", "size": 32}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plait.modalities.text.numbering import lookup, words_of
 from samples import write_vectors
 
-from plait.modalities.text.numbering import lookup, words_of
+from plait.data.rows import pad_rows
 from plait.modalities.text.word_vectors import WordVectors
 from plait.network import as_row
-from plait.data.rows import pad_rows
 from plait.types import PlaitError
 
 VECTORS = {

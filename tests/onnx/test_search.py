@@ -8,12 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from plait.data.vocabulary import EOS
-from plait.outputs.text import search
-from plait.outputs.text.decoders.base import Decoder, DecoderState
-from plait.outputs.text.decoders.transformer import TransformerDecoder
-from plait.outputs.text.decoding import NEVER_SAID, Decoding, Limits
 from plait.runtime.search import (
     Floats,
     Ints,
@@ -24,6 +18,12 @@ from plait.runtime.search import (
     sample,
     word_scores,
 )
+
+from plait.data.vocabulary import EOS
+from plait.outputs.text import search
+from plait.outputs.text.decoders.base import Decoder, DecoderState
+from plait.outputs.text.decoders.transformer import TransformerDecoder
+from plait.outputs.text.decoding import NEVER_SAID, Decoding, Limits
 from plait.types import Fused, Tokens
 
 WIDTH, WORDS, RECORDS = 16, 20, 19

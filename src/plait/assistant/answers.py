@@ -12,8 +12,8 @@ from typing import Any
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
 from plait.model import Model
-from plait.runtime.engines import load
 from plait.outputs.base import Output
+from plait.runtime.engines import load
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, Prediction, UsageError
 

@@ -38,8 +38,8 @@ from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
 from plait.data.images import has_image_suffix, open_image
 from plait.model import Model
-from plait.runtime.engines import load
 from plait.pipeline.inputs import Progress
+from plait.runtime.engines import load
 from plait.tasks.transcribe import transcribe
 from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
 from plait.types import PlaitError, UsageError

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from plait.assistant.phrases import openings, without_quotes
 from plait.model import Model
-from plait.pipeline.parts import build_output
 from plait.package.format import read_package
+from plait.pipeline.parts import build_output
 from plait.types import UsageError
 
 

@@ -27,14 +27,13 @@ from plait.data.cells import ErrorPolicy, in_chunks
 from plait.data.digests import file_digests
 from plait.data.images import find_images
 from plait.data.index import Index
-from plait.data.rows import Row
+from plait.data.rows import Row, pad_rows
 from plait.model import Model
+from plait.network import as_row
 from plait.nn.blocks import masked_mean
 from plait.package.paths import FILES, find_package
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.inputs import UNREADABLE, PreparedInput, Progress, fill_cache, view_key
-from plait.network import as_row
-from plait.data.rows import pad_rows
 from plait.types import BadCell, PlaitError
 from plait.util.digests import digest
 from plait.util.files import write_atomically

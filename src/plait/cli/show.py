@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,29 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.pipeline.parts import build_output
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package
 from plait.package.paths import shipped_models
+from plait.pipeline.parts import build_output
 from plait.pipeline.profile import SEEN
 from plait.render.console import console, errors, show_bad
+from plait.render.progress import Progress
 from plait.types import ColumnName, UsageError, column_text
 from plait.util.suggest import did_you_mean
 
-GROUPS = 30  # shown at the most, the largest
-GAP = 2  # characters between a table's columns
-NAME = 8  # characters of a name's column at the least
+GROUPS = 30  # groups shown at most; the largest ones
+GAP = 2  # characters between columns
+NAME = 8  # characters for names at least
 
 
 class TrainingView:
-    """Shows a training run: columns, loss, scores."""
+    """Shows a training run as it goes: columns, progress, scores."""
 
-    def __init__(self, as_json: bool, progress: Callable[[str, int, int], None]) -> None:
+    def __init__(self, as_json: bool, progress: Progress) -> None:
         self.as_json, self.progress = as_json, progress
 
     def columns(self, columns: Mapping[str, ColumnName], splits: Mapping[str, int]) -> None:
-        """Which columns were taken, and the size of each split."""
+        """The columns that are used, and the number of rows in each split."""
         if self.as_json:
             print(json.dumps({"event": "start", "columns": columns, "splits": splits}), flush=True)
             return
@@ -46,25 +47,25 @@ class TrainingView:
 
     def report(self, line: Mapping[str, Any]) -> None:
         """A line of the training log."""
+        if line["event"] == "step":
+            self.progress(line["stage"], line["done"], line["of"])
         if self.as_json:
             print(json.dumps(line), flush=True)
         elif line["event"] == "bad":
             show_bad(line["problems"])
         elif line["event"] == "resumed" and line["finished"]:
-            errors.print(f"the run in {line['folder']} was finished: its model is written again")
+            errors.print(f"the run in {line['folder']} is finished; writing its model again")
         elif line["event"] == "resumed":
             errors.print(
-                f"going on with the {'refit' if line['refit'] else 'run'} in {line['folder']}, "
+                f"resuming the {'refit' if line['refit'] else 'run'} in {line['folder']} "
                 f"after {line['epoch']} epochs and {line['step']} steps"
             )
         elif line["event"] == "refit":
             errors.print(
-                f"learning anew from all {line['records']:,} training and validation records, "
-                f"{line['epochs']} epochs"
+                f"training again on all {line['records']:,} training and validation records, "
+                f"for {line['epochs']} epochs"
             )
-        elif line["event"] == "step":
-            self.progress(str(line["stage"]), line["done"], line["of"])
-        else:
+        elif line["event"] == "validation":
             titles = line["metrics"]
             each = [in_points(title, line[name]) for name, title in titles.items()]
             text = ", ".join(f"{title} {value:.3f}" for title, value in each)
@@ -72,16 +73,14 @@ class TrainingView:
             errors.print(f"{line['stage']} epoch {line['epoch']}: {text} (best {best:.3f})")
 
     def done(self, out: Path, recipe: Recipe, scores: Mapping[str, Any]) -> None:
-        """The end of a run."""
+        """The validation scores, and how to use the model."""
         if self.as_json:
             print(json.dumps({"event": "done", "package": str(out), "scores": scores}))
             return
         show_scores(recipe, scores["validation"], None)
         kinds = [spec.modality for spec in recipe.inputs.values()]
-        one_photo = (
-            kinds == ["image"]
-            and next(iter(recipe.outputs.values())).component.answer_type == "text"
-        )
+        first = next(iter(recipe.outputs.values())).component
+        one_photo = kinds == ["image"] and first.answer_type == "text"
         usage = f"plait caption PHOTO --model {out}" if one_photo else f"plait predict {out} TABLE"
         console.print(f"the model is in {out}; try: {usage}")
 
@@ -93,10 +92,10 @@ def show_table(
     sentences: Sequence[str],
     less_needed: Sequence[str] = (),
 ) -> None:
-    """Rows of text, the first column a name and the others numbers, and sentences below.
+    """A table of names and numbers, and sentences below it.
 
-    No number is ever cut: where the terminal is narrow the columns that are ``less_needed`` are
-    left out, the first of them first, and then names are broken.
+    Numbers are never cut off. On a narrow terminal the ``less_needed`` columns are left out, in
+    their order; if that isn't enough, names are wrapped.
     """
     widths = {
         heading: max(map(cell_len, cells))
@@ -120,45 +119,45 @@ def show_table(
         table.add_row(*(row[place] for place in kept))
     console.print(table, crop=False)
     if left_out:
-        what = f"Left out here, as the terminal is narrow: {', '.join(left_out)}."
-        console.print(f"{what} compare.md has every column.", soft_wrap=True)
+        what = f"The terminal is too narrow for: {', '.join(left_out)}."
+        console.print(f"{what} See compare.md for all columns.", soft_wrap=True)
     for sentence in sentences:
         console.print(sentence, soft_wrap=True)
 
 
 def show_columns(columns: Mapping[str, ColumnName]) -> None:
-    """Which column each input and output was read from."""
+    """The column that each input and output is read from."""
     for path, column in columns.items():
         errors.print(f"{path} <- column {column_text(column)!r}")
 
 
-def show_scores(recipe: Recipe, found: Mapping[str, Any], page: Path | None) -> None:
-    """Scores with their intervals."""
-    for name, scores in found["scores"].items():
-        title = f"{name}, {number(found['records'])} records"
+def show_scores(recipe: Recipe, evaluation: Mapping[str, Any], page: Path | None) -> None:
+    """The scores of an evaluation, given as JSON, with their intervals."""
+    for name, scores in evaluation["scores"].items():
+        title = f"{name}, {number(evaluation['records'])} records"
         table = RichTable("score", "value", "95 % interval", title=title)
         for row in score_rows(recipe, name, scores):
             table.add_row(*row)
         console.print(table)
-        if told := signatures(scores):
-            console.print(Text(told, "dim"), soft_wrap=True)
-    if "shares" in found:
-        _show_shares(found["shares"])
-    if "corrupted" in found:
-        _show_corrupted(recipe, found)
-    if "subsets" in found:
-        _show_subsets(recipe, found["subsets"])
-    if "swapped" in found:
-        _show_swapped(recipe, found)
-    if "groups" in found:
-        _show_groups(recipe, found["by"], found["groups"])
-    show_bad(found["bad"])
+        if signed := signatures(scores):
+            console.print(Text(signed, "dim"), soft_wrap=True)
+    if "shares" in evaluation:
+        _show_shares(evaluation["shares"])
+    if "corrupted" in evaluation:
+        _show_corrupted(recipe, evaluation)
+    if "subsets" in evaluation:
+        _show_subsets(recipe, evaluation["subsets"])
+    if "swapped" in evaluation:
+        _show_swapped(recipe, evaluation)
+    if "groups" in evaluation:
+        _show_groups(recipe, evaluation["by"], evaluation["groups"])
+    show_bad(evaluation["bad"])
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
 
 
 def _show_shares(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """How much each input speaks for the answers that were given."""
+    """Each input's share of the answers."""
     for name, inputs in shares.items():
         table = RichTable(
             "input", "mean share", "mean size", title=f"{name}, shares of the answers"
@@ -168,20 +167,18 @@ def _show_shares(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Non
         console.print(table)
 
 
-def _show_corrupted(recipe: Recipe, found: Mapping[str, Any]) -> None:
-    """The first score of each output by the strength with which an input was made worse."""
+def _show_corrupted(recipe: Recipe, evaluation: Mapping[str, Any]) -> None:
+    """The first score of each output, by the corrupted input and the strength."""
     for name in recipe.outputs:
-        whole = score_rows(recipe, name, found["scores"][name])[0]
+        title, clean, _ = score_rows(recipe, name, evaluation["scores"][name])[0]
         rows: dict[str, list[str]] = {}
-        for part in found["corrupted"]:
-            worse = score_rows(recipe, name, part["scores"][name])[0]
-            rows.setdefault(f"{part['input']}: {part['kind']}", [whole[1]]).append(worse[1])
+        for part in evaluation["corrupted"]:
+            corrupted = score_rows(recipe, name, part["scores"][name])[0][1]
+            rows.setdefault(f"{part['input']}: {part['kind']}", [clean]).append(corrupted)
         strengths = map(str, range(len(next(iter(rows.values())))))
-        table = RichTable(
-            "input", *strengths, title=f"{name}, {whole[0]} by strength of corruption"
-        )
-        for title, values in rows.items():
-            table.add_row(title, *values)
+        table = RichTable("input", *strengths, title=f"{name}, {title} by strength of corruption")
+        for corruption, values in rows.items():
+            table.add_row(corruption, *values)
         console.print(table)
 
 
@@ -189,21 +186,21 @@ def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
     """A row for each subset of the inputs, a column for each score."""
     names = [[" + ".join(subset["inputs"])] for subset in subsets]
     for name in recipe.outputs:
-        rows = [_with_lost(recipe, name, subset) for subset in subsets]
+        rows = [_with_loss(recipe, name, subset) for subset in subsets]
         _show_rows(f"{name}, by inputs", ["inputs"], names, rows)
 
 
-def _show_swapped(recipe: Recipe, found: Mapping[str, Any]) -> None:
-    """A row for each input that was another record's, after one in which all are its own."""
-    parts = [{"input": "none", "scores": found["scores"]}, *found["swapped"]]
+def _show_swapped(recipe: Recipe, evaluation: Mapping[str, Any]) -> None:
+    """A row for each input that is swapped between records, below one with nothing swapped."""
+    parts = [{"input": "none", "scores": evaluation["scores"]}, *evaluation["swapped"]]
     for name in recipe.outputs:
-        rows = [_with_lost(recipe, name, part) for part in parts]
+        rows = [_with_loss(recipe, name, part) for part in parts]
         names = [[part["input"]] for part in parts]
         _show_rows(f"{name}, with another record's input", ["swapped"], names, rows)
 
 
-def _with_lost(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The scores, and how much less the first of the best is than with all as it was given."""
+def _with_loss(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The scores, and how much of the first best score is lost."""
     rows = score_rows(recipe, output, part["scores"][output])
     if lost := part.get("lost", {}).get(output):
         title = build_output(recipe.outputs[output]).titles[lost["score"]]
@@ -214,17 +211,17 @@ def _with_lost(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tup
 
 
 def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each group of records, a column for each score; the largest groups, in the order
-    of their values where these are numbers."""
-    shown, others = groups[:GROUPS], groups[GROUPS:]
-    if all(isinstance(group["value"], (int, float, type(None))) for group in shown):
-        shown = sorted(shown, key=lambda g: math.inf if g["value"] is None else g["value"])
+    """A row for each of the largest groups of records, a column for each score. Groups whose
+    values are all numbers are sorted by them."""
+    largest, others = groups[:GROUPS], groups[GROUPS:]
+    if all(isinstance(group["value"], (int, float, type(None))) for group in largest):
+        largest = sorted(largest, key=lambda g: math.inf if g["value"] is None else g["value"])
     names = [
         ["(empty)" if group["value"] is None else str(group["value"]), number(group["records"])]
-        for group in shown
+        for group in largest
     ]
     for name in recipe.outputs:
-        rows = [score_rows(recipe, name, group["scores"][name]) for group in shown]
+        rows = [score_rows(recipe, name, group["scores"][name]) for group in largest]
         _show_rows(f"{name}, by {by}", [by, "records"], names, rows)
     if others:
         records = sum(group["records"] for group in others)
@@ -237,40 +234,39 @@ def _show_rows(
     names: Sequence[Sequence[str]],
     rows: Sequence[Sequence[tuple[str, str, str]]],
 ) -> None:
-    """What each row is called, and its scores with their intervals below them; "-" where a row
-    lacks one that another has."""
+    """Each row's names, and its scores above their intervals; "-" for a score that a row lacks."""
     scores = [score for score, _, _ in max(rows, key=len)]
     table = RichTable(*headings, *scores, title=title)
     for name, row in zip(names, rows, strict=True):
-        shown = {
+        cells = {
             score: f"{value}\n{interval}" if interval else value for score, value, interval in row
         }
-        table.add_row(*name, *[shown.get(score, "-") for score in scores])
+        table.add_row(*name, *[cells.get(score, "-") for score in scores])
     console.print(table)
 
 
-def show_profile(found: Mapping[str, Any]) -> None:
-    """A table's profile: its columns, photos, captions and bad files."""
-    columns = RichTable("column", "kind", "empty", "distinct", title=f"{found['rows']:,} rows")
-    for name, about in found["columns"].items():
+def show_profile(profiled: Mapping[str, Any]) -> None:
+    """A table's profile: its columns, photos, captions and unreadable files."""
+    columns = RichTable("column", "kind", "empty", "distinct", title=f"{profiled['rows']:,} rows")
+    for name, about in profiled["columns"].items():
         columns.add_row(name, about["kind"], f"{about['empty']:,}", f"{about['distinct']:,}")
     console.print(columns)
-    photos, captions = found.get("photos"), found.get("captions")
+    photos, captions = profiled.get("photos"), profiled.get("captions")
     if photos:
         spreads = {f"{side}, pixels": photos[side] for side in ("width", "height")}
         _show_spreads(f"{photos['count']:,} photos, column {photos['column']!r}", spreads)
     if captions:
         spreads = {
-            "words a caption": captions["words"],
-            "captions a row": captions["per_row"],
-            "captions a photo": captions.get("per_photo"),
+            "words per caption": captions["words"],
+            "captions per row": captions["per_row"],
+            "captions per photo": captions.get("per_photo"),
         }
         _show_spreads(f"{captions['count']:,} captions, column {captions['column']!r}", spreads)
         words = captions["vocabulary"]
-        often = words[f"seen_{SEEN}_times"]
         console.print(
-            f"vocabulary: {words['distinct']:,} different words among {words['running']:,}; "
-            f"the {often:,} seen {SEEN} times or more are {words['coverage']:.1%} of all"
+            f"vocabulary: {words['distinct']:,} distinct words, {words['running']:,} in all; the "
+            f"{words[f'seen_{SEEN}_times']:,} that occur {SEEN} times or more make up "
+            f"{words['coverage']:.1%}"
         )
     if photos and photos["bad"]["count"]:
         lines = [f"row {bad['row']}: {bad['why']}" for bad in photos["bad"]["first"]]
@@ -278,7 +274,7 @@ def show_profile(found: Mapping[str, Any]) -> None:
 
 
 def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None]) -> None:
-    table = RichTable("", "least", "mean", "median", "95 % up to", "most", title=title)
+    table = RichTable("", "min", "mean", "median", "95th percentile", "max", title=title)
     for name, spread in spreads.items():
         if spread:
             table.add_row(name, *[f"{value:,.4g}" for value in spread.values()])
@@ -286,9 +282,9 @@ def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None])
 
 
 def list_kind(kind: str | None, as_json: bool) -> None:
-    """Names of a kind, one line each; components with their settings. Without a kind, the kinds,
-    each with its names."""
-    rows = _kinds() if kind is None else _rows(kind)
+    """Print the names of a kind, one per line; components with their settings. Without a kind,
+    print the kinds, each with its names."""
+    rows = _rows(kind)
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=2, default=str))
         return
@@ -299,7 +295,7 @@ def list_kind(kind: str | None, as_json: bool) -> None:
 
 
 def _show_setting(setting: Mapping[str, Any]) -> None:
-    """Name, default and what it is; a group of settings has a line for each."""
+    """Name, default and description; a group of settings has a line for each."""
     default = "required" if setting["required"] else setting["default"]
     if isinstance(default, BaseModel):
         console.print(Text.assemble(f"    {setting['name']}  ", (setting["about"], "dim")))
@@ -311,13 +307,11 @@ def _show_setting(setting: Mapping[str, Any]) -> None:
         console.print(Text.assemble(shown, (setting["about"], "dim")))
 
 
-def _kinds() -> list[dict[str, Any]]:
-    names = {"recipe": shipped(), "model": shipped_models()}
-    names |= {kind: registry.names(kind) for kind in registry.kinds()}
-    return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
-
-
-def _rows(kind: str) -> list[dict[str, Any]]:
+def _rows(kind: str | None) -> list[dict[str, Any]]:
+    if kind is None:
+        names = {"recipe": shipped(), "model": shipped_models()}
+        names |= {kind: registry.names(kind) for kind in registry.kinds()}
+        return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
     if kind in ("recipe", "recipes"):
         return [{"name": name, "about": load_recipe(name).about} for name in shipped()]
     if kind in ("model", "models"):
@@ -326,8 +320,10 @@ def _rows(kind: str) -> list[dict[str, Any]]:
         known = ["recipe", "model", *registry.kinds()]
         raise UsageError(
             f"there is no kind {kind!r}",
-            expected=", ".join(known),
+            expected=f"one of: {', '.join(known)}",
             hint=did_you_mean(kind, known),
         )
-    found = [registry.find(kind, name) for name in registry.names(kind)]
-    return [{"name": c.title, "about": c.about, "settings": registry.describe(c)} for c in found]
+    components = [registry.find(kind, name) for name in registry.names(kind)]
+    return [
+        {"name": c.title, "about": c.about, "settings": registry.describe(c)} for c in components
+    ]

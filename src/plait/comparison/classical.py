@@ -21,14 +21,13 @@ from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
 from plait.modalities.base import Classical, Modality
-from plait.network import build_network
-from plait.pipeline.parts import build_parts
+from plait.network import TorchEngine, build_network
 from plait.nn.blocks import count_parameters
 from plait.nn.head import Head
-from plait.pipeline.records import Records
 from plait.pipeline.inputs import view_key
-from plait.pipeline.records import Preparer, fit_states, open_table, some_rows, split_table
-from plait.types import Fused, Prediction, State, Tokens
+from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table
+from plait.types import Fused, Prediction, Tokens
 
 MOST_ROWS = 5000  # that it learns from; more would take minutes and add little
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # of the squared weights; the validation loss chooses
@@ -87,27 +86,30 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
         bad: where cells that can't be used are counted.
     """
     recipe = classical_recipe(recipe)
-    parts = build_parts(recipe)
-    rows, columns = open_table(recipe, parts, table)
-    splits = split_table(recipe, parts, rows, columns)
+    unfitted = build_parts(recipe)
+    rows, columns = open_table(recipe, unfitted, table)
+    splits = split_table(recipe, unfitted, rows, columns)
     most = min(MOST_ROWS, recipe.data.rows or MOST_ROWS)
     learning = rows.where(some_rows(splits["train"], most, recipe.seed))
-    states = fit_states(recipe, parts, learning, columns)
-    network = build_network(recipe, parts, states)
-    preparer = Preparer(parts, states, network, columns, bad)
+    parts = fit_parts(recipe, unfitted, learning, columns)
+    network = build_network(recipe, parts)
+    preparer = Preparer(parts, TorchEngine(network), columns, bad)
     train, _ = preparer.prepare(learning, views=False)
     val, _ = preparer.prepare(rows.where(splits["val"]), views=False)
     asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
     begun = time.perf_counter()
-    vectors = _Vectors(parts.modalities, states, train)
+    vectors = _Vectors(parts.modalities, train)
     chosen_by, wanted = vectors(val), vectors(asked)
-    found: dict[str, list[Prediction]] = {}
+    predictions: dict[str, list[Prediction]] = {}
     parameters = 0
     for name, output in parts.outputs.items():
         if output.linear:
-            head = network.head(name)
-            fit_linear(head, vectors.train, train.targets[name], chosen_by, val.targets[name])
-            found[name] = network.decode(name, wanted, output.options())
+            head, collate = network.head(name), output.collate
+            targets = collate(list(train.targets[name])), collate(list(val.targets[name]))
+            fit_linear(head, vectors.train, targets[0], chosen_by, targets[1])
+            with torch.no_grad():
+                raw = {key: value.numpy() for key, value in head.raw_outputs(wanted).items()}
+            predictions[name] = output.decode(raw, head.fitted(), output.options())
             parameters += count_parameters(head)
     answered = rows.where([splits[split][row] for row in kept])
     references = {
@@ -115,11 +117,11 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
             parts.outputs[name].reference(cell, answered.root)
             for cell in answered.column(columns[f"outputs.{name}"])
         ]
-        for name in found
+        for name in predictions
     }
     numbers = [answered.number(row) for row in range(len(answered))]
     seconds = time.perf_counter() - begun
-    return Answers(found, references, numbers, len(train), parameters, seconds)
+    return Answers(predictions, references, numbers, len(train), parameters, seconds)
 
 
 class _Vectors:
@@ -130,10 +132,8 @@ class _Vectors:
         train: those of the records that the scales are of.
     """
 
-    def __init__(
-        self, modalities: Mapping[str, Modality], states: Mapping[str, State], train: Records
-    ) -> None:
-        self.modalities, self.states = modalities, states
+    def __init__(self, modalities: Mapping[str, Modality], train: Records) -> None:
+        self.modalities = modalities
         self.scales: dict[str, tuple[np.ndarray, float]] = {}
         raw = {name: self._raw(name, train) for name in modalities}
         for name, (values, there) in raw.items():

@@ -22,12 +22,12 @@ from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import OnBad
 from plait.data.tables import Table
 from plait.model import load_model
-from plait.pipeline.parts import build_output, build_parts
 from plait.package.card import number
 from plait.package.format import check_target
-from plait.pipeline.inputs import Progress
-from plait.pipeline.records import COMPARED, open_table, split_table
 from plait.pipeline.columns import split_column
+from plait.pipeline.inputs import Progress
+from plait.pipeline.parts import build_output, build_parts
+from plait.pipeline.records import COMPARED, open_table, split_table
 from plait.training.train import table_digest
 from plait.types import ColumnName, UsageError
 from plait.util.files import make_folder, write_atomically

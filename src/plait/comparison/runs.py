@@ -25,9 +25,9 @@ from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
 from plait.model import Model, load_model
-from plait.pipeline.parts import build_output
 from plait.nn.blocks import count_parameters
 from plait.outputs.base import Output
+from plait.pipeline.parts import build_output
 from plait.training.train import train
 from plait.types import PlaitError, Prediction
 from plait.util.digests import digest

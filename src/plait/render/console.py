@@ -1,4 +1,4 @@
-"""Where commands write to people: the terminal and its error stream."""
+"""The consoles that commands write to: standard output and the error stream."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-# File names and captions are shown as they are: no markup in them.
+# No markup: file names and captions are shown as they are.
 console = Console(highlight=False, markup=False)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_bad(problems: Sequence[str], count: int | None = None) -> None:
-    """The first twenty bad cells, and how many more there are, of ``count`` in all."""
+    """Print the first twenty bad cells, and how many more of the ``count`` there are."""
     count = len(problems) if count is None else count
     for line in problems[:20]:
         errors.print(f"bad: {line}")

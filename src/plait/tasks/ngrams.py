@@ -1,47 +1,41 @@
-"""A trained model's n-gram model of its texts as an ARPA file, for other tools."""
+"""Exports a model's n-gram language model as an ARPA file, for other tools."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from plait.model import Model
-from plait.runtime.engines import load
 from plait.outputs.text.lm.arpa import write_arpa
 from plait.types import UsageError
 
 
 def export_arpa(model: Model, path: str | Path, *, output: str | None = None) -> None:
-    """Write the n-gram model that guides a text of the model, gzipped if the name ends in .gz.
+    """Write the n-gram language model of a text output as an ARPA file.
 
-    Its words are the output's units: words, letters with ▁ for the space, or subwords.
+    Its words are the output's units: words, characters (with ▁ for the space) or subwords.
 
     Args:
-        model: one whose text has an n-gram `language`, learned or read from a file.
-        path: the ARPA file.
-        output: the text's name, where several have such a model.
+        model: a model with a text output whose `language` is an n-gram model.
+        path: the file to write; gzipped if its name ends in ``.gz``.
+        output: the name of the output; needed only if several have an n-gram model.
 
     Raises:
-        UsageError: there is no such model, or several and ``output`` says none of them.
-        PlaitError: a unit can't be in such a file, or the file can't be written.
+        UsageError: the model has no n-gram model, or ``output`` doesn't name one.
+        PlaitError: a unit can't be written in this format, or the file can't be written.
     """
-    each = {name: asked.ngrams() for name, asked in model.parts.outputs.items()}
-    found = {name: ngrams for name, ngrams in each.items() if ngrams is not None}
-    if not found:
+    outputs = model.parts.outputs.items()
+    counted = {name: getattr(output, "ngrams", lambda: None)() for name, output in outputs}
+    ngrams = {name: counts for name, counts in counted.items() if counts is not None}
+    if not ngrams:
         raise UsageError(
             f"the model {model.recipe.name} has no n-gram model",
             expected="one with a text output trained with language: {kind: ngram}",
         )
-    if output is None and len(found) == 1:
-        output = next(iter(found))
-    if output not in found:
+    if output is None and len(ngrams) == 1:
+        output = next(iter(ngrams))
+    if output not in ngrams:
         raise UsageError(
-            f"the model {model.recipe.name} has an n-gram model of {', '.join(found)}",
-            expected="an output of these, named" + (f", not {output!r}" if output else ""),
+            f"the model {model.recipe.name} has n-gram models for {', '.join(ngrams)}",
+            expected="one of these outputs" + (f", not {output!r}" if output else ""),
         )
-    write_arpa(Path(path), *found[output])
-
-
-def export(model_name: str, path: Path, output: str | None) -> None:
-    """What the command ``arpa`` does."""
-    export_arpa(load(model_name), path, output=output)
-    print(f"written to {path}")
+    write_arpa(Path(path), *ngrams[output])

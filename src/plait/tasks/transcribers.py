@@ -23,10 +23,10 @@ from plait.modalities.audio.base import SHORTEST, Sound
 from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.audio.networks.features import LogMel
 from plait.model import Model
-from plait.runtime.engines import load
 from plait.nn.pretrained import clearly, transformers
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.details import TextDetails
+from plait.runtime.engines import load
 from plait.types import Prediction, UsageError
 from plait.util.imports import needed
 

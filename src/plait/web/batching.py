@@ -227,7 +227,9 @@ class Batcher:
         model = self.models[first.model]
         records = [job.record for job in jobs]
         found = list(
-            model.predict_batch(records, root=HERE, bad=bad, shares=first.shares, **dict(first.options))
+            model.predict_batch(
+                records, root=HERE, bad=bad, shares=first.shares, **dict(first.options)
+            )
         )
         return [
             bad.errors.get(row) or as_answers(model, job.record, answers, first.explain)

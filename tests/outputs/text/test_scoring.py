@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from plait.config.recipe import load_recipe
-from plait.pipeline.parts import build_parts
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
 from plait.outputs.text.sentence import SCORINGS, TextOutput
 from plait.package.card import score_rows
+from plait.pipeline.parts import build_parts
 from plait.training.train import Scorer
 from plait.types import Prediction
 

@@ -59,7 +59,7 @@ class TextOutput:
     several_answers = True
     mixup = False
     answer_type = "text"
-    state: State = {}  # noqa: RUF012 - never changed
+    state: State = {}
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+
 from plait.config.registry import register
 from plait.data.media import MediaInfo, load_bytes
 from plait.fusion.base import Fusion
@@ -17,7 +19,6 @@ from plait.outputs.base import Output
 from plait.outputs.scores import Scorer
 from plait.types import BadCell, Geometry, Prediction, State
 from plait_pointcloud.files import read_points
-from pydantic import Field
 
 KINDS = "NPY, PLY"
 

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
+
 from plait.types import BadCell
 
 TYPES = {"float": "f4", "float32": "f4", "double": "f8", "float64": "f8", "uchar": "u1",

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from plait.fusion.networks import FusionNetwork
 from plait.nn.encoder import Encoder
 from plait.nn.head import Head
 from plait.types import Fused, Tokens
-from torch import Tensor, nn
 
 
 class PointEncoder(Encoder):

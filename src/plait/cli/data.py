@@ -1,0 +1,91 @@
+"""Commands that look inside tables, recipes, components and models: data, list, recipe, summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.options import AsJson, Set, print_json
+from plait.config.registry import FOLDERS
+from plait.render.progress import show_progress
+
+commands = typer.Typer()
+
+
+@commands.command()
+def data(
+    table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
+    image: Annotated[str | None, typer.Option(help="The image column. Default: a guess.")] = None,
+    text: Annotated[str | None, typer.Option(help="The caption column. Default: a guess.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
+    from plait.cli.show import show_profile
+    from plait.data.tables import read_table
+    from plait.pipeline.guess import guess_column
+    from plait.pipeline.profile import profile
+
+    rows = read_table(table)
+    image = image or guess_column(rows, "image")
+    text = text or guess_column(rows, "text")
+    with show_progress() as progress:
+        profiled = profile(rows, image, text, on_progress=lambda d, n: progress("photos", d, n))
+    if as_json:
+        print_json(profiled)
+    else:
+        show_profile(profiled)
+
+
+@commands.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(help=f"recipe, model, {', '.join(FOLDERS)}. Default: list the kinds."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List recipes, models, or components of a kind with their settings."""
+    from plait.cli.show import list_kind
+
+    list_kind(kind, as_json)
+
+
+@commands.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="A shipped recipe.")] = "captioning",
+    set_: Set = None,
+    resolved: Annotated[bool, typer.Option(help="Write out every default.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipes instead.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print a shipped recipe."""
+    from plait.config.recipe import load_recipe, recipe_text
+    from plait.config.schema import recipe_schema
+
+    if schema:
+        print_json(recipe_schema())
+    elif as_json:
+        print(load_recipe(name, set_ or []).model_dump_json(indent=2))
+    elif resolved or set_:
+        print(load_recipe(name, set_ or []).to_yaml(), end="")
+    else:
+        print(recipe_text(name), end="")
+
+
+@commands.command()
+def summary(
+    what: Annotated[str, typer.Argument(help="A shipped model or recipe, a package or YAML file.")],
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Draw the graph to this .svg or .png file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's layers, shapes, parameters and graph."""
+    from plait.tasks.summary import summarise
+
+    summarise(what, set_ or [], out, as_json)

@@ -1,0 +1,208 @@
+"""What commands share: groups of options, and how their values are read."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from plait.types import UsageError
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+DECODING, TABLE = "Decoding", "Table"
+"""Headings of options in a command's help."""
+
+Model = Annotated[str, typer.Argument(help="A shipped model or a package's folder.")]
+Recipe = Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: PATH=VALUE. May be repeated."),
+]
+Engine = Annotated[
+    str, typer.Option(help="torch, or onnx, which starts faster (exports the model once).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Split = Annotated[
+    str | None,
+    typer.Option(help="Use only the train, val or test rows.", rich_help_panel=TABLE),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="The column of an input or output: NAME=COLUMN, or NAME=COLUMN,COLUMN. May be "
+        "repeated.",
+        rich_help_panel=TABLE,
+    ),
+]
+_POLICY = "If an input can't be read: stop, skip the record, or treat the input as missing."
+OnBad = Annotated[str, typer.Option(help=_POLICY, rich_help_panel=TABLE)]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How the rows of a table are read."""
+
+    column: Column = None
+    on_bad: OnBad = "stop"
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of the same meaning of the Python API."""
+        return {"columns": pairs("--column", self.column), "on_bad": _policy(self.on_bad)}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a recipe is changed, and the rows of its table are read."""
+
+    column: Column = None
+    on_bad: Annotated[
+        str | None,
+        typer.Option(help=f"{_POLICY} Default: as the recipe says.", rich_help_panel=TABLE),
+    ] = None
+    set_: Set = None
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of the same meaning of the Python API."""
+        return {
+            "columns": pairs("--column", self.column),
+            "on_bad": _policy(self.on_bad) if self.on_bad else None,
+            "overrides": self.set_ or [],
+        }
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How answers that are made step by step are searched for."""
+
+    beam: Annotated[
+        int | None,
+        typer.Option(help="Number of beams; 1 is greedy search.", rich_help_panel=DECODING),
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Set any decoding option: NAME=VALUE. May be repeated.",
+            rich_help_panel=DECODING,
+        ),
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given; for the others the recipe's values hold."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "set_"}
+        options = {name: value for name, value in named.items() if value is not None}
+        for item in self.set_ or []:
+            import yaml  # here: slow to import
+
+            name, equals, value = item.partition("=")
+            try:
+                options[name] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                equals = ""
+            if not equals:
+                raise UsageError(f"--set {item!r} is not a setting", expected="NAME=VALUE")
+        return options
+
+
+@dataclass(frozen=True)
+class SamplingOptions(DecodingOptions):
+    """As `DecodingOptions`, for commands that can give several answers."""
+
+    num: Annotated[
+        int | None,
+        typer.Option(help="Number of answers per record, best first.", rich_help_panel=DECODING),
+    ] = None
+    sample: Annotated[
+        bool | None,
+        typer.Option("--sample", help="Sample instead of searching.", rich_help_panel=DECODING),
+    ] = None
+
+
+def with_groups(command: C) -> C:
+    """A command whose dataclass parameters stand for their fields: each becomes an option.
+
+    Typer makes options of single parameters only. Grouped, they are declared once, and commands
+    have few parameters.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, list[str]] = {}
+    hints = get_type_hints(command, include_extras=True)
+
+    def add(name: str, default: Any, annotation: Any) -> None:
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        )
+
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(hints[name]):
+            own, members = get_type_hints(hints[name], include_extras=True), fields(hints[name])
+            groups[name] = [member.name for member in members]
+            for member in members:
+                empty = member.default is MISSING
+                default = inspect.Parameter.empty if empty else member.default
+                add(member.name, default, own[member.name])
+        else:
+            add(name, parameter.default, hints[name])
+
+    @functools.wraps(command)
+    def call(**given: Any) -> Any:
+        for name, members in groups.items():
+            given[name] = hints[name](**{member: given.pop(member) for member in members})
+        return command(**given)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    return call  # type: ignore[return-value]
+
+
+def pairs(option: str, given: Iterable[str] | None, value: str = "COLUMN") -> dict[str, str]:
+    """Name -> value, from the values ``NAME=VALUE`` of an option that may be repeated."""
+    parsed = {}
+    for item in given or []:
+        name, equals, text = item.partition("=")
+        if not (name and equals and text):
+            raise UsageError(
+                f"{option} {item!r} names no {value.lower()}", expected=f"NAME={value}"
+            )
+        parsed[name] = text
+    return parsed
+
+
+def names(given: Iterable[str] | None) -> list[str]:
+    """The names of an option that may be repeated, or hold several with commas between them."""
+    return [name.strip() for item in given or [] for name in item.split(",") if name.strip()]
+
+
+def seconds(given: str | None) -> float | None:
+    """A duration: ``90s``, ``20m`` or ``2h``."""
+    if given is None:
+        return None
+    try:
+        value = float(given[:-1]) * {"s": 1, "m": 60, "h": 3600}[given[-1:]]
+    except (ValueError, KeyError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UsageError(
+            f"--budget {given!r} is not a duration", expected="for example 90s, 20m or 2h"
+        )
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Print a value for machines."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _policy(name: str) -> str:
+    from plait.data.cells import check_policy
+
+    return check_policy(name)

@@ -1,0 +1,168 @@
+"""Commands that share and deploy packages: export, serve, push, pull, arpa."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import plait
+from plait.cli.options import AsJson, Model, TableOptions, print_json, with_groups
+from plait.render.progress import show_progress
+from plait.types import UsageError
+
+commands = typer.Typer()
+
+INT8 = "8-bit export"
+
+
+@commands.command()
+@with_groups
+def export(
+    model: Model,
+    folder: Annotated[Path, typer.Argument(help="The folder for the graphs and model.json.")],
+    options: TableOptions,
+    to: Annotated[str, typer.Option(help="The format: onnx.")] = "onnx",
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8", help="Quantise to 8 bits, and report what it costs.", rich_help_panel=INT8
+        ),
+    ] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="A table: training rows calibrate, validation rows score.", rich_help_panel=INT8
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Validation rows to score. Default: all.", rich_help_panel=INT8),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a model to ONNX, which runs without torch."""
+    from plait.runtime.export import export as export_model
+
+    if to != "onnx":
+        raise UsageError(f"can't export to {to!r}", expected="onnx")
+    if int8 != (table is not None):
+        raise UsageError("--int8 and --table go together", expected="both or neither")
+    loaded, losses = plait.load(model), []
+    with show_progress() as progress:
+        progress("export", 0, 1)
+        export_model(loaded, folder)
+        progress("export", 1, 1)
+        if table is not None:
+            from plait.runtime.quantise import quantise
+
+            losses = quantise(
+                loaded, folder, table, rows=rows, progress=progress, **options.given()
+            )
+    if as_json:
+        print_json({"folder": str(folder), "int8": [vars(loss) for loss in losses]})
+        return
+    for loss in losses:
+        print(loss)
+    print(f"the exported model is in {folder}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What clients may send, and how long they wait."""
+
+    max_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes per request.", rich_help_panel="Limits")
+    ] = 20
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Pixels per image.", rich_help_panel="Limits")
+    ] = 40_000_000
+    max_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds of audio or video.", rich_help_panel="Limits")
+    ] = 120
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds to wait for an answer.", rich_help_panel="Limits"),
+    ] = 30
+    queue: Annotated[
+        int, typer.Option(min=1, help="Records that may wait.", rich_help_panel="Limits")
+    ] = 128
+
+
+@commands.command()
+@with_groups
+def serve(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Shipped models or package folders; NAME=FOLDER sets a name."),
+    ],
+    limits: Limits,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 opens it to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
+    keys: Annotated[
+        Path | None, typer.Option(help="A file of API keys, one per line; clients must send one.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A host name that clients may use. May be repeated."),
+    ] = None,
+) -> None:
+    """Serve models over HTTP, with a web page to try them."""
+    from plait.web.serve import serve as run_server
+    from plait.web.settings import MEGABYTE, Settings, keys_of_file
+
+    settings = Settings(
+        request_bytes=int(limits.max_mb * MEGABYTE), pixels=limits.max_pixels,
+        seconds=limits.max_seconds, timeout=limits.timeout, waiting=limits.queue,
+        keys=keys_of_file(keys) if keys else (),
+    )  # fmt: skip
+
+    def ready(address: str) -> None:
+        print(f"{', '.join(models)} at {address} (stop with Ctrl-C)", flush=True)
+
+    run_server(models, host, port, settings, allow_host or [], ready)
+
+
+@commands.command()
+def push(
+    model: Model,
+    target: Annotated[str, typer.Argument(help="A folder, or OWNER/NAME on the Hugging Face Hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make a new repository private.")
+    ] = False,
+) -> None:
+    """Copy a package to the Hugging Face Hub, or to a folder in its format."""
+    from plait.package.hub import push as push_package
+
+    print(f"{model} is in {push_package(model, target, private=private)}")
+
+
+@commands.command()
+def pull(
+    source: Annotated[str, typer.Argument(help="A folder, or OWNER/NAME on the Hugging Face Hub.")],
+    out: Annotated[Path, typer.Argument(help="The folder for the package.")],
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
+) -> None:
+    """Copy a package from the Hugging Face Hub, or from a folder in its format."""
+    from plait.package.hub import pull as pull_package
+
+    print(f"{source} is in {pull_package(source, out, revision=revision)}")
+
+
+@commands.command()
+def arpa(
+    model: Annotated[str, typer.Argument(help="A package with an n-gram language model.")],
+    file: Annotated[
+        Path, typer.Argument(help="The ARPA file to write; gzipped if it ends in .gz.")
+    ],
+    output: Annotated[
+        str | None, typer.Option(help="The text output, if several have an n-gram model.")
+    ] = None,
+) -> None:
+    """Export a model's n-gram language model for other tools (KenLM, SRILM)."""
+    plait.export_arpa(plait.load(model), file, output=output)
+    print(f"written to {file}")

@@ -1,0 +1,227 @@
+"""Commands that train and evaluate: train, compare, evaluate, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import plait
+from plait.cli.options import (
+    AsJson,
+    DecodingOptions,
+    Model,
+    Recipe,
+    Split,
+    TableOptions,
+    TrainingOptions,
+    names,
+    print_json,
+    seconds,
+    with_groups,
+)
+from plait.render.progress import show_progress
+from plait.types import UsageError
+
+commands = typer.Typer()
+
+Scored = Annotated[str, typer.Argument(help="A table with the right answers.")]
+MORE = "More scores"
+
+
+@commands.command()
+@with_groups
+def train(
+    recipe: Recipe,
+    table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
+    options: TrainingOptions,
+    out: Annotated[Path, typer.Option(help="The folder for the trained package.")] = Path("model"),
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe on a table. Run it again to resume after an interruption."""
+    from plait.cli.show import TrainingView
+    from plait.training.train import train as train_model
+
+    with show_progress() as progress:
+        view = TrainingView(as_json, progress)
+        model = train_model(
+            recipe, table, out, **options.given(),
+            progress=progress, report=view.report, shown=view.columns,
+        )  # fmt: skip
+    view.done(out, model.recipe, model.scores)
+
+
+@dataclass(frozen=True)
+class MoreScores:
+    """What else a model is scored on, beside the table as it is."""
+
+    subsets: Annotated[
+        bool,
+        typer.Option("--subsets", help="With every subset of the inputs.", rich_help_panel=MORE),
+    ] = False
+    shares: Annotated[
+        bool,
+        typer.Option("--shares", help="Each input's share of the answers.", rich_help_panel=MORE),
+    ] = False
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions", help="With noise, blur, dropped words...", rich_help_panel=MORE
+        ),
+    ] = False
+    swapped: Annotated[
+        bool,
+        typer.Option(
+            "--swapped", help="With each input taken from another record.", rich_help_panel=MORE
+        ),
+    ] = False
+    by: Annotated[
+        str | None,
+        typer.Option(help="For each value of this column, separately.", rich_help_panel=MORE),
+    ] = None
+
+
+@commands.command()
+@with_groups
+def evaluate(
+    model: Model,
+    table: Scored,
+    rows: TableOptions,
+    decoding: DecodingOptions,
+    more: MoreScores,
+    split: Split = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write a page with the ten best and ten worst answers.")
+    ] = None,
+    errors: Annotated[
+        Path | None, typer.Option(help="Write the wrong transcripts, aligned with the right ones.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a model on a table, with 95 % intervals."""
+    from plait.cli.show import show_columns, show_scores
+
+    options = {**rows.given(), **decoding.given()}
+    loaded = plait.load(model)
+    with show_progress() as progress:
+        evaluation = loaded.evaluate(table, split=split, progress=progress, **vars(more), **options)
+    if page is not None:
+        from plait.report.best_and_worst import best_and_worst
+
+        best_and_worst(evaluation, page)
+    if errors is not None:
+        from plait.report.best_and_worst import write_errors
+
+        write_errors(evaluation, errors)
+    if as_json:
+        print_json(evaluation.to_json())
+    else:
+        show_columns(evaluation.columns)
+        show_scores(loaded.recipe, evaluation.to_json(), page)
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What is compared."""
+
+    fusion: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="all, or names such as early.gated, late, hybrid, with commas between them. May "
+            "be repeated."
+        ),
+    ] = None
+    representation: Annotated[
+        list[str] | None, typer.Option(help="INPUT=all or INPUT=NAME,NAME. May be repeated.")
+    ] = None
+    rows: Annotated[str | None, typer.Option(help="Also train on fewer rows: 100,300,1000.")] = None
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs of each variant, counting up from the recipe's seed.")
+    ] = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How the best variant is found, and what becomes of it."""
+
+    output: Annotated[
+        str | None, typer.Option(help="The output to score. Default: the recipe's first.")
+    ] = None
+    split: Annotated[str, typer.Option(help="The rows that decide which variant is best.")] = "val"
+    test: Annotated[
+        bool, typer.Option("--test", help="Score the best on the test rows too. Do this once.")
+    ] = False
+    keep: Annotated[
+        Path | None, typer.Option(help="Save the best variant as a package in this folder.")
+    ] = None
+
+
+@commands.command()
+@with_groups
+def compare(
+    recipe: Recipe,
+    table: Annotated[str, typer.Argument(help="A table that the recipe can be trained on.")],
+    variants: Variants,
+    choice: Choice,
+    options: TrainingOptions,
+    out: Annotated[Path, typer.Option(help="The folder for the comparison.")] = Path("comparison"),
+    budget: Annotated[
+        str | None, typer.Option(help="Time limit for training: 90s, 20m, 2h. Default: none.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare inputs, fusions and representations: which is best, which differences are real."""
+    from plait.cli.show import show_table
+    from plait.comparison.compare import compare as compare_all
+    from plait.comparison.report import HEADINGS, LESS_NEEDED, heading, sentences, table_rows
+    from plait.comparison.variants import parse_representations
+    from plait.render.console import errors
+
+    with show_progress(one=True) as progress:
+        comparison = compare_all(
+            recipe, table, out, **options.given(), **vars(choice), seeds=variants.seeds,
+            fusions=names(variants.fusion), rows=_row_counts(variants.rows),
+            representations=parse_representations(variants.representation or []),
+            budget=seconds(budget), progress=progress,
+            # A log gets a line for each run; a terminal has the bar.
+            on_run=None if errors.is_terminal else errors.print,
+        )  # fmt: skip
+    if as_json:
+        print_json(comparison.to_json())
+    else:
+        files = [f"In {comparison.folder}: compare.json, compare.md, compare.png, and every run."]
+        files += [f"The best one is kept in {choice.keep}."] if choice.keep else []
+        show_table(
+            heading(comparison), HEADINGS, table_rows(comparison),
+            [*sentences(comparison), *files], less_needed=LESS_NEEDED,
+        )  # fmt: skip
+
+
+def _row_counts(given: str | None) -> list[int]:
+    counts = names([given] if given else [])
+    if not all(count.isdecimal() and int(count) > 0 for count in counts):
+        raise UsageError(
+            f"--rows {given!r} is not a list of row counts", expected="for example 100,300"
+        )
+    return [int(count) for count in counts]
+
+
+@commands.command()
+@with_groups
+def report(
+    model: Model,
+    table: Scored,
+    rows: TableOptions,
+    decoding: DecodingOptions,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    split: Split = None,
+) -> None:
+    """Write one page about a model's answers on a table: scores, charts and records."""
+    from plait.report.write import write_report
+
+    options = {**rows.given(), **decoding.given()}
+    with show_progress() as progress:
+        write_report(model, table, out, split=split, progress=progress, **options)
+    print(f"written to {out}")
