@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.data.rows import Row, to_row
-from plait.fusion.base import FusionNetwork
+from plait.fusion.networks import FusionNetwork
 from plait.nn.blocks import NamedModules
 from plait.nn.encoder import Encoder
 from plait.nn.head import Head

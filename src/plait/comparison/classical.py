@@ -157,8 +157,8 @@ class _Vectors:
 
     def _raw(self, name: str, records: Records) -> tuple[np.ndarray, np.ndarray]:
         """(N, D), and (N,) bool, which of them are there."""
-        modality = self.modalities[name].with_state(self.states[f"inputs.{name}"])
-        space, keys, _ = records.inputs[name]
+        modality, features = self.modalities[name], records.inputs[name]
+        space, keys = features.space, features.keys
         assert isinstance(modality, Classical)
         known = [at for at, key in enumerate(keys) if key is not None]
         found = space.get([view_key(str(keys[at]), 0) for at in known])

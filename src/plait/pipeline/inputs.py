@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class InputReader:
         )
         return FeatureSpace(name, self.example.shape, self.example.dtype)
 
-    def rows(self, items: Iterable[Item]) -> Iterator[Outcome]:
+    def rows(self, items: Iterable[Item]) -> Generator[Outcome, None, None]:
         """Read and prepare cells, in order; a bad cell gives its error instead of features."""
         return self._in_parallel(self._prepare, items)
 
@@ -107,7 +107,7 @@ class InputReader:
 
     def _in_parallel(
         self, work: Callable[[list[T]], Sequence[R]], items: Iterable[T]
-    ) -> Iterator[R]:
+    ) -> Generator[R, None, None]:
         with ThreadPoolExecutor(self.engine.workers, initializer=self.engine.start_worker) as pool:
             for results in _ahead(pool, work, in_chunks(items, self.engine.chunk)):
                 yield from results

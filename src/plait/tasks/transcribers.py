@@ -23,7 +23,7 @@ from plait.modalities.audio.base import SHORTEST, Sound
 from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.audio.networks.features import LogMel
 from plait.model import Model
-from plait.nn.pretrained import clearly, transformers
+from plait.nn.hub import read_pretrained, transformers
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.details import TextDetails
 from plait.runtime.engines import load
@@ -198,9 +198,7 @@ class HubTranscriber:
                 expected="Whisper, wav2vec 2.0, HuBERT or the like, with its tokenizer",
             )
         kind = "AutoModelForCTC" if self.ctc else "AutoModelForSpeechSeq2Seq"
-        with clearly(name):
-            loader = getattr(library, kind)
-            self.network = loader.from_pretrained(name, trust_remote_code=False).eval()
+        self.network = read_pretrained(getattr(library, kind), name).eval()
         if not self.ctc:  # a piece is one window, which Whisper would begin anew at a time it tells
             self.network.generation_config.force_unique_generate_call = True
             logging.getLogger("transformers.generation.utils").addFilter(_is_news)

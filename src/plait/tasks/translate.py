@@ -82,7 +82,7 @@ def _translated(
     if photo is not None:
         if image is None:
             raise UsageError(f"the model {model.recipe.name} sees no photo", hint="leave it out")
-        model.parts.modalities[image].read(photo, Path(), model.states[f"inputs.{image}"])
+        model.parts.modalities[image].read(photo, Path())
         seen = {image: photo}
 
     def translations() -> Iterator[str]:
