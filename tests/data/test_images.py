@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.data.images import image_info, find_images, open_image, open_resized
+from plait.data.images import find_images, image_info, open_image, open_resized
 from plait.types import BadCell, PlaitError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)

@@ -644,9 +644,9 @@ def data(
 ) -> None:
     """Profile a table: columns, counts, sizes, bad files, caption lengths, vocabulary."""
     from plait.cli.show import show_profile
-    from plait.pipeline.profile import profile
     from plait.data.tables import read_table
     from plait.pipeline.columns import guess_column
+    from plait.pipeline.profile import profile
 
     rows = read_table(table)
     image = image or guess_column(rows, "image")

@@ -16,11 +16,11 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.pipeline.profile import SEEN
 from plait.network import build_output
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package
 from plait.package.paths import shipped_models
+from plait.pipeline.profile import SEEN
 from plait.render.console import console, errors, show_bad
 from plait.types import ColumnName, UsageError, column_text
 from plait.util.suggest import did_you_mean

@@ -58,7 +58,9 @@ def certain_columns(table: Table, wanted: str) -> list[str]:
 def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
     """The columns that are not used and hold numbers, yes/no, dates, or words that come again."""
     left = [name for name in table.columns if name not in set(used)]
-    return [name for name in left if _share(table, name, _is_plain) > CERTAIN and _recurs(table, name)]
+    return [
+        name for name in left if _share(table, name, _is_plain) > CERTAIN and _recurs(table, name)
+    ]
 
 
 def modality_of(cell: Any) -> str | None:

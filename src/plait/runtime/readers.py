@@ -1,4 +1,4 @@
-"""Reads cells by the modality that the model was trained with, built from its settings and state."""
+"""Reads cells by the modality that the model was trained with, from its settings and state."""
 
 from __future__ import annotations
 
