@@ -120,6 +120,13 @@ def has_image_start(data: bytes) -> bool:
     return data.startswith(STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
+def is_image(cell: Any) -> bool:
+    """Whether a cell is a path or a file's bytes that can only be a picture's."""
+    if isinstance(cell, bytes):
+        return has_image_start(cell)
+    return isinstance(cell, str) and has_image_suffix(cell)
+
+
 def _in_folder(folder: Path) -> list[Path]:
     found = [p for p in folder.rglob("*") if has_image_suffix(p.name) and p.name[0] != "."]
     found = sorted(p for p in found if p.is_file())

@@ -127,6 +127,13 @@ def has_video_start(data: bytes) -> bool:
     return avi or data[4:8] in (b"ftyp", b"moov", b"mdat") or data.startswith(b"\x1a\x45\xdf\xa3")
 
 
+def is_video(cell: Any) -> bool:
+    """Whether a cell is a path or a file's bytes that can only be a video's."""
+    if isinstance(cell, bytes):
+        return has_video_start(cell)
+    return isinstance(cell, str) and has_video_suffix(cell)
+
+
 def is_animation(cell: str | bytes) -> bool:
     """Whether a path or a file's bytes are a GIF, which may be a video or a picture."""
     return cell.startswith(b"GIF8") if isinstance(cell, bytes) else cell.lower().endswith(".gif")

@@ -19,16 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.data.audio import (
-    KINDS,
-    count_seconds,
-    has_sound_start,
-    has_sound_suffix,
-    open_cut,
-)
+from plait.data.audio import KINDS, count_seconds, is_sound, open_cut
 from plait.data.media import MediaInfo
 from plait.data.texts import is_sentence
-from plait.data.video import has_video_start, has_video_suffix
+from plait.data.video import is_video
 from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments
@@ -91,12 +85,10 @@ class Sound(Modality):
     @classmethod
     def recognises(cls, cell: Any) -> Match:
         """By a file's suffix or first bytes; any other word may be a file's name."""
-        if is_sound_name(cell) or (isinstance(cell, bytes) and has_sound_start(cell)):
+        if is_sound(cell):
             return "certain"
-        if not isinstance(cell, (str, bytes)) or is_sentence(cell):
-            return "no"
-        video = has_video_start(cell) if isinstance(cell, bytes) else has_video_suffix(cell)
-        return "no" if video else "possible"
+        word = isinstance(cell, (str, bytes)) and not is_sentence(cell)
+        return "possible" if word and not is_video(cell) else "no"
 
     @property
     def max_samples(self) -> int:
@@ -198,11 +190,6 @@ class Sound(Modality):
         return Grid(_greys(sound, self.rate), DRAWN, rows, columns, perturb)
 
 
-def is_sound_name(cell: Any) -> bool:
-    """Whether a cell is a name that ends as a sound's does."""
-    return isinstance(cell, str) and has_sound_suffix(cell)
-
-
 def filtered(
     sound: NDArray[np.float32], rate: int, edges: NDArray[Any], kept: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
@@ -216,7 +203,7 @@ def filtered(
     """
     if kept.all():
         return sound
-    values = spectrum(np.pad(sound, (0, max(0, WINDOW - len(sound)))), WINDOW, HOP)  # (F, L)
+    values = spectrum(sound, WINDOW, HOP)  # (F, L)
     hertz = np.linspace(0, rate / 2, values.shape[0])
     bands = np.searchsorted(edges, hertz, side="right").clip(1, len(kept)) - 1
     at = np.arange(values.shape[1]) * HOP  # the sample in the middle of each frame
@@ -227,7 +214,7 @@ def filtered(
 
 def _greys(sound: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
     """(N,) -> (SHADES, L, 3): its spectrogram, loud dark, high on top."""
-    values = spectrum(np.pad(sound, (0, max(0, WINDOW - len(sound)))), WINDOW, HOP)
+    values = spectrum(sound, WINDOW, HOP)
     power = np.square(np.abs(values)).T @ mel_filters(rate, WINDOW, SHADES)  # (L, SHADES)
     logs = np.log10(np.maximum(power, max(QUIETEST * float(power.max()), 1e-20))).T[::-1]
     grey = 250 - 220 * (logs - logs.min()) / max(float(np.ptp(logs)), 1e-9)

@@ -62,10 +62,8 @@ class HubSound(Sound):
         config = self.state["config"]
         if "conv_stride" in config:
             return math.prod(config["conv_stride"]) / self.rate
-        window, places = (
-            self.state["extractor"].get("n_samples"),
-            config.get("max_source_positions"),
-        )
+        window = self.state["extractor"].get("n_samples")
+        places = config.get("max_source_positions")
         return window / self.rate / places if window and places else 0.0
 
     def fingerprint(self) -> str:

@@ -63,16 +63,25 @@ def hop_seconds(rate: int) -> float:
 
 
 def spectrum(sound: Floats, window: int, hop: int) -> NDArray[np.complex128]:
-    """(N,) -> (F, L) by short-time Fourier transform, Hann windows, silence at both ends."""
-    from scipy.signal import stft  # slow to import
-
-    _, _, values = stft(sound, nperseg=window, noverlap=window - hop)
-    return values
+    """(N,) -> (F, L) by short-time Fourier transform: Hann windows, silence at both ends."""
+    padded = np.pad(sound, (window // 2, window // 2 + hop))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    return np.fft.rfft(frames * _hann(window), axis=1).T
 
 
 def sound_of(values: NDArray[np.complex128], window: int, hop: int, samples: int) -> Floats:
-    """The inverse of `spectrum`: (F, L) -> (N,) of so many samples."""
-    from scipy.signal import istft
+    """The inverse of `spectrum`: (F, L) -> (N,) of so many samples, frames overlapped and added
+    (Griffin and Lim 1984, IEEE TASSP 32)."""
+    frames = np.fft.irfft(values.T, n=window, axis=1) * _hann(window)
+    sound = np.zeros(window + hop * (len(frames) - 1))
+    weight = np.zeros_like(sound)
+    for start, frame in zip(range(0, len(sound), hop), frames, strict=False):
+        sound[start : start + window] += frame
+        weight[start : start + window] += _hann(window) ** 2
+    whole: Floats = sound / np.maximum(weight, 1e-9)
+    return whole[window // 2 : window // 2 + samples]
 
-    _, sound = istft(values, nperseg=window, noverlap=window - hop)
-    return np.pad(sound, (0, max(0, samples - len(sound))))[:samples]
+
+def _hann(window: int) -> Floats:
+    """Periodic, as `torch.hann_window`."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)

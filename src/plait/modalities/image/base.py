@@ -15,14 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.data.images import (
-    KINDS,
-    Fit,
-    has_image_start,
-    has_image_suffix,
-    image_info,
-    open_resized,
-)
+from plait.data.images import KINDS, Fit, image_info, is_image, open_resized
 from plait.data.media import MediaInfo
 from plait.data.texts import is_sentence
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
@@ -63,7 +56,7 @@ class Photo(Modality):
     @classmethod
     def recognises(cls, cell: Any) -> Match:
         """By a file's suffix or first bytes; any other word may be a file's name."""
-        if has_image_start(cell) if isinstance(cell, bytes) else is_image_name(cell):
+        if is_image(cell):
             return "certain"
         return "possible" if isinstance(cell, (str, bytes)) and not is_sentence(cell) else "no"
 
@@ -129,11 +122,6 @@ class Photo(Modality):
 
         nameless = [""] * TILES
         return Grid(photo, (DRAWN, DRAWN), nameless, nameless, perturb, square=True)
-
-
-def is_image_name(cell: Any) -> bool:
-    """Whether a cell is a name that ends as a picture's does."""
-    return isinstance(cell, str) and has_image_suffix(cell)
 
 
 # Crops and their geometry ---------------------------------------------------------------------

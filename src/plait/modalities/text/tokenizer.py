@@ -1,4 +1,4 @@
-"""Texts to the ids of pretrained vectors and models: of whole words, or of a model's word pieces."""
+"""Texts to the ids of pretrained vectors and models: of words, or of a model's word pieces."""
 
 from __future__ import annotations
 

@@ -16,17 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from plait.data.audio import has_sound_start, has_sound_suffix
-from plait.data.images import Fit, has_image_start, has_image_suffix
+from plait.data.audio import is_sound
+from plait.data.images import Fit, is_image
 from plait.data.media import MediaInfo
 from plait.data.texts import is_sentence
 from plait.data.video import (
     KINDS,
     clip_content,
     clip_info,
-    has_video_start,
-    has_video_suffix,
     is_animation,
+    is_video,
     open_frames,
 )
 from plait.modalities.base import Facts, Item, Match, Modality, view_generator
@@ -98,17 +97,12 @@ class Clip(Modality):
     def recognises(cls, cell: Any) -> Match:
         """By a file's suffix or first bytes; a GIF may be a clip, and any other word may be a
         folder of frames."""
+        if is_video(cell):
+            return "certain"
         if not isinstance(cell, (str, bytes)):
             return "no"
-        raw = isinstance(cell, bytes)
-        if has_video_start(cell) if raw else has_video_suffix(cell):
-            return "certain"
-        if is_animation(cell):
-            return "possible"
-        if raw:
-            return "no" if has_image_start(cell) or has_sound_start(cell) else "possible"
-        other = is_sentence(cell) or has_sound_suffix(cell) or has_image_suffix(cell)
-        return "no" if other else "possible"
+        other = is_sentence(cell) or is_sound(cell) or is_image(cell)
+        return "no" if other and not is_animation(cell) else "possible"
 
     @property
     @abstractmethod
