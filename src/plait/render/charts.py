@@ -73,8 +73,8 @@ def lines(
         x_range or _range([x for x, _ in points]), y_range or _range([y for _, y in points])
     )
     shapes = [frame.axes(x_label, y_label), frame.diagonal() if diagonal else Markup()]
-    for _, points, tone in curves:
-        places = [frame.place(*point) for point in points]
+    for _, each, tone in curves:
+        places = [frame.place(*point) for point in each]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         shapes.append(Markup('<polyline points="{}" stroke="{}"/>').format(path, tone))
         if dots or len(places) == 1:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -42,6 +43,11 @@ def _environment() -> Environment:
 def render(template: str, **values: Any) -> str:
     """Fill a template, named by its path within plait, such as ``report/report.html``."""
     return _environment().get_template(template).render(values)
+
+
+def fill(template: str, macro: str, *values: Any, **named: Any) -> Markup:
+    """Call one macro of a template."""
+    return getattr(_environment().get_template(template).module, macro)(*values, **named)
 
 
 def picture_uri(pixels: NDArray[np.uint8], side: int, quality: int = QUALITY) -> str:
