@@ -1,4 +1,4 @@
-"""Texts: a cell as one text, and the terms that it is made of."""
+"""Text: a cell as one string, and its terms with their weights."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from plait.types import BadCell, State
 
 MAX_LETTERS = 1_000_000
-SCALE = 1_000_000  # weights of terms are kept as whole millionths
-WORD = re.compile(r"\b\w+\b")  # words of one letter too: "I", digits
+SCALE = 1_000_000  # term weights are stored as integers, in millionths
+WORD = re.compile(r"\b\w+\b")  # single characters too: "I", digits
 
 
 def as_text(cell: Any) -> str:
-    """A cell as one text: a string, a number as it is written, or several strings joined.
+    """A cell as one string: a string, a number as it is written, or a list of strings, joined.
 
-    NUL bytes become spaces; bytes are read as UTF-8, broken ones shown as a replacement sign.
+    Bytes are decoded as UTF-8, with a replacement character for invalid ones; NULs become spaces.
 
     Raises:
-        BadCell: it is empty, no text, or longer than a million letters.
+        BadCell: the cell is empty, is not text, or is longer than a million characters.
     """
     if isinstance(cell, bytes):
         cell = cell.decode("utf-8", "replace")
@@ -32,23 +32,23 @@ def as_text(cell: Any) -> str:
     if isinstance(cell, (bool, int, float)):
         cell = str(cell)
     if not isinstance(cell, str):
-        raise BadCell(f"{cell!r:.60} is no text", expected="a string")
+        raise BadCell(f"{cell!r:.60} is not text", expected="a string")
     if len(cell) > MAX_LETTERS:
         raise BadCell(
-            f"a text of {len(cell):,} letters", expected=f"{MAX_LETTERS:,} at the most",
-            hint="cut it",
+            f"the text has {len(cell):,} characters", expected=f"at most {MAX_LETTERS:,}",
+            hint="shorten it",
         )  # fmt: skip
     text = cell.replace("\0", " ").strip()
     if not text:
-        raise BadCell("the text is empty", expected="a word at least")
+        raise BadCell("the text is empty", expected="at least one word")
     return text
 
 
 def terms(text: str, of: Literal["words", "letters"], shortest: int, longest: int) -> Iterator[str]:
-    """Groups of ``shortest`` to ``longest`` words that follow each other, or of letters within a
-    word and the spaces at its ends, in lower case; a term as often as it occurs.
+    """The n-grams of a text, in lower case, with ``shortest`` to ``longest`` words or characters.
 
-    The terms of scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
+    Character n-grams stay within a word and the spaces around it. Terms are repeated as often as
+    they occur. As scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
     """
     text = text.lower()
     if of == "words":
@@ -60,7 +60,7 @@ def terms(text: str, of: Literal["words", "letters"], shortest: int, longest: in
     for word in text.split():
         letters = f" {word} "
         for size in range(shortest, longest + 1):
-            yield letters[:size]  # a word that is shorter than the group counts once
+            yield letters[:size]  # a word shorter than the n-gram counts once
             if size >= len(letters):
                 break
             for start in range(1, len(letters) - size + 1):
@@ -68,27 +68,25 @@ def terms(text: str, of: Literal["words", "letters"], shortest: int, longest: in
 
 
 class TermWeights:
-    """Text -> (L, 2) int32: its known terms in order, and their weights in millionths, of Euclidean
-    length 1.
+    """Text -> (L, 2) int32: the ids of its known terms, ascending, and their weights in millionths.
 
-    A weight is 1 + log of how often the term occurs, times its inverse frequency where there are
-    such.
+    A weight is (1 + log count) times the term's inverse document frequency, if there is one; a
+    text's weights have Euclidean norm 1.
     """
 
     def __init__(self, settings: State) -> None:
-        """``settings``: of, shortest, longest as of `terms`; terms; idf (a number a term, or
+        """``settings``: of, shortest, longest as for `terms`; terms; idf (a number per term, or
         None)."""
         self.spans = settings["of"], settings["shortest"], settings["longest"]
-        self.numbers = {term: number for number, term in enumerate(settings["terms"])}
+        self.ids = {term: at for at, term in enumerate(settings["terms"])}
         idf = settings["idf"]
         self.idf = None if idf is None else np.array(idf, np.float32)
 
     def __call__(self, text: str) -> NDArray[np.int32]:
         """See above."""
-        known = (self.numbers[term] for term in terms(text, *self.spans) if term in self.numbers)
-        counts = Counter(known)
+        counts = Counter(self.ids[t] for t in terms(text, *self.spans) if t in self.ids)
         ids = np.array(sorted(counts), np.int32)
-        weights = np.log([float(counts[number]) for number in ids.tolist()]) + 1
+        weights = np.log([float(counts[term]) for term in ids.tolist()]) + 1
         if self.idf is not None:
             weights = weights * self.idf[ids]
         weights = weights / max(float(np.sqrt((weights**2).sum())), 1e-12)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from plait.data.cells import in_chunks, is_missing
-from plait.data.digests import FileDigests, file_digests, is_plain_file
+from plait.data.digests import FileDigests, file_digests
 from plait.data.media import MAX_BYTES
 from plait.data.rows import Row, padded, to_row
 from plait.modalities.base import Encoder, Modality
@@ -28,6 +28,7 @@ from plait.network import Batch
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
 from plait.types import BadCell, State
 from plait.util.digests import digest
+from plait.util.files import is_file
 
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records computed at a time on a processor, on a GPU
 READ_THREADS = 2
@@ -168,7 +169,7 @@ def _content_key(modality: Modality, root: Path, files: FileDigests, cell: Any) 
 def _content_digest(modality: Modality, root: Path, files: FileDigests, cell: Any) -> str:
     if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
         path = root / cell
-        if is_plain_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+        if is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
             with suppress(OSError):  # `content` will say what is wrong with it
                 return files.of(path)
     return digest(modality.content(cell, root))
