@@ -118,8 +118,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 }
 BAD: dict[str, list[tuple[Row, str]]] = {
     "text": [
-        ({"x": "word " * 2_000_000}, "a text of 10,000,000 letters; expected 1,000,000"),
-        ({"x": {"a": 1}}, "is no text; expected a string"),
+        ({"x": "word " * 2_000_000}, "has 10,000,000 characters; expected at most 1,000,000"),
+        ({"x": {"a": 1}}, "is not text; expected a string"),
         ({"x": "\0 \0"}, "the text is empty"),
         ({"x": "a fair day", "y": [1]}, "column 'y': [1] is no class; expected text"),
         ({"x": "a fine day", "y": 1.5}, "column 'y': 1.5 is no class"),
@@ -128,21 +128,21 @@ BAD: dict[str, list[tuple[Row, str]]] = {
     "audio": [
         ({"x": "empty.wav"}, "empty.wav is empty (0 bytes); expected a WAV"),
         ({"x": "silent.wav"}, "silent.wav has no samples; expected a WAV"),
-        ({"x": "hours.flac"}, "36,000 seconds long; expected 1,800 at the most; cut it"),
-        ({"x": "many.wav"}, "32 channels; expected 16 at the most"),
-        ({"x": "noise.wav"}, "noise.wav is damaged or no sound (Format not recognised)"),
-        ({"x": 7}, "the cell holds 7; expected a path or a file's bytes"),
+        ({"x": "hours.flac"}, "36,000 seconds long; expected at most 1,800 seconds; cut it"),
+        ({"x": "many.wav"}, "32 channels; expected at most 16"),
+        ({"x": "noise.wav"}, "noise.wav is damaged or not audio (Format not recognised)"),
+        ({"x": 7}, "the cell contains 7; expected a path or a file's bytes"),
     ],
     "video": [
-        ({"x": "song.mp4"}, "song.mp4 holds no video, only audio; expected an MP4"),
-        ({"x": "cut.avi"}, "cut.avi is damaged or no video"),
+        ({"x": "song.mp4"}, "song.mp4 contains no video, only audio; expected an MP4"),
+        ({"x": "cut.avi"}, "cut.avi is damaged or not a video"),
         ({"x": "gone.mp4"}, "gone.mp4 is missing"),
     ],
     "series": [
         ({"x": [[1, 2], [3], [4, 5]]}, "rows of 1 to 2 numbers; expected"),
         ({"x": "ragged.csv"}, "ragged.csv line 3 has 1 cells; expected 2"),
         ({"x": [[float("nan"), float("inf")]] * 3}, "the list has no numbers"),
-        ({"x": [["a", "b"]]}, "holds something else than numbers; expected numbers"),
+        ({"x": [["a", "b"]]}, "contains something other than numbers; expected numbers"),
         ({"x": "some words"}, "some words is missing"),
     ],
     "table": [
@@ -206,7 +206,7 @@ def test_a_bad_cell_stops_with_one_line(
     assert code == 1
     assert last.startswith(f"plait: row {WRONG + 1}, column '")
     assert words in last
-    assert last.endswith("mend the cell, or go on with --on-bad skip or --on-bad missing")
+    assert last.endswith("fix the cell, or continue with --on-bad skip or --on-bad missing")
     assert not (tmp_path / "m").exists()
 
 
@@ -299,14 +299,14 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
     some = [{**row, "y": "c"} if row["split"] == "val" else row for row in rows]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
     (line,) = model.evaluate(tmp_path / "more.jsonl", split="val").failures
-    assert "it counts as wrong, and so do rows like it, 3 in all: " in line
+    assert "it counts as wrong, and so do 3 other rows: " in line
     answers = zip(found.rows, found.predictions["y"], strict=True)
     right = [answer.value == "ab"[row % 2] for row, answer in answers if row != 0]
     assert scores["accuracy"] == sum(right) / 4
     more = a_recipe(["text"])
     more["training"]["start"] = str(tmp_path / "model")
     (tmp_path / "more").mkdir()
-    with pytest.raises(PlaitError, match=r"no training row has the class 'c'.*mend the cell"):
+    with pytest.raises(PlaitError, match=r"no training row has the class 'c'.*fix the cell"):
         train_on(tmp_path / "more", changed(rows[:6], y="c"), more)
 
 
@@ -358,7 +358,7 @@ def test_texts_with_nul_bytes_and_broken_letters(run: Any, tmp_path: Path) -> No
     broken.write_bytes(b"x,y\nabc,a\n\xff\xfe,b\n")
     code, _, err = run("evaluate", model, broken)
     assert code == 1
-    assert "broken.csv line 3 is not UTF-8 text (byte 0xff); save the file in the" in err
+    assert "broken.csv line 3 is not UTF-8 text (byte 0xff); save the file as UTF-8" in err
 
 
 def test_a_long_cell_of_a_csv_is_one_bad_cell(tmp_path: Path) -> None:
@@ -368,5 +368,5 @@ def test_a_long_cell_of_a_csv_is_one_bad_cell(tmp_path: Path) -> None:
     found = model.evaluate(table, on_bad="skip")
     assert found.rows == [1]
     (line,) = found.failures
-    assert line.startswith("row 1, column 'x': a text of 10,000,000 letters")
+    assert line.startswith("row 1, column 'x': the text has 10,000,000 characters")
     assert csv.field_size_limit() == 1 << 17  # what it was

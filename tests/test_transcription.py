@@ -16,6 +16,7 @@ from tones import RATE, RECIPE, say, write_table
 
 import plait
 from plait.cli import main as cli
+from plait.cli import predict
 from plait.evaluation.results import Evaluation
 from plait.model import Model
 from plait.report.best_and_worst import write_errors
@@ -108,7 +109,7 @@ def test_what_can_not_be_read_is_told(
     (tmp_path / "bad.wav").write_text("nothing")
     given = ["transcribe", str(tmp_path / "bad.wav"), str(recording), "--model", str(package)]
     assert run(*given) != 0
-    assert "bad.wav is damaged or no sound" in capsys.readouterr().err
+    assert "bad.wav is damaged or not audio" in capsys.readouterr().err
     assert run(*given, "--on-bad", "skip") == 0
     shown = capsys.readouterr()
     assert "bcb" in shown.out
@@ -179,7 +180,7 @@ def test_what_a_model_is_unsure_of_is_marked(
 ) -> None:
     found = list(plait.transcribe(model, recording))
     assert all(segment.sure and SURE < segment.score <= 0 for segment in found)
-    assert inspect.signature(cli.transcribe).parameters["sure"].default == SURE
+    assert inspect.signature(predict.transcribe).parameters["sure"].default == SURE
     scores = sorted(segment.score for segment in found)
     least = str(sum(scores[:2]) / 2)  # the worst of three is below it
     given = ["transcribe", str(recording), "--model", str(package), "--sure", least]

@@ -1,6 +1,6 @@
-"""The types that carry everything: what encoders, fusion and outputs hand to each other.
+"""The shared types: what encoders, fusion and outputs pass to each other, and the errors.
 
-This module imports nothing of plait, and torch only for its type annotations, so that
+This module imports nothing else of plait, and torch only for type annotations, so that
 ``plait --help`` starts without it.
 """
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 State = dict[str, Any]
-"""What a modality or an output learned from its column: plain JSON (a vocabulary, means...)."""
+"""What a modality or an output has fitted to its column: plain JSON (a vocabulary, means...)."""
 
 ColumnName: TypeAlias = str | list[str]
-"""A column of the user's table, or several that are read as one input."""
+"""A column of the table, or several that are read as one input."""
 Overlap: TypeAlias = Literal["stop", "drop", "keep"]
-"""What happens where a photo or group is in two splits, see `split_rows`."""
+"""What to do if a photo or group is in two splits, see `split_rows`."""
 
 
 def column_names(column: ColumnName) -> list[str]:
@@ -29,14 +29,19 @@ def column_names(column: ColumnName) -> list[str]:
 
 
 def column_text(column: ColumnName) -> str:
-    """How people are shown it: ``speed``, or ``throttle, speed``."""
+    """As messages show it: ``speed``, or ``throttle, speed``."""
     return ", ".join(column_names(column))
 
 
 class PlaitError(Exception):
-    """A mistake that the user can fix: what happened, what was expected, how to fix it.
+    """An error that the user can fix. The command line prints it as one line and exits with 1.
 
-    The command line prints it as one line and exits with 1; no traceback.
+    Args:
+        what: what happened.
+        expected: what was expected instead.
+        hint: what to do about it.
+
+    The arguments are kept as attributes of the same names.
     """
 
     def __init__(self, what: str, *, expected: str = "", hint: str = "") -> None:
@@ -50,20 +55,20 @@ class PlaitError(Exception):
 
 
 class BadCell(PlaitError):
-    """A cell of a table that cannot be used (a truncated photo, an empty caption).
+    """A cell of a table that can't be used: a truncated photo, an empty caption.
 
-    Tables meet it with the policy ``on_bad``: ``stop``, ``skip`` or ``missing``.
+    For tables the policy ``on_bad`` says what happens then: ``stop``, ``skip`` or ``missing``.
     """
 
 
 class UnseenLabel(BadCell):
-    """A right answer that no training row has, so that the model can't give it.
+    """A target that occurs in no training row, so that the model can't predict it.
 
-    A record to learn from has a bad cell then. One to be scored stays, and whatever the model
-    answers is wrong: to leave it out would flatter the score.
+    In training it is a bad cell. In evaluation the record stays and counts as wrong: leaving it
+    out would flatter the score.
 
     Attributes:
-        target: what stands for it among the targets.
+        target: the value that stands for it among the targets.
     """
 
     def __init__(self, what: str, *, target: Any, expected: str = "", hint: str = "") -> None:
@@ -72,7 +77,7 @@ class UnseenLabel(BadCell):
 
 
 class UsageError(PlaitError):
-    """A wrong command line or recipe: the command exits with 2."""
+    """A wrong argument, option or recipe. The command line exits with 2."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class Tokens:
 
     Attributes:
         values: (B, T, D) float.
-        mask: (B, T) bool, True where there is a token. **A missing input is a row whose mask
-            is all False**; there is no other convention.
+        mask: (B, T) bool, True where there is a token. **A missing input is a row whose mask is
+            all False**; nothing else marks it.
     """
 
     values: Tensor
@@ -91,27 +96,26 @@ class Tokens:
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or self.mask.shape != self.values.shape[:2]:
             raise ValueError(
-                f"Tokens want values (B, T, D) and mask (B, T), "
+                f"tokens need values (B, T, D) and a mask (B, T), "
                 f"got {tuple(self.values.shape)} and {tuple(self.mask.shape)}"
             )
 
     @property
     def present(self) -> Tensor:
-        """(B,) bool: which records have this input at all."""
+        """(B,) bool: the records that have this input."""
         return self.mask.any(dim=1)
 
 
 @dataclass(frozen=True)
 class Fused:
-    """What every output gets.
+    """What fusion passes to every output.
 
     Attributes:
-        pooled: (B, D) one vector a record.
+        pooled: (B, D) float, one vector per record.
         tokens: all tokens that the output may attend to, (B, T, D) with their mask.
-        parts: the tokens of each input by its name, each projected to width D.
-        branches: what each branch of a late or hybrid fusion made of its inputs; empty where the
-            fusion has none.
-        weights: (B, branches) float, how much each branch's answer counts; a record's sum to 1.
+        parts: the tokens of each input by its name, projected to width D.
+        branches: the result of each branch of a late or hybrid fusion; empty for other fusions.
+        weights: (B, branches) float, the weight of each branch's answer; they sum to 1 per record.
     """
 
     pooled: Tensor
@@ -141,7 +145,7 @@ class Branches:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another answer that the model considered, with its score (mean log-probability)."""
+    """Another answer that the model considered, and its score (see `Prediction`)."""
 
     value: Any
     score: float
@@ -149,25 +153,24 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One record's answer for one output.
+    """A model's answer for one output of one record.
 
     Attributes:
-        value: the answer (for text: the sentence).
-        score: its mean log-probability a step by the input alone, in nats (text); its probability
-            (category); the geometric mean of the probabilities of its yeses and noes (labels);
-            minus its interval's width, 0 where there is none (number).
-        alternatives: other answers, best first; the answer itself is not among them.
-        words: the steps of the answer, for outputs that are made step by step.
-        moments: for each of ``words`` the first token of the input that says it and the one behind
-            the last, for texts that go along with their input in time.
+        value: the answer (for text, the sentence).
+        score: text: mean log-probability per step given the inputs, in nats. Category: the
+            probability. Labels: the geometric mean of the probabilities of each yes and no.
+            Number: minus the width of the interval, or 0 without one.
+        alternatives: other answers, best first, without ``value`` itself.
+        words: the steps of an answer that is decoded step by step.
+        moments: for each of ``words`` its first input token and the one after its last; for texts
+            aligned with their input in time.
         attention: for each input, (words, tokens) float: where each step looked.
-        detected: the words that the inputs call for, those that stand out most first, with how
-            probable each is; for models that detect words.
-        probabilities: of every class or label, the likeliest first (category, labels).
-        interval: (low, high) between which the right number is, as often as the recipe says
-            (number, once it is calibrated).
-        shares: for models with several inputs, each input's share of the answer.
-        details: what else the output says of its answer, in a dataclass of its own.
+        detected: words detected in the inputs and their probabilities, the most salient first.
+        probabilities: of every class or label, highest first (category, labels).
+        interval: (low, high), which contains the true number as often as the recipe asks for
+            (number, once calibrated).
+        shares: each input's share of the answer, for models with several inputs.
+        details: what else the output reports, in its own dataclass.
     """
 
     value: Any
@@ -185,15 +188,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How an item as it was read and augmented lies over its original.
+    """How an item that was read and augmented lies over the original.
 
-    A point of the original is at ``scale * point + shift`` of the item, axis by axis: x and y in
-    pixels for pictures, seconds for sounds, clips and series. A mirrored axis has a negative scale.
+    A point of the original is at ``scale * point + shift`` in the item, axis by axis: x and y in
+    pixels for images, seconds for audio, video and series. A mirrored axis has a negative scale.
 
     Attributes:
-        scale: one factor an axis.
-        shift: one offset an axis, in the item's units.
-        size: the item's extent an axis; a target outside of it is not in view.
+        scale: one factor per axis.
+        shift: one offset per axis, in the item's units.
+        size: the item's size along each axis; a target outside it is not in view.
     """
 
     scale: tuple[float, ...]

@@ -148,7 +148,7 @@ def test_a_folder_without_photos(trained: Path, tmp_path: Path) -> None:
     assistant = plait.Assistant({"models": {"caption": str(trained)}}, photos=tmp_path / "empty")
     turn = assistant.say("find photos of a dog")
     assert not turn.ok
-    assert "holds no pictures" in turn.answer
+    assert "contains no images" in turn.answer
 
 
 def test_a_captioner_is_needed(photos: Path, questions: Path) -> None:

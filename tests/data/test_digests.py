@@ -76,7 +76,7 @@ def test_what_was_changed_a_moment_ago_is_not_trusted(file: Path) -> None:
 def test_the_oldest_are_forgotten(
     tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(digests, "MOST_FILES", 3)
+    monkeypatch.setattr(digests, "MAX_FILES", 3)
     paths = [tmp_path / str(i) for i in range(5)]
     for path in paths:
         path.write_bytes(path.name.encode())

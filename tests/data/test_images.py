@@ -241,7 +241,7 @@ def test_a_jpeg_of_too_many_scans_is_refused_without_decoding(tmp_path: Path) ->
     whole = out.getvalue()
     assert open_image(whole, tmp_path).shape == (300, 400, 3)
     scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x3f\x00\x7f"  # one that adds nothing
-    assert "is a JPEG of " in refused(whole[:-2] + 200 * scan + whole[-2:], tmp_path)
+    assert "is a JPEG with " in refused(whole[:-2] + 200 * scan + whole[-2:], tmp_path)
 
 
 def test_bombs_of_other_formats(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_truncated_behind_a_thumbnail(tmp_path: Path) -> None:
     thumbnail = encode(quarters(8, 8), "JPEG")
     data = encode(quarters(), "JPEG", comment=thumbnail)  # an end marker before the pixels
     assert corners(open_image(data, tmp_path)) == CORNERS
-    assert "cut short" in refused(data[:-60], tmp_path)
+    assert "truncated" in refused(data[:-60], tmp_path)
 
 
 def test_bytes_behind_the_end_do_no_harm(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_bytes_behind_the_end_do_no_harm(tmp_path: Path) -> None:
 def test_text_named_as_a_picture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("hello, this is no picture")
     message = refused("a.jpg", tmp_path)
-    assert "a.jpg is not a picture" in message
+    assert "a.jpg is not an image" in message
     assert "hello" in message
     assert "JPEG, PNG" in message
 
@@ -289,7 +289,7 @@ def test_zero_bytes(tmp_path: Path) -> None:
 
 
 def test_only_zero_bytes(tmp_path: Path) -> None:
-    assert "not a picture" in refused(b"\0" * 500, tmp_path)
+    assert "not an image" in refused(b"\0" * 500, tmp_path)
 
 
 def test_missing_says_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_find_images_expands_folders(tmp_path: Path) -> None:
 
 
 def test_find_images_refuses_a_folder_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(PlaitError, match="holds no pictures"):
+    with pytest.raises(PlaitError, match="contains no images"):
         find_images([tmp_path])
 
 
@@ -346,5 +346,5 @@ def test_pixels_are_counted_by_the_header_alone() -> None:
     whole = encode(quarters(), "PNG")
     assert image_info(whole, Path()).pixels == 48 * 64
     assert image_info(whole[:60], Path()).pixels == 48 * 64  # its pixels are missing
-    with pytest.raises(BadCell, match="not a picture"):
+    with pytest.raises(BadCell, match="not an image"):
         image_info(b"none", Path())

@@ -64,5 +64,5 @@ def test_hub_failure_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     library = types.SimpleNamespace(load_dataset=fail)
     monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
-    with pytest.raises(PlaitError, match=r"hub:some/photos can't be had \(no network\)"):
+    with pytest.raises(PlaitError, match=r"hub:some/photos can't be loaded \(no network\)"):
         read_table("hub:some/photos")

@@ -119,31 +119,31 @@ CLAIM = npy(np.zeros(4)).replace(b"(4,), }" + b" " * 12, b"(4000000000000,), }")
 BAD: dict[str, tuple[Any, str]] = {
     "empty": (b"", r"empty \(0 bytes\)"),
     "ragged": (b"1,2\n3\n", "line 2 has 1 cells; expected 2"),
-    "word": (b"x,y\n1,2\n3,dog\n", "line 3 holds 'dog'"),
+    "word": (b"x,y\n1,2\n3,dog\n", "line 3 contains 'dog'"),
     "header": (b"x,y\n", "0 rows of 2 channels"),
     "gaps": (b"x,y\n,\n", "no numbers"),
-    "binary": (b"\x89PNG\r\n\x1a\n\xff\xd8" * 9, "no text of numbers"),
+    "binary": (b"\x89PNG\r\n\x1a\n\xff\xd8" * 9, "not a text file of numbers"),
     "wide": (b"1," * 5000 + b"1\n", "5,001 channels"),
     "pickle": (npy(np.array([Bomb()], object), allow_pickle=True), "pickled objects"),
-    "bare pickle": (pickle.dumps([1.0]), "no text of numbers"),
-    "complex": (npy(np.ones(3, complex)), "holds complex128"),
-    "words": (npy(np.array(["a"])), "holds <U1"),
-    "fields": (npy(np.zeros(3, "i4,f4")), "holds "),
-    "scalar": (npy(np.float32(3)), "one number"),
+    "bare pickle": (pickle.dumps([1.0]), "not a text file of numbers"),
+    "complex": (npy(np.ones(3, complex)), "contains complex128"),
+    "words": (npy(np.array(["a"])), "contains <U1"),
+    "fields": (npy(np.zeros(3, "i4,f4")), "contains "),
+    "scalar": (npy(np.float32(3)), "a single number"),
     "no rows": (npy(np.zeros((0, 3))), "0 rows of 3 channels"),
     "no channels": (npy(np.zeros((3, 0))), "3 rows of 0 channels"),
     "cut": (npy(np.zeros(40))[:-9], "damaged NPY"),
     "claim": (CLAIM, r"has the shape \(4000000000000,\)"),
-    "parquet of words": (parquet(x=["a"]), "column 'x' holds string"),
+    "parquet of words": (parquet(x=["a"]), "column 'x' contains string"),
     "parquet cut": (parquet(x=[1.0])[:-9], "damaged Parquet"),
     "ragged list": ([[1, 2], [3]], "rows of 1 to 2 numbers"),
-    "list of words": (["a", "b"], "something else than numbers"),
+    "list of words": (["a", "b"], "something other than numbers"),
     "list of both": ([1, [2]], "rows of 0 to 1 numbers"),
     "mapping": ({"a": [1], "b": [1, 2]}, "1 to 2 numbers"),
     "empty mapping": ({}, "0 rows"),
-    "deep mapping": ({"a": [[1, 2]]}, "hold lists"),
+    "deep mapping": ({"a": [[1, 2]]}, "contain lists"),
     "nothing": (None, "the cell is empty"),
-    "number": (7, "the cell holds 7"),
+    "number": (7, "the cell contains 7"),
 }  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_a_parquet_of_words_is_refused_before_it_is_read(monkeypatch: pytest.Mon
         raise AssertionError("it was read")
 
     monkeypatch.setattr(pyarrow.parquet.ParquetFile, "read", read)
-    with pytest.raises(BadCell, match="column 'x' holds string"):
+    with pytest.raises(BadCell, match="column 'x' contains string"):
         open_series(parquet(x=["a" * 1000] * 1000), Path())
 
 
@@ -177,7 +177,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 )
 def test_too_long(cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_STEPS", 20)
-    with pytest.raises(BadCell, match=r"(21|30) rows of 1 channels; expected 20 rows"):
+    with pytest.raises(BadCell, match=r"(21|30) rows of 1 channels; expected at most 20 rows"):
         open_series(cell, Path())
 
 
@@ -240,7 +240,7 @@ def test_rows_without_a_time_or_at_one_time_twice() -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([[0, 1], [2, 1], [1, 1]], "goes back after 2"),
+        ([[0, 1], [2, 1], [1, 1]], "decreases after 2"),
         ([[None, 1], [None, 2]], "has no numbers"),
         ([[0, 1], [1e18, 1]], "rows of 1 channels; expected"),
         ([[0], [1]], "rows of 0 channels"),

@@ -163,10 +163,10 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(BadCell, match="can't be read from a pipe; expected a path"):
         spans(Path("-"))
     (tmp_path / "text.wav").write_text("no sound")
-    with pytest.raises(BadCell, match=r"text\.wav is damaged or no sound"):
+    with pytest.raises(BadCell, match=r"text\.wav is damaged or not audio"):
         spans(tmp_path / "text.wav")
     sound = recording((1, 0.5))
     sound[100] = np.nan
     soundfile.write(tmp_path / "nan.wav", sound, RATE, "FLOAT")
-    with pytest.raises(BadCell, match=r"nan\.wav has samples that are no numbers"):
+    with pytest.raises(BadCell, match=r"nan\.wav has samples that are NaN"):
         spans(tmp_path / "nan.wav")

@@ -219,7 +219,7 @@ def test_what_two_splits_have_can_be_kept(caplog: pytest.LogCaptureFixture) -> N
     rows = table(image=["a", "b", "b", "c", None], s=["train", "train", "val", "test", "train"])
     found = split(rows, column="s", image="image", overlap="keep")
     assert found == {"train": [0, 1, 4], "val": [2], "test": [3]}
-    assert "1 of 3 photos or groups are in two splits or more" in caplog.text
+    assert "1 of 3 photos or groups are in more than one split" in caplog.text
 
 
 # --- photo_keys ---
@@ -251,7 +251,7 @@ def test_a_group_that_differs_within_a_photo_is_refused() -> None:
         Path(),
         {"image": ["a.jpg", "a.jpg"], "caption": ["A dog.", "A cat."], "album": ["1", "2"]},
     )
-    with pytest.raises(PlaitError, match=r"a\.jpg has several values of column 'album'"):
+    with pytest.raises(PlaitError, match=r"a\.jpg has several values in column 'album'"):
         open_table(recipe, build_parts(recipe), rows)
 
 

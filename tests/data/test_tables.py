@@ -164,7 +164,7 @@ def test_a_folder_of_photos_alone(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(PlaitError, match="holds no pictures"):
+    with pytest.raises(PlaitError, match="contains no images"):
         read_table(tmp_path)
 
 
@@ -225,7 +225,7 @@ def test_coco(tmp_path: Path, images: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"annotations": [{"image_id": 1, "caption": "x"}]}, "of image 1"),
+        ({"annotations": [{"image_id": 1, "caption": "x"}]}, "image 1 is not among the images"),
         ({"annotations": [{"image_id": 7, "bbox": []}]}, "'caption'.*captions_"),
         ({"images": [{"id": 7}]}, "'file_name'"),
         ({"images": [7]}, "lacks"),
@@ -260,16 +260,16 @@ def test_json_that_is_no_table(tmp_path: Path) -> None:
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "t.csv line 1 is not UTF-8"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "t.csv line 3 has 3 cells; expected 2"),
         ("t.csv", b'a,b\n1,2\n1,"2\n', "t.csv line 3: .*quotes"),
-        ("t.csv", b"a,b,a\n1,2,3\n", "two columns of one name"),
-        ("t.csv.gz", b"a,b\n1,2\n", "t.csv.gz is not a whole gzip file"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "two columns with the same name"),
+        ("t.csv.gz", b"a,b\n1,2\n", "t.csv.gz is not a valid gzip file"),
         (
             "t.csv.gz",
             gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9],
-            "t.csv.gz is not a whole gzip file",
+            "t.csv.gz is not a valid gzip file",
         ),
-        ("t.parquet", b"PAR1 not really", "t.parquet is not a whole Parquet file"),
-        ("t.parquet", b"", "t.parquet is not a whole Parquet file"),
-        ("t.xlsx", b"PK", "can't tell what kind of table .*t.xlsx"),
+        ("t.parquet", b"PAR1 not really", "t.parquet is not a valid Parquet file"),
+        ("t.parquet", b"", "t.parquet is not a valid Parquet file"),
+        ("t.xlsx", b"PK", "t.xlsx is not a known kind of table"),
     ],
 )
 def test_broken_tables(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -362,7 +362,7 @@ def test_group_captions_refuses_a_photo_in_two_splits() -> None:
     rows = table(
         image=["b.jpg", "a.jpg", "a.jpg"], caption=list("xyz"), split=["val", "train", "x"]
     )
-    found = r"a\.jpg has several values of column .*: train \(row 2\), x \(row 3\)"
+    found = r"a\.jpg has several values in column .*: train \(row 2\), x \(row 3\)"
     with pytest.raises(PlaitError, match=found):
         group_captions(rows, "image", "caption", photos={"split": split_key})
     assert "split" not in group_captions(rows, "image", "caption").columns
@@ -386,7 +386,7 @@ def test_group_captions_compares_cells_as_photos_are_compared() -> None:
     found = group_captions(rows, "image", "caption", photos={"album": cell_key})
     assert found.columns["album"][1] == "1"
     mixed = table(image=["a", "a"], caption=list("xy"), album=["1", 1])
-    with pytest.raises(PlaitError, match=r"a has several values of column 'album': 1 .*, 1 "):
+    with pytest.raises(PlaitError, match=r"a has several values in column 'album': 1 .*, 1 "):
         group_captions(mixed, "image", "caption", photos={"album": cell_key})
 
 

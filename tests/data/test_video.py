@@ -144,14 +144,14 @@ def test_a_folder_without_frames_is_one_clear_line(names: list[str], tmp_path: P
     for name in names:
         (tmp_path / name).write_text("x")
     for read in (lambda: opened(str(tmp_path), 2), lambda: clip_content(tmp_path, Path())):
-        with pytest.raises(BadCell, match="holds no pictures"):
+        with pytest.raises(BadCell, match="contains no images"):
             read()
 
 
 def test_a_broken_frame_is_named(tmp_path: Path) -> None:
     picture(tmp_path, "1.png", 5)
     (tmp_path / "2.png").write_bytes(b"no picture")
-    with pytest.raises(BadCell, match=r"2\.png is not a picture"):
+    with pytest.raises(BadCell, match=r"2\.png is not an image"):
         opened(tmp_path, 2)
 
 
@@ -204,17 +204,17 @@ def cut(container: str, codec: str, pixels: str) -> bytes:
 
 BAD = {
     "empty": (b"", r"empty \(0 bytes\)"),
-    "text": (b"no video at all", "damaged or no video"),
+    "text": (b"no video at all", "damaged or not a video"),
     "playlist": (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "damaged or no"),
-    "wav": (song(), "damaged or no video"),
-    "m4a": (sound_in_mp4(), "holds no video, only audio"),
-    "cover": (sound_in_mp4(cover=True), "holds no video, only audio and picture"),
+    "wav": (song(), "damaged or not a video"),
+    "m4a": (sound_in_mp4(), "contains no video, only audio"),
+    "cover": (sound_in_mp4(cover=True), "contains no video, only audio and image"),
     "nothing": (header(), "no frames"),
-    "mp4": (cut("mp4", "libx264", "yuv420p"), "damaged or no video|holds no video;"),
-    "avi": (cut("avi", "mjpeg", "yuvj420p"), "damaged|cut short"),
-    "webm": (cut("webm", "libvpx", "yuv420p"), "cut short"),
-    "mkv": (cut("matroska", "ffv1", "yuv420p"), "damaged|cut short"),
-    "gif": (cut("gif", "gif", "gray"), "damaged|cut short"),
+    "mp4": (cut("mp4", "libx264", "yuv420p"), "damaged or not a video|contains no video;"),
+    "avi": (cut("avi", "mjpeg", "yuvj420p"), "damaged|truncated"),
+    "webm": (cut("webm", "libvpx", "yuv420p"), "truncated"),
+    "mkv": (cut("matroska", "ffv1", "yuv420p"), "damaged|truncated"),
+    "gif": (cut("gif", "gif", "gray"), "damaged|truncated"),
 }
 
 
@@ -233,7 +233,7 @@ def test_a_bad_file_is_one_clear_line(name: str, tmp_path: Path) -> None:
     [
         ("MAX_SECONDS", 2.0, "3 seconds long"),
         ("MAX_PIXELS", 1000, "32 x 32 pixels"),
-        ("MAX_FRAMES", 20, "over 20 frames"),
+        ("MAX_FRAMES", 20, "more than 20 frames"),
     ],
 )
 def test_limits(limit: str, most: float, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,5 +280,5 @@ def test_a_clip_s_extent_is_told_by_its_header(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx(20 / 10, rel=0.2)
     picture(tmp_path, "1.png", 9)
     assert clip_info(str(tmp_path), Path()) == MediaInfo()
-    with pytest.raises(BadCell, match="damaged or no video"):
+    with pytest.raises(BadCell, match="damaged or not a video"):
         clip_info(b"none", Path())

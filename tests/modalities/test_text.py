@@ -114,8 +114,8 @@ def test_cells_that_are_text(cell: Any, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "words"),
-    [("", "empty"), ("  ", "empty"), ([], "empty"), (None, "no text"), ({"a": 1}, "no text"),
-     ("x" * 10_000_000, "10,000,000 letters")],
+    [("", "empty"), ("  ", "empty"), ([], "empty"), (None, "not text"), ({"a": 1}, "not text"),
+     ("x" * 10_000_000, "10,000,000 characters")],
     ids=["empty", "blank", "none", "nothing", "mapping", "long"],
 )  # fmt: skip
 def test_cells_that_are_none(cell: Any, words: str) -> None:

@@ -215,7 +215,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     model, record = load(exported), {"photo": b"no picture", "words": "a dog"}
-    with pytest.raises(BadCell, match="is not a picture"):
+    with pytest.raises(BadCell, match="is not an image"):
         model.predict(record)
     bad = ErrorPolicy("missing")
     found = list(model.predict_batch([{"words": "a dog"}, record], bad=bad, first_row=7))

@@ -98,7 +98,7 @@ def test_a_bad_record_does_not_spoil_the_others_of_a_batch(served: Running) -> N
     assert found.status == 200
     first, bad, last = found.json["results"]
     assert first["answers"]["answer"]["value"].endswith("left")
-    assert bad["error"].startswith("photo: a file of 10 bytes is not a picture")
+    assert bad["error"].startswith("photo: a file of 10 bytes is not an image")
     assert last["answers"]["answer"]["value"].startswith("green")
     parts = {"records.0.words": "it is left number 8", "records.1.photo": png("green")}
     again = served.form(f"{BOTH}/batch", parts).json["results"]
@@ -118,7 +118,7 @@ def test_a_bad_record_does_not_spoil_the_others_of_a_batch(served: Running) -> N
         ({"inputs": {"words": "a"}, "options": {"beam": 3}}, "options.beam: there is no such"),
         ({"inputs": {"words": "a"}, "options": {"num": 0}}, "options.num: input should be greater"),
         ({"inputs": {"words": "a"}, "explain": "perhaps"}, "explain: input should be a valid bool"),
-        ({"inputs": {"photo": "not base64!"}}, "inputs.photo: this is no base64 of a file"),
+        ({"inputs": {"photo": "not base64!"}}, "inputs.photo: this is not a file in base64"),
         ({"inputs": {"photo": encoded(png()[:300])}}, "photo: a file of 300 bytes is damaged"),
         ([1], "the request: input should be"),
     ],

@@ -97,7 +97,7 @@ def test_a_bad_cell_is_its_own_records_alone(two_inputs: Model) -> None:
         good, bad = Job("both", {"photo": png()}), Job("both", {"photo": b"no", "words": "left"})
         batcher.submit([bad, good])
         assert good.result.result(30).answers["answer"].value.startswith("red")
-        with pytest.raises(BadCell, match=r"^photo: a file of 2 bytes is not a picture"):
+        with pytest.raises(BadCell, match=r"^photo: a file of 2 bytes is not an image"):
             bad.result.result(30)
 
 

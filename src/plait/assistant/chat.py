@@ -15,11 +15,11 @@ from plait.assistant.answers import said
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
 from plait.data.audio import has_sound_suffix
-from plait.data.digests import is_plain_file
 from plait.data.images import has_image_suffix
 from plait.render.console import console, errors
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError
+from plait.util.files import is_file
 from plait.util.suggest import did_you_mean
 
 PROMPT = "> "
@@ -182,7 +182,7 @@ class Terminal:
     def _save(self, file: str) -> None:
         """Never over anything else."""
         session = self.assistant.session
-        if Path(file).exists() and not (is_plain_file(Path(file)) and session.goes_on(file)):
+        if Path(file).exists() and not (is_file(Path(file)) and session.goes_on(file)):
             raise UsageError(
                 f"{file} is there already and holds something else", expected="a new name"
             )
@@ -237,7 +237,7 @@ def as_path(line: str) -> str | None:
     """The path, where a line is nothing else: of a file, or a word that ends as photos and
     recordings do."""
     path = unquoted(line)
-    if is_plain_file(Path(path).expanduser()):
+    if is_file(Path(path).expanduser()):
         return path
     media = has_image_suffix(path) or has_sound_suffix(path)
     return path if media and len(path.split()) == 1 else None

@@ -1,4 +1,4 @@
-"""Cells that are missing or can't be used, and the policy for them. Knows no torch."""
+"""Missing and bad cells, and the policy for them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ T = TypeVar("T")
 
 @dataclass
 class ErrorPolicy:
-    """The cells that could not be used, each named.
+    """What to do with bad cells, and the list of them.
 
     Attributes:
-        policy: ``stop`` at the first; ``skip`` its record; or take the input as ``missing``.
-        problems: one line each.
-        handled: (row, input) of each, where the caller counts rows of its own.
-        in_table: whether rows and columns mean something to the user; else the cell's name does.
+        policy: ``stop`` at the first bad cell, ``skip`` its record, or treat the input as
+            ``missing``.
+        failures: one line for each bad cell.
+        handled: (row, input) of each bad cell, with rows as the caller counts them.
+        in_table: whether messages name the row and column; False for files named one by one.
     """
 
     policy: OnBad = "stop"
@@ -32,28 +33,28 @@ class ErrorPolicy:
     in_table: bool = True
 
     def handle(self, number: int, column: str, error: BadCell) -> None:
-        """Stop, or count it and go on; ``number`` is the row's in the table, from 1."""
+        """Stop, or note the bad cell; ``number`` is its row in the table, counted from 1."""
         line = self._line(number, column, error)
         if self.policy == "stop":
             what = "the cell" if self.in_table else "the file"
             raise PlaitError(
-                line, hint=f"mend {what}, or go on with --on-bad skip or --on-bad missing"
+                line, hint=f"fix {what}, or continue with --on-bad skip or --on-bad missing"
             ) from None
         self.failures.append(line)
 
     def note_unseen_labels(self, column: str, errors: Mapping[int, UnseenLabel]) -> None:
-        """Name a column's answers that no model could give, in one line; their records stay.
+        """Note targets that the model has never seen, in one line. Their records are kept.
 
         Args:
-            column: where they stand.
-            errors: the row's number -> its answer.
+            column: the column with the targets.
+            errors: row number -> error.
         """
         if errors:
             first, *others = errors
             line = f"{self._line(first, column, errors[first])}; it counts as wrong"
             if others:
                 some = ", ".join(map(str, others[:10])) + (", ..." if len(others) > 10 else "")
-                line += f", and so do rows like it, {len(others):,} in all: {some}"
+                line += f", and so do {len(others):,} other rows: {some}"
             self.failures.append(line)
 
     def _line(self, number: int, column: str, error: BadCell) -> str:
@@ -61,15 +62,15 @@ class ErrorPolicy:
 
 
 def check_policy(name: str) -> OnBad:
-    """The policy of that name. Raises UsageError where there is none."""
+    """Check the name of a policy; raises UsageError for an unknown one."""
     if name not in get_args(OnBad):
         raise UsageError(f"there is no policy {name!r}", expected=" or ".join(get_args(OnBad)))
     return cast(OnBad, name)
 
 
 def is_missing(cell: Any) -> bool:
-    """An empty cell: the input is absent, which is no error."""
-    if isinstance(cell, Mapping):  # of several columns
+    """Whether a cell is empty: its input is missing, which is not an error."""
+    if isinstance(cell, Mapping):  # several columns
         return all(map(is_missing, cell.values()))
     nothing = cell is None or (isinstance(cell, (Real, date)) and cell != cell)  # NaN, pandas' NaT
     return nothing or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
@@ -81,7 +82,7 @@ def is_blank(cell: Any) -> bool:
 
 
 def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of that size; the last may be shorter."""
+    """The items in lists of ``size``; the last one may be shorter."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

@@ -1,4 +1,4 @@
-"""Dates as tables have them: as objects (Parquet) or written in a form that has one meaning."""
+"""Dates in tables: as objects (Parquet), or written in an unambiguous form."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DAY_FIRST = re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})" + _TIME)
 
 
 def as_date(cell: Any) -> datetime | None:
-    """A cell as a point in time, without a zone; None where it is no date.
+    """A cell as a point in time, without a time zone; None if it is not a date.
 
-    A time with a zone is brought to UTC; a date without a time is its midnight. 01/02/2024 is
-    February to some and January to others, and so is none.
+    A time with a zone is converted to UTC; a date without a time means midnight. 01/02/2024 is
+    ambiguous, and not taken for a date.
     """
     if isinstance(cell, datetime):
         return _without_zone(cell)
@@ -26,7 +26,7 @@ def as_date(cell: Any) -> datetime | None:
 
 
 def is_date(cell: Any) -> bool:
-    """Whether a cell is one."""
+    """Whether a cell is a date, see `as_date`."""
     return as_date(cell) is not None
 
 
@@ -39,7 +39,7 @@ def _written(text: str) -> datetime | None:
     try:
         moment = datetime(year, month, day, int(hour or 0), int(minute or 0), int(second or 0))
         return _without_zone(moment.replace(tzinfo=_zone(zone)))
-    except (ValueError, OverflowError):  # no such day; or its zone's offset leads out of year 1
+    except (ValueError, OverflowError):  # no such day, or the zone's offset leads before year 1
         return None
 
 

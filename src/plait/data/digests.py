@@ -1,10 +1,9 @@
-"""Digests of files' contents, remembered, so that a file that is as it was is not read again.
+"""Digests of files' contents, remembered so that an unchanged file is not read again.
 
-A file counts as it was when its size and the times of its last change (of the content, and of its
-entry on the disk) are. One that was changed a moment ago could be changed again within the same
-tick of the clock, and is not remembered yet (git's index has the same trouble, and calls such
-entries racy). What is remembered is a help, never needed: when it can't be read or written, files
-are read instead.
+A file counts as unchanged if its size and its times of last change (of the content and of the
+directory entry) are the same. A file changed a moment ago could change again within the same tick
+of the clock, so it is not remembered yet (git calls such entries of its index racy). The memory
+only saves time: if it can't be read or written, files are read instead.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from pathlib import Path
 from plait.util.digests import digest
 from plait.util.paths import cache_folder
 
-RACY_SECONDS = 2.0  # of change within one tick of the clock: FAT's is the coarsest
-MOST_FILES = 1_000_000  # remembered; about 200 bytes each
+RACY_SECONDS = 2.0  # changes may fall in one tick of the clock; FAT's is the coarsest
+MAX_FILES = 1_000_000  # remembered; about 200 bytes each
 WRITE_EVERY = 1000  # files
-WAIT_SECONDS = 10.0  # for another process to have written
+WAIT_SECONDS = 10.0  # for another process to finish writing
 
 _Stamp = tuple[int, int, int]
-"""Size, time of the content's and of the entry's last change in ns."""
+"""Size, and the times in ns when the content and the directory entry last changed."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS files (
     number INTEGER PRIMARY KEY AUTOINCREMENT, path BLOB UNIQUE NOT NULL,
@@ -39,7 +38,7 @@ _BOUND = "DELETE FROM files WHERE number <= (SELECT max(number) FROM files) - ?"
 
 
 class FileDigests:
-    """The digests of files, by their paths, in one SQLite file; several threads may use it."""
+    """Digests of files by path, kept in an SQLite file. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
@@ -62,14 +61,14 @@ class FileDigests:
         known = self._find(name)
         if known is not None and known[0] == stamp:
             return known[1]
-        found = digest(path.read_bytes())
+        computed = digest(path.read_bytes())
         young = time.time() - max(stamp[1:]) / 1e9 < RACY_SECONDS
-        if not young and _stamp(path) == stamp:  # else it may have changed while it was read
-            self._keep(name, stamp, found)
-        return found
+        if not young and _stamp(path) == stamp:  # otherwise it may have changed while it was read
+            self._keep(name, stamp, computed)
+        return computed
 
     def close(self) -> None:
-        """Write what is new; the oldest are forgotten where there are too many."""
+        """Write new digests, and drop the oldest if there are too many."""
         with self._lock:
             self._write()
             if self._db is not None:
@@ -85,25 +84,25 @@ class FileDigests:
                 return None if row is None else (row[:3], row[3])
             return None
 
-    def _keep(self, name: bytes, stamp: _Stamp, found: str) -> None:
+    def _keep(self, name: bytes, stamp: _Stamp, value: str) -> None:
         with self._lock:
-            self._new[name] = (stamp, found)
+            self._new[name] = (stamp, value)
             if len(self._new) >= WRITE_EVERY:
                 self._write()
 
     def _write(self) -> None:
-        rows = [(name, *stamp, found) for name, (stamp, found) in self._new.items()]
+        rows = [(name, *stamp, value) for name, (stamp, value) in self._new.items()]
         if self._db is not None and rows:
             with self._or_without():
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany(_KEEP, rows)
-                self._db.execute(_BOUND, (MOST_FILES,))
+                self._db.execute(_BOUND, (MAX_FILES,))
                 self._db.execute("COMMIT")
         self._new = {}
 
     @contextmanager
     def _or_without(self) -> Iterator[None]:
-        """Go on without the SQLite file should it fail; a damaged one is removed."""
+        """Continue without the SQLite file if it fails; remove it if it is damaged."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -119,7 +118,7 @@ class FileDigests:
 
 @contextmanager
 def file_digests() -> Iterator[FileDigests]:
-    """Those of the user's cache folder."""
+    """The digests in the user's cache folder."""
     digests = FileDigests(cache_folder() / "files.sqlite")
     try:
         yield digests
@@ -127,16 +126,8 @@ def file_digests() -> Iterator[FileDigests]:
         digests.close()
 
 
-def is_plain_file(path: Path) -> bool:
-    """Whether there is such a file; no folder, device or pipe."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
 def _stamp(path: Path) -> _Stamp:
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(f"{path} is no file")
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a plain file")
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,8 +1,8 @@
-"""Opening pictures safely: by what a file holds, not by what it is called.
+"""Safe decoding of images, by a file's content rather than its name.
 
-A picture's header is read before its pixels, so that a small file which claims to hold billions
-of pixels is refused without decoding it. Ordinary JPEG files take OpenCV's fast path; all other
-formats, and JPEG files that look odd, take Pillow's. Every refusal is a `BadCell` of one line.
+The header is read before the pixels, so that a small file which claims to hold billions of pixels
+is refused without decoding it. Ordinary JPEG files are decoded by OpenCV, which is fast; other
+formats, and odd JPEG files, by Pillow. An unusable image is a `BadCell` with a one-line message.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from plait.types import BadCell, PlaitError
 from plait.util.files import is_folder
 
 MAX_PIXELS = 100_000_000
-MAX_SCANS = 100  # of a progressive JPEG, which has about ten; each goes over all pixels anew
+MAX_SCANS = 100  # of a progressive JPEG: usually about ten; each decodes all pixels again
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-KINDS = "a JPEG, PNG, WebP, TIFF or GIF picture"
+KINDS = "a JPEG, PNG, WebP, TIFF or GIF image"
 JPEG_END, JPEG_SCAN = b"\xff\xd9", b"\xff\xda"  # in compressed pixels neither can stand
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values of turned pictures
 REDUCED = (
@@ -40,32 +40,32 @@ Fit = Literal["squash", "crop"]
 
 
 def open_image(cell: str | Path | bytes, root: Path) -> Pixels:
-    """A picture upright, in RGB: (H, W, 3) uint8.
+    """Decode an image, upright and in RGB: (H, W, 3) uint8.
 
-    Transparent parts are seen over white; 16-bit pictures keep their upper 8 bits; of an
-    animation the first frame is taken.
+    Transparent parts become white, 16-bit images keep their upper 8 bits, and an animation gives
+    its first frame.
 
     Args:
         cell: a path, or the bytes of a file.
-        root: the folder in which a relative path is looked up.
+        root: the folder that a relative path starts from.
 
     Raises:
-        BadCell: the picture is missing, empty, truncated, too large or not a picture.
+        BadCell: the image is missing, empty, truncated or too large, or is not an image.
     """
     return _decode(*load_bytes(cell, root, KINDS), least=None)
 
 
 def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> Pixels:
-    """A picture as a square of ``size`` pixels a side: (size, size, 3) uint8 RGB.
+    """Decode an image to a square: (size, size, 3) uint8 RGB.
 
-    Large JPEG files are decoded at a half, a quarter or an eighth of their size, never below
-    ``size``: the rest of the way is an average over areas.
+    Large JPEG files are decoded at 1/2, 1/4 or 1/8 of their size, but never below ``size``, and
+    then averaged over areas.
 
     Args:
         cell: a path, or the bytes of a file.
-        root: the folder in which a relative path is looked up.
-        size: pixels a side.
-        fit: ``squash`` the whole picture to a square, or ``crop`` its middle.
+        root: the folder that a relative path starts from.
+        size: pixels per side.
+        fit: ``squash`` the whole image to a square, or ``crop`` its middle.
 
     Raises:
         BadCell: as for `open_image`.
@@ -74,10 +74,10 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
 
 
 def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
-    """How large a picture claims to be once it is upright, by its header.
+    """The size that an image's header claims, once it is upright.
 
     Raises:
-        BadCell: it is missing, empty, no picture, or claims more than is ever decoded.
+        BadCell: the image is missing or empty, is not an image, or is too large to decode.
     """
     data, name = load_bytes(cell, root, KINDS)
     picture = _header(io.BytesIO(data), name)
@@ -91,32 +91,32 @@ def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
 
 
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
-    """(H, W, 3) -> (size, size, 3): the whole picture squashed, or its middle."""
+    """(H, W, 3) -> (size, size, 3): the whole image squashed, or its middle."""
     return _resize(_middle(image) if fit == "crop" else image, size)
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
-    """Files as they are given; folders replaced by the pictures in them, sub-folders too, sorted.
+    """The given files, and all images in the given folders and their sub-folders, sorted.
 
-    Inside folders a picture is told by its suffix, and hidden files are left out. A file given
-    by name stays whatever it is called; opening it says whether it is one.
+    In folders, images are recognised by their suffixes, and hidden files are left out. A file is
+    kept whatever its name is: opening it will tell whether it is an image.
 
     Raises:
-        PlaitError: a folder holds no picture.
+        PlaitError: a folder holds no image.
     """
-    found: dict[Path, None] = {}  # a dict, to keep the order and drop repetitions
+    images: dict[Path, None] = {}  # a dict, to keep the order and drop repetitions
     for path in map(Path, paths):
-        found.update(dict.fromkeys(_in_folder(path) if is_folder(path) else [path]))
-    return list(found)
+        images.update(dict.fromkeys(_in_folder(path) if is_folder(path) else [path]))
+    return list(images)
 
 
 def has_image_suffix(name: str) -> bool:
-    """Whether a name ends as a picture's does."""
+    """Whether a name has the suffix of an image."""
     return name.lower().endswith(SUFFIXES)
 
 
 def has_image_start(data: bytes) -> bool:
-    """Whether bytes begin as a picture file does."""
+    """Whether bytes start like an image file."""
     return data.startswith(STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
@@ -128,61 +128,61 @@ def is_image(cell: Any) -> bool:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = [p for p in folder.rglob("*") if has_image_suffix(p.name) and p.name[0] != "."]
-    found = sorted(p for p in found if p.is_file())
-    if not found:
+    images = [p for p in folder.rglob("*") if has_image_suffix(p.name) and p.name[0] != "."]
+    images = sorted(p for p in images if p.is_file())
+    if not images:
         raise PlaitError(
-            f"the folder {folder} holds no pictures",
+            f"the folder {folder} contains no images",
             expected=f"files ending in {', '.join(SUFFIXES)}",
-            hint="give another folder, or the files by name",
+            hint="choose another folder, or name the files",
         )
-    return found
+    return images
 
 
 def _decode(data: bytes, name: str, least: int | None) -> Pixels:
-    """(H, W, 3) uint8; at a reduced size where its shorter side stays >= ``least``."""
+    """(H, W, 3) uint8; at a reduced size if the shorter side stays at ``least`` or more."""
     stream = io.BytesIO(data)
-    picture = _header(stream, name)
-    # Pillow has stopped behind the marker that the compressed pixels follow. An end marker
-    # must come after it; the one before it would belong to a thumbnail.
+    image = _header(stream, name)
+    # Pillow has read up to the compressed pixels. A whole file has an end marker after them; one
+    # before them would belong to a thumbnail.
     whole = data.endswith(JPEG_END) or data.find(JPEG_END, stream.tell()) >= 0
-    if picture.format == "JPEG" and picture.mode in {"RGB", "L"} and whole:
-        flag = _flag(min(picture.size), least)
+    if image.format == "JPEG" and image.mode in {"RGB", "L"} and whole:
+        flag = _flag(min(image.size), least)
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
         if pixels is not None:  # otherwise Pillow tries, and says what is wrong
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-    return _by_pillow(picture, name)
+    return _by_pillow(image, name)
 
 
 def _header(stream: io.BytesIO, name: str) -> Image.Image:
-    """The picture with its header read and its pixels not."""
+    """The image with only its header read."""
     try:
-        picture = Image.open(stream, formats=FORMATS)
-        pixels = picture.width * picture.height
+        image = Image.open(stream, formats=FORMATS)
+        pixels = image.width * image.height
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name, "") from None
     except UnidentifiedImageError:
         start = stream.getvalue()[:12]
         raise BadCell(
-            f"{name} is not a picture (it starts with {start!r})", expected=KINDS
+            f"{name} is not an image (it starts with {start!r})", expected=KINDS
         ) from None
-    except Exception as error:  # the plug-ins of Pillow raise whatever the broken bytes led to
+    except Exception as error:  # Pillow's plug-ins raise anything on broken bytes
         raise _broken(name, error) from error
     if pixels > MAX_PIXELS:
-        raise _too_large(name, f" of {picture.width:,} x {picture.height:,} pixels")
-    scans = stream.getvalue().count(JPEG_SCAN) if picture.format in ("JPEG", "MPO") else 0
+        raise _too_large(name, f" of {image.width:,} x {image.height:,} pixels")
+    scans = stream.getvalue().count(JPEG_SCAN) if image.format in ("JPEG", "MPO") else 0
     if scans > MAX_SCANS:
         raise BadCell(
-            f"{name} is a JPEG of {scans:,} scans and was not decoded",
+            f"{name} is a JPEG with {scans:,} scans and was not decoded",
             expected=f"at most {MAX_SCANS}",
-            hint="save it anew",
+            hint="save it again",
         )
-    return picture
+    return image
 
 
 def _too_large(name: str, size: str) -> BadCell:
     return BadCell(
-        f"{name} claims to be a picture{size} and was not decoded",
+        f"{name} claims to be an image{size} and was not decoded",
         expected=f"at most {MAX_PIXELS:,} pixels",
         hint="scale it down first",
     )
@@ -190,42 +190,44 @@ def _too_large(name: str, size: str) -> BadCell:
 
 def _broken(name: str, error: Exception) -> BadCell:
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return BadCell(f"{name} is damaged or cut short ({why})", expected=KINDS, hint="get it again")
+    return BadCell(
+        f"{name} is damaged or truncated ({why})", expected=KINDS, hint="get the file again"
+    )
 
 
 def _flag(shorter: int, least: int | None) -> int:
-    """The decoder's flag: the strongest reduction that leaves at least ``least`` pixels."""
+    """OpenCV's flag for the strongest reduction that leaves at least ``least`` pixels."""
     for factor, flag in REDUCED:
         if least is not None and shorter >= factor * least:
             return int(flag)
     return int(cv2.IMREAD_COLOR)
 
 
-def _by_pillow(picture: Image.Image, name: str) -> Pixels:
+def _by_pillow(image: Image.Image, name: str) -> Pixels:
     try:
-        picture.load()  # before anything else: it raises when the file is cut short
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith(("I", "F")):
-            return _shallow(np.asarray(picture), picture.mode)
-        return np.array(_over_white(picture))
+        image.load()  # before anything else: it raises if the file is truncated
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(("I", "F")):
+            return _to_8_bits(np.asarray(image), image.mode)
+        return np.array(_over_white(image))
     except Exception as error:  # see _header
         raise _broken(name, error) from error
 
 
-def _over_white(picture: Image.Image) -> Image.Image:
-    """RGB; transparent parts show white."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    picture = picture.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
+def _over_white(image: Image.Image) -> Image.Image:
+    """RGB, over a white background."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
 
 
-def _shallow(values: NDArray[Any], mode: str) -> Pixels:
-    """(H, W) deep grey -> (H, W, 3) uint8.
+def _to_8_bits(values: NDArray[Any], mode: str) -> Pixels:
+    """(H, W) grey of 16 bits or more -> (H, W, 3) uint8.
 
-    Integers keep the upper 8 of 16 bits. Floats within [0, 1] are scaled to 255, others are
-    taken to be on that scale already.
+    Integers keep the upper 8 of 16 bits. Floats in [0, 1] are scaled to 255; others are taken to
+    have that scale already.
     """
     if mode == "F":
         values = np.nan_to_num(values)
@@ -245,7 +247,7 @@ def _middle(image: Pixels) -> Pixels:
 
 
 def _resize(image: Pixels, size: int) -> Pixels:
-    """(size, size, 3). Sides shrink by area and grow linearly: one flag can't do both."""
+    """(size, size, 3). Shrinks by area and enlarges linearly: no single flag does both."""
     height, width = image.shape[:2]
     small = (min(width, size), min(height, size))
     if small != (width, height):

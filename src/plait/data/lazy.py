@@ -1,8 +1,8 @@
-"""Columns that stay in their Parquet file, so that a table may be larger than the memory.
+"""Columns that stay in their Parquet file, so that a table may be larger than memory.
 
-Such a column is read in blocks of a few rows, from the front of a row group on: a row group itself
-may be larger than the memory, and can't be entered in its middle. Walking over the rows in their
-order reads the file once. A row that lies before the last one begins its row group anew.
+They are read in blocks of a few rows, from the start of a row group: a row group may itself be
+larger than memory, and can't be entered in the middle. Reading rows in order reads the file once;
+going back to an earlier row restarts its row group.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 
 from plait.types import PlaitError
 
-LARGE = 64 << 20  # bytes of a column, unpacked, that stays in its file
+LARGE = 64 << 20  # bytes, uncompressed; larger columns stay in the file
 BLOCK_BYTES = 4 << 20
-MOST_ROWS = 1024  # of a block
-BLOCKS = 4  # kept
+MAX_ROWS = 1024  # per block
+BLOCKS = 4  # kept in memory
 STREAM_BYTES = 1 << 20  # read from the disk at a time
 
 
 class LazyColumn(Sequence[Any]):
-    """Some rows of a column of a Parquet file; several threads may read it."""
+    """Rows of one column of a Parquet file. Safe to read from several threads."""
 
     def __init__(self, blocks: ColumnBlocks, rows: Sequence[int] | np.ndarray) -> None:
         self._blocks, self._rows = blocks, rows
@@ -36,7 +36,7 @@ class LazyColumn(Sequence[Any]):
         return len(self._rows)
 
     def __getitem__(self, at: Any) -> Any:
-        """A cell, or for a slice those rows as a column like this."""
+        """A cell, or a `LazyColumn` for a slice."""
         if isinstance(at, slice):
             return LazyColumn(self._blocks, self._rows[at])
         return self._blocks.cell(int(self._rows[at]))
@@ -45,7 +45,7 @@ class LazyColumn(Sequence[Any]):
         return (self._blocks.cell(int(row)) for row in self._rows)
 
     def sample(self, count: int, size: int) -> list[Any]:
-        """About ``count`` cells of the whole column, of bytes the first ``size``; read once."""
+        """About ``count`` cells from the whole column; of bytes, the first ``size``. Read once."""
         return self._blocks.sample(count, size)
 
     def take(self, rows: Iterable[int]) -> LazyColumn:
@@ -55,12 +55,12 @@ class LazyColumn(Sequence[Any]):
 
 
 def take(cells: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
-    """The cells of these rows, in this order; those of a file stay there."""
+    """The cells of these rows, in this order; a `LazyColumn` stays lazy."""
     return cells.take(rows) if isinstance(cells, LazyColumn) else [cells[row] for row in rows]
 
 
 def large_columns(file: Any, names: Sequence[str]) -> list[str]:
-    """The columns of a ``pyarrow.parquet.ParquetFile`` that should stay in it."""
+    """The columns of a ``pyarrow.parquet.ParquetFile`` that are too large to load."""
     sizes = dict.fromkeys(names, 0)
     for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):
@@ -70,16 +70,16 @@ def large_columns(file: Any, names: Sequence[str]) -> list[str]:
 
 
 def _column_of(path: str, names: Iterable[str]) -> str:
-    """A leaf's column: ``image`` of ``image.bytes``; names may have dots in them."""
+    """A leaf's column: ``image`` for ``image.bytes``; names may contain dots."""
     return max((n for n in names if path == n or path.startswith(f"{n}.")), key=len)
 
 
 class ColumnBlocks:
-    """Reads one column of a Parquet file by blocks of rows."""
+    """Reads one column of a Parquet file in blocks of rows."""
 
     def __init__(self, path: Path, name: str, plain: Callable[[Any], Any]) -> None:
         """``plain`` is applied to every cell."""
-        import pyarrow.parquet  # here: a caption needs none of it, and should not wait
+        import pyarrow.parquet  # here: slow to import, and captioning doesn't need it
 
         self.path, self.name, self._plain = path, name, plain
         self._file = pyarrow.parquet.ParquetFile(path, buffer_size=STREAM_BYTES, pre_buffer=False)
@@ -93,7 +93,7 @@ class ColumnBlocks:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the file anew, and reads what it needs."""
+        """Another process opens the file itself."""
         return ColumnBlocks, (self.path, self.name, self._plain)
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class ColumnBlocks:
         """A row's cell.
 
         Raises:
-            PlaitError: the file is damaged, or is no longer what it was.
+            PlaitError: the file is damaged or has changed.
         """
         with self._lock:
             for start, cells in reversed(self._kept):
@@ -114,7 +114,7 @@ class ColumnBlocks:
             return cells[row - start]
 
     def sample(self, count: int, size: int) -> list[Any]:
-        """The first cells of row groups that are evenly spread; of bytes the first ``size``."""
+        """The first cells of evenly spaced row groups; of bytes, the first ``size``."""
         if self._sample is None:
             groups = [g for g in range(len(self._starts) - 1) if self._rows_of(g)]
             picked = groups[:: max(1, len(groups) // count)]
@@ -128,7 +128,7 @@ class ColumnBlocks:
         return self._starts[group + 1] - self._starts[group]
 
     def _read(self, row: int) -> tuple[int, list[Any]]:
-        """The block with that row, and its first row's number."""
+        """The block with that row, and the number of its first row."""
         import pyarrow as pa
 
         group = bisect_right(self._starts, row) - 1
@@ -140,16 +140,18 @@ class ColumnBlocks:
                 start, self._next = self._next, self._next + len(batch)
                 if row < self._next:
                     return start, [self._plain(c) for c in batch.column(self.name).to_pylist()]
-            why = f"row {row + 1} is not there"
+            why = f"row {row + 1} is missing"
         except (pa.ArrowException, OSError) as error:
             why = str(error).splitlines()[0]
         self._group = -1
-        raise PlaitError(f"{self.path} is not a whole Parquet file any more ({why})")
+        raise PlaitError(
+            f"{self.path} can no longer be read ({why})", hint="don't change it while it is in use"
+        )
 
     def _open(self, group: int) -> Iterator[Any]:
         about = self._file.metadata.row_group(group)
         size = about.total_byte_size // max(1, about.num_rows) + 1
-        rows = max(1, min(MOST_ROWS, BLOCK_BYTES // size))
+        rows = max(1, min(MAX_ROWS, BLOCK_BYTES // size))
         found: Iterator[Any] = self._file.iter_batches(
             rows, row_groups=[group], columns=[self.name], use_threads=False
         )

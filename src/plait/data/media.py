@@ -1,4 +1,4 @@
-"""The bytes of a cell that names a file, or holds one: never a folder, a device or too much."""
+"""The bytes of a cell that names or holds a file; never of a folder, a device or a huge file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from plait.types import BadCell
 
 MAX_BYTES = 1 << 30
-NAME_LETTERS = 300  # of a name in a message
+NAME_LETTERS = 300  # of a file name in a message
 
 
 class MediaInfo(NamedTuple):
@@ -50,11 +50,11 @@ def sent_bytes(value: Any) -> Any:
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise PydanticCustomError("file", "this is no base64 of a file") from None
+        raise PydanticCustomError("file", "this is not a file in base64") from None
 
 
 def name_cell(cell: Any) -> str:
-    """How a message calls a cell: its path, or how many bytes it holds; a long one is cut."""
+    """A cell's name for messages: its path, cut if it is long, or its number of bytes."""
     if isinstance(cell, (bytes, bytearray)):
         return f"a file of {len(cell):,} bytes"
     name = str(cell)
@@ -62,15 +62,15 @@ def name_cell(cell: Any) -> str:
 
 
 def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
-    """The bytes of a cell's file, and its name for messages.
+    """The bytes of a cell's file, and the file's name for messages.
 
     Args:
         cell: a path, or a file's bytes.
-        root: the folder in which a relative path is looked up.
-        kinds: what is expected, for messages.
+        root: the folder that a relative path starts from.
+        kinds: the file formats that are expected, for messages.
 
     Raises:
-        BadCell: there is no such file, or it is a folder, a device, empty or too large.
+        BadCell: the file is missing, empty, too large, or is a folder or device.
     """
     name = name_cell(cell)
     if isinstance(cell, (bytes, bytearray)):
@@ -79,7 +79,7 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
         data = _read(root / cell, name, kinds)
     else:
         empty = cell is None or (isinstance(cell, str) and not cell)
-        what = "is empty" if empty else f"holds {' '.join(repr(cell).split())[:40]}"
+        what = "is empty" if empty else f"contains {' '.join(repr(cell).split())[:40]}"
         raise BadCell(f"the cell {what}", expected=f"a path or a file's bytes: {kinds}")
     if not data:
         raise BadCell(f"{name} is empty (0 bytes)", expected=kinds, hint="get the file again")

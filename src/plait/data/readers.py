@@ -1,14 +1,13 @@
-"""File formats to columns: CSV, JSON Lines, Parquet, COCO, Flickr8k, the Hugging Face hub.
+"""Reads columns from files: CSV, JSON Lines, Parquet, COCO, Flickr8k, the Hugging Face Hub.
 
-Each function returns the columns of one file; `plait.data.tables` picks the function and finds
-the folder that holds the pictures.
+Each function returns the columns of one file; `plait.data.tables` picks the function and finds the
+folder with the images.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import importlib
 import io
 import json
 import re
@@ -20,6 +19,7 @@ from typing import Any
 from plait.data.images import has_image_suffix
 from plait.data.lazy import ColumnBlocks, LazyColumn, large_columns
 from plait.types import PlaitError
+from plait.util.imports import needed
 
 Columns = dict[str, Sequence[Any]]
 
@@ -27,22 +27,22 @@ KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:N
 ROWS = "a header and at least one row"
 SEPARATORS = ",;\t|"
 HALF_PAIR = re.compile("[\ud800-\udfff]")
-MAX_CELL = 1 << 27  # letters of a cell of a CSV; what is too long for its column is told there
+MAX_CELL = 1 << 27  # characters per CSV cell; the column's modality has its own, lower limit
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 FLICKR_TOKENS = "Flickr8k.token.txt"
 FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
 
 
 def missing(path: Path) -> PlaitError:
-    """The error for a table that isn't there."""
+    """The error for a missing table."""
     return PlaitError(f"there is no table {path}", expected=KINDS, hint="check the path")
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, unpacked if its name ends in .gz.
+    """The text of a UTF-8 file, decompressed if its name ends in .gz.
 
     Raises:
-        PlaitError: the file is missing, not UTF-8 (names the line) or not whole.
+        PlaitError: the file is missing, truncated, or not UTF-8 (the message names the line).
     """
     data = _read_bytes(path)
     try:
@@ -50,7 +50,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         what = f"{path} line {line} is not UTF-8 text (byte {data[error.start]:#04x})"
-        raise PlaitError(what, hint="save the file in the encoding UTF-8") from None
+        raise PlaitError(what, hint="save the file as UTF-8") from None
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -60,19 +60,19 @@ def _read_bytes(path: Path) -> bytes:
     except FileNotFoundError:
         raise missing(path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise PlaitError(f"{path} is not a whole gzip file ({error})") from None
+        raise PlaitError(f"{path} is not a valid gzip file ({error})") from None
     except OSError as error:
         raise PlaitError(f"{path} can't be read ({error.strerror})") from None
 
 
 def read_csv(path: Path) -> Columns:
-    """CSV or TSV. A first row that starts with a picture's name is a record, not the header.
+    """CSV or TSV. A first row that starts with an image's name is a record, not the header.
 
     Raises:
-        PlaitError: a line has too few or too many cells, a quote is not closed, two columns
-            have one name.
+        PlaitError: a line has too few or too many cells, a quote is not closed, or two columns
+            have the same name.
     """
-    lines = _cut(read_text(path), path)
+    lines = _cells_of_lines(read_text(path), path)
     names = [cell.strip() for cell in lines[0]]
     if has_image_suffix(names[0].partition("#")[0]):
         names = ["image", "caption"] if len(names) == 2 else [""] * len(names)
@@ -80,12 +80,12 @@ def read_csv(path: Path) -> Columns:
         lines = lines[1:]
     names = [name or f"column_{i}" for i, name in enumerate(names)]
     if len(set(names)) < len(names):
-        raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
+        raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
     columns = zip(*lines, strict=True) if lines else [()] * len(names)
     return {name: _typed(cells) for name, cells in zip(names, columns, strict=True)}
 
 
-def _cut(text: str, path: Path) -> list[list[str]]:
+def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
     """The cells of each line; the separator is the first of ``,;|`` or tab on line 1."""
     if not text.strip():
         raise PlaitError(f"{path} is empty", expected=ROWS)
@@ -106,7 +106,7 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
         io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True
     )
     rows: list[list[str]] = []
-    before = csv.field_size_limit(MAX_CELL)  # of the whole process
+    before = csv.field_size_limit(MAX_CELL)  # for the whole process
     try:
         for row in reader:
             if rows and row and len(row) != len(rows[0]):
@@ -115,7 +115,7 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
                 rows.append([cell.strip() for cell in row] if separator == "|" else row)
     except csv.Error as error:
         raise PlaitError(
-            f"{path} line {reader.line_num}: {error}", hint="check the quotes up to that line"
+            f"{path} line {reader.line_num}: {error}", hint="check the quotes up to this line"
         ) from None
     finally:
         csv.field_size_limit(before)
@@ -126,12 +126,12 @@ def _ragged(path: Path, line: int, got: int, expected: int) -> PlaitError:
     return PlaitError(
         f"{path} line {line} has {got} cells",
         expected=f"{expected} as in line 1",
-        hint='put cells that hold the separator in quotes ("...")',
+        hint='put cells that contain the separator in quotes ("...")',
     )
 
 
 def _typed(cells: Sequence[str]) -> list[Any]:
-    """Empty cells as None; numbers where every filled cell is one, written as numbers are."""
+    """Cells with None for empty ones; numbers if every other cell is written as a number."""
     filled = [cell for cell in cells if cell]
     if filled and all(NUMBER.fullmatch(cell) for cell in filled):
         whole = all(cell.lstrip("-").isdigit() for cell in filled)
@@ -140,10 +140,10 @@ def _typed(cells: Sequence[str]) -> list[Any]:
 
 
 def read_lines(path: Path) -> Columns:
-    """JSON Lines: one object a line; a key that a line lacks is None there.
+    """JSON Lines: one object per line; a key that a line lacks is None.
 
     Raises:
-        PlaitError: a line is not a JSON object; the message names its number.
+        PlaitError: a line is not a JSON object; the message names the line.
     """
     rows = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -161,50 +161,49 @@ def _columns(rows: Sequence[dict[str, Any]]) -> Columns:
 
 def _json(text: str, where: str) -> Any:
     try:
-        found = json.loads(text)
-        return _whole(found) if "\\u" in text else found
+        value = json.loads(text)
+        return _without_surrogates(value) if "\\u" in text else value
     except ValueError as error:
-        raise PlaitError(f"{where} is not JSON ({error})", hint="mend or remove it") from None
+        raise PlaitError(f"{where} is not JSON ({error})", hint="fix or remove it") from None
     except RecursionError:
         raise PlaitError(f"{where} is JSON nested too deeply") from None
 
 
-def _whole(value: Any) -> Any:
-    """A value of JSON whose texts are Unicode: half of a surrogate pair, which no file can hold,
-    becomes a replacement sign."""
+def _without_surrogates(value: Any) -> Any:
+    """A JSON value in which half surrogate pairs, which UTF-8 can't encode, are replaced."""
     if isinstance(value, str):
         return HALF_PAIR.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_whole(item) for item in value]
+        return [_without_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_whole(key): _whole(item) for key, item in value.items()}
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
     return value
 
 
 def read_parquet(path: Path) -> Columns:
-    """Parquet; a struct of ``bytes`` and ``path``, as the Hugging Face hub has it, is one cell.
-    Large columns stay in the file (`plait.data.lazy`).
+    """Parquet; a struct of ``bytes`` and ``path``, as the Hugging Face Hub has, is one cell. Large
+    columns stay in the file (`plait.data.lazy`).
 
     Raises:
         PlaitError: the file is missing or is not Parquet.
     """
-    import pyarrow as pa  # here: a caption needs none of it, and should not wait
+    import pyarrow as pa  # here: slow to import, and captioning doesn't need it
     import pyarrow.parquet
 
     if not path.exists():
         raise missing(path)
     try:
-        # The file's own schema: none of what the folders' names could say.
+        # Not pyarrow.parquet.read_table, which adds columns from the names of folders.
         file = pa.parquet.ParquetFile(path)
         names = file.schema_arrow.names
         if len(set(names)) < len(names):
-            raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
+            raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
         large = large_columns(file, names)
         small = file.read([name for name in names if name not in large] if large else None)
         return {n: _lazy(path, n) if n in large else _cells(small, n) for n in names}
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
-        raise PlaitError(f"{path} is not a whole Parquet file ({why})") from None
+        raise PlaitError(f"{path} is not a valid Parquet file ({why})") from None
 
 
 def _cells(table: Any, name: str) -> list[Any]:
@@ -217,30 +216,32 @@ def _lazy(path: Path, name: str) -> LazyColumn:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell without the hub's wrapping: {bytes, path} becomes the one that is there."""
+    """A cell without the Hub's wrapping: {bytes, path} becomes the one that is set."""
     if isinstance(cell, dict) and cell and cell.keys() <= {"bytes", "path"}:
         return cell.get("bytes") or cell.get("path")
     return cell
 
 
 def read_json(path: Path) -> Columns:
-    """COCO's captions as columns ``image`` and ``captions``, or a JSON list of objects.
+    """COCO captions as columns ``image`` and ``captions``, or a JSON list of objects.
 
     Raises:
-        PlaitError: the file is neither, or an annotation's image is not listed.
+        PlaitError: the file is neither, or a caption's image is not listed.
     """
-    found = _json(read_text(path), str(path))
-    if isinstance(found, list) and all(isinstance(row, dict) for row in found):
-        return _columns(found)
-    if not isinstance(found, dict) or not {"images", "annotations"} <= found.keys():
-        raise PlaitError(f"{path} is not COCO captions", expected="keys images, annotations")
+    content = _json(read_text(path), str(path))
+    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
+        return _columns(content)
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        raise PlaitError(
+            f"{path} is not COCO captions", expected="the keys images and annotations, or a list"
+        )
     try:
-        return _coco(found["images"], found["annotations"], path)
+        return _coco(content["images"], content["annotations"], path)
     except (KeyError, TypeError) as error:
         raise PlaitError(
             f"{path} lacks {error} in an image or annotation",
             expected="images with id, file_name; annotations with image_id, caption",
-            hint="take the captions_*.json file, not instances_*.json",
+            hint="use captions_*.json, not instances_*.json",
         ) from None
 
 
@@ -249,13 +250,15 @@ def _coco(images: Iterable[Any], annotations: Iterable[Any], path: Path) -> Colu
     captions: dict[Any, list[str]] = {key: [] for key in names}
     for annotation in annotations:
         if annotation["image_id"] not in captions:
-            raise PlaitError(f"{path}: a caption is of image {annotation['image_id']}, not listed")
+            raise PlaitError(
+                f"{path}: a caption's image {annotation['image_id']} is not among the images"
+            )
         captions[annotation["image_id"]].append(annotation["caption"])
     return {"image": list(names.values()), "captions": list(captions.values())}
 
 
 def coco_folders(path: Path) -> list[Path]:
-    """Where COCO's pictures may be: captions_train2017.json means train2017, beside or above."""
+    """Where COCO's images may be: train2017 for captions_train2017.json, beside or above it."""
     part = path.stem.rpartition("_")[2]
     above = path.parent.parent
     named = [above / part, path.parent / part, above / "images" / part]
@@ -263,7 +266,7 @@ def coco_folders(path: Path) -> list[Path]:
 
 
 def read_flickr8k(folder: Path) -> Columns:
-    """The published Flickr8k: columns ``image``, ``captions``, ``split`` (None: in no list).
+    """The published Flickr8k: columns ``image``, ``captions`` and ``split`` (None if in no list).
 
     Raises:
         PlaitError: a line is not ``name.jpg#0<TAB>caption``.
@@ -291,27 +294,22 @@ def _flickr_splits(folder: Path) -> dict[str, str]:
 
 
 def read_hub(name: str) -> Columns:
-    """A data set of the Hugging Face hub, all its splits, with the column ``split``.
+    """A data set of the Hugging Face Hub: all its splits, and a column ``split``.
 
     Raises:
-        PlaitError: the optional library is not installed, or the data set can't be had.
+        PlaitError: the library datasets is not installed, or the data set can't be loaded.
     """
-    try:
-        library = importlib.import_module("datasets")
-    except ImportError:
-        raise PlaitError(
-            f"hub:{name} needs the library datasets", hint="pip install 'plait[hub]'"
-        ) from None
+    library = needed("datasets", "hub")
     try:
         parts = library.load_dataset(name)
-    except Exception as error:  # network, name, licence, disk: the library raises them all
+    except Exception as error:  # network, name, licence, disk: the library raises anything
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PlaitError(f"the data set hub:{name} can't be had ({why})") from error
+        raise PlaitError(f"the data set hub:{name} can't be loaded ({why})") from error
     return _columns([row for split in parts for row in _hub_rows(parts[split], split)])
 
 
 def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
-    """The rows of one split: media left as files' bytes, class numbers as their names."""
+    """The rows of one split, with media as files' bytes and classes by name."""
     classes = {}
     for name, feature in part.features.items():
         if type(feature).__name__ in {"Image", "Audio", "Video"}:
@@ -324,5 +322,5 @@ def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
 
 
 def _class(number: int | None, names: Sequence[str]) -> str | None:
-    """A class by name; the hub writes -1 or None where it is not told, as in test splits."""
+    """A class by name; None where the Hub has -1 or None, as in unlabelled test splits."""
     return None if number is None or number < 0 else names[number]

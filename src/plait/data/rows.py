@@ -1,4 +1,4 @@
-"""Rows: one record's features as they are kept and put into batches. Knows no torch."""
+"""Features of one record as they are stored, and padded to batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row: TypeAlias = NDArray[np.float16] | NDArray[np.int32]
 
 
 def to_row(features: NDArray[Any]) -> Row:
-    """As they are kept: float16, whose largest number is 65,504, or int32."""
+    """As they are stored: float16, clipped to ±65,504, or int32."""
     if np.issubdtype(features.dtype, np.floating):
         return features.clip(-LARGEST, LARGEST).astype(np.float16)
     return features.astype(np.int32)
@@ -24,10 +24,10 @@ def to_row(features: NDArray[Any]) -> Row:
 def padded(
     rows: Sequence[Row | None], example: Row
 ) -> tuple[NDArray[np.float32] | NDArray[np.int64], NDArray[np.int64]]:
-    """Rows (L, ...) of a batch as one array (B, longest, ...) with zeros behind the shorter ones,
-    float32 or int64, and their lengths (B,); None is an absent row, of length 0.
+    """Pad rows (L, ...) with zeros to one array (B, longest, ...), float32 or int64.
 
-    ``example`` is a row as long as they come; a batch in which all are absent is as long.
+    Returns the array and the lengths (B,) of the rows. None is a missing row, of length 0. A batch
+    in which all rows are missing is as long as ``example``, a row of the usual length.
     """
     lengths = [0 if row is None else len(row) for row in rows]
     longest = max(lengths, default=0) or len(example)

@@ -1,4 +1,4 @@
-"""Opening sensor series safely: CSV and TSV, NPY, Parquet, and lists inside a table.
+"""Safe decoding of sensor series: CSV, TSV, NPY, Parquet, and lists in a table's cells.
 
 Shapes: T rows, C channels, L steps of an even grid.
 """
@@ -25,18 +25,18 @@ from plait.util.suggest import did_you_mean
 KINDS = "a CSV, NPY or Parquet file of numbers, or a list of numbers"
 SUFFIXES = (".npy",)
 NPY_START, PARQUET_START = b"\x93NUMPY", b"PAR1"
-LARGEST = 1e30  # of a measurement; what is larger is a mark for none, as infinity is
+LARGEST = 1e30  # of a measurement; larger values, like infinity, mark gaps
 MAX_STEPS, MAX_CHANNELS, MAX_VALUES = 1_000_000, 4096, 50_000_000
-SEPARATORS = "\t;|,"  # the first of these on line 1; with none of them, white space
-GAPS = {"", "-", "?", "na", "n/a", "none", "null"}  # beside "nan" and "inf", which float() reads
+SEPARATORS = "\t;|,"  # the first of these on line 1; otherwise white space
+GAPS = {"", "-", "?", "na", "n/a", "none", "null"}  # besides "nan" and "inf", which float() reads
 
-NPY_ERRORS = (  # what numpy raises where a header is garbage
+NPY_ERRORS = (  # what numpy raises on a garbage header
     ValueError, KeyError, EOFError, TypeError, OverflowError, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
 
 Values = NDArray[np.float64]
 Channel = int | str
-"""A channel's place, counted from 0, or its name."""
+"""A channel's index, counted from 0, or its name."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Series:
     """Rows of measurements.
 
     Attributes:
-        values: (T, C) float64, NaN where nothing was measured; T and C are at least 1, and one
-            value at least is a number.
-        names: of the channels; None where there are none, or where two are alike.
-        name: how messages call it.
+        values: (T, C) float64, NaN where nothing was measured. T and C are at least 1, and at
+            least one value is a number.
+        names: the channels' names; None if they have none or two are equal.
+        name: the series' name in messages.
     """
 
     values: Values
@@ -55,7 +55,7 @@ class Series:
     name: str
 
     def place(self, channel: Channel) -> int:
-        """A channel's place, from its name or its place.
+        """A channel's index, from its name or index.
 
         Raises:
             BadCell: there is no such channel.
@@ -72,22 +72,22 @@ class Series:
         )
 
     def take(self, places: Sequence[int]) -> Series:
-        """The channels of these places, in this order."""
+        """The channels at these indexes, in this order."""
         names = None if self.names is None else tuple(self.names[place] for place in places)
         return replace(self, values=self.values[:, list(places)], names=names)
 
 
 def open_series(cell: Any, root: Path) -> Series:
-    """A cell's series.
+    """Decode a cell to a series.
 
-    The cell is a path or a file's bytes: CSV (separated by tabs, ``;``, ``|``, commas or spaces;
-    the header is optional), NPY of shape (T,), (T, C) or more axes, which become channels, or
-    Parquet; what the file is, its bytes tell, not its name. Or it is a list of T numbers, a list
-    of T rows of C numbers, or a mapping from channel to T numbers. Empty cells, NaN and numbers
-    beyond 1e30 are gaps. A pickled NPY is refused, never unpickled.
+    The cell is a path or a file's bytes: CSV (separated by tabs, ``;``, ``|``, commas or spaces,
+    with or without a header), NPY of shape (T,), (T, C) or with more axes, which become channels,
+    or Parquet. The format is recognised by the content. Or the cell is a list of T numbers, a list
+    of T rows of C numbers, or a mapping from channels to T numbers. Empty cells, NaN and numbers
+    beyond 1e30 are gaps. Pickled NPY files are refused, never unpickled.
 
     Raises:
-        BadCell: it is missing, empty, damaged, ragged, too large or holds no numbers.
+        BadCell: the series is missing, empty, damaged, ragged or too large, or has no numbers.
     """
     if isinstance(cell, Mapping):
         return _checked(*_from_mapping(cell), "the mapping")
@@ -102,14 +102,14 @@ def open_series(cell: Any, root: Path) -> Series:
 
 
 def resample(series: Series, time: Channel, rate: float) -> Series:
-    """The series on an even grid, ``rate`` steps a unit of time, without its ``time`` channel.
+    """The series on an even grid with ``rate`` steps per unit of time, without its time channel.
 
-    Each channel is interpolated linearly between its measurements; a step that is farther from
-    all of them than rows usually are from each other (the median), and than a step, is a gap. Rows
-    without a time are left out; of several at one time the first counts.
+    Channels are interpolated linearly. A step is a gap if its nearest measurement is farther away
+    than both one step and the median distance between rows. Rows without a time are left out; of
+    several rows at one time the first counts.
 
     Raises:
-        BadCell: there is no such channel, time goes back, or there would be too many steps.
+        BadCell: there is no such channel, its times decrease, or there would be too many steps.
     """
     place = series.place(time)
     others = [other for other in range(series.values.shape[1]) if other != place]
@@ -121,8 +121,8 @@ def resample(series: Series, time: Channel, rate: float) -> Series:
         where = "" if not len(times) else f" after {times[int(np.argmax(steps < 0))]:g}"
         raise BadCell(
             f"{series.name}: the time channel {time!r} "
-            + (f"goes back{where}" if where else "has no numbers"),
-            expected="times that grow from row to row",
+            + (f"decreases{where}" if where else "has no numbers"),
+            expected="times that increase from row to row",
         )
     count = (times[-1] - times[0]) * rate
     _check_size(series.name, int(min(count, 1e15)) + 1, len(others))
@@ -135,7 +135,7 @@ def resample(series: Series, time: Channel, rate: float) -> Series:
 
 
 def _on_grid(times: Values, column: Values, grid: Values, reach: float) -> Values:
-    """(L,) a channel at the times of the grid, NaN out of reach of its measurements."""
+    """(L,): a channel at the times of the grid, NaN where no measurement is within reach."""
     known = np.isfinite(column)
     if not known.any():
         return np.full(len(grid), np.nan)
@@ -146,12 +146,12 @@ def _on_grid(times: Values, column: Values, grid: Values, reach: float) -> Value
 
 
 def has_series_suffix(name: str) -> bool:
-    """Whether a name ends as a series' alone does; a CSV's name may be anything's."""
+    """Whether a name has a suffix that only series have (CSV is ambiguous)."""
     return name.lower().endswith(SUFFIXES)
 
 
 def has_series_start(data: bytes) -> bool:
-    """Whether bytes begin as an array's do."""
+    """Whether bytes start like an NPY file."""
     return data.startswith(NPY_START)
 
 
@@ -160,19 +160,21 @@ def _checked(values: Values, names: Sequence[str] | None, name: str) -> Series:
     values = np.where(np.abs(values) <= LARGEST, values, np.nan)
     if np.isnan(values).all():
         raise BadCell(f"{name} has no numbers", expected=KINDS)
-    unlike = names is not None and len(set(names)) == len(names)
-    return Series(values, tuple(names or ()) if unlike else None, name)
+    unique = names is not None and len(set(names)) == len(names)
+    return Series(values, tuple(names or ()) if unique else None, name)
 
 
 def _check_size(name: str, steps: int, channels: int) -> None:
     if not steps or not channels:
-        raise BadCell(f"{name} has {steps} rows of {channels} channels", expected="one at least")
+        raise BadCell(
+            f"{name} has {steps} rows of {channels} channels", expected="at least one of each"
+        )
     if channels > MAX_CHANNELS:
-        raise BadCell(f"{name} has {channels:,} channels", expected=f"{MAX_CHANNELS:,} at the most")
+        raise BadCell(f"{name} has {channels:,} channels", expected=f"at most {MAX_CHANNELS:,}")
     if steps > MAX_STEPS or steps * channels > MAX_VALUES:
         raise BadCell(
             f"{name} has {steps:,} rows of {channels:,} channels",
-            expected=f"{MAX_STEPS:,} rows and {MAX_VALUES:,} numbers at the most",
+            expected=f"at most {MAX_STEPS:,} rows and {MAX_VALUES:,} numbers",
             hint="cut it into pieces",
         )
 
@@ -190,10 +192,10 @@ def _from_mapping(cell: Mapping[Any, Any]) -> tuple[Values, list[str]]:
     if len(lengths) > 1:
         raise BadCell(
             f"the mapping's channels have {min(lengths)} to {max(lengths)} numbers",
-            expected="as many in each",
+            expected="equally many in each",
         )
     if any(column.shape[1] != 1 for column in columns):
-        raise BadCell("the mapping's channels hold lists", expected="a list of numbers each")
+        raise BadCell("the mapping's channels contain lists", expected="a list of numbers for each")
     values = np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
     return values, [str(name) for name in cell]
 
@@ -206,16 +208,16 @@ def _as_array(cell: Any, name: str) -> Values:
         widths = {len(row) if isinstance(row, (list, tuple)) else 0 for row in cell}
         ragged = f"has rows of {min(widths)} to {max(widths)} numbers"
         raise BadCell(
-            f"{name} {ragged if len(widths) > 1 else 'holds something else than numbers'}",
-            expected="numbers, or rows of as many numbers each",
+            f"{name} {ragged if len(widths) > 1 else 'contains something other than numbers'}",
+            expected="numbers, or rows of equal length",
         ) from None
     return _as_rows(values, name)
 
 
 def _as_rows(values: Values, name: str) -> Values:
-    """(T, ...) -> (T, C); one number is no series."""
+    """(T, ...) -> (T, C); a single number is not a series."""
     if values.ndim == 0:
-        raise BadCell(f"{name} is one number", expected=KINDS)
+        raise BadCell(f"{name} is a single number", expected=KINDS)
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
@@ -223,7 +225,7 @@ def _as_rows(values: Values, name: str) -> Values:
 
 
 def _read_npy(data: bytes, name: str) -> Values:
-    """The header is read first: one that claims more than the file holds is refused."""
+    """Reads the header first, and refuses one that claims too much."""
     stream = io.BytesIO(data)
     try:
         read_header: Callable[..., Any] = {
@@ -233,12 +235,14 @@ def _read_npy(data: bytes, name: str) -> Values:
         shape, _, dtype = read_header(stream)
         if dtype.kind not in "fiub":
             raise BadCell(
-                f"{name} holds {'pickled objects' if dtype.hasobject else dtype}",
+                f"{name} contains {'pickled objects' if dtype.hasobject else dtype}",
                 expected="an NPY array of plain numbers",
                 hint="save it with numpy.save(path, array.astype('float32'))",
             )
         if min(shape, default=0) < 0 or np.prod(shape, dtype=float) > MAX_VALUES:
-            raise BadCell(f"{name} has the shape {shape}", expected=f"{MAX_VALUES:,} numbers")
+            raise BadCell(
+                f"{name} has the shape {shape}", expected=f"at most {MAX_VALUES:,} numbers"
+            )
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except NPY_ERRORS as error:
         why = " ".join(str(error).split())[:100]
@@ -248,18 +252,18 @@ def _read_npy(data: bytes, name: str) -> Values:
 
 def _read_parquet(data: bytes, name: str) -> tuple[Values, list[str]]:
     """A column is a channel."""
-    import pyarrow as pa  # here: it is slow to import, and most series need none of it
+    import pyarrow as pa  # here: slow to import, and most series don't need it
     import pyarrow.parquet
 
     try:
         file = pa.parquet.ParquetFile(pa.BufferReader(data))
         _check_size(name, file.metadata.num_rows, file.metadata.num_columns)
-        for field in file.schema_arrow:  # before reading: long texts may hide in a small file
+        for field in file.schema_arrow:  # before reading: a small file may hold long texts
             kind = field.type
             known = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null
             if not any(test(kind) for test in known):
                 raise BadCell(
-                    f"{name}: column {field.name!r} holds {kind}", expected="columns of numbers"
+                    f"{name}: column {field.name!r} contains {kind}", expected="columns of numbers"
                 )
         table = file.read()
         columns = [column.to_numpy().astype(np.float64) for column in table.columns]
@@ -276,13 +280,13 @@ def _read_text(data: bytes, name: str) -> tuple[Values, list[str] | None]:
     for line, cells in _lines(data, name):
         if len(cells) != (width or len(cells)):
             what = f"{name} line {line} has {len(cells)} cells"
-            raise BadCell(what, expected=f"{width} as above")
+            raise BadCell(what, expected=f"{width}, as above")
         try:
             values.extend([_number(cell) for cell in cells])
             rows += 1
         except ValueError as error:
             if width:
-                what = f"{name} line {line} holds {str(error)[:40]!r}"
+                what = f"{name} line {line} contains {str(error)[:40]!r}"
                 raise BadCell(what, expected="numbers, or empty cells") from None
             names = [c.strip(' #"') or f"column_{i}" for i, c in enumerate(cells)]
         width = len(cells)
@@ -291,7 +295,7 @@ def _read_text(data: bytes, name: str) -> tuple[Values, list[str] | None]:
 
 
 def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Each line's number and cells; empty lines, and those of spaces, are left out."""
+    """Each line's number and cells, without blank lines."""
     try:
         text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
         first = next((line for line in text if line.strip()), "")
@@ -308,11 +312,11 @@ def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:
         why = " ".join(str(error).split())[:60]
-        raise BadCell(f"{name} is no text of numbers ({why})", expected=KINDS) from None
+        raise BadCell(f"{name} is not a text file of numbers ({why})", expected=KINDS) from None
 
 
 def _number(cell: str) -> float:
-    """A cell as a number, NaN for a gap; ValueError for anything else."""
+    """A cell as a number, NaN for a gap; raises ValueError for anything else."""
     try:
         return float(cell)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Long recordings cut at their pauses into pieces that a model can read.
+"""Cuts long recordings at their pauses into pieces that fit a model.
 
-A recording is read block by block, so that its length does not matter for the memory.
+Recordings are read block by block, so that memory doesn't grow with their length.
 """
 
 from __future__ import annotations
@@ -30,58 +30,58 @@ from plait.util.imports import needed
 
 log = logging.getLogger("plait")
 
-BLOCK = 60.0  # seconds that are looked at together
-STEP = 1024  # samples decoded at a time; where a decoder finds damage, they are lost
-FRAME = 0.02  # seconds whose loudness is one number
-PAUSE = 0.4  # seconds of quiet that part two pieces
-MARGIN = 0.15  # seconds of quiet kept round a piece
-HEARD = 6000  # frames, the latest, that tell what is quiet and what is loud
-SPREAD = 12.0  # decibels between quiet and loud frames; with less there are no pauses
-SHARE = 0.35  # of the way from quiet to loud, where speech begins
-SILENCE = -65.0  # decibels below full scale; what is softer is silence anywhere
-STEADY = 3.0  # decibels; what varies less is hiss or hum, while speech has syllables
-HISS, ABOVE = -35.0, 3.0  # what is soft and steady is silence, but for what stands out of it
-CERTAIN = 50  # frames, of which it can be told
+BLOCK = 60.0  # seconds analysed together
+STEP = 1024  # samples decoded at a time; damage loses this many
+FRAME = 0.02  # seconds per frame, whose loudness is one number
+PAUSE = 0.4  # seconds of quiet that separate two pieces
+MARGIN = 0.15  # seconds of quiet kept around a piece
+HEARD = 6000  # latest frames, which decide what is quiet and what is loud
+SPREAD = 12.0  # decibels between quiet and loud frames; if less, there are no pauses
+SHARE = 0.35  # of the way from quiet to loud at which speech starts
+SILENCE = -65.0  # decibels relative to full scale; always silence below
+STEADY = 3.0  # decibels; sound that varies less is hiss or hum, as speech has syllables
+HISS, ABOVE = -35.0, 3.0  # soft steady sound is silence, except where it is exceeded
+CERTAIN = 50  # frames needed to judge that
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a recording: where it begins, in seconds, and its samples."""
+    """A part of a recording: its start in seconds, and its samples."""
 
     start: float
     samples: Sound
 
 
 def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
-    """The parts of a recording in which there is sound, each of ``longest`` seconds at the most,
-    at ``rate`` samples a second, all channels as one, about a mean of 0.
+    """The parts of a recording that aren't silent, each at most ``longest`` seconds long.
 
-    Of a file that ends too early they are what there is of it; the log "plait" says so.
+    They have ``rate`` samples per second, one channel and a mean of 0. A truncated file gives what
+    it has, and a warning on the logger "plait".
 
     Raises:
-        BadCell: it is missing, damaged from its start or no sound.
+        BadCell: the file is missing, damaged from the start, or not audio.
     """
     rest, start = np.zeros(0, np.float32), 0
     size = max(1, round(FRAME * rate))
     heard = np.zeros(0)
-    with _opened(path) as file:
+    with _open(path) as file:
         for block, last in _blocks(file, path.name, rate):
             rest = np.concatenate([rest, block])
             heard = np.concatenate([heard, _decibels(block, size)])[-HEARD:]
-            found = _parts(rest, size, longest, _threshold(heard))
+            parts = _parts(rest, size, longest, _threshold(heard))
             done = len(rest)
-            if not last and found and found[-1].stop > len(rest) - PAUSE * rate:
-                done = found[-1].start  # it may go on in the next block
-            for part in found:
+            if not last and parts and parts[-1].stop > len(rest) - PAUSE * rate:
+                done = parts[-1].start  # it may continue in the next block
+            for part in parts:
                 if part.stop <= done:
                     yield Piece((start + part.start) / rate, rest[part])
             rest, start = rest[done:], start + done
 
 
 def check_recording(path: Path) -> None:
-    """Raises BadCell where there is no such file; it isn't opened."""
+    """Raise BadCell if there is no such file; it isn't opened."""
     if str(path) == "-":
-        raise BadCell("a recording can't be read from a pipe", expected="a path: " + KINDS)
+        raise BadCell("recordings can't be read from a pipe", expected="a path: " + KINDS)
     if path.is_dir():
         raise BadCell(f"{path} is a folder", expected=KINDS)
     if not path.is_file():
@@ -89,7 +89,7 @@ def check_recording(path: Path) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     soundfile = needed("soundfile", "audio")
     check_recording(path)
     try:
@@ -98,11 +98,13 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except soundfile.SoundFileError as error:
         why = str(error).rpartition(": ")[2].strip(". ")
-        raise BadCell(f"{path.name} is damaged or no sound ({why[:120]})", expected=KINDS) from None
+        raise BadCell(
+            f"{path.name} is damaged or not audio ({why[:120]})", expected=KINDS
+        ) from None
 
 
 def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
-    """Resampled blocks, and whether each is the last."""
+    """Resampled blocks, each with whether it is the last."""
     stream = needed("soxr", "audio").ResampleStream(file.samplerate, rate, 1, dtype="float32")
     count, offset = 0, None
     steps = max(1, round(BLOCK * file.samplerate / STEP))
@@ -110,47 +112,49 @@ def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
     for parts in in_chunks(_decoded(file, broken), steps):
         mono = one_channel(np.concatenate(parts))
         if not (np.abs(mono) <= LOUDEST).all():
-            raise BadCell(f"{name} has samples that are no numbers or far too large")
-        # A constant is no sound, but resampling would make a click of where it begins and ends.
+            raise BadCell(
+                f"{name} has samples that are NaN or far too large", expected="samples in ±1"
+            )
+        # A constant offset is silent, but resampling would turn its start and end into clicks.
         offset = mono.mean() if offset is None else offset
         yield stream.resample_chunk(mono - offset), False
         count += len(mono)
     if broken or stops_early(file, count):
         seconds = count / file.samplerate
-        log.warning("%s stops early, after %.1f seconds: it was cut or is damaged", name, seconds)
+        log.warning("%s stops early, after %.1f seconds: it is truncated or damaged", name, seconds)
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True), True
 
 
 def _decoded(file: Any, broken: list[str]) -> Iterator[Sound]:
-    """What can be decoded, (N, C) each; why no more can is added to ``broken``. Raises
-    SoundFileError where nothing can."""
-    some = False
+    """What can be decoded, (N, C) each; the reason for stopping early is added to ``broken``.
+    Raises SoundFileError if nothing can be decoded."""
+    started = False
     try:
         for samples in blocks(file, STEP):
             yield samples
-            some = True
+            started = True
     except needed("soundfile", "audio").SoundFileError as error:
-        if not some:
+        if not started:
             raise
         broken.append(str(error))
 
 
 def _parts(sound: Sound, size: int, longest: float, threshold: float) -> list[slice]:
-    """Where there is sound, in samples; a frame has ``size`` of them."""
+    """The parts that aren't silent, in samples; a frame has ``size`` samples."""
     loudness = _decibels(sound, size)
-    found: list[slice] = []
+    parts: list[slice] = []
     for first, last in _runs(loudness > threshold, round(PAUSE / FRAME)):
         margin = round(MARGIN / FRAME)
         begin, end = max(0, first - margin), min(len(loudness), last + margin)
-        found += [
+        parts += [
             slice(a * size, min(b * size, len(sound)))
-            for a, b in _no_longer(loudness, begin, end, max(1, int(longest / FRAME)))
+            for a, b in _cut(loudness, begin, end, max(1, int(longest / FRAME)))
         ]
-    return found
+    return parts
 
 
 def _decibels(sound: Sound, size: int) -> NDArray[np.float64]:
-    """The power of each frame, about its mean, in decibels below full scale."""
+    """The power of each frame around its mean, in decibels relative to full scale."""
     if not len(sound):
         return np.zeros(0)
     starts, samples = np.arange(0, len(sound), size), sound.astype(np.float64)
@@ -160,8 +164,8 @@ def _decibels(sound: Sound, size: int) -> NDArray[np.float64]:
 
 
 def _threshold(loudness: NDArray[np.float64]) -> float:
-    """Above it there is sound: part of the way from the quiet frames to the loud ones, where they
-    differ; what little stands out of a soft hiss; else all but silence."""
+    """The loudness above which there is sound: between the quiet and the loud frames if they
+    differ, a little above a soft hiss, otherwise just above silence."""
     if not len(loudness):
         return SILENCE
     quiet, loud = np.percentile(loudness, [10, 95])
@@ -172,19 +176,21 @@ def _threshold(loudness: NDArray[np.float64]) -> float:
 
 
 def _runs(there: NDArray[np.bool_], apart: int) -> Iterator[tuple[int, int]]:
-    """First and behind the last frame of each run; runs that are not ``apart`` are one."""
-    places = np.flatnonzero(there)
-    if len(places):
-        breaks = np.flatnonzero(np.diff(places) > apart)
-        firsts = places[np.concatenate([[0], breaks + 1])]
-        lasts = places[np.concatenate([breaks, [len(places) - 1]])] + 1
+    """The first frame of each run of True and the one after its last; gaps up to ``apart`` frames
+    don't end a run."""
+    frames = np.flatnonzero(there)
+    if len(frames):
+        breaks = np.flatnonzero(np.diff(frames) > apart)
+        firsts = frames[np.concatenate([[0], breaks + 1])]
+        lasts = frames[np.concatenate([breaks, [len(frames) - 1]])] + 1
         yield from zip(firsts.tolist(), lasts.tolist(), strict=True)
 
 
-def _no_longer(
+def _cut(
     loudness: NDArray[np.float64], begin: int, end: int, most: int
 ) -> Iterator[tuple[int, int]]:
-    """The run, cut at the quietest places in the later half of what may be in one piece."""
+    """Cut a run into pieces of at most ``most`` frames, at the quietest frame of the second half
+    of each."""
     while end - begin > most:
         middle = begin + most // 2
         cut = middle + int(loudness[middle : begin + most].argmin())

@@ -1,4 +1,4 @@
-"""Which rows train, which validate, which test; one photo is never in two of them."""
+"""Splits rows into training, validation and test rows, and keeps each photo in one split."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from plait.data.digests import file_digests, is_plain_file
+from plait.data.digests import file_digests
 from plait.data.media import name_cell
 from plait.data.tables import SPLIT_WORDS, Table, cell_key
 from plait.types import Overlap, PlaitError, UsageError
 from plait.util.digests import digest
+from plait.util.files import is_file
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
@@ -37,31 +38,30 @@ def split_rows(
 ) -> Splits:
     """The row numbers of each split, ascending.
 
-    With a split ``column`` its words decide (train, val or validation or dev, test); rows with
-    other words go unused, and a warning is logged that counts them; where none says val, some of
-    the train rows do, as many as the ratios have it. Without a split column, rows go by
-    ``ratios``: the order depends on the seed and on the photos' paths (or bytes) or the groups
-    alone, so that it is the same on every machine and however the rows are sorted. Rows that
-    have neither go by their number.
+    A split ``column`` says train, val (or validation, dev) or test; rows with other words are
+    unused, and counted in a warning. If it has no validation rows, some training rows become
+    validation rows, in proportion to the ratios. Without a split column, rows are split by
+    ``ratios``, in an order drawn from the seed and the photos' paths (or bytes) or groups, so that
+    it doesn't depend on the machine or the order of the rows; rows with neither are drawn by their
+    number.
 
     Args:
         table: the records.
         column: the split column; None to split by ratios.
-        ratios: shares of train, val, test; they sum to 1.
-        group: rows with equal cells in this column stay together; None for none.
-        media: columns of photos, sounds and the like; rows of one of them (same path or same
+        ratios: shares of train, val and test; they sum to 1.
+        group: rows with equal cells in this column stay together; None for no such column.
+        media: columns of images, audio and so on; rows with the same file (same path or same
             bytes) stay together.
-        seed: another seed, another split.
-        overlap: what happens where a photo or group is in two splits of the column: ``stop``, or
-            ``drop`` its rows from train (and from val, where it is in test too), or ``keep`` them
-            in both, with a warning: for published splits that are so.
-        to_learn: whether there must be training rows in the column; a table that is scored may
-            hold others alone.
+        seed: of the order.
+        overlap: what to do if a photo or group is in two splits of the column: ``stop``, ``drop``
+            its rows from train (and from val if it is in test too), or ``keep`` it in both and
+            warn, for published splits that overlap.
+        to_learn: whether the column must have training rows; a table to score needs none.
 
     Raises:
-        PlaitError: a photo or group is in two splits of the column, there is no row to train
-            on, or too few photos or groups for the splits asked for.
-        UsageError: a column is missing, or the ratios are not shares.
+        PlaitError: a photo or group is in two splits of the column, there are no training rows, or
+            too few photos or groups for the splits.
+        UsageError: a column is missing, or the ratios are not valid.
     """
     keys: list[list[Hashable]] = []
     if group is not None:
@@ -76,7 +76,7 @@ def split_rows(
 
 
 def unused_words(table: Table, column: str) -> dict[str, int]:
-    """The words of a split column that name no split, with how many rows have each."""
+    """The words of a split column that name no split, with the number of rows of each."""
     words = Counter(
         "(empty)" if cell_key(c) is None else str(c)
         for c in table.column(column)
@@ -86,27 +86,29 @@ def unused_words(table: Table, column: str) -> dict[str, int]:
 
 
 def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
-    """A key for each image cell, equal where the photo is the same; None where there is none.
+    """A key for each cell, equal for equal photos; None for empty cells.
 
-    Only files whose sizes are equal are read and compared by content, which is a few of them.
-    The keys are strings that don't depend on where the table lies.
+    Only the few files of equal size are read and compared. The keys are strings that don't depend
+    on the table's folder.
     """
-    plain = [_name(cell) for cell in cells]
-    sizes = {cell: _size(cell, root) for cell in dict.fromkeys(plain) if cell is not None}
+    names = [_name(cell) for cell in cells]
+    sizes = {cell: _size(cell, root) for cell in dict.fromkeys(names) if cell is not None}
     often = Counter(size for size in sizes.values() if size)
     first: dict[str, str] = {}  # content -> the key of the first cell that has it
     keys: dict[Hashable, str] = {}
     with file_digests() as files:
-        for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # of any order
-            keys[cell] = cell.key if isinstance(cell, _Held) else str(cell)
+        for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # in a fixed order
+            keys[cell] = cell.key if isinstance(cell, _Embedded) else str(cell)
             if size and often[size] > 1:
-                content = cell.content if isinstance(cell, _Held) else files.of(root / str(cell))
+                content = (
+                    cell.content if isinstance(cell, _Embedded) else files.of(root / str(cell))
+                )
                 keys[cell] = first.setdefault(content, keys[cell])
-    return [keys.get(cell) for cell in plain]
+    return [keys.get(cell) for cell in names]
 
 
-class _Held(NamedTuple):
-    """A file inside the table, without its bytes: a column of them may not fit in memory."""
+class _Embedded(NamedTuple):
+    """A file in the table, without its bytes: a column of them may not fit in memory."""
 
     key: str
     content: str
@@ -115,17 +117,16 @@ class _Held(NamedTuple):
 
 def _name(cell: Any) -> Hashable:
     if isinstance(cell, bytes) and cell:
-        return _Held(_digest(cell), digest(cell), len(cell))
+        return _Embedded(_digest(cell), digest(cell), len(cell))
     return cell_key(cell)
 
 
 def _size(cell: Any, root: Path) -> int | None:
-    """Bytes of a photo; None or 0 where it can't be used: opening the photo later says why."""
-    if isinstance(cell, _Held):
+    """The size of a photo in bytes; None or 0 if it can't be used (opening it later tells why)."""
+    if isinstance(cell, _Embedded):
         return cell.size
     path = root / str(cell)
-    # One that can't be opened can't be compared.
-    readable = is_plain_file(path) and os.access(path, os.R_OK)
+    readable = is_file(path) and os.access(path, os.R_OK)
     return path.stat().st_size if readable else None
 
 
@@ -145,33 +146,33 @@ def _by_column(
     overlap: Overlap,
     to_learn: bool,
 ) -> Splits:
-    found = [_split_of(cell) for cell in table.column(column)]
+    by_row = [_split_of(cell) for cell in table.column(column)]
     if overlap == "drop":
-        found = _without_overlap(found, keys)
-    splits: Splits = {split: [i for i, s in enumerate(found) if s == split] for split in SPLITS}
+        by_row = _without_overlap(by_row, keys)
+    splits: Splits = {split: [i for i, s in enumerate(by_row) if s == split] for split in SPLITS}
     unused = unused_words(table, column)
     if not (splits["train"] if to_learn else any(splits.values())):
         words = list(dict.fromkeys(str(cell) for cell in table.column(column)))
         lacks = "train" if to_learn else "a split"
         raise PlaitError(
             f"column {column!r} of {table.path} puts no row in {lacks}",
-            expected=f"words of: {', '.join(SPLIT_WORDS)}; got {', '.join(words[:5])}",
+            expected=f"the words {', '.join(SPLIT_WORDS)}; got {', '.join(words[:5])}",
         )
     for key in keys:
         if overlap == "keep":
-            _tell_shared(key, found)
+            _warn_of_shared(key, by_row)
         else:
-            _check_apart(table, key, found, column)
+            _check_apart(table, key, by_row, column)
     if unused:
         counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in list(unused.items())[:10])
-        log.warning("column %r: unused are %s", column, counts)
+        log.warning("column %r: these words name no split: %s", column, counts)
     return splits
 
 
 def _with_validation(
     table: Table, splits: Splits, ratios: Ratios, keys: Sequence[Sequence[Hashable]], seed: int
 ) -> Splits:
-    """The splits with validation rows taken from the training rows."""
+    """The splits, with some training rows turned into validation rows."""
     share = ratios[1] / (ratios[0] + ratios[1])
     rows = splits["train"]
     own = [[column[row] for row in rows] for column in keys]
@@ -182,7 +183,7 @@ def _with_validation(
 def _without_overlap(
     found: Sequence[Split | None], keys: Sequence[Sequence[Hashable]]
 ) -> list[Split | None]:
-    """Each row's split, or None where a later split has one of the row's photos or groups too."""
+    """Each row's split, or None if a later split has the row's photo or group too."""
     kept = list(found)
     for key in keys:
         latest: dict[Hashable, int] = {}
@@ -194,19 +195,19 @@ def _without_overlap(
                 kept[row] = None
     dropped = sum(a != b for a, b in zip(kept, found, strict=True))
     if dropped:
-        log.warning("%d rows are left out: another split has their photo or group too", dropped)
+        log.warning("%d rows are left out: their photo or group is in another split too", dropped)
     return kept
 
 
-def _tell_shared(keys: Sequence[Hashable], found: Sequence[Split | None]) -> None:
-    """Warn of what the scores do not tell then: how it does with photos that it has not seen."""
+def _warn_of_shared(keys: Sequence[Hashable], found: Sequence[Split | None]) -> None:
+    """Warn of photos or groups in several splits: the scores don't measure unseen photos then."""
     splits: dict[Hashable, set[Split]] = {}
     for key, split in zip(keys, found, strict=True):
         if key is not None and split is not None:
             splits.setdefault(key, set()).add(split)
     shared = sum(len(each) > 1 for each in splits.values())
     if shared:
-        log.warning("%d of %d photos or groups are in two splits or more", shared, len(splits))
+        log.warning("%d of %d photos or groups are in more than one split", shared, len(splits))
 
 
 def _check_apart(
@@ -221,8 +222,7 @@ def _check_apart(
             raise PlaitError(
                 f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
                 f"(row {table.number(row)}) by column {column!r}",
-                hint="give all its rows one split, or: --set data.overlap=drop leaves them out of "
-                "train, =keep in both",
+                hint="put all its rows in one split, or set data.overlap to drop or keep",
             )
 
 
@@ -231,7 +231,7 @@ def _checked(ratios: Ratios) -> Ratios:
     if len(ratios) != 3 or min(ratios) < 0 or ratios[0] <= 0 or not whole:
         raise UsageError(
             f"the split ratios are {list(ratios)}",
-            expected="three shares of train, val, test that sum to 1, train above 0",
+            expected="three shares (train, val, test) that sum to 1, with train above 0",
         )
     return ratios
 
@@ -245,7 +245,7 @@ def _by_ratio(
         raise PlaitError(
             f"{table.path} has {len(units)} photos or groups to split into {' and '.join(wanted)}",
             expected="at least one for each",
-            hint="give more rows",
+            hint="add rows",
         )
     parts = _deal(units, ratios)
     for split in wanted:
@@ -255,24 +255,24 @@ def _by_ratio(
 
 
 def _deal(units: Sequence[list[int]], ratios: Ratios) -> dict[Split, list[list[int]]]:
-    """Cuts the line of units where the ratios say; a unit goes where its middle lies."""
+    """Cut the sequence of units by the ratios; a unit goes where its middle lies."""
     total, before = sum(map(len, units)), 0
     parts: dict[Split, list[list[int]]] = {split: [] for split in SPLITS}
     for unit in units:
-        place = (before + len(unit) / 2) / total
-        late = place > ratios[0] + ratios[1] and ratios[2] > 0
-        parts["train" if place <= ratios[0] else "test" if late else "val"].append(unit)
+        middle = (before + len(unit) / 2) / total
+        late = middle > ratios[0] + ratios[1] and ratios[2] > 0
+        parts["train" if middle <= ratios[0] else "test" if late else "val"].append(unit)
         before += len(unit)
     return parts
 
 
 def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
-    """Rows that share a photo or a group, also through other rows, as one unit."""
+    """Units of rows that share a photo or a group, directly or through other rows."""
     parent = list(range(rows))
 
     def root(row: int) -> int:
         while parent[row] != row:
-            parent[row] = parent[parent[row]]  # halves the path for the next time
+            parent[row] = parent[parent[row]]  # halves the path for next time
             row = parent[row]
         return row
 
@@ -290,8 +290,8 @@ def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
 def _shuffled(
     units: list[list[int]], keys: Sequence[Sequence[Hashable]], seed: int
 ) -> list[list[int]]:
-    """Units in an order drawn from the seed and each unit's own keys: its group's where it has
-    one, which doesn't name the place of a file."""
+    """The units in an order drawn from the seed and each unit's keys: its group if it has one,
+    which doesn't depend on where files lie."""
 
     def draw(unit: list[int]) -> str:
         each = ([repr(column[row]) for row in unit if column[row] is not None] for column in keys)

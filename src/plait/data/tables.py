@@ -1,8 +1,8 @@
-"""Tables of records, from whatever file or folder the user has them in.
+"""Tables of records, from files of many formats or folders.
 
-A cell is a plain Python value: a string, a number, bytes, a list, or None where it is empty.
-Paths in cells are relative to the table's ``root``. A CSV's columns become numbers only where
-every cell is written as numbers are, so that a name such as ``007`` stays a name.
+A cell is a plain Python value: a string, a number, bytes, a list, or None if it is empty. Paths in
+cells are relative to the table's ``root``. A CSV column becomes numbers only if every cell is
+written as a number, so that a name such as ``007`` stays a name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from plait.data.readers import Columns
 from plait.data.texts import COLUMN_NAMES, SUFFIX
 from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.digests import digest
-from plait.util.files import is_folder
+from plait.util.files import is_file, is_folder
 from plait.util.suggest import did_you_mean
 
 SPLIT_WORDS = {
@@ -29,7 +29,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""What a split column may say -> the split it means."""
+"""Words in a split column -> the split they mean."""
 
 FOLDER_TABLES = tuple(
     f"{name}{suffix}"
@@ -54,16 +54,15 @@ FILES = 20  # cells looked at to find the folder that their files lie in
 
 @dataclass(frozen=True)
 class Table:
-    """Records by column; every column is a sequence with one cell a row. Large columns of a
-    Parquet file are read from it as they are needed; whoever walks over them keeps no cells.
+    """Records by column: every column is a sequence with one cell per row. Large columns of a
+    Parquet file are read as they are needed, and not kept.
 
     Attributes:
         path: where the table came from, for messages.
-        root: the folder in which relative paths in cells are looked up.
-        columns: name -> cells, all of one length.
-        numbers: each record's row in the file, counted from 1, where rows were taken out or
-            gathered.
-        records: whether every row is a record already, so that none are gathered any more.
+        root: the folder that relative paths in cells start from.
+        columns: name -> cells, all of the same length.
+        numbers: each row's number in the file, counted from 1, if rows were selected or grouped.
+        records: whether every row is one record, so that rows need no more grouping.
     """
 
     path: Path
@@ -76,10 +75,10 @@ class Table:
         return len(next(iter(self.columns.values()), []))
 
     def column(self, name: ColumnName) -> Sequence[Any]:
-        """The cells of a column; of several columns, each row's as a mapping by their names.
+        """The cells of a column; for several columns, a mapping from column to cell for each row.
 
         Raises:
-            UsageError: there is no such column; the message names those that there are.
+            UsageError: there is no such column; the message lists the columns.
         """
         if not isinstance(name, str):
             rows = zip(*map(self.column, name), strict=True)
@@ -106,23 +105,27 @@ class Table:
         return row + 1 if self.numbers is None else self.numbers[row]
 
     def where(self, indexes: Iterable[int]) -> Table:
-        """The rows of these numbers, in this order."""
+        """The rows at these indexes, in this order."""
         rows = list(indexes)
         columns = {name: take(cells, rows) for name, cells in self.columns.items()}
         return replace(self, columns=columns, numbers=[self.number(i) for i in rows])
 
 
 def read_table(path: str | Path) -> Table:
-    """Reads a table.
+    """Read a table.
 
-    CSV (its separator may be ``,`` ``;`` ``|`` or a tab), TSV, JSON Lines, each also with
-    ``.gz`` behind it; Parquet; COCO's captions JSON; a folder that holds ``metadata.csv``,
-    ``captions.txt`` or the like, the published Flickr8k files, or only pictures; ``hub:NAME``.
-    Numbered caption columns (``caption_0``, ``caption_1``...) are kept and also gathered in
-    one column of lists.
+    Args:
+        path: a CSV (separated by ``,`` ``;`` ``|`` or tabs), TSV or JSON Lines file, optionally
+            gzipped (``.gz``); a Parquet or COCO captions JSON file; a folder with a table such as
+            ``metadata.csv`` or ``captions.txt``, with the published Flickr8k files, or with images
+            only; or ``hub:NAME``, a data set of the Hugging Face Hub.
+
+    Returns:
+        The table. Numbered caption columns (``caption_0``, ``caption_1``...) are also collected in
+        a column of lists.
 
     Raises:
-        PlaitError: the table is missing, empty or broken; the message names the file and line.
+        PlaitError: the table is missing, empty or damaged; the message names the file and line.
     """
     if str(path).startswith("hub:"):
         table = _read_hub(str(path)[4:])
@@ -141,17 +144,20 @@ def group_captions(
     caption: str,
     photos: Mapping[str, Callable[[Any], Hashable]] | None = None,
 ) -> Table:
-    """One row a photo, its captions as a list of strings (empty cells left out).
+    """One row per photo, with its captions as a list of strings (without empty cells).
 
-    Rows are the same photo when their image cells are equal; rows without one stay apart. A
-    column that differs within a photo tells of its captions, not of it, and is dropped.
+    Rows with equal image cells are one photo; rows with an empty image cell are not grouped. A
+    column that varies within a photo describes the captions, not the photo, and is dropped.
 
     Args:
-        photos: columns that tell of the photo, such as its split, and so may not differ, each
-            with what of its cells must be equal.
+        table: the records, one row per caption.
+        image: the column of photos.
+        caption: the column of captions.
+        photos: columns that describe the photo, such as its split, and must not vary; each with
+            the key of a cell that must be equal.
 
     Raises:
-        PlaitError: one of those does.
+        PlaitError: one of ``photos`` varies within a photo.
     """
     groups: dict[Any, list[int]] = {}
     for row, cell in enumerate(table.column(image)):
@@ -170,14 +176,14 @@ def group_captions(
             columns[name] = take(cells, firsts)
         elif name in photos:
             raise PlaitError(
-                _differing(table, image, name, keys, groups), hint="give each photo one of them"
+                _differing(table, image, name, keys, groups), hint="give each photo a single value"
             )
     numbers = [table.number(row) for row in firsts]
     return replace(table, columns=columns, numbers=numbers)
 
 
 def cell_key(cell: Any) -> Hashable:
-    """Something small that is equal where cells are, for any cell; None for an empty one."""
+    """A small key of any cell, equal for equal cells; None for an empty one."""
     if isinstance(cell, Mapping) and all(cell_key(value) is None for value in cell.values()):
         return None
     if cell is None or cell == "" or cell == b"" or cell != cell:  # the last is NaN
@@ -188,12 +194,12 @@ def cell_key(cell: Any) -> Hashable:
 
 
 def split_key(cell: Any) -> Hashable:
-    """Something that is equal where cells of a split column mean the same."""
+    """A key of a cell in a split column, equal for words with the same meaning."""
     return SPLIT_WORDS.get(str(cell).strip().lower(), cell_key(cell))
 
 
 def _texts(cell: Any) -> list[str]:
-    """The captions in a cell: none, one or several."""
+    """The captions in a cell, possibly none."""
     items = cell if isinstance(cell, list) else [cell]
     return [str(item) for item in items if cell_key(item) is not None and str(item).strip()]
 
@@ -205,28 +211,28 @@ def _differing(
     keys: Sequence[Hashable],
     groups: dict[Any, list[int]],
 ) -> str:
-    """Names the first photo with several values, and a row of each."""
+    """Describes the first photo with several values, and a row of each."""
     cells, photos = table.columns[name], table.column(image)
     for rows in groups.values():
         first: dict[Hashable, int] = {}
         for row in rows:
             first.setdefault(keys[row], row)
         if len(first) > 1:
-            found = ", ".join(f"{cells[row]} (row {table.number(row)})" for row in first.values())
-            return f"{name_cell(photos[rows[0]])} has several values of column {name!r}: {found}"
+            values = ", ".join(f"{cells[row]} (row {table.number(row)})" for row in first.values())
+            return f"{name_cell(photos[rows[0]])} has several values in column {name!r}: {values}"
     return ""
 
 
 def _gather_numbered(columns: Columns) -> Columns:
-    """Adds the column ``caption`` where there are ``caption_0``, ``caption_1``..."""
-    found: dict[str, list[str]] = {}
+    """Add a column ``caption`` if there are ``caption_0``, ``caption_1``..."""
+    numbered: dict[str, list[str]] = {}
     for name in columns:
         base = re.sub(r"[_ -]?\d+$", "", name)
         if base != name and base.lower() in COLUMN_NAMES and base not in columns:
-            found.setdefault(base, []).append(name)
+            numbered.setdefault(base, []).append(name)
     return columns | {
         base: [_texts(list(row)) for row in zip(*(columns[n] for n in names), strict=True)]
-        for base, names in found.items()
+        for base, names in numbered.items()
         if len(names) > 1
     }
 
@@ -239,12 +245,12 @@ def _read_file(path: Path) -> Table:
         return _rooted(path, READERS[suffix](path), _usual_folders(path.parent))
     if not path.exists():
         raise readers.missing(path)
-    mend = "for photos: plait caption FILE" if has_image_suffix(path.name) else ""
-    raise PlaitError(f"can't tell what kind of table {path} is", expected=readers.KINDS, hint=mend)
+    hint = "to caption a photo: plait caption FILE" if has_image_suffix(path.name) else ""
+    raise PlaitError(f"{path} is not a known kind of table", expected=readers.KINDS, hint=hint)
 
 
 def is_table_name(name: str) -> bool:
-    """Whether a file's name ends as a table's does."""
+    """Whether a file name has the suffix of a table."""
     return _suffix(name) in {*READERS, "json"}
 
 
@@ -260,10 +266,10 @@ READERS: dict[str, Callable[[Path], Columns]] = {
 
 
 def _read_folder(folder: Path) -> Table:
-    """Flickr8k's files, else a table of a usual name, else the pictures alone."""
-    for place in (folder, folder / "Flickr8k_text"):
-        if (place / readers.FLICKR_TOKENS).is_file():
-            return _rooted(place, readers.read_flickr8k(place), _usual_folders(place))
+    """The Flickr8k files, or else a table with a usual name, or else the images alone."""
+    for texts in (folder, folder / "Flickr8k_text"):
+        if (texts / readers.FLICKR_TOKENS).is_file():
+            return _rooted(texts, readers.read_flickr8k(texts), _usual_folders(texts))
     for name in FOLDER_TABLES:
         if (folder / name).is_file():
             return _read_file(folder / name)
@@ -289,12 +295,5 @@ def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
         for cell in table.sample(column)[:FILES]
         if isinstance(cell, str) and SUFFIX.search(cell)
     ]
-    found = (place for place in folders if any(_is_file(place / name) for name in names))
+    found = (place for place in folders if any(is_file(place / name) for name in names))
     return replace(table, root=next(found, folder))
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for a file, a folder that may not be entered
-        return False

@@ -17,12 +17,12 @@ SUFFIX = re.compile(r"(?i)\.[a-z][a-z0-9]{1,4}$")  # of a file's name
 
 
 def as_text(cell: Any) -> str:
-    """A cell as one text: a string, a number as it is written, or several strings joined.
+    """A cell as one string: a string, a number as it is written, or a list of strings, joined.
 
-    NUL bytes become spaces; bytes are read as UTF-8, broken ones shown as a replacement sign.
+    Bytes are decoded as UTF-8, with a replacement character for invalid ones; NULs become spaces.
 
     Raises:
-        BadCell: it is empty, no text, or longer than a million letters.
+        BadCell: the cell is empty, is not text, or is longer than a million characters.
     """
     if isinstance(cell, bytes):
         cell = cell.decode("utf-8", "replace")
@@ -31,15 +31,15 @@ def as_text(cell: Any) -> str:
     if isinstance(cell, (bool, int, float)):
         cell = str(cell)
     if not isinstance(cell, str):
-        raise BadCell(f"{cell!r:.60} is no text", expected="a string")
+        raise BadCell(f"{cell!r:.60} is not text", expected="a string")
     if len(cell) > MAX_LETTERS:
         raise BadCell(
-            f"a text of {len(cell):,} letters", expected=f"{MAX_LETTERS:,} at the most",
-            hint="cut it",
+            f"the text has {len(cell):,} characters", expected=f"at most {MAX_LETTERS:,}",
+            hint="shorten it",
         )  # fmt: skip
     text = cell.replace("\0", " ").strip()
     if not text:
-        raise BadCell("the text is empty", expected="a word at least")
+        raise BadCell("the text is empty", expected="at least one word")
     return text
 
 

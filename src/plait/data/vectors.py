@@ -1,11 +1,11 @@
-"""Reading files of word vectors: text (GloVe, fastText's .vec, word2vec) and word2vec's binary.
+"""Reads word vectors: text files (GloVe, fastText's .vec, word2vec) and word2vec's binary files.
 
-Told apart by what they hold, not by their names; each may be gzipped. They are read word by word
-and only the asked-for words are kept, as the files have millions.
+Formats are recognised by their content; each may be gzipped. Files have millions of words, so they
+are read word by word, and only the words asked for are kept.
 
-Layouts: text has a word and its numbers on each line, in word2vec and fastText after a line "words
-dimension". Binary (Mikolov et al. 2013, arXiv:1301.3781, the authors' program) has that line, then
-for each word its letters, a space and little-endian float32.
+Text files have a word and its numbers on each line; word2vec and fastText put a line "words
+dimension" before. Binary files (Mikolov et al. 2013, arXiv:1301.3781, the authors' program) have
+that line, then for each word its bytes, a space, and little-endian float32 numbers.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ from plait.types import PlaitError
 MAX_DIMENSION = 4096
 MAX_LINE = 1 << 17  # bytes: a word and 4096 numbers of 30 digits
 MAX_WORD = 1 << 12  # bytes
-KINDS = "GloVe, fastText (.vec) or word2vec vectors, as text or word2vec's binary, perhaps gzipped"
+KINDS = "GloVe, fastText (.vec) or word2vec vectors (text or binary, optionally gzipped)"
 GZIP = b"\x1f\x8b"
 OTHERS = {
     b"\x80": ("a pickle, which is never opened", "save the vectors in word2vec's format"),
     b"PK": ("a zip archive", "unpack it"),
-    b"\xba\x16\x4f\x2f": ("a fastText model", "give the .vec file beside it"),
-    b"\x93NUMPY": ("a bare array without words", "save the vectors in word2vec's format"),
+    b"\xba\x16\x4f\x2f": ("a fastText model", "use the .vec file beside it"),
+    b"\x93NUMPY": ("an array without words", "save the vectors in word2vec's format"),
 }
-"""How other files that people have begin -> what they are, and the mend."""
+"""How other common files start -> what they are, and a hint."""
 
 _HEADER = re.compile(rb"(\d{1,12}) (\d{1,6}) *\r?\n")
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # no text has them; float32 nearly always do
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # never in text, nearly always in float32
 
 Stream: TypeAlias = "io.BufferedReader[io.RawIOBase]"
 Vector = NDArray[np.float32]
 Keep = Callable[[int, str], bool]
-"""Called with a word's number from 0, commonest first, and the word: whether it is wanted."""
+"""Called with a word's rank (0 is the commonest) and the word; returns whether to keep it."""
 
 
 def read_vectors(path: str | Path, keep: Keep) -> dict[str, Vector]:
-    """The wanted words' vectors, (D,) each, in the file's order; of a word's repeats the first.
+    """The vectors, (D,) each, of the words to keep, in file order; the first if a word repeats.
 
     Raises:
-        PlaitError: the file is missing, empty, damaged or of another kind; the message names the
-            line (of a binary file: the word's number).
+        PlaitError: the file is missing, empty, damaged or in another format; the message names the
+            line (in a binary file, the word's number).
     """
-    found: dict[str, Vector] = {}
+    vectors: dict[str, Vector] = {}
     try:
         with open(path, "rb") as file:
             zipped = file.peek(2).startswith(GZIP)
             source = gzip.GzipFile(fileobj=file) if zipped else file
             stream = io.BufferedReader(cast(io.RawIOBase, source), MAX_LINE)
             for word, vector in _records(stream, str(path), keep):
-                found.setdefault(word, vector)
+                vectors.setdefault(word, vector)
     except (OSError, EOFError, zlib.error, ValueError) as error:  # ValueError: a NUL in the path
         why = getattr(error, "strerror", None) or str(error)
         raise PlaitError(
             f"the vectors {path} can't be read: {why}", expected=KINDS, hint="check the file"
         ) from None
-    return found
+    return vectors
 
 
 def _records(stream: Stream, name: str, keep: Keep) -> Iterator[tuple[str, Vector]]:
@@ -77,7 +77,7 @@ def _records(stream: Stream, name: str, keep: Keep) -> Iterator[tuple[str, Vecto
         return _text(stream, name, None, 0, keep)
     count, size = int(header[1]), int(header[2])
     if not 0 < size <= MAX_DIMENSION:
-        raise _damaged(name, "line 1", f"says that vectors have {size} numbers")
+        raise _damaged(name, "line 1", f"claims vectors of {size} numbers")
     stream.read(header.end())
     if _CONTROL.search(start, header.end()):
         return _binary(stream, name, count, size, keep)
@@ -87,17 +87,17 @@ def _records(stream: Stream, name: str, keep: Keep) -> Iterator[tuple[str, Vecto
 def _refuse_others(start: bytes, name: str) -> None:
     if not start.strip():
         raise PlaitError(f"the vectors {name} are empty", expected=KINDS)
-    for begin, (what, mend) in OTHERS.items():
+    for begin, (what, hint) in OTHERS.items():
         if start.startswith(begin):
-            raise PlaitError(f"{name} is {what}", expected=KINDS, hint=mend)
+            raise PlaitError(f"{name} is {what}", expected=KINDS, hint=hint)
     if not _HEADER.match(start) and _CONTROL.search(start):
-        raise PlaitError(f"{name} holds no word vectors", expected=KINDS)
+        raise PlaitError(f"{name} contains no word vectors", expected=KINDS)
 
 
 def _text(
     stream: Stream, name: str, count: int | None, size: int, keep: Keep
 ) -> Iterator[tuple[str, Vector]]:
-    """``count`` and ``size`` as the header says, which has been read; without one None and 0."""
+    """``count`` and ``size`` are from the header, already read; None and 0 without a header."""
     first, number = (1 if count is None else 2), -1
     for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b"")):
         line = line.rstrip(b" \r\n")  # word2vec and fastText end lines with a space
@@ -114,7 +114,7 @@ def _text(
 
 
 def _parted(line: bytes, size: int) -> tuple[str, list[bytes]]:
-    """The word and its numbers; some files have words with spaces in them."""
+    """The word and its numbers; some files have words that contain spaces."""
     if not 0 < size <= MAX_DIMENSION:
         raise ValueError(f"has {size} numbers after a word")
     word, *numbers = line.rsplit(b" ", size)
@@ -139,7 +139,7 @@ def _word(word: bytes) -> str:
 
 
 def _finite(numbers: list[float] | NDArray[np.float32]) -> Vector:
-    """As float32, which has no number larger than 3.4e38."""
+    """As float32, whose largest number is 3.4e38."""
     values = np.asarray(numbers, np.float64)
     if not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise ValueError("has a number that is not finite")
@@ -154,7 +154,7 @@ def _binary(
             word = _word(_until_space(stream))
             data = stream.read(4 * size)
             if len(data) < 4 * size:
-                raise ValueError("is cut short")
+                raise ValueError("is truncated")
             vector = _finite(np.frombuffer(data, "<f4")) if keep(number, word) else None
         except ValueError as error:
             raise _damaged(name, f"word {number + 1:,} of {count:,}", error) from None
@@ -163,16 +163,16 @@ def _binary(
 
 
 def _until_space(stream: Stream) -> bytes:
-    """A word's letters; some programs end the line before it."""
+    """A word's bytes; some programs write a line break before it."""
     letters = bytearray()
     while (letter := stream.read(1)) != b" ":
         if not letter or len(letters) > MAX_WORD:
-            raise ValueError("has no end" if letter else "is cut short")
+            raise ValueError("has no end" if letter else "is truncated")
         letters += letter
     return bytes(letters).lstrip(b"\n")
 
 
 def _damaged(name: str, place: str, what: object) -> PlaitError:
     return PlaitError(
-        f"the vectors {name} are damaged: {place} {what}", expected=KINDS, hint="get them again"
+        f"the vectors {name} are damaged: {place} {what}", expected=KINDS, hint="get the file again"
     )

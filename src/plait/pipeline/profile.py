@@ -1,4 +1,4 @@
-"""What a table holds, before anything is trained on it."""
+"""Describes what a table contains, before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from plait.util.digests import digest
 Progress = Callable[[int, int], None]
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
-SEEN = 5  # a word seen this often can be learned
-NAMED = 20  # bad files named in full
+SEEN = 5  # occurrences from which a word can be learned
+NAMED = 20  # bad files listed
 
 
 def profile(
@@ -29,34 +29,34 @@ def profile(
     vocabulary: Mapping[str, int] | None = None,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """A description of a table as plain JSON.
+    """Describe a table, as plain JSON.
 
     Args:
         table: the records.
-        image: the column of photos; each is decoded once. None for none.
-        text: the column of captions, a string or a list of strings a cell. None for none.
+        image: the column of photos, each of which is decoded; None to leave photos out.
+        text: the column of captions (strings or lists of strings); None to leave captions out.
         vocabulary: a model's words, lower-case; adds the share of the words that it knows.
-        on_progress: called with (photos opened, photos in all) after each photo.
+        on_progress: called after each photo with the numbers of photos opened and in all.
 
     Returns:
-        ``rows``; ``columns`` (kind, empty, distinct of each); with ``image``: ``photos`` (column,
-        count, width, height in pixels, bad); with ``text``: ``captions`` (column, count, words and
-        per_row as min, mean, median, p95, max; vocabulary).
+        ``rows``; ``columns`` (kind, empty and distinct cells of each); with ``image``: ``photos``
+        (column, count, width and height in pixels, bad); with ``text``: ``captions`` (column,
+        count, words and per_row as min, mean, median, p95, max; vocabulary).
 
     Raises:
         UsageError: a column is missing.
     """
-    found: dict[str, Any] = {
+    described: dict[str, Any] = {
         "rows": len(table),
         "columns": {name: _column(cells) for name, cells in table.columns.items()},
     }
     if image is not None:
-        found["photos"] = _photos(table, image, on_progress)
+        described["photos"] = _photos(table, image, on_progress)
     if text is not None:
-        found["captions"] = {"column": text, **_captions(table.column(text), vocabulary)}
+        described["captions"] = {"column": text, **_captions(table.column(text), vocabulary)}
         if image is not None:
-            found["captions"]["per_photo"] = _per_photo(table, image, text)
-    return found
+            described["captions"]["per_photo"] = _per_photo(table, image, text)
+    return described
 
 
 def words(caption: str) -> list[str]:
@@ -68,7 +68,7 @@ def _column(cells: Sequence[Any]) -> dict[str, Any]:
     kinds: set[str] = set()
     distinct: set[Hashable] = set()
     empty = 0
-    for cell in cells:  # none is kept: they may be larger than the memory
+    for cell in cells:  # cells are not kept: they may be larger than memory
         if _is_empty(cell):
             empty += 1
         else:
@@ -108,7 +108,7 @@ def _kind_of(cell: Any) -> str:
 
 
 def _photos(table: Table, image: str, on_progress: Progress | None) -> dict[str, Any]:
-    """Opens every photo: only decoding one whole tells whether it can be used."""
+    """Opens every photo, as only decoding it tells whether it can be used."""
     rows: dict[Hashable, int] = {}
     cells = table.column(image)
     for row, cell in enumerate(cells):
@@ -156,22 +156,22 @@ def _per_photo(table: Table, image: str, text: str) -> dict[str, float] | None:
 
 
 def _vocabulary(counts: Counter[str], known: Mapping[str, int] | None) -> dict[str, Any]:
-    """How many words there are; the share of the running words that are seen often enough."""
+    """The number of words, and the share of all words that occur often enough."""
     total = max(1, counts.total())
     often = {word: n for word, n in counts.items() if n >= SEEN}
-    found: dict[str, Any] = {
+    described: dict[str, Any] = {
         "distinct": len(counts),
         "running": counts.total(),
         f"seen_{SEEN}_times": len(often),
         "coverage": sum(often.values()) / total,
     }
     if known is not None:
-        found["known"] = sum(n for word, n in counts.items() if word in known) / total
-    return found
+        described["known"] = sum(n for word, n in counts.items() if word in known) / total
+    return described
 
 
 def _spread(values: Sequence[int]) -> dict[str, float] | None:
-    """Minimum, mean, median, 95th percentile (nearest rank) and maximum; None for no values."""
+    """Minimum, mean, median, 95th percentile (nearest rank) and maximum; None without values."""
     if not values:
         return None
     ordered = sorted(values)

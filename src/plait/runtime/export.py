@@ -90,7 +90,9 @@ def _check_exportable(model: Model) -> None:
     for name, spec in model.recipe.inputs.items():
         if not model.parts.modalities[name].exportable:
             kinds = [registry.find(spec.modality, n) for n in registry.names(spec.modality)]
-            can = [kind.title for kind in kinds if getattr(kind.cls, "exportable", True) is not False]
+            can = [
+                kind.title for kind in kinds if getattr(kind.cls, "exportable", True) is not False
+            ]
             raise UsageError(
                 f"input {name!r}: {spec.modality} as {spec.representation['kind']} can't be "
                 "exported",

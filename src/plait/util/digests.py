@@ -1,4 +1,4 @@
-"""Digests of content, which name what was computed from it."""
+"""Digests of content, by which computed results are named."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def digest(*parts: bytes | str | memoryview) -> str:
-    """Hex digest of the parts, each closed off from the next."""
+    """Hex digest of the parts; their boundaries count too."""
     state = hashlib.blake2b(digest_size=16)
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever seen."""
+"""Checks of paths, and atomic writing: a half-written file is never seen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plait.types import PlaitError
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; a name that no file can have is none."""
+    """Whether the path is a folder; False, not an error, for names that no file can have."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -22,7 +22,7 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """As `is_folder`, of a file."""
+    """Whether the path is a plain file: no folder, device or pipe. As `is_folder`, never fails."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def is_file(path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder and its parents.
 
     Raises:
         PlaitError: it can't be made.
@@ -42,17 +42,21 @@ def make_folder(path: Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary name beside ``path``, then rename; on any failure nothing stays.
+    """Write to a temporary file beside ``path``, then rename it; a failure leaves nothing behind.
 
     Raises:
-        PlaitError: the disk is full or the folder can't be written.
+        PlaitError: the disk is full or the folder can't be written to.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         part.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have theirs
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # torch and safetensors raise their own
         raise not_written(path, error) from None
     finally:
         with suppress(OSError):
@@ -61,13 +65,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside another, to be filled, that takes its place in the end; on any failure
-    nothing stays of it.
+    """A temporary folder to fill, which replaces ``folder`` at the end; a failure leaves nothing
+    behind.
 
     Raises:
-        PlaitError: the disk is full or the folder can't be written.
+        PlaitError: the disk is full or the folder can't be written to.
     """
-    folder = folder.resolve()  # where a link leads, so that the link stays
+    folder = folder.resolve()  # the target of a link, so that the link stays
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -81,8 +85,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _replace(part: Path, folder: Path) -> None:
-    """Put a finished folder in another's place, both absolute and on one disk: never a half-written
-    one, and the old one goes only once the new one stands."""
+    """Put a finished folder in the place of an old one (absolute paths, one disk), which is deleted
+    only once the new one is there."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     had = folder.exists()
     if had:
@@ -97,8 +101,8 @@ def _replace(part: Path, folder: Path) -> None:
 
 
 def not_written(path: Path | str, error: Exception) -> PlaitError:
-    """The error of what can't be written."""
+    """The error for a path that can't be written."""
     return PlaitError(
         f"{path} can't be written: {getattr(error, 'strerror', None) or error}",
-        hint="free some disk or name another folder",
+        hint="free some disk space or choose another folder",
     )

@@ -1,4 +1,4 @@
-"""Optional libraries, imported when they are needed."""
+"""Optional libraries."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from plait.types import PlaitError
 
 
 def needed(library: str, extra: str) -> Any:
-    """An optional library, imported when it is needed.
+    """Import an optional library.
 
     Raises:
-        PlaitError: it can't be; the message names the extra to install.
+        PlaitError: it is not installed; the message names the extra to install.
     """
     try:
         return importlib.import_module(library)

@@ -1,4 +1,4 @@
-"""Where plait keeps what it may compute again."""
+"""Where plait keeps files that it can compute again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``PLAIT_CACHE``, else ``plait`` in the user's cache folder."""
+    """``$PLAIT_CACHE`` if set, else ``plait`` in the user's cache folder."""
     named = os.environ.get("PLAIT_CACHE")
     if named:
         return Path(named)

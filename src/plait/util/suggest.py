@@ -1,4 +1,4 @@
-"""What a misspelt name was meant to be."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for a near miss, else an empty string."""
+    """``did you mean 'x'?``, or an empty string if no known name is close."""
     close = nearest(got, known)
     return "" if close is None else f"did you mean {close!r}?"
 
 
 def nearest(got: str, known: Iterable[str]) -> str | None:
-    """The known name that is spelt nearly so."""
+    """The known name closest to ``got``; None if none is close."""
     return next(iter(difflib.get_close_matches(got, list(known), n=1, cutoff=0.6)), None)

@@ -35,7 +35,7 @@ class Frames(Clip):
         dict[str, Any],
         Field(description="how a frame is represented: an image representation's settings"),
         Nested("image"),
-    ] = {"kind": "cnn"}  # noqa: RUF012 - pydantic copies it
+    ] = {"kind": "cnn"}
     sequence_encoder: MeanOrSequence = "gru"
     layers: Layers = 1
     width: Width = 128
