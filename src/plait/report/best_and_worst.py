@@ -7,15 +7,16 @@ everything that comes from data is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from plait.data.images import has_image_suffix, open_image
 from plait.evaluation.results import Evaluation
-from plait.outputs.text.metrics.captions import TITLES, CaptionScores
-from plait.outputs.text.metrics.transcripts import TranscriptScores, most_wrong
+from plait.outputs.scores import Scores
+from plait.outputs.text.metrics.captions import CaptionMetrics
+from plait.outputs.text.metrics.transcripts import TranscriptMetrics
 from plait.package.card import number
 from plait.render.html import page, picture_uri
 from plait.types import BadCell, UsageError
@@ -65,7 +66,7 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
         UsageError: no output of the model is scored caption by caption.
         PlaitError: the file can't be written.
     """
-    names = [name for name, scores in found.scores.items() if isinstance(scores, CaptionScores)]
+    names = _scored_by(found, "cider")
     if not names:
         raise UsageError(
             "a page needs an output of captions",
@@ -76,6 +77,11 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
+def _scored_by(found: Evaluation, metric: str) -> list[str]:
+    scores = found.scores.items()
+    return [name for name, s in scores if isinstance(s, Scores) and metric in s.points]
+
+
 def write_errors(found: Evaluation, path: Path) -> None:
     """Write every wrong transcript below what was said, the errors in capitals; the most wrong, as
     a share of its words, first.
@@ -84,7 +90,7 @@ def write_errors(found: Evaluation, path: Path) -> None:
         UsageError: no output of the model is scored as transcripts.
         PlaitError: the file can't be written.
     """
-    names = [n for n, scores in found.scores.items() if isinstance(scores, TranscriptScores)]
+    names = _scored_by(found, "wer")
     if not names:
         raise UsageError(
             "aligned errors need an output of transcripts",
@@ -96,7 +102,7 @@ def write_errors(found: Evaluation, path: Path) -> None:
 
 def _errors(found: Evaluation, name: str) -> str:
     said = [answer.value for answer in found.predictions[name]]
-    wrong = most_wrong(said, found.references[name])
+    wrong = TranscriptMetrics(said, found.references[name]).aligned_errors()
     first = next(path for path in found.columns if path.startswith("inputs."))
     cells = found.table.column(found.columns[first])
     blocks = [f"{_name(found, cells, at)}\n{lines}" for at, lines in wrong]
@@ -112,15 +118,16 @@ def _name(found: Evaluation, cells: Sequence[Any], at: int) -> str:
 def _output(found: Evaluation, name: str, count: int) -> str:
     """Scores, best and worst of one output."""
     scores = found.scores[name]
-    order = [int(position) for position in scores.ranked()]
+    metrics = CaptionMetrics([p.value for p in found.predictions[name]], found.references[name])
+    order, cider = metrics.ranked(), metrics.rightness()
     best, worst = choose(order, count)
     bad = f", bad cells: {len(found.failures)}" if found.failures else ""
     about = f"{len(order)} photos of {found.table.path.name}{bad}; output: {name}"
     return (
         f'<header><h1>Best and worst captions</h1>\n<p class="about">{escape(about)}</p>\n'
         f"<dl>{_tiles(scores.to_json())}</dl></header>\n"
-        + _section("good", "The best", _cards(found, name, best))
-        + _section("bad", "The worst", _cards(found, name, worst))
+        + _section("good", "The best", [_card(found, name, at, cider[at]) for at in best])
+        + _section("bad", "The worst", [_card(found, name, at, cider[at]) for at in worst])
     )
 
 
@@ -133,14 +140,14 @@ def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
 
 
 def _tiles(scores: Mapping[str, Any]) -> str:
-    shown = [name for name in TITLES if scores.get(name) is not None]
+    shown = [name for name in CaptionMetrics.titles if scores.get(name) is not None]
     return "".join(_tile(name, scores[name], scores["intervals"].get(name)) for name in shown)
 
 
 def _tile(name: str, value: float, ends: Sequence[float] | None) -> str:
     interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
     return (
-        f'<div class="score"><dt>{escape(TITLES[name])}</dt><dd>{number(value)}</dd>'
+        f'<div class="score"><dt>{escape(CaptionMetrics.titles[name])}</dt><dd>{number(value)}</dd>'
         f'<span title="95 % interval">{interval}</span></div>\n'
     )
 
@@ -155,18 +162,14 @@ def _section(tone: str, title: str, cards: Sequence[str]) -> str:
     )
 
 
-def _cards(found: Evaluation, name: str, positions: Iterable[int]) -> list[str]:
-    return [_card(found, name, position) for position in positions]
-
-
-def _card(found: Evaluation, name: str, position: int) -> str:
-    row, scores = found.rows[position], found.scores[name]
+def _card(found: Evaluation, name: str, position: int, cider: float) -> str:
+    row = found.rows[position]
     photo, label = _first_photo(found, row)
     caption = str(found.predictions[name][position].value)
     references = "".join(f"<li>{escape(str(r))}</li>" for r in found.references[name][position])
     return (
         f'<figure><div class="frame">{photo}</div>\n<figcaption><p>{escape(caption)}</p>'
-        f"<b>CIDEr-D {scores.photo_cider[position]:.3f}</b>\n<ul>{references}</ul>"
+        f"<b>CIDEr-D {cider:.3f}</b>\n<ul>{references}</ul>"
         f"<small>{escape(label)}</small></figcaption></figure>\n"
     )
 
