@@ -119,6 +119,7 @@ def test_a_column_that_does_not_tell_of_records_is_refused(trained: Path, table:
         model.evaluate(table, by="speaker")
 
 
+@pytest.mark.slow
 def test_the_command(
     trained: Path, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_unbroken(
     squares: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -287,6 +288,7 @@ def test_training_goes_on_from_a_model(
         train("captioning", squares, tmp_path / "other", overrides=[*start, "fusion.width=64"])
 
 
+@pytest.mark.slow
 def test_the_second_stage_leaves_pretrained_layers_alone(
     squares: Path, small: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -92,10 +92,10 @@ class Scores:
         return {self.counted: self.records, **self.points, **self.extras, "intervals": intervals}
 
 
-def check_paired(predictions: Sequence[Any], references: Sequence[Any]) -> None:
-    """Raises PlaitError unless there is one prediction for each record, and at least one record."""
-    if len(predictions) != len(references) or not predictions:
+def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:
+    """Raises PlaitError unless there is an answer for each record, and at least one record."""
+    if len(answers) != len(references) or not answers:
         raise PlaitError(
-            f"{len(predictions)} answers for {len(references)} records",
-            expected="one answer for each record, and at least one record",
+            f"{len(answers)} answers for {len(references)} records",
+            expected="one answer a record, and at least one record",
         )
