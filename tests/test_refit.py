@@ -18,6 +18,8 @@ from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import UsageError
 
+pytestmark = pytest.mark.slow
+
 RECIPE: dict[str, Any] = {
     "name": "refitted",
     "inputs": {

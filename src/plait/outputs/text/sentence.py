@@ -44,11 +44,11 @@ from plait.types import BadCell, Branches, PlaitError, Prediction, State, UsageE
 
 CTC = "ctc"
 SAMPLED_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up sentence
-SCORINGS = {
-    "captions": CAPTIONS,
-    "transcripts": TRANSCRIPTS,
-    "translations": TRANSLATIONS,
-    "answers": ANSWERS,
+METRICS: dict[str, type[TextMetrics]] = {
+    "captions": CaptionMetrics,
+    "transcripts": TranscriptMetrics,
+    "translations": TranslationMetrics,
+    "answers": AnswerMetrics,
 }
 
 
@@ -159,7 +159,7 @@ class TextOutput:
                 f"unit {unit!r} doesn't go with the decoder {self.decoder['kind']!r}",
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
-        self.decoding = Decoding.model_validate(decoding).settled(self.scoring.usual, longest)
+        self.decoding = Decoding.model_validate(decoding).settled(self.text_metrics.limits, longest)
         self.longest = longest
         self.language: Language | None = None
         if language is not None:
@@ -189,6 +189,7 @@ class TextOutput:
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary of all training sentences, and what the decoder brings with it."""
+        self.text_metrics.require()
         decoder: Any = registry.find("decoder", self.decoder["kind"]).cls
         own: State = decoder.fit(self.decoder)
         texts = [sentences for cell in cells if (sentences := as_sentences(cell))]
@@ -335,28 +336,26 @@ class TextOutput:
             tuple(inputs),
             self.lessons,
             self.decoding,
-            scoring=self.scoring,
+            text_metrics=self.text_metrics,
             detector=detector,
             ctc=ctc,
             language=language,
         )
 
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """As `metrics`, of any choice of the records and without intervals."""
-        return self.scoring.scorer([p.value for p in predictions], references)
+        return self.text_metrics([p.value for p in predictions], references)
 
     def rightness(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> tuple[str, NDArray[np.float64]]:
         """The first of the best metrics, of each sentence alone."""
-        score, name = self.scorer(predictions, references), self.best_metrics[0]
-        values = [score(np.array([row]))[name] for row in range(len(predictions))]
-        return self.titles[name], np.array(values, np.float64)
+        return self.titles[self.best_metrics[0]], self.scorer(predictions, references).rightness()
 
     def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
         """The predicted sentences' scores: CIDEr-D and the like of captions, error rates of
         transcripts, BLEU and chrF of translations, accuracy of answers."""
-        return self.scoring.scores([p.value for p in predictions], references)
+        return self.scorer(predictions, references).scores()
 
 
 def as_sentences(cell: Any) -> list[str]:
