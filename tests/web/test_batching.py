@@ -12,12 +12,13 @@ from servers import Watched, png, wait_until
 
 from plait.model import Model
 from plait.types import BadCell
-from plait.web.batching import Batcher, Full, Job
+from plait.web.batching import Batcher, Job, QueueFull
+from plait.web.settings import Settings
 
 
 @contextmanager
 def working(model: Any, waiting: int = 64, batch: int = 8, workers: int = 1) -> Iterator[Batcher]:
-    batcher = Batcher({"both": model}, waiting, batch, 0.001, workers)
+    batcher = Batcher({"both": model}, Settings(queue=waiting, batch=batch, gather=0.001), workers)
     batcher.start()
     try:
         yield batcher
@@ -72,7 +73,7 @@ def test_no_more_wait_than_may(two_inputs: Model) -> None:
     with working(model, waiting=3) as batcher:
         hold(batcher, model)
         batcher.submit(jobs(2))
-        with pytest.raises(Full, match="too many records"):
+        with pytest.raises(QueueFull, match="too many records"):
             batcher.submit(jobs(2))  # all of them or none
         assert batcher.waiting == 2
         batcher.submit(jobs(1))
@@ -122,7 +123,7 @@ def test_the_end_answers_what_waits(two_inputs: Model) -> None:
         model.go.set()
         batcher.stop()
         assert all(job.result.done() for job in several)
-        with pytest.raises(Full):
+        with pytest.raises(QueueFull):
             batcher.submit(jobs(1))
 
 
@@ -156,9 +157,9 @@ def test_threads_share_what_waits(two_inputs: Model) -> None:
 def test_what_ails_it_is_told(two_inputs: Model) -> None:
     model = Watched(two_inputs)
     with working(model) as batcher:
-        assert batcher.ails(60) == ""
+        assert batcher.trouble(60) == ""
         hold(batcher, model)
-        assert batcher.ails(60) == ""
+        assert batcher.trouble(60) == ""
         time.sleep(0.01)
-        assert batcher.ails(0.001) == "a batch has taken 0 seconds"
-    assert batcher.ails(60) == "a thread has ended"
+        assert batcher.trouble(0.001) == "a batch has taken 0 seconds"
+    assert batcher.trouble(60) == "a thread has ended"
