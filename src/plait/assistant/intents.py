@@ -111,7 +111,7 @@ def ask_back(choices: Sequence[str]) -> str:
 
 
 def choose(reply: str, choices: Sequence[str]) -> str | None:
-    """Which of the choices a reply takes (a mere yes: the first), or `NEITHER`. None if it says more
+    """Which of the choices a reply takes (the first for a yes), or `NEITHER`. None if it says more
     and is a new request: "is the last one red"."""
     words = set(re.findall(r"\w+", reply.lower()))
     offered = [intent(name).words | set(intent(name).offer.lower().split()) for name in choices]
