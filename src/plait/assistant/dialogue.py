@@ -10,18 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait.assistant import intents
-from plait.assistant.answers import (
-    PHOTO,
-    RECORDING,
-    TEXT,
-    Answerer,
-    HubAnswerer,
-    MissingInput,
-    PackageAnswerer,
-    require,
-    sentence,
-)
+from plait.assistant import answers, intents
+from plait.assistant.answers import PHOTO, RECORDING, TEXT
 from plait.assistant.config import ROUTER, SPEECH, load_config
 from plait.assistant.intents import CAPTION, NEITHER, NONE, SEARCH, SIMILAR, TRANSLATION
 from plait.assistant.phrases import to_translate, unquoted
@@ -68,7 +58,7 @@ class Assistant:
         self.session = Session(session)
         self.progress = progress
         self._router: Model = load(self.config.router)
-        self._answerers: dict[str, Answerer] = {}
+        self._answerers: dict[str, answers.Answerer] = {}
         self._speech: Transcriber | None = None
         self._search: PhotoSearch | None = None
 
@@ -192,14 +182,14 @@ class Assistant:
         try:
             return self._answered(name, turn, text)
         except PlaitError as error:
-            waits = error.needs if isinstance(error, MissingInput) else None
+            waits = error.needs if isinstance(error, answers.MissingInput) else None
             return turn.changed(answer=str(error), ok=False, waits=waits)
 
     def _answered(self, name: str, turn: Turn, text: str | None) -> Turn:
         if name == NONE:
-            *offers, last = [intents.intent(able).offer for able in self.able] or ["do nothing yet"]
-            offers = [", ".join(offers), last] if offers else [last]
-            return turn.changed(answer=f"I can't do that. I can {' or '.join(offers)}.", ok=False)
+            *others, last = [intents.intent(able).offer for able in self.able] or ["do nothing yet"]
+            offers = f"{', '.join(others)} or {last}" if others else last
+            return turn.changed(answer=f"I can't do that. I can {offers}.", ok=False)
         if name in (SIMILAR, SEARCH):
             return self._found(name, turn)
         given = {PHOTO: turn.photo, RECORDING: turn.recording, TEXT: text or turn.request}
@@ -215,13 +205,13 @@ class Assistant:
         """The last answer that is not a translation."""
         for turn in reversed(self.session.turns):
             if turn.value is not None and turn.intent != TRANSLATION:
-                return sentence(turn.value)
+                return answers.sentence(turn.value)
         return None
 
     def _found(self, name: str, turn: Turn) -> Turn:
         search, count = self._photo_search(), self.config.found
         if name == SIMILAR:
-            found = search.like(require(PHOTO, {PHOTO: turn.photo}), count)
+            found = search.like(answers.require(PHOTO, {PHOTO: turn.photo}), count)
             nothing = f"There is no other photo in {search.folder} to compare with this one."
         else:
             found = search.of(turn.request, count)
@@ -230,12 +220,13 @@ class Assistant:
         model = self.config.models[CAPTION]
         return turn.changed(answer=text or nothing, ok=bool(found), found=found, model=model)
 
-    def _answerer(self, name: str) -> Answerer:
+    def _answerer(self, name: str) -> answers.Answerer:
         model, count = self.config.models.get(name), self.config.alternatives
         if model is None:
             raise _no_model(intents.intent(name).noun, name)
         if name not in self._answerers:
-            kind = HubAnswerer if model.startswith(HUB) else PackageAnswerer
+            hub = model.startswith(HUB)
+            kind = answers.HubAnswerer if hub else answers.PackageAnswerer
             self._answerers[name] = kind(model.removeprefix(HUB), count)
         return self._answerers[name]
 
@@ -247,7 +238,7 @@ class Assistant:
             )
         if self._search is None:
             captioner = self._answerer(CAPTION)
-            if not isinstance(captioner, PackageAnswerer):
+            if not isinstance(captioner, answers.PackageAnswerer):
                 raise PlaitError("a search needs a plait package under models.caption")
             self._search = PhotoSearch(
                 self.config.photos, self.config.models[CAPTION], captioner.model,

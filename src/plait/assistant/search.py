@@ -32,16 +32,9 @@ from plait.data.rows import Row
 from plait.model import Model
 from plait.nn.blocks import masked_mean
 from plait.package.paths import FILES, find_package
+from plait.pipeline import features
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.features import (
-    UNREADABLE,
-    PreparedInput,
-    Progress,
-    as_row,
-    fill_cache,
-    pad_rows,
-    view_key,
-)
+from plait.pipeline.features import PreparedInput, Progress
 from plait.types import BadCell, PlaitError
 from plait.util.digests import digest
 from plait.util.files import write_atomically
@@ -128,7 +121,7 @@ class PhotoSearch:
         return photos
 
     def _keys(self, paths: Sequence[Path]) -> list[str]:
-        return [key or UNREADABLE for key in self._source.keys(paths)]
+        return [key or features.UNREADABLE for key in self._source.keys(paths)]
 
     def _encode(self, paths: dict[str, Path]) -> dict[str, Floats]:
         """(D,) features of length 1 of each photo that can be read."""
@@ -158,9 +151,9 @@ class PhotoSearch:
             if isinstance(outcome, BadCell):
                 self._warn(str(outcome))
                 continue
-            prepared, lengths = pad_rows([outcome], outcome)
+            prepared, lengths = features.pad_rows([outcome], outcome)
             tokens = encoder(prepared.to(device), lengths.to(device))
-            yield key, as_row(masked_mean(tokens.values, tokens.mask))
+            yield key, features.as_row(masked_mean(tokens.values, tokens.mask))
 
     def _captions(self, paths: Mapping[str, Path]) -> dict[str, str]:
         """Captions by key, with those of all these photos that can be read. The cache keeps them in
@@ -235,11 +228,11 @@ def _by_tf_idf(text: str, captions: Sequence[str]) -> Floats:
 def _by_minilm(text: str, captions: Sequence[str]) -> Floats:
     """(N,) cosine of the sentence encoder's vectors (Reimers and Gurevych 2019)."""
     bad = ErrorPolicy("stop", in_table=False)
-    space, keys = fill_cache(
+    space, keys = features.fill_cache(
         _minilm(), [text, *captions], 1, lambda row, error: bad.handle(row, "captions", error),
         torch.device("cpu"),
     )  # fmt: skip
-    rows = space.get([view_key(key, 0) for key in keys if key is not None])
+    rows = space.get([features.view_key(key, 0) for key in keys if key is not None])
     vectors = _normalised(np.concatenate(rows))  # (1 + N, D)
     return vectors[1:] @ vectors[0]
 

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,36 +31,22 @@ class Looked(BaseModel):
 
     input: str
     words: list[str]
-    maps: Annotated[
-        list[list[list[float]]],
-        Field(description="attention by word; each map is a list of rows from the top"),
-    ]
-    picture: Annotated[str, Field(description="the picture as the model saw it, a data: URL")]
+    maps: list[list[list[float]]] = Field(description="a map for each word: its rows, top first")
+    picture: str = Field(description="the picture as the model saw it, a data: URL")
 
 
 class Answer(BaseModel):
     """One output's answer."""
 
     value: Any
-    score: Annotated[
-        float | None,
-        Field(description="text: mean log-probability a word; class or labels: probability"),
-    ]
-    confidence: Annotated[
-        float | None, Field(description="the model's probability of its answer, 0 to 1")
-    ]
+    score: float | None = Field(description="mean log-probability per word; else probability")
+    confidence: float | None = Field(description="how probable the model thinks it is, 0 to 1")
     alternatives: list[Alternative] = []
     probabilities: dict[str, float] = {}
     interval: tuple[float, float] | None = None
-    shares: Annotated[
-        dict[str, float], Field(description="contribution of each input, on request")
-    ] = {}
-    detected: Annotated[
-        dict[str, float], Field(description="words that the model expects from the inputs alone")
-    ] = {}
-    looked: Annotated[
-        Looked | None, Field(description="where the model looked, on request and if it tells")
-    ] = None
+    shares: dict[str, float] = Field({}, description="contribution of each input, on request")
+    detected: dict[str, float] = Field({}, description="words that the inputs suggest")
+    looked: Looked | None = Field(None, description="where the model looked, on request")
 
 
 class Answers(BaseModel):

@@ -129,14 +129,14 @@ class Server:
         futures = [asyncio.wrap_future(job.result) for job in jobs]
         try:
             with anyio.fail_after(self.settings.timeout):
-                results = iter(await asyncio.gather(*futures, return_exceptions=True))
+                results = iter(await asyncio.gather(*futures))
         except TimeoutError:
             raise Refused(
                 503, "the answer took too long", hint="try again, or ask for fewer beams"
             ) from None
         finally:
             self.batcher.withdraw(jobs)
-        return [_outcome(error or next(results)) for error in errors]
+        return [error or next(results) for error in errors]
 
     def _check(self, job: Job) -> BadCell | None:
         """What the headers of a record's files say against it, if anything."""
@@ -213,14 +213,6 @@ def _workers(models: Mapping[str, Model]) -> int:
 
 def _json(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
-
-
-def _outcome(result: Any) -> Answers | PlaitError:
-    """A record's own error stays; any other fails the whole request."""
-    if isinstance(result, BaseException) and not isinstance(result, PlaitError):
-        raise result
-    assert isinstance(result, (Answers, PlaitError))
-    return result
 
 
 def _refusal(error: PlaitError) -> Response:

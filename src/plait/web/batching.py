@@ -48,7 +48,7 @@ class Job:
         options: of decoding, sorted by name.
         shares: whether to add the contribution of each input.
         explain: whether to add where the model looked for each word.
-        result: its answers; BadCell if the record can't be used.
+        result: its answers, or PlaitError if they can't be given.
     """
 
     model: str
@@ -56,7 +56,7 @@ class Job:
     options: tuple[tuple[str, Any], ...] = ()
     shares: bool = False
     explain: bool = False
-    result: Future[Answers] = field(default_factory=Future, compare=False, repr=False)
+    result: Future[Answers | PlaitError] = field(default_factory=Future, compare=False, repr=False)
 
     @property
     def batch_key(self) -> tuple[Any, ...]:
@@ -198,14 +198,14 @@ class Batcher:
                 for job in jobs:
                     self._answer([job])
                 return
-            outcomes = [error.with_traceback(None) if isinstance(error, PlaitError) else error]
+            if not isinstance(error, PlaitError):
+                jobs[0].result.set_exception(error)
+                return
+            outcomes = [error.with_traceback(None)]
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if isinstance(outcome, Answers):
-                job.result.set_result(outcome)
-            else:
-                job.result.set_exception(outcome)
+            job.result.set_result(outcome)
 
-    def _outcomes(self, jobs: Sequence[Job]) -> list[Answers | Exception]:
+    def _outcomes(self, jobs: Sequence[Job]) -> list[Answers | PlaitError]:
         first, bad = jobs[0], _FirstErrors()
         model = self.models[first.model]
         predictions = model.answers(

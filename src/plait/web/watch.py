@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from traceback import extract_tb
 from typing import Any, TextIO
 
@@ -32,22 +33,21 @@ class Metrics:
         """``waiting`` returns how many records wait in the queue."""
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        histogram = partial(Histogram, registry=registry)
         self.requests = Counter(
             "plait_requests", "Requests by route and status.", ["route", "status"],
             registry=registry,
         )  # fmt: skip
-        self.seconds = Histogram(
+        self.seconds = histogram(
             "plait_request_seconds", "Time from a request's header to the end of its answer.",
-            ["route"], buckets=SECONDS, registry=registry,
+            ["route"], buckets=SECONDS,
         )  # fmt: skip
-        self.records = Histogram(
-            "plait_batch_records", "Records answered together.", ["model"], buckets=RECORDS,
-            registry=registry,
-        )  # fmt: skip
-        self.answering = Histogram(
-            "plait_batch_seconds", "Time that the model took for a batch.", ["model"],
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
+        self.records = histogram(
+            "plait_batch_records", "Records answered together.", ["model"], buckets=RECORDS
+        )
+        self.answering = histogram(
+            "plait_batch_seconds", "Time for a batch of records.", ["model"], buckets=SECONDS
+        )
         queue = Gauge("plait_waiting_records", "Records in the queue.", registry=registry)
         queue.set_function(waiting)
 
