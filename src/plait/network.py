@@ -267,11 +267,11 @@ class TorchEngine:
 
     def __init__(self, network: Network) -> None:
         self.network = network.eval()
-        on_cpu = network.device.type == "cpu"
+        self.device = network.device.type
         # Each worker computes a few records at a time on one thread: their activations stay in the
         # processor's cache, which makes convolutions about twice as fast as one large batch.
         self.workers = torch.get_num_threads()
-        self.chunk = SMALL_BATCH if on_cpu else LARGE_BATCH
+        self.chunk = SMALL_BATCH if self.device == "cpu" else LARGE_BATCH
 
     def start_worker(self) -> None:
         """One thread of torch's for each worker."""

@@ -15,6 +15,7 @@ import torch
 from audio_models import AUDIO_MODELS, save_audio_model
 from numpy.typing import NDArray
 from PIL import Image
+from plait.pipeline.features import as_row, as_tensor, pad_rows
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from samples import save_bert, write_vectors
@@ -25,7 +26,6 @@ from plait.modalities.text import networks as text_networks
 from plait.modalities.text import word_vectors
 from plait.nn.encoder import Encoder
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
-from plait.pipeline.features import as_row, as_tensor, pad_rows
 from plait.types import BadCell
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plait.pipeline.features import as_row, pad_rows
 from pydantic import ValidationError
 
 from plait.config import registry
@@ -16,7 +17,6 @@ from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.base import Modality
 from plait.nn.encoder import Encoder
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import UsageError
 
 soxr = pytest.importorskip("soxr", reason="needs the extra plait[audio]")

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plait.pipeline.features import as_row, pad_rows
 from sklearn.preprocessing import StandardScaler
 
 from plait.modalities.table.columns import FARTHEST, SCALE, Columns
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import BadCell, PlaitError, UsageError
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from clips import film, shades
 from PIL import Image
+from plait.pipeline.features import as_row, pad_rows
 from pydantic import ValidationError
 from torch import nn
 
@@ -21,7 +22,6 @@ from plait.modalities.video.motion import Motion
 from plait.modalities.video.networks import GREY, moving
 from plait.network import build_network, build_parts
 from plait.nn.encoder import Encoder
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import UsageError
 
 LITE = {"kind": "cnn", "size": 32}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plait.pipeline.features import as_row, pad_rows
 from samples import write_vectors
 
 from plait.modalities.text.tokenizer import lookup, words_of
 from plait.modalities.text.word_vectors import WordVectors
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError
 
 VECTORS = {

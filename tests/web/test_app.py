@@ -213,14 +213,14 @@ def test_other_kinds_of_body_and_method(served: Running) -> None:
 
 
 def test_limits(two_inputs: Model) -> None:
-    limits: dict[str, Any] = {"request_bytes": 20_000, "pixels": 4000, "records": 2, "waiting": 1}
+    limits: dict[str, Any] = {"request_bytes": 20_000, "pixels": 4000, "records": 2, "queue": 1}
     with run({"both": two_inputs}, **limits) as small:
         large = small.form(f"{BOTH}/predict", {"inputs.photo": b"a" * 30_000})
         assert large.status == 413
-        assert "20,000 bytes at the most" in large.json["error"]
+        assert "at most 20,000 bytes" in large.json["error"]
         photo = small.form(f"{BOTH}/predict", {"inputs.photo": png()})
         assert photo.status == 422
-        assert photo.json["error"].startswith("photo: 4,096 pixels; expected 4,000 at the most")
+        assert photo.json["error"].startswith("photo: 4,096 pixels; expected at most 4,000")
         three = small.post(f"{BOTH}/batch", {"records": [{"words": "left"}] * 3})
         assert three.status == 422
         two = small.post(f"{BOTH}/batch", {"records": [{"words": "left"}] * 2})
@@ -237,7 +237,7 @@ def test_an_answer_that_takes_too_long(two_inputs: Model) -> None:
 
 def test_a_body_that_comes_too_slowly(two_inputs: Model) -> None:
     with (
-        run({"both": two_inputs}, reading=0.2) as hasty,
+        run({"both": two_inputs}, read_timeout=0.2) as hasty,
         socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as connection,
     ):
         head = f"POST {BOTH}/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n"

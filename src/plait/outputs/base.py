@@ -161,6 +161,11 @@ class Output(Component, ABC):
 
     # Answers ---------------------------------------------------------------------------------
 
+    @property
+    def lacking(self) -> Collection[str]:
+        """Options of decoding that the output, with these settings, has no use for."""
+        return ()
+
     def options(self, **options: Any) -> Options:
         """The recipe's way of decoding with ``options`` changed.
 

@@ -20,11 +20,13 @@ class Engine(Protocol):
 
     Attributes:
         name: ``torch`` or ``onnx``.
+        device: ``cpu`` or ``cuda``.
         workers: threads that read and prepare cells side by side.
         chunk: items that one of them prepares at a time.
     """
 
     name: str
+    device: str
     workers: int
     chunk: int
 

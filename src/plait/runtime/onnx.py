@@ -105,6 +105,7 @@ class OnnxEngine:
     """Runs exported graphs by onnxruntime: `plait.pipeline.engine.Engine`."""
 
     name = "onnx"
+    device = "cpu"
     chunk = 1
 
     def __init__(

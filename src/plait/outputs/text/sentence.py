@@ -27,7 +27,6 @@ from plait.data.vocabulary import (
 )
 from plait.nn.head import Head
 from plait.outputs.base import Output, RawOutputs
-from plait.outputs.scores import Scorer
 from plait.outputs.text.decoders.blended import BlendedDecoder
 from plait.outputs.text.decoders.hub import hub_vocabulary
 from plait.outputs.text.decoding import GUIDES, Decoding, guides
@@ -35,11 +34,9 @@ from plait.outputs.text.details import TextDetails
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Lessons, Sentence, TextHead
 from plait.outputs.text.lm.language import Language, NGramDecoder
-from plait.outputs.text.metrics.answers import ANSWERS
 from plait.outputs.text.metrics.base import Scores
 from plait.outputs.text.metrics.captions import CAPTIONS
 from plait.outputs.text.metrics.transcripts import TRANSCRIPTS, most_wrong
-from plait.outputs.text.metrics.translations import TRANSLATIONS
 from plait.types import BadCell, Branches, PlaitError, Prediction, State, UsageError
 
 CTC = "ctc"
