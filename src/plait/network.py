@@ -302,18 +302,14 @@ class TorchEngine:
             torch.set_num_threads(before)
 
     @torch.no_grad()
-    def raw_outputs(self, batch: Batch) -> dict[str, RawOutputs]:
-        """See `Engine.raw_outputs`."""
-        fused = self.network.fuse(batch)
-        raw = {name: self.network.head(name).raw_outputs(fused) for name in self.network.heads}
-        return {
-            name: {key: value.cpu().numpy() for key, value in values.items()}
-            for name, values in raw.items()
-        }
-
-    def steps(self, output: str) -> Steps | None:
-        """See `Engine.steps`."""
-        return self.network.head(output).steps_runner()
+    def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
+        """See `Engine.run`."""
+        fused, results = self.network.fuse(batch), {}
+        for name in self.network.heads:
+            head = self.network.head(name)
+            raw = {key: value.cpu().numpy() for key, value in head.raw_outputs(fused).items()}
+            results[name] = raw, head.stepper(fused)
+        return results
 
     def fitted(self, output: str) -> State:
         """See `Engine.fitted`."""

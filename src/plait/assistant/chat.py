@@ -15,7 +15,7 @@ from plait.assistant.answers import TEXT, sentence
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
 from plait.data.audio import has_sound_suffix
-from plait.data.digests import is_plain_file
+from plait.util.files import is_file
 from plait.data.images import has_image_suffix
 from plait.render.console import console, errors
 from plait.tasks.translate import SHOWN
@@ -167,7 +167,7 @@ class Terminal:
     def _save(self, file: str) -> None:
         """Save the session, but never over anything else."""
         session, path = self.assistant.session, Path(_path("/save", file))
-        if path.exists() and not (is_plain_file(path) and session.continues(path)):
+        if path.exists() and not (is_file(path) and session.continues(path)):
             raise UsageError(f"{file} exists and holds something else", expected="a new name")
         session.save(path)
         count = len(session.turns)
@@ -246,7 +246,7 @@ def as_path(line: str) -> str | None:
     """The path if a line is nothing else: a file, or one word with the suffix of a photo or a
     recording."""
     path = _unquoted(line)
-    if is_plain_file(Path(path).expanduser()):
+    if is_file(Path(path).expanduser()):
         return path
     media = has_image_suffix(path) or has_sound_suffix(path)
     return path if media and len(path.split()) == 1 else None

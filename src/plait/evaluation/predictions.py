@@ -50,11 +50,10 @@ def predict_batch(
         options: of `decoding_options`.
         shares: whether each prediction says how much each input added to it.
     """
-    raw = engine.raw_outputs(batch)
-    predictions = {
-        name: output.decode(raw[name], engine.fitted(name), options[name], engine.steps(name))
-        for name, output in parts.outputs.items()
-    }
+    results, predictions = engine.run(batch), {}
+    for name, output in parts.outputs.items():
+        raw, steps = results[name]
+        predictions[name] = output.decode(raw, engine.fitted(name), options[name], steps)
     if not shares:
         return predictions
     return {

@@ -18,7 +18,7 @@ from plait.explain.attention import Attention
 from plait.explain.attribution import ATTENTION, OCCLUSION, Attribution
 from plait.explain.checks import Curves
 from plait.explain.neighbours import Neighbour
-from plait.modalities.segments import LAYOUT_STYLE, Segments, Weights
+from plait.modalities.segments import SEGMENTS_STYLE, Segments, Weights
 from plait.outputs.base import Output
 from plait.render.charts import bars
 from plait.render.html import picture_uri, render
@@ -220,7 +220,7 @@ class Explanation:
             step_weights={name: steps for name, steps in weights.items() if steps is not None},
             ids={name: f"input-{number}" for number, name in enumerate(self.inputs)},
             picture=lambda pixels: picture_uri(pixels, PICTURE_SIDE),
-            segments_style=LAYOUT_STYLE,
+            segments_style=SEGMENTS_STYLE,
         )
 
     def _step_weights(self, of_input: ExplainedInput) -> Weights | None:

@@ -56,9 +56,9 @@ class Probe:
 
     def keeps(self, network: Network, batch: Batch) -> list[bool]:
         """For each variant, whether the answer is the same: equal, or within its interval."""
-        engine, name = TorchEngine(network), self.output
-        raw, fitted = engine.raw_outputs(batch)[name], engine.fitted(name)
-        answers = self.answering.decode(raw, fitted, self.options, engine.steps(name))
+        engine = TorchEngine(network)
+        raw, steps = engine.run(batch)[self.output]
+        answers = self.answering.decode(raw, engine.fitted(self.output), self.options, steps)
         return [self.answering.same(self.prediction, answer.value) for answer in answers]
 
     def perturb(self, kept: Mapping[str, NDArray[np.bool_]]) -> Batch:

@@ -83,6 +83,8 @@ class Output(Component, ABC):
     """Whether a prediction's score is worth showing beside its value."""
     unused_options: ClassVar[Collection[str]] = ()
     """Names of `options` that this output, as it is, has no use for."""
+    unused_options: ClassVar[Collection[str]] = ()
+    """Names of `options` that this output, as it is, has no use for."""
     answer_type: ClassVar[str] = ""
     """What sort of thing an answer is, for whoever passes it on: ``text``, ``category``, ``labels``
     or ``number``; other outputs may name a sort of their own."""
@@ -160,11 +162,6 @@ class Output(Component, ABC):
         """A cell's right answer as `scores` takes it."""
 
     # Answers ---------------------------------------------------------------------------------
-
-    @property
-    def lacking(self) -> Collection[str]:
-        """Options of decoding that the output, with these settings, has no use for."""
-        return ()
 
     def options(self, **options: Any) -> Options:
         """The recipe's way of decoding with ``options`` changed.

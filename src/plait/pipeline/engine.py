@@ -43,11 +43,9 @@ class Engine(Protocol):
     def threads(self, records: int) -> AbstractContextManager[None]:
         """Within, as many threads as answering so many records is worth."""
 
-    def raw_outputs(self, batch: Batch) -> dict[str, RawOutputs]:
-        """What the network gives for a batch, by output: what `Output.decode` takes."""
-
-    def steps(self, output: str) -> Steps | None:
-        """Runs an output's network step by step; None for outputs that take no steps."""
+    def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
+        """What the network gives for a batch, by output, as `Output.decode` takes it: the raw
+        outputs, and what runs the output's network step by step (None if it takes no steps)."""
 
     def fitted(self, output: str) -> State:
         """What calibration found, and `Output.decode` needs."""

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from numpy.typing import NDArray
 
 from plait.data.cells import in_chunks, is_missing
-from plait.data.digests import FileDigests, file_digests, is_plain_file
+from plait.data.digests import FileDigests, file_digests
 from plait.data.media import MAX_BYTES
 from plait.data.rows import Row
 from plait.modalities.base import Modality
@@ -22,6 +22,7 @@ from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
 from plait.pipeline.engine import Engine
 from plait.types import BadCell
 from plait.util.digests import digest
+from plait.util.files import is_file
 
 READ_THREADS = 2
 LOOKAHEAD = 8  # chunks that are computed before they are asked for
@@ -156,7 +157,7 @@ def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[s
 def _content_digest(modality: Modality, root: Path, files: FileDigests, cell: Any) -> str:
     if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
         path = root / cell
-        if is_plain_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+        if is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
             with suppress(OSError):  # `content` will say what is wrong with it
                 return files.of(path)
     return digest(modality.content(cell, root))

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from plait.config.recipe import check_recipe
 from plait.data.rows import Row, to_row
 from plait.model import Model
-from plait.outputs.base import MEMORY, NEXT, PAST, SCORES, TOKENS, RawOutputs
+from plait.outputs.base import RawOutputs, Steps
+from plait.outputs.steps import GraphSteps
 from plait.package.paths import RECIPE, STATE
 from plait.pipeline.batch import Batch
 from plait.pipeline.parts import Parts, build_parts
@@ -70,37 +71,6 @@ class Session:
         return dict(zip(self.outputs, self.session.run(None, fed), strict=True))
 
 
-class OnnxSteps:
-    """Runs an output's step graph: `plait.outputs.base.Steps`."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-
-    def start(self, raw: RawOutputs) -> Any:
-        """See `Steps.start`."""
-        memory = {name: value for name, value in raw.items() if name.startswith(MEMORY)}
-        return memory, {name: value for name, value in raw.items() if name.startswith(PAST)}
-
-    def step(
-        self, tokens: NDArray[np.int64], state: Any
-    ) -> tuple[dict[str, NDArray[np.float32]], Any]:
-        """See `Steps.step`."""
-        memory, past = state
-        results = self.session({TOKENS: tokens, **memory, **past})
-        scores = {k[len(SCORES) :]: v for k, v in results.items() if k.startswith(SCORES)}
-        return scores, (memory, {name: results[f"{NEXT}{name}"] for name in past})
-
-    def select(self, state: Any, rows: NDArray[np.int64]) -> Any:
-        """See `Steps.select`."""
-        return tuple({name: value[rows] for name, value in part.items()} for part in state)
-
-    def attention(
-        self, raw: RawOutputs, tokens: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float32]]:
-        """None: the graphs give no attention."""
-        return {}
-
-
 class OnnxEngine:
     """Runs exported graphs by onnxruntime: `plait.pipeline.engine.Engine`."""
 
@@ -123,9 +93,9 @@ class OnnxEngine:
         return self._load(NETWORK, self.workers)
 
     @cached_property
-    def _steps(self) -> dict[str, OnnxSteps]:
+    def _steps(self) -> dict[str, GraphSteps]:
         graphs = {name: part["graph"] for name, part in self.about["outputs"].items()}
-        return {n: OnnxSteps(self._load(f, self.workers)) for n, f in graphs.items() if f}
+        return {n: GraphSteps(self._load(f, self.workers)) for n, f in graphs.items() if f}
 
     def start_worker(self) -> None:
         """Nothing: each item is prepared on one thread."""
@@ -155,8 +125,8 @@ class OnnxEngine:
         """As many as there are cores."""
         return nullcontext()
 
-    def raw_outputs(self, batch: Batch) -> dict[str, RawOutputs]:
-        """See `Engine.raw_outputs`."""
+    def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
+        """See `Engine.run`."""
         lengths = {f"{LENGTHS}{name}": value for name, value in batch.lengths.items()}
         results = self._network({**batch.prepared, **lengths})
         raw: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in self.about["outputs"]}
@@ -164,11 +134,7 @@ class OnnxEngine:
             # An output's name may hold a slash itself.
             output = next(name for name in raw if path.startswith(f"{name}/"))
             raw[output][path[len(output) + 1 :]] = value
-        return dict(raw)
-
-    def steps(self, output: str) -> OnnxSteps | None:
-        """See `Engine.steps`."""
-        return self._steps.get(output)
+        return {name: (values, self._steps.get(name)) for name, values in raw.items()}
 
     def fitted(self, output: str) -> State:
         """See `Engine.fitted`."""

@@ -181,7 +181,7 @@ def make_schema(name: str, model: Model, settings: Settings) -> Schema:
     """The requests for a model that is served as ``name``, within the limits of the settings."""
     by_output = model.decoding_options()
     # An option is offered if an output that has it can use it.
-    lacks = {output: set(model.parts.outputs[output].lacking) for output in by_output}
+    lacks = {output: set(model.parts.outputs[output].unused_options) for output in by_output}
     usable = {o: set(type(options).model_fields) - lacks[o] for o, options in by_output.items()}
     unusable = set().union(*lacks.values()) - set().union(*usable.values())
     options = _options(name, by_output.values(), unusable, settings.beams)
@@ -198,7 +198,7 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     fields: dict[str, Any] = {}
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
         facts, cell = modality.facts, modality.request_type()
-        form = {
+        form: Any = {
             "widget": facts.widget, "accept": facts.accept, "noun": facts.noun,
             "example": facts.example.strip("'"),
         }  # fmt: skip
