@@ -74,7 +74,8 @@ class Model:
         memory: Memory | None = None,
     ) -> None:
         self.recipe, self.parts, self.engine = recipe, parts, engine
-        self.scores, self.memory = scores or {}, memory or Memory()
+        self.scores: dict[str, Any] = dict(scores or {})
+        self.memory = memory or Memory()
         self._readers: dict[str, InputReader] = {}
 
     @property
@@ -465,7 +466,7 @@ class Model:
             preprocessing(self.parts),
             self.memory,
         )
-        write_package(package, tensors, write_card(self.recipe, self.scores))
+        write_package(package, tensors, write_card(self.recipe, self.scores, self.states))
         return path
 
 

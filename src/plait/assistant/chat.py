@@ -15,11 +15,11 @@ from plait.assistant.answers import TEXT, sentence
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
 from plait.data.audio import has_sound_suffix
-from plait.util.files import is_file
 from plait.data.images import has_image_suffix
 from plait.render.console import console, errors
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError
+from plait.util.files import is_file
 from plait.util.suggest import did_you_mean
 
 PROMPT = "> "

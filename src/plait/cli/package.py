@@ -117,7 +117,7 @@ def serve(
 
     settings = Settings(
         request_bytes=int(limits.max_mb * MEGABYTE), pixels=limits.max_pixels,
-        seconds=limits.max_seconds, timeout=limits.timeout, waiting=limits.queue,
+        seconds=limits.max_seconds, timeout=limits.timeout, queue=limits.queue,
         keys=keys_of_file(keys) if keys else (),
     )  # fmt: skip
 

@@ -169,20 +169,20 @@ class Evaluator:
         counts = self.memory.count(digests)
         if not counts:
             return records, rows
-        what = " and ".join(f"{count:,} {how}" for how, count in counts.items())
+        what = " and ".join(f"{how} {count:,}" for how, count in counts.items())
         if self.settings.include_training or self.settings.split in ("train", "val"):
-            log.warning("of these %s records the model %s", f"{len(rows):,}", what)
+            log.warning("of these %s records, the model %s", f"{len(rows):,}", what)
             return records, rows
         unseen = [at for at, digest in enumerate(digests) if digest not in self.memory]
         if not unseen:
             raise PlaitError(
-                f"of these {len(rows):,} records the model {what}: none is left to score",
+                f"of these {len(rows):,} records, the model {what}: none is left to score",
                 expected="records that are new to the model",
                 hint="score another table or --split test; --include-training scores them anyway",
             )
         log.warning(
-            "of these %s records the model %s: they are left out (--include-training scores them "
-            "too)", f"{len(rows):,}", what,
+            "of these %s records, the model %s; they are left out (--include-training scores "
+            "them, too)", f"{len(rows):,}", what,
         )  # fmt: skip
         return records.where(unseen), [rows[at] for at in unseen]
 

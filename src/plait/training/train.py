@@ -38,6 +38,7 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.training.loop import Report, Trainer, Validation, pick_device
+from plait.training.provenance import provenance, train_command
 from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.files import make_folder, write_atomically
 
@@ -76,7 +77,13 @@ def train(
         report: called with every line of the training log.
         shown: called once with the columns and the size of each split.
     """
+    overrides = list(overrides)
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    named = recipe if isinstance(recipe, str) else f"{recipe.name}.yaml"
+    command = train_command(
+        named, str(table.path if isinstance(table, Table) else table), str(out), overrides,
+        columns or {}, on_bad,
+    )  # fmt: skip
     checked = checked.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
@@ -91,6 +98,7 @@ def train(
     with run_folder(target, checked, rows) as folder:
         run = _Run(checked, rows, taken, splits, folder, policy, progress, report)
         model, half = run.train(parts)
+        model.scores["trained"] |= provenance(rows, table_digest(rows), command)
         model.save(target, half=half)
     return model
 
