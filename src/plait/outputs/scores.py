@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.types import PlaitError
+
 COVERAGE = 95.0  # per cent
 RESAMPLES = 1000
 Intervals = dict[str, tuple[float, float]]
@@ -86,3 +88,12 @@ class Scores:
         """Plain JSON: ``records``, every score and extra by its name, and ``intervals``."""
         intervals = {name: list(ends) for name, ends in self.intervals.items()}
         return {"records": self.records, **self.points, **self.extras, "intervals": intervals}
+
+
+def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:
+    """Raises PlaitError unless there is an answer for each record, and at least one record."""
+    if len(answers) != len(references) or not answers:
+        raise PlaitError(
+            f"{len(answers)} answers for {len(references)} records",
+            expected="one answer a record, and at least one record",
+        )

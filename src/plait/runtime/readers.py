@@ -27,9 +27,9 @@ def _photos(settings: State) -> Reader:
 
 
 def _words(settings: State) -> Reader:
-    from plait.data.vocabulary import from_state  # tokenizers are slow to import
+    from plait.data.vocabulary import load_vocabulary  # tokenizers are slow to import
 
-    vocabulary, longest = from_state(settings["vocabulary"]), settings["longest"]
+    vocabulary, longest = load_vocabulary(settings["vocabulary"]), settings["longest"]
     return lambda cell, root: np.array(vocabulary.encode(as_text(cell))[:longest], np.int32)
 
 

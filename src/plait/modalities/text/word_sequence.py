@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plait.config.registry import register
 from plait.data.texts import as_text
-from plait.data.vocabulary import PAD, UNK, Unit, Vocabulary, from_state, learn_vocabulary
+from plait.data.vocabulary import PAD, UNK, Unit, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.modalities.base import Encoder
 from plait.modalities.text.base import Text
 from plait.nn.blocks import Reader, length_mask, make_reader
@@ -57,12 +57,12 @@ class WordSequence(Text):
 
     def words(self, state: State) -> Vocabulary:
         """The state's vocabulary."""
-        return self.made_of(state, from_state)
+        return self.made_of(state, load_vocabulary)
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""
         texts = self.texts(cells)
-        found = learn_vocabulary(
+        found = fit_vocabulary(
             texts, self.unit, self.min_count, self.size, punctuation=True, lower=self.lower
         )
         return found.to_state()

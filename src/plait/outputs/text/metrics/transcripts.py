@@ -13,7 +13,7 @@ import jiwer
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.pooled import check_paired
+from plait.outputs.scores import check_paired
 from plait.outputs.scores import Scorer, with_intervals
 from plait.outputs.text.decoding import MOST, Limits
 from plait.outputs.text.metrics.base import References, Scoring, Sentences, plain
