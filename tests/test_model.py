@@ -33,8 +33,8 @@ def test_a_prediction(trained: Path, squares: Path) -> None:
     found = model.predict(squares.with_name("000.png"), num=3, beam=3)
     assert "red square" in found.value
     assert len(found.alternatives) == 2
-    assert found.attention["image"].shape == (len(found.words), 16)
-    np.testing.assert_allclose(found.attention["image"].sum(-1), 1.0, rtol=1e-4)
+    assert found.details.attention["image"].shape == (len(found.details.words), 16)
+    np.testing.assert_allclose(found.details.attention["image"].sum(-1), 1.0, rtol=1e-4)
     assert found.score < 0
     assert model.predict(squares.with_name("000.png").read_bytes()).value == found.value
 

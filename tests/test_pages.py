@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from plait.config import registry
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
 from plait.outputs.text.metrics.captions import caption_scores
@@ -48,6 +49,7 @@ def found(tmp_path: Path) -> Evaluation:
         {"caption": REFERENCES},
         {"caption": caption_scores(CAPTIONS, REFERENCES, intervals=20, meteor=False)},
         ["row 2, column 'image': gone"],
+        outputs={"caption": registry.build("output", {"kind": "text"})},
     )
 
 
@@ -163,7 +165,7 @@ def test_no_photo_is_both_best_and_worst() -> None:
 
 
 def test_outputs_without_captions_have_no_page(found: Evaluation, tmp_path: Path) -> None:
-    found.scores = {"sentiment": object()}
+    found.outputs = {"sentiment": registry.build("output", {"kind": "category"})}
     with pytest.raises(UsageError, match="output of captions"):
         best_and_worst(found, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

@@ -91,9 +91,9 @@ def test_two_inputs_need_a_fusion() -> None:
 def test_settings_of_a_kind_that_is_overridden_are_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    recipe = load_recipe("driving", ["fusion.kind=hybrid", "fusion.own=0.5"])
+    recipe = load_recipe("driving", ["fusion.kind=hybrid", "fusion.branch_loss_weight=0.5"])
     assert recipe.fusion["kind"] == "hybrid"
-    assert recipe.fusion["own"] == 0.5
+    assert recipe.fusion["branch_loss_weight"] == 0.5
     assert [record.message for record in caplog.records] == [
         "fusion.kind=hybrid: left out what the recipe says of early: dropout, how, width"
     ]

@@ -45,4 +45,4 @@ def test_it_trains_on_coco(tmp_path: Path) -> None:
     photo = tmp_path / "train2017" / f"{0:012d}.jpg"
     found = again.predict(photo)
     assert found.value == model.predict(photo).value
-    assert found.attention["image"].shape[1] == 64
+    assert found.details.attention["image"].shape[1] == 64

@@ -35,6 +35,7 @@ from plait.explain.neighbours import find_neighbours
 from plait.explain.probe import Probe
 from plait.modalities.base import Modality
 from plait.network import Batch, Network, Parts, build_network, build_parts
+from plait.outputs.base import Output
 from plait.outputs.options import Options
 from plait.package.card import write_card
 from plait.package.format import Package, fingerprint, read_package, write_package
@@ -89,7 +90,7 @@ class Model:
         scores: Mapping[str, Any],
     ) -> None:
         self.recipe, self.states, self.scores = recipe, states, scores
-        self.parts: Parts = build_parts(recipe)
+        self.parts: Parts = build_parts(recipe).fitted(states)
         self.network = network.eval()
         self.device = next(network.parameters()).device
         self._sources: dict[str, PreparedInput] = {}
@@ -114,9 +115,9 @@ class Model:
         """Output -> kind."""
         return {name: spec.kind for name, spec in self.recipe.outputs.items()}
 
-    def cell(self, output: str, value: Any) -> Any:
-        """An output's answer as a cell of a table."""
-        return self.parts.outputs[output].cell(value)
+    def output_of(self, name: str) -> Output:
+        """The output of that name, which knows how its answers are shown."""
+        return self.parts.outputs[name]
 
     def __repr__(self) -> str:
         inputs, outputs = ", ".join(self.recipe.inputs), ", ".join(self.recipe.outputs)
@@ -230,10 +231,9 @@ class Model:
         layouts = {n: s.modality.segments(cells[n], s.root, s.state) for n, s in sources.items()}
         batch = self._batch([cells], Path(root), 0, None).to(self.device)
         prediction = self.network.predict(batch, **options)[asked][0]
-        probe = Probe(batch, layouts, sources, asked, prediction, options)
+        probe = Probe(batch, layouts, sources, asked, self.output_of(asked), prediction, options)
         found = explain(probe, self.network, self._unlearned, self.recipe.name)
-        if prediction.attention:
-            found = replace(found, attention=self._attention(cells, prediction, Path(root)))
+        found = replace(found, attention=self._attention(cells, asked, prediction, Path(root)))
         if table is None:
             return found
         near, others = find_neighbours(
@@ -248,28 +248,42 @@ class Model:
         return network.to(self.device).eval()
 
     def attention(
-        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+        self,
+        record: Any,
+        prediction: Prediction,
+        *,
+        root: str | Path = ".",
+        output: str | None = None,
     ) -> Attention:
         """Where an answer that was given looked, in the record's first input with a picture.
+
+        Args:
+            record, root: as for `predict`.
+            prediction: the answer.
+            output: which output's answer it is; the first if not given.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
         """
-        found = self._attention(self._as_record(record), prediction, Path(root))
+        found = self._attention(
+            self._as_record(record), output or self.output, prediction, Path(root)
+        )
         if found is None:
             raise UsageError("the model looks at no place of a picture", expected="an image input")
         return found
 
     def _attention(
-        self, cells: Mapping[str, Any], prediction: Prediction, root: Path
+        self, cells: Mapping[str, Any], output: str, prediction: Prediction, root: Path
     ) -> Attention | None:
+        asked = self.output_of(output)
+        looked = asked.attention(prediction)
         for name in self.recipe.inputs:
             source, grid = self.source(name, root), self.network.encoder(name).grid
-            if grid is None or is_missing(cells.get(name)) or name not in prediction.attention:
+            if grid is None or is_missing(cells.get(name)) or name not in looked:
                 continue
             pixels = source.modality.picture(cells[name], root, source.state)
             if pixels is not None:
-                return Attention(prediction, name, np.asarray(pixels), grid)
+                return Attention(asked, prediction, name, np.asarray(pixels), grid)
         return None
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
@@ -396,7 +410,10 @@ class Model:
         if not kept:
             raise nothing_left("can be scored", bad)
         references = {
-            name: [output.reference(rows.column(taken[f"outputs.{name}"])[row]) for row in kept]
+            name: [
+                output.reference(rows.column(taken[f"outputs.{name}"])[row], rows.root)
+                for row in kept
+            ]
             for name, output in self.parts.outputs.items()
         }
 
@@ -409,7 +426,7 @@ class Model:
             if progress:
                 progress("scores", 0, 1)  # some take seconds to start
             return found, {
-                name: output.metrics(found[name], references[name])
+                name: output.scores(found[name], references[name])
                 for name, output in self.parts.outputs.items()
             }
 
@@ -448,8 +465,8 @@ class Model:
         groups: list[Group] = []
         if by is not None:
             cells = rows.column(by)
-            several = {name: output.of_several for name, output in self.parts.outputs.items()}
-            groups = score_groups(whole, [cells[row] for row in kept], several)
+            set_metrics = {name: output.set_metrics for name, output in self.parts.outputs.items()}
+            groups = score_groups(whole, [cells[row] for row in kept], set_metrics)
         return Evaluation(
             rows,
             taken,
@@ -466,6 +483,7 @@ class Model:
             embed_records(self.network, records, PREDICT_BATCH, self.device, progress)
             if vectors
             else None,
+            self.parts.outputs,
         )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:

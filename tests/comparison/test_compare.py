@@ -105,7 +105,7 @@ def test_the_winner_is_kept_as_a_package_that_the_table_fits(
 ) -> None:
     scores = plait.load(folder / "kept").evaluate(folder / "table.jsonl", split="test").scores
     assert found.test is not None
-    assert scores["answer"].accuracy == pytest.approx(found.test.line("early.concat").score)
+    assert scores["answer"]["accuracy"] == pytest.approx(found.test.line("early.concat").score)
 
 
 def test_a_kept_package_scores_no_split_that_it_can_not_tell(

@@ -131,7 +131,7 @@ def test_what_reads_over_time_is_not_pretrained() -> None:
     parts = build_parts(recipe)
     states = {
         "inputs.clip": parts.modalities["clip"].fit([], Path()),
-        "outputs.y": parts.outputs["y"].fit(["a", "b"]),
+        "outputs.y": parts.outputs["y"].fit(["a", "b"], Path()),
     }
     network = build_network(recipe, parts, states)
     slow = {id(p) for p in network.pretrained_parameters()}

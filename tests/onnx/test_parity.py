@@ -220,7 +220,9 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     bad = ErrorPolicy("missing")
     found = list(model.answers([{"words": "a dog"}, record], bad=bad, first_row=7))
     assert bad.met == {(8, "photo")}
-    assert found[0]["class"].probabilities == pytest.approx(found[1]["class"].probabilities)
+    assert found[0]["class"].details.probabilities == pytest.approx(
+        found[1]["class"].details.probabilities
+    )
 
 
 @pytest.mark.parametrize(

@@ -62,5 +62,6 @@ def test_the_command(exported: Path, squares: Path) -> None:
 def test_every_reader_and_every_kind_of_answer() -> None:
     run(
         "import plait.runtime, plait.modalities.table.reading, plait.modalities.series.reading\n"
-        "import plait.data.vocabulary, plait.outputs.answers, plait.outputs.text.decoding"
+        "import plait.data.vocabulary, plait.outputs.text.decoding\n"
+        "import plait.outputs.category, plait.outputs.labels, plait.outputs.number"
     )

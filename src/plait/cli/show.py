@@ -78,7 +78,10 @@ class TrainingView:
             return
         show_scores(recipe, scores["validation"], None)
         kinds = [spec.modality for spec in recipe.inputs.values()]
-        one_photo = kinds == ["image"] and next(iter(recipe.outputs.values())).kind == "text"
+        one_photo = (
+            kinds == ["image"]
+            and next(iter(recipe.outputs.values())).component.answer_type == "text"
+        )
         usage = f"plait caption PHOTO --model {out}" if one_photo else f"plait predict {out} TABLE"
         console.print(f"the model is in {out}; try: {usage}")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-ALIASES: Mapping[str, Mapping[str, str]] = {}
+ALIASES: Mapping[str, Mapping[str, str]] = {
+    "fusion/hybrid": {"own": "branch_loss_weight"},
+}
 """Where the setting stands, "KIND/NAME" of a component, "KIND/*" for all of a kind, or a section of
 the recipe such as "inputs" -> its old name -> its new name."""

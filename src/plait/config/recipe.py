@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib.resources
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,12 +69,21 @@ class OutputSpec(_Section):
     """One output: what to predict, from which column."""
 
     kind: Annotated[str, _doc("kind of output")]
-    column: Annotated[str | None, _doc("column of the table; guessed when null")] = None
+    column: Annotated[
+        str | list[str] | None,
+        BeforeValidator(_column),
+        _doc("column of the table; a list where the output reads several; guessed when null"),
+    ] = None
     learn_with: LearnWith = None
     weight: Annotated[
         float, _doc("of its loss, and of its score in the choice of the best weights", gt=0)
     ] = 1.0
     settings: Annotated[Settings, _doc("the output's settings")] = Field(default_factory=dict)
+
+    @property
+    def component(self) -> Any:
+        """The output's class, for the facts that it declares."""
+        return registry.find("output", self.kind).cls
 
 
 class DataSpec(_Section):
@@ -209,7 +219,8 @@ class Recipe(_Section):
                     expected=f"one of: {', '.join(known)}",
                 )
             room, part = places[0]
-            if room == "outputs" and not isinstance(column, str):
+            reads_one = room == "outputs" and self.outputs[part].component.columns == "one"
+            if reads_one and not isinstance(column, str):
                 raise one_column(name, column)
             data[room][part]["column"] = column
         return Recipe.model_validate(data)
@@ -315,9 +326,8 @@ def _combinations(data: Settings) -> list[str]:
         for name in ("inputs", "outputs")
         if name in data and not data[name]
     ]
-    fusion = data.get("fusion")
-    inputs = _sections(data, "inputs")
     problems += _wrong_partners(data)
+    problems += _unsupported(data)
     problems += [
         f"{section}.{name}: a name has no dots and is not empty"
         for section in ("inputs", "outputs")
@@ -331,14 +341,38 @@ def _combinations(data: Settings) -> list[str]:
         reinforce = training.get("reinforce")
         if isinstance(reinforce, dict) and reinforce.get("epochs"):
             problems.append("training.refit: can't go with training.reinforce; expected false")
-    if isinstance(training, dict) and training.get("mixup"):
-        problems += [
-            f"training.mixup: the sentences of outputs.{name} can't be mixed; expected 0"
-            for name, spec in _sections(data, "outputs")
-            if spec.get("kind") == "text"
-        ]
-    if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":
-        problems.append("fusion.kind: 'none' takes one input; name a fusion for several")
+    return problems
+
+
+def _unsupported(data: Settings) -> list[str]:
+    """What the recipe asks of its fusion and outputs that these declare not to do."""
+    problems, branches = [], None
+    inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
+    mixup = isinstance(training, dict) and training.get("mixup")
+    try:
+        fusion = registry.build("fusion", data["fusion"])
+    except (KeyError, TypeError, UsageError, ValidationError):  # said elsewhere
+        fusion = None
+    if fusion is not None:
+        if len(inputs) > 1 and not fusion.several_inputs:
+            kind = data["fusion"]["kind"]
+            problems.append(f"fusion.kind: {kind!r} takes one input; name a fusion for several")
+        try:
+            branches = fusion.branches(inputs)
+        except UsageError as error:
+            problems.append(f"fusion: {error}")
+    for name, spec in _sections(data, "outputs"):
+        at, column = f"outputs.{name}", spec.get("column")
+        with suppress(UsageError):  # there is no such output, which is said elsewhere
+            output: Any = registry.find("output", str(spec.get("kind"))).cls
+            if mixup and not output.mixup:
+                problems.append(f"training.mixup: the targets of {at} can't be mixed; expected 0")
+            if branches and not output.branches:
+                problems.append(f"fusion: {at} has no answer for each branch; name another fusion")
+            if column is not None and output.columns == "none":
+                problems.append(f"{at}.column: got {column!r}; expected null, as it reads none")
+            if isinstance(column, list) and output.columns == "one":
+                problems.append(f"{at}.column: got {column!r}; expected one column")
     return problems
 
 

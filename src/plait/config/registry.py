@@ -8,6 +8,7 @@ Recipe checking, ``plait list`` and the docs are derived from them.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import typing
@@ -37,6 +38,9 @@ ROOMS: dict[str, str] = {
     "language": "plait.outputs.text.lm",
 }
 """Kind of component -> the package whose modules register it."""
+
+NETWORKS = "networks"
+"""The module, or package, of a folder's network sides."""
 
 ARGUMENT = "name"
 """The parameter that takes the part after the colon of ``family:ARGUMENT``."""
@@ -107,9 +111,26 @@ def _load(kind: str) -> None:
     """Import every module of the room, so that its components have registered themselves."""
     if kind not in ROOMS:
         raise UsageError(f"there is no kind {kind!r} of component", hint=did_you_mean(kind, ROOMS))
-    package = importlib.import_module(ROOMS[kind])
-    for module in pkgutil.walk_packages(package.__path__, f"{ROOMS[kind]}."):
-        importlib.import_module(module.name)
+    _import_all(ROOMS[kind])
+
+
+def _import_all(package: str) -> None:
+    """Import a package's modules but for the networks, which need torch."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        if module.name.rpartition(".")[2] != NETWORKS:
+            importlib.import_module(module.name)
+            if module.ispkg:
+                _import_all(module.name)
+
+
+def _import_own(kind: str, name: str) -> None:
+    """Import the module that has the component's name, all of them where there is none such: it is
+    quicker, and the others may need libraries that this one does not."""
+    module = f"{ROOMS.get(kind)}.{name.replace('-', '_')}"
+    if kind in ROOMS and name.replace("-", "").isidentifier() and importlib.util.find_spec(module):
+        importlib.import_module(module)
+    if (kind, name) not in _COMPONENTS:
+        _load(kind)
 
 
 def names(kind: str) -> list[str]:
@@ -124,8 +145,10 @@ def find(kind: str, name: str) -> Registered:
     Raises:
         UsageError: there is none; the message names those there are.
     """
-    _load(kind)
-    found = _COMPONENTS.get((kind, name.split(":", 1)[0]))
+    own = name.split(":", 1)[0]
+    if (kind, own) not in _COMPONENTS:
+        _import_own(kind, own)
+    found = _COMPONENTS.get((kind, own))
     if found is None:
         raise UsageError(
             f"there is no {kind} called {name!r}",

@@ -108,10 +108,10 @@ def find_neighbours(
         own = network.fuse(probe.batch).pooled.float().cpu().numpy()[0]
     output = parts.outputs[probe.output]
     cells = rows.column(taken[f"outputs.{probe.output}"])
-    answers = [_one(output.reference(cells[row])) for row in kept]
+    answers = [_one(output.reference(cells[row], rows.root)) for row in kept]
     album, likeness = Album(parts, states, rows, taken), cosines(vectors, own)
     order = np.argsort(-likeness, kind="stable").tolist()
-    others = [] if output.several else [at for at in order if answers[at] != probe.answer]
+    others = [] if output.several_answers else [at for at in order if answers[at] != probe.answer]
 
     def shown(some: Sequence[int]) -> list[Neighbour]:
         return [

@@ -88,10 +88,11 @@ def explanation_page(found: Explanation) -> str:
 
 def _head(found: Explanation) -> str:
     about = f"{found.model}, {found.output}: its answer, and why"
-    rows = [(shown(v), p, f"{p:.1%}") for v, p in found.prediction.probabilities.items()]
+    probabilities = found.asked.probabilities(found.prediction).items()
+    rows = [(shown(value), p, f"{p:.1%}") for value, p in probabilities]
     likely = f'<div class="panel">{bars(rows[:CLASSES])}</div>' if rows else ""
-    if found.prediction.interval is not None:
-        low, high = found.prediction.interval
+    if (ends := found.asked.bounds(found.prediction)) is not None:
+        low, high = ends
         likely = f'<p class="about">between {low:.4g} and {high:.4g}, most likely</p>'
     return (
         f"<header><h1><small>{escape(about)}</small>{escape(shown(found.prediction.value))}</h1>"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from plait.types import Branches, Fused
+from plait.types import Branches
 
 
 class Blend(nn.Module):

@@ -6,7 +6,7 @@ Shapes: B records, L steps of an answer, T tokens, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,8 +104,8 @@ class Head(nn.Module, ABC):
         return self.support(fused, [answer] * count), torch.zeros(count, 0)
 
     def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
-        """For each step of an answer to the only record: the step itself and the ``count`` likeliest
-        others, with their probabilities."""
+        """For each step of an answer to the only record: the step itself and the ``count``
+        likeliest others, with their probabilities."""
         return []
 
     def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:

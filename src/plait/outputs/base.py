@@ -175,6 +175,11 @@ class Output(Component, ABC):
         """Further cells beside the answer's, by what is added to its column's name."""
         return {}
 
+    @property
+    def choices(self) -> Sequence[Any] | None:
+        """All answers of a fitted output that gives one of a few (classes); None for others."""
+        return None
+
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
         """A prediction as plain JSON: its value, score, alternatives, details, and shares.
 
@@ -250,6 +255,10 @@ class Output(Component, ABC):
     ) -> tuple[str, NDArray[np.float64]]:
         """How right each single answer is, (N,), larger is better, and the title of that number:
         to show the best records and the worst."""
+
+    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
+        """The records' places, the best answer first."""
+        return np.argsort(-self.rightness(predictions, references)[1], kind="stable").tolist()
 
     def errors(
         self, predictions: Sequence[Prediction], references: Sequence[Any]

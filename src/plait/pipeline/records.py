@@ -80,7 +80,12 @@ def open_table(
         columns = _choose_scored(recipe, parts, rows, named)
     [read, *others] = parts.modalities
     for name, output in parts.outputs.items():
-        if output.several and not others and parts.modalities[read].media and not rows.records:
+        if (
+            output.several_answers
+            and not others
+            and parts.modalities[read].media
+            and not rows.records
+        ):
             given = columns[f"inputs.{read}"]
             split, group = split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
@@ -136,7 +141,11 @@ def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, Colu
 
 
 def _output_wishes(recipe: Recipe) -> dict[str, _Wish]:
-    return {f"outputs.{n}": _Wish(n, s.column, s.kind) for n, s in recipe.outputs.items()}
+    return {
+        f"outputs.{name}": _Wish(name, spec.column, spec.kind, spec.component.columns == "several")
+        for name, spec in recipe.outputs.items()
+        if spec.component.columns != "none"
+    }
 
 
 def _choose_scored(
@@ -442,10 +451,13 @@ def fit_states(
     Raises:
         PlaitError: nothing can be learned from a column; the message names it.
     """
-    learns: dict[str, Callable[[Sequence[Any]], State]] = {
+    learns: Mapping[str, Callable[[Sequence[Any]], State]] = {
         f"inputs.{name}": partial(_learn_input, recipe.inputs[name], modality, table.root)
         for name, modality in parts.modalities.items()
-    } | {f"outputs.{name}": output.fit for name, output in parts.outputs.items()}
+    } | {
+        f"outputs.{name}": partial(output.fit, root=table.root)
+        for name, output in parts.outputs.items()
+    }
     partners = {f"inputs.{name}": spec.learn_with for name, spec in recipe.inputs.items()}
     partners |= {f"outputs.{name}": spec.learn_with for name, spec in recipe.outputs.items()}
     return {
@@ -568,12 +580,12 @@ class Preparer:
     def _targets(self, name: str, table: Table, learn: bool) -> list[Any]:
         """Each row's target, None where it has none."""
         column = self.columns[f"outputs.{name}"]
-        read = self.parts.outputs[name].reader(self.states[f"outputs.{name}"])
+        output = self.parts.outputs[name].with_state(self.states[f"outputs.{name}"])
         targets: list[Any] = []
         unlearned: dict[int, UnseenLabel] = {}
         for row, cell in enumerate(table.column(column)):
             try:
-                targets.append(read(cell))
+                targets.append(output.read(cell, table.root))
             except BadCell as error:
                 if isinstance(error, UnseenLabel) and not learn:
                     unlearned[table.number(row)] = error

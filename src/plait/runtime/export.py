@@ -19,8 +19,8 @@ from plait.config import registry
 from plait.data.rows import Row
 from plait.model import Model
 from plait.network import Batch
-from plait.outputs.base import Graph
-from plait.outputs.text.decoders.base import under
+from plait.nn.head import Graph
+from plait.outputs.text.decoders.networks.base import under
 from plait.pipeline.features import as_row, pad_rows
 from plait.runtime.model import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
 from plait.types import PlaitError, State, UsageError
@@ -50,7 +50,7 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
         own = copy.deepcopy(model.network).cpu()
         model = Model(model.recipe, model.states, own, model.scores)
     _check_target(path)
-    outputs = {name: model.network.head(name).answers() for name in model.network.heads}
+    outputs = {name: _output(model, name) for name in model.network.heads}
     readings = {name: _reading(model, name) for name in model.recipe.inputs}
     with new_folder(path) as part:
         with _quiet(), torch.no_grad():
@@ -94,6 +94,15 @@ def _reading(model: Model, name: str) -> State:
             expected=" or ".join(can) or f"no input of the modality {spec.modality}",
         )
     return modality.reading(model.states[f"inputs.{name}"])
+
+
+def _output(model: Model, name: str) -> State:
+    """What `plait.runtime` must know of an output."""
+    head, spec = model.network.head(name), model.recipe.outputs[name]
+    return {
+        "kind": spec.kind, "settings": spec.settings, "state": model.states[f"outputs.{name}"],
+        "fitted": head.fitted(),
+    }  # fmt: skip
 
 
 def _quoted(name: str) -> str:
@@ -159,7 +168,7 @@ def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
         names = list(model.recipe.inputs)
         lengths = {name: tensors[f"{LENGTHS}{name}"] for name in names}
         fused = network.fuse(Batch({name: tensors[name] for name in names}, lengths, {}))
-        found = {name: network.head(name).numbers(fused) for name in network.heads}
+        found = {name: network.head(name).raw_outputs(fused) for name in network.heads}
         return {f"{name}/{key}": v for name, own in found.items() for key, v in own.items()}
 
     _write(Graph(network, run, batches), folder, NETWORK)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.vocabulary import BOS, EOS, from_state
-from plait.outputs.answers import Answers, Numbers
+from plait.outputs.base import Output, RawOutputs
 from plait.outputs.text.decoding import (
     CTC,
     DECODER,
@@ -28,6 +28,7 @@ from plait.outputs.text.decoding import (
     guides,
     spoken,
 )
+from plait.outputs.text.details import TextDetails
 from plait.outputs.text.lm.ngram import NGram
 from plait.runtime.search import Floats, Ints, Sentences, Speech, Tensors, beam_search, sample
 from plait.types import Prediction, State
@@ -51,7 +52,7 @@ class Weights:
         return self == Weights(1.0, 0.0, 0.0, 0.0)
 
 
-class SentenceAnswers(Answers):
+class SentenceAnswers:
     """Sentences, said word by word."""
 
     kind = TEXT
@@ -71,9 +72,8 @@ class SentenceAnswers(Answers):
         has = guides(self.ctc is not None, self.language is not None)
         return self.decoding.within(self.longest, has, **options)
 
-    def predictions(self, numbers: Numbers, **options: Any) -> list[Prediction]:
+    def decode(self, numbers: RawOutputs, fitted: State, decoding: Decoding) -> list[Prediction]:
         """A sentence a record (``num`` with alternatives)."""
-        decoding = self.options(**options)
         weights = self._weights(decoding)
         speech, records = self._speech(numbers, weights), len(next(iter(numbers.values())))
         if decoding.sample:
@@ -99,7 +99,7 @@ class SentenceAnswers(Answers):
         bonus = bonus if decoding.bonus is None else decoding.bonus
         return Weights(1 - ctc, ctc, weight, bonus)
 
-    def _speech(self, numbers: Numbers, weights: Weights) -> Speech:
+    def _speech(self, numbers: RawOutputs, weights: Weights) -> Speech:
         """The records before the first word."""
         memory = {name: value for name, value in numbers.items() if name.startswith(MEMORY)}
         past = {name: value for name, value in numbers.items() if name.startswith(PAST)}
@@ -132,17 +132,26 @@ class SentenceAnswers(Answers):
         return total.astype(np.float32), after
 
     def _prediction(
-        self, numbers: Numbers, row: int, sentences: list[list[int]], means: list[float]
+        self, numbers: RawOutputs, row: int, sentences: list[list[int]], means: list[float]
     ) -> Prediction:
         _, said = spoken(self.vocabulary, sentences, means)
-        if DETECTED not in numbers:
-            return said
-        words, probable = numbers[DETECTED][row].tolist(), numbers[PROBABLE][row].tolist()
-        return replace(said, detected=detected_words(self.vocabulary, words, probable))
+        detected: dict[str, float] = {}
+        if DETECTED in numbers:
+            words, probable = numbers[DETECTED][row].tolist(), numbers[PROBABLE][row].tolist()
+            detected = detected_words(self.vocabulary, words, probable)
+        details = TextDetails(words=said.words, detected=detected)
+        return replace(said, detected=detected, details=details)
 
-    def cell(self, value: Any) -> Any:
+    shows_score = Output.shows_score
+    extra_cells = Output.extra_cells
+
+    def to_cell(self, value: str) -> str:
         """The sentence."""
         return value
+
+    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
+        """Without the detected words."""
+        return Output.to_json(self, prediction, digits)  # type: ignore[arg-type]
 
 
 def _scored(speech: Speech, found: Sentences) -> Sentences:

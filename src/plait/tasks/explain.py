@@ -108,7 +108,7 @@ def _record(
 def show(found: Explanation) -> None:
     """The answer, the inputs' shares, and how each method does, on the terminal."""
     console.print(shown(found.prediction.value), soft_wrap=True)
-    detected = found.prediction.detected
+    detected = found.asked.to_json(found.prediction).get("detected")
     if detected:
         words = ", ".join(f"{word} {probable:.2f}" for word, probable in detected.items())
         console.print(f"detected: {words}", soft_wrap=True)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plait.model import Model, load
-from plait.outputs.text.head import TextHead
 from plait.outputs.text.lm.arpa import write_arpa
-from plait.outputs.text.lm.language import NGramDecoder
-from plait.outputs.text.lm.ngram import NGram
 from plait.types import UsageError
 
 
@@ -26,7 +23,8 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
         UsageError: there is no such model, or several and ``output`` says none of them.
         PlaitError: a unit can't be in such a file, or the file can't be written.
     """
-    found = _found(model)
+    each = {name: asked.ngrams() for name, asked in model.parts.outputs.items()}
+    found = {name: ngrams for name, ngrams in each.items() if ngrams is not None}
     if not found:
         raise UsageError(
             f"the model {model.recipe.name} has no n-gram model",
@@ -39,18 +37,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
             f"the model {model.recipe.name} has an n-gram model of {', '.join(found)}",
             expected="an output of these, named" + (f", not {output!r}" if output else ""),
         )
-    head, counts = found[output]
-    write_arpa(Path(path), counts, head.vocabulary.units())
-
-
-def _found(model: Model) -> dict[str, tuple[TextHead, NGram]]:
-    """Of each output that has one."""
-    heads = {name: model.network.head(name) for name in model.recipe.outputs}
-    return {
-        name: (head, head.language.model)
-        for name, head in heads.items()
-        if isinstance(head, TextHead) and isinstance(head.language, NGramDecoder)
-    }
+    write_arpa(Path(path), *found[output])
 
 
 def export(model_name: str, path: Path, output: str | None) -> None:

@@ -30,7 +30,7 @@ from plait.modalities.base import Encoder
 from plait.model import load
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.nn.blocks import count_parameters
-from plait.outputs.base import Head
+from plait.nn.head import Head
 from plait.package.paths import shipped_models
 from plait.pipeline.features import as_row, pad_rows
 from plait.render.console import console
@@ -166,7 +166,7 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
 def made_up_states(parts: Parts) -> dict[str, State]:
     """What inputs and outputs learn from made-up cells, as large as the recipe allows."""
     inputs = {f"inputs.{n}": m.fit(m.samples(), Path()) for n, m in parts.modalities.items()}
-    outputs = {f"outputs.{n}": o.fit(o.samples()) for n, o in parts.outputs.items()}
+    outputs = {f"outputs.{n}": o.fit(o.samples(), Path()) for n, o in parts.outputs.items()}
     return {**inputs, **outputs}
 
 
@@ -179,8 +179,7 @@ def made_up_batch(parts: Parts, states: Mapping[str, State], network: Network) -
         rows = [as_row(features) for features in network.encoder(name).prepare([blank] * RECORDS)]
         prepared[name], lengths[name] = pad_rows(rows, rows[0])
     targets = {
-        name: [output.example(states[f"outputs.{name}"])] * RECORDS
-        for name, output in parts.outputs.items()
+        name: [output.example()] * RECORDS for name, output in parts.fitted(states).outputs.items()
     }
     return Batch(prepared, lengths, targets).to(device)
 

@@ -24,6 +24,7 @@ from plait.modalities.audio.mel import LogMel, hop_seconds
 from plait.model import Model, load
 from plait.nn.pretrained import check_reachable, clearly, transformers
 from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.details import TextDetails
 from plait.types import Prediction, UsageError
 from plait.util.imports import needed
 
@@ -122,14 +123,14 @@ class PackageTranscriber:
         end = _end(part, self.rate)
         words = words_in_time(answer, part.start, self.token) if self.token else ()
         # CTC may say a unit in one token; where it is all that is said, the piece is the word.
-        if words and sum(1 for unit in answer.words if unit.strip()) == 1:
+        if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
             words = (Word(words[0].text, part.start, end),)
         return Segment(part.start, end, answer.value, answer.score, words)
 
 
 def _sound_and_text(model: Model) -> tuple[str, str]:
     sounds = [n for n, modality in model.parts.modalities.items() if isinstance(modality, Sound)]
-    texts = [n for n, spec in model.recipe.outputs.items() if spec.kind == "text"]
+    texts = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
     if len(sounds) != 1 or len(model.parts.modalities) != 1 or len(texts) != 1:
         raise UsageError(
             f"the model {model.recipe.name} makes {', '.join(model.recipe.outputs)} of "
@@ -151,11 +152,12 @@ def _wav(part: Piece, rate: int) -> bytes:
 
 def words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
     """Words and their times, of units and the tokens that say them; ``token`` is in seconds."""
-    if not answer.moments:
+    details: TextDetails = answer.details
+    if not details.moments:
         return ()
     texts = str(answer.value).split()
     found: list[list[tuple[int, int]]] = [[] for _ in texts]
-    for number, moment in zip(_owners(answer.words, texts), answer.moments, strict=True):
+    for number, moment in zip(_owners(details.words, texts), details.moments, strict=True):
         if number is not None and moment[1] > moment[0]:
             found[number].append(moment)
     return tuple(

@@ -146,7 +146,7 @@ def _parts(model: Model) -> tuple[str, str | None, str]:
     inputs = model.recipe.inputs
     texts = [name for name, spec in inputs.items() if spec.modality == "text"]
     images = [name for name, spec in inputs.items() if spec.modality == "image"]
-    outputs = [name for name, spec in model.recipe.outputs.items() if spec.kind == "text"]
+    outputs = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
     if len(texts) != 1 or len(outputs) != 1 or len(texts) + len(images) != len(inputs):
         raise UsageError(
             f"the model {model.recipe.name} makes {', '.join(model.recipe.outputs)} of "

@@ -355,7 +355,7 @@ class TextOutput(Output):
 
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
         """See `Output.to_json`; also the detected words."""
-        detected = {word: round(p, 4) for word, p in prediction.details.detected.items()}
+        detected = {word: round(p, 4) for word, p in _details(prediction).detected.items()}
         return super().to_json(prediction, digits) | {"detected": detected}
 
     def confidence(self, prediction: Prediction) -> float:
@@ -364,11 +364,11 @@ class TextOutput(Output):
 
     def words(self, prediction: Prediction) -> Sequence[str]:
         """The tokens, readable."""
-        return prediction.details.words
+        return _details(prediction).words
 
     def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
         """How much each word attended to each token of the inputs."""
-        return prediction.details.attention
+        return _details(prediction).attention
 
     # Scores ----------------------------------------------------------------------------------
 
@@ -451,6 +451,11 @@ class TextOutput(Output):
         from plait.outputs.text.networks.head import TextHead
 
         return TextHead(self, width, inputs, pretrained, branches)
+
+
+def _details(prediction: Prediction) -> TextDetails:
+    """None are kept of stored predictions."""
+    return prediction.details or TextDetails()
 
 
 def as_texts(cell: Any) -> list[str]:

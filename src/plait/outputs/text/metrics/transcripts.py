@@ -13,8 +13,7 @@ import jiwer
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.scores import check_paired
-from plait.outputs.scores import Scorer, with_intervals
+from plait.outputs.scores import Scorer, check_paired, with_intervals
 from plait.outputs.text.decoding import MOST, Limits
 from plait.outputs.text.metrics.base import References, Scoring, Sentences, plain
 from plait.types import PlaitError

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from plait.outputs.scores import check_paired
-from plait.outputs.scores import Scorer, with_intervals
+from plait.outputs.scores import Scorer, check_paired, with_intervals
 from plait.outputs.text.decoding import MOST, Limits
 from plait.outputs.text.metrics.base import References, Scoring, Sentences
 
