@@ -25,9 +25,9 @@ def wants_meteor() -> Iterator[Callable[[bool | None], bool]]:
     for it have it. Gives the function that decides elsewhere."""
     from plait.outputs.text.metrics import captions as scores
 
-    wants = scores._wants_meteor
+    wants = scores.wants_meteor
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "_wants_meteor", lambda asked: asked is not None and wants(asked))
+        patch.setattr(scores, "wants_meteor", lambda asked: asked is not None and wants(asked))
         yield wants
 
 

@@ -64,13 +64,15 @@ class Scores:
         records: how many were scored.
         points: score by name, in the order in which they are shown.
         intervals: the 95 % interval of those that have one.
-        extras: what else was found (a confusion matrix, scores of each label), as plain JSON.
+        extras: what else is known (a confusion matrix, scores of each label), as plain JSON.
+        counted: what JSON calls the number of records.
     """
 
     records: int
     points: Mapping[str, float]
     intervals: Intervals
     extras: Mapping[str, Any] = field(default_factory=dict)
+    counted: str = "records"
 
     @classmethod
     def of(
@@ -85,9 +87,9 @@ class Scores:
         return self.points[name]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: ``records``, every score and extra by its name, and ``intervals``."""
+        """Plain JSON: the number of records, every score and extra by name, and ``intervals``."""
         intervals = {name: list(ends) for name, ends in self.intervals.items()}
-        return {"records": self.records, **self.points, **self.extras, "intervals": intervals}
+        return {self.counted: self.records, **self.points, **self.extras, "intervals": intervals}
 
 
 def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from plait.config.component import Nested
 from plait.config.registry import register
 from plait.data.vocabulary import EOS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.outputs.base import Output, RawOutputs, Steps
-from plait.outputs.scores import Scorer
+from plait.outputs.scores import Scores
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
 from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, Decoding, unavailable
@@ -28,11 +28,11 @@ from plait.outputs.text.detection import word_shares
 from plait.outputs.text.graph import DETECTED, EMISSIONS, PROBABILITIES
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram
-from plait.outputs.text.metrics.answers import ANSWERS
-from plait.outputs.text.metrics.base import Scoring
-from plait.outputs.text.metrics.captions import CAPTIONS
-from plait.outputs.text.metrics.transcripts import TRANSCRIPTS, most_wrong
-from plait.outputs.text.metrics.translations import TRANSLATIONS
+from plait.outputs.text.metrics.answers import AnswerMetrics
+from plait.outputs.text.metrics.base import TextMetrics
+from plait.outputs.text.metrics.captions import CaptionMetrics
+from plait.outputs.text.metrics.transcripts import TranscriptMetrics
+from plait.outputs.text.metrics.translations import TranslationMetrics
 from plait.outputs.text.search import Hypotheses, Mixture, generate
 from plait.types import (
     Alternative,
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from plait.nn.head import Head
 
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
-METRICS = {
-    "captions": CAPTIONS,
-    "transcripts": TRANSCRIPTS,
-    "translations": TRANSLATIONS,
-    "answers": ANSWERS,
+METRICS: dict[str, type[TextMetrics]] = {
+    "captions": CaptionMetrics,
+    "transcripts": TranscriptMetrics,
+    "translations": TranslationMetrics,
+    "answers": AnswerMetrics,
 }
 
 
@@ -182,10 +182,10 @@ class TextOutput(Output):
 
     @cached_property
     def _default_decoding(self) -> Decoding:
-        return self.decoding.settled(self._metrics.usual, self.max_length)
+        return self.decoding.settled(self._metrics.limits, self.max_length)
 
     @property
-    def _metrics(self) -> Scoring:
+    def _metrics(self) -> type[TextMetrics]:
         return METRICS[self.metrics]
 
     @cached_property
@@ -217,6 +217,7 @@ class TextOutput(Output):
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary of all training texts, and what decoder and language model need."""
+        self._metrics.require()
         decoder = self.decoder_settings.fit()
         records = [texts for cell in cells if (texts := as_texts(cell))]
         vocabulary = self._fit_vocabulary(records)
@@ -385,42 +386,42 @@ class TextOutput(Output):
     @property
     def lowest(self) -> float:  # type: ignore[override]
         """See `Output.lowest`."""
-        return self._metrics.least
+        return self._metrics.lowest
 
     @property
     def highest(self) -> float:  # type: ignore[override]
         """See `Output.highest`."""
-        return self._metrics.most
+        return self._metrics.highest
 
     @property
     def ranked_as(self) -> str:  # type: ignore[override]
         """See `Output.ranked_as`."""
         return "captions" if self.metrics == "captions" else ""
 
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """See `Output.scorer`."""
-        return self._metrics.scorer([p.value for p in predictions], references)
+        return self._metrics([p.value for p in predictions], references)
 
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
+    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
         """CIDEr-D and the like for captions, error rates for transcripts, BLEU and chrF for
         translations, accuracy for answers."""
-        return self._metrics.scores([p.value for p in predictions], references)
+        return self.scorer(predictions, references).scores()
 
     def rightness(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> tuple[str, NDArray[np.float64]]:
         """The first of the best metrics, for each text alone."""
-        score, name = self.scorer(predictions, references), self.best_metrics[0]
-        values = [score(np.array([row]))[name] for row in range(len(predictions))]
-        return self.titles[name], np.array(values, np.float64)
+        return self.titles[self.best_metrics[0]], self.scorer(predictions, references).rightness()
+
+    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
+        """See `Output.ranked`; some metrics break ties."""
+        return self.scorer(predictions, references).ranked()
 
     def errors(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> list[tuple[int, str]] | None:
-        """Wrong transcripts, see `Output.errors`."""
-        if self.metrics != "transcripts":
-            return None
-        return most_wrong([p.value for p in predictions], references)
+        """See `Output.errors`; metrics that align texts have them."""
+        return self.scorer(predictions, references).aligned_errors()
 
     # Networks --------------------------------------------------------------------------------
 
