@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from plait.nn.head import Head
+from plait.nn.head import Arrays, Head
 from plait.outputs.base import Output
 from plait.types import Fused, Prediction, Tokens
 
@@ -20,5 +20,6 @@ def fused(pooled: torch.Tensor) -> Fused:
 @torch.no_grad()
 def decode(output: Output, head: Head, given: Fused, **options: Any) -> list[Prediction]:
     """As a network does it."""
-    raw = {name: value.cpu().numpy() for name, value in head.raw_outputs(given).items()}
-    return output.decode(raw, head.fitted(), output.options(**options), head.stepper(given))
+    raw = head.raw_outputs(given)
+    steps = head.stepper(given, raw)
+    return output.decode(Arrays(raw), head.fitted(), output.options(**options), steps)

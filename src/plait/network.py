@@ -20,7 +20,7 @@ from plait.data.rows import Row, to_row
 from plait.fusion.networks import FusionNetwork
 from plait.nn.blocks import NamedModules
 from plait.nn.encoder import Encoder
-from plait.nn.head import Head
+from plait.nn.head import Arrays, Head
 from plait.outputs.base import RawOutputs, Steps
 from plait.package.paths import WEIGHTS
 from plait.pipeline.batch import Batch
@@ -307,8 +307,8 @@ class TorchEngine:
         fused, results = self.network.fuse(batch), {}
         for name in self.network.heads:
             head = self.network.head(name)
-            raw = {key: value.cpu().numpy() for key, value in head.raw_outputs(fused).items()}
-            results[name] = raw, head.stepper(fused)
+            raw = head.raw_outputs(fused)
+            results[name] = Arrays(raw), head.stepper(fused, raw)
         return results
 
     def fitted(self, output: str) -> State:

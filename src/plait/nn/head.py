@@ -6,14 +6,31 @@ Shapes: B records, L steps of an answer, T tokens, D width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.types import Alternative, Fused, State
+
+
+class Arrays(Mapping[str, NDArray[Any]]):
+    """Tensors as numpy arrays; each is copied from its device when it is asked for."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = tensors
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.tensors[name].detach().cpu().numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
 
 
 @dataclass(frozen=True)
@@ -71,9 +88,9 @@ class Head(nn.Module, ABC):
         """What `Output.decode` makes answers of, by name, a row a record; an exported network gives
         the same."""
 
-    def stepper(self, fused: Fused) -> Any:
+    def stepper(self, fused: Fused, raw: Mapping[str, Tensor]) -> Any:
         """What runs the decoder step by step for these records (`plait.outputs.base.Steps`); None
-        for answers that are made in one step."""
+        for answers that are made in one step. ``raw`` are their `raw_outputs`."""
 
     @abstractmethod
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:

@@ -3,7 +3,7 @@
 An output is written once and used by training, serving and the exported model alike. Its network
 side is a `plait.nn.head.Head`, built on demand from the same settings and state.
 
-Shapes: B records, N sentences in the making, L words, V words of the vocabulary, T tokens.
+Shapes: B records.
 """
 
 from __future__ import annotations
@@ -31,22 +31,27 @@ RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 class Steps(Protocol):
-    """What runs the decoder of an output step by step for one batch, in torch or in onnxruntime."""
+    """What runs an output's networks step by step for one batch, in torch or in onnxruntime.
 
-    def start(self, raw: RawOutputs) -> Any:
-        """The decoder's state before the first word, a row a record."""
+    Shapes: B records, N texts in the making, L tokens, V vocabulary, T input tokens.
+    """
+
+    def start(self, raw: RawOutputs, models: Collection[str]) -> Any:
+        """The state before the first token, a row a record, of the named networks (an engine may
+        add others)."""
 
     def step(
         self, tokens: NDArray[np.int64], state: Any
-    ) -> tuple[dict[str, NDArray[np.float32]], Any]:
-        """(N,) the latest words -> by speaker (decoder, CTC, language model) the scores (N, V) of
-        the next ones, and the state after."""
+    ) -> tuple[Mapping[str, NDArray[np.float32]], Any]:
+        """Append a token (N,) to each text: each network's log-probabilities (N, V) of the next
+        token, which the caller may overwrite, and the next state."""
 
     def select(self, state: Any, rows: NDArray[np.int64]) -> Any:
-        """The state of these rows: repeats, reorders or leaves out sentences."""
+        """The state of these rows: repeated, reordered, or some left out."""
 
     def attention(self, raw: RawOutputs, tokens: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
-        """Words (B, L) -> where each looked, by input (B, L, T); {} where this can't be said."""
+        """How much each token (B, L) of finished texts attended to each token of each input, (B, L,
+        T) by input; empty where the engine does not know."""
 
 
 class Output(Component, ABC):

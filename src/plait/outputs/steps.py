@@ -1,4 +1,4 @@
-"""The step of an output's networks as a function of named arrays, as it is exported, and its engine.
+"""The step of an output's networks as a function of named arrays, as it is exported.
 
 The raw outputs of an output that takes steps hold the state of every network before the first
 token: what it keeps of the input, under ``memory/``, and what it keeps of the tokens so far, under

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.texts import as_text
-from plait.data.vocabulary import UNK, Vocabulary, from_state, learn_vocabulary
+from plait.data.vocabulary import UNK, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.modalities.base import Dropout, Item, Layers, SequenceEncoderKind, Width
 from plait.modalities.text.base import Text
 from plait.types import State
@@ -46,11 +46,11 @@ class WordSequence(Text):
     @cached_property
     def words(self) -> Vocabulary:
         """The vocabulary that was learned."""
-        return from_state(self.state)
+        return load_vocabulary(self.state)
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""
-        return learn_vocabulary(
+        return fit_vocabulary(
             self.texts(cells), self.unit, self.min_count, self.vocabulary, punctuation=True,
             lower=self.lower,
         ).to_state()  # fmt: skip
