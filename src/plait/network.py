@@ -304,7 +304,8 @@ class TorchEngine:
     @torch.no_grad()
     def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
         """See `Engine.run`."""
-        fused, results = self.network.fuse(batch), {}
+        fused = self.network.fuse(batch)
+        results: dict[str, tuple[RawOutputs, Steps | None]] = {}
         for name in self.network.heads:
             head = self.network.head(name)
             raw = head.raw_outputs(fused)

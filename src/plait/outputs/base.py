@@ -88,8 +88,6 @@ class Output(Component, ABC):
     """Whether a prediction's score is worth showing beside its value."""
     unused_options: ClassVar[Collection[str]] = ()
     """Names of `options` that this output, as it is, has no use for."""
-    unused_options: ClassVar[Collection[str]] = ()
-    """Names of `options` that this output, as it is, has no use for."""
     answer_type: ClassVar[str] = ""
     """What sort of thing an answer is, for whoever passes it on: ``text``, ``category``, ``labels``
     or ``number``; other outputs may name a sort of their own."""

@@ -274,7 +274,7 @@ class TextOutput(Output):
         return self._default_decoding.within(self.max_length, self.models, **options)
 
     @property
-    def unused_options(self) -> set[str]:
+    def unused_options(self) -> set[str]:  # type: ignore[override]
         """Options of models that this output lacks."""
         return set(unavailable(self.models))
 
