@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.tables import Table, read_table
@@ -60,14 +61,6 @@ from plait.util.imports import needed
 
 PREDICT_BATCH = 64
 STRENGTHS = range(1, 6)  # of corruptions
-CELLS = {
-    "image": "photo.jpg",
-    "text": "a few words",
-    "audio": "sound.wav",
-    "video": "clip.mp4",
-    "series": "series.csv",
-}
-"""What a cell of each modality may be, for messages."""
 Predictions = dict[str, list[Prediction]]
 
 log = logging.getLogger("plait")
@@ -228,7 +221,7 @@ class Model:
         needed("captum.attr", "explain")  # said before anything is computed
         there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
         sources = {name: self.source(name, Path(root)) for name in there}
-        layouts = {n: s.modality.segments(cells[n], s.root, s.state) for n, s in sources.items()}
+        layouts = {n: s.modality.segments(cells[n], s.root) for n, s in sources.items()}
         batch = self._batch([cells], Path(root), 0, None).to(self.device)
         prediction = self.network.predict(batch, **options)[asked][0]
         probe = Probe(batch, layouts, sources, asked, self.output_of(asked), prediction, options)
@@ -281,7 +274,7 @@ class Model:
             source, grid = self.source(name, root), self.network.encoder(name).grid
             if grid is None or is_missing(cells.get(name)) or name not in looked:
                 continue
-            pixels = source.modality.picture(cells[name], root, source.state)
+            pixels = source.modality.picture(cells[name], root)
             if pixels is not None:
                 return Attention(asked, prediction, name, np.asarray(pixels), grid)
         return None
@@ -309,9 +302,9 @@ class Model:
     def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
         """By input, what of a record's cells is not read whole, or not understood, as a few words:
         a sound longer than the model hears, a text in letters that it has never seen."""
-        modalities, folder = self.parts.modalities, Path(root)
+        folder = Path(root)
         found = {
-            name: modalities[name].unread(cell, folder, self.states[f"inputs.{name}"])
+            name: self.source(name, folder).modality.unread(cell, folder)
             for name, cell in self._as_record(record).items()
             if not is_missing(cell)
         }
@@ -326,7 +319,7 @@ class Model:
             cells = [record.get(name) for record in records]
             there = [row for row, cell in enumerate(cells) if not is_missing(cell)]
             values: dict[int, Any] = {}
-            outcomes = source.prepare([(cells[row], 0) for row in there], self.device)
+            outcomes = source.prepare([(cells[row], 0, 0) for row in there], self.device)
             for row, outcome in zip(there, outcomes, strict=True):
                 if not isinstance(outcome, BadCell):
                     values[row] = outcome
@@ -510,15 +503,11 @@ class Model:
 
 def _example(recipe: Recipe) -> str:
     """A record of all inputs, as Python writes it."""
-    cells = []
-    for name, spec in recipe.inputs.items():
-        if spec.modality == "table":  # its columns are known by their names since training
-            columns = column_names(spec.column or "column")
-            cell = "{" + ", ".join(f"{column!r}: ..." for column in columns[:2]) + "}"
-        else:
-            cell = repr(CELLS.get(spec.modality, "..."))
-        cells.append(f"{name!r}: {cell}")
-    return "{" + ", ".join(cells) + "}"
+    cells = {
+        name: registry.modality(spec.modality).example_cell(column_names(spec.column or "column"))
+        for name, spec in recipe.inputs.items()
+    }
+    return "{" + ", ".join(f"{name!r}: {cell}" for name, cell in cells.items()) + "}"
 
 
 def _check_groups(by: str | None, table: Table, records: Table) -> None:
@@ -583,5 +572,8 @@ def _tensors(package: Package) -> dict[str, Tensor]:
 def preprocessing(parts: Parts, states: Mapping[str, State]) -> str:
     """Digest of how every input is read."""
     return fingerprint(
-        {name: m.fingerprint(states[f"inputs.{name}"]) for name, m in parts.modalities.items()}
+        {
+            name: modality.with_state(states[f"inputs.{name}"]).fingerprint()
+            for name, modality in parts.modalities.items()
+        }
     )

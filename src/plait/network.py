@@ -13,8 +13,9 @@ from plait.config import registry
 from plait.config.recipe import OutputSpec, Recipe
 from plait.fusion.base import Fusion
 from plait.fusion.networks import FusionNetwork
-from plait.modalities.base import Encoder, Modality
+from plait.modalities.base import Modality
 from plait.nn.blocks import NamedModules
+from plait.nn.encoder import Encoder
 from plait.nn.head import Arrays, Head
 from plait.outputs.base import Output
 from plait.outputs.options import Options, options_by_output
@@ -154,7 +155,7 @@ class Network(nn.Module):
         self.mixup = recipe.training.mixup
         width = self.fusion.width
         encoders = {
-            name: modality.encoder(states[f"inputs.{name}"], pretrained)
+            name: modality.with_state(states[f"inputs.{name}"]).encoder(pretrained)
             for name, modality in parts.modalities.items()
         }
         self.encoders = NamedModules(encoders)

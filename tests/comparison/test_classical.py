@@ -20,7 +20,7 @@ from plait.outputs.category import CategoryOutput
 from plait.types import Fused, Tokens
 
 
-@pytest.mark.parametrize("modality", registry.MODALITIES)
+@pytest.mark.parametrize("modality", registry.modalities())
 def test_every_modality_has_one_classical_representation(modality: str) -> None:
     found = [
         name

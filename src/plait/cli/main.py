@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import plait
-from plait.config.registry import ROOMS
+from plait.config.registry import FOLDERS
 from plait.types import PlaitError, UsageError
 
 app = typer.Typer(
@@ -644,8 +644,9 @@ def data(
 ) -> None:
     """Profile a table: columns, counts, sizes, bad files, caption lengths, vocabulary."""
     from plait.cli.show import show_profile
-    from plait.data.profile import profile
-    from plait.data.tables import guess_column, read_table
+    from plait.data.tables import read_table
+    from plait.pipeline.columns import guess_column
+    from plait.pipeline.profile import profile
 
     rows = read_table(table)
     image = image or guess_column(rows, "image")
@@ -675,7 +676,7 @@ def arpa(
 @app.command("list")
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(help=f"recipe, model, {', '.join(ROOMS)}; none: the kinds")
+        str | None, typer.Argument(help=f"recipe, model, {', '.join(FOLDERS)}; none: the kinds")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

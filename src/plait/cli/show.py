@@ -16,11 +16,11 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.data.profile import SEEN
 from plait.network import build_output
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package
 from plait.package.paths import shipped_models
+from plait.pipeline.profile import SEEN
 from plait.render.console import console, errors, show_bad
 from plait.types import ColumnName, UsageError, column_text
 from plait.util.suggest import did_you_mean
@@ -313,7 +313,7 @@ def _show_setting(setting: Mapping[str, Any]) -> None:
 
 def _kinds() -> list[dict[str, Any]]:
     names = {"recipe": shipped(), "model": shipped_models()}
-    names |= {kind: registry.names(kind) for kind in registry.ROOMS}
+    names |= {kind: registry.names(kind) for kind in registry.kinds()}
     return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
 
 
@@ -322,8 +322,8 @@ def _rows(kind: str) -> list[dict[str, Any]]:
         return [{"name": name, "about": load_recipe(name).about} for name in shipped()]
     if kind in ("model", "models"):
         return [{"name": n, "about": read_package(n).recipe.about} for n in shipped_models()]
-    if kind not in registry.ROOMS:
-        known = ["recipe", "model", *registry.ROOMS]
+    if kind not in registry.kinds():
+        known = ["recipe", "model", *registry.kinds()]
         raise UsageError(
             f"there is no kind {kind!r}",
             expected=", ".join(known),

@@ -155,7 +155,8 @@ class _Vectors:
 
     def _raw(self, name: str, records: CachedRecords) -> tuple[np.ndarray, np.ndarray]:
         """(N, D), and (N,) bool, which of them are there."""
-        modality, (space, keys, _) = self.modalities[name], records.inputs[name]
+        modality = self.modalities[name].with_state(self.states[f"inputs.{name}"])
+        space, keys, _ = records.inputs[name]
         assert isinstance(modality, Classical)
         known = [at for at, key in enumerate(keys) if key is not None]
         found = space.get([view_key(str(keys[at]), 0) for at in known])
@@ -164,7 +165,7 @@ class _Vectors:
         there[[at for at, _ in filled]] = True
         if not filled:
             return np.zeros((len(keys), len(self.scales[name][0])), np.float32), there
-        kept = modality.vectors([row for _, row in filled], self.states[f"inputs.{name}"])
+        kept = modality.vectors([row for _, row in filled])
         values = np.zeros((len(keys), kept.shape[1]), np.float32)
         values[there] = kept
         return values, there

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from plait.config import registry
+from plait.config.aliases import rename, warn_of_old_names
 from plait.config.component import Nested, UserFile
 from plait.config.overrides import override
 from plait.data.cells import OnBad
@@ -269,20 +270,26 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         raise UsageError(f"{name_or_path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UsageError(f"{name_or_path} holds no recipe", expected="a mapping with 'inputs'")
-    return check_recipe(override(raw, list(overrides)), files=True)
+    written, notes = rename(raw)  # before the overrides, as these name settings too
+    warn_of_old_names(name_or_path, notes)
+    return check_recipe(override(written, list(overrides)), files=True)
 
 
-def check_recipe(raw: Mapping[str, Any], files: bool = False) -> Recipe:
-    """The recipe with every default resolved.
+def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True) -> Recipe:
+    """The recipe with every default resolved, and old names of settings replaced by today's.
 
     Args:
         raw: what the user wrote.
         files: whether the files that are learned from must be there, as for a recipe to train.
+        warn: whether a warning names the old names; not of a package, whose recipe nobody edits.
 
     Raises:
         UsageError: with all of the recipe's errors, one a line.
     """
     problems: list[str] = []
+    raw, notes = rename(raw)
+    if warn:
+        warn_of_old_names("the recipe", notes)
     data: Settings = copy.deepcopy(dict(raw))
     try:
         data = Recipe.model_validate(raw).model_dump()
@@ -290,10 +297,10 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False) -> Recipe:
         problems += problem_lines(error, Recipe, "")
     for name, spec in _sections(data, "inputs"):
         at, modality = f"inputs.{name}", spec.get("modality")
-        if modality not in registry.MODALITIES:
+        if modality not in registry.modalities():
             problems.append(
-                f"{at}.modality: got {modality!r}; only {', '.join(registry.MODALITIES)} "
-                + did_you_mean(str(modality), registry.MODALITIES)
+                f"{at}.modality: got {modality!r}; only {', '.join(registry.modalities())} "
+                + did_you_mean(str(modality), registry.modalities())
             )
         elif isinstance(spec.get("representation"), dict):
             spec["representation"] = _resolve(
@@ -442,6 +449,8 @@ def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> li
             lines.append(f"{path}: unknown setting; accepted: {', '.join(known)}. {hint}".strip())
         elif item["type"] == "missing":
             lines.append(f"{path}: missing")
+        elif item["type"] == "value_error":  # raised by a check of the component's own
+            lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"{path}: got {item['input']!r}; {item['msg'].lower()}")
     return lines

@@ -187,6 +187,13 @@ def has_sound_start(data: bytes) -> bool:
     return wav or mp3 or data.startswith((b"fLaC", b"OggS", b"ID3"))
 
 
+def is_sound(cell: Any) -> bool:
+    """Whether a cell is a path or a file's bytes that can only be a sound's."""
+    if isinstance(cell, bytes):
+        return has_sound_start(cell)
+    return isinstance(cell, str) and has_sound_suffix(cell)
+
+
 def check_channels(name: str, rate: int, channels: int) -> None:
     """Raises BadCell where there are too many channels, or a rate that no sound has."""
     if not MIN_RATE <= rate <= MAX_RATE:

@@ -17,15 +17,25 @@ NAME_LETTERS = 300  # of a name in a message
 
 
 class MediaInfo(NamedTuple):
-    """What a file claims to hold."""
+    """What a file claims to hold, by its header; 0 for what it does not have.
 
-    pixels: int = 0
-    """Of a picture, or of a video's frame."""
+    Attributes:
+        width, height: pixels of a picture or of a video's frame, upright.
+        seconds: how long it lasts.
+    """
+
+    width: int = 0
+    height: int = 0
     seconds: float = 0.0
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels a picture or a frame has."""
+        return self.width * self.height
 
-def file_sent(kinds: str, media_type: str) -> Any:
-    """The type of a file that is sent: bytes, or base64 within JSON; a path is neither."""
+
+def file_type(kinds: str, media_type: str) -> Any:
+    """The type of a file in a request: bytes, or base64 within JSON, but never a path."""
     schema = {
         "type": "string", "contentEncoding": "base64", "contentMediaType": media_type,
         "description": kinds,

@@ -80,9 +80,10 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
     return digest(*parts).encode()
 
 
-def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
-    """Pixels of a frame, and the seconds that a clip lasts, by its header or its packets, whichever
-    says more: a header may say less, or nothing. Nothing of a folder.
+def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
+    """Size of a frame as it is coded, before it is turned upright, and the seconds that a clip
+    lasts, by its header or its packets, whichever says more: a header may say less, or nothing.
+    Nothing of a folder.
 
     Raises:
         BadCell: it is missing, empty or no video.
@@ -104,7 +105,7 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
             first = min((start for start, _ in spans), default=0.0)
             last = max((end for _, end in spans), default=0.0)
             seconds = max((container.duration or 0) / 1e6, last - first)
-            return MediaInfo(picture.width * picture.height, seconds)
+            return MediaInfo(picture.width, picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
 
@@ -124,6 +125,13 @@ def has_video_start(data: bytes) -> bool:
     """Whether bytes begin as a video file does, and no picture."""
     avi = data[:4] == b"RIFF" and data[8:12] == b"AVI "
     return avi or data[4:8] in (b"ftyp", b"moov", b"mdat") or data.startswith(b"\x1a\x45\xdf\xa3")
+
+
+def is_video(cell: Any) -> bool:
+    """Whether a cell is a path or a file's bytes that can only be a video's."""
+    if isinstance(cell, bytes):
+        return has_video_start(cell)
+    return isinstance(cell, str) and has_video_suffix(cell)
 
 
 def is_animation(cell: str | bytes) -> bool:

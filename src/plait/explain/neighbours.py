@@ -52,9 +52,8 @@ class Album:
                 texts.append(_written(cell))
             if pixels is None:
                 try:
-                    state = self.states[f"inputs.{name}"]
-                    seen = modality.picture(cell, self.table.root, state)
-                    pixels = None if seen is None else np.asarray(seen)
+                    fitted = modality.with_state(self.states[f"inputs.{name}"])
+                    pixels = fitted.picture(cell, self.table.root)
                 except BadCell:
                     continue
         return "; ".join(texts), pixels

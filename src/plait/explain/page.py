@@ -9,7 +9,7 @@ import numpy as np
 
 from plait.explain.attribution import ABOUT, ATTENTION, OCCLUSION
 from plait.explain.explanation import Explanation, Method, Neighbour, Seen, Step
-from plait.modalities.segments import LAYOUT_STYLE, Segments, Weights
+from plait.modalities.segments import SEGMENTS_STYLE, Segments, Weights
 from plait.render.charts import CHART_STYLE, bars
 from plait.render.html import page, picture_uri, shown, signed
 
@@ -17,7 +17,7 @@ CLASSES = 6  # whose probabilities are shown
 SIDE = 240  # pixels of a neighbour's picture
 STYLE = (
     CHART_STYLE
-    + LAYOUT_STYLE
+    + SEGMENTS_STYLE
     + """
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: .8rem;
   padding: 1rem 1.1rem; break-inside: avoid; }

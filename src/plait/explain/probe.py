@@ -84,7 +84,7 @@ class Probe:
         """What the frozen encoder makes of every variant that was not met before."""
         source, layout = self.sources[name], self.layouts[name]
         new = {row.tobytes(): row for row in parts if (name, row.tobytes()) not in self._rows}
-        items = {key: layout.keep(row) for key, row in new.items() if row.any()}
+        items = {key: layout.perturb(row) for key, row in new.items() if row.any()}
         left = {key: item for key, item in items.items() if len(item)}
         rows = dict(zip(left, source.features(left.values(), self.device), strict=True))
         self._rows.update({(name, key): rows.get(key) for key in new})

@@ -19,16 +19,14 @@ from plait.data.splits import split_rows
 from plait.data.tables import (
     Table,
     cell_key,
-    certain_columns,
     group_captions,
-    guess_column,
-    plain_columns,
     read_table,
     split_key,
 )
 from plait.modalities.base import Modality
 from plait.network import Network, Parts
 from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.columns import certain_columns, guess_column, plain_columns
 from plait.pipeline.features import (
     CachedRecords,
     Corruption,
@@ -261,10 +259,10 @@ def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnN
 
 def _guess(table: Table, path: str, wish: _Wish, used: set[str]) -> ColumnName:
     left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
-    guess = guess_column(left, cast(Any, wish.kind))
+    guess = guess_column(left, wish.kind)
     if guess is None:
         raise _none_looks_like(left, path, wish)
-    others = [c for c in certain_columns(left, cast(Any, wish.kind)) if c != guess]
+    others = [c for c in certain_columns(left, wish.kind) if c != guess]
     if others:
         log.warning(
             "%s is taken to be column %r, not %s; name another with --column %s=NAME",
@@ -406,7 +404,8 @@ def warn_of_unread(
         column = columns.get(f"inputs.{name}")
         if modality.reads_whole or column is None:
             continue
-        found = _unread(modality, states[f"inputs.{name}"], table.column(column), table.root)
+        fitted = modality.with_state(states[f"inputs.{name}"])
+        found = _unread(fitted, table.column(column), table.root)
         if found:
             row, why = found[0]
             log.warning(
@@ -415,9 +414,7 @@ def warn_of_unread(
             )  # fmt: skip
 
 
-def _unread(
-    modality: Modality, state: State, cells: Sequence[Any], root: Path
-) -> list[tuple[int, str]]:
+def _unread(modality: Modality, cells: Sequence[Any], root: Path) -> list[tuple[int, str]]:
     """Which rows' cells are not read whole, and why; of files as remembered, if they were asked
     before."""
 
@@ -425,14 +422,14 @@ def _unread(
         found = []
         for row, cell in enumerate(cells):
             with suppress(BadCell):  # it is told elsewhere
-                why = "" if is_missing(cell) else modality.unread(cell, root, state)
+                why = "" if is_missing(cell) else modality.unread(cell, root)
                 found += [(row, why)] if why else []
         return {"found": found}
 
     if not modality.media:
         return list(look()["found"])
     keys = content_keys(modality, cells, root)
-    depends_on = json.dumps(["unread", modality.fingerprint(state), keys])
+    depends_on = json.dumps(["unread", modality.fingerprint(), keys])
     return [(row, why) for row, why in remembered(depends_on, look)["found"]]
 
 

@@ -20,7 +20,8 @@ from tokenizers import Tokenizer
 from plait.data.speech import Piece
 from plait.modalities.audio import whisper
 from plait.modalities.audio.base import SHORTEST, Sound
-from plait.modalities.audio.mel import LogMel, hop_seconds
+from plait.modalities.audio.mel import hop_seconds
+from plait.modalities.audio.networks.features import LogMel
 from plait.model import Model, load
 from plait.nn.pretrained import check_reachable, clearly, transformers
 from plait.outputs.text.decoding import Decoding
@@ -101,9 +102,9 @@ class PackageTranscriber:
         self.name, self.output = _sound_and_text(model)
         modality = model.parts.modalities[self.name]
         assert isinstance(modality, Sound)
-        self.rate, self.longest = modality.rate, modality.longest
+        self.rate, self.longest = modality.rate, modality.max_seconds
         # Where silence is cut off both ends, tokens do not tell when something is said.
-        pace = modality.pace(model.states[f"inputs.{self.name}"])
+        pace = modality.with_state(model.states[f"inputs.{self.name}"]).pace()
         self.token = 0.0 if modality.trim else pace
 
     def check(self, options: Mapping[str, Any]) -> None:

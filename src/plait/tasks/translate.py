@@ -81,7 +81,7 @@ def _translated(
     if photo is not None:
         if image is None:
             raise UsageError(f"the model {model.recipe.name} sees no photo", hint="leave it out")
-        model.parts.modalities[image].read(photo, Path(), model.states[f"inputs.{image}"])
+        model.source(image, Path()).read(photo)
         seen = {image: photo}
 
     def translations() -> Iterator[str]:

@@ -174,7 +174,7 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     """Fields have made-up names, as inputs may be called what a pydantic model can't have."""
     fields: dict[str, Any] = {}
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
-        cell = modality.request_type(model.states[f"inputs.{key}"])
+        cell = modality.with_state(model.states[f"inputs.{key}"]).request_type()
         fields[f"input_{number}"] = (cell | None, Field(default=None, alias=key, title=key))
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
 

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.pooled import check_paired
-from plait.outputs.scores import Scores
+from plait.outputs.scores import Scores, check_paired
 from plait.outputs.text.decoding import Limits
 from plait.util.imports import needed
 

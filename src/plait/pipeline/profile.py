@@ -8,9 +8,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from plait.data.images import has_image_start, has_image_suffix, open_image
+from plait.data.images import open_image
 from plait.data.media import name_cell
 from plait.data.tables import Table, cell_key
+from plait.pipeline.columns import modality_of
 from plait.types import BadCell
 from plait.util.digests import digest
 
@@ -96,9 +97,9 @@ def _kind(kinds: set[str]) -> str:
 
 def _kind_of(cell: Any) -> str:
     if isinstance(cell, bytes):
-        return "image" if has_image_start(cell) else "bytes"
+        return modality_of(cell) or "bytes"
     if isinstance(cell, str):
-        return "image" if has_image_suffix(cell) else "text" if " " in cell.strip() else "word"
+        return modality_of(cell) or ("text" if " " in cell.strip() else "word")
     if isinstance(cell, (bool, int, float)):
         return "yes/no" if isinstance(cell, bool) else "number"
     if isinstance(cell, list):
