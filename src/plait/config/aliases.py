@@ -21,6 +21,18 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "audio/*": {"longest": "max_seconds", "reader": "sequence_encoder"},
     "fusion/hybrid": {"own": "branch_loss_weight"},
     "image/*": {"fit": "resize"},
+    "output/text": {
+        "scores": "metrics",
+        "lower": "lowercase",
+        "vocabulary": "vocabulary_size",
+        "longest": "max_length",
+        "at_a_time": "texts_per_step",
+        "smoothing": "label_smoothing",
+        "ctc": "ctc_weight",
+        "language": "language_model",
+        "detect": "detected_words",
+        "detection": "detection_weight",
+    },
     "series/*": {
         "longest": "max_steps",
         "reader": "sequence_encoder",

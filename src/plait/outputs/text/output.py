@@ -80,11 +80,11 @@ class TextOutput(Output):
         Field(description="what the texts are, and so how they are scored"),
     ] = "captions"
     unit: Annotated[Unit, Field(description="what a token is")] = "words"
-    lowercase: Annotated[
+    lower: Annotated[
         bool, Field(description="lower-case the texts; hub models use their own way")
     ] = True
     min_count: Annotated[int, Field(ge=1, description="rarer words become unknown")] = 5
-    vocabulary_size: Annotated[
+    vocabulary: Annotated[
         int, Field(ge=10, le=1_000_000, description="most entries of the vocabulary")
     ] = 10_000
     punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True
@@ -202,7 +202,7 @@ class TextOutput(Output):
         return model.with_state(self.state.get("language", {}))
 
     @cached_property
-    def vocabulary(self) -> Vocabulary:
+    def tokenizer(self) -> Vocabulary:
         """The vocabulary of the state."""
         return load_vocabulary(self.state)
 
@@ -241,7 +241,7 @@ class TextOutput(Output):
         if not texts:
             raise PlaitError("all training texts are empty", expected="at least one text")
         return fit_vocabulary(
-            texts, self.unit, self.min_count, self.vocabulary_size, self.punctuation, self.lowercase
+            texts, self.unit, self.min_count, self.vocabulary, self.punctuation, self.lower
         )
 
     def read(self, cell: Any, root: Path) -> TextTarget:
@@ -249,12 +249,12 @@ class TextOutput(Output):
         texts = as_texts(cell)
         if not texts:
             raise BadCell("the text is empty", expected="at least one sentence")
-        encoded = ((*self.vocabulary.encode(t), EOS)[: self.max_length] for t in texts)
+        encoded = ((*self.tokenizer.encode(t), EOS)[: self.max_length] for t in texts)
         return TextTarget(tuple(encoded))
 
     def samples(self) -> list[Any]:
         """Texts with as many words as the vocabulary takes, each often enough to be in it."""
-        words = [f"w{number}" for number in range(min(self.vocabulary_size, SAMPLE_WORDS))]
+        words = [f"w{number}" for number in range(min(self.vocabulary, SAMPLE_WORDS))]
         starts = range(0, max(len(words), 2 * SAMPLE), SAMPLE)
         cells = [" ".join(islice(cycle(words), at, at + SAMPLE)) for at in starts]
         return cells * self.min_count
@@ -327,14 +327,14 @@ class TextOutput(Output):
         (best, score), *_ = texts
         detected: dict[str, float] = {}
         if DETECTED in raw:
-            words = self.vocabulary.pieces(raw[DETECTED][row].tolist())
+            words = self.tokenizer.pieces(raw[DETECTED][row].tolist())
             for word, probability in zip(words, raw[PROBABILITIES][row].tolist(), strict=True):
                 detected.setdefault(word, probability)  # subwords may look alike
         moments: list[range] = []
         if EMISSIONS in raw:
             moments = align(raw[EMISSIONS][row], best)
         details = TextDetails(
-            tuple(self.vocabulary.pieces(best)),
+            tuple(self.tokenizer.pieces(best)),
             tuple((tokens.start, tokens.stop) for tokens in moments),
             {name: weights[row, : len(best)] for name, weights in attention.items()},
             detected,
@@ -345,7 +345,7 @@ class TextOutput(Output):
     def text(self, token_ids: Sequence[int]) -> str:
         """The text of token ids. Where units are characters, it may begin or end with spaces: these
         are left out."""
-        return self.vocabulary.decode(token_ids).strip()
+        return self.tokenizer.decode(token_ids).strip()
 
     def to_cell(self, value: str) -> str:
         """The text."""
@@ -430,7 +430,7 @@ class TextOutput(Output):
 
     def ngrams(self) -> tuple[NGram, Sequence[str]] | None:
         """See `Output.ngrams`."""
-        return None if self.ngram is None else (self.ngram, self.vocabulary.units())
+        return None if self.ngram is None else (self.ngram, self.tokenizer.units())
 
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None

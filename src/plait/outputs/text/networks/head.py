@@ -58,7 +58,7 @@ class TextHead(Head):
         """See `Output.head`; ``inputs`` in the order of their tokens."""
         super().__init__()
         self.output, self.inputs = output, tuple(inputs)
-        size, length = len(output.vocabulary), output.max_length
+        size, length = len(output.tokenizer), output.max_length
         make = partial(output.decoder_settings.network, size, width, length, pretrained)
         self.decoder = BlendedNetwork(branches, size, make) if branches else make()
         self.detector: WordDetector | None = None
@@ -100,7 +100,7 @@ class TextHead(Head):
             language = self.language.sequence_loss(fused, owners, texts)
             loss = loss if language is None else loss + language
         if detected is not None:
-            bags = bags_of_words([t.token_ids for t in targets], len(self.output.vocabulary))
+            bags = bags_of_words([t.token_ids for t in targets], len(self.output.tokenizer))
             own = WordDetector.loss(detected.logits, torch.from_numpy(bags).to(loss.device))
             loss = loss + self.output.detection_weight * own
         return loss
@@ -160,7 +160,7 @@ class TextHead(Head):
             count += len(part.pooled)
             if count >= TUNED:
                 break
-        decode, metric = self.output.vocabulary.decode, self.output.best_metrics[0]
+        decode, metric = self.output.tokenizer.decode, self.output.best_metrics[0]
         wanted = [[decode(ids) for ids in t.token_ids] for t in targets[:count]]
         best, options = -math.inf, self.output.options()
         for weight, bonus in product(WEIGHTS, BONUSES):
@@ -267,7 +267,7 @@ class TextHead(Head):
 
     def _token_ids(self, answer: Any) -> tuple[int, ...]:
         """An answer's tokens and the end, as they were generated."""
-        return (*self.output.vocabulary.encode(answer), EOS)[: self.output.max_length]
+        return (*self.output.tokenizer.encode(answer), EOS)[: self.output.max_length]
 
     def _step_scores(self, fused: Fused, token_ids: Sequence[int]) -> Tensor:
         """(B, L, V) log-probabilities at each token of a text, for each record."""
@@ -280,26 +280,26 @@ class TextHead(Head):
         """The mean log-probability a token, and each token's; the end counts in the mean only."""
         ids = self._token_ids(answer)
         each = self._step_scores(fused, ids)[:, range(len(ids)), ids].cpu()
-        return each.mean(dim=1), each[:, : len(self.output.vocabulary.encode(answer))]
+        return each.mean(dim=1), each[:, : len(self.output.tokenizer.encode(answer))]
 
     def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
         """Each token and the likeliest others in its place; "(end)" is the end of the text."""
         scores = self._step_scores(fused, self._token_ids(answer))[0]  # (L, V)
         scores[:, list(NEVER_GENERATED)] = float("-inf")
         steps = []
-        for token, row in zip(self.output.vocabulary.encode(answer), scores.exp(), strict=False):
+        for token, row in zip(self.output.tokenizer.encode(answer), scores.exp(), strict=False):
             others = [t for t in row.topk(min(count + 1, len(row))).indices.tolist() if t != token]
             chosen = [token, *others[:count]]
             steps.append(tuple(Alternative(self._piece(t), float(row[t])) for t in chosen))
         return steps
 
     def _piece(self, token: int) -> str:
-        piece = "(end)" if token == EOS else "".join(self.output.vocabulary.pieces([token]))
+        piece = "(end)" if token == EOS else "".join(self.output.tokenizer.pieces([token]))
         return piece if piece.strip() else SPACE
 
     def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
         """The decoder's attention, where the fusion keeps the inputs' tokens apart."""
-        ids = self.output.vocabulary.encode(answer)[: self.output.max_length]
+        ids = self.output.tokenizer.encode(answer)[: self.output.max_length]
         if not ids:
             return {}
         raw = self.raw_outputs(fused)
