@@ -23,8 +23,6 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "image/*": {"fit": "resize"},
     "output/text": {
         "scores": "metrics",
-        "lower": "lowercase",
-        "vocabulary": "vocabulary_size",
         "longest": "max_length",
         "at_a_time": "texts_per_step",
         "smoothing": "label_smoothing",
