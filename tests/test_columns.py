@@ -10,8 +10,9 @@ import pytest
 
 from plait.config.recipe import check_recipe
 from plait.data.tables import Table
+from plait.pipeline.columns import choose_columns
 from plait.pipeline.parts import build_parts
-from plait.pipeline.records import choose_columns, fit_states
+from plait.pipeline.records import fit_parts
 from plait.types import UsageError
 
 TEXT = {"modality": "text", "representation": {"kind": "bag-of-words"}}
@@ -76,10 +77,10 @@ def test_two_parts_may_learn_one_vocabulary() -> None:
     columns = {"en": ["a dog runs", "two dogs"], "de": ["ein Hund rennt", "zwei Hunde"]}
     table = Table(Path("t.csv"), Path(), columns)
     chosen = {"inputs.source": "en", "outputs.goal": "de"}
-    states = fit_states(recipe, build_parts(recipe), table, chosen)
+    states = fit_parts(recipe, build_parts(recipe), table, chosen).states
     assert states["inputs.source"] == states["outputs.goal"]
     apart = check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": None}}})
-    alone = fit_states(apart, build_parts(apart), table, chosen)
+    alone = fit_parts(apart, build_parts(apart), table, chosen).states
     assert alone["inputs.source"] == states["inputs.source"] != alone["outputs.goal"]
     with pytest.raises(UsageError, match=r"learn_with: got 'inputs\.sorce'; only inputs\.source"):
         check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": "inputs.sorce"}}})

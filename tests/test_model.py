@@ -43,8 +43,8 @@ def test_saved_and_loaded_predicts_the_same(trained: Path, squares: Path, tmp_pa
     model = plait.load(trained)
     again = plait.load(model.save(tmp_path / "copy"))
     photos = sorted(squares.parent.glob("*.png"))[:20]
-    one = [p.value for p in model.predict_many(photos)]
-    assert [p.value for p in again.predict_many(photos)] == one
+    one = [a["caption"].value for a in model.predict_batch(photos)]
+    assert [a["caption"].value for a in again.predict_batch(photos)] == one
     # Batches do not matter.
     assert [model.predict(photo).value for photo in photos] == one
 
@@ -349,7 +349,7 @@ def test_one_prediction_takes_one_thread(trained: Path, monkeypatch: pytest.Monk
     try:
         torch.set_num_threads(2)
         model.predict({"image": None})
-        list(model.predict_many([{"image": None}] * 5))
+        list(model.predict_batch([{"image": None}] * 5))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

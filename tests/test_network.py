@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,12 +70,11 @@ def a_network(fusion: str, mixup: float, output: str = "category") -> tuple[Netw
         "training": {"mixup": mixup},
     })  # fmt: skip
     parts = build_parts(recipe)
-    states = {
-        f"inputs.{n}": m.fit(["a b", "c d"], root=None)  # type: ignore[arg-type]
-        for n, m in parts.modalities.items()
-    } | {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples(), root=None)}
-    network = build_network(recipe, parts, states)
-    return network, made_up_batch(parts, states, network)
+    states = {f"inputs.{n}": m.fit(["a b", "c d"], Path()) for n, m in parts.modalities.items()}
+    states |= {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples(), Path())}
+    parts = parts.with_states(states)
+    network = build_network(recipe, parts)
+    return network, made_up_batch(parts, network)
 
 
 @pytest.mark.parametrize("fusion", ["early", "late", "hybrid"])

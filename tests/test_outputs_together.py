@@ -18,6 +18,7 @@ from plait.model import Model
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
 from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Records
 from plait.tasks.predict import predict_table
 from plait.tasks.summary import made_up_batch
 from plait.training.train import Scorer, train
@@ -96,12 +97,13 @@ def test_an_output_that_learned_nothing_does_not_decide() -> None:
     recipe = check_recipe(RECIPE)
     cells = {"colour": ["red", "blue"], "size": [1.0, 2.0], "things": [["cat"], []]}
     table = Table(Path("t"), Path(), cells)
-    scorer = Scorer(recipe, build_parts(recipe), table, {f"outputs.{n}": n for n in cells})
+    columns = {f"outputs.{n}": n for n in cells}
+    scorer = Scorer(recipe, build_parts(recipe), Records({}, {}, 2), table, columns)
     colours = [Prediction(c, 1.0, details=Probabilities({"red": p, "blue": 1 - p}))
                for c, p in (("red", 1.0), ("blue", 0.0))]  # fmt: skip
     things = [Prediction((), 1.0, details=Probabilities({"cat": p})) for p in (0.9, 0.1)]
     sizes = [Prediction(x, 0.0, details=Interval()) for x in (100.0, -100.0)]
-    found = scorer({"colour": colours, "size": sizes, "things": things})
+    found = scorer.combine({"colour": colours, "size": sizes, "things": things})
     assert found["size.r2"] < -1000
     assert found["together"] == pytest.approx((1 + 2 * 0 + 1) / 4)
 

@@ -114,7 +114,7 @@ def test_columns_that_are_missing(model: Model) -> None:
         {"heat": float("nan")},
         {"place": " "},
     ]
-    first, *others = model.predict_many([{"plain": cell} for cell in empty])
+    first, *others = (model.predict({"plain": cell}) for cell in empty)
     assert {other.score for other in others} == {first.score}  # all are the missing input
     part = model.predict({"plain": {"day": "2023-01-09"}})
     assert part.value == "not nice"

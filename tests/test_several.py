@@ -87,15 +87,15 @@ def test_swapping_gives_no_record_its_own(tmp_path: Path) -> None:
 def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     lines = [json.loads(line) for line in table.read_text().splitlines()[:8]]
     records = [{name: line[name] for name in ("photo", "words")} for line in lines]
-    found = list(model.predict_many(records, root=table.parent, shares=True))
-    nothing = next(iter(model.predict_many([{"photo": None}]))).details.probabilities
+    found = [a["answer"] for a in model.predict_batch(records, root=table.parent, shares=True)]
+    nothing = model.predict({"photo": None}).details.probabilities
     for prediction in found:
         assert prediction.score > 0.8
         added = prediction.score - nothing[prediction.value]
         assert sum(prediction.shares.values()) == pytest.approx(added, abs=1e-4)
     for name in ("photo", "words"):  # both are needed
         assert sum(p.shares[name] for p in found) / len(found) > 0.1
-    (alone,) = model.predict_many([{"words": lines[0]["words"]}], shares=True)
+    alone = model.predict({"words": lines[0]["words"]}, shares=True)
     assert alone.shares["photo"] == pytest.approx(0, abs=1e-6)
     assert alone.shares["words"] != 0
 
@@ -130,7 +130,7 @@ def test_shares_of_each_row_are_written(
 
     rows = json.loads(predict("out.json", "--shares"))
     record = {name: rows_of(table)[5][name] for name in ("photo", "words")}
-    (found,) = model.predict_many([record], root=table.parent, shares=True)
+    found = model.predict(record, root=table.parent, shares=True)
     assert rows[5]["shares"] == pytest.approx(found.shares, abs=2e-4)
     cells = list(csv.DictReader(predict("out.csv", "--shares").splitlines()))
     shown = ["row", "photo", "words", "answer", "score", "share_photo", "share_words"]
@@ -175,7 +175,7 @@ def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) 
     record = json.loads(table.read_text().splitlines()[0])
     colour, place = record["answer"].split(" ", 1)
     for name, told in (("photo", colour), ("words", place)):
-        (found,) = model.predict_many([{name: record[name]}], root=table.parent, num=4)
+        found = model.predict({name: record[name]}, root=table.parent, num=4)
         probable = sum(p for answer, p in found.details.probabilities.items() if told in answer)
         assert probable > 0.75
 

@@ -24,7 +24,7 @@ from plait.tasks.summary import (
     Graph,
     Layer,
     Summary,
-    made_up_states,
+    made_up_parts,
     place,
     png,
     shape_text,
@@ -105,8 +105,8 @@ def test_parameters_are_counted_by_hand_and_add_up(found: Summary) -> None:
             assert part.parameters == sum(layer.parameters for layer in part.layers)
             assert part.trained == sum(layer.trained for layer in part.layers)
     recipe = check_recipe(RAW)
-    parts = build_parts(recipe)
-    network = build_network(recipe, parts, made_up_states(parts), pretrained=False)
+    parts = made_up_parts(build_parts(recipe))
+    network = build_network(recipe, parts, pretrained=False)
     assert found.parameters == count_parameters(network)
     assert found.megabytes == pytest.approx(4 * found.parameters / 1e6, abs=0.01)
 
@@ -159,9 +159,8 @@ def test_the_reference_needs_no_weights_to_be_summed_up() -> None:
 def test_the_made_up_vocabulary_is_as_large_as_the_recipe_allows(unit: str, size: int) -> None:
     settings = {"unit": unit, "min_count": 4, "vocabulary": size}
     recipe = check_recipe({**RAW, "outputs": {"t": {"kind": "text", "settings": settings}}})
-    parts = build_parts(recipe)
-    states = made_up_states(parts)
-    network = build_network(recipe, parts, states, pretrained=False)
+    parts = made_up_parts(build_parts(recipe))
+    network = build_network(recipe, parts, pretrained=False)
     assert len(network.head("t").vocabulary) == size  # type: ignore[arg-type]
 
 

@@ -260,14 +260,16 @@ def load_weights(network: Network, folder: Path) -> None:
         ) from None
 
 
-class TorchEngine:
-    """Runs a network by torch: `plait.pipeline.engine.Engine`."""
+class EncoderEngine:
+    """Runs the frozen parts of encoders by torch: `plait.pipeline.engine.EncoderEngine`.
 
-    name = "torch"
+    Args:
+        encoders: input name -> encoder, all on one device.
+        device: where they are.
+    """
 
-    def __init__(self, network: Network) -> None:
-        self.network = network.eval()
-        self.device = network.device.type
+    def __init__(self, encoders: Mapping[str, Encoder], device: torch.device) -> None:
+        self.encoders, self.torch_device, self.device = encoders, device, device.type
         # Each worker computes a few records at a time on one thread: their activations stay in the
         # processor's cache, which makes convolutions about twice as fast as one large batch.
         self.workers = torch.get_num_threads()
@@ -279,16 +281,27 @@ class TorchEngine:
 
     @torch.no_grad()
     def prepare(self, name: str, items: Sequence[NDArray[Any]]) -> list[Row]:
-        """See `Engine.prepare`."""
-        device = self.network.device
+        """See `EncoderEngine.prepare`."""
+        device = self.torch_device
         tensors = [torch.from_numpy(np.ascontiguousarray(item)).to(device) for item in items]
-        return [as_row(features) for features in self.network.encoder(name).prepare(tensors)]
+        return [as_row(features) for features in self.encoders[name].prepare(tensors)]
 
     def frozen_digest(self, name: str) -> str:
-        """See `Engine.frozen_digest`."""
-        encoder = self.network.encoder(name)
+        """See `EncoderEngine.frozen_digest`."""
+        encoder = self.encoders[name]
         weights = (_raw(weight) for weight in encoder.trunk.state_dict().values())
         return digest(type(encoder).__qualname__, repr(encoder.trunk), *weights)
+
+
+class TorchEngine(EncoderEngine):
+    """Runs a network by torch: `plait.pipeline.engine.Engine`."""
+
+    name = "torch"
+
+    def __init__(self, network: Network) -> None:
+        encoders = {name: network.encoder(name) for name in network.encoders}
+        super().__init__(encoders, network.device)
+        self.network = network.eval()
 
     @contextmanager
     def threads(self, records: int) -> Iterator[None]:

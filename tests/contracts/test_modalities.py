@@ -15,10 +15,10 @@ import torch
 from audio_models import AUDIO_MODELS, save_audio_model
 from numpy.typing import NDArray
 from PIL import Image
-from plait.pipeline.features import as_row, as_tensor, pad_rows
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from samples import save_bert, write_vectors
+from tensors import as_row, as_tensor, pad_rows
 
 from plait.config import registry
 from plait.modalities.base import Modality

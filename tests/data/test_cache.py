@@ -4,24 +4,29 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tensors import pad_rows, reader
 
-from plait.data.rows import pad_rows
 from plait.modalities.image.pixels import Pixels
 from plait.pipeline.cache import HALF, WHOLE, FeatureSpace
-from plait.pipeline.inputs import PreparedInput, fill_cache
+from plait.pipeline.inputs import InputReader, cache_features, view_seed
 from plait.types import BadCell, PlaitError
 
-CPU = torch.device("cpu")
 
-
-def source(folder: Path, size: int = 16) -> PreparedInput:
-    modality = Pixels(size=size, patch=8, width=8, views=2)
+def source(folder: Path, size: int = 16) -> InputReader:
     torch.manual_seed(0)
-    return PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+    return reader("image", Pixels(size=size, patch=8, width=8, views=2), folder)
+
+
+def fill(
+    source: InputReader, cells: list[Any], views: int, handle: Any
+) -> tuple[FeatureSpace, list[str | None]]:
+    features = cache_features(source, cells, views, handle)
+    return features.space, list(features.keys)
 
 
 def stop(row: int, error: BadCell) -> None:
@@ -70,11 +75,10 @@ def test_a_batch_is_padded_with_zeros() -> None:
 
 
 def test_large_values_stay_finite() -> None:
-    modality = Pixels(size=8, patch=8, width=8)
-    encoder = modality.encoder({}, True)
-    encoder.prepare = lambda items: [torch.full((1, 1), 1e9)]  # type: ignore[method-assign]
-    blank = PreparedInput("image", modality, encoder, {}, Path())
-    assert float(blank.example(CPU)[0, 0]) == 65504
+    blank = reader("image", Pixels(size=8, patch=8, width=8), Path())
+    encoder: Any = blank.engine.encoders["image"]  # type: ignore[attr-defined]
+    encoder.prepare = lambda items: [torch.full((1, 1), 1e9)]
+    assert float(blank.example[0, 0]) == 65504
 
 
 def test_a_chunk_cut_short_counts_as_absent(tmp_path: Path) -> None:
@@ -87,17 +91,21 @@ def test_a_chunk_cut_short_counts_as_absent(tmp_path: Path) -> None:
 
 def test_a_hit_equals_a_miss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = photos(squares)
-    space, keys = fill_cache(source(squares.parent), names, 2, stop, CPU)
+    space, keys = fill(source(squares.parent), names, 2, stop)
     first = space.get([f"{key}.{view}" for key in keys for view in (0, 1)])
-    direct = np.stack(list(source(squares.parent).prepare(
-        [(name, view) for name in names for view in (0, 1)], CPU)))  # fmt: skip
+    items = [
+        (name, view, view_seed(str(key)))
+        for name, key in zip(names, keys, strict=True)
+        for view in (0, 1)
+    ]
+    direct = np.stack(list(source(squares.parent).rows(items)))
     np.testing.assert_array_equal(first, direct)
 
     def never(*args: object) -> None:
         raise AssertionError("a cached photo was read")
 
     monkeypatch.setattr(Pixels, "read", never)
-    space, again = fill_cache(source(squares.parent), names, 2, stop, CPU)
+    space, again = fill(source(squares.parent), names, 2, stop)
     assert again == keys
     np.testing.assert_array_equal(first, space.get([f"{k}.{v}" for k in keys for v in (0, 1)]))
 
@@ -108,8 +116,8 @@ def test_the_key_is_content_preprocessing_and_weights(squares: Path, tmp_path: P
     here, there = source(squares.parent), source(tmp_path)
     assert here.keys(["000.png"]) == there.keys(["renamed.png"])
     assert here.keys(["001.png"]) != there.keys(["001.png"])
-    assert here.space(CPU).folder == there.space(CPU).folder
-    assert source(tmp_path, size=24).space(CPU).folder != here.space(CPU).folder
+    assert here.space().folder == there.space().folder
+    assert source(tmp_path, size=24).space().folder != here.space().folder
 
 
 def test_bad_photos_by_policy(squares: Path, tmp_path: Path) -> None:
@@ -117,11 +125,9 @@ def test_bad_photos_by_policy(squares: Path, tmp_path: Path) -> None:
     good = str(squares.parent / "000.png")
     cells = [good, "bad.png", None, "gone.png", "bad.png"]
     with pytest.raises(BadCell, match=r"bad\.png"):
-        fill_cache(source(tmp_path), cells, 1, stop, CPU)
+        fill(source(tmp_path), cells, 1, stop)
     met: dict[int, str] = {}
-    _, keys = fill_cache(
-        source(tmp_path), cells, 2, lambda row, error: met.update({row: str(error)}), CPU
-    )
+    _, keys = fill(source(tmp_path), cells, 2, lambda row, error: met.update({row: str(error)}))
     assert [key is not None for key in keys] == [True, False, False, False, False]
     assert sorted(met) == [1, 3, 4]  # an empty cell is no bad cell
     assert "gone.png" in met[3]
@@ -129,7 +135,7 @@ def test_bad_photos_by_policy(squares: Path, tmp_path: Path) -> None:
 
 def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) -> None:
     good = str(squares.parent / "000.png")
-    outcomes = list(source(tmp_path).prepare([(good, 0), ("gone.png", 0), (good, 0)], CPU))
+    outcomes = list(source(tmp_path).rows([(good, 0, 0), ("gone.png", 0, 0), (good, 0, 0)]))
     assert isinstance(outcomes[1], BadCell)
     np.testing.assert_array_equal(outcomes[0], outcomes[2])
 
@@ -137,14 +143,15 @@ def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) ->
 FILL = """
 import sys, torch
 from pathlib import Path
-from plait.pipeline.features import PreparedInput, fill_cache
 from plait.modalities.image.pixels import Pixels
+from plait.network import EncoderEngine
+from plait.pipeline.inputs import InputReader, cache_features
 folder = Path(sys.argv[1])
 modality = Pixels(size=16, patch=8, width=8, views=2)
-source = PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+engine = EncoderEngine({"image": modality.encoder(True)}, torch.device("cpu"))
 names = [p.name for p in sorted(folder.glob("*.png"))]
-space, keys = fill_cache(source, names, 2, None, torch.device("cpu"))
-print(sum(float(row.astype("f8").sum()) for row in space.get([f"{k}.1" for k in keys])))
+made = cache_features(InputReader("image", modality, engine, folder), names, 2, None)
+print(sum(float(row.astype("f8").sum()) for row in made.space.get([f"{k}.1" for k in made.keys])))
 """
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from untrained import make_model
 
+from plait.evaluation.predictions import predict_batch
 from plait.explain.attribution import GRADIENTS, OCCLUSION, integrated_gradients
 from plait.explain.explanation import Explanation
 from plait.explain.probe import Probe
@@ -40,14 +41,12 @@ def explained(both_model: Model, both_table: Path, record: Record) -> Explanatio
 
 
 def probe_of(model: Model, root: Path, record: Record) -> Probe:
-    sources = {name: model.source(name, root) for name in record}
-    segments = {
-        name: source.modality.segments(record[name], root, source.state)
-        for name, source in sources.items()
-    }
-    batch = model._batch([record], root, 0, None)
-    prediction = model.network.predict(batch)["answer"][0]
-    return Probe(batch, segments, sources, "answer", prediction)
+    readers = {name: model.reader(name, root) for name in record}
+    segments = {name: r.modality.segments(record[name], root) for name, r in readers.items()}
+    [(_, batch)] = model._batches([record], root, None)
+    output, options = model.parts.outputs["answer"], model.decoding_options()
+    [prediction] = predict_batch(model.parts, model.engine, batch, options)["answer"]
+    return Probe(batch, segments, readers, "answer", output, prediction, options["answer"])
 
 
 def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: Record) -> None:

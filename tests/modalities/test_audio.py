@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plait.pipeline.features import as_row, pad_rows
 from pydantic import ValidationError
+from tensors import as_row, pad_rows
 
 from plait.config import registry
 from plait.config.recipe import check_recipe

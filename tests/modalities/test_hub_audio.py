@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from audio_models import save_audio_model
-from plait.pipeline.features import as_row, pad_rows
+from tensors import as_row, pad_rows
 
 from plait.config import registry
 from plait.config.recipe import check_recipe

@@ -10,9 +10,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scipy import stats
+from tensors import as_row, pad_rows
 
 from plait.config.recipe import check_recipe
-from plait.data.rows import pad_rows
 from plait.data.series import open_series
 from plait.modalities.series.base import Sensor, Sums, warped
 from plait.modalities.series.networks import Channels
@@ -24,7 +24,6 @@ from plait.modalities.series.reading import (
 )
 from plait.modalities.series.sequence import SeriesSequence
 from plait.modalities.series.windows import Windows
-from plait.network import as_row
 from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import BadCell, PlaitError

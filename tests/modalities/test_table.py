@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plait.pipeline.features import as_row, pad_rows
 from sklearn.preprocessing import StandardScaler
+from tensors import as_row, pad_rows
 
 from plait.modalities.table.columns import FARTHEST, SCALE, Columns
 from plait.types import BadCell, PlaitError, UsageError

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from plait.pipeline.features import as_row, pad_rows
 from samples import write_vectors
+from tensors import as_row, pad_rows
 
 from plait.modalities.text.tokenizer import lookup, words_of
 from plait.modalities.text.word_vectors import WordVectors

@@ -32,7 +32,7 @@ from plait.data.images import find_images
 from plait.data.index import Index
 from plait.data.rows import Row, padded
 from plait.model import Model
-from plait.network import TorchEngine, as_row
+from plait.network import EncoderEngine, as_row
 from plait.nn.blocks import masked_mean
 from plait.package.paths import find_package
 from plait.pipeline.cache import FeatureSpace
@@ -247,25 +247,12 @@ def _ranked(vectors: Any, query: Any, count: int) -> list[tuple[int, float]]:
     return [(int(hit.name), hit.score) for hit in index.search(query[None], count)[0]]
 
 
-class _Encoder:
-    """One encoder as `TorchEngine` asks a network for it."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, encoder: Any) -> None:
-        self._encoder = encoder.eval()
-
-    def eval(self) -> _Encoder:
-        return self
-
-    def encoder(self, name: str) -> Any:
-        return self._encoder
-
-
 @cache
 def _minilm() -> InputReader:
     modality: Any = registry.build("text", {"kind": "word-vectors", "vectors": "minilm",
                                             "sequence_encoder": "mean"})  # fmt: skip
     fitted = modality.with_state(modality.fit(["a sentence"], Path()))  # the same for any text
-    network: Any = _Encoder(fitted.encoder(pretrained=True))
-    return InputReader("sentences", fitted, TorchEngine(network), Path())
+    engine = EncoderEngine(
+        {"sentences": fitted.encoder(pretrained=True).eval()}, torch.device("cpu")
+    )
+    return InputReader("sentences", fitted, engine, Path())

@@ -15,18 +15,14 @@ from plait.pipeline.batch import Batch
 from plait.types import State
 
 
-class Engine(Protocol):
-    """Runs the networks of one model. Arrays go in and come out; nothing else knows its library.
+class EncoderEngine(Protocol):
+    """Runs the frozen parts of encoders. Arrays go in and come out; nothing else knows its library.
 
     Attributes:
-        name: ``torch`` or ``onnx``.
-        device: ``cpu`` or ``cuda``.
         workers: threads that read and prepare cells side by side.
         chunk: items that one of them prepares at a time.
     """
 
-    name: str
-    device: str
     workers: int
     chunk: int
 
@@ -39,6 +35,18 @@ class Engine(Protocol):
 
     def frozen_digest(self, name: str) -> str:
         """Changes when what `prepare` gives would; part of the feature cache's key."""
+
+
+class Engine(EncoderEngine, Protocol):
+    """Runs all networks of one model.
+
+    Attributes:
+        name: ``torch`` or ``onnx``.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    name: str
+    device: str
 
     def threads(self, records: int) -> AbstractContextManager[None]:
         """Within, as many threads as answering so many records is worth."""

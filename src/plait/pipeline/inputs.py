@@ -19,7 +19,7 @@ from plait.data.media import MAX_BYTES
 from plait.data.rows import Row
 from plait.modalities.base import Modality
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
-from plait.pipeline.engine import Engine
+from plait.pipeline.engine import EncoderEngine
 from plait.types import BadCell
 from plait.util.digests import digest
 from plait.util.files import is_file
@@ -65,7 +65,7 @@ class InputReader:
         self,
         name: str,
         modality: Modality,
-        engine: Engine,
+        engine: EncoderEngine,
         root: Path,
         corruption: Corruption | None = None,
     ) -> None:

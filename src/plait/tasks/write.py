@@ -103,8 +103,9 @@ def to_json(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
             output = outputs[name]
             own = output.to_json(prediction, DIGITS)
             record[name] = own["value"]
-            for other in own["alternatives"]:
-                other[name] = other.pop("value")
+            own["alternatives"] = [
+                {name: other.pop("value"), **other} for other in own["alternatives"]
+            ]
             unwritten = UNWRITTEN if output.shows_score else (*UNWRITTEN, "score")
             record |= {_title(k, name, outputs): v for k, v in own.items() if k not in unwritten}
         objects.append(record)

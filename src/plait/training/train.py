@@ -338,16 +338,30 @@ class Scorer:
         return {TOGETHER: TOGETHER, **titles}
 
     def __call__(self, network: Network) -> dict[str, float]:
-        """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``."""
-        everything = np.arange(len(self.records))
+        """The scores of a network in evaluation mode, see `combine`."""
         predictions = {}
         if self.outputs:
             predictions = predict_records(self.answering, TorchEngine(network), self.records)
+        return self.combine(predictions, {n: self._likelihood(network, n) for n in self.by_loss})
+
+    def combine(
+        self,
+        predictions: Mapping[str, list[Prediction]],
+        likelihoods: Mapping[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``.
+
+        Args:
+            predictions: of the outputs that are validated by their answers.
+            likelihoods: of the others, 0 to 1.
+        """
         scores = {
-            name: output.scorer(predictions[name], self.references[name])(everything)
+            name: output.scorer(predictions[name], self.references[name])(
+                np.arange(len(predictions[name]))
+            )
             for name, output in self.outputs.items()
         }
-        scores |= {name: {LIKELIHOOD: self._likelihood(network, name)} for name in self.by_loss}
+        scores |= {name: {LIKELIHOOD: value} for name, value in (likelihoods or {}).items()}
         if len(scores) == 1:
             return scores[next(iter(scores))]
         each = {f"{n}.{metric}": v for n, own in scores.items() for metric, v in own.items()}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from plait.outputs.text.sentence import METRICS, TextOutput
 
 from plait.config.recipe import load_recipe
+from plait.data.tables import Table
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
-from plait.outputs.text.sentence import METRICS, TextOutput
 from plait.package.card import score_rows
 from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Records
 from plait.training.train import Scorer
 from plait.types import Prediction
 
@@ -45,9 +48,10 @@ def test_cards_and_early_stopping_go_by_the_setting() -> None:
     recipe = load_recipe("captioning", ["outputs.caption.settings.scores=transcripts"])
     rows = score_rows(recipe, "caption", {"wer": 0.25, "intervals": {"wer": [0.2, 0.3]}})
     assert rows == [("WER", "0.250", "0.200 to 0.300")]
-    scorer = Scorer.__new__(Scorer)
-    scorer.outputs = build_parts(recipe).outputs
-    assert scorer._metrics() == {
+    table = Table(Path("t.csv"), Path(), {"caption": ["a dog"]})
+    columns = {"outputs.caption": "caption"}
+    scorer = Scorer(recipe, build_parts(recipe), Records({}, {}, 1), table, columns)
+    assert scorer.metrics == {
         "word_accuracy": "word accuracy", "character_accuracy": "character accuracy"
     }  # fmt: skip
 
