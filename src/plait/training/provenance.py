@@ -64,7 +64,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of plait's own checkout, with ``+`` if it was changed since; None for a release."""
+    """The commit of plait's own checkout, with ``+`` if changed since; None for a release."""
     root = Path(plait.__file__).parents[2]
     if not (root / ".git").exists():
         return None

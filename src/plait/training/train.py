@@ -39,7 +39,7 @@ from plait.pipeline.records import (
 )
 from plait.training.loop import Report, Trainer, Validation, pick_device
 from plait.training.provenance import provenance, train_command
-from plait.types import ColumnName, PlaitError, UsageError
+from plait.types import ColumnName, PlaitError, Prediction, UsageError
 from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
