@@ -34,7 +34,10 @@ def test_the_folder_holds_standard_graphs_and_one_json(folder: Path) -> None:
         onnx.checker.check_model(graph, full_check=True)
         assert {node.domain for node in graph.graph.node} == {""}  # no operations of onnxruntime's
     about = json.loads((folder / "model.json").read_text())
-    assert about["inputs"]["image"]["reading"] == {"kind": "photo", "size": 64, "fit": "squash"}
+    reading = about["inputs"]["image"]["reading"]
+    assert (reading["modality"], reading["state"]) == ("image", {})
+    shape = {key: reading["representation"][key] for key in ("kind", "size", "resize")}
+    assert shape == {"kind": "pixels", "size": 64, "resize": "squash"}
     assert about["outputs"]["caption"]["decoding"]["beam"] == 3
     assert str(load(folder)) == "<plait.OnnxModel 'captioning': image -> caption>"
 

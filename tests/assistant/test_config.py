@@ -102,7 +102,7 @@ def test_models_are_known_by_their_recipes(trained: Path, tmp_path: Path) -> Non
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     for name, kinds in {
         "speech": "text of audio",
-        "own": "an answer of image or text or audio",
+        "own": "an answer of audio or image or text",
     }.items():
         with pytest.raises(UsageError) as error:
             load_config({"models": {name: str(folder)}})

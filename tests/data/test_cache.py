@@ -11,7 +11,7 @@ import torch
 
 from plait.modalities.image.pixels import Pixels
 from plait.pipeline.cache import HALF, WHOLE, FeatureSpace
-from plait.pipeline.features import PreparedInput, fill_cache, pad_rows
+from plait.pipeline.features import PreparedInput, fill_cache, pad_rows, view_seed
 from plait.types import BadCell, PlaitError
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 def source(folder: Path, size: int = 16) -> PreparedInput:
     modality = Pixels(size=size, patch=8, width=8, views=2)
     torch.manual_seed(0)
-    return PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+    return PreparedInput("image", modality, modality.encoder(True), {}, folder)
 
 
 def stop(row: int, error: BadCell) -> None:
@@ -70,7 +70,7 @@ def test_a_batch_is_padded_with_zeros() -> None:
 
 def test_large_values_stay_finite() -> None:
     modality = Pixels(size=8, patch=8, width=8)
-    encoder = modality.encoder({}, True)
+    encoder = modality.encoder(True)
     encoder.prepare = lambda items: [torch.full((1, 1), 1e9)]  # type: ignore[method-assign]
     blank = PreparedInput("image", modality, encoder, {}, Path())
     assert float(blank.example(CPU)[0, 0]) == 65504
@@ -88,8 +88,12 @@ def test_a_hit_equals_a_miss(squares: Path, monkeypatch: pytest.MonkeyPatch) -> 
     names = photos(squares)
     space, keys = fill_cache(source(squares.parent), names, 2, stop, CPU)
     first = space.get([f"{key}.{view}" for key in keys for view in (0, 1)])
-    direct = np.stack(list(source(squares.parent).prepare(
-        [(name, view) for name in names for view in (0, 1)], CPU)))  # fmt: skip
+    wanted = [
+        (name, view, view_seed(str(key)))
+        for name, key in zip(names, keys, strict=True)
+        for view in (0, 1)
+    ]
+    direct = np.stack(list(source(squares.parent).prepare(wanted, CPU)))
     np.testing.assert_array_equal(first, direct)
 
     def never(*args: object) -> None:
@@ -128,7 +132,7 @@ def test_bad_photos_by_policy(squares: Path, tmp_path: Path) -> None:
 
 def test_prepare_gives_the_error_of_a_bad_cell(squares: Path, tmp_path: Path) -> None:
     good = str(squares.parent / "000.png")
-    outcomes = list(source(tmp_path).prepare([(good, 0), ("gone.png", 0), (good, 0)], CPU))
+    outcomes = list(source(tmp_path).prepare([(good, 0, 0), ("gone.png", 0, 0), (good, 0, 0)], CPU))
     assert isinstance(outcomes[1], BadCell)
     np.testing.assert_array_equal(outcomes[0], outcomes[2])
 
@@ -140,7 +144,7 @@ from plait.pipeline.features import PreparedInput, fill_cache
 from plait.modalities.image.pixels import Pixels
 folder = Path(sys.argv[1])
 modality = Pixels(size=16, patch=8, width=8, views=2)
-source = PreparedInput("image", modality, modality.encoder({}, True), {}, folder)
+source = PreparedInput("image", modality, modality.encoder(True), {}, folder)
 names = [p.name for p in sorted(folder.glob("*.png"))]
 space, keys = fill_cache(source, names, 2, None, torch.device("cpu"))
 print(sum(float(row.astype("f8").sum()) for row in space.get([f"{k}.1" for k in keys])))

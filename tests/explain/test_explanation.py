@@ -41,7 +41,7 @@ def explained(both_model: Model, both_table: Path, record: Record) -> Explanatio
 def probe_of(model: Model, root: Path, record: Record) -> Probe:
     sources = {name: model.source(name, root) for name in record}
     layouts = {
-        name: source.modality.segments(record[name], root, source.state)
+        name: source.modality.segments(record[name], root)
         for name, source in sources.items()
     }
     batch = model._batch([record], root, 0, None)

@@ -61,6 +61,8 @@ def test_the_command(exported: Path, squares: Path) -> None:
 
 def test_every_reader_and_every_kind_of_answer() -> None:
     run(
-        "import plait.runtime, plait.modalities.table.reading, plait.modalities.series.reading\n"
+        "import plait.runtime\n"
+        "from plait.config import registry\n"
+        "assert all(registry.names(kind) for kind in registry.modalities())\n"
         "import plait.data.vocabulary, plait.outputs.answers, plait.outputs.text.decoding"
     )

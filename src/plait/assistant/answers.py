@@ -12,14 +12,10 @@ from typing import Any
 
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
+from plait.config import registry
 from plait.model import Model, load
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, Prediction, UsageError
-
-LACKS = {
-    "image": "That needs a photo: give its path",
-    "text": "That needs a text: type it",
-}
 
 
 class Lacking(PlaitError):
@@ -30,7 +26,7 @@ class Lacking(PlaitError):
     """
 
     def __init__(self, modality: str) -> None:
-        super().__init__(LACKS[modality])
+        super().__init__(registry.modality(modality).facts.request)
         self.modality = modality
 
 
@@ -57,8 +53,8 @@ class Answerer(ABC):
         """Its answer.
 
         Args:
-            given: kind of data (image, text, audio) -> the photo's path, the text, the
-                recording's path; None where there is none, empty where none is needed.
+            given: modality -> the text, or the path of a photo, a recording or another file; None
+                where there is none, empty where none is needed.
 
         Raises:
             Lacking: something that can still be given is not there.
@@ -140,8 +136,9 @@ def require(modality: str, given: Mapping[str, str | None]) -> str:
         return value
     if modality not in given:
         raise PlaitError(f"The model takes {modality}, which can't be given here")
-    if modality not in LACKS:
-        raise PlaitError("That needs a recording: /hear PATH")
+    facts = registry.modality(modality).facts
+    if facts.given_by != "message":
+        raise PlaitError(facts.request)
     raise Lacking(modality)
 
 

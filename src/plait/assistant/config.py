@@ -18,6 +18,7 @@ from plait.assistant.intents import (
     TRANSLATION,
     intents_of,
 )
+from plait.config import registry
 from plait.config.recipe import problem_lines, together
 from plait.package.format import read_package
 from plait.tasks.transcribers import HUB, SHIPPED
@@ -59,8 +60,12 @@ ROLES: Mapping[str, Role] = {
     TRANSLATION: Role(needs=("text",), may=("image",), makes="text"),
     SPEECH: Role(needs=("audio",), makes="text"),
 }
-OWN = Role(may=("image", "text", "audio"))
-"""Of an intent that only the user's own package knows."""
+
+
+def own_role() -> Role:
+    """The role of an intent that only the user's own package knows: of all that can be given."""
+    given = (kind for kind in registry.modalities() if registry.modality(kind).facts.request)
+    return Role(may=tuple(given))
 
 
 class AssistantConfig(BaseModel):
@@ -206,7 +211,7 @@ def _check_role(name: str, package: str) -> None:
         recipe = read_package(package).recipe
         takes = sorted({spec.modality for spec in recipe.inputs.values()})
         makes = next(iter(recipe.outputs.values())).kind
-        role = ROLES.get(name, OWN)
+        role = ROLES.get(name) or own_role()
         if not role.fits(takes, makes):
             raise UsageError(
                 f"{package} makes {makes} of {' and '.join(takes)}", expected=str(role)

@@ -36,8 +36,10 @@ from plait.assistant.intents import (
 from plait.assistant.phrases import to_translate, unquoted
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
+from plait.config import registry
 from plait.data.images import has_image_suffix, open_image
 from plait.model import Model, load
+from plait.pipeline.columns import modality_of
 from plait.pipeline.features import Progress
 from plait.tasks.transcribe import transcribe
 from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
@@ -205,7 +207,8 @@ class Assistant:
             return {"answer": f"That is nothing I can do. {self._can()}", "ok": False}
         if intent in (SIMILAR, SEARCH):
             return self._found(intent, asked)
-        given = {"image": asked.photo, "audio": asked.recording, "text": text or asked.request}
+        given = _named_files(asked.request)
+        given |= {"image": asked.photo, "audio": asked.recording, "text": text or asked.request}
         if intent == TRANSLATION:
             given["text"] = text or to_translate(asked.request, self._told())
             given["image"] = asked.photo or ""  # a photo helps where there is one
@@ -289,6 +292,16 @@ def _seen(photo: str | Path) -> str:
     path = str(Path(photo).expanduser())
     open_image(path, Path())
     return path
+
+
+def _named_files(request: str) -> dict[str, str | None]:
+    """The files that a request names, by the modality that recognises them; None of the others."""
+    found: dict[str, str | None] = dict.fromkeys(registry.modalities())
+    for word in request.split():
+        path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
+        if kind := modality_of(path):
+            found[kind] = path
+    return {kind: path for kind, path in found.items() if registry.modality(kind).facts.request}
 
 
 def _named_photo(request: str) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ read from the turns, so that a session that was saved goes on as if it had never
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -77,7 +77,7 @@ class Turn(_Line):
     photo: str | None = None
     recording: str | None = None
     intent: str | None = None
-    waits: Literal["image", "text"] | None = None
+    waits: str | None = None
     intents: dict[str, float] = Field(default_factory=dict)
     choices: list[str] = Field(default_factory=list)
     model: str | None = None

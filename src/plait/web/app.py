@@ -21,6 +21,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 import plait
+from plait.config import registry
 from plait.model import Model
 from plait.types import BadCell, PlaitError, UsageError
 from plait.web.answers import HERE, Answered, ManyAnswered, Problem
@@ -186,7 +187,7 @@ class Server:
             "about": model.recipe.about,
             "inputs": [
                 {"name": key, "modality": spec.modality, "column": schema.columns[key],
-                 "schema": cells[key]}
+                 "schema": cells[key], "form": _form(spec.modality)}
                 for key, spec in model.recipe.inputs.items()
             ],
             "outputs": list(model.recipe.outputs),
@@ -292,3 +293,9 @@ async def _http_error(request: HttpRequest, error: Exception) -> Response:
 async def _unexpected(request: HttpRequest, error: Exception) -> Response:
     log.error("failed", exc_info=error)
     return JSONResponse({"error": "the server failed at this request"}, 500)
+
+
+def _form(modality: str) -> dict[str, str]:
+    """How the page asks for a cell."""
+    facts = registry.modality(modality).facts
+    return {"widget": facts.widget, "accept": facts.accept, "noun": facts.noun}

@@ -1,5 +1,6 @@
-// What the model is given: a card for each input, made from the input's JSON Schema. Inputs that
-// read the same column of a table share a card: they see the same text or photo.
+// What the model is given: a card for each input, made from what its modality says of the form and
+// from its JSON Schema. Inputs that read the same column of a table share a card: they see the same
+// text or photo.
 
 import {make, stamped} from "./make.js";
 import {record} from "./sound.js";
@@ -23,11 +24,11 @@ class Card {
   constructor(group, several, changed) {
     this.names = group.map((input) => input.name);
     this.used = new Set(this.names);
-    const schema = wanted(group[0].schema);
+    const {form, schema} = group[0];
     const title = group.length > 1 ? group[0].column : group[0].name;
-    this.isFile = Boolean(schema.contentMediaType);
-    this.isText = !this.isFile && schema.type === "string";
-    this.widget = widgetFor(schema, title, changed);
+    this.isFile = form.widget === "file";
+    this.isText = form.widget === "text";
+    this.widget = widgetFor(form, wanted(schema), title, changed);
     const switches = several ? this.names.map((name) => this.toggle(name, changed)) : [];
     this.element = make(
       "section", {class: "input", "aria-label": title},
@@ -58,10 +59,9 @@ class Card {
   }
 }
 
-function widgetFor(schema, title, changed) {
-  const media = schema.contentMediaType;
-  if (media) return new FileWidget(media, schema.description, title, changed);
-  if (schema.type === "object") return new TableWidget(schema.properties, changed);
+function widgetFor(form, schema, title, changed) {
+  if (form.widget === "file") return new FileWidget(form, schema.description, title, changed);
+  if (form.widget === "columns") return new TableWidget(schema.properties, changed);
   return new TextWidget(title, changed);
 }
 
@@ -109,18 +109,19 @@ class TableWidget {
 }
 
 class FileWidget {
-  constructor(media, about, title, changed) {
+  constructor({accept: media, noun}, about, title, changed) {
     Object.assign(this, {media, changed, file: null, device: null, turn: 0});
-    this.picker = make("input", {type: "file", accept: media, "aria-label": `Choose ${title}`});
+    // A media type that no browser knows would hide the files that are wanted.
+    const accept = media === "application/octet-stream" ? null : media;
+    this.picker = make("input", {type: "file", accept, "aria-label": `Choose ${title}`});
     this.picker.addEventListener("change", () => this.picker.files[0] && this.take(this.picker.files[0]));
     this.picker.addEventListener("click", () => { this.picker.value = ""; });
     this.view = make("div", {class: "view"});
     this.note = make("p", {class: "quiet", role: "status"});
-    const kind = {"image/*": "a photo", "audio/*": "a sound", "video/*": "a video"}[media] ?? "a file";
     this.without = make("button", {type: "button", hidden: true, onclick: () => this.drop()}, "Remove");
     this.buttons = make("div", {class: "row"},
-      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.deviceButton(), this.without);
-    this.hint = make("p", {class: "quiet"}, `Drop ${kind} here`);
+      make("label", {class: "button"}, `Choose ${noun}`, this.picker), this.deviceButton(), this.without);
+    this.hint = make("p", {class: "quiet"}, `Drop ${noun} here`);
     this.element = make("div", {class: "drop", title: about}, this.view, this.hint, this.buttons,
       this.note);
     this.listen();
