@@ -27,7 +27,7 @@ WRONG = 3  # the place of a bad row among them, counted from 0
 
 REPRESENTATIONS: dict[str, dict[str, Any]] = {
     "text": {"kind": "bag-of-words", "min_count": 1, "width": 8},
-    "audio": {"kind": "spectrogram", "rate": 4000, "longest": 0.2, "bands": 16, "channels": 8,
+    "audio": {"kind": "spectrogram", "rate": 4000, "max_seconds": 0.2, "bands": 16, "channels": 8,
               "width": 8},
     "video": {"kind": "motion", "size": 16, "frames": 4, "width": 16},
     "image": {"kind": "pixels", "size": 16, "patch": 8, "width": 8},

