@@ -130,6 +130,17 @@ def test_what_is_wrong_is_said_in_one_line(served: Running, body: Any, words: st
     assert "\n" not in found.json["error"]
 
 
+@pytest.mark.parametrize("parts", [
+    {"inputs": "a", "inputs.words": "b"}, {"inputs.words": "b", "inputs": "a"},
+    {"options": "a", "options.num": "1", "inputs.words": "b"},
+    {"records.x.words": "a"}, {"records.12345.words": "a"},
+])  # fmt: skip
+def test_a_form_with_names_that_fit_nothing(served: Running, parts: dict[str, str | bytes]) -> None:
+    reply = served.form(f"{BOTH}/predict", parts)
+    assert reply.status == 422
+    assert reply.json["error"].startswith("the part ")
+
+
 def test_a_path_or_an_address_is_never_opened(served: Running, tmp_path: Path) -> None:
     """A photo that lies there, by its path, by its address, and by a form's text or file name."""
     path = tmp_path / "there.png"

@@ -158,18 +158,14 @@ class Assistant:
         if last and last.intent and last.waits == TEXT and not (sure and best == TRANSLATION):
             if intents.choose(turn.request, []) == NEITHER:
                 return _drop(turn)
-            return self._answer(
-                last.intent, turn.changed(intents=last.intents), unquoted(turn.request)
-            )
-        if (
-            last
-            and last.choices
-            and not (sure and intents.is_new_request(turn.request, best, last.choices))
-        ):
-            choice = intents.choose(turn.request, last.choices)
+            turn = turn.changed(intents=last.intents)
+            return self._answer(last.intent, turn, unquoted(turn.request))
+        offered = last.choices if last else []
+        if offered and not (sure and intents.is_new_request(turn.request, best, offered)):
+            choice = intents.choose(turn.request, offered)
             if choice == NEITHER:
                 return _drop(turn)
-            if choice is not None:
+            if last and choice is not None:
                 turn = turn.changed(request=last.request, intents=last.intents)
                 return self._answer(choice, turn)
         turn, choices = turn.changed(intents=probable), intents.candidates(probable, self.able)

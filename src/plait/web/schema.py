@@ -64,6 +64,7 @@ class Schema:
 
     Attributes:
         name: what the model is served as.
+        model: what it answers with.
         inputs: one record.
         options: of decoding, with the recipe's defaults.
         one: a request for one record, under ``inputs``.
@@ -136,7 +137,8 @@ class Schema:
         return modality is not None and modality.several_columns
 
 
-# Starlette's own parser takes a form that was cut short for whole, and writes large files to disk.
+# Not Starlette's parser (python-multipart): it takes every form that is cut short, and writes large
+# files to disk. The package multipart does neither, but shares its import name with the former.
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))', re.I)
 _NAME = re.compile(rb';\s*name="([^"\r\n]{0,1000})"', re.I)
 _FILE = re.compile(rb";\s*filename\*?=", re.I)
