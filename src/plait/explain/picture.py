@@ -7,28 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 
 from plait.explain.attribution import OCCLUSION
 from plait.explain.explanation import Explanation, Seen
 from plait.modalities.segments import STRONGEST, Grid, Weights
-from plait.render.curves import DPI, tidy
+from plait.render.curves import CHARTS, new_figure, tidy
 from plait.render.html import shown
 from plait.util.files import write_atomically
+from plait.util.imports import needed
 
 FOR, AGAINST = "#1f6fb2", "#d0641a"
 MOST = 14  # parts that are named
 LETTERS = 28  # of a name
-TONES = LinearSegmentedColormap.from_list("tones", [AGAINST, "#f4f4f4", FOR])
 
 
 def draw(found: Explanation, path: Path) -> None:
     """Write a PNG.
 
     Raises:
-        PlaitError: it can't be written.
+        PlaitError: it can't be written, or needs matplotlib, which is not installed.
     """
     if found.attention is not None:
         picture = found.attention.picture()
@@ -38,13 +35,10 @@ def draw(found: Explanation, path: Path) -> None:
     write_atomically(path, lambda part: figure.savefig(part, format="png"))
 
 
-def _figure(found: Explanation) -> Figure:
+def _figure(found: Explanation) -> Any:
     panels = [*found.inputs.items()]
     several = len(panels) > 1
-    figure = Figure(
-        figsize=(4.4 * (len(panels) + several), 4.2), dpi=DPI, layout="constrained"
-    )  # fmt: skip
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.4 * (len(panels) + several), 4.2)
     axes = figure.subplots(1, len(panels) + several, squeeze=False)[0]
     figure.suptitle(f"{found.output}: {shown(found.prediction.value)}"[:90], fontweight="bold")
     if several:
@@ -83,8 +77,9 @@ def _tiles(axes: Any, layout: Grid, weights: Weights) -> None:
     if not isinstance(seen, str):
         axes.imshow(seen, extent=extent, aspect="auto")
     opacity = 1.0 if isinstance(seen, str) else STRONGEST * np.abs(tiles) / most
+    colours = needed("matplotlib.colors", CHARTS).LinearSegmentedColormap
     axes.imshow(
-        tiles, cmap=TONES, vmin=-most, vmax=most,
+        tiles, cmap=colours.from_list("tones", [AGAINST, "#f4f4f4", FOR]), vmin=-most, vmax=most,
         alpha=opacity, extent=extent, aspect="auto",
     )  # fmt: skip
     axes.set_yticks(np.arange(rows) + 0.5, layout.rows, fontsize=7)

@@ -13,12 +13,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from plait.util.files import write_atomically
+from plait.util.imports import can_make, needed
 
+CHARTS = "charts"  # the extra that brings matplotlib
 SCORE_COLOURS = ("#c8553d", "#2a7f9e", "#7a9e2a", "#8e5ea2")
 """Of the scores, in the order of the log."""
 LOSS_COLOUR = "#4a4e69"
@@ -49,13 +47,14 @@ class StageCurve:
 
 
 def draw_curve(log: Path, picture: Path) -> None:
-    """Draw a run's ``log.jsonl`` as a PNG; a log without any step or score leaves no picture.
+    """Draw a run's ``log.jsonl`` as a PNG; a log without any step or score leaves no picture, and
+    neither does a machine without matplotlib.
 
     Raises:
         PlaitError: the picture can't be written.
     """
     curves = read_curves(log)
-    if curves:
+    if curves and can_make(picture.name, "matplotlib", CHARTS):
         figure = _figure(curves)
         write_atomically(picture, lambda part: figure.savefig(part, format="png"))
 
@@ -85,11 +84,23 @@ def _lines(log: Path) -> Iterator[dict[str, Any]]:
             yield line
 
 
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib's, in inches.
+
+    Raises:
+        PlaitError: matplotlib is not installed.
+    """
+    figure = needed("matplotlib.figure", CHARTS).Figure(
+        figsize=(width, height), dpi=DPI, layout="constrained"
+    )
+    needed("matplotlib.backends.backend_agg", CHARTS).FigureCanvasAgg(figure)
+    return figure
+
+
 def _figure(curves: list[StageCurve]) -> Any:
     widest = max(curve.steps for curve in curves)
     widths = [max(curve.steps / widest, NARROWEST) for curve in curves]
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH, HEIGHT)
     axes = figure.subplots(
         2, len(curves), squeeze=False, sharex="col", gridspec_kw={"width_ratios": widths}
     )
@@ -145,4 +156,4 @@ def tidy(axes: Any) -> None:
 
 def _whole_steps(axes: Any) -> None:
     tidy(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
