@@ -33,7 +33,7 @@ NEED = {
     "export": "export captioner exported",
     "hub": "data hub:someone/something",
     "serve": "serve captioner",
-    "text": f"{TRAIN} inputs.words.representation={{kind: word-vectors, vectors: glove}}",
+    "text": f"{TRAIN} inputs.words.representation={{kind: word-vectors, vectors: minilm}}",
     "translation": f"{TRAIN} outputs.answer={{kind: text, settings: {{scores: translations}}}}",
     "video": "train video.yaml files.csv --out m",
     "whisper": "transcribe train.wav",
