@@ -216,18 +216,25 @@ def terms(text: str) -> list[str]:
 def _by_tf_idf(text: str, captions: Sequence[str], count: int) -> list[tuple[int, float]]:
     """The places and scores of the captions with the highest cosine of their terms' TF-IDF weights
     with the text's, the highest first."""
-    if not captions:
-        return []
-    texts = [Counter(terms(each)) for each in (*captions, text)]
-    documents = Counter(term for each in texts[:-1] for term in each)
-    columns = {term: at for at, term in enumerate(documents)}
-    rarity = {t: math.log((1 + len(captions)) / (1 + n)) + 1 for t, n in documents.items()}
-    weights = np.zeros((len(texts), max(len(columns), 1)), np.float32)
-    for row, each in zip(weights, texts, strict=True):
-        for term, times in each.items():
-            if term in columns:
-                row[columns[term]] = (1 + math.log(times)) * rarity[term]
-    return _ranked(weights[:-1], weights[-1], count)
+    counted = [Counter(terms(caption)) for caption in captions]
+    captions_with = Counter(term for counts in counted for term in counts)
+
+    def weigh(counts: Counter[str]) -> dict[str, float]:
+        weights = {
+            term: (1 + math.log(n))
+            * (1 + math.log((1 + len(captions)) / (1 + captions_with[term])))
+            for term, n in counts.items()
+            if term in captions_with
+        }
+        length = math.sqrt(sum(weight**2 for weight in weights.values()))
+        return {term: weight / length for term, weight in weights.items()}
+
+    query = weigh(Counter(terms(text)))
+    cosines = [
+        sum(weight * query.get(term, 0.0) for term, weight in weigh(counts).items())
+        for counts in counted
+    ]
+    return sorted(enumerate(cosines), key=lambda hit: -hit[1])[:count]
 
 
 def _by_minilm(text: str, captions: Sequence[str], count: int) -> list[tuple[int, float]]:
@@ -238,13 +245,9 @@ def _by_minilm(text: str, captions: Sequence[str], count: int) -> list[tuple[int
     )
     keys = [view_key(key, 0) for key in features.keys if key is not None]
     vectors = np.concatenate(features.space.get(keys)).astype(np.float32)  # (1 + N, D)
-    return _ranked(vectors[1:], vectors[0], count)
-
-
-def _ranked(vectors: Any, query: Any, count: int) -> list[tuple[int, float]]:
     index = Index()
-    index.add(range(len(vectors)), vectors)
-    return [(int(hit.name), hit.score) for hit in index.search(query[None], count)[0]]
+    index.add(range(len(captions)), vectors[1:])
+    return [(int(hit.name), hit.score) for hit in index.search(vectors[:1], count)[0]]
 
 
 @cache

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from plait.comparison.found import Comparison, Line
 from plait.comparison.report import heading
 from plait.package.card import number
-from plait.render.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
+from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, tidy
 from plait.util.files import write_atomically
+from plait.util.imports import can_make, needed
 
 TITLES = {
     "fused": "all inputs",
@@ -42,10 +40,11 @@ OFFSETS = [
 
 def draw_comparison(found: Comparison, picture: Path) -> None:
     """A PNG: on the left the scores with their 95 % intervals, the best on top; on the right the
-    scores against the seconds of training, numbered as on the left."""
+    scores against the seconds of training, numbered as on the left. None without matplotlib."""
+    if not can_make(picture.name, "matplotlib", CHARTS):
+        return
     lines = [line for line in found.lines if line.score is not None]
-    figure = Figure(figsize=(11.0, 1.6 + 0.36 * len(lines)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11.0, 1.6 + 0.36 * len(lines))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
     _scores(left, lines, heading(found))
     _cost(right, lines, found.title)
@@ -74,6 +73,7 @@ def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
 
 def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
     tidy(axes)
+    ticker = needed("matplotlib.ticker", CHARTS)
     axes.set_xscale("log")
     named = set()
     points = [(max(line.seconds, SHORTEST), line.score) for line in lines]
@@ -81,9 +81,11 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
         label = None if line.role in named else TITLES[line.role]
         named.add(line.role)
         axes.plot([x], [y], "o", color=COLOURS[line.role], ms=7, label=label)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # small runs are within one decade
+    axes.xaxis.set_major_locator(
+        ticker.LogLocator(subs=(1, 2, 5))
+    )  # small runs are within one decade
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(title)
     axes.margins(0.12)

@@ -32,6 +32,7 @@ from plait.modalities.base import Classical, Item, Width
 from plait.modalities.image.base import Photo, Resize
 from plait.modalities.image.patterns import DIMENSION, SHADES, Finder, Keypoints, Pyramid
 from plait.types import BadCell, PlaitError, State
+from plait.util.imports import needed
 
 if TYPE_CHECKING:
     from plait.modalities.image.networks import VisualWordsEncoder
@@ -90,17 +91,17 @@ class VisualWords(Photo, Classical):
         that training uses are those that the package keeps.
 
         Raises:
-            PlaitError: no training photo has a keypoint.
+            PlaitError: no training photo has a keypoint, or scikit-learn is not installed.
         """
-        from sklearn.cluster import MiniBatchKMeans  # slow to import
-
+        cluster = needed("sklearn.cluster", "classical")
         sampled = np.concatenate([np.zeros((0, DIMENSION), np.float32), *self._sample(cells, root)])
         words = min(self.words, len(np.unique(sampled, axis=0)))
         if not words:
             raise PlaitError(
                 "no training photo has a keypoint", expected="photos that are not all of one shade"
             )
-        means = MiniBatchKMeans(words, batch_size=4096, n_init=3, random_state=0).fit(sampled)
+        clusters = cluster.MiniBatchKMeans(words, batch_size=4096, n_init=3, random_state=0)
+        means = clusters.fit(sampled)
         centres = (means.cluster_centers_ * SHADES).round().clip(0, SHADES).astype(np.uint8)
         return {"centres": base64.b64encode(centres.tobytes()).decode(), "words": words}
 
