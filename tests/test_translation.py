@@ -186,7 +186,7 @@ def test_a_text_of_several_sentences_is_translated_sentence_by_sentence(
     assert together[0] == " ".join(alone)
     assert together[1:] == ["", next(plait.translate(model, ["big dog sleeps"])), ""]
     (told,) = (record.getMessage() for record in caplog.records)
-    assert told == "lines 2, 4 are empty, and so is the translation"
+    assert told == "lines 2, 4 are empty, and so are the translations"
 
 
 def test_a_name_of_no_file_is_no_sentence(

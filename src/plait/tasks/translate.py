@@ -91,38 +91,28 @@ def _translate(
     def translations() -> Iterator[str]:
         empty: list[int] = []
         for number, chunk in enumerate(in_chunks(sentences, batch)):
-            parts = [_sentences(line) for line in chunk]
+            for line in chunk:
+                if not isinstance(line, str):
+                    raise BadCell(f"{line!r:.60} is not text", expected="a string")
+            parts = [split_sentences(line) for line in chunk]
             empty += [number * batch + k for k, own in enumerate(parts, start=1) if not own]
             single = [sentence for own in parts for sentence in own]
-            _warn_of_cuts(model, text, single)
+            for sentence in single:
+                if why := model.unread({text: sentence}).get(text):
+                    log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), why)
             records = [{text: sentence, **shared} for sentence in single]
             answers = model.answers(records, **options)
             translated = (str(answer[output].value) for answer in answers)
             for own in parts:
                 yield " ".join(islice(translated, len(own)))
-        if empty:
-            log.warning("%s, and so is the translation", _are_empty(empty))
+        if len(empty) == 1:
+            log.warning("line %d is empty, and so is the translation", empty[0])
+        elif empty:
+            lines = ", ".join(map(str, empty[:NAMED]))
+            more = f" and {len(empty) - NAMED:,} more" if len(empty) > NAMED else ""
+            log.warning("lines %s%s are empty, and so are the translations", lines, more)
 
     return translations()
-
-
-def _sentences(line: Any) -> list[str]:
-    if not isinstance(line, str):
-        raise BadCell(f"{line!r:.60} is not text", expected="a string")
-    return split_sentences(line)
-
-
-def _warn_of_cuts(model: Model, text: str, sentences: Iterable[str]) -> None:
-    for sentence in sentences:
-        if why := model.unread({text: sentence}).get(text):
-            log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), why)
-
-
-def _are_empty(lines: Sequence[int]) -> str:
-    if len(lines) == 1:
-        return f"line {lines[0]} is empty"
-    more = f" and {len(lines) - NAMED:,} more" if len(lines) > NAMED else ""
-    return f"lines {', '.join(map(str, lines[:NAMED]))}{more} are empty"
 
 
 def split_sentences(text: str) -> list[str]:
