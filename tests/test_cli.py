@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -150,6 +151,32 @@ def test_train_evaluate_predict(
     code, _, _ = run("predict", model, squares, "--out", tmp_path / "p.csv")
     assert code == 0
     assert len(table(tmp_path / "p.csv")) == 60
+
+
+def test_long_work_reports_on_the_error_stream(
+    run: Any, trained: Path, squares: Path, tmp_path: Path, small: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("plait.render.progress.EVERY", 0.0)
+    sets = [word for setting in small for word in ("--set", setting)]
+    model, page = tmp_path / "model", tmp_path / "report.html"
+    out = tmp_path / "out.json"
+    stages = {
+        "likelihood": ["train", "captioning", squares, "--out", model, *sets, "--json"],
+        "scores": ["evaluate", trained, squares, "--split", "val", "--json"],
+        "answers": ["predict", trained, squares, "--out", out, "--json"],
+        "answers ": ["caption", squares.parent, "--model", trained, "--json"],
+        "scores ": ["report", trained, squares, "--split", "val", "--out", page],
+    }
+    for stage, args in stages.items():
+        code, text, err = run(*args)
+        assert code == 0, err
+        assert re.search(rf"^{stage.strip()}: [\d,]+ of [\d,]+", err, re.M), args
+        assert " of " not in text
+        if args[0] == "train":
+            assert all(json.loads(line) for line in text.splitlines())
+        elif args[-1] == "--json":
+            assert json.loads(text)
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_noise_is_no_speech(whisper: ShippedWhisper) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 2 * whisper.rate).astype(np.float32)
     pieces = [Piece(0.0, noise), Piece(5.0, 0.01 * noise[: whisper.rate])]
-    found = whisper.write_down(pieces, {"beam": 1})
+    found = whisper.transcribe(pieces, {"beam": 1})
     assert [(segment.start, segment.end) for segment in found] == [(0.0, 2.0), (5.0, 6.0)]
     assert not any(segment.sure for segment in found)
-    with pytest.raises(UsageError, match="no option 'num'"):
+    with pytest.raises(UsageError, match="no decoding option 'num'"):
         whisper.check({"num": 2})
 
 

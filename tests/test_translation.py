@@ -137,7 +137,7 @@ def test_the_command(
 
 def test_what_the_model_can_not_do(seeing: tuple[Model, Path], tmp_path: Path) -> None:
     """All but the sentences is told at the call, before any of them is asked for."""
-    with pytest.raises(UsageError, match="expected a model that makes one text of a text"):
+    with pytest.raises(UsageError, match="expected a model from one text"):
         plait.translate(plait.load("captioner"), ["a dog"])
     model, _ = seeing
     with pytest.raises(plait.PlaitError, match=r"none\.png"):
@@ -146,7 +146,7 @@ def test_what_the_model_can_not_do(seeing: tuple[Model, Path], tmp_path: Path) -
         plait.translate(model, ["small cat runs"], beams=2)
     with pytest.raises(UsageError, match="a single string; expected a list"):
         plait.translate(model, "small cat runs")
-    with pytest.raises(BadCell, match="None is no text"):
+    with pytest.raises(BadCell, match="None is not text"):
         list(plait.translate(model, ["small cat runs", None]))  # type: ignore[list-item]
 
 
@@ -186,7 +186,7 @@ def test_a_text_of_several_sentences_is_translated_sentence_by_sentence(
     assert together[0] == " ".join(alone)
     assert together[1:] == ["", next(plait.translate(model, ["big dog sleeps"])), ""]
     (told,) = (record.getMessage() for record in caplog.records)
-    assert told == "lines 2, 4 are empty, and so is the translation"
+    assert told == "lines 2, 4 are empty, and so are the translations"
 
 
 def test_a_name_of_no_file_is_no_sentence(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.options import AsJson, Set, print_json
+from plait.cli.options import AsJson, Set, argument, option, print_json
 from plait.config.registry import FOLDERS
 from plait.render.progress import show_progress
 
@@ -16,9 +16,9 @@ commands = typer.Typer()
 
 @commands.command()
 def data(
-    table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
-    image: Annotated[str | None, typer.Option(help="The image column. Default: a guess.")] = None,
-    text: Annotated[str | None, typer.Option(help="The caption column. Default: a guess.")] = None,
+    table: Annotated[str, argument(..., "CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
+    image: str | None = option(None, "The image column. Default: a guess."),
+    text: str | None = option(None, "The caption column. Default: a guess."),
     as_json: AsJson = False,
 ) -> None:
     """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
@@ -40,10 +40,9 @@ def data(
 
 @commands.command("list")
 def list_(
-    kind: Annotated[
-        str | None,
-        typer.Argument(help=f"recipe, model, {', '.join(FOLDERS)}. Default: list the kinds."),
-    ] = None,
+    kind: str | None = argument(
+        None, f"recipe, model, {', '.join(FOLDERS)}. Default: list the kinds."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """List recipes, models, or components of a kind with their settings."""
@@ -54,12 +53,10 @@ def list_(
 
 @commands.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="A shipped recipe.")] = "captioning",
+    name: str = argument("captioning", "A shipped recipe."),
     set_: Set = None,
-    resolved: Annotated[bool, typer.Option(help="Write out every default.")] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of recipes instead.")
-    ] = False,
+    resolved: bool = option(False, "Write out every default."),
+    schema: bool = option(False, "Print the JSON Schema of recipes instead.", "--schema"),
     as_json: AsJson = False,
 ) -> None:
     """Print a shipped recipe."""
@@ -78,11 +75,9 @@ def recipe(
 
 @commands.command()
 def summary(
-    what: Annotated[str, typer.Argument(help="A shipped model or recipe, a package or YAML file.")],
+    what: Annotated[str, argument(..., "A shipped model or recipe, a package or YAML file.")],
     set_: Set = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Draw the graph to this .svg or .png file.")
-    ] = None,
+    out: Path | None = option(None, "Draw the graph to this .svg or .png file."),
     as_json: AsJson = False,
 ) -> None:
     """Show a model's layers, shapes, parameters and graph."""

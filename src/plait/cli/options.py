@@ -18,31 +18,38 @@ C = TypeVar("C", bound=Callable[..., Any])
 DECODING, TABLE = "Decoding", "Table"
 """Headings of options in a command's help."""
 
-Model = Annotated[str, typer.Argument(help="A shipped model or a package's folder.")]
-Recipe = Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.")]
+
+def option(default: Any, about: str, *names: str, panel: str | None = None, **limits: Any) -> Any:
+    """An option with its default, its help, and the heading it stands below."""
+    return typer.Option(default, *names, help=about, rich_help_panel=panel, **limits)
+
+
+def argument(default: Any, about: str) -> Any:
+    """An argument with its default (``...`` for none) and its help."""
+    return typer.Argument(default, help=about)
+
+
+Model = Annotated[str, argument(..., "A shipped model or a package's folder.")]
+Recipe = Annotated[str, argument(..., "A shipped recipe or a YAML file.")]
 Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Override a setting: PATH=VALUE. May be repeated."),
+    list[str] | None, option(..., "Override a setting: PATH=VALUE. May be repeated.", "--set")
 ]
 Engine = Annotated[
-    str, typer.Option(help="torch, or onnx, which starts faster (exports the model once).")
+    str, option(..., "torch, or onnx, which starts faster (exports the model once).")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Split = Annotated[
-    str | None,
-    typer.Option(help="Use only the train, val or test rows.", rich_help_panel=TABLE),
-]
+AsJson = Annotated[bool, option(..., "Print JSON.", "--json")]
+Split = Annotated[str | None, option(..., "Use only the train, val or test rows.", panel=TABLE)]
 Column = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
+        ...,
+        "The column of an input or output: NAME=COLUMN, or NAME=COLUMN,COLUMN. May be repeated.",
         "--column",
-        help="The column of an input or output: NAME=COLUMN, or NAME=COLUMN,COLUMN. May be "
-        "repeated.",
-        rich_help_panel=TABLE,
+        panel=TABLE,
     ),
 ]
-_POLICY = "If an input can't be read: stop, skip the record, or treat the input as missing."
-OnBad = Annotated[str, typer.Option(help=_POLICY, rich_help_panel=TABLE)]
+_POLICY = "What to do with a bad cell: stop, skip (its record) or missing (leave the input out)."
+OnBad = Annotated[str, option(..., _POLICY, panel=TABLE)]
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,7 @@ class TrainingOptions:
     """How a recipe is changed, and the rows of its table are read."""
 
     column: Column = None
-    on_bad: Annotated[
-        str | None,
-        typer.Option(help=f"{_POLICY} Default: as the recipe says.", rich_help_panel=TABLE),
-    ] = None
+    on_bad: str | None = option(None, f"{_POLICY} Default: as the recipe says.", panel=TABLE)
     set_: Set = None
 
     def given(self) -> dict[str, Any]:
@@ -81,18 +85,10 @@ class TrainingOptions:
 class DecodingOptions:
     """How answers that are made step by step are searched for."""
 
-    beam: Annotated[
-        int | None,
-        typer.Option(help="Number of beams; 1 is greedy search.", rich_help_panel=DECODING),
-    ] = None
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Set any decoding option: NAME=VALUE. May be repeated.",
-            rich_help_panel=DECODING,
-        ),
-    ] = None
+    beam: int | None = option(None, "Number of beams; 1 is greedy search.", panel=DECODING)
+    set_: list[str] | None = option(
+        None, "Set any decoding option: NAME=VALUE. May be repeated.", "--set", panel=DECODING
+    )
 
     def given(self) -> dict[str, Any]:
         """The options that were given; for the others the recipe's values hold."""
@@ -115,14 +111,8 @@ class DecodingOptions:
 class SamplingOptions(DecodingOptions):
     """As `DecodingOptions`, for commands that can give several answers."""
 
-    num: Annotated[
-        int | None,
-        typer.Option(help="Number of answers per record, best first.", rich_help_panel=DECODING),
-    ] = None
-    sample: Annotated[
-        bool | None,
-        typer.Option("--sample", help="Sample instead of searching.", rich_help_panel=DECODING),
-    ] = None
+    num: int | None = option(None, "Number of answers per record, best first.", panel=DECODING)
+    sample: bool | None = option(None, "Sample instead of searching.", "--sample", panel=DECODING)
 
 
 def with_groups(command: C) -> C:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import plait
-from plait.cli.options import AsJson, Model, TableOptions, print_json, with_groups
+from plait.cli.options import AsJson, Model, TableOptions, argument, option, print_json, with_groups
 from plait.render.progress import show_progress
 from plait.types import UsageError
 
@@ -22,25 +22,16 @@ INT8 = "8-bit export"
 @with_groups
 def export(
     model: Model,
-    folder: Annotated[Path, typer.Argument(help="The folder for the graphs and model.json.")],
+    folder: Annotated[Path, argument(..., "The folder for the graphs and model.json.")],
     options: TableOptions,
-    to: Annotated[str, typer.Option(help="The format: onnx.")] = "onnx",
-    int8: Annotated[
-        bool,
-        typer.Option(
-            "--int8", help="Quantise to 8 bits, and report what it costs.", rich_help_panel=INT8
-        ),
-    ] = False,
-    table: Annotated[
-        str | None,
-        typer.Option(
-            help="A table: training rows calibrate, validation rows score.", rich_help_panel=INT8
-        ),
-    ] = None,
-    rows: Annotated[
-        int | None,
-        typer.Option(min=1, help="Validation rows to score. Default: all.", rich_help_panel=INT8),
-    ] = None,
+    to: str = option("onnx", "The format: onnx."),
+    int8: bool = option(
+        False, "Quantise to 8 bits, and report what it costs.", "--int8", panel=INT8
+    ),
+    table: str | None = option(
+        None, "A table: training rows calibrate, validation rows score.", panel=INT8
+    ),
+    rows: int | None = option(None, "Validation rows to score. Default: all.", min=1, panel=INT8),
     as_json: AsJson = False,
 ) -> None:
     """Export a model to ONNX, which runs without torch."""
@@ -73,43 +64,26 @@ def export(
 class Limits:
     """What clients may send, and how long they wait."""
 
-    max_mb: Annotated[
-        float, typer.Option(min=0.001, help="Megabytes per request.", rich_help_panel="Limits")
-    ] = 20
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Pixels per image.", rich_help_panel="Limits")
-    ] = 40_000_000
-    max_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds of audio or video.", rich_help_panel="Limits")
-    ] = 120
-    timeout: Annotated[
-        float,
-        typer.Option(min=0.1, help="Seconds to wait for an answer.", rich_help_panel="Limits"),
-    ] = 30
-    queue: Annotated[
-        int, typer.Option(min=1, help="Records that may wait.", rich_help_panel="Limits")
-    ] = 128
+    max_mb: float = option(20, "Megabytes per request.", min=0.001, panel="Limits")
+    max_pixels: int = option(40_000_000, "Pixels per image.", min=1, panel="Limits")
+    max_seconds: float = option(120, "Seconds of audio or video.", min=0.1, panel="Limits")
+    timeout: float = option(30, "Seconds to wait for an answer.", min=0.1, panel="Limits")
+    queue: int = option(128, "Records that may wait.", min=1, panel="Limits")
 
 
 @commands.command()
 @with_groups
 def serve(
     models: Annotated[
-        list[str],
-        typer.Argument(help="Shipped models or package folders; NAME=FOLDER sets a name."),
+        list[str], argument(..., "Shipped models or package folders; NAME=FOLDER sets a name.")
     ],
     limits: Limits,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 opens it to the network.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free port.")] = 8000,
-    keys: Annotated[
-        Path | None, typer.Option(help="A file of API keys, one per line; clients must send one.")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="A host name that clients may use. May be repeated."),
-    ] = None,
+    host: str = option("127.0.0.1", "The address to listen on; 0.0.0.0 opens it to the network."),
+    port: int = option(8000, "0 takes any free port.", min=0, max=65535),
+    keys: Path | None = option(None, "A file of API keys, one per line; clients must send one."),
+    allow_host: list[str] | None = option(
+        None, "A host name that clients may use. May be repeated."
+    ),
 ) -> None:
     """Serve models over HTTP, with a web page to try them."""
     from plait.web.serve import serve as run_server
@@ -130,10 +104,8 @@ def serve(
 @commands.command()
 def push(
     model: Model,
-    target: Annotated[str, typer.Argument(help="A folder, or OWNER/NAME on the Hugging Face Hub.")],
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
+    target: Annotated[str, argument(..., "A folder, or OWNER/NAME on the Hugging Face Hub.")],
+    private: bool = option(False, "Make a new repository private.", "--private"),
 ) -> None:
     """Copy a package to the Hugging Face Hub, or to a folder in its format."""
     from plait.package.hub import push as push_package
@@ -143,9 +115,9 @@ def push(
 
 @commands.command()
 def pull(
-    source: Annotated[str, typer.Argument(help="A folder, or OWNER/NAME on the Hugging Face Hub.")],
-    out: Annotated[Path, typer.Argument(help="The folder for the package.")],
-    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
+    source: Annotated[str, argument(..., "A folder, or OWNER/NAME on the Hugging Face Hub.")],
+    out: Annotated[Path, argument(..., "The folder for the package.")],
+    revision: str | None = option(None, "A branch, tag or commit."),
 ) -> None:
     """Copy a package from the Hugging Face Hub, or from a folder in its format."""
     from plait.package.hub import pull as pull_package
@@ -155,13 +127,9 @@ def pull(
 
 @commands.command()
 def arpa(
-    model: Annotated[str, typer.Argument(help="A package with an n-gram language model.")],
-    file: Annotated[
-        Path, typer.Argument(help="The ARPA file to write; gzipped if it ends in .gz.")
-    ],
-    output: Annotated[
-        str | None, typer.Option(help="The text output, if several have an n-gram model.")
-    ] = None,
+    model: Annotated[str, argument(..., "A package with an n-gram language model.")],
+    file: Annotated[Path, argument(..., "The ARPA file to write; gzipped if it ends in .gz.")],
+    output: str | None = option(None, "The text output, if several have an n-gram model."),
 ) -> None:
     """Export a model's n-gram language model for other tools (KenLM, SRILM)."""
     plait.export_arpa(plait.load(model), file, output=output)

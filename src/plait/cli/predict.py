@@ -19,6 +19,8 @@ from plait.cli.options import (
     OnBad,
     SamplingOptions,
     TableOptions,
+    argument,
+    option,
     pairs,
     with_groups,
 )
@@ -30,17 +32,11 @@ commands = typer.Typer()
 @commands.command()
 @with_groups
 def caption(
-    photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    photos: Annotated[list[Path], argument(..., "Photos, or folders of photos.")],
     decoding: SamplingOptions,
-    model: Annotated[
-        str, typer.Option(help="A shipped model or a package's folder.")
-    ] = "captioner",
-    out: Annotated[
-        Path | None, typer.Option(help="Write a .csv or .json file instead of printing.")
-    ] = None,
-    explain: Annotated[
-        Path | None, typer.Option(help="Draw where the model looked, to this folder.")
-    ] = None,
+    model: str = option("captioner", "A shipped model or a package's folder."),
+    out: Path | None = option(None, "Write a .csv or .json file instead of printing."),
+    explain: Path | None = option(None, "Draw where the model looked, to this folder."),
     engine: Engine = "torch",
     on_bad: OnBad = "stop",
     as_json: AsJson = False,
@@ -57,15 +53,11 @@ def caption(
 @with_groups
 def predict(
     model: Model,
-    table: Annotated[str, typer.Argument(help="A table with the model's inputs.")],
+    table: Annotated[str, argument(..., "A table with the model's inputs.")],
     rows: TableOptions,
     decoding: SamplingOptions,
-    out: Annotated[Path, typer.Option(help="The .csv or .json file to write.")] = Path(
-        "predictions.csv"
-    ),
-    shares: Annotated[
-        bool, typer.Option("--shares", help="Add each input's share of the answer.")
-    ] = False,
+    out: Path = option(Path("predictions.csv"), "The .csv or .json file to write."),
+    shares: bool = option(False, "Add each input's share of the answer.", "--shares"),
     engine: Engine = "torch",
     as_json: AsJson = False,
 ) -> None:
@@ -82,14 +74,11 @@ def predict(
 class RecordOptions:
     """Which record is explained."""
 
-    what: Annotated[str | None, typer.Argument(help="A file, a text, or a table (with --row).")] = (
-        None
+    what: str | None = argument(None, "A file, a text, or a table (with --row).")
+    row: int | None = option(None, "The row of the table.", min=1)
+    input_: list[str] | None = option(
+        None, "The cell of an input: NAME=CELL. May be repeated.", "--input"
     )
-    row: Annotated[int | None, typer.Option(min=1, help="The row of the table.")] = None
-    input_: Annotated[
-        list[str] | None,
-        typer.Option("--input", help="The cell of an input: NAME=CELL. May be repeated."),
-    ] = None
 
 
 @commands.command()
@@ -98,15 +87,9 @@ def explain(
     model: Model,
     record: RecordOptions,
     decoding: DecodingOptions,
-    out: Annotated[
-        Path | None, typer.Option(help="The .html, .png or .json file to write.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="The output to explain. Default: the model's first.")
-    ] = None,
-    table: Annotated[
-        str | None, typer.Option(help="Training rows: the page shows the nearest.")
-    ] = None,
+    out: Path | None = option(None, "The .html, .png or .json file to write."),
+    output: str | None = option(None, "The output to explain. Default: the model's first."),
+    table: str | None = option(None, "Training rows: the page shows the nearest."),
     column: Column = None,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +105,7 @@ def explain(
     with show_progress() as progress:
         explanation = loaded.explain(
             found, root=root, output=output, table=table, columns=columns, progress=progress,
-            **decoding.given(),
+            **decoding.given()
         )  # fmt: skip
     if as_json:
         print(json.dumps(explanation.to_json(), ensure_ascii=False))
@@ -135,22 +118,14 @@ def explain(
 @commands.command()
 @with_groups
 def transcribe(
-    recordings: Annotated[
-        list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3 files of any length.")
-    ],
+    recordings: Annotated[list[Path], argument(..., "WAV, FLAC, OGG or MP3 files of any length.")],
     decoding: DecodingOptions,
-    model: Annotated[
-        str,
-        typer.Option(help="whisper, a speech-to-text package's folder, or hub:NAME."),
-    ] = "whisper",
-    kind: Annotated[str, typer.Option("--format", help="txt, json, srt or vtt.")] = "txt",
-    out: Annotated[
-        Path | None, typer.Option(help="Write one file for each recording to this folder.")
-    ] = None,
-    sure: Annotated[
-        float,
-        typer.Option(help="Mark segments that score lower as unsure (nats per unit, at most 0)."),
-    ] = -1.0,
+    model: str = option("whisper", "whisper, a speech-to-text package's folder, or hub:NAME."),
+    kind: str = option("txt", "txt, json, srt or vtt.", "--format"),
+    out: Path | None = option(None, "Write one file for each recording to this folder."),
+    sure: float = option(
+        -1.0, "Mark segments that score lower as unsure (nats per unit, at most 0)."
+    ),
     on_bad: OnBad = "stop",
 ) -> None:
     """Transcribe recordings, with times."""
@@ -162,14 +137,13 @@ def transcribe(
 @commands.command()
 @with_groups
 def translate(
-    model: Annotated[str, typer.Option(help="The folder of a text-to-text package.")],
+    model: Annotated[str, option(..., "The folder of a text-to-text package.")],
     decoding: DecodingOptions,
-    sentences: Annotated[
-        list[str] | None,
-        typer.Argument(help="Sentences or text files. Default: the lines of standard input."),
-    ] = None,
-    photo: Annotated[Path | None, typer.Option(help="What the sentences are about.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write a text file instead of printing.")] = None,
+    sentences: list[str] | None = argument(
+        None, "Sentences or text files. Default: the lines of standard input."
+    ),
+    photo: Path | None = option(None, "What the sentences are about."),
+    out: Path | None = option(None, "Write a text file instead of printing."),
 ) -> None:
     """Translate sentences, with a photo if the model uses one."""
     from plait.tasks.translate import translate_all
@@ -181,31 +155,20 @@ def translate(
 class ChatOptions:
     """The models, what is asked, and where the talk is kept."""
 
-    assistant: Annotated[
-        Path | None,
-        typer.Argument(
-            help="A YAML file that names the models. Default: those shipped with plait."
-        ),
-    ] = None
-    say: Annotated[str | None, typer.Option(help="Answer this request and exit.")] = None
-    hear: Annotated[
-        Path | None, typer.Option(help="Answer the request in this recording and exit.")
-    ] = None
-    photo: Annotated[Path | None, typer.Option(help="The photo to talk about.")] = None
-    photos: Annotated[Path | None, typer.Option(help="The folder of photos to search.")] = None
-    why: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --say or --hear: draw what the answer is based on, to this folder."
-        ),
-    ] = None
-    session: Annotated[
-        Path | None,
-        typer.Option(help="A JSON Lines file of turns: continue from it and append to it."),
-    ] = None
-    speak: Annotated[
-        bool, typer.Option("--speak", help="Also speak the answers, with espeak-ng.")
-    ] = False
+    assistant: Path | None = argument(
+        None, "A YAML file that names the models. Default: those shipped with plait."
+    )
+    say: str | None = option(None, "Answer this request and exit.")
+    hear: Path | None = option(None, "Answer the request in this recording and exit.")
+    photo: Path | None = option(None, "The photo to talk about.")
+    photos: Path | None = option(None, "The folder of photos to search.")
+    why: Path | None = option(
+        None, "With --say or --hear: draw what the answer is based on, to this folder."
+    )
+    session: Path | None = option(
+        None, "A JSON Lines file of turns: continue from it and append to it."
+    )
+    speak: bool = option(False, "Also speak the answers, with espeak-ng.", "--speak")
 
 
 @commands.command()
@@ -217,6 +180,6 @@ def chat(options: ChatOptions, as_json: AsJson = False) -> None:
     code = talk(
         options.assistant, say=options.say, hear=options.hear, photo=options.photo,
         photos=options.photos, why=options.why, session=options.session, speak=options.speak,
-        as_json=as_json,
+        as_json=as_json
     )  # fmt: skip
     raise typer.Exit(code)

@@ -17,7 +17,9 @@ from plait.cli.options import (
     Split,
     TableOptions,
     TrainingOptions,
+    argument,
     names,
+    option,
     print_json,
     seconds,
     with_groups,
@@ -27,7 +29,7 @@ from plait.types import UsageError
 
 commands = typer.Typer()
 
-Scored = Annotated[str, typer.Argument(help="A table with the right answers.")]
+Scored = Annotated[str, argument(..., "A table with the right answers.")]
 MORE = "More scores"
 
 
@@ -35,9 +37,9 @@ MORE = "More scores"
 @with_groups
 def train(
     recipe: Recipe,
-    table: Annotated[str, typer.Argument(help="CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
+    table: Annotated[str, argument(..., "CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
     options: TrainingOptions,
-    out: Annotated[Path, typer.Option(help="The folder for the trained package.")] = Path("model"),
+    out: Path = option(Path("model"), "The folder for the trained package."),
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe on a table. Run it again to resume after an interruption."""
@@ -48,7 +50,7 @@ def train(
         view = TrainingView(as_json, progress)
         model = train_model(
             recipe, table, out, **options.given(),
-            progress=progress, report=view.report, shown=view.columns,
+            progress=progress, report=view.report, shown=view.columns
         )  # fmt: skip
     view.done(out, model.recipe, model.scores)
 
@@ -57,30 +59,15 @@ def train(
 class MoreScores:
     """What else a model is scored on, beside the table as it is."""
 
-    subsets: Annotated[
-        bool,
-        typer.Option("--subsets", help="With every subset of the inputs.", rich_help_panel=MORE),
-    ] = False
-    shares: Annotated[
-        bool,
-        typer.Option("--shares", help="Each input's share of the answers.", rich_help_panel=MORE),
-    ] = False
-    corruptions: Annotated[
-        bool,
-        typer.Option(
-            "--corruptions", help="With noise, blur, dropped words...", rich_help_panel=MORE
-        ),
-    ] = False
-    swapped: Annotated[
-        bool,
-        typer.Option(
-            "--swapped", help="With each input taken from another record.", rich_help_panel=MORE
-        ),
-    ] = False
-    by: Annotated[
-        str | None,
-        typer.Option(help="For each value of this column, separately.", rich_help_panel=MORE),
-    ] = None
+    subsets: bool = option(False, "With every subset of the inputs.", "--subsets", panel=MORE)
+    shares: bool = option(False, "Each input's share of the answers.", "--shares", panel=MORE)
+    corruptions: bool = option(
+        False, "With noise, blur, dropped words...", "--corruptions", panel=MORE
+    )
+    swapped: bool = option(
+        False, "With each input taken from another record.", "--swapped", panel=MORE
+    )
+    by: str | None = option(None, "For each value of this column, separately.", panel=MORE)
 
 
 @commands.command()
@@ -92,12 +79,8 @@ def evaluate(
     decoding: DecodingOptions,
     more: MoreScores,
     split: Split = None,
-    page: Annotated[
-        Path | None, typer.Option(help="Write a page with the ten best and ten worst answers.")
-    ] = None,
-    errors: Annotated[
-        Path | None, typer.Option(help="Write the wrong transcripts, aligned with the right ones.")
-    ] = None,
+    page: Path | None = option(None, "Write a page with the ten best and ten worst answers."),
+    errors: Path | None = option(None, "Write the wrong transcripts, aligned with the right ones."),
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a table, with 95 % intervals."""
@@ -126,50 +109,36 @@ def evaluate(
 class Variants:
     """What is compared."""
 
-    fusion: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="all, or names such as early.gated, late, hybrid, with commas between them. May "
-            "be repeated."
-        ),
-    ] = None
-    representation: Annotated[
-        list[str] | None, typer.Option(help="INPUT=all or INPUT=NAME,NAME. May be repeated.")
-    ] = None
-    rows: Annotated[str | None, typer.Option(help="Also train on fewer rows: 100,300,1000.")] = None
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Runs of each variant, counting up from the recipe's seed.")
-    ] = 3
+    fusion: list[str] | None = option(
+        None, "all, or a list such as early.gated,late,hybrid. May be repeated."
+    )
+    representation: list[str] | None = option(
+        None, "INPUT=all or INPUT=NAME,NAME. May be repeated."
+    )
+    rows: str | None = option(None, "Also train on fewer rows: 100,300,1000.")
+    seeds: int = option(3, "Runs of each variant, counting up from the recipe's seed.", min=1)
 
 
 @dataclass(frozen=True)
 class Choice:
     """How the best variant is found, and what becomes of it."""
 
-    output: Annotated[
-        str | None, typer.Option(help="The output to score. Default: the recipe's first.")
-    ] = None
-    split: Annotated[str, typer.Option(help="The rows that decide which variant is best.")] = "val"
-    test: Annotated[
-        bool, typer.Option("--test", help="Score the best on the test rows too. Do this once.")
-    ] = False
-    keep: Annotated[
-        Path | None, typer.Option(help="Save the best variant as a package in this folder.")
-    ] = None
+    output: str | None = option(None, "The output to score. Default: the recipe's first.")
+    split: str = option("val", "The rows that decide which variant is best.")
+    test: bool = option(False, "Score the best on the test rows too. Do this once.", "--test")
+    keep: Path | None = option(None, "Save the best variant as a package in this folder.")
 
 
 @commands.command()
 @with_groups
 def compare(
     recipe: Recipe,
-    table: Annotated[str, typer.Argument(help="A table that the recipe can be trained on.")],
+    table: Annotated[str, argument(..., "A table that the recipe can be trained on.")],
     variants: Variants,
     choice: Choice,
     options: TrainingOptions,
-    out: Annotated[Path, typer.Option(help="The folder for the comparison.")] = Path("comparison"),
-    budget: Annotated[
-        str | None, typer.Option(help="Time limit for training: 90s, 20m, 2h. Default: none.")
-    ] = None,
+    out: Path = option(Path("comparison"), "The folder for the comparison."),
+    budget: str | None = option(None, "Time limit for training: 90s, 20m, 2h. Default: none."),
     as_json: AsJson = False,
 ) -> None:
     """Compare inputs, fusions and representations: which is best, which differences are real."""
@@ -186,7 +155,7 @@ def compare(
             representations=parse_representations(variants.representation or []),
             budget=seconds(budget), progress=progress,
             # A log gets a line for each run; a terminal has the bar.
-            on_run=None if errors.is_terminal else errors.print,
+            on_run=None if errors.is_terminal else errors.print
         )  # fmt: skip
     if as_json:
         print_json(comparison.to_json())
@@ -195,7 +164,7 @@ def compare(
         files += [f"The best one is kept in {choice.keep}."] if choice.keep else []
         show_table(
             heading(comparison), HEADINGS, table_rows(comparison),
-            [*sentences(comparison), *files], less_needed=LESS_NEEDED,
+            [*sentences(comparison), *files], less_needed=LESS_NEEDED
         )  # fmt: skip
 
 
@@ -215,7 +184,7 @@ def report(
     table: Scored,
     rows: TableOptions,
     decoding: DecodingOptions,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    out: Path = option(Path("report.html"), "The page to write."),
     split: Split = None,
 ) -> None:
     """Write one page about a model's answers on a table: scores, charts and records."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,9 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
         BadCell: the file is missing, empty, damaged, too long or not audio, or has too many
             channels.
     """
-    soundfile, soxr = needed("soundfile", "audio"), needed("soxr", "audio")
-    data, name = load_bytes(cell, root, KINDS)
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _check(name, file.frames, file.samplerate, file.channels)
-            own, mono = file.samplerate, _mono(file)
-    except soundfile.SoundFileError as error:
-        raise _damaged(name, error) from None
+    soxr = needed("soxr", "audio")
+    with _open(cell, root) as (file, name):
+        own, mono = file.samplerate, _mono(file)
     if not len(mono):
         raise BadCell(f"{name} has no samples", expected=KINDS, hint="record it again")
     if not (np.abs(mono) <= LOUDEST).all():  # False for NaN too
@@ -142,14 +138,53 @@ def count_seconds(cell: str | Path | bytes, root: Path) -> float:
     Raises:
         BadCell: as for `open_sound`, except for damage after the header.
     """
-    soundfile = needed("soundfile", "audio")
+    with _open(cell, root) as (file, _):
+        return float(file.frames / file.samplerate)
+
+
+@contextmanager
+def _open(cell: str | Path | bytes, root: Path) -> Iterator[tuple[Any, str]]:
+    """A cell's audio file, whose header is fine, and its name for messages."""
     data, name = load_bytes(cell, root, KINDS)
+    with open_file(io.BytesIO(data), name) as file:
+        seconds = file.frames / file.samplerate
+        if seconds > MAX_SECONDS:
+            raise BadCell(
+                f"{name} is {seconds:,.0f} seconds long",
+                expected=f"at most {MAX_SECONDS:,.0f} seconds",
+                hint="cut it into pieces",
+            )
+        yield file, name
+
+
+@contextmanager
+def open_file(source: Path | io.BytesIO, name: str) -> Iterator[Any]:
+    """Open an audio file; ``name`` is for messages.
+
+    Raises:
+        BadCell: it is damaged or not audio (also while it is read inside the block), has too many
+            channels or an implausible sample rate.
+    """
+    soundfile = needed("soundfile", "audio")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _check(name, file.frames, file.samplerate, file.channels)
-            return float(file.frames / file.samplerate)
+        with soundfile.SoundFile(source) as file:
+            if not MIN_RATE <= file.samplerate <= MAX_RATE:
+                raise BadCell(
+                    f"{name} has {file.samplerate:,} samples per second",
+                    expected=f"{MIN_RATE:,} to {MAX_RATE:,}",
+                )
+            if file.channels > MAX_CHANNELS:
+                raise BadCell(
+                    f"{name} has {file.channels} channels", expected=f"at most {MAX_CHANNELS}"
+                )
+            yield file
     except soundfile.SoundFileError as error:
-        raise _damaged(name, error) from None
+        why = str(error).rpartition(": ")[2].strip(". ")  # soundfile's own name comes first
+        raise BadCell(
+            f"{name} is damaged or not audio ({why[:120]})",
+            expected=KINDS,
+            hint="get the file again",
+        ) from None
 
 
 def _mono(file: Any) -> Sound:
@@ -165,15 +200,6 @@ def _mono(file: Any) -> Sound:
     file.seek(0)
     loudest = int(powers.argmax())
     return np.concatenate([block[:, loudest] for block in blocks(file, BLOCK)])
-
-
-def _damaged(name: str, error: Exception) -> BadCell:
-    why = (
-        str(error).rpartition(": ")[2].strip(". ")
-    )  # soundfile's name for the opened bytes comes first
-    return BadCell(
-        f"{name} is damaged or not audio ({why[:120]})", expected=KINDS, hint="get the file again"
-    )
 
 
 def has_sound_suffix(name: str) -> bool:
@@ -194,23 +220,3 @@ def is_sound(cell: Any) -> bool:
     if isinstance(cell, bytes):
         return has_sound_start(cell)
     return isinstance(cell, str) and has_sound_suffix(cell)
-
-
-def check_channels(name: str, rate: int, channels: int) -> None:
-    """Raise BadCell if the sample rate is implausible or there are too many channels."""
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise BadCell(
-            f"{name} has {rate:,} samples per second", expected=f"{MIN_RATE:,} to {MAX_RATE:,}"
-        )
-    if channels > MAX_CHANNELS:
-        raise BadCell(f"{name} has {channels} channels", expected=f"at most {MAX_CHANNELS}")
-
-
-def _check(name: str, frames: int, rate: int, channels: int) -> None:
-    check_channels(name, rate, channels)
-    if frames / rate > MAX_SECONDS:
-        raise BadCell(
-            f"{name} is {frames / rate:,.0f} seconds long",
-            expected=f"at most {MAX_SECONDS:,.0f} seconds",
-            hint="cut it into pieces",
-        )

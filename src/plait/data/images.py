@@ -91,8 +91,21 @@ def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
 
 
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
-    """(H, W, 3) -> (size, size, 3): the whole image squashed, or its middle."""
-    return _resize(_middle(image) if fit == "crop" else image, size)
+    """(H, W, 3) -> (size, size, 3): the whole image squashed, or its largest middle square.
+
+    Shrinks by area and enlarges linearly, as no single flag of OpenCV does both.
+    """
+    if fit == "crop":
+        side = min(image.shape[:2])
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        image = image[top : top + side, left : left + side]
+    height, width = image.shape[:2]
+    small = (min(width, size), min(height, size))
+    if small != (width, height):
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    if small != (size, size):
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(image)
 
 
 def find_images(paths: Iterable[str | Path]) -> list[Path]:
@@ -147,8 +160,9 @@ def _decode(data: bytes, name: str, least: int | None) -> Pixels:
     # before them would belong to a thumbnail.
     whole = data.endswith(JPEG_END) or data.find(JPEG_END, stream.tell()) >= 0
     if image.format == "JPEG" and image.mode in {"RGB", "L"} and whole:
-        flag = _flag(min(image.size), least)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+        # The strongest reduction that leaves at least `least` pixels.
+        flags = (flag for factor, flag in REDUCED if least and min(image.size) >= factor * least)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), next(flags, cv2.IMREAD_COLOR))
         if pixels is not None:  # otherwise Pillow tries, and says what is wrong
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return _by_pillow(image, name)
@@ -195,14 +209,6 @@ def _broken(name: str, error: Exception) -> BadCell:
     )
 
 
-def _flag(shorter: int, least: int | None) -> int:
-    """OpenCV's flag for the strongest reduction that leaves at least ``least`` pixels."""
-    for factor, flag in REDUCED:
-        if least is not None and shorter >= factor * least:
-            return int(flag)
-    return int(cv2.IMREAD_COLOR)
-
-
 def _by_pillow(image: Image.Image, name: str) -> Pixels:
     try:
         image.load()  # before anything else: it raises if the file is truncated
@@ -236,22 +242,3 @@ def _to_8_bits(values: NDArray[Any], mode: str) -> Pixels:
     else:
         grey = np.clip(values.astype(np.int64) >> 8, 0, 255)
     return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-def _middle(image: Pixels) -> Pixels:
-    """The largest square in the middle: (S, S, 3)."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]
-
-
-def _resize(image: Pixels, size: int) -> Pixels:
-    """(size, size, 3). Shrinks by area and enlarges linearly: no single flag does both."""
-    height, width = image.shape[:2]
-    small = (min(width, size), min(height, size))
-    if small != (width, height):
-        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    if small != (size, size):
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(image)

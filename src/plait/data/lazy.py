@@ -65,14 +65,11 @@ def large_columns(file: Any, names: Sequence[str]) -> list[str]:
     sizes = dict.fromkeys(names, 0)
     for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):
-            name = _column_of(chunk.path_in_schema, sizes)
+            # A leaf's column: image for image.bytes. Names may contain dots.
+            path = chunk.path_in_schema
+            name = max((n for n in names if path == n or path.startswith(f"{n}.")), key=len)
             sizes[name] += chunk.total_uncompressed_size
     return [name for name, size in sizes.items() if size > LARGE]
-
-
-def _column_of(path: str, names: Iterable[str]) -> str:
-    """A leaf's column: ``image`` for ``image.bytes``; names may contain dots."""
-    return max((n for n in names if path == n or path.startswith(f"{n}.")), key=len)
 
 
 class ColumnBlocks:

@@ -110,7 +110,11 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
     try:
         for row in reader:
             if rows and row and len(row) != len(rows[0]):
-                raise _ragged(path, reader.line_num, len(row), len(rows[0]))
+                raise PlaitError(
+                    f"{path} line {reader.line_num} has {len(row)} cells",
+                    expected=f"{len(rows[0])} as in line 1",
+                    hint='put cells that contain the separator in quotes ("...")',
+                )
             if row:
                 rows.append([cell.strip() for cell in row] if separator == "|" else row)
     except csv.Error as error:
@@ -120,14 +124,6 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
     finally:
         csv.field_size_limit(before)
     return rows
-
-
-def _ragged(path: Path, line: int, got: int, expected: int) -> PlaitError:
-    return PlaitError(
-        f"{path} line {line} has {got} cells",
-        expected=f"{expected} as in line 1",
-        hint='put cells that contain the separator in quotes ("...")',
-    )
 
 
 def _typed(cells: Sequence[str]) -> list[Any]:
@@ -198,19 +194,17 @@ def read_parquet(path: Path) -> Columns:
             raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
         large = large_columns(file, names)
         small = file.read([name for name in names if name not in large] if large else None)
-        return {n: _lazy(path, n) if n in large else _cells(small, n) for n in names}
+        columns: Columns = {}
+        for name in names:
+            if name in large:
+                blocks = ColumnBlocks(path, name, _plain)
+                columns[name] = LazyColumn(blocks, range(len(blocks)))
+            else:
+                columns[name] = [_plain(cell) for cell in small.column(name).to_pylist()]
+        return columns
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise PlaitError(f"{path} is not a valid Parquet file ({why})") from None
-
-
-def _cells(table: Any, name: str) -> list[Any]:
-    return [_plain(cell) for cell in table.column(name).to_pylist()]
-
-
-def _lazy(path: Path, name: str) -> LazyColumn:
-    blocks = ColumnBlocks(path, name, _plain)
-    return LazyColumn(blocks, range(len(blocks)))
 
 
 def _plain(cell: Any) -> Any:
@@ -278,17 +272,12 @@ def read_flickr8k(folder: Path) -> Columns:
         if line.strip():
             captions.setdefault(name.rpartition("#")[0] or name, []).append(caption.strip())
     columns: Columns = {"image": list(captions), "captions": list(captions.values())}
-    splits = _flickr_splits(folder)
-    return columns | ({"split": [splits.get(name) for name in captions]} if splits else {})
-
-
-def _flickr_splits(folder: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for part, split in FLICKR_LISTS.items():
         path = folder / f"Flickr_8k.{part}Images.txt"
-        names = read_text(path).split() if path.exists() else []
-        splits.update(dict.fromkeys(names, split))
-    return splits
+        if path.exists():
+            splits.update(dict.fromkeys(read_text(path).split(), split))
+    return columns | ({"split": [splits.get(name) for name in captions]} if splits else {})
 
 
 def read_hub(name: str) -> Columns:
@@ -315,10 +304,6 @@ def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
         elif type(feature).__name__ == "ClassLabel":
             classes[name] = feature.names
     for row in part:
-        named = {n: _class(row[n], names) for n, names in classes.items()}
+        # Unlabelled test splits have -1 or None.
+        named = {n: None if row[n] in (None, -1) else names[row[n]] for n, names in classes.items()}
         yield {"split": split, **row, **named}
-
-
-def _class(number: int | None, names: Sequence[str]) -> str | None:
-    """A class by name; None where the Hub has -1 or None, as in unlabelled test splits."""
-    return None if number is None or number < 0 else names[number]

@@ -66,9 +66,10 @@ class Series:
             return channel
         if self.names is not None and channel in self.names:
             return self.names.index(str(channel))
+        some = ", ".join((self.names or ())[:10]) + (", ..." if count > 10 else "")
         raise BadCell(
             f"{self.name} has no channel {channel!r}",
-            expected=_listed(self.names) if self.names else f"0 to {count - 1}",
+            expected=f"one of: {some}" if self.names else f"0 to {count - 1}",
             hint=did_you_mean(str(channel), self.names or ()),
         )
 
@@ -178,10 +179,6 @@ def _check_size(name: str, steps: int, channels: int) -> None:
             expected=f"at most {MAX_STEPS:,} rows and {MAX_VALUES:,} numbers",
             hint="cut it into pieces",
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"one of: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
 
 
 # Lists inside a table ------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from plait.data.audio import (
     LOUDEST,
     Sound,
     blocks,
-    check_channels,
     one_channel,
+    open_file,
     stops_early,
 )
 from plait.data.cells import in_chunks
@@ -64,7 +63,8 @@ def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
     rest, start = np.zeros(0, np.float32), 0
     size = max(1, round(FRAME * rate))
     heard = np.zeros(0)
-    with _open(path) as file:
+    check_recording(path)
+    with open_file(path, path.name) as file:
         for block, last in _blocks(file, path.name, rate):
             rest = np.concatenate([rest, block])
             heard = np.concatenate([heard, _decibels(block, size)])[-HEARD:]
@@ -86,21 +86,6 @@ def check_recording(path: Path) -> None:
         raise BadCell(f"{path} is a folder", expected=KINDS)
     if not path.is_file():
         raise BadCell(f"there is no file {path}", expected=KINDS, hint="check the path")
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    soundfile = needed("soundfile", "audio")
-    check_recording(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_channels(path.name, file.samplerate, file.channels)
-            yield file
-    except soundfile.SoundFileError as error:
-        why = str(error).rpartition(": ")[2].strip(". ")
-        raise BadCell(
-            f"{path.name} is damaged or not audio ({why[:120]})", expected=KINDS
-        ) from None
 
 
 def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:

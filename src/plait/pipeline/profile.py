@@ -73,12 +73,8 @@ def _column(cells: Sequence[Any]) -> dict[str, Any]:
             empty += 1
         else:
             kinds.add(_kind_of(cell))
-            distinct.add(digest(cell) if isinstance(cell, bytes) else _text_of(cell))
+            distinct.add(digest(cell) if isinstance(cell, bytes) else str(cell))
     return {"kind": _kind(kinds), "empty": empty, "distinct": len(distinct)}
-
-
-def _text_of(cell: Any) -> str:
-    return cell if isinstance(cell, str) else repr(cell)
 
 
 def _is_empty(cell: Any) -> bool:

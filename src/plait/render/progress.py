@@ -96,11 +96,13 @@ def show_progress(one: bool = False) -> Iterator[Progress]:
             while not stop.wait(EVERY):
                 lines.beat()
 
-        threading.Thread(target=heartbeat, daemon=True).start()
+        thread = threading.Thread(target=heartbeat, daemon=True)
+        thread.start()
         try:
             yield lines
         finally:
             stop.set()
+            thread.join()
 
 
 @contextmanager

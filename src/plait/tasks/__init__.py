@@ -1,1 +1,1 @@
-"""Thin uses of a model: caption, predict, transcribe, translate, explain."""
+"""Thin uses of a model: caption, predict, transcribe, translate, explain, summarise."""

@@ -1,7 +1,7 @@
-"""What a model is made of: its layers with their shapes and parameters, and its graph.
+"""Summarises a model: its layers with shapes and parameters, and its graph.
 
-The shapes are measured, not computed: one batch runs through the network, and hooks note what
-each layer gave. A recipe that has seen no data runs on made-up cells.
+The shapes are measured: one batch runs through the network, and hooks note each layer's result. A
+recipe without data runs on made-up cells.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from plait.types import Fused, Tokens, UsageError
 from plait.util.files import write_atomically
 from plait.util.suggest import did_you_mean
 
-RECORDS = 2  # in the batch that is run
-LONG_RUN = 5  # equal blocks that the terminal shows as one line
+RECORDS = 2  # in the batch
+LONG_RUN = 5  # equal blocks from which the terminal shows a single line
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -52,8 +52,8 @@ class Layer:
     Attributes:
         name: its name within the part.
         kind: its class.
-        shape: of its result, as ``(B, 49, 1280)``; empty where it gives no tensor.
-        parameters: how many it has, and ``trained`` how many of them learn.
+        shape: the shape of its result, such as ``(B, 49, 1280)``; empty if that is not a tensor.
+        parameters: the number of parameters; ``trained`` of them are trainable.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Layer:
 
     @property
     def state(self) -> str:
-        """``trained``, ``frozen``, ``partly trained`` or, without parameters, nothing."""
+        """``trained``, ``frozen``, ``partly trained``, or empty without parameters."""
         if not self.parameters:
             return ""
         return {0: "frozen", self.parameters: "trained"}.get(self.trained, "partly trained")
@@ -79,7 +79,7 @@ class Part(Layer):
 
 @dataclass(frozen=True)
 class Box:
-    """A node of the graph: what it is, two lines about it, and whether it learns."""
+    """A node of the graph: its title, two lines about it, and whether it is trained."""
 
     title: str
     lines: tuple[str, ...]
@@ -97,7 +97,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Summary:
-    """All of it; the parameters of the parts add up to the total."""
+    """The summary of a model; the parameters of its parts add up to the total."""
 
     name: str
     about: str
@@ -123,18 +123,18 @@ def summarise(what: str, overrides: list[str], out: Path | None, as_json: bool) 
         as_json: print JSON instead of tables.
 
     Raises:
-        UsageError: there is neither such a model nor such a recipe, or ``out`` is no picture.
+        UsageError: there is no such model or recipe, or ``out`` has another suffix.
     """
     if out is not None and out.suffix.lower() not in PICTURES:
-        raise UsageError(f"can't draw to {out}", expected=f"a name in {' or '.join(PICTURES)}")
-    found = summary_of(what, overrides)
+        raise UsageError(f"can't draw to {out}", expected=f"a {' or '.join(PICTURES)} file")
+    summary = summary_of(what, overrides)
     if out is not None:
-        content = PICTURES[out.suffix.lower()](found.graph)
+        content = PICTURES[out.suffix.lower()](summary.graph)
         write_atomically(out, lambda part: part.write_bytes(content))
     if as_json:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+        print(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
     else:
-        show(found, console)
+        show(summary, console)
         if out is not None:
             console.print(f"the graph is in {out}")
 
@@ -143,7 +143,9 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
     """The summary of a model (its name or folder) or of a recipe (its name or file)."""
     if Path(what).is_dir() or what in shipped_models():
         if overrides:
-            raise UsageError("a trained model's settings can't be changed", expected="a recipe")
+            raise UsageError(
+                "the settings of a trained model can't be changed", expected="a recipe"
+            )
         model = load(what)
         return measure(what, model.recipe, model.parts, model.network)
     known = [*shipped_models(), *shipped()]
@@ -155,8 +157,8 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
         )
     recipe = load_recipe(what, overrides)
     parts = made_up_parts(build_parts(recipe))
-    note = "no data was read: what is learned from a table, such as words, is as large as allowed"
-    # Shapes don't depend on the weights: none need be there.
+    note = "no data was read: vocabularies and the like are as large as the recipe allows"
+    # Shapes don't depend on the weights, which may be missing.
     network = build_network(recipe, parts, pretrained=False)
     return measure(what, recipe, parts, network, [note])
 
@@ -191,25 +193,25 @@ def measure(
     network: Network,
     notes: Sequence[str] = (),
 ) -> Summary:
-    """Run a batch through the network and sum up what each layer is and gives."""
+    """Run a batch through the network, and summarise each layer and its result."""
     shapes = _shapes(parts, network.eval())
-    found = tuple(_part(at, module, shapes) for at, module in _rooms(network))
+    measured = tuple(_part(at, module, shapes) for at, module in _parts(network))
     tensors = chain(network.parameters(), network.buffers())
     return Summary(
         name=name,
         about=recipe.about,
-        parts=found,
+        parts=measured,
         parameters=count_parameters(network),
         trained=count_parameters(network, trainable=True),
         megabytes=round(sum(t.numel() * t.element_size() for t in tensors) / 1e6, 2),
-        graph=_graph(recipe, parts, {part.name: part for part in found}),
+        graph=_graph(recipe, parts, {part.name: part for part in measured}),
         notes=tuple(notes),
     )
 
 
 @torch.no_grad()
 def _shapes(parts: Parts, network: Network) -> dict[nn.Module, str]:
-    """What each module gave when it was first called, as text."""
+    """The shape of each module's first result, as text."""
     shapes: dict[nn.Module, str] = {}
 
     def note(module: nn.Module, inputs: Any, result: Any) -> None:
@@ -235,12 +237,12 @@ def _first_tensor(result: Any) -> Tensor | None:
         return result.tokens.values
     if isinstance(result, (tuple, list)):
         return next((t for t in map(_first_tensor, result) if t is not None), None)
-    # What the transformers library returns is a mapping.
+    # The transformers library returns mappings.
     return _first_tensor(list(result.values())) if isinstance(result, Mapping) else None
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """``(B, 49, 1280)``; ``B·13`` where the records' words stand in one row."""
+    """``(B, 49, 1280)``; ``B·13`` if the first axis holds 13 rows per record."""
     if not shape:
         return "()"
     first, rest = shape[0], [str(size) for size in shape[1:]]
@@ -249,8 +251,8 @@ def shape_text(shape: Sequence[int]) -> str:
     return f"({', '.join([batch, *rest])})"
 
 
-def _rooms(network: Network) -> Iterator[tuple[str, nn.Module]]:
-    """Encoders, adapters, fusion and heads by their path, as the data flows."""
+def _parts(network: Network) -> Iterator[tuple[str, nn.Module]]:
+    """Encoders, adapters, fusion and heads by path, in the order of the data flow."""
     flow = ("encoders", "adapters", "fusion", "heads")
     for at, module in sorted(network.named_children(), key=lambda item: flow.index(item[0])):
         if isinstance(module, nn.ModuleDict):
@@ -264,7 +266,7 @@ def _part(at: str, module: nn.Module, shapes: Mapping[nn.Module, str]) -> Part:
     if isinstance(module, (Encoder, Head)):  # adapters and fusion are one line each
         layers = tuple(_layers(module, shapes, 0))
     line = _layer(at, module, shapes)
-    # A head is asked for its loss, not called: its decoder tells the shape.
+    # A head is not called but asked for its loss: its decoder tells the shape.
     shape = line.shape or next((shapes[c] for c in module.children() if c in shapes), "")
     return Part(at, line.kind, shape, line.parameters, line.trained, layers)
 
@@ -276,7 +278,7 @@ def _layer(name: str, module: nn.Module, shapes: Mapping[nn.Module, str]) -> Lay
 
 
 def _layers(module: nn.Module, shapes: Mapping[nn.Module, str], depth: int) -> Iterator[Layer]:
-    """The layers worth a line each; those without parameters are left out."""
+    """The layers that get a line each; those without parameters are left out."""
     for name, parameter in module.named_parameters(recurse=False):
         count = parameter.numel()
         shape = f"({', '.join(map(str, parameter.shape))})"
@@ -294,8 +296,8 @@ def _layers(module: nn.Module, shapes: Mapping[nn.Module, str], depth: int) -> I
 def _opens(module: nn.Module, inside: bool, depth: int) -> bool:
     """Whether a module's children get lines of their own.
 
-    What stands inside a container is a stage or a block, and one line. Otherwise containers,
-    the first level of a part (its decoder, its trunk), and what holds a stack of blocks open.
+    A child of a container is a stage or block, and gets one line. Otherwise containers, the first
+    level of a part (decoder, trunk) and modules with a stack of blocks are opened.
     """
     if inside or not list(module.children()):
         return False
@@ -311,7 +313,7 @@ def _holds_blocks(module: nn.Module) -> bool:
 # The graph ----------------------------------------------------------------------------------
 
 
-def _graph(recipe: Recipe, parts: Parts, found: Mapping[str, Part]) -> Graph:
+def _graph(recipe: Recipe, parts: Parts, measured: Mapping[str, Part]) -> Graph:
     lanes = []
     for name, spec in recipe.inputs.items():
         example = parts.modalities[name].example()
@@ -320,15 +322,15 @@ def _graph(recipe: Recipe, parts: Parts, found: Mapping[str, Part]) -> Graph:
         lanes.append(
             (
                 Box(name, (f"input: {spec.modality}", shape)),
-                _box(kind, "representation", found[f"encoders.{name}"]),
-                _box("adapter", "to the fusion's width", found[f"adapters.{name}"]),
+                _box(kind, "representation", measured[f"encoders.{name}"]),
+                _box("adapter", "to the fusion's width", measured[f"adapters.{name}"]),
             )
         )
     outputs = [
-        _box(f"output: {spec.kind}", name, found[f"heads.{name}"])
+        _box(f"output: {spec.kind}", name, measured[f"heads.{name}"])
         for name, spec in recipe.outputs.items()
     ]
-    fusion = _box(f"fusion: {recipe.fusion['kind']}", "of the inputs", found["fusion"])
+    fusion = _box(f"fusion: {recipe.fusion['kind']}", "of the inputs", measured["fusion"])
     return Graph(tuple(lanes), fusion, tuple(outputs))
 
 
@@ -350,28 +352,28 @@ def short_count(count: int) -> str:
 COLOURS = {"trained": "green", "frozen": "blue", "partly trained": "cyan", "": "default"}
 
 
-def show(found: Summary, to: Console) -> None:
-    """Layers, totals and graph on the terminal."""
-    to.print(Text.assemble((found.name, "bold"), "  ", found.about))
-    to.print(_table(found))
+def show(summary: Summary, to: Console) -> None:
+    """Print layers, totals and graph."""
+    to.print(Text.assemble((summary.name, "bold"), "  ", summary.about))
+    to.print(_table(summary))
     to.print(
-        f"{found.parameters:,} parameters: {found.trained:,} trained, "
-        f"{found.parameters - found.trained:,} frozen; {found.megabytes:,} MB"
+        f"{summary.parameters:,} parameters: {summary.trained:,} trained, "
+        f"{summary.parameters - summary.trained:,} frozen; {summary.megabytes:,} MB"
     )
-    for note in found.notes:
+    for note in summary.notes:
         to.print(f"({note})")
     to.print()
-    to.print(_drawing(found.graph))
+    to.print(_drawing(summary.graph))
 
 
-def _table(found: Summary) -> RichTable:
+def _table(summary: Summary) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("layer", overflow="fold")
     table.add_column("kind", overflow="fold")
     table.add_column("shape", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for part in found.parts:
+    for part in summary.parts:
         table.add_row(*_cells(part, ""), style="bold")
         for layer in _runs_together(part.layers):
             table.add_row(*_cells(layer, "  "))
@@ -380,7 +382,7 @@ def _table(found: Summary) -> RichTable:
 
 
 def _runs_together(layers: Sequence[Layer]) -> Iterator[Layer]:
-    """Long runs of equal blocks as one line, ``block17.0…19``, with their parameters' sum."""
+    """Long runs of equal blocks as one line, ``block17.0…19``, with the sum of their parameters."""
     for _, group in groupby(layers, lambda x: (x.kind, x.shape, x.parameters, x.trained)):
         run = list(group)
         if len(run) < LONG_RUN:
@@ -399,7 +401,7 @@ def _cells(layer: Layer, indent: str) -> list[str | Text]:
 
 
 def _drawing(graph: Graph) -> RenderableType:
-    """Lanes beside each other, from top to bottom; then fusion, then the outputs."""
+    """The lanes side by side, each from top to bottom; then fusion; then the outputs."""
     lanes = _beside([Group(*_down([_panel(b) for b in lane])) for lane in graph.lanes])
     outputs = _beside([_panel(b) for b in graph.outputs])
     return Group(*_down([lanes, _panel(graph.fusion), outputs]))
@@ -438,12 +440,12 @@ FILLS = {
     "": ("#f4f2ec", "#8c8470"),
 }
 """State -> fill and border of a box."""
-SCALE = 2  # pixels of the PNG a unit
+SCALE = 2  # PNG pixels per unit
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A box with the place of its top left corner."""
+    """A box with the position of its top left corner."""
 
     box: Box
     x: float
@@ -451,12 +453,12 @@ class Placed:
 
     @property
     def middle(self) -> float:
-        """The height at which lines meet it."""
+        """The height at which lines touch it."""
         return self.y + HEIGHT / 2
 
 
 def place(graph: Graph) -> tuple[list[Placed], list[tuple[Placed, Placed]], tuple[int, int]]:
-    """The boxes in five columns, the pairs that a line joins, and the picture's size."""
+    """The boxes in five columns, the pairs joined by a line, and the size of the image."""
     rows = max(len(graph.lanes), len(graph.outputs))
     height = 2 * MARGIN + rows * HEIGHT + (rows - 1) * GAP_Y
     lanes = [
@@ -472,7 +474,7 @@ def place(graph: Graph) -> tuple[list[Placed], list[tuple[Placed, Placed]], tupl
 
 
 def _column(boxes: Sequence[Box], step: int, height: int) -> list[Placed]:
-    """Boxes one below the other, in the middle of the height."""
+    """Boxes below each other, vertically centred."""
     top = (height - len(boxes) * HEIGHT - (len(boxes) - 1) * GAP_Y) / 2
     x = MARGIN + step * (WIDTH + GAP_X)
     return [Placed(node, x, top + i * (HEIGHT + GAP_Y)) for i, node in enumerate(boxes)]
@@ -516,7 +518,7 @@ def _svg_box(placed: Placed) -> str:
 
 
 def _texts(placed: Placed) -> Iterator[tuple[str, float, int, str, str]]:
-    """Each line of a box: text, middle height, size, colour, SVG weight."""
+    """Each line of a box: text, middle height, font size, colour, SVG weight."""
     lines = [placed.box.title, *placed.box.lines]
     top = placed.middle - (len(lines) - 1) * 10
     for i, line in enumerate(lines):

