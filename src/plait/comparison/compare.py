@@ -38,7 +38,7 @@ OnRun = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a comparison tries, and how: the keyword arguments of `compare`."""
+    """What a comparison tries, and how: the settings of `compare`, which says what they mean."""
 
     fusions: Sequence[str] = ()
     representations: Mapping[str, Any] | None = None
@@ -52,6 +52,12 @@ class Settings:
     overrides: Iterable[str] = ()
     columns: Mapping[str, ColumnName] | None = None
     on_bad: OnBad | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UsageError(f"{self.seeds} seeds", expected="at least 1")
+        if self.keep is not None:
+            check_target(Path(self.keep).absolute())
 
 
 def compare(
@@ -93,10 +99,6 @@ def compare(
     chosen = Settings(**settings)
     if isinstance(recipe, str):
         recipe = load_recipe(recipe, chosen.overrides)
-    if chosen.keep is not None:
-        check_target(Path(chosen.keep).absolute())
-    if chosen.seeds < 1:
-        raise UsageError(f"{chosen.seeds} seeds", expected="at least 1")
     # The rows that variants are compared on must not be learned from.
     training = recipe.training.model_copy(update={"refit": False})
     recipe = recipe.with_columns(chosen.columns or {}).model_copy(update={"training": training})

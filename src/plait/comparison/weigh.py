@@ -53,48 +53,29 @@ def weigh(
     metric = scorer.best_metrics[0]
     scored = _on_same_records(variants, {**results, **_swapped(recipe, results)}, name, scorer)
     if not scored.keys() - {CLASSICAL}:
-        failed = next(
-            (r.failed for runs in results.values() for r in runs.values() if r.failed), ""
-        )
-        raise PlaitError(
-            "no run of the comparison was finished" + (f": {failed}" if failed else ""),
-            hint="" if failed else "give it a larger --budget",
-        )
+        raise _nothing_finished(results)
     ends = scorer.least, scorer.most
     bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, limits=ends)
     lines = [_line(v, results[v.name], scored.get(v.name, []), metric, bootstrap) for v in variants]
     winner = chosen.winner if chosen else _winner(lines)
-    behind = {
-        line.name: difference
-        for line in lines
-        if line.name != winner and (difference := bootstrap.difference(line.name, winner))
-    }
-
-    def order(line: Line) -> tuple[bool, bool, float]:
-        """The winner, the others by their difference from it, those without one."""
-        known = behind.get(line.name)
-        return line.name == winner, known is not None, known.mean if known else 0.0
-
-    lines.sort(key=order, reverse=True)
-    questions: Iterable[Question] = (
-        ((finding.about, finding.first, finding.second) for finding in chosen.findings)
-        if chosen
-        else _questions(variants, lines, recipe, winner)
-    )
+    lines = _in_order(lines, winner, bootstrap)
+    questions: Iterable[Question] = _questions(variants, lines, recipe, winner)
+    if chosen:
+        questions = ((finding.about, finding.first, finding.second) for finding in chosen.findings)
     findings = [
-        Finding(about, first, second, difference)
-        for about, first, second in questions
-        if first != second and (difference := bootstrap.difference(first, second))
+        Finding(*question, difference)
+        for question in questions
+        if question[1] != question[2] and (difference := bootstrap.difference(*question[1:]))
     ]
     # One correction for all the differences that are reported.
-    adjusted = iter(adjust([*behind.values(), *(finding.difference for finding in findings)]))
-    behind = {name: next(adjusted) for name in behind}
+    behind = [line.behind for line in lines if line.behind]
+    adjusted = iter(adjust([*behind, *(finding.difference for finding in findings)]))
     return Comparison(
         output=name,
         metric=metric,
         title=scorer.titles[metric],
         split=split,
-        lines=[replace(line, behind=behind.get(line.name)) for line in lines],
+        lines=[replace(line, behind=line.behind and next(adjusted)) for line in lines],
         winner=winner,
         findings=[replace(finding, difference=next(adjusted)) for finding in findings],
         others=[other for other in recipe.outputs if other != name],
@@ -102,6 +83,14 @@ def weigh(
         unfinished=[],
         left_out=[],
         folder=folder,
+    )
+
+
+def _nothing_finished(results: Results) -> PlaitError:
+    failed = next((r.failed for runs in results.values() for r in runs.values() if r.failed), "")
+    return PlaitError(
+        "no run of the comparison was finished" + (f": {failed}" if failed else ""),
+        hint="" if failed else "give it a larger --budget",
     )
 
 
@@ -184,6 +173,18 @@ def _winner(lines: Iterable[Line]) -> str:
     less."""
     trained = [line for line in lines if line.score is not None and line.role != CLASSICAL]
     return max(trained, key=lambda line: (line.records, line.score)).name
+
+
+def _in_order(lines: Sequence[Line], winner: str, bootstrap: PairedBootstrap) -> list[Line]:
+    """The winner, the others by their difference from it, those without one."""
+
+    def place(line: Line) -> tuple[bool, float]:
+        return line.name == winner, line.behind.mean if line.behind else -np.inf
+
+    behind = {line.name: bootstrap.difference(line.name, winner) for line in lines} | {winner: None}
+    return sorted(
+        (replace(line, behind=behind[line.name]) for line in lines), key=place, reverse=True
+    )
 
 
 def _questions(
