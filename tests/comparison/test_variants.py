@@ -107,7 +107,7 @@ def test_mistakes(fusions: list[str], representations: dict[str, object], messag
 
 @pytest.mark.parametrize("text", ["audio", "audio=", "=mfcc", "audio=[mfcc"])
 def test_no_representation_is_named(text: str) -> None:
-    with pytest.raises(UsageError, match="names none"):
+    with pytest.raises(UsageError, match="names no representation"):
         parse_representations([text])
 
 

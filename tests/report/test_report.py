@@ -195,7 +195,7 @@ def test_texts_have_neither() -> None:
     assert sections.numbers(found, "y", album) == ""
     assert sections.confusion(found, "y", album) == ""
     assert sections.calibration(found, "y") == ""
-    shown = sections.extremes(found, "y", "CIDEr-D", album)
+    shown = sections.extremes("CIDEr-D", album)
     assert "record &lt;0&gt;" in shown
     assert "<strong>a cat</strong>" in shown
 
@@ -212,8 +212,8 @@ def test_equal_records_are_neither_better_nor_worse() -> None:
     assert set(sections._quarters([1.0] * 5)) == {"among the best"}
     assert sections._quarters([0.0, *[1.0] * 7]) == ["among the worst", *["among the best"] * 7]
     found = evaluation("text", [Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
-    assert sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 8)) == ""
-    shown = sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
+    assert sections.extremes("CIDEr-D", gallery(found, [1.0] * 8)) == ""
+    shown = sections.extremes("CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
     assert shown.split("The worst")[1].count("<figure>") == 1
 
 

@@ -176,7 +176,7 @@ class Explanation:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON; the attention's maps are among the words."""
-        found: dict[str, Any] = {
+        result: dict[str, Any] = {
             "model": self.model,
             "output": self.output,
             "answer": self.prediction.value,
@@ -191,15 +191,14 @@ class Explanation:
             "nearest_with_another_answer": [near.to_json() for near in self.nearest_other],
         }
         if self.attention is not None:
-            found |= self.attention.to_json()
-        looks = found.get("words") or [{} for _ in self.steps]
+            result |= self.attention.to_json()
+        looks = result.get("words") or [{} for _ in self.steps]
         words = zip(looks, self.steps, strict=False)
-        return found | {"words": [look | step.to_json() for look, step in words]}
+        return result | {"words": [look | step.to_json() for look, step in words]}
 
     def to_html(self) -> str:
         """As a page: one file that links to nothing, for a screen, a phone or paper."""
-        found = self
-        probabilities = found.answering.probabilities(found.prediction)
+        probabilities = self.answering.probabilities(self.prediction)
         rows = [(shown(v), p, f"{p:.1%}") for v, p in probabilities.items()]
         shares = [(name, share, signed(share)) for name, share in self.shares.items()]
         shares += [(f"{a} × {b}", v, signed(v)) for (a, b), v in self.interactions.items()]
@@ -211,7 +210,7 @@ class Explanation:
             title=f"Why {self.model} answered {shown(self.prediction.value)}"[:120],
             explanation=self,
             probabilities=bars(rows[:MOST_CLASSES]) if rows else "",
-            interval=found.answering.bounds(found.prediction),
+            interval=self.answering.bounds(self.prediction),
             shares=bars(shares),
             reliance=[
                 bars([(name, v, signed(v, 2)) for name, v in step.reliance.items()], limits)

@@ -81,7 +81,7 @@ def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]
     album = Album(model.parts, evaluation.table, evaluation.columns)
     gallery = Gallery(album, evaluation, output, right.tolist())
     # The extremes come last on the page, but first in the gallery, whose pictures are limited.
-    extremes = sections.extremes(evaluation, output, title, gallery)
+    extremes = sections.extremes(title, gallery)
     return {
         "name": output,
         "overview": Markup().join([

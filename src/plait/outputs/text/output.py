@@ -164,8 +164,8 @@ class TextOutput(Output):
         kind = self.decoder.get("kind")
         if (self.unit == "hub") != (kind == "hub"):
             raise ValueError(
-                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with a "
-                "hub:NAME decoder, another unit with any other"
+                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub "
+                "with a hub:NAME decoder, another unit with any other"
             )
         if (self.ctc_weight or kind == CTC) and self.detected_words:
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
