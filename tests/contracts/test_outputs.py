@@ -30,7 +30,7 @@ SMALL = {"kind": "transformer", "layers": 1, "memory_layers": 1, "heads": 2, "dr
 GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
 
 CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
-    ("text", {"min_count": 1, "decoder": SMALL, "detect": 3}, TEXTS),
+    ("text", {"min_count": 1, "decoder": SMALL, "detected_words": 3}, TEXTS),
     ("category", {"weights": "balanced", "dropout": 0.0}, ["one", "two", "three"]),
     ("number", {"dropout": 0.0}, NUMBERS),
     ("number", {"spread": "gaussian", "dropout": 0.0}, NUMBERS),
@@ -44,14 +44,18 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
             "decoder": GRU,
             "unit": "characters",
             "lower": False,
-            "longest": 24,
-            "scores": "transcripts",
+            "max_length": 24,
+            "metrics": "transcripts",
             "decoding": {"min_words": 1},  # a transcript may be empty, what is learned from not
         },
         TEXTS,
     ),
-    ("text", {"min_count": 1, "decoder": GRU, "scores": "translations"}, TEXTS),
-    ("text", {"min_count": 1, "decoder": GRU, "scores": "answers", "detection": 0.5}, TEXTS),
+    ("text", {"min_count": 1, "decoder": GRU, "metrics": "translations"}, TEXTS),
+    (
+        "text",
+        {"min_count": 1, "decoder": GRU, "metrics": "answers", "detection_weight": 0.5},
+        TEXTS,
+    ),
 ]
 """Kind, settings, cells to learn from."""
 NAMES = ("a", "b")
@@ -61,7 +65,10 @@ BRANCHES = {
     "stacked": Branches(NAMES, branch_loss_weight=1.0, detached=False, stacked=True),
 }
 TRIED = [
-    (*case, how) for case in CASES for how in BRANCHES if how == "alone" or "detect" not in case[1]
+    (*case, how)
+    for case in CASES
+    for how in BRANCHES
+    if how == "alone" or "detected_words" not in case[1]
 ]
 
 

@@ -253,7 +253,7 @@ def _stream(sentences: Iterable[Sequence[int]], vocabulary: int) -> Ints:
     stream: Ints = np.fromiter(chain.from_iterable(framed), np.int64)
     words = len(stream) - 2 * len(listed)
     if ((stream >= UNK) & (stream < vocabulary)).sum() != words:
-        raise ValueError(f"ids of sentences go from {UNK} to {vocabulary - 1}")
+        raise ValueError(f"token ids go from {UNK} to {vocabulary - 1}")
     return stream
 
 
