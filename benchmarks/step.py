@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe
+from plait.outputs.text.head import Sentence
 
 from plait.config.recipe import load_recipe
 from plait.network import build_network
-from plait.pipeline.parts import build_parts
-from plait.outputs.text.head import Sentence
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.records import Records
 from plait.pipeline.inputs import view_key
+from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Records
 from plait.training.loop import Trainer, Validation
 
 WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)

@@ -25,11 +25,10 @@ from made_up import digits
 from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
-from plait.pipeline.batch import Batch
 from plait.network import Network, build_network
+from plait.pipeline.batch import Batch
 from plait.pipeline.parts import build_parts
-from plait.pipeline.records import Records
-from plait.pipeline.records import Preparer, open_table, split_table
+from plait.pipeline.records import Preparer, Records, open_table, split_table
 from plait.training.loop import Trainer, Validation
 from plait.training.train import Scorer, _start
 

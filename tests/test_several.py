@@ -18,7 +18,6 @@ from plait.data.tables import read_table
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.records import Records
-from plait.training.train import train
 from plait.types import PlaitError, UsageError
 
 

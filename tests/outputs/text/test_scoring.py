@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plait.outputs.text.output import METRICS, TextOutput
 
 from plait.config.recipe import load_recipe
 from plait.data.tables import Table
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
+from plait.outputs.text.output import METRICS, TextOutput
 from plait.package.card import score_rows
 from plait.pipeline.parts import build_parts
 from plait.pipeline.records import Records
