@@ -65,6 +65,22 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class ScoredRows(TableOptions):
+    """Which rows of a table are scored, and how they are read."""
+
+    split: Split = None
+    include_training: bool = option(
+        False, "Also score records that the model was trained on.", "--include-training",
+        panel=TABLE,
+    )  # fmt: skip
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of the same meaning of the Python API."""
+        chosen = {"split": self.split, "include_training": self.include_training}
+        return {**super().given(), **chosen}
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """How a recipe is changed, and the rows of its table are read."""
 

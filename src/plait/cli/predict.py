@@ -127,11 +127,12 @@ def transcribe(
         -1.0, "Mark segments that score lower as unsure (nats per unit, at most 0)."
     ),
     on_bad: OnBad = "stop",
+    engine: Engine = "torch",
 ) -> None:
     """Transcribe recordings, with times."""
     from plait.tasks.transcribe import transcribe_files
 
-    transcribe_files(recordings, model, kind, out, on_bad, sure, decoding.given())
+    transcribe_files(recordings, model, kind, out, on_bad, sure, decoding.given(), engine)
 
 
 @commands.command()
@@ -144,11 +145,12 @@ def translate(
     ),
     photo: Path | None = option(None, "What the sentences are about."),
     out: Path | None = option(None, "Write a text file instead of printing."),
+    engine: Engine = "torch",
 ) -> None:
     """Translate sentences, with a photo if the model uses one."""
     from plait.tasks.translate import translate_all
 
-    translate_all(sentences or [], model, photo, out, decoding.given())
+    translate_all(sentences or [], model, photo, out, decoding.given(), engine)
 
 
 @dataclass(frozen=True)

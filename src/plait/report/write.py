@@ -29,6 +29,7 @@ def write_report(
     split: str | None = None,
     columns: Mapping[str, ColumnName] | None = None,
     on_bad: OnBad = "stop",
+    include_training: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> None:
@@ -36,7 +37,8 @@ def write_report(
 
     Args:
         model_name: a shipped model or a package; the log of its training is looked for beside it.
-        table, split, columns, on_bad, progress, options: as for `Model.evaluate`.
+        table, split, columns, on_bad, include_training, progress, options: as for
+            `Model.evaluate`.
         out: the file.
 
     Raises:
@@ -49,7 +51,7 @@ def write_report(
     several = len(model.recipe.inputs) > 1
     evaluation = model.evaluate(
         table, split=split, columns=columns, subsets=several, shares=several, vectors=True,
-        on_bad=on_bad, progress=progress, **options,
+        on_bad=on_bad, include_training=include_training, progress=progress, **options,
     )  # fmt: skip
     folder = find_package(model_name)
     log = folder.with_name(f"{folder.name}.run") / "log.jsonl"

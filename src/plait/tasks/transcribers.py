@@ -81,11 +81,12 @@ class Transcriber(Protocol):
         """The transcript of each piece."""
 
 
-def open_transcriber(name: str) -> Transcriber:
+def open_transcriber(name: str, engine: str = "torch") -> Transcriber:
     """Open a transcriber.
 
     Args:
         name: a package; ``hub:NAME``, a whole model such as Whisper or wav2vec 2.0; or ``whisper``.
+        engine: what runs a package, as for `plait.load`; the others have an engine of their own.
 
     Raises:
         UsageError: the model doesn't turn audio into text.
@@ -95,7 +96,7 @@ def open_transcriber(name: str) -> Transcriber:
         return ShippedWhisper()
     if name.startswith(HUB):
         return HubTranscriber(name.removeprefix(HUB))
-    return PackageTranscriber(load(name))
+    return PackageTranscriber(load(name, engine))
 
 
 class PackageTranscriber:

@@ -156,11 +156,12 @@ def translate_all(
     photo: Path | None,
     out: Path | None,
     options: Mapping[str, Any],
+    engine: str = "torch",
 ) -> None:
     """Translate sentences, the lines of text files, or the lines of standard input."""
     for item in given:
         _check_given(item)
-    model = load(model_name)
+    model = load(model_name, engine)
     batch = 1 if not given and sys.stdin.isatty() else CHUNK  # a typed line is answered at once
     translated = _translate(model, _lines(given), photo, batch, options)
     if out is None:

@@ -33,6 +33,7 @@ def serve(
     port: int,
     settings: Settings,
     allowed: Iterable[str] = (),
+    engine: str = "torch",
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve models until SIGTERM or SIGINT, then answer open requests and return.
@@ -43,6 +44,7 @@ def serve(
         port: 0 takes any free one.
         settings: limits and keys.
         allowed: further names that the server answers to.
+        engine: what runs the models, as for `plait.load`.
         ready: called with the server's address once clients can connect.
 
     Raises:
@@ -54,7 +56,7 @@ def serve(
     from plait.web.app import Server
     from plait.web.watch import log_to
 
-    loaded = load_models(models)
+    loaded = load_models(models, engine)
     listening = _listen(host, port)
     log_to(sys.stderr)
     # Any other name was made to lead here by somebody who wants to use the server through a
@@ -100,7 +102,7 @@ def limited(seconds: float) -> type[Any]:
     return Limited
 
 
-def load_models(models: Iterable[str]) -> dict[str, Model]:
+def load_models(models: Iterable[str], engine: str = "torch") -> dict[str, Model]:
     """Models by the names that they are served as: a shipped model's own, a folder's last part, or
     what stands before ``=``.
 
@@ -121,7 +123,7 @@ def load_models(models: Iterable[str]) -> dict[str, Model]:
         if name in folders:
             raise UsageError(f"two models would be served as {name!r}", hint="name one NAME=FOLDER")
         folders[name] = folder
-    return {name: load(folder) for name, folder in folders.items()}
+    return {name: load(folder, engine) for name, folder in folders.items()}
 
 
 def _listen(host: str, port: int) -> socket.socket:
