@@ -68,10 +68,10 @@ def test_one_column_may_be_named_twice() -> None:
 def test_two_parts_may_learn_one_vocabulary() -> None:
     settings = {"unit": "subwords", "lower": False, "min_count": 1, "vocabulary": 300}
     source = {
-        "modality": "text", "column": "en", "learn_with": "outputs.goal",
+        "modality": "text", "column": "en", "fit_with": "outputs.goal",
         "representation": {"kind": "word-sequence", **settings},
     }  # fmt: skip
-    goal = {"kind": "text", "column": "de", "learn_with": "inputs.source", "settings": settings}
+    goal = {"kind": "text", "column": "de", "fit_with": "inputs.source", "settings": settings}
     raw = {"name": "n", "inputs": {"source": source}, "fusion": {"kind": "none"}}
     recipe = check_recipe({**raw, "outputs": {"goal": goal}})
     columns = {"en": ["a dog runs", "two dogs"], "de": ["ein Hund rennt", "zwei Hunde"]}
@@ -79,8 +79,8 @@ def test_two_parts_may_learn_one_vocabulary() -> None:
     chosen = {"inputs.source": "en", "outputs.goal": "de"}
     states = fit_parts(recipe, build_parts(recipe), table, chosen).states
     assert states["inputs.source"] == states["outputs.goal"]
-    apart = check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": None}}})
+    apart = check_recipe({**raw, "outputs": {"goal": {**goal, "fit_with": None}}})
     alone = fit_parts(apart, build_parts(apart), table, chosen).states
     assert alone["inputs.source"] == states["inputs.source"] != alone["outputs.goal"]
-    with pytest.raises(UsageError, match=r"learn_with: got 'inputs\.sorce'; only inputs\.source"):
-        check_recipe({**raw, "outputs": {"goal": {**goal, "learn_with": "inputs.sorce"}}})
+    with pytest.raises(UsageError, match=r"fit_with: got 'inputs\.sorce'; only inputs\.source"):
+        check_recipe({**raw, "outputs": {"goal": {**goal, "fit_with": "inputs.sorce"}}})

@@ -146,8 +146,8 @@ def _changed(
     data = recipe.model_dump()
     gone = {f"inputs.{name}" for name in recipe.inputs if name not in representations}
     for part in (*data["inputs"].values(), *data["outputs"].values()):
-        if part["learn_with"] in gone:
-            part["learn_with"] = None
+        if part["fit_with"] in gone:
+            part["fit_with"] = None
     data["inputs"] = {
         name: {**data["inputs"][name], "representation": settings}
         for name, settings in representations.items()

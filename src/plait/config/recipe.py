@@ -44,7 +44,7 @@ def _column(value: Any) -> Any:
     return value
 
 
-LearnWith = Annotated[
+FitWith = Annotated[
     str | None,
     _doc(
         "inputs.NAME or outputs.NAME, whose column is learned from too: one vocabulary for both, "
@@ -62,7 +62,7 @@ class InputSpec(_Section):
         BeforeValidator(_column),
         _doc("column of the table; a list where the modality reads several; guessed when null"),
     ] = None
-    learn_with: LearnWith = None
+    fit_with: FitWith = None
     representation: Annotated[Settings, _doc("the representation: kind and its settings")]
 
 
@@ -75,7 +75,7 @@ class OutputSpec(_Section):
         BeforeValidator(_column),
         _doc("column of the table; a list where the output reads several; guessed when null"),
     ] = None
-    learn_with: LearnWith = None
+    fit_with: FitWith = None
     weight: Annotated[
         float, _doc("of its loss, and of its score in the choice of the best weights", gt=0)
     ] = 1.0
@@ -390,10 +390,10 @@ def _wrong_partners(data: Settings) -> list[str]:
         for name, spec in _sections(data, section)
     }
     return [
-        f"{path}.learn_with: got {partner!r}; only {', '.join(sorted(set(parts) - {path}))}. "
+        f"{path}.fit_with: got {partner!r}; only {', '.join(sorted(set(parts) - {path}))}. "
         + did_you_mean(str(partner), set(parts) - {path})
         for path, spec in parts.items()
-        if (partner := spec.get("learn_with")) is not None and partner not in set(parts) - {path}
+        if (partner := spec.get("fit_with")) is not None and partner not in set(parts) - {path}
     ]
 
 

@@ -238,8 +238,8 @@ def fit_parts(
     Raises:
         PlaitError: a component can't be fitted to its column; the message names the column.
     """
-    partners = {f"inputs.{name}": spec.learn_with for name, spec in recipe.inputs.items()}
-    partners |= {f"outputs.{name}": spec.learn_with for name, spec in recipe.outputs.items()}
+    partners = {f"inputs.{name}": spec.fit_with for name, spec in recipe.inputs.items()}
+    partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}
 
     def cells(path: str, needed: bool) -> list[Sequence[Any]]:
         """The part's own column, and its partner's if it has one."""
