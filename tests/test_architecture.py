@@ -16,7 +16,7 @@ SOURCE = Path(plait.__file__).parent
 # Top to bottom: a folder imports from those below it, never upwards.
 FOLDERS = [
     "__main__", "cli", "assistant", "web", "tasks", "runtime", "comparison", "training", "report",
-    "model", "explain", "evaluation", "package", "pipeline", "network", "modalities", "fusion",
+    "model", "explain", "evaluation", "network", "package", "pipeline", "modalities", "fusion",
     "outputs", "config", "nn", "data", "render", "util", "types",
 ]  # fmt: skip
 LEVEL = {name: level for level, name in enumerate(FOLDERS)}
