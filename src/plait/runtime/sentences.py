@@ -149,9 +149,7 @@ class SentenceAnswers:
         """The sentence."""
         return value
 
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """Without the detected words."""
-        return Output.to_json(self, prediction, digits)  # type: ignore[arg-type]
+    to_json, details_json = Output.to_json, Output.details_json
 
 
 def _scored(speech: Speech, found: Sentences) -> Sentences:

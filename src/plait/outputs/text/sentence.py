@@ -263,11 +263,10 @@ class TextOutput:
         """Of the decoder."""
         return prediction.details.attention
 
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """With the detected words."""
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The detected words."""
         detected = prediction.details.detected if prediction.details else {}
-        four = {word: round(p, 4) for word, p in detected.items()}
-        return Output.to_json(self, prediction, digits) | {"detected": four}  # type: ignore[arg-type]
+        return {"detected": {word: round(p, 4) for word, p in detected.items()}}
 
     def errors(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
