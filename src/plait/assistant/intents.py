@@ -76,12 +76,12 @@ def intents_of(package: str) -> list[str]:
         UsageError: it does not classify texts.
     """
     read = read_package(package)
-    modalities = {spec.modality for spec in read.recipe.inputs.values()}
     name, spec = next(iter(read.recipe.outputs.items()))
-    classes = build_output(spec).with_state(read.states[f"outputs.{name}"]).choices
-    if modalities != {TEXT} or classes is None:
+    texts = all(spec.modality == TEXT for spec in read.recipe.inputs.values())
+    if not texts or spec.component.answer_type != "category":
         raise UsageError(f"{package} does not classify requests", expected="classes of texts")
-    return list(map(str, classes))
+    output = build_output(spec).with_state(read.states[f"outputs.{name}"])
+    return [str(label) for label in output.choices or ()]
 
 
 def route(router: Model, request: str) -> dict[str, float]:

@@ -247,11 +247,13 @@ def _shared(recipe: Recipe, kind: str) -> Settings:
 def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, Settings]]:
     """Title and settings of every way of a kind of fusion that takes several inputs. Settings that
     the recipe's fusion has too are kept; a fusion inside it is the recipe's own where possible."""
-    if kind == "none":
+    cls: Any = registry.find("fusion", kind).cls
+    if not cls.several_inputs:
         return
-    fields = registry.find("fusion", kind).schema.model_fields
+    fields = cls.model_fields
     shared = _shared(recipe, kind)
-    if JOINT in fields and recipe.fusion["kind"] == "early":
+    own: Any = registry.find("fusion", recipe.fusion["kind"]).cls
+    if JOINT in fields and not own.has_branches:
         shared[JOINT] = dict(recipe.fusion)
     for way in get_args(fields[HOW].annotation) if HOW in fields else [None]:
         settings = {"kind": kind, **shared, **({HOW: way} if way else {})}
