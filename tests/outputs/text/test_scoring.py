@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from plait.outputs.text.output import METRICS, TextOutput
 
 from plait.config.recipe import load_recipe
 from plait.network import build_parts
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
+from plait.outputs.text.output import METRICS, TextOutput
 from plait.package.card import score_rows
 from plait.training.train import Scorer
 from plait.types import Prediction
