@@ -67,7 +67,7 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
     if not names:
         raise UsageError(
             "a page needs an output of captions",
-            expected="outputs.NAME.kind: text, its settings.scores: captions",
+            expected="outputs.NAME.kind: text, its settings.metrics: captions",
         )
     body = "".join(_output(found, name, count) for name in names)
     answers = " and ".join(dict.fromkeys(found.outputs[name].ranked_as for name in names))
@@ -91,7 +91,7 @@ def write_errors(found: Evaluation, path: Path) -> None:
     if not parts:
         raise UsageError(
             "aligned errors need an output of transcripts",
-            expected="outputs.NAME.kind: text, its settings.scores: transcripts",
+            expected="outputs.NAME.kind: text, its settings.metrics: transcripts",
         )
     write_atomically(path, lambda part: part.write_text("".join(parts), encoding="utf-8"))
 

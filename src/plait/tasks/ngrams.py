@@ -15,7 +15,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     Its words are the output's units: words, letters with ▁ for the space, or subwords.
 
     Args:
-        model: one whose text has an n-gram `language`, learned or read from a file.
+        model: one whose text has an n-gram `language_model`, learned or read from a file.
         path: the ARPA file.
         output: the text's name, where several have such a model.
 
@@ -28,7 +28,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     if not found:
         raise UsageError(
             f"the model {model.recipe.name} has no n-gram model",
-            expected="one with a text output trained with language: {kind: ngram}",
+            expected="one with a text output trained with language_model: {kind: ngram}",
         )
     if output is None and len(found) == 1:
         output = next(iter(found))
