@@ -66,7 +66,7 @@ SMALL = (
     "outputs.caption.settings.min_count=1",
     "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2,"
     " dropout: 0.0}",
-    "outputs.caption.settings.detect=0",
+    "outputs.caption.settings.detected_words=0",
     "outputs.caption.settings.word_dropout=0",
     "training.token_dropout=0",
     "training.batch=8",

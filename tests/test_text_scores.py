@@ -30,8 +30,8 @@ RECIPE: dict[str, Any] = {
         "text": {
             "kind": "text",
             "settings": {
-                "scores": "transcripts", "unit": "characters", "lower": False, "min_count": 1,
-                "smoothing": 0.0, "longest": 16,
+                "metrics": "transcripts", "unit": "characters", "lower": False, "min_count": 1,
+                "label_smoothing": 0.0, "max_length": 16,
                 "decoder": {"kind": "gru-attention", "units": 48, "dropout": 0.0},
                 "decoding": {"max_words": 16, "no_repeat": 0, "min_words": 1, "beam": 1},
             },

@@ -39,7 +39,7 @@ PHOTO = {
     "representation": {"kind": "pixels", "size": 16, "patch": 8, "width": 32},
 }
 SETTINGS = {
-    "scores": "translations", **VOCABULARY, "longest": 12, "smoothing": 0.0,
+    "metrics": "translations", **VOCABULARY, "max_length": 12, "label_smoothing": 0.0,
     "decoder": {"kind": "transformer", "layers": 1, "heads": 2, "dropout": 0.0},
     "decoding": {"beam": 2, "min_words": 0, "max_words": 10, "no_repeat": 0},
 }  # fmt: skip

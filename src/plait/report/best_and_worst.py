@@ -39,7 +39,7 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
     if not names:
         raise UsageError(
             "a page needs an output of captions",
-            expected="outputs.NAME.kind: text, its settings.scores: captions",
+            expected="outputs.NAME.kind: text, its settings.metrics: captions",
         )
     ranked = " and ".join(dict.fromkeys(evaluation.outputs[name].ranked_as for name in names))
     text = render(
@@ -68,7 +68,7 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
     if not texts:
         raise UsageError(
             "aligned errors need an output of transcripts",
-            expected="outputs.NAME.kind: text, its settings.scores: transcripts",
+            expected="outputs.NAME.kind: text, its settings.metrics: transcripts",
         )
     write_atomically(path, lambda part: part.write_text("".join(texts), encoding="utf-8"))
 

@@ -15,7 +15,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     Its words are the output's units: words, characters (with ▁ for the space) or subwords.
 
     Args:
-        model: a model with a text output whose `language` is an n-gram model.
+        model: a model with a text output whose `language_model` is an n-gram model.
         path: the file to write; gzipped if its name ends in ``.gz``.
         output: the name of the output; needed only if several have an n-gram model.
 
@@ -29,7 +29,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     if not ngrams:
         raise UsageError(
             f"the model {model.recipe.name} has no n-gram model",
-            expected="one with a text output trained with language: {kind: ngram}",
+            expected="one with a text output trained with language_model: {kind: ngram}",
         )
     if output is None and len(ngrams) == 1:
         output = next(iter(ngrams))

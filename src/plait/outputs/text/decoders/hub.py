@@ -8,6 +8,7 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.vocabulary import HubVocabulary
+from plait.nn.hub import HubName, load_config, load_tokenizer
 from plait.outputs.text.decoders.base import Decoder
 from plait.types import State
 
@@ -20,7 +21,7 @@ class HubDecoder(Decoder):
     """Any causal language model of the Hugging Face hub, or of a local folder; needs unit: hub."""
 
     exportable = False
-    name: Annotated[str, Field(min_length=1, description="name on the hub, or a folder")]
+    name: HubName
     train: Annotated[
         Literal["frozen", "all"],
         Field(description="which layers of the language model learn: none, or all"),
@@ -28,8 +29,6 @@ class HubDecoder(Decoder):
 
     def fit(self) -> State:
         """The model's architecture and its tokens."""
-        from plait.nn.pretrained import load_config, load_tokenizer
-
         found = load_tokenizer(self.name)
         return {
             "config": load_config(self.name),
@@ -40,8 +39,6 @@ class HubDecoder(Decoder):
 
     def vocabulary(self) -> HubVocabulary:
         """The language model's own."""
-        from plait.nn.pretrained import load_tokenizer
-
         found = load_tokenizer(self.name)
         return HubVocabulary(found["tokenizer"], found["specials"])
 

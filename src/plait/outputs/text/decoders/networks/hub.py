@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK
 from plait.nn.blocks import freeze
-from plait.nn.pretrained import FAILURES, build_model, new_cache, refuse_missing
+from plait.nn.hub import FAILURES
+from plait.nn.pretrained import build_model, new_cache, refuse_missing
 from plait.outputs.text.decoders.hub import HubDecoder
 from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
 from plait.types import Fused, PlaitError, State
