@@ -209,6 +209,7 @@ def test_no_time_at_all(folder: Path, tmp_path: Path) -> None:
         compare(str(folder / "both.yaml"), folder / "table.jsonl", tmp_path / "out", budget=0.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told_and_the_others_go_on(
     found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +229,6 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     assert again.winner == "early.concat"
 
 
-@pytest.mark.slow
 def test_another_output_is_only_weighed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -273,7 +273,13 @@ Built = tuple[Modality, Encoder, list[Any]]
 """A fitted modality, its encoder, and three cells."""
 
 
-@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case)))
+SLOW = {"inception-resnet-v2"}  # 54 million weights, made anew for every test
+PARAMETERS = [
+    pytest.param(case, marks=pytest.mark.slow) if case[1] in SLOW else case for case in CASES
+]
+
+
+@pytest.fixture(params=PARAMETERS, ids=lambda case: "-".join(map(str, case)))
 def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) -> Built:
     kind, name, index = request.param
     settings = SETTINGS[kind][name][index]
