@@ -27,17 +27,14 @@ COSTLY = {"beam", "num"}
 """Options of a beam search that multiply its work."""
 MAX_PARTS = 1000  # of a form
 
-FORMS: Mapping[str, Mapping[str, str]] = {
-    "image": {"widget": "file", "accept": "image/*", "noun": "a photo", "example": "photo.jpg"},
-    "audio": {"widget": "file", "accept": "audio/*", "noun": "a recording", "example": "sound.wav"},
-    "video": {"widget": "file", "accept": "video/*", "noun": "a video", "example": "clip.mp4"},
-    "series": {"widget": "file", "accept": ".csv,.npy,.parquet", "noun": "a file",
-               "example": "series.csv"},
-    "text": {"widget": "text", "example": "a few words"},
-    "table": {"widget": "columns"},
-}  # fmt: skip
-"""Modality -> how the page asks for an input: by a file of some types, a text, or columns."""
-ANY_FILE = {"widget": "file", "accept": "", "noun": "a file", "example": "file"}
+FORMS: Mapping[str, tuple[str, str, str, str]] = {
+    "image": ("file", "image/*", "a photo", "photo.jpg"),
+    "audio": ("file", "audio/*", "a recording", "sound.wav"),
+    "video": ("file", "video/*", "a video", "clip.mp4"),
+    "series": ("file", ".csv,.npy,.parquet", "a file", "series.csv"),
+    "text": ("text", "", "a text", "a few words"),
+    "table": ("columns", "", "columns", ""),
+}
 
 
 class Strict(BaseModel):
@@ -212,10 +209,16 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     fields: dict[str, Any] = {}
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
         cell = modality.request_type(model.states[f"inputs.{key}"])
-        form = FORMS.get(model.recipe.inputs[key].modality, ANY_FILE)
-        field = Field(default=None, alias=key, title=key, json_schema_extra={"form": dict(form)})
+        more: Any = {"form": _form(model.recipe.inputs[key].modality)}
+        field = Field(default=None, alias=key, title=key, json_schema_extra=more)
         fields[f"input_{number}"] = (cell | None, field)
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
+
+
+def _form(modality: str) -> dict[str, str]:
+    """How the page asks for an input: by a file of some types, a text, or columns."""
+    facts = FORMS.get(modality, ("file", "", "a file", "file"))
+    return dict(zip(("widget", "accept", "noun", "example"), facts, strict=True))
 
 
 def _options(
