@@ -24,7 +24,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
         PlaitError: a unit can't be written in this format, or the file can't be written.
     """
     outputs = model.parts.outputs.items()
-    counted = {name: getattr(output, "ngrams", lambda: None)() for name, output in outputs}
+    counted = {name: output.ngrams() for name, output in outputs}
     ngrams = {name: counts for name, counts in counted.items() if counts is not None}
     if not ngrams:
         raise UsageError(
