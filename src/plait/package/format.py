@@ -1,7 +1,7 @@
 """A trained model as a folder of data: no code, no pickle.
 
 recipe.yaml          every setting, defaults written out
-state.json           what was learned from the columns (vocabulary...), format, versions
+state.json           states fitted to the columns (vocabulary...), scores, format
 weights.safetensors  the network's weights
 card.md              data, licence, scores, how to reproduce
 """
@@ -27,7 +27,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Package:
-    """A package's contents, its weights still on disk."""
+    """A package's contents, without its weights."""
 
     folder: Path
     recipe: Recipe
@@ -37,10 +37,11 @@ class Package:
 
 
 def read_package(name_or_path: str | Path) -> Package:
-    """Recipe and states, checked: all files there, of this format.
+    """Read and check a package, all but its weights.
 
     Raises:
-        PlaitError: a file is missing or unreadable, or the package is of another format.
+        UsageError: there is no such model.
+        PlaitError: a file is missing or damaged, or the package has another format.
     """
     folder = find_package(name_or_path)
     for name in FILES:
@@ -48,14 +49,14 @@ def read_package(name_or_path: str | Path) -> Package:
             raise PlaitError(
                 f"the package {folder} lacks {name}",
                 expected=f"the files {', '.join(FILES)}",
-                hint="copy the package again, whole, or train it again",
+                hint="copy the whole package again, or train it again",
             )
     about, raw = _read_json(folder), _read_yaml(folder)
     if about.get("format") != FORMAT:
         raise PlaitError(
             f"the package {folder} has format {about.get('format')!r}",
-            expected=f"format {FORMAT}, which this plait reads",
-            hint="install the plait that made it, or train it again",
+            expected=f"format {FORMAT}, which this version of plait reads",
+            hint="install the version of plait that made it, or train it again",
         )
     try:
         recipe = check_recipe(raw)
@@ -70,7 +71,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(folder, error) from None
     if not isinstance(about, dict):
-        raise _damaged(folder, f"{STATE} holds no mapping")
+        raise _damaged(folder, f"{STATE} is not a mapping")
     return about
 
 
@@ -80,13 +81,15 @@ def _read_yaml(folder: Path) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError) as error:
         raise _damaged(folder, error) from None
     if not isinstance(raw, dict):
-        raise _damaged(folder, f"{RECIPE} holds no recipe")
+        raise _damaged(folder, f"{RECIPE} is not a recipe")
     return raw
 
 
 def _damaged(folder: Path, why: object) -> PlaitError:
     text = " ".join(str(why).split())
-    return PlaitError(f"the package {folder} is damaged: {text}", hint="copy it again, whole")
+    return PlaitError(
+        f"the package {folder} is damaged: {text}", hint="copy the whole package again"
+    )
 
 
 def write_package(
@@ -98,38 +101,38 @@ def write_package(
     preprocessing: str,
     card: str,
 ) -> None:
-    """Write the package to a temporary folder, then rename: never a half-written one."""
-    from safetensors.torch import save_file  # needs torch, which is slow to import
+    """Write the package to a temporary folder, and rename it: it is never half-written."""
+    from safetensors.torch import save_file  # here: imports torch, which is slow
 
     about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}
     with new_folder(folder) as part:
         (part / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         save_file(dict(tensors), part / WEIGHTS)
-        (part / WEIGHTS).chmod(0o644)  # as the others; safetensors keeps it from other users
+        (part / WEIGHTS).chmod(0o644)  # like the other files; safetensors makes it private
         (part / CARD).write_text(card, encoding="utf-8")
         check_target(folder)
 
 
 def check_target(folder: Path) -> None:
-    """Refuse a folder that holds anything but a package: writing would replace it.
+    """Refuse a folder with anything but a package in it, as writing would replace it.
 
     Raises:
-        UsageError: it is a file, or holds other files.
+        UsageError: the path is a file, or a folder with other files.
     """
     if not folder.name:
-        raise UsageError(f"{folder} can't be a package", hint="name another folder with --out")
+        raise UsageError(f"{folder} can't be a package", hint="choose another folder with --out")
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", hint="name another folder with --out")
+        raise UsageError(f"{folder} is a file", hint="choose another folder with --out")
     others = sorted({p.name for p in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
     if others:
         raise UsageError(
-            f"{folder} holds other files than a package's, {others[0]} for one",
-            hint="name another folder with --out",
+            f"{folder} contains files that don't belong to a package, such as {others[0]}",
+            hint="choose another folder with --out",
         )
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:
-    """One digest of all inputs' preprocessing fingerprints."""
+    """A digest of the preprocessing fingerprints of all inputs."""
     text = json.dumps(dict(sorted(parts.items())))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
