@@ -142,5 +142,7 @@ def test_a_class_that_only_validation_rows_have_is_left_out(tmp_path: Path) -> N
 
 def test_not_with_a_second_stage() -> None:
     training = {"refit": True, "reinforce": {"epochs": 1}}
-    with pytest.raises(UsageError, match=r"training\.refit: can't go with training\.reinforce"):
+    with pytest.raises(
+        UsageError, match=r"training\.refit: can't be combined with training\.reinforce"
+    ):
         check_recipe({**RECIPE, "training": training})
