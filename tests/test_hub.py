@@ -89,17 +89,21 @@ def test_a_hub_that_refuses_is_told_in_a_line(
         raise OSError("401\nUnauthorized")
 
     monkeypatch.setattr(huggingface_hub, "create_repo", refuse)
-    with pytest.raises(PlaitError, match="the repository owner/name on the hub: 401 Unauthorized"):
+    with pytest.raises(PlaitError, match="the repository owner/name on the Hub: 401 Unauthorized"):
         push(trained, "owner/name")
 
 
 def test_wrong_places(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'a/b/c' is no folder and no repository"):
+    with pytest.raises(UsageError, match="'a/b/c' is neither a folder nor a repository"):
         push(trained, "a/b/c")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"holds other files than a package's, notes.txt"):
+    with pytest.raises(
+        UsageError, match=r"contains files that don't belong to a package, such as notes.txt"
+    ):
         push(trained, str(tmp_path))
-    with pytest.raises(UsageError, match=r"holds other files than a package's, notes.txt"):
+    with pytest.raises(
+        UsageError, match=r"contains files that don't belong to a package, such as notes.txt"
+    ):
         pull(str(trained), tmp_path)
     with pytest.raises(PlaitError, match=r"lacks recipe\.yaml"):
         pull(str(tmp_path), tmp_path / "out")

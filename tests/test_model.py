@@ -307,7 +307,7 @@ def test_the_second_stage_leaves_pretrained_layers_alone(
             "slow": [*second, "training.reinforce.encoder_rate=0.5"],
         }.items()
     }
-    few = "48 training records are few for pretrained layers"
+    few = "48 training records are few for training pretrained layers"
     assert sum(few in record.message for record in caplog.records) == len(models)
     weights = {name: load_file(tmp_path / f"{name}.run" / "best.safetensors") for name in models}
     last = {

@@ -53,5 +53,5 @@ def test_names_that_torch_has_itself(tmp_path: Path, fusion: dict[str, str]) -> 
 
 def test_a_name_with_a_dot_is_refused() -> None:
     renamed = {"a.b": RECIPE["inputs"]["words"]}
-    with pytest.raises(UsageError, match=r"inputs\.a\.b: a name has no dots and is not empty"):
+    with pytest.raises(UsageError, match=r"inputs\.a\.b: a name must not be empty or contain dots"):
         check_recipe({**RECIPE, "inputs": renamed, "fusion": {"kind": "none"}})

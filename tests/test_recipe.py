@@ -97,7 +97,7 @@ def test_settings_of_a_kind_that_is_overridden_are_left_out(
     assert recipe.fusion["kind"] == "hybrid"
     assert recipe.fusion["branch_loss_weight"] == 0.5
     assert [record.message for record in caplog.records] == [
-        "fusion.kind=hybrid: left out what the recipe says of early: dropout, how, width"
+        "fusion.kind=hybrid: dropped the settings of early: dropout, how, width"
     ]
     # Late fusion's way is none of early fusion's.
     assert load_recipe("digits", ["fusion.kind=early"]).fusion["how"] != "mean"

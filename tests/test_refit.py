@@ -77,7 +77,7 @@ def test_it_learns_from_all_rows_and_scores_from_before(tmp_path: Path) -> None:
     assert head[first] == head[again] != wanted.network.head("colour").state_dict()["temperature"]
     card = (tmp_path / "again" / "card.md").read_text()
     assert f"({LEARN + CHOOSE} records)" in card
-    assert f"On {CHOOSE} validation records, free-running, before it learned anew" in card
+    assert f"On {CHOOSE} validation records, free-running, before it was trained" in card
     kept = load(tmp_path / "again")
     assert all(torch.equal(v, _weights(again)[n]) for n, v in _weights(kept).items())
 
@@ -145,5 +145,7 @@ def test_a_class_that_only_validation_rows_have_is_left_out(tmp_path: Path) -> N
 
 def test_not_with_a_second_stage() -> None:
     training = {"refit": True, "reinforce": {"epochs": 1}}
-    with pytest.raises(UsageError, match=r"training\.refit: can't go with training\.reinforce"):
+    with pytest.raises(
+        UsageError, match=r"training\.refit: can't be combined with training\.reinforce"
+    ):
         check_recipe({**RECIPE, "training": training})

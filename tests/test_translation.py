@@ -128,7 +128,7 @@ def test_the_command(
     assert run("translate", str(tmp_path / "none.txt"), *given) == 1
     assert f"there is no file {tmp_path / 'none.txt'}; check" in capsys.readouterr().err
     assert run("translate", "big dog", "--model", "hub:some/model") == 2
-    assert "'hub:some/model' is no package" in capsys.readouterr().err
+    assert "'hub:some/model' is not a package" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", io.StringIO("small dog runs\n"))
     capsys.readouterr()
     assert run("translate", *given) == 0

@@ -1,4 +1,4 @@
-"""``--set path=value``: what the user changes of a recipe, before it is checked."""
+"""Applies ``--set path=value`` to a recipe, before it is checked."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Settings = dict[str, Any]
 
 
 def override(raw: Settings, overrides: Sequence[str]) -> Settings:
-    """The recipe with ``path=value`` overrides applied; values are YAML.
+    """Apply overrides ``path=value`` to a recipe; values are YAML.
 
-    Where a component's kind is overridden, the recipe's settings that only the old kind takes are
-    left out, and named in a warning.
+    If a component's kind is overridden, settings that only the old kind has are dropped, with a
+    warning.
 
     Raises:
-        UsageError: an override is no setting.
+        UsageError: an override is not a valid setting.
     """
     changed = copy.deepcopy(raw)
     problems = [problem for item in overrides if (problem := _set(changed, item))]
@@ -36,16 +36,16 @@ def override(raw: Settings, overrides: Sequence[str]) -> Settings:
 
 
 def _set(raw: dict[str, Any], override: str) -> str:
-    """Apply one ``a.b.c=value``; gives what is wrong with it."""
+    """Apply one override ``a.b.c=value``; returns its error, or an empty string."""
     path, equals, text = override.partition("=")
     if not equals or not path:
-        return f"--set {override!r} is no setting"
+        return f"--set {override!r} is not a setting"
     *parents, last = path.strip().split(".")
     node: Any = raw
     for part in parents:
         node = node.setdefault(part, {}) if isinstance(node, dict) else None
         if not isinstance(node, dict):
-            return f"--set {path}: {part!r} holds no settings"
+            return f"--set {path}: {part!r} has no settings"
     try:
         node[last] = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -54,8 +54,8 @@ def _set(raw: dict[str, Any], override: str) -> str:
 
 
 def _drop_foreign(before: Settings, raw: Settings, paths: Sequence[str]) -> None:
-    """Takes out of the recipe what it says of a kind that another took the place of, where the
-    new one can't take it; what the overrides say themselves stays."""
+    """Drop settings of a kind that was replaced, if the new kind can't take them and they weren't
+    overridden themselves."""
     for path in paths:
         *place, last = path.split(".")
         old, new = _at(before, [*place, "kind"]), _at(raw, [*place, "kind"])
@@ -68,20 +68,18 @@ def _drop_foreign(before: Settings, raw: Settings, paths: Sequence[str]) -> None
         for name in foreign:
             del settings[name]
         if foreign:
-            log.warning(
-                "%s=%s: left out what the recipe says of %s: %s", path, new, old, ", ".join(foreign)
-            )
+            log.warning("%s=%s: dropped the settings of %s: %s", path, new, old, ", ".join(foreign))
 
 
 def _at(raw: Any, place: Sequence[str]) -> Any:
-    """What stands there; None where nothing does."""
+    """The value at this path; None if there is none."""
     for part in place:
         raw = raw.get(part) if isinstance(raw, dict) else None
     return raw
 
 
 def _component(raw: Settings, place: Sequence[str]) -> registry.Registered | None:
-    """The component whose settings stand there; None where none does."""
+    """The component whose settings are at this path, if any."""
     kind: str | None = None
     name = _at(raw, [*place, "kind"])
     match place:
@@ -97,12 +95,12 @@ def _component(raw: Settings, place: Sequence[str]) -> registry.Registered | Non
             kind = next((mark.kind for mark in marks if isinstance(mark, Nested)), None)
     try:
         return registry.find(kind, name) if kind and isinstance(name, str) else None
-    except UsageError:  # said when the recipe is checked
+    except UsageError:  # reported when the recipe is checked
         return None
 
 
 def _foreign(component: registry.Registered | None, settings: Any) -> set[str]:
-    """The settings that the component doesn't know, or whose values it can't take."""
+    """The settings that the component doesn't have, or whose values it doesn't accept."""
     if component is None or not isinstance(settings, dict):
         return set()
     try:

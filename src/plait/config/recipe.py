@@ -1,7 +1,7 @@
-"""What the user writes: a recipe, checked whole before any data is read.
+"""The recipe that a user writes, checked completely before any data is read.
 
-Every error of a recipe is reported together, each with its path, what it got and what it
-accepts. The checked recipe carries every default resolved, and is saved so.
+All errors of a recipe are reported together, each with its path, its value and the accepted values.
+A checked recipe has all defaults filled in, and is saved so.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _doc(text: str, **limits: Any) -> Any:
 
 
 def _column(value: Any) -> Any:
-    """Says in one line what pydantic would say of text and list apart."""
+    """One error instead of pydantic's two, for a string and for a list."""
     names = value if isinstance(value, (list, tuple)) else [value]
     if value is not None and not (names and all(isinstance(name, str) for name in names)):
         raise PydanticCustomError("column", "expected a column's name, or a list of names")
@@ -47,23 +47,23 @@ def _column(value: Any) -> Any:
 FitWith = Annotated[
     str | None,
     _doc(
-        "inputs.NAME or outputs.NAME, whose column is learned from too: one vocabulary for both, "
-        "where their settings are the same"
+        "inputs.NAME or outputs.NAME, whose column is fitted together with this one: they share a "
+        "vocabulary if their settings are equal"
     ),
 ]
 
 
 class InputSpec(_Section):
-    """One input: what kind it is, where it stands in the table, how it is represented."""
+    """One input: its kind of data, its column, and its representation."""
 
     modality: Annotated[str, _doc("kind of data")]
     column: Annotated[
         str | list[str] | None,
         BeforeValidator(_column),
-        _doc("column of the table; a list where the modality reads several; guessed when null"),
+        _doc("column of the table; a list if the modality reads several; guessed if null"),
     ] = None
     fit_with: FitWith = None
-    representation: Annotated[Settings, _doc("the representation: kind and its settings")]
+    representation: Annotated[Settings, _doc("the representation: its kind and settings")]
 
 
 class OutputSpec(_Section):
@@ -73,11 +73,11 @@ class OutputSpec(_Section):
     column: Annotated[
         str | list[str] | None,
         BeforeValidator(_column),
-        _doc("column of the table; a list where the output reads several; guessed when null"),
+        _doc("column of the table; a list if the output reads several; guessed if null"),
     ] = None
     fit_with: FitWith = None
     weight: Annotated[
-        float, _doc("of its loss, and of its score in the choice of the best weights", gt=0)
+        float, _doc("weight of its loss, and of its score when the best weights are chosen", gt=0)
     ] = 1.0
     settings: Annotated[Settings, _doc("the output's settings")] = Field(default_factory=dict)
 
@@ -88,103 +88,106 @@ class OutputSpec(_Section):
 
 
 class DataSpec(_Section):
-    """How the table is split, and what happens to bad cells."""
+    """How the table is split, and what to do with bad cells."""
 
-    split: Annotated[str | None, _doc("column that names each row's split; guessed")] = None
+    split: Annotated[str | None, _doc("column with each row's split; guessed if null")] = None
     ratios: Annotated[
-        tuple[float, float, float], _doc("train, val, test where there is no split column")
+        tuple[float, float, float], _doc("shares of train, val and test, without a split column")
     ] = (0.8, 0.1, 0.1)
     overlap: Annotated[
         Overlap,
-        _doc("a photo in two splits of the column: an error, left out of train, or left in both"),
+        _doc("what to do with a photo in two splits: stop, drop it from train, or keep it in both"),
     ] = "stop"
     rows: Annotated[
-        int | None, _doc("training rows at the most, drawn by the recipe's seed", ge=1)
+        int | None, _doc("maximum number of training rows, drawn with the recipe's seed", ge=1)
     ] = None
-    group: Annotated[str | None, _doc("rows equal in this column stay in one split")] = None
-    on_bad: Annotated[OnBad, _doc("what to do with a cell that can't be used")] = "stop"
+    group: Annotated[
+        str | None, _doc("rows with equal values in this column stay in one split")
+    ] = None
+    on_bad: Annotated[OnBad, _doc("what to do with a bad cell")] = "stop"
 
 
 class ReinforceSpec(_Section):
-    """The second stage: optimise the free-running score itself."""
+    """The second stage of training, which optimises the free-running score itself."""
 
-    epochs: Annotated[int, _doc("epochs; 0 leaves the stage out", ge=0)] = 0
+    epochs: Annotated[int, _doc("epochs; 0 skips the stage", ge=0)] = 0
     learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 1e-4
     encoder_rate: Annotated[
-        float, _doc("pretrained layers' learning rate, as a share of the peak", ge=0)
+        float, _doc("learning rate of pretrained layers, as a share of the peak", ge=0)
     ] = 0.0
-    samples: Annotated[int, _doc("sampled answers a record", ge=2)] = 5
-    batch: Annotated[int, _doc("records a step", ge=1)] = 32
+    samples: Annotated[int, _doc("sampled answers per record", ge=2)] = 5
+    batch: Annotated[int, _doc("records per step", ge=1)] = 32
 
 
 class TrainingSpec(_Section):
     """The training loop's settings."""
 
     start: Annotated[
-        str | None, _doc("a model whose weights and vocabulary to start from; null is anew")
+        str | None, _doc("a model whose weights and states to start from; null starts from scratch")
     ] = None
-    epochs: Annotated[int, _doc("most passes over the records", ge=0)] = 20
+    epochs: Annotated[int, _doc("maximum number of passes over the records", ge=0)] = 20
     patience: Annotated[int, _doc("validations without a better score before stopping", ge=1)] = 4
     validate_every: Annotated[int, _doc("epochs between two validations", ge=1)] = 1
-    batch: Annotated[int, _doc("records a step", ge=1)] = 64
+    batch: Annotated[int, _doc("records per step", ge=1)] = 64
     optimizer: Annotated[Literal["adam", "adamw"], _doc("optimizer")] = "adamw"
     learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 5e-4
     encoder_rate: Annotated[
         float, _doc("learning rate of pretrained layers, as a share of the peak", ge=0)
     ] = 0.1
     weight_decay: Annotated[float, _doc("AdamW's weight decay", ge=0)] = 0.05
-    warmup: Annotated[float, _doc("share of the steps that warm up", ge=0, le=1)] = 0.05
-    schedule: Annotated[Literal["cosine", "constant"], _doc("after the warm-up")] = "cosine"
-    clip: Annotated[float, _doc("largest norm of the gradient; 0 is none", ge=0)] = 1.0
+    warmup: Annotated[float, _doc("share of the steps used for the warm-up", ge=0, le=1)] = 0.05
+    schedule: Annotated[Literal["cosine", "constant"], _doc("learning rate after the warm-up")] = (
+        "cosine"
+    )
+    clip: Annotated[float, _doc("maximum norm of the gradient; 0: no limit", ge=0)] = 1.0
     averaging: Annotated[
-        float, _doc("decay of the weights' moving average; 0 is none", ge=0, lt=1)
+        float, _doc("decay of the moving average of the weights; 0: no average", ge=0, lt=1)
     ] = 0.999
     modality_dropout: Annotated[
-        float, _doc("how often an input of a record is taken away while learning", ge=0, lt=1)
+        float, _doc("how often an input is hidden in training", ge=0, lt=1)
     ] = 0.0
     token_dropout: Annotated[
-        float, _doc("share of each input's tokens left out at random", ge=0, lt=1)
+        float, _doc("share of each input's tokens that is hidden at random in training", ge=0, lt=1)
     ] = 0.0
     mixup: Annotated[
         float,
         _doc(
-            "mixes fused records and their targets while learning: alpha of mixup; 0 is none", ge=0
+            "alpha of mixup, which mixes fused records and their targets in training; 0: none", ge=0
         ),
     ] = 0.0
     refit: Annotated[
         bool,
         _doc(
-            "at the end, learn anew from training and validation rows together, for as many "
-            "epochs as the best weights had; scores are from before"
+            "at the end, train again on training and validation rows together, for the best number "
+            "of epochs; the scores are from before"
         ),
     ] = False
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 where the processor has it")
+        Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 if the processor supports it")
     ] = "auto"
     weights: Annotated[
-        Literal["float16", "float32"], _doc("how the package keeps them; scored as kept")
+        Literal["float16", "float32"],
+        _doc("type in which the package stores weights; scores are of the stored weights"),
     ] = "float16"
     checkpoint_minutes: Annotated[float, _doc("minutes between two checkpoints", gt=0)] = 2.0
     reinforce: Annotated[ReinforceSpec, _doc("optional second stage")] = ReinforceSpec()
 
 
 class CardSpec(_Section):
-    """What the package's card says of the data."""
+    """What the package's card says about the data."""
 
-    data: Annotated[str, _doc("what it was trained on")] = "the user's own table"
-    licence: Annotated[str, _doc("terms of the trained weights")] = "as the training data allow"
+    data: Annotated[str, _doc("the training data")] = "the user's own table"
+    licence: Annotated[str, _doc("licence of the trained weights")] = "as the training data allow"
 
 
 class Recipe(_Section):
-    """What to read, how to represent it, how to fuse, what to predict, how to train."""
+    """What to read, how to represent and fuse it, what to predict, and how to train."""
 
     name: Annotated[str, _doc("the recipe's name")]
-    about: Annotated[str, _doc("one line")] = ""
+    about: Annotated[str, _doc("a description in one line")] = ""
     command: Annotated[str, _doc("the command that runs it")] = ""
-    expected: Annotated[dict[str, Any], _doc("the scores that it is expected to reach")] = Field(
-        default_factory=dict
-    )
-    seed: Annotated[int, _doc("all randomness comes from it", ge=0)] = 0
+    expected: Annotated[dict[str, Any], _doc("the expected scores")] = Field(default_factory=dict)
+    seed: Annotated[int, _doc("seed of all randomness", ge=0)] = 0
     inputs: Annotated[dict[str, InputSpec], _doc("named inputs")]
     fusion: Annotated[Settings, _doc("how inputs are fused")] = Field(
         default_factory=lambda: {"kind": "none"}
@@ -192,14 +195,14 @@ class Recipe(_Section):
     outputs: Annotated[dict[str, OutputSpec], _doc("named outputs")]
     data: Annotated[DataSpec, _doc("splits and bad cells")] = DataSpec()
     training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
-    card: Annotated[CardSpec, _doc("what the package's card says of the data")] = CardSpec()
+    card: Annotated[CardSpec, _doc("what the package's card says about the data")] = CardSpec()
 
     def with_columns(self, columns: Mapping[str, ColumnName]) -> Recipe:
-        """The recipe with the columns of some inputs or outputs named.
+        """The recipe with the columns of some inputs or outputs set.
 
         Args:
-            columns: an input's or output's name -> the column, or several; ``inputs.NAME`` or
-                ``outputs.NAME`` where an input and an output have one name.
+            columns: input or output -> column or columns; ``inputs.NAME`` or ``outputs.NAME`` if
+                an input and an output have the same name.
 
         Raises:
             UsageError: there is no such input or output, or it reads one column only.
@@ -216,7 +219,7 @@ class Recipe(_Section):
                 known = [f"{room}.{part}" for room in ("inputs", "outputs") for part in data[room]]
                 raise UsageError(
                     f"column {name}={column_text(column)}: {name!r} is "
-                    + ("an input and an output" if places else "no input or output"),
+                    + ("an input and an output" if places else "neither an input nor an output"),
                     expected=f"one of: {', '.join(known)}",
                 )
             room, part = places[0]
@@ -227,23 +230,23 @@ class Recipe(_Section):
         return Recipe.model_validate(data)
 
     def to_yaml(self) -> str:
-        """The whole recipe, every default written out."""
+        """The whole recipe, with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def one_column(name: str, column: ColumnName) -> UsageError:
-    """The error for several columns where one is read."""
+    """The error for several columns where only one is possible."""
     return UsageError(f"{name} can't read several columns: {column_text(column)}", expected="one")
 
 
 def shipped() -> list[str]:
-    """Names of the recipes that come with plait."""
+    """The names of the shipped recipes."""
     folder = importlib.resources.files("plait") / "recipes"
     return sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".yaml"))
 
 
 def recipe_text(name_or_path: str) -> str:
-    """The YAML of a shipped recipe, or of the user's file.
+    """The YAML of a shipped recipe or of a file.
 
     Raises:
         UsageError: there is no such recipe or file.
@@ -263,28 +266,30 @@ def recipe_text(name_or_path: str) -> str:
 
 
 def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
-    """A checked recipe, with overrides applied as by `override`."""
+    """Load and check a recipe, with overrides applied (see `override`)."""
     try:
         raw = yaml.safe_load(recipe_text(name_or_path))
     except yaml.YAMLError as error:
         raise UsageError(f"{name_or_path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
-        raise UsageError(f"{name_or_path} holds no recipe", expected="a mapping with 'inputs'")
+        raise UsageError(
+            f"{name_or_path} is not a recipe", expected="a mapping with inputs, outputs..."
+        )
     written, notes = rename(raw)  # before the overrides, as these name settings too
     warn_of_old_names(name_or_path, notes)
     return check_recipe(override(written, list(overrides)), files=True)
 
 
 def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True) -> Recipe:
-    """The recipe with every default resolved, and old names of settings replaced by today's.
+    """Check a recipe, fill in all defaults, and replace old names of settings.
 
     Args:
         raw: what the user wrote.
-        files: whether the files that are learned from must be there, as for a recipe to train.
+        files: whether files that the recipe names must exist, as for training.
         warn: whether a warning names the old names; not of a package, whose recipe nobody edits.
 
     Raises:
-        UsageError: with all of the recipe's errors, one a line.
+        UsageError: the recipe has errors; the message has one line for each.
     """
     problems: list[str] = []
     raw, notes = rename(raw)
@@ -319,7 +324,7 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
 
 
 def _sections(data: Settings, name: str) -> list[tuple[str, Settings]]:
-    """The named sections below ``inputs`` or ``outputs`` that are sections at all."""
+    """The valid sections below ``inputs`` or ``outputs``, by name."""
     sections = data.get(name)
     if not isinstance(sections, dict):
         return []
@@ -327,7 +332,7 @@ def _sections(data: Settings, name: str) -> list[tuple[str, Settings]]:
 
 
 def _combinations(data: Settings) -> list[str]:
-    """What is wrong with the sections together."""
+    """Errors in the combination of sections."""
     problems = [
         f"{name}: none; expected at least one"
         for name in ("inputs", "outputs")
@@ -336,18 +341,22 @@ def _combinations(data: Settings) -> list[str]:
     problems += _wrong_partners(data)
     problems += _unsupported(data)
     problems += [
-        f"{section}.{name}: a name has no dots and is not empty"
+        f"{section}.{name}: a name must not be empty or contain dots"
         for section in ("inputs", "outputs")
         for name, _ in _sections(data, section)
         if "." in name or not name
     ]
     training = data.get("training")
     if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
-        problems.append("training.epochs: 0 trains nothing; at least 1, or name a training.start")
+        problems.append(
+            "training.epochs: 0 trains nothing; expected at least 1, or a training.start"
+        )
     if isinstance(training, dict) and training.get("refit"):
         reinforce = training.get("reinforce")
         if isinstance(reinforce, dict) and reinforce.get("epochs"):
-            problems.append("training.refit: can't go with training.reinforce; expected false")
+            problems.append(
+                "training.refit: can't be combined with training.reinforce; expected false"
+            )
     return problems
 
 
@@ -363,7 +372,9 @@ def _unsupported(data: Settings) -> list[str]:
     if fusion is not None:
         if len(inputs) > 1 and not fusion.several_inputs:
             kind = data["fusion"]["kind"]
-            problems.append(f"fusion.kind: {kind!r} takes one input; name a fusion for several")
+            problems.append(
+                f"fusion.kind: {kind!r} takes one input; choose another fusion for several"
+            )
         try:
             branches = fusion.branches(inputs)
         except UsageError as error:
@@ -398,8 +409,8 @@ def _wrong_partners(data: Settings) -> list[str]:
 
 
 def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files: bool) -> Settings:
-    """A component's settings with its defaults filled in; what is wrong goes to ``problems``, what
-    can't be read among it where ``files`` are asked for."""
+    """A component's settings with defaults filled in. Errors are added to ``problems``; with
+    ``files``, missing files are errors."""
     name = settings.get("kind")
     if not isinstance(name, str):
         problems.append(f"{at}.kind: missing; one of: {', '.join(registry.names(kind))}")
@@ -431,7 +442,7 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files:
 
 
 def _out_of_place(settings: Settings, nested: Nested, at: str) -> list[str]:
-    """What names a component that can't stand there."""
+    """An error if the component isn't allowed here."""
     if settings.get("kind") not in nested.but:
         return []
     fit = [name for name in registry.names(nested.kind) if name not in nested.but]
@@ -439,7 +450,7 @@ def _out_of_place(settings: Settings, nested: Nested, at: str) -> list[str]:
 
 
 def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:
-    """One line an error: path, what was given, what is accepted, did you mean."""
+    """One line per error: path, value, accepted values, suggestion."""
     lines = []
     for item in error.errors():
         path = ".".join(str(part) for part in (at, *item["loc"]) if str(part))
@@ -459,7 +470,7 @@ def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> li
 def _fields_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
     for part in loc:
         fields = getattr(model, "model_fields", {})
-        if part not in fields:  # the name of an input or an output
+        if part not in fields:  # the name of an input or output
             continue
         annotation = fields[part].annotation
         model = next(
@@ -471,7 +482,7 @@ def _fields_at(model: Any, loc: tuple[Any, ...]) -> list[str]:
 
 
 def together(what: str, problems: list[str]) -> str:
-    """All errors of what the user wrote, one a line."""
+    """One message for all errors, with a line for each."""
     if len(problems) == 1:
         return f"{what} has an error: {problems[0]}"
     return f"{what} has {len(problems)} errors:\n  " + "\n  ".join(problems)

@@ -1,4 +1,4 @@
-"""Attention, transformer block, readers, masked pooling: plain torch, shared by all rooms.
+"""Attention, transformer blocks, sequence encoders and masked pooling: plain torch, shared by all.
 
 Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 """
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from plait.types import Fused, Tokens, UsageError
 
 Reader = Literal["gru", "cnn", "transformer"]
-KERNEL = 3  # tokens that a convolution sees at a time
-OWN = "="  # before a name that a container of modules has itself
+KERNEL = 3  # tokens per convolution
+OWN = "="  # prefix of names that torch's container already has
 
 
 class NamedModules(nn.ModuleDict):
-    """Modules by the user's names, which may be those of the container's own attributes too
-    ("type", "values")."""
+    """Modules by name, where names may also be those of the container's own attributes ("type",
+    "values")."""
 
     def __setitem__(self, key: str, module: nn.Module) -> None:
         super().__setitem__(_attribute(key), module)
@@ -38,16 +38,16 @@ class NamedModules(nn.ModuleDict):
         return iter(self.keys())
 
     def keys(self) -> KeysView[str]:
-        """The names as they were given."""
+        """The original names."""
         return dict(self.items()).keys()
 
     def items(self) -> ItemsView[str, nn.Module]:
-        """Names as they were given, and modules."""
+        """Original names and modules."""
         return {key.removeprefix(OWN): module for key, module in super().items()}.items()
 
 
 def _attribute(name: str) -> str:
-    """What a module of that name is called among the container's attributes."""
+    """The attribute that holds the module of this name."""
     return f"{OWN}{name}" if hasattr(nn.ModuleDict, name) or name == "training" else name
 
 
@@ -58,7 +58,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def side_by_side(parts: Mapping[str, Tokens]) -> Tokens:
-    """All inputs' tokens in one sequence, in the inputs' order."""
+    """The tokens of all inputs in one sequence, in the order of the inputs."""
     return Tokens(
         torch.cat([part.values for part in parts.values()], dim=1),
         torch.cat([part.mask for part in parts.values()], dim=1),
@@ -66,12 +66,12 @@ def side_by_side(parts: Mapping[str, Tokens]) -> Tokens:
 
 
 def alone(name: str, part: Tokens) -> Fused:
-    """What an output gets that sees one input alone."""
+    """A single input as an output receives it."""
     return Fused(masked_mean(part.values, part.mask), part, {name: part})
 
 
 def shares(scores: Tensor, there: Tensor) -> Tensor:
-    """Softmax of (B, M) over what is there; where nothing is, over all."""
+    """Softmax of (B, M) over what is present, or over everything if nothing is."""
     kept = there | ~there.any(dim=1, keepdim=True)
     return scores.masked_fill(~kept, float("-inf")).softmax(dim=1)
 
@@ -83,20 +83,22 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
 
 def strided(lengths: Tensor, stride: int) -> Tensor:
     """(B,) lengths after a layer of that stride: the quotient, rounded up."""
-    return (lengths + stride - 1) // stride  # of no number below 0: exported graphs round these up
+    return (
+        lengths + stride - 1
+    ) // stride  # never negative: exported graphs would round differently
 
 
 def fast_backward(device: torch.device) -> AbstractContextManager[object]:
-    """Float32 on a CPU, whatever is chosen: PyTorch's backward pass of attention takes ten times as
-    long in bfloat16 there, that of a small GRU half as long again."""
+    """Float32 on a CPU, whatever precision is chosen: there PyTorch's backward pass takes ten times
+    as long in bfloat16 for attention, and 1.5 times as long for a small GRU."""
     return torch.autocast("cpu", enabled=False) if device.type == "cpu" else nullcontext()
 
 
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762).
 
-    Keys and values are projected apart from the queries (`keys_values`), so that decoding
-    projects the photo's tokens once and keeps them.
+    Keys and values are projected separately (`keys_values`), so that decoding projects the input's
+    tokens only once.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -123,7 +125,7 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:
-        """(B, L, D) attends to T tokens; ``mask`` (B, T) is True where one may look."""
+        """(B, L, D) attends to T tokens; ``mask`` (B, T) is True for those that may be used."""
         query = self._split(self.query(queries))  # (B, H, L, Dh)
         key, value = keys_values
         look = None if mask is None else mask[:, None, None, :]
@@ -138,7 +140,7 @@ class Attention(nn.Module):
     def with_weights(
         self, queries: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """As `forward`, and the weights averaged over heads, (B, L, T)."""
+        """`forward`, and the weights averaged over heads, (B, L, T)."""
         query = self._split(self.query(queries))
         key, value = keys_values
         scores = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1])  # (B, H, L, T)
@@ -162,10 +164,10 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderBlock(nn.Module):
-    """Pre-norm transformer block over a masked set of tokens.
+    """Pre-norm transformer block over masked tokens.
 
-    Dropout acts on what each part adds to the residual stream, not inside the parts: the random
-    numbers for attention weights and hidden layers cost more time than they help.
+    Dropout acts on what each part adds to the residual stream. Dropout inside the parts would cost
+    more time than it is worth.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -185,9 +187,8 @@ class EncoderBlock(nn.Module):
 def make_reader(
     kind: Literal["mean"] | Reader, width: int, layers: int, dropout: float, longest: int
 ) -> nn.Module:
-    """A network that reads tokens in order: (B, T, D), mask (B, T) -> (B, T, D), T at most
-    ``longest``; or takes their mean, (B, 1, D), whatever their order. One of no layers leaves the
-    tokens as they are."""
+    """A sequence encoder: (B, T, D), mask (B, T) -> (B, T, D), with T up to ``longest``. The kind
+    "mean" gives (B, 1, D) instead; without layers, tokens stay as they are."""
     if kind == "mean":
         return MeanReader()
     if not layers:
@@ -197,7 +198,7 @@ def make_reader(
 
 
 class NoReader(nn.Module):
-    """The tokens as they are."""
+    """Leaves the tokens as they are."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
@@ -205,7 +206,7 @@ class NoReader(nn.Module):
 
 
 class MeanReader(nn.Module):
-    """The tokens' mean (for words: Iyyer et al. 2015, deep averaging)."""
+    """The mean of the tokens (for words: Iyyer et al. 2015, deep averaging)."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, D) -> (B, 1, D)."""
@@ -213,10 +214,8 @@ class MeanReader(nn.Module):
 
 
 class GruReader(nn.Module):
-    """Reads on and back; where a record ends is told by its mask, so that padding is never read.
-
-    Padding lies behind a record, where the way on reads it last and the way back, which begins at
-    the record's end, does too. Packed sequences would say the same, in three times the time.
+    """A bidirectional GRU. Both directions read the padding last: the backward one starts at the
+    record's end, given by its mask. Packed sequences would give the same in three times the time.
     """
 
     def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
@@ -230,7 +229,9 @@ class GruReader(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        lengths = mask.sum(dim=1, keepdim=True).clamp(min=1)  # an absent record is one of padding
+        lengths = mask.sum(dim=1, keepdim=True).clamp(
+            min=1
+        )  # a missing record counts as one token of padding
         places = torch.arange(x.shape[1], device=x.device)
         turned = torch.where(places < lengths, lengths - 1 - places, places)[..., None]
         with fast_backward(x.device):
@@ -242,7 +243,7 @@ class GruReader(nn.Module):
 
 
 class CnnReader(nn.Module):
-    """Convolutions over three tokens, added to what they saw."""
+    """Residual convolutions over three tokens."""
 
     def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
         super().__init__()
@@ -262,7 +263,7 @@ class CnnReader(nn.Module):
 
 
 class TransformerReader(nn.Module):
-    """Transformer blocks over the tokens and their places."""
+    """Transformer blocks over the tokens and their positions."""
 
     def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
         super().__init__()
@@ -274,7 +275,7 @@ class TransformerReader(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
         first = torch.zeros_like(mask)
-        first[:, 0] = ~mask.any(dim=1)  # attention to nothing at all would be no number
+        first[:, 0] = ~mask.any(dim=1)  # attention to no token at all would give NaN
         x = x + self.position[: x.shape[1]]
         for block in self.blocks:
             x = block(x, mask | first)
@@ -287,10 +288,10 @@ def token_cross_entropy(
     """Mean cross-entropy over real tokens.
 
     Args:
-        logits: (N, V) of real tokens only; padding was left out before.
+        logits: (N, V) for real tokens only, without padding.
         targets: (N,) ids.
         smoothing: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
-        weights: (N,) what each token's loss is multiplied by; all alike when None.
+        weights: (N,) factors of the tokens' losses; None for equal weights.
     """
     if weights is None:
         return F.cross_entropy(logits, targets, label_smoothing=smoothing)
@@ -299,7 +300,7 @@ def token_cross_entropy(
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the processor or GPU computes in bfloat16."""
+    """Whether the device computes in bfloat16 natively."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
@@ -308,21 +309,21 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def count_parameters(module: nn.Module, trainable: bool | None = None) -> int:
-    """Number of parameters; only the trainable or only the frozen ones where asked."""
+    """Number of parameters: all, only the trainable, or only the frozen ones."""
     return sum(
         p.numel() for p in module.parameters() if trainable is None or p.requires_grad == trainable
     )
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """The module with no gradient and in evaluation mode."""
+    """The module without gradients, in evaluation mode."""
     return module.requires_grad_(False).eval()
 
 
 def present_tokens(values: Tensor, present: Tensor) -> Tokens:
-    """Tokens (B, T, D) in which every token of a present record is real.
+    """Tokens (B, T, D), all real for present records and masked for the others.
 
-    Masked values are zeroed, so that garbage in an absent row can't reach anything.
+    Masked values are zeroed, so that garbage in missing rows can't leak.
     """
     mask = present[:, None].expand(values.shape[:2])
     return Tokens(torch.where(mask[..., None], values, torch.zeros((), dtype=values.dtype)), mask)

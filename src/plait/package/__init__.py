@@ -1,1 +1,1 @@
-"""A trained model as a folder of data: its format, its card, its paths, the hub."""
+"""A trained model as a folder of data: its format, its card, its paths, and the Hub."""

@@ -1,4 +1,4 @@
-"""The card of a package: what it is, what it learned from, how good, how to make it again."""
+"""The card of a package: what it is, its training data, its scores, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from plait.pipeline.parts import build_output
 from plait.render.numbers import number as number
 
 HUNDREDTH = " / 100"
-"""Ends the title of a score that repeats another, known in points of a hundred, as a share of 1:
-the best weights go by it, and people are told the points."""
+"""The end of the title of a score that repeats another one as a share of 1: the best weights are
+chosen by the share, and people are shown the original, in points of 100."""
 
 
 def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, Any]) -> str:
@@ -38,7 +38,7 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
         "## Scores",
         *_score_lines(recipe, scores.get("validation", {})),
         "",
-        "## How to repeat it",
+        "## How to reproduce it",
         "```",
         trained.get("command") or recipe.command or "plait train RECIPE TABLE",
         "```",
@@ -78,8 +78,8 @@ def _find(state: Any, key: str) -> str | None:
 
 
 def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(title, value, 95 % interval) of each score of an output, as text; of one that is known in
-    points only these."""
+    """(title, value, 95 % interval) of each score of an output, as text. Shares of 1 that repeat a
+    score in points are left out."""
     rows = []
     for metric, title in build_output(recipe.outputs[name]).titles.items():
         if scores.get(metric) is not None and not title.endswith(HUNDREDTH):
@@ -90,14 +90,13 @@ def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tup
 
 
 def signatures(scores: Mapping[str, Any]) -> str:
-    """What scores depend on beside the answers, as their makers write it; empty where no score of
-    an output has that."""
-    told = [f"{name} {signature}" for name, signature in scores.get("signatures", {}).items()]
-    return f"signatures: {', '.join(told)}" if told else ""
+    """The signatures of scores (sacreBLEU's versions and options) as text; empty without any."""
+    signed = [f"{name} {signature}" for name, signature in scores.get("signatures", {}).items()]
+    return f"signatures: {', '.join(signed)}" if signed else ""
 
 
 def in_points(title: str, value: float) -> tuple[str, float]:
-    """A score and its title as people know it: what is titled ``X / 100`` as X and its points."""
+    """A score with its title; one titled ``X / 100`` becomes X in points."""
     points = title.removesuffix(HUNDREDTH)
     return (title, value) if points == title else (points, 100 * value)
 
@@ -108,12 +107,12 @@ def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
     lines = [f"On {validation['records']} validation records, free-running:"]
     if recipe.training.refit:
         lines = [
-            f"On {validation['records']} validation records, free-running, before it learned anew "
-            "from these as well:"
+            f"On {validation['records']} validation records, free-running, before it was trained "
+            "again on these too:"
         ]
     for name, scores in validation["scores"].items():
         lines += ["", f"| {name} | score | 95 % interval |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in score_rows(recipe, name, scores)]
-        if told := signatures(scores):
-            lines += ["", f"`{told}`"]
+        if signed := signatures(scores):
+            lines += ["", f"`{signed}`"]
     return lines

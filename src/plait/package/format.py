@@ -1,7 +1,7 @@
 """A trained model as a folder of data: no code, no pickle.
 
 recipe.yaml          every setting, defaults written out
-state.json           what was learned from the columns (vocabulary...), scores, format
+state.json           states fitted to the columns (vocabulary...), scores, format
 weights.safetensors  the network's weights
 records.safetensors  digests of the records that it learned from and was chosen by
 card.md              data, licence, scores, how to reproduce
@@ -185,15 +185,15 @@ def write_manifest(folder: Path) -> None:
 
 
 def check_target(folder: Path) -> None:
-    """Refuse a folder that holds anything but a package: writing would replace it.
+    """Refuse a folder with anything but a package in it, as writing would replace it.
 
     Raises:
-        UsageError: it is a file, or holds other files.
+        UsageError: the path is a file, or a folder with other files.
     """
     if not folder.name:
-        raise UsageError(f"{folder} can't be a package", hint="name another folder with --out")
+        raise UsageError(f"{folder} can't be a package", hint="choose another folder with --out")
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file", hint="name another folder with --out")
+        raise UsageError(f"{folder} is a file", hint="choose another folder with --out")
     others = sorted({p.name for p in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
     if others:
         raise UsageError(
@@ -203,6 +203,6 @@ def check_target(folder: Path) -> None:
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:
-    """One digest of all inputs' preprocessing fingerprints."""
+    """A digest of the preprocessing fingerprints of all inputs."""
     text = json.dumps(dict(sorted(parts.items())))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,7 +1,7 @@
-"""Packages to and from the Hugging Face hub, or a folder in its format.
+"""Copies packages to and from the Hugging Face Hub, or a folder in its format.
 
-Beside a package's own files lies ``README.md``: its card, with the header by which the hub finds
-and shows models.
+Beside a package's own files lies ``README.md``: its card, with the header that the Hub uses to find
+and show models.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-
 
 
 def push(model: str | Path, target: str, *, private: bool = False) -> str:
-    """Copy a package, with its card as the hub shows it, to a folder or to a repository.
+    """Copy a package, with its card for the Hub, to a folder or a repository.
 
     Args:
         model: a shipped model's name or a package's folder.
-        target: a folder (one that exists, or a path that begins with ``/``, ``./`` or ``~``), or
-            ``OWNER/NAME`` on the hub, which is made if it isn't there.
-        private: a repository that is made is seen by its owner alone.
+        target: a folder (an existing one, or a path that starts with ``/``, ``./`` or ``~``), or
+            ``OWNER/NAME`` on the Hub, which is created if necessary.
+        private: whether a new repository is private.
 
     Returns:
-        Where it is.
+        The folder's path or the repository's address.
 
     Raises:
-        UsageError: the target is neither; or there is no such model.
-        PlaitError: the hub can't be reached, or refuses.
+        UsageError: the target is neither, or there is no such model.
+        PlaitError: the Hub can't be reached, or refuses.
     """
     package = read_package(model)
     folder = _folder(target)
@@ -52,7 +52,7 @@ def push(model: str | Path, target: str, *, private: bool = False) -> str:
         _replace(folder, lambda part: _fill(part, package, target))
         return str(folder)
     library = needed("huggingface_hub", "hub")
-    with tempfile.TemporaryDirectory() as part, _told(target):
+    with tempfile.TemporaryDirectory() as part, _hub_errors(target):
         _fill(Path(part), package, target)
         library.create_repo(target, private=private, exist_ok=True)
         message = f"{package.recipe.name}, by plait"
@@ -61,42 +61,42 @@ def push(model: str | Path, target: str, *, private: bool = False) -> str:
 
 
 def pull(source: str, out: str | Path, *, revision: str | None = None) -> Path:
-    """Copy a package from a folder or a repository of the hub; no other file, and no code.
+    """Copy a package from a folder or a repository of the Hub; no other files, and no code.
 
     Args:
-        source: as the ``target`` of `push`.
+        source: like the ``target`` of `push`.
         out: the package's folder.
-        revision: a branch, a tag or a commit of the repository.
+        revision: a branch, tag or commit of the repository.
 
     Raises:
-        UsageError: the source is neither; or ``out`` holds other files than a package's.
-        PlaitError: what is there is no package; or the hub can't be reached, or refuses.
+        UsageError: the source is neither, or ``out`` contains files that don't belong to a package.
+        PlaitError: the source is not a package, or the Hub can't be reached, or refuses.
     """
     folder, wanted = _folder(source), Path(out)
     check_target(wanted)
     if folder is None:
         library = needed("huggingface_hub", "hub")
-        with _told(source):
+        with _hub_errors(source):
             found = library.snapshot_download(source, revision=revision, allow_patterns=list(FILES))
         folder = Path(found)
     elif revision is not None:
         raise UsageError(f"the folder {folder} has no revisions", hint="leave --revision out")
-    read_package(folder)  # checked before anything is replaced
+    read_package(folder)  # checks it before anything is replaced
     origin = folder
     _replace(wanted, lambda part: _copy(origin, part))
     return wanted
 
 
 def _folder(place: str) -> Path | None:
-    """The folder that is meant; None where it is a repository."""
+    """The folder of that name; None for a repository."""
     path = Path(place).expanduser()
     if place.startswith(STARTS) or path.is_dir():
         return path
     if REPOSITORY.fullmatch(place):
         return None
     raise UsageError(
-        f"{place!r} is no folder and no repository",
-        expected="a folder's path, such as ./models/mine, or OWNER/NAME on the hub",
+        f"{place!r} is neither a folder nor a repository",
+        expected="the path of a folder, such as ./models/mine, or OWNER/NAME on the Hub",
     )
 
 
@@ -114,19 +114,19 @@ def _fill(folder: Path, package: Package, place: str) -> None:
 
 
 def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder beside it, then rename: never a half-written one."""
+    """Fill a temporary folder, and rename it: it is never half-written."""
     others = {p.name for p in folder.iterdir()} - {*FILES, README} if folder.is_dir() else set()
     if others:
         raise UsageError(
-            f"{folder} holds other files than a package's, {min(others)} for one",
-            hint="name another folder",
+            f"{folder} contains files that don't belong to a package, such as {min(others)}",
+            hint="choose another folder",
         )
     with new_folder(folder) as part:
         fill(part)
 
 
 def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
-    """The card's YAML, as the hub reads it."""
+    """The YAML header of the card, for the Hub."""
     library = needed("huggingface_hub", "hub")
     licence = recipe.card.licence.strip().lower()
     kinds = [spec.modality for spec in recipe.inputs.values()]
@@ -141,7 +141,7 @@ def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
         library_name="plait",
         pipeline_tag=task,
         tags=["plait", *dict.fromkeys([*kinds, *answers])],
-        **({} if known else {"license_name": recipe.card.licence.strip() or "not told"}),
+        **({} if known else {"license_name": recipe.card.licence.strip() or "unknown"}),
         **({"model_name": recipe.name, "eval_results": results} if results else {}),
     )
     return str(data.to_yaml())
@@ -158,25 +158,25 @@ def _results(library: Any, recipe: Recipe, scores: Mapping[str, Any], task: str)
 
 
 def _usage(recipe: Recipe, place: str) -> str:
-    """How to run it, behind the card; a folder's path is its owner's own."""
+    """How to use it, for the end of the card; without the path of a folder, which is private."""
     repository = place if REPOSITORY.fullmatch(place) else f"OWNER/{recipe.name}"
     return (
         "\n## How to use it\n```\npip install plait\n"
         f"plait pull {repository} model\nplait predict model table.csv --out answers.csv\n```\n"
-        f"Takes {', '.join(recipe.inputs)}; answers {', '.join(recipe.outputs)}.\n"
+        f"Inputs: {', '.join(recipe.inputs)}. Outputs: {', '.join(recipe.outputs)}.\n"
     )
 
 
 @contextmanager
-def _told(repository: str) -> Iterator[None]:
-    """What the hub's library raises, in one line."""
+def _hub_errors(repository: str) -> Iterator[None]:
+    """Turn the errors of the Hub's library into one line."""
     try:
         yield
     except PlaitError:
         raise
-    except Exception as error:  # it lets through what several libraries of the network raise
+    except Exception as error:  # it raises the errors of several network libraries
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise PlaitError(
-            f"the repository {repository} on the hub: {why}",
+            f"the repository {repository} on the Hub: {why}",
             hint="check its name and the network, and log in with: hf auth login",
         ) from None

@@ -1,4 +1,4 @@
-"""Where packages are: those that come with plait by name, others by their folder; and the cache."""
+"""Finds packages: shipped ones by name, others by folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILES = (RECIPE, STATE, WEIGHTS, CARD, RECORDS, MANIFEST)
 
 
 def shipped_models() -> list[str]:
-    """Names of the models that come with plait."""
+    """The names of the shipped models."""
     folder = importlib.resources.files("plait") / "models"
     if not folder.is_dir():
         return []
@@ -23,10 +23,10 @@ def shipped_models() -> list[str]:
 
 
 def find_package(name_or_path: str | Path) -> Path:
-    """The folder of a shipped model's name or of a path.
+    """The folder of a package, given as a shipped model's name or a path.
 
     Raises:
-        UsageError: there is neither.
+        UsageError: there is no such model.
     """
     path = Path(name_or_path)
     if is_folder(path):
@@ -35,9 +35,9 @@ def find_package(name_or_path: str | Path) -> Path:
         return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
     if str(name_or_path).startswith("hub:"):
         raise UsageError(
-            f"{str(name_or_path)!r} is no package; plait transcribe alone takes such a model whole",
+            f"{str(name_or_path)!r} is not a package; only plait transcribe uses whole Hub models",
             expected=f"a package's folder or one of: {', '.join(shipped_models())}",
-            hint="train a recipe that has it as a part",
+            hint="train a recipe that uses it as a component",
         )
     raise UsageError(
         f"there is no model {str(name_or_path)!r}",

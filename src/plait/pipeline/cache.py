@@ -1,14 +1,14 @@
-"""The feature cache: what frozen encoders gave, kept on disk and never computed twice.
+"""The feature cache: the results of frozen encoders, kept on disk and never computed twice.
 
-A *space* is a folder named by the encoder's weights and the preprocessing; inside it a row is
-found by the content of the file it came from and the augmented view. So neither batch size,
-dropout nor output matter, renamed files hit, and changed files miss.
+A *space* is a folder named by the encoder's weights and preprocessing. In it a row is found by the
+content of its file and the augmented view. So batch size, dropout and outputs don't matter, renamed
+files hit, and changed files miss.
 
-Rows are float16 or int32, each of its own length, in append-only chunks. A chunk appears by
-renaming, with its index beside it, so a kill loses at most the chunk in the making. One lock a
-space lets a second process wait and then find everything done. Rows are read with plain file reads
-instead of a memory map: the operating system's page cache is the same, but the process's own
-memory stays small.
+Rows are float16 or int32, each with its own length, in append-only chunks. A chunk becomes visible
+by renaming its index, so a kill loses at most the chunk being written. Each space has a lock: a
+second process waits, and then finds everything done. Rows are read with plain file reads instead of
+a memory map: the operating system's page cache is the same, but the process's own memory stays
+small.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ import numpy as np
 from plait.types import PlaitError
 from plait.util.paths import cache_folder
 
-FREE_DISK = 1 << 30  # bytes always left free
+FREE_DISK = 1 << 30  # bytes that are always left free
 DEFAULT_LIMIT = 20 << 30  # bytes; PLAIT_CACHE_GB changes it
 CHUNK_ROWS = 512
-ENOUGH_ROWS = 256  # to know how long rows are
+ENOUGH_ROWS = 256  # to estimate the length of rows
 HALF, WHOLE = np.dtype("<f2"), np.dtype("<i4")
-IDLE_SECONDS = 600  # a space that nobody touched for so long is not in use
+IDLE_SECONDS = 600  # a space untouched for this long is not in use
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a row lies: in which chunk, after how many items, how many items long."""
+    """The position of a row: its chunk, its first item, and its number of items."""
 
     chunk: Path
     start: int
@@ -46,14 +46,14 @@ class _Place:
 
 
 def cache_limit() -> int:
-    """Bytes that all spaces together may take."""
+    """The maximum size of all spaces together, in bytes."""
     return int(float(os.environ.get("PLAIT_CACHE_GB", DEFAULT_LIMIT / (1 << 30))) * (1 << 30))
 
 
 class FeatureSpace:
-    """One encoder's rows, (L, ...) each, found by key.
+    """The rows of one encoder, (L, ...) each, by key.
 
-    ``shape`` is that of a row as long as they come; rows may be shorter along their first axis.
+    ``shape`` is the shape of the longest possible row; rows may be shorter along the first axis.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class FeatureSpace:
         folder: Path | None = None,
     ) -> None:
         self.shape, self.dtype = tuple(shape), dtype
-        self.example = np.broadcast_to(np.zeros((), dtype), self.shape)  # no memory of its own
-        self.item_bytes = int(np.prod(self.shape[1:])) * dtype.itemsize  # of a row of length 1
+        self.example = np.broadcast_to(np.zeros((), dtype), self.shape)  # takes no memory
+        self.item_bytes = int(np.prod(self.shape[1:])) * dtype.itemsize  # per row of length 1
         self.row_bytes = self.shape[0] * self.item_bytes
         self.folder = (folder or cache_folder()) / "features" / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.folder, error) from None
-        from filelock import FileLock  # slow to import, and whoever answers a photo needs none
+        from filelock import FileLock  # here: slow to import, and prediction doesn't need it
 
         self._touched = 0.0
         self.lock = FileLock(self.folder / "lock")
@@ -81,7 +81,7 @@ class FeatureSpace:
         self.refresh()
 
     def refresh(self) -> None:
-        """See what other processes have added."""
+        """Load what other processes have added."""
         self._touch()
         for index in sorted(self.folder.glob("*.json")):
             if index.name in self._read_indexes:
@@ -89,7 +89,7 @@ class FeatureSpace:
             self._read_indexes.add(index.name)
             chunk = index.with_suffix(".rows")
             lengths: dict[str, int] = json.loads(index.read_text())
-            # A chunk cut short (a full disk, a copy that failed) counts as absent.
+            # A truncated chunk (a full disk, a failed copy) counts as missing.
             whole = sum(lengths.values()) * self.item_bytes
             if chunk.is_file() and chunk.stat().st_size == whole:
                 self._place(chunk, lengths)
@@ -104,7 +104,7 @@ class FeatureSpace:
         return key in self._rows
 
     def add(self, rows: Mapping[str, np.ndarray]) -> None:
-        """Keep a chunk: key -> row (L, ...). Atomic."""
+        """Store a chunk of rows by key, (L, ...) each, atomically."""
         self._touch()
         name = uuid.uuid4().hex
         chunk, index = self.folder / f"{name}.rows", self.folder / f"{name}.json"
@@ -124,7 +124,7 @@ class FeatureSpace:
         self._place(chunk, lengths)
 
     def get(self, keys: Sequence[str]) -> list[np.ndarray]:
-        """The keys' rows, (L, ...) each."""
+        """The rows of the keys, (L, ...) each."""
         places = [self._rows[key] for key in keys]
         out = [np.empty((place.length, *self.shape[1:]), self.dtype) for place in places]
         by_chunk: dict[Path, list[tuple[int, int]]] = {}
@@ -144,15 +144,14 @@ class FeatureSpace:
         return out
 
     def make_room(self, rows: int, wanted: Collection[str] = ()) -> None:
-        """Check the disk and the cache's limit before computing; drop what was unused longest.
+        """Check the free disk space and the cache's limit for new rows, and make room if necessary.
 
-        Rows are taken to be as long as those that are there are on average, or, where they are
-        few, as long as they come.
-
-        First spaces that nobody uses go, then this space's chunks without a row of ``wanted``.
+        Other spaces that are not in use are removed first, the least recently used first; then
+        chunks of this space without a row of ``wanted``. Rows are assumed to have the mean length
+        of the stored ones, or the maximum length if there are few.
 
         Raises:
-            PlaitError: there isn't the disk, or the limit is too low, for that many rows.
+            PlaitError: the disk or the cache's limit is too small for that many rows.
         """
         need = rows * self._mean_bytes()
         free = shutil.disk_usage(self.folder).free
@@ -161,7 +160,7 @@ class FeatureSpace:
                 f"the features need {need / 1e9:.1f} GB of disk, {self.folder} has "
                 f"{free / 1e9:.1f} GB free",
                 expected=f"{(need + FREE_DISK) / 1e9:.1f} GB",
-                hint="free some disk, set PLAIT_CACHE to another folder, or lower 'views'",
+                hint="free some disk space, set PLAIT_CACHE to another folder, or lower 'views'",
             )
         over = self._used() + need - cache_limit()
         for path in self._unused_spaces():
@@ -174,13 +173,13 @@ class FeatureSpace:
                 self._drop(chunk)
         if over > 0 and rows:
             raise PlaitError(
-                f"the features need {need / 1e9:.1f} GB, the cache may take "
+                f"the features need {need / 1e9:.1f} GB, but the cache is limited to "
                 f"{cache_limit() / 1e9:.1f} GB",
                 hint="raise PLAIT_CACHE_GB, or lower 'views'",
             )
 
     def _mean_bytes(self) -> int:
-        """Of a row: a text may have ten terms where it could have thousands."""
+        """Mean bytes per row: a text may have ten terms out of thousands possible."""
         if len(self._rows) < ENOUGH_ROWS:
             return self.row_bytes
         lengths = sum(place.length for place in self._rows.values())
@@ -190,7 +189,7 @@ class FeatureSpace:
         return sum(_size(path) for path in self.folder.parent.iterdir() if path.is_dir())
 
     def _unused_spaces(self) -> list[Path]:
-        """Other spaces that were not used for a while, the longest unused first."""
+        """Other spaces that are not in use, the least recently used first."""
         others = [p for p in self.folder.parent.iterdir() if p.is_dir() and p != self.folder]
         idle = [p for p in others if time.time() - p.stat().st_mtime > IDLE_SECONDS]
         return sorted(idle, key=lambda path: path.stat().st_mtime)
@@ -206,7 +205,7 @@ class FeatureSpace:
         self._rows = {key: place for key, place in self._rows.items() if place.chunk != chunk}
 
     def _touch(self) -> None:
-        """Say that the space is in use."""
+        """Mark the space as in use."""
         if time.time() - self._touched > IDLE_SECONDS / 10:
             self._touched = time.time()
             os.utime(self.folder)
@@ -215,7 +214,7 @@ class FeatureSpace:
 def _unwritable(folder: Path, error: OSError) -> PlaitError:
     return PlaitError(
         f"the feature cache {folder} can't be written: {error.strerror}",
-        hint="free some disk, or set PLAIT_CACHE to another folder",
+        hint="free some disk space, or set PLAIT_CACHE to another folder",
     )
 
 

@@ -1,6 +1,6 @@
-"""What was learned of a column of files, remembered, so that the files need not be opened again.
+"""Remembers states fitted to a column of files, so that the files needn't be opened again.
 
-What a state is found by names all that it depends on; should it be damaged, it is learned again.
+A state's key names everything it depends on. A damaged state is fitted again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from plait.util.digests import digest
 from plait.util.files import write_atomically
 from plait.util.paths import cache_folder
 
-FORMAT = "1"  # raise it when a modality learns otherwise from the same: old states must miss
-MOST = 200  # that are kept; a visual vocabulary takes about 50 kB
+FORMAT = "1"  # increase it when fitting changes, so that old states are not used
+MOST = 200  # states kept; a visual vocabulary takes about 50 kB
 
 
 def remembered(depends_on: str, learn: Callable[[], State]) -> State:
-    """The state that was learned of the same before, else what ``learn`` gives, which is kept."""
+    """The remembered state for this key, or else the result of ``learn``, which is then kept."""
     folder = cache_folder() / "learned"
     path = folder / f"{digest(FORMAT, depends_on)}.json"
     with suppress(OSError, ValueError):
@@ -27,7 +27,7 @@ def remembered(depends_on: str, learn: Callable[[], State]) -> State:
         path.touch()
         return found
     state = learn()
-    with suppress(PlaitError):  # a help, never needed
+    with suppress(PlaitError):  # remembering only saves time
         write_atomically(path, lambda part: part.write_text(json.dumps(state)))
     with suppress(OSError):
         by_age = sorted(folder.glob("*.json"), key=lambda kept: kept.stat().st_mtime)

@@ -1,13 +1,13 @@
 """The training loop: one for every recipe.
 
-A run lives in a folder and can be killed at any moment. Its randomness is a function of the
-seed and the step's number alone, so that a run taken up from its last checkpoint ends with the
-same weights as one that was never interrupted.
+A run has a folder and can be killed at any moment. Its randomness depends only on the seed and the
+number of the step, so that a run resumed from its last checkpoint ends with the same weights as
+one that was never interrupted.
 
-    run/run.json         what is trained, on what
-    run/checkpoint.pt    all that the loop needs to go on (written to a temporary name first)
+    run/run.json         the recipe, and a digest of the table
+    run/checkpoint.pt    everything needed to resume (written to a temporary name first)
     run/best.safetensors the best weights so far by the free-running validation score
-    run/log.jsonl        one line every few steps and one a validation
+    run/log.jsonl        one line every few steps and one for each validation
     run/curve.png        the learning curve, drawn at most every 30 seconds and at the end
 """
 
@@ -41,18 +41,18 @@ DRAW_EVERY = 30.0  # seconds; a drawing takes a third of one, a small run's epoc
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training with an objective and an optimizer of its own."""
+    """A part of the training with its own objective and optimizer."""
 
     name: str
     epochs: int
     batch: int
     learning_rate: float
-    encoder_rate: float  # pretrained layers' share of it; 0: they stay as they are
-    samples: int  # a record; 0: likelihood
+    encoder_rate: float  # learning rate of pretrained layers, as a share; 0: frozen
+    samples: int  # per record; 0: maximum likelihood
 
 
 def stages(spec: TrainingSpec) -> list[Stage]:
-    """Likelihood first, then, if asked for, the free-running score itself."""
+    """Maximum likelihood, then, if asked for, the free-running score itself."""
     first = Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate, 0)
     r = spec.reinforce
     second = Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate, r.samples)
@@ -61,7 +61,7 @@ def stages(spec: TrainingSpec) -> list[Stage]:
 
 @dataclass
 class Progress:
-    """Where the loop stands; all of it is in the checkpoint."""
+    """How far the loop has come; all of it is in the checkpoint."""
 
     stage: int = 0
     epoch: int = 0
@@ -69,19 +69,19 @@ class Progress:
     best: list[float] = field(default_factory=list)
     best_at: str = ""
     best_epoch: int = 0  # of its stage
-    stale: int = 0  # validations without a better score
+    stale: int = 0  # validations since the best score
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # since the last line of the log
     finished: bool = False
 
 
 Report = Callable[[Mapping[str, Any]], None]
-"""Called with every line of the log."""
+"""Called with each line of the log."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What the best weights are chosen by.
+    """How the best weights are chosen.
 
     Attributes:
         score: the network, in evaluation mode -> the scores of the validation records.
@@ -95,11 +95,11 @@ class Validation:
 class Trainer:
     """Trains a network on cached records, in a run folder.
 
-    Without a validation the network holds the weights of the end; ``epochs`` are how many of the
-    first stage's are done then, its schedule being as long as ever.
+    Without a validation, the last weights are kept, and the first stage stops after ``epochs``
+    epochs of its usual schedule.
 
     Attributes:
-        resumed: whether the run was taken up from its last checkpoint.
+        resumed: whether the run was resumed from a checkpoint.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class Trainer:
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self.average = {n: p.detach().clone() for n, p in self.trainable.items()}
         self._resumed_optimizer: dict[str, Any] | None = None
-        self._drawn = time.monotonic()  # or begun: the first curve has something to show
+        self._drawn = time.monotonic()  # or started: the first curve should show something
         self.resumed = self._load_checkpoint()
 
     def run(self) -> Network:
-        """Train to the end; the network then holds the best weights."""
+        """Train to the end; the network then has the best weights."""
         if self.validation and self.spec.start and not self.progress.best:
             self._validate(self.validation, "start")
         while self.progress.stage < len(self.stages) and not self.progress.finished:
@@ -179,7 +179,7 @@ class Trainer:
         self._save_checkpoint(optimizer)
 
     def rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
-        """(step, rows) of the epoch that are still to do."""
+        """The (step, rows) of the epoch that are still to do."""
         seed = (self.recipe.seed, self.progress.stage, self.progress.epoch)
         order = np.random.default_rng(seed).permutation(len(self.train))
         for step in range(self.progress.step, math.ceil(len(order) / stage.batch)):
@@ -193,7 +193,7 @@ class Trainer:
         per_epoch: int,
         rows: np.ndarray,
     ) -> float:
-        """One step on these rows; gives the loss."""
+        """One step on these rows; returns the loss."""
         number = self.progress.epoch * per_epoch + step
         # The step's number seeds all its randomness: views, dropout, sampling.
         seed = (self.recipe.seed, self.progress.stage, number)
@@ -212,7 +212,7 @@ class Trainer:
                 f"step {step + 1}",
                 expected="a finite number",
                 hint=f"remove {self.folder}, and train with a lower training.learning_rate "
-                "or with training.precision=float32",
+                "or training.precision=float32",
             )
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -223,7 +223,7 @@ class Trainer:
         return float(loss.detach())
 
     def _rate(self, stage: Stage, number: int, per_epoch: int) -> float:
-        """Share of the peak learning rate: linear warm-up, then cosine to zero."""
+        """The learning rate as a share of its peak: linear warm-up, then cosine to zero."""
         total = stage.epochs * per_epoch
         warm = max(1, round(self.spec.warmup * total))
         if number < warm:
@@ -233,15 +233,15 @@ class Trainer:
         return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
 
     def begin(self, stage: Stage) -> torch.optim.Optimizer:
-        """Sets which weights learn in a stage, and makes their optimizer."""
+        """Select the weights that a stage trains, and make their optimizer."""
         pretrained = {id(p) for p in self.network.pretrained_parameters()}
         for p in self.trainable.values():
             p.requires_grad_(stage.encoder_rate > 0 or id(p) not in pretrained)
-            p.grad = None  # one of the stage before would count in the gradient's norm
+            p.grad = None  # a gradient of the previous stage would count in the norm
         return self._make_optimizer(stage, pretrained)
 
     def _make_optimizer(self, stage: Stage, pretrained: Collection[int]) -> torch.optim.Optimizer:
-        """Vectors and embeddings are not decayed; pretrained layers learn slower."""
+        """No weight decay for vectors and embeddings; pretrained layers learn more slowly."""
         groups: dict[tuple[bool, bool], list[Tensor]] = {}
         for name, p in self.trainable.items():
             decayed = p.ndim > 1 and "embedding" not in name and "position" not in name
@@ -263,7 +263,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self, number: int) -> None:
-        """Exponential moving average of the weights, with a short memory at the start."""
+        """Update the moving average of the weights, which has a short memory at the start."""
         if not self.spec.averaging:
             return
         decay = min(self.spec.averaging, (1 + number) / (10 + number))
@@ -305,7 +305,7 @@ class Trainer:
         for name, p in self.trainable.items():
             p.copy_(weights[name])
 
-    # What is written to the run folder -------------------------------------------------------
+    # Files of the run folder -------------------------------------------------------
 
     def _save_best(self) -> None:
         best = {n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}
@@ -330,7 +330,7 @@ class Trainer:
 
     def _load_checkpoint(self) -> bool:
         path = self.folder / "checkpoint.pt"
-        if not path.is_file():  # killed before the first checkpoint, or new
+        if not path.is_file():  # a new run, or killed before its first checkpoint
             (self.folder / "log.jsonl").unlink(missing_ok=True)
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
@@ -342,7 +342,7 @@ class Trainer:
         return True
 
     def _trim_log(self) -> None:
-        """Forget the lines written after the checkpoint: their steps will be done again."""
+        """Remove the lines written after the checkpoint: their steps will be repeated."""
         path = self.folder / "log.jsonl"
         if not path.is_file():
             return
@@ -367,7 +367,7 @@ class Trainer:
         except OSError as error:
             raise PlaitError(
                 f"{self.folder} can't be written: {error.strerror}",
-                hint="free some disk and start again: it goes on from the last checkpoint",
+                hint="free some disk space and start again: it resumes from the last checkpoint",
             ) from None
         self.report(line)
 
@@ -378,7 +378,7 @@ class Trainer:
 
 
 def pick_device() -> torch.device:
-    """The GPU where there is one, unless ``PLAIT_DEVICE=cpu``."""
+    """The GPU if there is one, unless ``PLAIT_DEVICE=cpu``."""
     use = torch.cuda.is_available() and os.environ.get("PLAIT_DEVICE", "") != "cpu"
     return torch.device("cuda" if use else "cpu")
 
@@ -386,5 +386,5 @@ def pick_device() -> torch.device:
 def _before(line: str, here: tuple[int, int, int]) -> bool:
     try:
         return tuple(json.loads(line)["at"]) <= here
-    except (ValueError, KeyError):  # a line cut short by the kill
+    except (ValueError, KeyError):  # a line truncated by the kill
         return False

@@ -1,4 +1,4 @@
-"""From a recipe and a table to a package: everything that training a model takes."""
+"""Trains a recipe on a table, and saves the model as a package."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from plait.types import ColumnName, PlaitError, Prediction, UsageError
 from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
-FEW = 2000  # records; with fewer, pretrained layers do better as they are
+FEW = 2000  # records; with fewer, pretrained layers do better frozen
 HALF_LARGEST = 65504  # float16's
 TOGETHER, LIKELIHOOD = "together", "likelihood"
 
@@ -62,20 +62,28 @@ def train(
     report: Report | None = None,
     shown: Any = None,
 ) -> Model:
-    """Train a recipe on a table and keep the package in ``out``.
+    """Train a recipe on a table, and save the model as a package in ``out``.
 
-    The run's folder is ``out``.run beside it: called again after a kill, it goes on from there.
+    The run has the folder ``out``.run beside it; called again after an interruption, it resumes.
 
     Args:
         recipe: a recipe, a shipped recipe's name or a YAML file.
-        table: a table, or what `read_table` takes.
-        out: the package's folder.
-        overrides: ``path=value`` settings.
-        columns: an input's or output's name -> its column, where it is not to be guessed.
-        on_bad: what to do with cells that can't be used; the recipe's when None.
+        table: a table, or an argument of `read_table`.
+        out: the folder for the package.
+        overrides: settings as ``path=value``, for a recipe given by name.
+        columns: input or output -> column, where the guess would be wrong.
+        on_bad: what to do with bad cells: ``stop``, ``skip`` or ``missing``; None: as the recipe
+            says.
         progress: called while features are computed.
-        report: called with every line of the training log.
+        report: called with each line of the training log.
         shown: called once with the columns and the size of each split.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        UsageError: the recipe, an override or a column is wrong, or ``out`` is not a package's.
+        PlaitError: the table can't be read, or has nothing to learn from.
     """
     overrides = list(overrides)
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
@@ -89,7 +97,7 @@ def train(
     check_target(target)
     parts = build_parts(checked)
     rows, taken = open_table(checked, parts, table)
-    # Columns of a set are known by their names from now on: another table's are not guessed.
+    # Lists of columns are fixed from now on: they are not guessed again from another table.
     checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
     splits = _splits(checked, parts, rows, taken)
     if shown:
@@ -217,12 +225,12 @@ def _start(
         fitted = parts.with_states(model.states)
         network = build_network(recipe, fitted, pretrained=False)
         network.load_state_dict(model.network.state_dict())
-    except (KeyError, RuntimeError) as error:  # a part that it lacks, or of another size
+    except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
         raise UsageError(
             f"training.start: the weights of {start} don't fit the recipe: "
             + " ".join(str(error).split())[:300],
             expected=f"its parts, {', '.join(sorted(model.states))}, of the same sizes",
-            hint=f"begin with the recipe of {start}, its recipe.yaml",
+            hint=f"start from the recipe of {start}, its recipe.yaml",
         ) from None
     return fitted, network.to(pick_device())
 
@@ -235,8 +243,8 @@ def _splits(
         if not splits[name]:
             raise PlaitError(
                 f"{table.path} has no {name} rows",
-                expected="rows to learn from (train) and rows to choose the best weights by (val)",
-                hint="name them in a split column, or set data.ratios",
+                expected="rows for training (train) and for choosing the best weights (val)",
+                hint="add a split column, or set data.ratios",
             )
     return splits | {"train": some_rows(splits["train"], recipe.data.rows, recipe.seed)}
 
@@ -251,17 +259,18 @@ def _check_records(train: Records, val: Records, bad: ErrorPolicy, report: Repor
     for name, features in train.inputs.items():
         if not any(features.keys):
             raise PlaitError(
-                f"no training record has the input {name!r}, so the model can't learn to use it",
-                hint="check its column, or take the input out of the recipe",
+                f"no training record has the input {name!r}",
+                expected="at least one",
+                hint="fix its column, or remove the input from the recipe",
             )
 
 
 def _check_pretrained(network: Network, count: int) -> None:
-    """Warns where pretrained layers are to learn from little."""
+    """Warn if pretrained layers are trained on few records."""
     if count < FEW and any(p.requires_grad for p in network.pretrained_parameters()):
         log.warning(
-            "%d training records are few for pretrained layers to learn from: "
-            "the default, train: frozen, is likely to be better", count,
+            "%d training records are few for training pretrained layers: "
+            "the default, train: frozen, is probably better", count,
         )  # fmt: skip
 
 
@@ -276,8 +285,8 @@ def calibrate(network: Network, records: Records) -> None:
 
 @torch.no_grad()
 def keep_half(network: Network, recipe: Recipe) -> bool:
-    """Round all weights to float16 where the package keeps them so: what is scored is what is
-    kept. Weights that float16 can't hold stay as they are, all of them."""
+    """Round all weights to float16 if the package stores them so, so that the scores are those of
+    the stored model. If any weight is too large for float16, all are left alone."""
     values = [v for v in network.state_dict().values() if v.is_floating_point()]
     fits = all(bool(v.abs().max() < HALF_LARGEST) for v in values if v.numel())
     if recipe.training.weights != "float16" or not fits:
@@ -296,7 +305,7 @@ class Scorer:
     others. An output that is validated by its loss counts with exp(-loss).
 
     Attributes:
-        metrics: those that decide, in their order, with their titles.
+        metrics: the deciding metrics, in order, with their titles.
     """
 
     def __init__(
@@ -383,9 +392,12 @@ class Scorer:
 
 @contextmanager
 def run_folder(out: Path, recipe: Recipe, table: Table) -> Iterator[Path]:
-    """The run's folder, locked; refused when it holds a run of another recipe or table.
+    """The run's folder, locked.
 
-    A run that never came to its first checkpoint has nothing to lose, and is begun anew.
+    A run without a checkpoint has nothing to lose, and is restarted.
+
+    Raises:
+        UsageError: the folder has a run of another recipe or table, or another process uses it.
     """
     folder = out.with_name(f"{out.name}.run")
     what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table_digest(table)})
@@ -396,19 +408,19 @@ def run_folder(out: Path, recipe: Recipe, table: Table) -> Iterator[Path]:
             begun = path.is_file() and (folder / "checkpoint.pt").is_file()
             if begun and path.read_text() != what:
                 raise UsageError(
-                    f"{folder} holds a run of another recipe or table",
-                    hint=f"remove {folder}, or name another package with --out",
+                    f"{folder} contains a run of another recipe or table",
+                    hint=f"remove {folder}, or choose another --out",
                 )
             write_atomically(path, lambda part: part.write_text(what))
             yield folder
     except Timeout:
         raise UsageError(
-            f"another process trains in {folder}", hint="wait for it, or name another --out"
+            f"another process is training in {folder}", hint="wait for it, or choose another --out"
         ) from None
 
 
 def table_digest(table: Table) -> str:
-    """Changes when a cell of the table does (not when a file that it names does)."""
+    """A digest of the table's cells (not of the files that they name)."""
     state = hashlib.blake2b(digest_size=16)
     for name, cells in table.columns.items():
         state.update(name.encode())
