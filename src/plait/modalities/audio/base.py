@@ -70,17 +70,14 @@ class Sound(Modality):
 
     rate: Rate = 16000
     max_seconds: MaxSeconds = 10.0
-    trim: Annotated[bool, Field(description="cut silence off both ends")] = False
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (speed, gain, noise) to cache")
-    ] = 1
-    speed: Annotated[
-        float, Field(ge=0, le=0.5, description="views are faster or slower by up to this share")
-    ] = 0.1
-    noise: Annotated[
-        tuple[float, float],
-        Field(description="decibels of a view above its noise, fewest and most"),
-    ] = (5.0, 30.0)
+    trim: bool = Field(False, description="cut silence off both ends")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (speed, gain, noise)")
+    speed: float = Field(
+        0.1, ge=0, le=0.5, description="views are up to this share faster or slower"
+    )
+    noise: tuple[float, float] = Field(
+        (5.0, 30.0), description="fewest and most decibels of a view above its noise"
+    )
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:

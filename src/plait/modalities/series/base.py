@@ -65,32 +65,16 @@ class Sensor(Modality):
     corruptions = ("noise",)
     fits_on_files = True
 
-    time: Annotated[
-        Channel | None,
-        Field(description="channel that holds the time; null: rows are evenly spaced"),
-    ] = None
-    rate: Annotated[
-        float | None, Field(gt=0, description="steps a unit of time, to which it is resampled")
-    ] = None
-    centre: Annotated[
-        list[Channel] | None,
-        Field(description="channels of a point (a hip's x, y, z) taken from all points in turn"),
-    ] = None
-    max_steps: Annotated[
-        int, Field(ge=2, le=100_000, description="steps; longer series are cut")
-    ] = 1024
-    jitter: Annotated[
-        float, Field(ge=0, le=10, description="noise in an augmented view, deviations")
-    ] = 0.05
-    scale: Annotated[
-        float, Field(ge=0, lt=1, description="spread of each channel's factor in an augmented view")
-    ] = 0.1
-    warp: Annotated[
-        float, Field(ge=0, lt=1, description="spread of speed in an augmented view")
-    ] = 0.2
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (noise, scale, speed) to cache")
-    ] = 1
+    time: Channel | None = Field(None, description="channel of the time; null: rows are even")
+    rate: float | None = Field(None, gt=0, description="steps a unit of time, after resampling")
+    centre: list[Channel] | None = Field(
+        None, description="channels of a point (a hip's x, y, z) taken from all points in turn"
+    )
+    max_steps: int = Field(1024, ge=2, le=100_000, description="steps; longer series are cut")
+    jitter: float = Field(0.05, ge=0, le=10, description="noise of a view, in deviations")
+    scale: float = Field(0.1, ge=0, lt=1, description="spread of a view's factor of each channel")
+    warp: float = Field(0.2, ge=0, lt=1, description="spread of a view's speed")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (noise, scale, speed)")
 
     @model_validator(mode="after")
     def _times_have_a_rate(self) -> Self:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,15 +82,9 @@ class Clip(Modality):
     )
     corruptions = ("noise", "blur")
 
-    frames: Annotated[
-        int, Field(ge=1, le=256, description="frames, spread evenly over the clip")
-    ] = 16
-    flip: Annotated[
-        bool, Field(description="mirror odd views; wrong where left and right matter")
-    ] = False
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache")
-    ] = 1
+    frames: int = Field(16, ge=1, le=256, description="frames, spread evenly over the clip")
+    flip: bool = Field(False, description="mirror odd views; wrong where left and right matter")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (cropped, cut, lighter)")
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
@@ -105,9 +98,10 @@ class Clip(Modality):
         return "no" if other and not is_animation(cell) else "possible"
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, Fit]:
-        """Pixels a side, and how a frame is brought to them."""
+        """Pixels a side, and how a frame is brought to them; by default as set."""
+        own: Any = self
+        return own.size, own.resize
 
     def read(self, cell: Any, root: Path) -> Item:
         """(F, S, S, 3) uint8."""
