@@ -25,7 +25,7 @@ from plait.data.texts import is_sentence
 from plait.data.video import is_video
 from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
-from plait.modalities.segments import Grid, Kept, Segments
+from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.types import Geometry
 from plait.util.imports import needed
 
@@ -184,7 +184,10 @@ class Sound(Modality):
 
         rows = [f"{low:,.0f}–{high:,.0f} Hz" for low, high in pairwise(edges.tolist())][::-1]
         columns = [f"{seconds * n / times:.2f} s" for n in range(times)]
-        return Grid(_greys(sound, self.rate), DRAWN, rows, columns, perturb)
+        return Grid(
+            _greys(sound, self.rate), DRAWN, rows, columns, perturb,
+            spans=lambda tokens: along(tokens, times),
+        )  # fmt: skip
 
 
 def filtered(

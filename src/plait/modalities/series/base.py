@@ -232,8 +232,10 @@ def _are_numbers(cell: Any) -> bool:
 class Moments:
     """Mean and deviation of C channels over many series, gaps left out, one series at a time.
 
-    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
-    the mean is far from zero.
+    Attributes:
+        series: how many were added.
+        gaps: (C,) whether a channel has any.
+        level, change: of the measurements, and of their changes from step to step.
     """
 
     def __init__(self, channels: int) -> None:
@@ -250,16 +252,18 @@ class Moments:
 
     def to_json(self) -> State:
         """As a state."""
-        return {
-            "mean": _rounded(self.level.mean),
-            "deviation": _rounded(self.level.deviation()),
-            "change": _rounded(self.change.deviation()),
-            "gaps": self.gaps.tolist(),
-        }
+        sums = self.level.mean, self.level.deviation(), self.change.deviation()
+        mean, deviation, change = ([float(f"{v:.{DIGITS}g}") for v in values] for values in sums)
+        gaps = self.gaps.tolist()
+        return {"mean": mean, "deviation": deviation, "change": change, "gaps": gaps}
 
 
 class Sums:
-    """Count, mean and summed squared distance from the mean of C channels."""
+    """Count, mean and summed squared distance from the mean of C channels.
+
+    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
+    the mean is far from zero.
+    """
 
     def __init__(self, channels: int) -> None:
         self.count, self.mean, self.squares = np.zeros((3, channels))
@@ -281,10 +285,6 @@ class Sums:
         deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
         alike = deviation <= 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
         return np.where(alike, 1.0, deviation)
-
-
-def _rounded(values: NDArray[np.float64]) -> list[float]:
-    return [float(f"{value:.{DIGITS}g}") for value in values]
 
 
 def _lines(values: NDArray[np.float32], lane: NDArray[np.int64]) -> str:
