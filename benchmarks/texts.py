@@ -62,7 +62,7 @@ def speech_recipe(beam: int) -> Any:
                 "sound": {
                     "modality": "audio",
                     "representation": {
-                        "kind": "spectrogram", "rate": RATE, "longest": 10, "token": 20,
+                        "kind": "spectrogram", "rate": RATE, "max_seconds": 10, "token": 20,
                         "bands": 40, "layers": 2, "width": 192,
                     },
                 }

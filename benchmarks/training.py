@@ -38,7 +38,7 @@ def recipe(epochs: int) -> Recipe:
         "name": "digits",
         "inputs": {
             "audio": {"modality": "audio", "representation": {
-                "kind": "mfcc", "rate": 8000, "longest": 0.5}},
+                "kind": "mfcc", "rate": 8000, "max_seconds": 0.5}},
             "image": {"modality": "image", "representation": {
                 "kind": "pixels", "size": 28, "patch": 4, "width": 64}},
         },

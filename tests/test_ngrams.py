@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from plait.outputs.text.lm.language import NGramDecoder
 from tones import RECIPE, write_table
 
 import plait
 from plait.cli import main as cli
 from plait.model import Model
 from plait.outputs.text.lm.ngram import NGram
-from plait.outputs.text.output import TextHead
 from plait.training.train import train
 from plait.types import UsageError
 

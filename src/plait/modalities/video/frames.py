@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import cv2
 from pydantic import Field, model_validator
@@ -21,15 +21,14 @@ from plait.modalities.image.base import Photo
 from plait.modalities.video.base import Clip
 from plait.types import BadCell, State
 
-if TYPE_CHECKING:
-    from plait.modalities.video.networks import FramesEncoder
-
 PHOTO_SIZE = 256  # pixels a side of the frames that an image representation learns from
 
 
 @register("video", "frames")
 class Frames(Clip):
     """Some frames through an image representation each, then over time by a GRU or attention."""
+
+    encoder_class = "plait.modalities.video.networks.FramesEncoder"
 
     image: Annotated[
         dict[str, Any],
@@ -85,9 +84,3 @@ class Frames(Clip):
     def fingerprint(self) -> str:
         """As any clip's, with how a frame is read."""
         return json.dumps([super().fingerprint(), self.photo.fingerprint()])
-
-    def encoder(self, pretrained: bool) -> FramesEncoder:
-        """The image representation's network and what reads over time."""
-        from plait.modalities.video.networks import FramesEncoder
-
-        return FramesEncoder(self, pretrained)
