@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from plait.training import loop as training
 
 from plait.render.curves import draw_curve, read_curves
+from plait.training import loop as training
 from plait.training.train import train
 from plait.types import PlaitError
 

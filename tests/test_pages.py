@@ -11,7 +11,7 @@ from PIL import Image
 
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
-from plait.outputs.text.metrics.captions import caption_scores
+from plait.outputs.text.metrics.captions import CaptionMetrics
 from plait.report.best_and_worst import MAX_SIDE, best_and_worst, choose
 from plait.types import Prediction, UsageError
 
@@ -46,7 +46,7 @@ def found(tmp_path: Path) -> Evaluation:
         [0, 2, 3, 4],
         {"caption": [Prediction(caption, -1.0) for caption in CAPTIONS]},
         {"caption": REFERENCES},
-        {"caption": caption_scores(CAPTIONS, REFERENCES, intervals=20, meteor=False)},
+        {"caption": CaptionMetrics(CAPTIONS, REFERENCES).scores(meteor=False)},
         ["row 2, column 'image': gone"],
     )
 
@@ -85,7 +85,7 @@ def written(found: Evaluation, tmp_path: Path, count: int = 10) -> str:
 
 def test_best_come_first_then_the_worst_from_the_bottom(found: Evaluation, tmp_path: Path) -> None:
     page = written(found, tmp_path)
-    order = [int(i) for i in found.scores["caption"].ranked()]
+    order = CaptionMetrics(CAPTIONS, REFERENCES).ranked()
     assert order[0] == 0
     assert order[-1] == 3
     shown = re.findall(r"<figcaption><p>(.*?)</p>", page)
@@ -102,7 +102,7 @@ def test_each_photo_has_its_own_score_and_all_its_references(
     page = written(found, tmp_path, count=1)
     cards = page.split("<figure>")[1:]
     assert len(cards) == 2
-    cider = found.scores["caption"].photo_cider
+    cider = CaptionMetrics(CAPTIONS, REFERENCES).rightness()
     for card, position in zip(cards, (0, 3), strict=True):
         assert f"CIDEr-D {cider[position]:.3f}" in card
         assert re.findall("<li>(.*?)</li>", card) == REFERENCES[position]
@@ -114,7 +114,7 @@ def test_scores_stand_on_top_with_their_intervals(found: Evaluation, tmp_path: P
     head = written(found, tmp_path).split("</header>")[0]
     scores = found.scores["caption"]
     low, high = scores.intervals["cider"]
-    assert f"<dt>CIDEr-D</dt><dd>{scores.cider:.3f}</dd>" in head
+    assert f"<dt>CIDEr-D</dt><dd>{scores['cider']:.3f}</dd>" in head
     assert f"{low:.3f} to {high:.3f}" in head
     assert "METEOR" not in head  # it was not computed
     assert "bad cells: 1" in head

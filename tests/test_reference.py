@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from samples import captions, draw
 
 import plait
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
+
+pytestmark = pytest.mark.slow
 
 
 def coco(folder: Path, count: int) -> Path:

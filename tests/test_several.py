@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from both import RECIPE, write_table
 from samples import PLACES
 
 import plait
@@ -20,23 +18,17 @@ from plait.data.tables import read_table
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.features import CachedRecords
-from plait.training.train import train
 from plait.types import PlaitError, UsageError
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_table(tmp_path_factory.mktemp("both"), ("train", "train", "val"))
+def table(both_folder: Path) -> Path:
+    return both_folder / "table.jsonl"
 
 
 @pytest.fixture(scope="module")
-def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "both.yaml").write_text(yaml.safe_dump(RECIPE))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(folder / "cache"))
-        train(str(folder / "both.yaml"), table, folder / "out")
-    return plait.load(folder / "out")
+def model(both_folder: Path) -> Model:
+    return plait.load(both_folder / "model")
 
 
 def rows_of(table: Path) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ def found(folder: Path) -> Comparison:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_both_inputs_earn_their_place(found: Comparison) -> None:
     assert {line.name: line.role for line in found.lines} == {
         "early.concat": "fused", "photo alone": "alone", "words alone": "alone",
@@ -89,6 +90,7 @@ def test_both_inputs_earn_their_place(found: Comparison) -> None:
     assert found.line("early.concat").milliseconds > 0
 
 
+@pytest.mark.slow
 def test_what_is_told(found: Comparison) -> None:
     told = "\n".join(sentences(found))
     assert "early.concat is best on val: accuracy 1.000" in told
@@ -100,6 +102,7 @@ def test_what_is_told(found: Comparison) -> None:
     assert "| early.concat | 1.000 |" in (found.folder / "compare.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_winner_is_kept_as_a_package_that_the_table_fits(
     found: Comparison, folder: Path
 ) -> None:
@@ -162,6 +165,7 @@ def test_sentences_of_a_photo_are_one_record_of_all_variants(
     assert [job.table.number(1) for job in jobs] == [4] * 3
 
 
+@pytest.mark.slow
 def test_called_again_it_runs_only_what_is_missing(
     found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +209,7 @@ def test_no_time_at_all(folder: Path, tmp_path: Path) -> None:
         compare(str(folder / "both.yaml"), folder / "table.jsonl", tmp_path / "out", budget=0.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told_and_the_others_go_on(
     found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,7 +246,13 @@ MAKERS: dict[str, Callable[[int], Any]] = {
 Built = tuple[Modality, Encoder, dict[str, Any], list[Any]]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case)))
+SLOW = {"inception-resnet-v2"}  # 54 million weights, made anew for every test
+PARAMETERS = [
+    pytest.param(case, marks=pytest.mark.slow) if case[1] in SLOW else case for case in CASES
+]
+
+
+@pytest.fixture(params=PARAMETERS, ids=lambda case: "-".join(map(str, case)))
 def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) -> Built:
     kind, name, index = request.param
     settings = SETTINGS[kind][name][index]

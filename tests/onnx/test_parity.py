@@ -175,6 +175,7 @@ LANGUAGES: list[tuple[float, dict[str, Any] | None]] = [
 
 @pytest.mark.parametrize(("ctc", "language"), LANGUAGES)
 @pytest.mark.parametrize("beam", [1, 4])
+@pytest.mark.slow
 def test_what_guides_a_decoder(
     ctc: float, language: dict[str, Any] | None, beam: int, tmp_path: Path
 ) -> None:

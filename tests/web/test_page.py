@@ -24,6 +24,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLAYWRIGHT = importlib.util.find_spec("playwright")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
     pytest.mark.skipif(PLAYWRIGHT is None, reason="no playwright: pip install 'plait[dev]'"),
     # Playwright leaves the sockets of its event loop to the collector.

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -233,15 +235,24 @@ def _singular(word: str) -> str:
 
 def _by_tf_idf(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
     """Each caption's place and its cosine of TF-IDF weights, the most similar first."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import
+    counted = [Counter(terms(caption)) for caption in captions]
+    having = Counter(term for counts in counted for term in counts)
 
-    counter = TfidfVectorizer(analyzer=terms, sublinear_tf=True)
-    try:
-        weights = counter.fit_transform(captions)
-    except ValueError:  # no caption has a term at all
-        return []
-    scores = (weights @ counter.transform([text]).T).toarray()[:, 0].tolist()
-    return sorted(enumerate(scores), key=lambda item: -item[1])
+    def weigh(counts: Counter[str]) -> dict[str, float]:
+        weights = {
+            term: (1 + math.log(count)) * (1 + math.log((1 + len(captions)) / (1 + having[term])))
+            for term, count in counts.items()
+            if term in having
+        }
+        length = math.sqrt(sum(weight**2 for weight in weights.values()))
+        return {term: weight / length for term, weight in weights.items()}
+
+    asked = weigh(Counter(terms(text)))
+    cosines = [
+        sum(weight * asked.get(term, 0.0) for term, weight in weigh(counts).items())
+        for counts in counted
+    ]
+    return sorted(enumerate(cosines), key=lambda item: -item[1])
 
 
 def _by_minilm(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:

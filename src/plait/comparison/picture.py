@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from plait.comparison.findings import Comparison, Line
 from plait.comparison.report import heading
-from plait.render.curves import LOSS_COLOUR, SCORE_COLOURS, new_figure, save_figure, tidy
+from plait.render.curves import (
+    CHARTS,
+    LOSS_COLOUR,
+    SCORE_COLOURS,
+    new_figure,
+    save_figure,
+    tidy,
+)
 from plait.render.numbers import number
+from plait.util.imports import can_make, needed
 
 TITLES = {
     "fused": "all inputs",
@@ -39,11 +46,14 @@ OFFSETS = [
 
 def draw_comparison(comparison: Comparison, picture: Path) -> None:
     """Draw a PNG: on the left the scores with their 95 % intervals, the best on top; on the right
-    the scores against the seconds of training, numbered as on the left.
+    the scores against the seconds of training, numbered as on the left. Without matplotlib there is
+    no picture.
 
     Raises:
         PlaitError: the picture can't be written.
     """
+    if not can_make(picture.name, "matplotlib", CHARTS):
+        return
     lines = [line for line in comparison.lines if line.score is not None]
     figure = new_figure(11.0, 1.6 + 0.36 * len(lines))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
@@ -81,9 +91,10 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
         label = None if line.role in named else TITLES[line.role]
         named.add(line.role)
         axes.plot([x], [y], "o", color=COLOURS[line.role], ms=7, label=label)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # small runs are within one decade
+    ticker = needed("matplotlib.ticker", CHARTS)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))  # runs may share a decade
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(title)
     axes.margins(0.12)

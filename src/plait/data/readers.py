@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib
 import io
 import json
 import re
@@ -20,6 +19,7 @@ from typing import Any
 from plait.data.images import has_image_suffix
 from plait.data.lazy import ColumnBlocks, LazyColumn, large_columns
 from plait.types import PlaitError
+from plait.util.imports import needed
 
 Columns = dict[str, Sequence[Any]]
 
@@ -186,16 +186,14 @@ def read_parquet(path: Path) -> Columns:
     Large columns stay in the file (`plait.data.lazy`).
 
     Raises:
-        PlaitError: the file is missing or is not Parquet.
+        PlaitError: the file is missing or is not Parquet, or pyarrow is not installed.
     """
-    import pyarrow as pa  # here: a caption needs none of it, and should not wait
-    import pyarrow.parquet
-
+    pa, parquet = needed("pyarrow", "arrow"), needed("pyarrow.parquet", "arrow")
     if not path.exists():
         raise missing(path)
     try:
         # The file's own schema: none of what the folders' names could say.
-        file = pa.parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
         if len(set(names)) < len(names):
             raise PlaitError(f"{path} has two columns of one name", expected="names that differ")
@@ -296,12 +294,7 @@ def read_hub(name: str) -> Columns:
     Raises:
         PlaitError: the optional library is not installed, or the data set can't be had.
     """
-    try:
-        library = importlib.import_module("datasets")
-    except ImportError:
-        raise PlaitError(
-            f"hub:{name} needs the library datasets", hint="pip install 'plait[hub]'"
-        ) from None
+    library = needed("datasets", "hub")
     try:
         parts = library.load_dataset(name)
     except Exception as error:  # network, name, licence, disk: the library raises them all

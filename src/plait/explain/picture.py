@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
 
 from plait.modalities.segments import STRONGEST, Grid, Segments, Weights
-from plait.render.curves import new_figure, save_figure, tidy
+from plait.render.curves import CHARTS, new_figure, save_figure, tidy
+from plait.util.imports import needed
 
 FOR, AGAINST = "#1f6fb2", "#d0641a"
 MOST_NAMED = 14  # segments
 LONGEST_NAME = 28  # letters
-TONES = LinearSegmentedColormap.from_list("tones", [AGAINST, "#f4f4f4", FOR])
 
 
 def draw_weights(
@@ -33,7 +32,7 @@ def draw_weights(
         path: the file.
 
     Raises:
-        PlaitError: the file can't be written.
+        PlaitError: the file can't be written, or matplotlib is not installed.
     """
     several = len(inputs) > 1
     panels = len(inputs) + several
@@ -71,7 +70,9 @@ def _tiles(axes: Any, grid: Grid, weights: Weights) -> None:
     if not isinstance(grid.backdrop, str):
         axes.imshow(grid.backdrop, **place)
         opacity = STRONGEST * np.abs(tiles) / most
-    axes.imshow(tiles, cmap=TONES, vmin=-most, vmax=most, alpha=opacity, **place)
+    colours = needed("matplotlib.colors", CHARTS).LinearSegmentedColormap
+    tones = colours.from_list("tones", [AGAINST, "#f4f4f4", FOR])
+    axes.imshow(tiles, cmap=tones, vmin=-most, vmax=most, alpha=opacity, **place)
     width, height = grid.size
     axes.set_box_aspect(height / width)
     axes.set_yticks(np.arange(rows) + 0.5, grid.rows, fontsize=7)

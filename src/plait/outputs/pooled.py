@@ -13,7 +13,8 @@ from plait.nn.branches import Branches, make_scores, of_branch
 from plait.outputs.answers import make_answers
 from plait.outputs.base import Head
 from plait.outputs.options import Options
-from plait.types import Alternative, Fused, PlaitError, Prediction
+from plait.outputs.scores import check_paired as check_paired
+from plait.types import Alternative, Fused, Prediction
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
 
@@ -83,12 +84,3 @@ def best_temperature(loss: Callable[[float], Tensor]) -> float:
 def is_empty(cell: Any) -> bool:
     """Whether a cell holds no answer: None, NaN or blank."""
     return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
-
-
-def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:
-    """Raises PlaitError unless there is one answer a record, and a record at least."""
-    if len(answers) != len(references) or not answers:
-        raise PlaitError(
-            f"{len(answers)} answers for {len(references)} records",
-            expected="one answer a record, and a record at least",
-        )

@@ -12,12 +12,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from plait.util.files import write_atomically
+from plait.util.imports import can_make, needed
 
+CHARTS = "charts"  # the extra that brings matplotlib
 SCORE_COLOURS = ("#c8553d", "#2a7f9e", "#7a9e2a", "#8e5ea2")
 """Of the scores, in the order of the log."""
 LOSS_COLOUR = "#4a4e69"
@@ -47,14 +45,20 @@ class StageCurve:
         return self.loss[-1][0] if self.loss else 1
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that needs no display."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib's, in inches, that needs no display.
+
+    Raises:
+        PlaitError: matplotlib is not installed.
+    """
+    figure = needed("matplotlib.figure", CHARTS).Figure(
+        figsize=(width, height), dpi=DPI, layout="constrained"
+    )
+    needed("matplotlib.backends.backend_agg", CHARTS).FigureCanvasAgg(figure)
     return figure
 
 
-def save_figure(figure: Figure, picture: Path) -> None:
+def save_figure(figure: Any, picture: Path) -> None:
     """Write a figure as a PNG.
 
     Raises:
@@ -64,13 +68,14 @@ def save_figure(figure: Figure, picture: Path) -> None:
 
 
 def draw_curve(log: Path, picture: Path) -> None:
-    """Draw a run's ``log.jsonl`` as a PNG; a log without any step or score leaves no picture.
+    """Draw a run's ``log.jsonl`` as a PNG; there is no picture of a log without any step or score,
+    nor without matplotlib.
 
     Raises:
         PlaitError: the picture can't be written.
     """
     curves = read_curves(log)
-    if not curves:
+    if not curves or not can_make(picture.name, "matplotlib", CHARTS):
         return
     widest = max(curve.steps for curve in curves)
     widths = [max(curve.steps / widest, NARROWEST) for curve in curves]
@@ -111,8 +116,7 @@ def read_curves(log: Path) -> list[StageCurve]:
 
 
 def _draw_loss(axes: Any, curve: StageCurve) -> None:
-    tidy(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _tidy_steps(axes)
     axes.set_title(curve.name, loc="left", fontweight="bold")
     if curve.loss:  # a single point needs a mark to be seen
         mark = "o" if len(curve.loss) == 1 else None
@@ -120,8 +124,7 @@ def _draw_loss(axes: Any, curve: StageCurve) -> None:
 
 
 def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
-    tidy(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    _tidy_steps(axes)
     axes.set_xlabel("step")
     axes.set_xlim(0, curve.steps * 1.06)
     axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
@@ -133,6 +136,11 @@ def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
             f"{best:.3f}", (step, best), (0, 7), textcoords="offset points", ha="center",
             color=colour, fontsize=9,
         )  # fmt: skip
+
+
+def _tidy_steps(axes: Any) -> None:
+    tidy(axes)
+    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
 
 
 def tidy(axes: Any) -> None:

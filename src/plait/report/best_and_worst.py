@@ -13,8 +13,9 @@ from typing import Any
 
 from plait.data.images import has_image_suffix, open_image
 from plait.evaluation.results import Evaluation
-from plait.outputs.text.metrics.captions import TITLES, CaptionScores
-from plait.outputs.text.metrics.transcripts import TranscriptScores, most_wrong
+from plait.outputs.scores import Scores
+from plait.outputs.text.metrics.captions import CaptionMetrics
+from plait.outputs.text.metrics.transcripts import TranscriptMetrics
 from plait.render.html import picture_uri, render
 from plait.render.numbers import number
 from plait.types import BadCell, UsageError
@@ -37,7 +38,7 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
         UsageError: no output of the model is scored caption by caption.
         PlaitError: the file can't be written.
     """
-    names = [n for n, scores in evaluation.scores.items() if isinstance(scores, CaptionScores)]
+    names = _scored_by(evaluation, "cider")
     if not names:
         raise UsageError(
             "a page needs an output of captions",
@@ -61,7 +62,7 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
         UsageError: no output of the model is scored as transcripts.
         PlaitError: the file can't be written.
     """
-    names = [n for n, scores in evaluation.scores.items() if isinstance(scores, TranscriptScores)]
+    names = _scored_by(evaluation, "wer")
     if not names:
         raise UsageError(
             "aligned errors need an output of transcripts",
@@ -71,9 +72,14 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
+def _scored_by(evaluation: Evaluation, metric: str) -> list[str]:
+    scores = evaluation.scores.items()
+    return [name for name, s in scores if isinstance(s, Scores) and metric in s.points]
+
+
 def _errors(evaluation: Evaluation, name: str) -> str:
     said = [answer.value for answer in evaluation.predictions[name]]
-    wrong = most_wrong(said, evaluation.references[name])
+    wrong = TranscriptMetrics(said, evaluation.references[name]).aligned_errors()
     table, rows = evaluation.table, evaluation.rows
     first = next(path for path in evaluation.columns if path.startswith("inputs."))
     cells = table.column(evaluation.columns[first])
@@ -88,11 +94,13 @@ def _errors(evaluation: Evaluation, name: str) -> str:
 
 def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
     """One output's scores, and its best and worst photos."""
-    scores = evaluation.scores[name]
-    best, worst = choose([int(position) for position in scores.ranked()], count)
-    values = scores.to_json()
+    said = [prediction.value for prediction in evaluation.predictions[name]]
+    metrics = CaptionMetrics(said, evaluation.references[name])
+    cider = metrics.rightness()
+    best, worst = choose(metrics.ranked(), count)
+    values = evaluation.scores[name].to_json()
     tiles = []
-    for score, title in TITLES.items():
+    for score, title in CaptionMetrics.titles.items():
         if values.get(score) is not None:
             ends = values["intervals"].get(score)
             interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
@@ -103,8 +111,8 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
         return {
             "picture": picture,
             "label": label,
-            "caption": evaluation.predictions[name][position].value,
-            "cider": scores.photo_cider[position],
+            "caption": said[position],
+            "cider": cider[position],
             "references": evaluation.references[name][position],
         }
 

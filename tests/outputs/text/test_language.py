@@ -112,8 +112,8 @@ def test_it_corrects_a_decoder_that_knows_nothing_and_its_weight_is_found() -> N
     wanted = [["one two three"]] * 4
 
     def accuracy(said: list[str]) -> float:
-        scores = made.scoring.scorer(said, wanted)(torch.arange(4).numpy())
-        return scores[made.scoring.best_metrics[0]]
+        scores = made.text_metrics(said, wanted)(torch.arange(4).numpy())
+        return scores[made.text_metrics.best_metrics[0]]
 
     assert accuracy(after) > accuracy(before)
     assert [found.value for found in made.decode(seen, language=0.0, bonus=0.0)] == before

@@ -10,7 +10,7 @@ from plait.config.recipe import load_recipe
 from plait.network import build_parts
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
-from plait.outputs.text.sentence import SCORINGS, TextOutput
+from plait.outputs.text.sentence import METRICS, TextOutput
 from plait.package.card import score_rows
 from plait.training.train import Scorer
 from plait.types import Prediction
@@ -32,7 +32,7 @@ def test_plain(written: str, spoken: str) -> None:
 
 
 def test_titles_are_those_of_the_setting() -> None:
-    found = {name: TextOutput(scores=name) for name in SCORINGS}  # type: ignore[arg-type]
+    found = {name: TextOutput(scores=name) for name in METRICS}  # type: ignore[arg-type]
     assert TextOutput().best_metrics == found["captions"].best_metrics == ("cider", "bleu4")
     assert found["transcripts"].titles["wer"] == "WER"
     assert found["translations"].best_metrics[0] == "bleu_share"
@@ -52,7 +52,7 @@ def test_cards_and_early_stopping_go_by_the_setting() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(SCORINGS))
+@pytest.mark.parametrize("name", list(METRICS))
 def test_the_first_score_is_one_for_perfect_texts_and_none_for_useless_ones(name: str) -> None:
     """CIDEr-D of captions goes up to 10."""
     output = TextOutput(scores=name)  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ from plait.modalities.image.base import Fitted, Photo, Views
 from plait.modalities.image.patterns import DIMENSION, SHADES, Finder, Keypoints, Pyramid
 from plait.nn.blocks import present_tokens
 from plait.types import BadCell, PlaitError, State, Tokens
+from plait.util.imports import needed
 
 SAMPLED_PHOTOS, SAMPLED_DESCRIPTORS = 1000, 100_000  # that k-means sees at the most: 50 MB
 CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
@@ -84,17 +85,16 @@ class VisualWords(Photo, Classical):
         that training uses are those that the package keeps.
 
         Raises:
-            PlaitError: no training photo has a keypoint.
+            PlaitError: no training photo has a keypoint, or scikit-learn is not installed.
         """
-        from sklearn.cluster import MiniBatchKMeans  # slow to import
-
+        cluster = needed("sklearn.cluster", "classical")
         found = np.concatenate([np.zeros((0, DIMENSION), np.float32), *self._sample(cells, root)])
         words = min(self.words, len(np.unique(found, axis=0)))
         if not words:
             raise PlaitError(
                 "no training photo has a keypoint", expected="photos that are not all of one shade"
             )
-        means = MiniBatchKMeans(words, batch_size=4096, n_init=3, random_state=0).fit(found)
+        means = cluster.MiniBatchKMeans(words, batch_size=4096, n_init=3, random_state=0).fit(found)
         centres = (means.cluster_centers_ * SHADES).round().clip(0, SHADES).astype(np.uint8)
         return {"centres": base64.b64encode(centres.tobytes()).decode(), "words": words}
 

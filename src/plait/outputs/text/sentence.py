@@ -23,27 +23,27 @@ from plait.data.vocabulary import (
 )
 from plait.nn.branches import Branches
 from plait.outputs.base import Head, Output
-from plait.outputs.scores import Scorer
+from plait.outputs.scores import Scores
 from plait.outputs.text.decoders.blended import BlendedDecoder
 from plait.outputs.text.decoders.hub import hub_vocabulary
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.detector import WordDetector, word_shares
 from plait.outputs.text.head import Lessons, Sentence, TextHead
 from plait.outputs.text.lm.language import Language
-from plait.outputs.text.metrics.answers import ANSWERS
-from plait.outputs.text.metrics.base import Scores
-from plait.outputs.text.metrics.captions import CAPTIONS
-from plait.outputs.text.metrics.transcripts import TRANSCRIPTS
-from plait.outputs.text.metrics.translations import TRANSLATIONS
+from plait.outputs.text.metrics.answers import AnswerMetrics
+from plait.outputs.text.metrics.base import TextMetrics
+from plait.outputs.text.metrics.captions import CaptionMetrics
+from plait.outputs.text.metrics.transcripts import TranscriptMetrics
+from plait.outputs.text.metrics.translations import TranslationMetrics
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 
 CTC = "ctc"
 SAMPLED_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up sentence
-SCORINGS = {
-    "captions": CAPTIONS,
-    "transcripts": TRANSCRIPTS,
-    "translations": TRANSLATIONS,
-    "answers": ANSWERS,
+METRICS: dict[str, type[TextMetrics]] = {
+    "captions": CaptionMetrics,
+    "transcripts": TranscriptMetrics,
+    "translations": TranslationMetrics,
+    "answers": AnswerMetrics,
 }
 
 
@@ -137,9 +137,9 @@ class TextOutput(Output):
             Decoding, Field(description="how a sentence is found when predicting")
         ] = Decoding(),  # noqa: B008 - frozen
     ) -> None:
-        self.scoring = SCORINGS[scores]
-        self.titles, self.best_metrics = self.scoring.titles, self.scoring.best_metrics
-        self.least, self.most = self.scoring.least, self.scoring.most
+        self.text_metrics = METRICS[scores]
+        self.titles, self.best_metrics = self.text_metrics.titles, self.text_metrics.best_metrics
+        self.least, self.most = self.text_metrics.lowest, self.text_metrics.highest
         self.unit, self.min_count, self.size, self.lower = unit, min_count, vocabulary, lower
         self.punctuation = punctuation
         self.lessons = Lessons(
@@ -151,7 +151,7 @@ class TextOutput(Output):
                 f"unit {unit!r} doesn't go with the decoder {self.decoder['kind']!r}",
                 expected="unit hub with a hub:NAME decoder, another unit with any other",
             )
-        self.decoding = Decoding.model_validate(decoding).settled(self.scoring.usual, longest)
+        self.decoding = Decoding.model_validate(decoding).settled(self.text_metrics.limits, longest)
         self.longest = longest
         self.language: Language | None = None
         if language is not None:
@@ -170,6 +170,7 @@ class TextOutput(Output):
 
     def fit(self, cells: Iterable[Any]) -> State:
         """The vocabulary of all training sentences, and what the decoder brings with it."""
+        self.text_metrics.require()
         decoder: Any = registry.find("decoder", self.decoder["kind"]).cls
         own: State = decoder.fit(self.decoder)
         texts = [sentences for cell in cells if (sentences := as_sentences(cell))]
@@ -273,28 +274,26 @@ class TextOutput(Output):
             tuple(inputs),
             self.lessons,
             self.decoding,
-            scoring=self.scoring,
+            text_metrics=self.text_metrics,
             detector=detector,
             ctc=ctc,
             language=language,
         )
 
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """As `metrics`, of any choice of the records and without intervals."""
-        return self.scoring.scorer([p.value for p in predictions], references)
+        return self.text_metrics([p.value for p in predictions], references)
 
     def rightness(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> tuple[str, NDArray[np.float64]]:
         """The first of the best metrics, of each sentence alone."""
-        score, name = self.scorer(predictions, references), self.best_metrics[0]
-        values = [score(np.array([row]))[name] for row in range(len(predictions))]
-        return self.titles[name], np.array(values, np.float64)
+        return self.titles[self.best_metrics[0]], self.scorer(predictions, references).rightness()
 
     def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
         """The predicted sentences' scores: CIDEr-D and the like of captions, error rates of
         transcripts, BLEU and chrF of translations, accuracy of answers."""
-        return self.scoring.scores([p.value for p in predictions], references)
+        return self.scorer(predictions, references).scores()
 
 
 def as_sentences(cell: Any) -> list[str]:
