@@ -23,7 +23,7 @@ from plait.comparison.variants import make_variants
 from plait.config.recipe import check_recipe, load_recipe
 from plait.package.paths import find_package
 from plait.web import serve
-from plait.web.serve import name_models
+from plait.web.serve import load_models
 
 pytestmark = pytest.mark.slow
 
@@ -177,7 +177,7 @@ def run_line(folder: Path, words: list[str]) -> None:
         return
     if words[1] == "serve":  # it would not end, and has tests of its own
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(serve, "serve", lambda models, *_: name_models(models))
+            patch.setattr(serve, "serve", lambda models, *_: load_models(models))
             patch.setattr(serve, "load", find_package)
             (folder / "keys.txt").write_text("correct-horse-battery")
             run(folder, words[1:])

@@ -1,7 +1,7 @@
-"""Photos of a folder, found by a photo or by words.
+"""Finding photos of a folder by another photo or by words.
 
-Each photo is encoded once and captioned once: both are kept by its content, beside the feature
-cache, so that a second start reads no photo.
+Every photo is encoded once and captioned once; both are cached by its content, so a second start
+reads no photo.
 
 Shapes: N photos, D the captioner's width.
 """
@@ -13,17 +13,18 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from plait.assistant.intents import DIGITS
-from plait.assistant.session import Found
+from plait.assistant.answers import PHOTO
+from plait.assistant.phrases import word_set
+from plait.assistant.session import DIGITS, Found
 from plait.config import registry
 from plait.data.cells import ErrorPolicy, in_chunks
 from plait.data.digests import file_digests
@@ -33,37 +34,27 @@ from plait.data.rows import Row
 from plait.model import Model
 from plait.nn.blocks import masked_mean
 from plait.package.paths import FILES, find_package
+from plait.pipeline import features
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.features import (
-    UNREADABLE,
-    PreparedInput,
-    Progress,
-    as_row,
-    fill_cache,
-    pad_rows,
-    view_key,
-)
+from plait.pipeline.features import PreparedInput, Progress
 from plait.types import BadCell, PlaitError
 from plait.util.digests import digest
 from plait.util.files import write_atomically
 from plait.util.paths import cache_folder
 
 Words = Literal["tf-idf", "minilm"]
-TOGETHER = 64  # photos between two writes
-SMALLEST = 1e-3  # score that counts as found
-KEPT = 20_000  # captions at the most, about 2 MB, besides those of the folder that is searched
+TOGETHER = 64  # photos between two writes to the cache
+LEAST = 1e-3  # score of a photo that counts as found by words
+KEPT = 20_000  # cached captions at most, about 2 MB, unless the folder itself has more
 
 log = logging.getLogger("plait")
 
-_LITTLE = frozenset(
-    re.findall(
-        r"\w+",
-        """a an the of with in on at by to for from and or is are was were be there where which that
-        this these those who me my our your all any some every one ones i do does did have has
-        please can you could find show search look looking see want give get list pick photo photos
-        picture pictures image images pic pics snapshot snapshots shot shots photograph photographs
-        taken contain containing showing folder""",
-    )
+_STOP_WORDS = word_set(
+    """a an the of with in on at by to for from and or is are was were be there where which that
+    this these those who me my our your all any some every one ones i do does did have has
+    please can you could find show search look looking see want give get list pick photo photos
+    picture pictures image images pic pics snapshot snapshots shot shots photograph photographs
+    taken contain containing showing folder"""
 )
 _SUBJECT = re.compile(
     r"\b(?:photo|picture|image|pic|snapshot|shot|photograph|one)s?\s+"
@@ -74,46 +65,42 @@ _SUBJECT = re.compile(
 
 
 class PhotoSearch:
-    """The photos of a folder as a package with one photo as its input sees and captions them."""
+    """The photos of a folder, as a captioning package with one photo as its input sees them."""
 
     def __init__(
         self, folder: Path, package: str, model: Model, words: Words, progress: Progress | None
     ) -> None:
         """
         Raises:
-            PlaitError: the model is not of that kind.
+            PlaitError: the model takes something else.
         """
-        kinds = [spec.modality for spec in model.recipe.inputs.values()]
-        if kinds != ["image"]:
+        if list(model.inputs.values()) != [PHOTO]:
             raise PlaitError(
-                f"photos can't be searched with the model {model.recipe.name}",
+                f"the model {model.name} can't search photos",
                 expected="a package under models.caption that takes one photo",
             )
         self.folder, self.model, self.words, self.progress = folder, model, words, progress
-        self._input = next(iter(model.recipe.inputs))
+        (self._input,) = model.inputs
         self._source = model.source(self._input, Path())
         with file_digests() as files:
-            parts = [files.of(find_package(package) / name) for name in FILES]
-        self._package = digest(*parts)
+            self._package = digest(*(files.of(find_package(package) / name) for name in FILES))
         self._index = Index(model=self._package)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def like(self, photo: str, count: int) -> list[Found]:
-        """The photos most similar to one, by the cosine of their pooled features; the photo itself
-        is left out."""
-        paths = self._photos()
-        own = self._keys([Path(photo)])[0]
+        """The photos nearest to another one by the cosine of their pooled features."""
+        paths, (own,) = self._photos(), self._keys([Path(photo)])
         index = self._encode({**paths, own: Path(photo)})
         if own not in index:
-            raise PlaitError(f"{photo} can't be read")
-        near = [hit for hit in index.search(index[own][None], count + 1)[0] if hit.name != own]
+            raise PlaitError(f"can't read {photo}")
+        hits = [hit for hit in index.search(index[own][None], count + 1)[0] if hit.name != own]
         return [
             Found(photo=str(paths[str(hit.name)]), score=round(hit.score, DIGITS))
-            for hit in near[:count]
+            for hit in hits[:count]
         ]
 
     def of(self, request: str, count: int) -> list[Found]:
-        """The photos whose captions are most similar to what a request names."""
+        """The photos whose captions are nearest to what a request names."""
         paths = self._photos()
         captions = {key: text for key, text in self._captions(paths).items() if key in paths}
         keys, texts = list(captions), list(captions.values())
@@ -121,22 +108,21 @@ class PhotoSearch:
         return [
             Found(photo=str(paths[keys[at]]), score=round(score, DIGITS), caption=texts[at])
             for at, score in rank(subject(request), texts)[:count]
-            if score > SMALLEST
+            if score > LEAST
         ]
 
     def _photos(self) -> dict[str, Path]:
-        """The folder's photos as they are now, by their content."""
-        paths = find_images([self.folder])
-        found: dict[str, Path] = {}
+        """The folder's photos as they are now, by their content; of copies the first."""
+        paths, photos = find_images([self.folder]), dict[str, Path]()
         for key, path in zip(self._keys(paths), paths, strict=True):
-            found.setdefault(key, path)
-        return found
+            photos.setdefault(key, path)
+        return photos
 
     def _keys(self, paths: Sequence[Path]) -> list[str]:
-        return [key or UNREADABLE for key in self._source.keys(paths)]
+        return [key or features.UNREADABLE for key in self._source.keys(paths)]
 
-    def _encode(self, paths: dict[str, Path]) -> Index:
-        """The pooled features (D,) of each photo that can be read, by its content."""
+    def _encode(self, paths: Mapping[str, Path]) -> Index:
+        """The features of each of these photos that can be read, by its content."""
         width = self.model.network.encoder(self._input).width
         space = FeatureSpace(digest("pooled", self._package), (1, width))
         with space.lock:
@@ -147,7 +133,7 @@ class PhotoSearch:
             for chunk in in_chunks(self._pooled(paths, todo), TOGETHER):
                 space.add(dict(chunk))
                 done += len(chunk)
-                self._show("photos", done, len(todo))
+                self._report("photos", done, len(todo))
         self._index.remove([key for key in self._index if key not in paths])
         new = [key for key in paths if key in space and key not in self._index]
         if new:
@@ -155,86 +141,74 @@ class PhotoSearch:
         return self._index
 
     @torch.no_grad()
-    def _pooled(self, paths: dict[str, Path], todo: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        """(1, D) of each, the mean of the encoder's tokens; bad photos are named and left out."""
+    def _pooled(self, paths: Mapping[str, Path], todo: Sequence[str]) -> Iterator[tuple[str, Row]]:
+        """(1, D) mean of the encoder's tokens of each photo that can be read."""
         encoder, device = self.model.network.encoder(self._input), self.model.device
         outcomes = self._source.prepare(((paths[key], 0) for key in todo), device)
         for key, outcome in zip(todo, outcomes, strict=True):
             if isinstance(outcome, BadCell):
-                self._tell(str(outcome))
+                self._warn(str(outcome))
                 continue
-            prepared, lengths = pad_rows([outcome], outcome)
+            prepared, lengths = features.pad_rows([outcome], outcome)
             tokens = encoder(prepared.to(device), lengths.to(device))
-            yield key, as_row(masked_mean(tokens.values, tokens.mask))
+            yield key, features.as_row(masked_mean(tokens.values, tokens.mask))
 
-    def _captions(self, paths: dict[str, Path]) -> dict[str, str]:
-        """Each photo's caption by its key; kept for the next start, the last used at the end."""
+    def _captions(self, paths: Mapping[str, Path]) -> dict[str, str]:
+        """Captions by key, with those of all these photos that can be read. The cache keeps them in
+        the order of their last use, so that the oldest of other folders go first."""
         file = cache_folder() / "captions" / f"{self._package}.json"
-        kept: dict[str, str] = {}
+        captions: dict[str, str] = {}
         with suppress(OSError, ValueError):
-            kept = json.loads(file.read_text(encoding="utf-8"))
-        todo = [key for key in paths if key not in kept]
-        done = 0
+            captions = json.loads(file.read_text(encoding="utf-8"))
+        todo, done = [key for key in paths if key not in captions], 0
         for chunk in in_chunks(todo, TOGETHER):
-            kept |= self._caption({key: paths[key] for key in chunk})
+            captions |= self._caption({key: paths[key] for key in chunk})
             done += len(chunk)
-            self._show("captions", done, len(todo))
-            _write(file, _newest(kept, paths))
-        return kept
+            self._report("captions", done, len(todo))
+            others = [key for key in captions if key not in paths]
+            used = [key for key in captions if key in paths]
+            room = max(KEPT - len(used), 0)
+            kept = [*others[max(len(others) - room, 0) :], *used]
+            text = json.dumps({key: captions[key] for key in kept}, ensure_ascii=False)
+            write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+        return captions
 
-    def _caption(self, paths: dict[str, Path]) -> dict[str, str]:
+    def _caption(self, paths: Mapping[str, Path]) -> dict[str, str]:
         bad = ErrorPolicy("skip", in_table=False)
-        found = list(self.model.predict_many(paths.values(), bad=bad))
+        predictions = list(self.model.predict_many(paths.values(), bad=bad))
         for line in bad.failures:
-            self._tell(line)
+            self._warn(line)
         return {
             key: str(prediction.value)
-            for row, (key, prediction) in enumerate(zip(paths, found, strict=True))
+            for row, (key, prediction) in enumerate(zip(paths, predictions, strict=True))
             if (row, self._input) not in bad.met
         }
 
-    def _tell(self, line: str) -> None:
-        """Name a photo that can't be read, once."""
-        if line not in self._told:
-            self._told.add(line)
+    def _warn(self, line: str) -> None:
+        """Name a photo that can't be read, but only once."""
+        if line not in self._reported:
+            self._reported.add(line)
             log.warning(line)
 
-    def _show(self, what: str, done: int, total: int) -> None:
+    def _report(self, what: str, done: int, total: int) -> None:
         if self.progress:
             self.progress(what, done, total)
 
 
-def _newest(captions: dict[str, str], used: Collection[str]) -> dict[str, str]:
-    """Those that are used, and before them the newest others."""
-    others = [key for key in captions if key not in used]
-    there = [key for key in captions if key in used]
-    dropped = max(len(others) - max(KEPT - len(there), 0), 0)
-    return {key: captions[key] for key in [*others[dropped:], *there]}
-
-
-def _write(file: Path, captions: dict[str, str]) -> None:
-    text = json.dumps(captions, ensure_ascii=False)
-    write_atomically(file, lambda part: part.write_text(text, encoding="utf-8"))
-
-
 def subject(request: str) -> str:
     """What a request looks for: ``find photos of a dog`` -> ``a dog``."""
-    found = _SUBJECT.search(request)
-    return found["subject"] if found else request
+    match = _SUBJECT.search(request)
+    return match["subject"] if match else request
 
 
 def terms(text: str) -> list[str]:
-    """The words that tell captions apart, without the s of a plural."""
-    words = re.findall(r"\w+", text.lower())
-    return [_singular(word) for word in words if word not in _LITTLE]
-
-
-def _singular(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+    """The words that tell captions apart, without a plural's s."""
+    words = [word for word in re.findall(r"\w+", text.lower()) if word not in _STOP_WORDS]
+    return [re.sub(r"(?<=\w\w[^\Ws])s$", "", word) for word in words]
 
 
 def _by_tf_idf(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
-    """Each caption's place and its cosine of TF-IDF weights, the most similar first."""
+    """Each caption's place and its cosine of TF-IDF weights, the nearest first."""
     counted = [Counter(terms(caption)) for caption in captions]
     having = Counter(term for counts in counted for term in counts)
 
@@ -257,13 +231,13 @@ def _by_tf_idf(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
 
 def _by_minilm(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
     """Each caption's place and the cosine of the sentence encoder's vectors (Reimers and Gurevych
-    2019), the most similar first."""
+    2019), the nearest first."""
     bad = ErrorPolicy("stop", in_table=False)
-    space, keys = fill_cache(
+    space, keys = features.fill_cache(
         _minilm(), [text, *captions], 1, lambda row, error: bad.handle(row, "captions", error),
         torch.device("cpu"),
     )  # fmt: skip
-    rows = space.get([view_key(key, 0) for key in keys if key is not None])
+    rows = space.get([features.view_key(key, 0) for key in keys if key is not None])
     vectors = np.concatenate(rows)  # (1 + N, D)
     index = Index()
     index.add(range(len(captions)), vectors[1:])
@@ -274,6 +248,6 @@ def _by_minilm(text: str, captions: Sequence[str]) -> list[tuple[int, float]]:
 def _minilm() -> PreparedInput:
     settings = {"kind": "word-vectors", "vectors": "minilm", "reader": "mean"}
     modality = registry.build("text", settings)
-    state = modality.fit(["a sentence"], Path())  # nothing is learned of it
+    state = modality.fit(["a sentence"], Path())  # the same for any text
     encoder = modality.encoder(state, pretrained=True)
     return PreparedInput("sentences", modality, encoder, state, Path())

@@ -613,7 +613,7 @@ def serve(
 
     settings = Settings(
         request_bytes=int(max_mb * MEGABYTE), pixels=max_pixels, seconds=max_seconds,
-        timeout=timeout, waiting=queue, keys=keys_of_file(keys) if keys else (),
+        timeout=timeout, queue=queue, keys=keys_of_file(keys) if keys else (),
     )  # fmt: skip
 
     def ready(address: str) -> None:
