@@ -102,7 +102,7 @@ class PhotoSearch:
         ]
 
     def of(self, request: str, count: int) -> list[Found]:
-        """The photos whose captions are most similar to what a request names."""
+        """The photos whose captions are nearest to what a request names."""
         paths = self._photos()
         captions = {key: text for key, text in self._captions(paths).items() if key in paths}
         keys, texts = list(captions), list(captions.values())
@@ -143,7 +143,7 @@ class PhotoSearch:
         return self._index
 
     @torch.no_grad()
-    def _pooled(self, paths: dict[str, Path], todo: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    def _pooled(self, paths: Mapping[str, Path], todo: Sequence[str]) -> Iterator[tuple[str, Row]]:
         """(1, D) mean of the encoder's tokens of each photo that can be read."""
         network = self.model.network
         encoder = network.encoder(self._input)

@@ -76,7 +76,6 @@ def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
 
 def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
     tidy(axes)
-    ticker = needed("matplotlib.ticker", CHARTS)
     axes.set_xscale("log")
     named = set()
     points = [(max(line.seconds, SHORTEST), line.score) for line in lines]
@@ -84,9 +83,8 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
         label = None if line.role in named else TITLES[line.role]
         named.add(line.role)
         axes.plot([x], [y], "o", color=COLOURS[line.role], ms=7, label=label)
-    axes.xaxis.set_major_locator(
-        ticker.LogLocator(subs=(1, 2, 5))
-    )  # small runs are within one decade
+    ticker = needed("matplotlib.ticker", CHARTS)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))  # runs may share a decade
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("seconds of training")

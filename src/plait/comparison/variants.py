@@ -200,13 +200,8 @@ def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> Settings:
 
 def _without_required(modality: str) -> list[str]:
     """Representations that have a default for every setting."""
-    return [
-        name
-        for name in registry.names(modality)
-        if all(
-            default is not ... for _, default in registry.find(modality, name).parameters.values()
-        )
-    ]
+    fields = {n: registry.find(modality, n).schema.model_fields for n in registry.names(modality)}
+    return [name for name in fields if not any(f.is_required() for f in fields[name].values())]
 
 
 def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, Settings]:

@@ -18,6 +18,7 @@ from plait.explain.attention import Attention
 from plait.explain.attribution import ATTENTION, OCCLUSION, Attribution
 from plait.explain.checks import Curves
 from plait.explain.neighbours import Neighbour
+from plait.explain.picture import draw_weights
 from plait.modalities.segments import SEGMENTS_STYLE, Segments, Weights
 from plait.outputs.base import Output
 from plait.render.charts import bars
@@ -244,8 +245,6 @@ class Explanation:
         if path.suffix == ".png" and self.attention is not None:
             self.attention.save(path)
         elif path.suffix == ".png":
-            from plait.explain.picture import draw_weights  # matplotlib is slow to import
-
             inputs = {
                 name: (of_input.segments, of_input.methods[OCCLUSION].attribution.weights)
                 for name, of_input in self.inputs.items()

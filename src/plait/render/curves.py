@@ -116,8 +116,7 @@ def read_curves(log: Path) -> list[StageCurve]:
 
 
 def _draw_loss(axes: Any, curve: StageCurve) -> None:
-    tidy(axes)
-    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
+    _tidy_steps(axes)
     axes.set_title(curve.name, loc="left", fontweight="bold")
     if curve.loss:  # a single point needs a mark to be seen
         mark = "o" if len(curve.loss) == 1 else None
@@ -125,8 +124,7 @@ def _draw_loss(axes: Any, curve: StageCurve) -> None:
 
 
 def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
-    tidy(axes)
-    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
+    _tidy_steps(axes)
     axes.set_xlabel("step")
     axes.set_xlim(0, curve.steps * 1.06)
     axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
@@ -138,6 +136,11 @@ def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
             f"{best:.3f}", (step, best), (0, 7), textcoords="offset points", ha="center",
             color=colour, fontsize=9,
         )  # fmt: skip
+
+
+def _tidy_steps(axes: Any) -> None:
+    tidy(axes)
+    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
 
 
 def tidy(axes: Any) -> None:
