@@ -96,7 +96,7 @@ class TextOutput(Output):
         dict[str, Any],
         Field(description="the decoder: kind and its settings"),
         Nested("decoder"),
-    ] = {"kind": "transformer"}
+    ] = {"kind": "transformer"}  # noqa: RUF012 - pydantic copies it
     texts_per_step: Annotated[
         int | None,
         Field(ge=1, description="texts of a record to learn from in each step; null: all"),
@@ -165,14 +165,17 @@ class TextOutput(Output):
         kind = self.decoder.get("kind")
         if (self.unit == "hub") != (kind == "hub"):
             raise ValueError(
-                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with a "
-                "hub:NAME decoder, another unit with any other"
+                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with "
+                "a hub:NAME decoder, another unit with any other"
             )
         if (self.ctc_weight or kind == CTC) and self.detected_words:
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
         if self.ctc_weight and kind == CTC:
             raise ValueError("the decoder is CTC already; expected ctc_weight: 0")
-        most = self._default_decoding.limits.max_words
+        try:
+            most = self._default_decoding.limits.max_words
+        except UsageError as error:  # its limits contradict each other
+            raise ValueError(str(error)) from None
         if most > self.max_length:
             raise ValueError(
                 f"decoding.max_words is {most}, max_length is {self.max_length}; expected texts no "
@@ -275,7 +278,7 @@ class TextOutput(Output):
         return self._default_decoding.within(self.max_length, self.models, **options)
 
     @property
-    def unused_options(self) -> set[str]:
+    def unused_options(self) -> set[str]:  # type: ignore[override]
         """Options of models that this output lacks."""
         return set(unavailable(self.models))
 
@@ -292,9 +295,7 @@ class TextOutput(Output):
             for row in range(len(means))
         ]
 
-    def search(
-        self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps
-    ) -> Hypotheses:
+    def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
         """The ``num`` best token sequences of each record; arguments as of `decode`."""
         ctc, (language, bonus) = self.ctc_weight, fitted.get("language", (0.0, 0.0))
         ctc = ctc if options.ctc is None else options.ctc
