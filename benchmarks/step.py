@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from machine import describe
-from plait.outputs.text.head import Sentence
 
 from plait.config.recipe import load_recipe
 from plait.network import build_network
+from plait.outputs.text.output import TextTarget
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.inputs import view_key
 from plait.pipeline.parts import build_parts
@@ -40,7 +40,7 @@ def made_up_records(folder: Path, count: int) -> Records:
     keys = [str(i) for i in range(count)]
     space.add({view_key(k, 0): rng.random(MAP, np.float32) for k in keys})
     captions = [
-        Sentence((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
+        TextTarget((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
     ]
     return Records({"image": (space, list(keys), 1)}, {"caption": captions}, count)
 

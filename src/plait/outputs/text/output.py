@@ -171,7 +171,10 @@ class TextOutput(Output):
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
         if self.ctc_weight and kind == CTC:
             raise ValueError("the decoder is CTC already; expected ctc_weight: 0")
-        most = self._default_decoding.limits.max_words
+        try:
+            most = self._default_decoding.limits.max_words
+        except UsageError as error:  # its limits contradict each other
+            raise ValueError(str(error)) from None
         if most > self.max_length:
             raise ValueError(
                 f"decoding.max_words is {most}, max_length is {self.max_length}; expected texts no "

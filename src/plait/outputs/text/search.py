@@ -47,9 +47,8 @@ class Hypotheses:
 
     def best(self, count: int) -> Hypotheses:
         """The first ``count`` of every record."""
-        return Hypotheses(
-            self.token_ids[:, :count], self.scores[:, :count], self.lengths[:, :count]
-        )
+        kept = slice(count)
+        return Hypotheses(self.token_ids[:, kept], self.scores[:, kept], self.lengths[:, kept])
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class _Progress:
     def drop_finished(self) -> Bools | None:
         """Drop the records whose hypotheses have all ended, once there are many: (R,) which are
         kept, None for all."""
-        finished = np.asarray(self.done.all(axis=1))
+        finished: Bools = np.asarray(self.done.all(axis=1))
         if finished.sum() * WORTH_DROPPING < len(finished):
             return None
         self._store(finished)
@@ -211,10 +210,8 @@ def beam_search(
     in its simpler form): 0 prefers short ones, 1 is the mean of a token.
     """
     records = scorer.rows
-    progress, tokens = (
-        _Progress(records, beams, limits.max_words + 1),
-        np.full(records * beams, BOS),
-    )
+    progress = _Progress(records, beams, limits.max_words + 1)
+    tokens = np.full(records * beams, BOS)
     progress.ranking[:, 1:] = -np.inf  # at first all beams of a record are the same one
     scorer.select(np.arange(records).repeat(beams))
     for _ in range(limits.max_words + 1):
@@ -271,10 +268,10 @@ def sample(
         scores, by_input = scorer.next(tokens)
         guided = by_input is not scores
         log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
-        rows = len(progress.records)
-        chance = rng.random(each)[progress.records % each] if alike else rng.random(rows)
+        count = len(progress.records)
+        chance = rng.random(each)[progress.records % each] if alike else rng.random(count)
         tokens = np.where(progress.done[:, 0], PAD, _draw(_truncate(scores, decoding), chance))
-        gained = scores[np.arange(rows), tokens] - log_kept
+        gained = scores[np.arange(count), tokens] - log_kept
         gained = np.where(progress.done[:, 0], np.float32(0), gained)
         ranking = progress.ranking + gained[:, None]
         column = tokens[:, None]
