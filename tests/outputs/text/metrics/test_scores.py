@@ -22,10 +22,10 @@ from plait.outputs.text.metrics.ptb import tokenise
 from plait.types import PlaitError
 
 GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "golden" / "caption_scores.json").read_text()
+    (Path(__file__).parents[3] / "golden" / "caption_scores.json").read_text()
 )
 WRITTEN = [name for name, case in GOLDEN.items() if "photos" in case]
-FLICKR = Path(__file__).parents[3].parent / "shared" / "data" / "flickr8k"
+FLICKR = Path(__file__).parents[4].parent / "shared" / "data" / "flickr8k"
 # pycocoevalcap 1.2 with its own Java tokeniser and wrappers, on the captions below.
 PINNED_CIDER, PINNED_BLEU4, PINNED_METEOR = 3.2249063928311057, 0.4220351021, 0.4249995398
 

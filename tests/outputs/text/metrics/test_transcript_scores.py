@@ -13,7 +13,7 @@ from plait.outputs.text.metrics.transcripts import TranscriptMetrics, align, ali
 from plait.types import PlaitError
 
 GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "golden" / "transcript_scores.json").read_text()
+    (Path(__file__).parents[3] / "golden" / "transcript_scores.json").read_text()
 )
 KINDS = ("words", "substitutions", "deletions", "insertions")
 REFERENCES = [["The cat sat on the mat."], ["A dog"], ["It's three o'clock, he said"]]

@@ -70,7 +70,7 @@ def test_by_hand_repetition_is_clipped() -> None:
 
 
 def test_equals_the_published_scorer() -> None:
-    golden = json.loads((Path(__file__).parents[2] / "golden" / "caption_scores.json").read_text())
+    golden = json.loads((Path(__file__).parents[3] / "golden" / "caption_scores.json").read_text())
     references, hypotheses = golden["ids"]["references"], golden["ids"]["hypotheses"]
     got = CiderReward(references).scores(range(len(references)), hypotheses)
     np.testing.assert_allclose(got, golden["ids"]["cider"], rtol=1e-12, atol=1e-12)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 WORDS = [f"{first}{second}" for first in "bdfgklmn" for second in ("ax", "ex", "ox")]
 
 

@@ -13,9 +13,9 @@ import pytest
 from plait.outputs.text.metrics.ptb import tokenise
 
 GOLDEN: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "golden" / "caption_scores.json").read_text()
+    (Path(__file__).parents[3] / "golden" / "caption_scores.json").read_text()
 )
-FLICKR = Path(__file__).parents[3].parent / "shared" / "data" / "flickr8k"
+FLICKR = Path(__file__).parents[4].parent / "shared" / "data" / "flickr8k"
 
 
 @pytest.mark.parametrize(

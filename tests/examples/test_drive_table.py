@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "drive_table.py"
+SCRIPT = Path(__file__).parents[2] / "examples" / "drive_table.py"
 STEP = 50  # ms between two rows
 
 
