@@ -1,33 +1,27 @@
-"""Caption the sample photos that come with scikit-image, and draw where each word looked."""
+"""Caption four sample photos, and draw where the model looked for each word."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import skimage.data
-from PIL import Image
-
 import plait
 
-NAMES = ("astronaut", "camera", "rocket", "chelsea")
+PHOTOS = Path(__file__).parent / "photos"
 OUT = Path("out/demo")
 
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     model = plait.load("captioner")
-    for name in NAMES:
-        photo = OUT / f"{name}.png"
-        Image.fromarray(np.asarray(getattr(skimage.data, name)())).save(photo)
-        explanation = model.explain(photo)
-        explanation.save(OUT / f"{name}.attention.png")
-        print(f"{name}: {explanation.prediction.value}")
+    for photo in sorted(PHOTOS.glob("*.jpg")):
+        caption = model.predict(photo)
+        model.attention(photo, caption).picture().save(OUT / f"{photo.stem}.attention.png")
+        print(f"{photo.stem}: {caption.value}")
     print(
         "\nThe captioner learned from 6,000 photos, most of them of people and dogs outdoors: "
         "of other things it can only guess."
     )
-    print(f"The photos, and where the model looked for each word, are in {OUT}/")
+    print(f"Where the model looked for each word is drawn in {OUT}/")
 
 
 if __name__ == "__main__":

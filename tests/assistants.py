@@ -41,7 +41,7 @@ TRANSLATOR: dict[str, Any] = {
         "german": {
             "kind": "text",
             "settings": {
-                "scores": "translations", "min_count": 1, "detect": 0,
+                "metrics": "translations", "min_count": 1, "detected_words": 0,
                 "word_dropout": 0,
                 "decoder": {"kind": "transformer", "layers": 1, "memory_layers": 0, "heads": 2,
                             "dropout": 0.0},

@@ -25,9 +25,9 @@ def wants_meteor() -> Iterator[Callable[[bool | None], bool]]:
     for it have it. Gives the function that decides elsewhere."""
     from plait.outputs.text.metrics import captions as scores
 
-    wants = scores._wants_meteor
+    wants = scores.wants_meteor
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "_wants_meteor", lambda asked: asked is not None and wants(asked))
+        patch.setattr(scores, "wants_meteor", lambda asked: asked is not None and wants(asked))
         yield wants
 
 
@@ -55,7 +55,7 @@ SMALL = (
     "outputs.caption.settings.min_count=1",
     "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2,"
     " dropout: 0.0}",
-    "outputs.caption.settings.detect=0",
+    "outputs.caption.settings.detected_words=0",
     "outputs.caption.settings.word_dropout=0",
     "training.token_dropout=0",
     "training.batch=8",

@@ -58,13 +58,15 @@ CELLS: dict[str, list[Any]] = {
 def same(mine: Prediction, wanted: Prediction) -> None:
     if isinstance(wanted.value, float):
         assert mine.value == pytest.approx(wanted.value, abs=CLOSE)
-        assert (mine.interval is None) == (wanted.interval is None)
+        assert (mine.details.interval is None) == (wanted.details.interval is None)
     else:
         assert mine.value == wanted.value
     assert mine.score == pytest.approx(wanted.score, abs=CLOSE)
-    assert mine.words == wanted.words
-    assert dict(mine.probabilities) == pytest.approx(dict(wanted.probabilities), abs=CLOSE)
-    assert dict(mine.detected) == pytest.approx(dict(wanted.detected), abs=CLOSE)
+    assert type(mine.details) is type(wanted.details)
+    for name in ("probabilities", "detected"):
+        one, other = (dict(getattr(p.details, name, {})) for p in (mine, wanted))
+        assert one == pytest.approx(other, abs=CLOSE)
+    assert getattr(mine.details, "words", ()) == getattr(wanted.details, "words", ())
     for one, other in zip(mine.alternatives, wanted.alternatives, strict=True):
         assert one.value == other.value
         assert one.score == pytest.approx(other.score, abs=CLOSE)

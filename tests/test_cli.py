@@ -340,13 +340,13 @@ def test_kinds_are_listed(run: Any) -> None:
     assert code == 0
     assert "fusion  early, hybrid, late, none" in out
     told = {row["name"]: row["about"] for row in json.loads(run("list", "--json")[1])}
-    assert list(told) == ["recipe", "model", *registry.ROOMS]
+    assert list(told) == ["recipe", "model", *registry.kinds()]
     assert "captioner" in told["model"]
     _, out, _ = run("list", "--help")
     assert all(kind in out for kind in told)
 
 
-@pytest.mark.parametrize("kind", registry.ROOMS)
+@pytest.mark.parametrize("kind", registry.FOLDERS)
 def test_what_a_component_is_is_a_whole_sentence(kind: str) -> None:
     for name in registry.names(kind):
         assert registry.find(kind, name).about.endswith("."), name

@@ -33,8 +33,8 @@ def test_a_prediction(trained: Path, squares: Path) -> None:
     found = model.predict(squares.with_name("000.png"), num=3, beam=3)
     assert "red square" in found.value
     assert len(found.alternatives) == 2
-    assert found.attention["image"].shape == (len(found.words), 16)
-    np.testing.assert_allclose(found.attention["image"].sum(-1), 1.0, rtol=1e-4)
+    assert found.details.attention["image"].shape == (len(found.details.words), 16)
+    np.testing.assert_allclose(found.details.attention["image"].sum(-1), 1.0, rtol=1e-4)
     assert found.score < 0
     assert model.predict(squares.with_name("000.png").read_bytes()).value == found.value
 
@@ -87,6 +87,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_unbroken(
     squares: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -278,7 +279,7 @@ def test_training_goes_on_from_a_model(
     trained: Path, squares: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     start = [*small, f"training.start={trained}", "training.learning_rate=0.0001"]
-    first = plait.load(trained).evaluate(squares, split="val").scores["caption"].cider
+    first = plait.load(trained).evaluate(squares, split="val").scores["caption"]["cider"]
     model = train("captioning", squares, tmp_path / "more", overrides=[*start, "training.epochs=1"])
     assert model.scores["validation"]["scores"]["caption"]["cider"] >= first
     lines = (tmp_path / "more.run" / "log.jsonl").read_text().splitlines()
@@ -287,6 +288,7 @@ def test_training_goes_on_from_a_model(
         train("captioning", squares, tmp_path / "other", overrides=[*start, "fusion.width=64"])
 
 
+@pytest.mark.slow
 def test_the_second_stage_leaves_pretrained_layers_alone(
     squares: Path, small: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

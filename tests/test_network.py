@@ -70,7 +70,7 @@ def a_network(fusion: str, mixup: float, output: str = "category") -> tuple[Netw
     states = {
         f"inputs.{n}": m.fit(["a b", "c d"], root=None)  # type: ignore[arg-type]
         for n, m in parts.modalities.items()
-    } | {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples())}
+    } | {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples(), root=None)}
     network = build_network(recipe, parts, states)
     return network, made_up_batch(parts, states, network)
 
@@ -98,7 +98,7 @@ def test_mixup_mixes_the_losses_with_the_records(
 
 
 def test_sentences_are_not_mixed() -> None:
-    with pytest.raises(UsageError, match=r"training.mixup: the sentences of outputs\.y can't be"):
+    with pytest.raises(UsageError, match=r"training.mixup: the targets of outputs\.y can't be"):
         check_recipe({
             "name": "mixed",
             "inputs": {"x": {"modality": "image", "representation": {"kind": "pixels"}}},

@@ -15,8 +15,6 @@ from tones import RECIPE, write_table
 import plait
 from plait.cli import main as cli
 from plait.model import Model
-from plait.outputs.text.head import TextHead
-from plait.outputs.text.lm.language import NGramDecoder
 from plait.outputs.text.lm.ngram import NGram
 from plait.training.train import train
 from plait.types import UsageError
@@ -24,7 +22,7 @@ from plait.types import UsageError
 
 def trained(folder: Path, language: dict[str, Any] | None, name: str) -> Path:
     recipe = copy.deepcopy(RECIPE)
-    recipe["outputs"]["text"]["settings"]["language"] = language
+    recipe["outputs"]["text"]["settings"]["language_model"] = language
     recipe["training"]["epochs"] = 1
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
     with pytest.MonkeyPatch.context() as patch:
@@ -52,10 +50,9 @@ def run(*arguments: object) -> int:
 
 
 def ngrams(model: Model) -> NGram:
-    head = model.network.head("text")
-    assert isinstance(head, TextHead)
-    assert isinstance(head.language, NGramDecoder)
-    return head.language.model
+    found = model.parts.outputs["text"].ngrams()
+    assert found is not None
+    return found[0]
 
 
 def test_from_one_model_to_the_next(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

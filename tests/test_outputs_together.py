@@ -16,6 +16,8 @@ import plait
 from plait.config.recipe import check_recipe
 from plait.model import Model
 from plait.network import build_parts
+from plait.outputs.category import Probabilities
+from plait.outputs.number import Interval
 from plait.tasks.predict import predict_table
 from plait.tasks.summary import made_up_batch
 from plait.training.train import Scorer, train
@@ -66,10 +68,10 @@ def model(folder: Path) -> Model:
 
 def test_all_outputs_are_learned_and_scored(model: Model, folder: Path) -> None:
     found = model.evaluate(folder / "table.jsonl", split="val")
-    assert found.scores["colour"].accuracy >= 0.95
-    assert found.scores["size"].r2 >= 0.9
-    assert found.scores["size"].coverage >= 0.85  # fitted on these very rows
-    assert found.scores["things"].mean_average_precision >= 0.9
+    assert found.scores["colour"]["accuracy"] >= 0.95
+    assert found.scores["size"]["r2"] >= 0.9
+    assert found.scores["size"]["coverage"] >= 0.85  # fitted on these very rows
+    assert found.scores["things"]["mean_average_precision"] >= 0.9
     card = (folder / "model" / "card.md").read_text()
     for name in RECIPE["outputs"]:
         assert f"\n\n| {name} | score | 95 % interval |\n|---|---|---|\n" in card
@@ -95,10 +97,10 @@ def test_an_output_that_learned_nothing_does_not_decide() -> None:
     cells = {"colour": ["red", "blue"], "size": [1.0, 2.0], "things": [["cat"], []]}
     table = Table(Path("t"), Path(), cells)
     scorer = Scorer(recipe, build_parts(recipe), table, {f"outputs.{n}": n for n in cells})
-    colours = [Prediction(c, 1.0, probabilities={"red": p, "blue": 1 - p})
+    colours = [Prediction(c, 1.0, details=Probabilities({"red": p, "blue": 1 - p}))
                for c, p in (("red", 1.0), ("blue", 0.0))]  # fmt: skip
-    things = [Prediction((), 1.0, probabilities={"cat": p}) for p in (0.9, 0.1)]
-    sizes = [Prediction(x, 0.0) for x in (100.0, -100.0)]
+    things = [Prediction((), 1.0, details=Probabilities({"cat": p})) for p in (0.9, 0.1)]
+    sizes = [Prediction(x, 0.0, details=Interval()) for x in (100.0, -100.0)]
     found = scorer({"colour": colours, "size": sizes, "things": things})
     assert found["size.r2"] < -1000
     assert found["together"] == pytest.approx((1 + 2 * 0 + 1) / 4)
@@ -111,7 +113,7 @@ def test_answers_gives_all_and_predict_the_first(model: Model) -> None:
     assert model.predict(record).value == found["colour"].value == "blue"
     assert found["things"].value == ("cat",)
     assert found["size"].value == pytest.approx(2000, abs=400)
-    low, high = found["size"].interval or (0, 0)
+    low, high = found["size"].details.interval or (0, 0)
     assert low <= found["size"].value <= high
 
 

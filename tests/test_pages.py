@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from plait.config import registry
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
-from plait.outputs.text.metrics.captions import caption_scores
+from plait.outputs.text.metrics.captions import CaptionMetrics
 from plait.report.best_and_worst import MAX_SIDE, best_and_worst, choose
 from plait.types import Prediction, UsageError
 
@@ -46,8 +47,9 @@ def found(tmp_path: Path) -> Evaluation:
         [0, 2, 3, 4],
         {"caption": [Prediction(caption, -1.0) for caption in CAPTIONS]},
         {"caption": REFERENCES},
-        {"caption": caption_scores(CAPTIONS, REFERENCES, intervals=20, meteor=False)},
+        {"caption": CaptionMetrics(CAPTIONS, REFERENCES).scores(meteor=False)},
         ["row 2, column 'image': gone"],
+        outputs={"caption": registry.build("output", {"kind": "text"})},
     )
 
 
@@ -85,7 +87,7 @@ def written(found: Evaluation, tmp_path: Path, count: int = 10) -> str:
 
 def test_best_come_first_then_the_worst_from_the_bottom(found: Evaluation, tmp_path: Path) -> None:
     page = written(found, tmp_path)
-    order = [int(i) for i in found.scores["caption"].ranked()]
+    order = CaptionMetrics(CAPTIONS, REFERENCES).ranked()
     assert order[0] == 0
     assert order[-1] == 3
     shown = re.findall(r"<figcaption><p>(.*?)</p>", page)
@@ -102,7 +104,7 @@ def test_each_photo_has_its_own_score_and_all_its_references(
     page = written(found, tmp_path, count=1)
     cards = page.split("<figure>")[1:]
     assert len(cards) == 2
-    cider = found.scores["caption"].photo_cider
+    cider = CaptionMetrics(CAPTIONS, REFERENCES).rightness()
     for card, position in zip(cards, (0, 3), strict=True):
         assert f"CIDEr-D {cider[position]:.3f}" in card
         assert re.findall("<li>(.*?)</li>", card) == REFERENCES[position]
@@ -114,7 +116,7 @@ def test_scores_stand_on_top_with_their_intervals(found: Evaluation, tmp_path: P
     head = written(found, tmp_path).split("</header>")[0]
     scores = found.scores["caption"]
     low, high = scores.intervals["cider"]
-    assert f"<dt>CIDEr-D</dt><dd>{scores.cider:.3f}</dd>" in head
+    assert f"<dt>CIDEr-D</dt><dd>{scores['cider']:.3f}</dd>" in head
     assert f"{low:.3f} to {high:.3f}" in head
     assert "METEOR" not in head  # it was not computed
     assert "bad cells: 1" in head
@@ -163,7 +165,7 @@ def test_no_photo_is_both_best_and_worst() -> None:
 
 
 def test_outputs_without_captions_have_no_page(found: Evaluation, tmp_path: Path) -> None:
-    found.scores = {"sentiment": object()}
+    found.outputs = {"sentiment": registry.build("output", {"kind": "category"})}
     with pytest.raises(UsageError, match="output of captions"):
         best_and_worst(found, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

@@ -89,7 +89,7 @@ def run(patch: pytest.MonkeyPatch, *args: str, code: int = 0) -> None:
 
 def test_it_learns_what_no_column_tells_alone(model: Model, folder: Path) -> None:
     found = model.evaluate(folder / "table.csv", split="val")
-    assert found.scores["answer"].accuracy >= 0.85
+    assert found.scores["answer"]["accuracy"] >= 0.85
     assert found.to_json()["columns"]["inputs.plain"] == NAMES
     assert found.failures == []
 

@@ -47,9 +47,9 @@ def test_all_errors_come_together() -> None:
 def test_a_file_to_learn_from_must_be_there(tmp_path: Path) -> None:
     raw = yaml.safe_load(recipe_text("speech-digits"))
     for language in ({"kind": "ngram", "texts": "none.txt"}, {"kind": "arpa", "file": "none.txt"}):
-        raw["outputs"]["text"]["settings"]["language"] = language
+        raw["outputs"]["text"]["settings"]["language_model"] = language
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
-        wanted = r"outputs.text.settings.language.(texts|file): there is no file none.txt"
+        wanted = r"outputs.text.settings.language_model.(texts|file): there is no file none.txt"
         with pytest.raises(UsageError, match=wanted):
             load_recipe(str(tmp_path / "mine.yaml"))
         check_recipe(raw)  # a package's recipe: what the file told is in the package
@@ -62,11 +62,11 @@ def test_what_learns_no_language_is_no_language_model() -> None:
         other |= decoder.fit.__func__ is not Decoder.fit.__func__  # type: ignore[attr-defined]
         raw = yaml.safe_load(recipe_text("speech-digits"))
         kind = {"kind": name, "name": "some/model"} if name == "hub" else {"kind": name}
-        raw["outputs"]["text"]["settings"]["language"] = {"kind": "neural", "decoder": kind}
+        raw["outputs"]["text"]["settings"]["language_model"] = {"kind": "neural", "decoder": kind}
         if not other:
             check_recipe(raw)
             continue
-        wanted = f"language.decoder.kind: got '{name}'; only gru-attention, transformer here"
+        wanted = f"language_model.decoder.kind: got '{name}'; only gru-attention, transformer here"
         with pytest.raises(UsageError, match=wanted):
             check_recipe(raw)
 
@@ -91,9 +91,9 @@ def test_two_inputs_need_a_fusion() -> None:
 def test_settings_of_a_kind_that_is_overridden_are_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    recipe = load_recipe("driving", ["fusion.kind=hybrid", "fusion.own=0.5"])
+    recipe = load_recipe("driving", ["fusion.kind=hybrid", "fusion.branch_loss_weight=0.5"])
     assert recipe.fusion["kind"] == "hybrid"
-    assert recipe.fusion["own"] == 0.5
+    assert recipe.fusion["branch_loss_weight"] == 0.5
     assert [record.message for record in caplog.records] == [
         "fusion.kind=hybrid: dropped the settings of early: dropout, how, width"
     ]

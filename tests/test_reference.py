@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 from samples import captions, draw
 
 import plait
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
+
+pytestmark = pytest.mark.slow
 
 
 def coco(folder: Path, count: int) -> Path:
@@ -45,4 +48,4 @@ def test_it_trains_on_coco(tmp_path: Path) -> None:
     photo = tmp_path / "train2017" / f"{0:012d}.jpg"
     found = again.predict(photo)
     assert found.value == model.predict(photo).value
-    assert found.attention["image"].shape[1] == 64
+    assert found.details.attention["image"].shape[1] == 64

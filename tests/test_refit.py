@@ -17,6 +17,8 @@ from plait.model import Model, load
 from plait.training.train import train
 from plait.types import UsageError
 
+pytestmark = pytest.mark.slow
+
 RECIPE: dict[str, Any] = {
     "name": "refitted",
     "inputs": {

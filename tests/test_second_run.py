@@ -19,6 +19,8 @@ from samples import COLOURS, draw
 from plait.data import digests
 from plait.training.train import train
 
+pytestmark = pytest.mark.slow
+
 watched: list[str] = []
 opened: list[str] = []
 

@@ -45,18 +45,20 @@ def rows_of(table: Path) -> list[dict[str, Any]]:
 
 def test_both_are_needed_and_each_alone_is_half(model: Model, table: Path) -> None:
     found = model.evaluate(table, split="val", subsets=True)
-    accuracy = {subset: again.scores["answer"].accuracy for subset, again in found.subsets.items()}
+    accuracy = {
+        subset: again.scores["answer"]["accuracy"] for subset, again in found.subsets.items()
+    }
     assert list(accuracy) == [("photo",), ("words",), ("photo", "words")]
     assert accuracy["photo", "words"] >= 0.95
     assert 0.3 <= accuracy["photo",] <= 0.7
     assert 0.3 <= accuracy["words",] <= 0.7
-    assert found.scores["answer"].accuracy == accuracy["photo", "words"]
+    assert found.scores["answer"]["accuracy"] == accuracy["photo", "words"]
     assert len(found.to_json()["subsets"]) == 3
 
 
 def test_with_another_record_s_input_it_is_as_good_as_without(model: Model, table: Path) -> None:
     found = model.evaluate(table, split="val", swapped=True)
-    swapped = {name: again.scores["answer"].accuracy for name, again in found.swapped.items()}
+    swapped = {name: again.scores["answer"]["accuracy"] for name, again in found.swapped.items()}
     assert set(swapped) == {"photo", "words"}
     # Of two colours and two places that are equally common, half are still right.
     assert all(0.2 <= value <= 0.8 for value in swapped.values())
@@ -65,7 +67,7 @@ def test_with_another_record_s_input_it_is_as_good_as_without(model: Model, tabl
     assert told[0]["scores"]["answer"]["accuracy"] == swapped["photo"]
     lost = found.swapped["photo"].lost["answer"]
     low, high = lost.interval
-    assert lost.value == pytest.approx(found.scores["answer"].accuracy - swapped["photo"])
+    assert lost.value == pytest.approx(found.scores["answer"]["accuracy"] - swapped["photo"])
     assert 0 < low < lost.value < high
     assert told[0]["lost"]["answer"]["interval"] == [low, high]
 
@@ -86,7 +88,7 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     lines = [json.loads(line) for line in table.read_text().splitlines()[:8]]
     records = [{name: line[name] for name in ("photo", "words")} for line in lines]
     found = list(model.predict_many(records, root=table.parent, shares=True))
-    nothing = next(iter(model.predict_many([{"photo": None}]))).probabilities
+    nothing = next(iter(model.predict_many([{"photo": None}]))).details.probabilities
     for prediction in found:
         assert prediction.score > 0.8
         added = prediction.score - nothing[prediction.value]
@@ -108,7 +110,7 @@ def test_what_a_record_is_is_said(model: Model) -> None:
 
 def test_an_evaluation_tells_its_scores(model: Model, table: Path) -> None:
     found = model.evaluate(table, split="val")
-    accuracy = found.scores["answer"].accuracy
+    accuracy = found.scores["answer"]["accuracy"]
     assert str(found).startswith(f"answer, 32 records: accuracy {accuracy:.3f}, ")
     assert repr(found) == f"<plait.Evaluation {found}>"
 
@@ -154,9 +156,9 @@ def test_scores_with_inputs_made_worse(model: Model, table: Path) -> None:
     assert named == {("photo", "noise"), ("photo", "blur"), ("words", "dropped words")}
     assert len(found.corrupted) == 15
     whole = found.scores["answer"]
-    assert all(c.scores["answer"].accuracy <= whole.accuracy for c in found.corrupted)
-    losses = {c.scores["answer"].log_loss for c in found.corrupted if c.input == "words"}
-    assert len(losses - {whole.log_loss}) > 1  # other words are left out at each strength
+    assert all(c.scores["answer"]["accuracy"] <= whole["accuracy"] for c in found.corrupted)
+    losses = {c.scores["answer"]["log_loss"] for c in found.corrupted if c.input == "words"}
+    assert len(losses - {whole["log_loss"]}) > 1  # other words are left out at each strength
     assert len(found.to_json()["corrupted"]) == 15
 
 
@@ -174,7 +176,7 @@ def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) 
     colour, place = record["answer"].split(" ", 1)
     for name, told in (("photo", colour), ("words", place)):
         (found,) = model.predict_many([{name: record[name]}], root=table.parent, num=4)
-        probable = sum(p for answer, p in found.probabilities.items() if told in answer)
+        probable = sum(p for answer, p in found.details.probabilities.items() if told in answer)
         assert probable > 0.75
 
 

@@ -25,6 +25,8 @@ from plait.tasks.transcribers import SURE, Word
 from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:

@@ -39,7 +39,7 @@ PHOTO = {
     "representation": {"kind": "pixels", "size": 16, "patch": 8, "width": 32},
 }
 SETTINGS = {
-    "scores": "translations", **VOCABULARY, "longest": 12, "smoothing": 0.0,
+    "metrics": "translations", **VOCABULARY, "max_length": 12, "label_smoothing": 0.0,
     "decoder": {"kind": "transformer", "layers": 1, "heads": 2, "dropout": 0.0},
     "decoding": {"beam": 2, "min_words": 0, "max_words": 10, "no_repeat": 0},
 }  # fmt: skip
@@ -93,10 +93,10 @@ def test_the_photo_tells_what_the_sentence_leaves_out(seeing: tuple[Model, Path]
         said = list(plait.translate(model, ["small cat runs", ""], photo=folder / "new.png"))
         assert said == [f"klein {TINTS[colour]} Katze rennt", ""]
     found = model.evaluate(folder / "table.jsonl", split="val", swapped=True, subsets=True)
-    whole = found.scores["german"].bleu
+    whole = found.scores["german"]["bleu"]
     assert whole > 90
-    assert found.swapped["image"].scores["german"].bleu < whole - 20
-    assert found.subsets["english",].scores["german"].bleu < whole - 20
+    assert found.swapped["image"].scores["german"]["bleu"] < whole - 20
+    assert found.subsets["english",].scores["german"]["bleu"] < whole - 20
 
 
 def run(*arguments: str) -> int:

@@ -20,7 +20,7 @@ TEXTS = ["a dog runs", "a dog runs over a field", "", "zzz yyy xxx", "a cat sits
 def test_an_evaluation_says_how_many_cells_are_not_read_whole(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = {"kind": "word-sequence", "width": 8, "min_count": 1, "longest": 4}
+    words = {"kind": "word-sequence", "width": 8, "min_count": 1, "max_length": 4}
     model = make_model(
         {"words": {"modality": "text", "representation": words}},
         {"class": {"kind": "category"}},
@@ -48,8 +48,8 @@ def test_a_sound_that_is_cut(trim: bool, tmp_path: Path) -> None:
         "padded": [quiet, loud, quiet],
     }.items():
         soundfile.write(tmp_path / f"{name}.wav", np.concatenate(parts), 8000)
-    modality = Spectrogram(rate=8000, longest=2.0, trim=trim)
-    found = {n: modality.unread(f"{n}.wav", tmp_path, {}) for n in ("long", "short", "padded")}
+    modality = Spectrogram(rate=8000, max_seconds=2.0, trim=trim)
+    found = {n: modality.unread(f"{n}.wav", tmp_path) for n in ("long", "short", "padded")}
     cut = "only the first 2 of its {} seconds are heard"
     assert found == {
         "long": cut.format("3.0"), "short": "", "padded": "" if trim else cut.format("3.5")
@@ -58,20 +58,16 @@ def test_a_sound_that_is_cut(trim: bool, tmp_path: Path) -> None:
 
 def test_a_text_that_is_cut_before_its_vectors(tmp_path: Path) -> None:
     write_vectors(tmp_path / "x.vec", {"a": [1.0, 0.0], "dog": [0.0, 1.0], "well": [1.0, 1.0]})
-    modality = WordVectors(vectors=str(tmp_path / "x.vec"), longest=4)
-    state = modality.fit(["a dog"], tmp_path)
-    assert modality.unread("a dog, a dog", tmp_path, state) == (
-        "only the first 4 of its 5 words are read"
-    )
-    assert modality.unread("a dog, a", tmp_path, state) == ""
+    modality = WordVectors(vectors=str(tmp_path / "x.vec"), max_length=4)
+    modality = modality.with_state(modality.fit(["a dog"], tmp_path))
+    assert modality.unread("a dog, a dog", tmp_path) == ("only the first 4 of its 5 words are read")
+    assert modality.unread("a dog, a", tmp_path) == ""
 
 
 def test_a_text_that_is_cut_before_a_model_of_the_hub(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="needs the extra plait[hub]")
     save_bert(tmp_path / "bert", ["a", "dog"])
-    modality = HubText(name=str(tmp_path / "bert"), longest=5)
-    state = modality.fit(["a dog"], tmp_path)
-    assert modality.unread("a dog a dog", tmp_path, state) == (
-        "only its first 5 word pieces are read"
-    )
-    assert modality.unread("a dog a", tmp_path, state) == ""
+    modality = HubText(name=str(tmp_path / "bert"), max_length=5)
+    modality = modality.with_state(modality.fit(["a dog"], tmp_path))
+    assert modality.unread("a dog a dog", tmp_path) == ("only its first 5 word pieces are read")
+    assert modality.unread("a dog a", tmp_path) == ""

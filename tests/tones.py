@@ -29,7 +29,7 @@ RECIPE: dict[str, Any] = {
         "text": {
             "kind": "text",
             "settings": {
-                "scores": "transcripts", "unit": "characters", "min_count": 1, "longest": 24,
+                "metrics": "transcripts", "unit": "characters", "min_count": 1, "max_length": 24,
                 "decoder": {"kind": "ctc", "dropout": 0.0},
                 "decoding": {"beam": 1, "min_words": 0, "no_repeat": 0, "length_penalty": 0.0},
             },

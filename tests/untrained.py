@@ -25,7 +25,7 @@ def make_model(
     )
     parts = build_parts(recipe)
     states = {f"inputs.{n}": part.fit(cells[n], Path()) for n, part in parts.modalities.items()}
-    states |= {f"outputs.{n}": part.fit(cells[n]) for n, part in parts.outputs.items()}
+    states |= {f"outputs.{n}": part.fit(cells[n], Path()) for n, part in parts.outputs.items()}
     network = build_network(recipe, parts, states)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # what starts as nothing would let many mistakes pass

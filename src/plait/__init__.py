@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from plait.assistant.dialogue import Assistant
     from plait.comparison.compare import compare
     from plait.config.recipe import Recipe, load_recipe
-    from plait.data.profile import profile
     from plait.data.tables import read_table
     from plait.evaluation.results import Evaluation
     from plait.model import Model, load
+    from plait.pipeline.profile import profile
     from plait.tasks.ngrams import export_arpa
     from plait.tasks.transcribe import transcribe
     from plait.tasks.translate import translate
@@ -38,7 +38,7 @@ _PUBLIC = {
     "compare": "plait.comparison.compare",
     "export_arpa": "plait.tasks.ngrams",
     "load": "plait.model",
-    "profile": "plait.data.profile",
+    "profile": "plait.pipeline.profile",
     "load_recipe": "plait.config.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.training.train",

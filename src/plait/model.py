@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.tables import Table, read_table
@@ -35,6 +36,7 @@ from plait.explain.neighbours import find_neighbours
 from plait.explain.probe import Probe
 from plait.modalities.base import Modality
 from plait.network import Batch, Network, Parts, build_network, build_parts
+from plait.outputs.base import Output
 from plait.outputs.options import Options
 from plait.package.card import write_card
 from plait.package.format import Package, fingerprint, read_package, write_package
@@ -59,14 +61,6 @@ from plait.util.imports import needed
 
 PREDICT_BATCH = 64
 STRENGTHS = range(1, 6)  # of corruptions
-CELLS = {
-    "image": "photo.jpg",
-    "text": "a few words",
-    "audio": "sound.wav",
-    "video": "clip.mp4",
-    "series": "series.csv",
-}
-"""What a cell of each modality may be, for messages."""
 Predictions = dict[str, list[Prediction]]
 
 log = logging.getLogger("plait")
@@ -89,7 +83,7 @@ class Model:
         scores: Mapping[str, Any],
     ) -> None:
         self.recipe, self.states, self.scores = recipe, states, scores
-        self.parts: Parts = build_parts(recipe)
+        self.parts: Parts = build_parts(recipe).fitted(states)
         self.network = network.eval()
         self.device = next(network.parameters()).device
         self._sources: dict[str, PreparedInput] = {}
@@ -114,9 +108,9 @@ class Model:
         """Output -> kind."""
         return {name: spec.kind for name, spec in self.recipe.outputs.items()}
 
-    def cell(self, output: str, value: Any) -> Any:
-        """An output's answer as a cell of a table."""
-        return self.parts.outputs[output].cell(value)
+    def output_of(self, name: str) -> Output:
+        """The output of that name, which knows how its answers are shown."""
+        return self.parts.outputs[name]
 
     def __repr__(self) -> str:
         inputs, outputs = ", ".join(self.recipe.inputs), ", ".join(self.recipe.outputs)
@@ -227,13 +221,12 @@ class Model:
         needed("captum.attr", "explain")  # said before anything is computed
         there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
         sources = {name: self.source(name, Path(root)) for name in there}
-        layouts = {n: s.modality.segments(cells[n], s.root, s.state) for n, s in sources.items()}
+        layouts = {n: s.modality.segments(cells[n], s.root) for n, s in sources.items()}
         batch = self._batch([cells], Path(root), 0, None).to(self.device)
         prediction = self.network.predict(batch, **options)[asked][0]
-        probe = Probe(batch, layouts, sources, asked, prediction, options)
+        probe = Probe(batch, layouts, sources, asked, self.output_of(asked), prediction, options)
         found = explain(probe, self.network, self._unlearned, self.recipe.name)
-        if prediction.attention:
-            found = replace(found, attention=self._attention(cells, prediction, Path(root)))
+        found = replace(found, attention=self._attention(cells, asked, prediction, Path(root)))
         if table is None:
             return found
         near, others = find_neighbours(
@@ -248,28 +241,42 @@ class Model:
         return network.to(self.device).eval()
 
     def attention(
-        self, record: Any, prediction: Prediction, *, root: str | Path = "."
+        self,
+        record: Any,
+        prediction: Prediction,
+        *,
+        root: str | Path = ".",
+        output: str | None = None,
     ) -> Attention:
         """Where an answer that was given looked, in the record's first input with a picture.
+
+        Args:
+            record, root: as for `predict`.
+            prediction: the answer.
+            output: which output's answer it is; the first if not given.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
         """
-        found = self._attention(self._as_record(record), prediction, Path(root))
+        found = self._attention(
+            self._as_record(record), output or self.output, prediction, Path(root)
+        )
         if found is None:
             raise UsageError("the model looks at no place of a picture", expected="an image input")
         return found
 
     def _attention(
-        self, cells: Mapping[str, Any], prediction: Prediction, root: Path
+        self, cells: Mapping[str, Any], output: str, prediction: Prediction, root: Path
     ) -> Attention | None:
+        asked = self.output_of(output)
+        looked = asked.attention(prediction)
         for name in self.recipe.inputs:
             source, grid = self.source(name, root), self.network.encoder(name).grid
-            if grid is None or is_missing(cells.get(name)) or name not in prediction.attention:
+            if grid is None or is_missing(cells.get(name)) or name not in looked:
                 continue
-            pixels = source.modality.picture(cells[name], root, source.state)
+            pixels = source.modality.picture(cells[name], root)
             if pixels is not None:
-                return Attention(prediction, name, np.asarray(pixels), grid)
+                return Attention(asked, prediction, name, np.asarray(pixels), grid)
         return None
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
@@ -295,9 +302,9 @@ class Model:
     def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
         """By input, what of a record's cells is not read whole, or not understood, as a few words:
         a sound longer than the model hears, a text in letters that it has never seen."""
-        modalities, folder = self.parts.modalities, Path(root)
+        folder = Path(root)
         found = {
-            name: modalities[name].unread(cell, folder, self.states[f"inputs.{name}"])
+            name: self.source(name, folder).modality.unread(cell, folder)
             for name, cell in self._as_record(record).items()
             if not is_missing(cell)
         }
@@ -312,7 +319,7 @@ class Model:
             cells = [record.get(name) for record in records]
             there = [row for row, cell in enumerate(cells) if not is_missing(cell)]
             values: dict[int, Any] = {}
-            outcomes = source.prepare([(cells[row], 0) for row in there], self.device)
+            outcomes = source.prepare([(cells[row], 0, 0) for row in there], self.device)
             for row, outcome in zip(there, outcomes, strict=True):
                 if not isinstance(outcome, BadCell):
                     values[row] = outcome
@@ -396,7 +403,10 @@ class Model:
         if not kept:
             raise nothing_left("can be scored", bad)
         references = {
-            name: [output.reference(rows.column(taken[f"outputs.{name}"])[row]) for row in kept]
+            name: [
+                output.reference(rows.column(taken[f"outputs.{name}"])[row], rows.root)
+                for row in kept
+            ]
             for name, output in self.parts.outputs.items()
         }
 
@@ -409,7 +419,7 @@ class Model:
             if progress:
                 progress("scores", 0, 1)  # some take seconds to start
             return found, {
-                name: output.metrics(found[name], references[name])
+                name: output.scores(found[name], references[name])
                 for name, output in self.parts.outputs.items()
             }
 
@@ -448,8 +458,8 @@ class Model:
         groups: list[Group] = []
         if by is not None:
             cells = rows.column(by)
-            several = {name: output.of_several for name, output in self.parts.outputs.items()}
-            groups = score_groups(whole, [cells[row] for row in kept], several)
+            set_metrics = {name: output.set_metrics for name, output in self.parts.outputs.items()}
+            groups = score_groups(whole, [cells[row] for row in kept], set_metrics)
         return Evaluation(
             rows,
             taken,
@@ -466,6 +476,7 @@ class Model:
             embed_records(self.network, records, PREDICT_BATCH, self.device, progress)
             if vectors
             else None,
+            self.parts.outputs,
         )
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
@@ -492,15 +503,11 @@ class Model:
 
 def _example(recipe: Recipe) -> str:
     """A record of all inputs, as Python writes it."""
-    cells = []
-    for name, spec in recipe.inputs.items():
-        if spec.modality == "table":  # its columns are known by their names since training
-            columns = column_names(spec.column or "column")
-            cell = "{" + ", ".join(f"{column!r}: ..." for column in columns[:2]) + "}"
-        else:
-            cell = repr(CELLS.get(spec.modality, "..."))
-        cells.append(f"{name!r}: {cell}")
-    return "{" + ", ".join(cells) + "}"
+    cells = {
+        name: registry.modality(spec.modality).example_cell(column_names(spec.column or "column"))
+        for name, spec in recipe.inputs.items()
+    }
+    return "{" + ", ".join(f"{name!r}: {cell}" for name, cell in cells.items()) + "}"
 
 
 def _check_groups(by: str | None, table: Table, records: Table) -> None:
@@ -565,5 +572,8 @@ def _tensors(package: Package) -> dict[str, Tensor]:
 def preprocessing(parts: Parts, states: Mapping[str, State]) -> str:
     """Digest of how every input is read."""
     return fingerprint(
-        {name: m.fingerprint(states[f"inputs.{name}"]) for name, m in parts.modalities.items()}
+        {
+            name: modality.with_state(states[f"inputs.{name}"]).fingerprint()
+            for name, modality in parts.modalities.items()
+        }
     )

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from plait.config import registry
 from plait.config.recipe import OutputSpec, Recipe
 from plait.fusion.base import Fusion
-from plait.modalities.base import Encoder, Modality
+from plait.fusion.networks import FusionNetwork
+from plait.modalities.base import Modality
 from plait.nn.blocks import NamedModules
-from plait.outputs.base import Head, Output
+from plait.nn.encoder import Encoder
+from plait.nn.head import Arrays, Head
+from plait.outputs.base import Output
 from plait.outputs.options import Options, options_by_output
 from plait.types import Fused, Prediction, State, Tokens
 
@@ -25,6 +28,13 @@ class Parts:
 
     modalities: Mapping[str, Modality]
     outputs: Mapping[str, Output]
+
+    def fitted(self, states: Mapping[str, State]) -> Parts:
+        """The same, the outputs with what they learned."""
+        outputs = {
+            n: output.with_state(states[f"outputs.{n}"]) for n, output in self.outputs.items()
+        }
+        return replace(self, outputs=outputs)
 
 
 def build_parts(recipe: Recipe) -> Parts:
@@ -137,13 +147,15 @@ class Network(nn.Module):
         pretrained: bool,
     ) -> None:
         super().__init__()
-        self.fusion: Fusion = registry.build("fusion", recipe.fusion, inputs=list(recipe.inputs))
+        fusion: Fusion = registry.build("fusion", recipe.fusion)
+        self.fusion: FusionNetwork = fusion.network(list(recipe.inputs))
+        self.outputs = parts.fitted(states).outputs
         self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.modality_dropout = recipe.training.modality_dropout
         self.mixup = recipe.training.mixup
         width = self.fusion.width
         encoders = {
-            name: modality.encoder(states[f"inputs.{name}"], pretrained)
+            name: modality.with_state(states[f"inputs.{name}"]).encoder(pretrained)
             for name, modality in parts.modalities.items()
         }
         self.encoders = NamedModules(encoders)
@@ -155,14 +167,8 @@ class Network(nn.Module):
         )
         self.heads = NamedModules(
             {
-                name: output.head(
-                    states[f"outputs.{name}"],
-                    width,
-                    list(encoders),
-                    pretrained,
-                    self.fusion.branches,
-                )
-                for name, output in parts.outputs.items()
+                name: output.head(width, list(encoders), pretrained, self.fusion.branches)
+                for name, output in self.outputs.items()
             }
         )
 
@@ -254,16 +260,22 @@ class Network(nn.Module):
         if self.fusion.branches is None:
             return loss(fused)
         own = [loss(part, name) for name, part in fused.branches.items()]
-        return loss(fused) + self.fusion.branches.own * torch.stack(own).sum()
+        return loss(fused) + self.fusion.branches.branch_loss_weight * torch.stack(own).sum()
 
     @torch.no_grad()
     def predict(self, batch: Batch, **options: Any) -> dict[str, list[Prediction]]:
         """Free-running answers of every output; ``options`` as in `decoding_options`."""
         chosen = self.decoding_options(**options)
         fused = self.fuse(batch)
-        return {
-            name: self.head(name).decode(fused, **own.model_dump()) for name, own in chosen.items()
-        }
+        return {name: self.decode(name, fused, own) for name, own in chosen.items()}
+
+    @torch.no_grad()
+    def decode(self, output: str, fused: Fused, options: Options) -> list[Prediction]:
+        """Free-running answers of one output; ``options`` are its own."""
+        head = self.head(output)
+        raw = head.raw_outputs(fused)
+        steps = head.stepper(fused, raw)
+        return self.outputs[output].decode(Arrays(raw), head.fitted(), options, steps)
 
     def decoding_options(self, **options: Any) -> dict[str, Options]:
         """How the answers of each output are found. An option goes to every output that has it.
@@ -271,7 +283,7 @@ class Network(nn.Module):
         Raises:
             UsageError: no output has it, or it can't have that value.
         """
-        makers = {name: self.head(name).decoding_options for name in self.heads}
+        makers = {name: output.options for name, output in self.outputs.items()}
         return options_by_output(makers, options)
 
     @torch.no_grad()

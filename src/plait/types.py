@@ -126,6 +126,24 @@ class Fused:
 
 
 @dataclass(frozen=True)
+class Branches:
+    """The branches of a fusion, each of which answers alone.
+
+    Attributes:
+        names: of the branches; an input's branch has the input's name.
+        branch_loss_weight: weight of each branch's own loss.
+        detached: each branch learns from its own loss only; the combination learns from the
+            branches' answers without changing the branches.
+        stacked: the combination has a weight for every number of every branch's answer.
+    """
+
+    names: tuple[str, ...]
+    branch_loss_weight: float
+    detached: bool
+    stacked: bool
+
+
+@dataclass(frozen=True)
 class Alternative:
     """Another answer that the model considered, and its score (see `Prediction`)."""
 

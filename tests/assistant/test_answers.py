@@ -37,6 +37,7 @@ def test_said(value: object, text: str) -> None:
     assert said(value) == text
 
 
+@pytest.mark.slow
 def test_a_vision_language_model_answers(tmp_path: Path, photo: Path) -> None:
     transformers = pytest.importorskip("transformers")
     save_vision(tmp_path / "vision")
@@ -84,6 +85,7 @@ def test_no_such_vision_language_model(tmp_path: Path, trained: Path, photo: Pat
     assert len(turn.answer.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_spoken_request(make_package: Callable[..., Path], tmp_path: Path) -> None:
     """The tones' made-up tongue: what is heard is routed by an intents package of that tongue."""
     numpy = pytest.importorskip("numpy")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from both import RECIPE
+from heads import decode
 
 from plait.comparison import classical
 from plait.config import registry
@@ -16,11 +17,10 @@ from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
 from plait.modalities.base import Classical
 from plait.outputs.category import CategoryOutput
-from plait.outputs.pooled import PooledHead
 from plait.types import Fused, Tokens
 
 
-@pytest.mark.parametrize("modality", registry.MODALITIES)
+@pytest.mark.parametrize("modality", registry.modalities())
 def test_every_modality_has_one_classical_representation(modality: str) -> None:
     found = [
         name
@@ -52,11 +52,11 @@ def test_it_is_logistic_regression(monkeypatch: pytest.MonkeyPatch) -> None:
     x[np.arange(200), y] += 1.0
     monkeypatch.setattr(classical, "PENALTIES", (1e-3,))
     output = CategoryOutput(calibrate=False)
-    head = output.head(output.fit(y.tolist()), 5, ["x"], True)
-    assert isinstance(head, PooledHead)
+    output = output.with_state(output.fit(y.tolist(), Path()))
+    head = output.head(5, ["x"], True)
     classical.fit_linear(head, fused(x), y.tolist(), fused(x), y.tolist())
     expected = LogisticRegression(C=1 / (2 * 1e-3 * 200), tol=1e-8, max_iter=1000).fit(x, y)
-    found = [p.probabilities for p in head.decode(fused(x))]
+    found = [output.probabilities(p) for p in decode(output, head, fused(x))]
     probable = np.array([[p[value] for value in (0, 1, 2)] for p in found])
     np.testing.assert_allclose(probable, expected.predict_proba(x), atol=2e-3)
 

@@ -70,6 +70,7 @@ def found(folder: Path) -> Comparison:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_both_inputs_earn_their_place(found: Comparison) -> None:
     assert {line.name: line.role for line in found.lines} == {
         "early.concat": "fused", "photo alone": "alone", "words alone": "alone",
@@ -89,6 +90,7 @@ def test_both_inputs_earn_their_place(found: Comparison) -> None:
     assert found.line("early.concat").milliseconds > 0
 
 
+@pytest.mark.slow
 def test_what_is_told(found: Comparison) -> None:
     told = "\n".join(sentences(found))
     assert "early.concat is best on val: accuracy 1.000" in told
@@ -100,12 +102,13 @@ def test_what_is_told(found: Comparison) -> None:
     assert "| early.concat | 1.000 |" in (found.folder / "compare.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_winner_is_kept_as_a_package_that_the_table_fits(
     found: Comparison, folder: Path
 ) -> None:
     scores = plait.load(folder / "kept").evaluate(folder / "table.jsonl", split="test").scores
     assert found.test is not None
-    assert scores["answer"].accuracy == pytest.approx(found.test.line("early.concat").score)
+    assert scores["answer"]["accuracy"] == pytest.approx(found.test.line("early.concat").score)
 
 
 def test_a_kept_package_scores_no_split_that_it_can_not_tell(
@@ -162,6 +165,7 @@ def test_sentences_of_a_photo_are_one_record_of_all_variants(
     assert [job.table.number(1) for job in jobs] == [4] * 3
 
 
+@pytest.mark.slow
 def test_called_again_it_runs_only_what_is_missing(
     found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +228,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     assert again.winner == "early.concat"
 
 
+@pytest.mark.slow
 def test_another_output_is_only_weighed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,7 @@ def test_another_recipe_or_table_leaves_a_result_as_it_is(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="as Linux counts")
+@pytest.mark.slow
 def test_a_run_s_memory_is_not_its_caller_s() -> None:
     held = np.ones(64 << 20)  # 512 MiB
     code = "from plait.comparison.runs import memory; print(memory())"

@@ -16,7 +16,7 @@ from plait.comparison.statistics import Difference
 from plait.comparison.variants import make_variants
 from plait.comparison.weigh import weigh
 from plait.config.recipe import Recipe, check_recipe, load_recipe
-from plait.outputs.category import CategoryOutput
+from plait.outputs.category import CategoryOutput, Probabilities
 from plait.types import Prediction
 
 OUTPUT = CategoryOutput()
@@ -26,7 +26,7 @@ BOTH = check_recipe(RECIPE)
 def result(right: Sequence[bool], learned: int = 1) -> Result:
     """Answers to the first rows, some of them right."""
     said = [
-        Prediction(word, 0.9, probabilities={word: 0.9, other: 0.1})
+        Prediction(word, 0.9, details=Probabilities({word: 0.9, other: 0.1}))
         for word, other in (("yes", "no") if hit else ("no", "yes") for hit in right)
     ]
     rows = list(range(1, 1 + len(right)))

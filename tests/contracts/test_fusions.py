@@ -11,6 +11,7 @@ from torch import Tensor
 
 from plait.config import registry
 from plait.fusion.base import Fusion
+from plait.fusion.networks import FusionNetwork
 from plait.network import Adapter
 from plait.types import Fused, Tokens
 
@@ -33,7 +34,7 @@ def test_every_registered_name_is_here() -> None:
     assert sorted(SETTINGS) == registry.names("fusion")
 
 
-Built = tuple[Fusion, tuple[str, ...]]
+Built = tuple[FusionNetwork, tuple[str, ...]]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
@@ -43,8 +44,11 @@ def built(request: pytest.FixtureRequest) -> Built:
     names = INPUTS.get(name, ("a", "b", "c"))
     width = {} if name == "hybrid" else {"width": WIDTH}
     settings = {"kind": name, **width, **SETTINGS[name][index]}
-    fusion: Fusion = registry.build("fusion", settings, inputs=names)
-    return fusion.eval(), names
+    fusion: Fusion = registry.build("fusion", settings)
+    network = fusion.network(names).eval()
+    assert network.branches == fusion.branches(names)
+    assert (network.branches is not None) == fusion.has_branches
+    return network, names
 
 
 def parts(

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from heads import decode
 
 from plait.config import registry
 from plait.nn.blocks import alone, side_by_side
-from plait.nn.branches import Branches
-from plait.outputs.base import Head, Output
-from plait.types import Fused, Prediction, Tokens, UsageError
+from plait.nn.head import Head
+from plait.outputs.base import Output
+from plait.outputs.category import Probabilities
+from plait.outputs.number import Interval
+from plait.outputs.text.details import TextDetails
+from plait.types import Branches, Fused, Prediction, Tokens, UsageError
 
 WIDTH, TOKENS = 16, 5
 NUMBERS = [0.5, "12.5", -3]
@@ -25,7 +30,7 @@ SMALL = {"kind": "transformer", "layers": 1, "memory_layers": 1, "heads": 2, "dr
 GRU = {"kind": "gru-attention", "units": 16, "dropout": 0.0}
 
 CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
-    ("text", {"min_count": 1, "decoder": SMALL, "detect": 3}, TEXTS),
+    ("text", {"min_count": 1, "decoder": SMALL, "detected_words": 3}, TEXTS),
     ("category", {"weights": "balanced", "dropout": 0.0}, ["one", "two", "three"]),
     ("number", {"dropout": 0.0}, NUMBERS),
     ("number", {"spread": "gaussian", "dropout": 0.0}, NUMBERS),
@@ -39,24 +44,31 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
             "decoder": GRU,
             "unit": "characters",
             "lower": False,
-            "longest": 24,
-            "scores": "transcripts",
+            "max_length": 24,
+            "metrics": "transcripts",
             "decoding": {"min_words": 1},  # a transcript may be empty, what is learned from not
         },
         TEXTS,
     ),
-    ("text", {"min_count": 1, "decoder": GRU, "scores": "translations"}, TEXTS),
-    ("text", {"min_count": 1, "decoder": GRU, "scores": "answers", "detection": 0.5}, TEXTS),
+    ("text", {"min_count": 1, "decoder": GRU, "metrics": "translations"}, TEXTS),
+    (
+        "text",
+        {"min_count": 1, "decoder": GRU, "metrics": "answers", "detection_weight": 0.5},
+        TEXTS,
+    ),
 ]
 """Kind, settings, cells to learn from."""
 NAMES = ("a", "b")
 BRANCHES = {
     "alone": None,
-    "blended": Branches(NAMES, own=0.3, apart=False, stacked=False),
-    "stacked": Branches(NAMES, own=1.0, apart=False, stacked=True),
+    "blended": Branches(NAMES, branch_loss_weight=0.3, detached=False, stacked=False),
+    "stacked": Branches(NAMES, branch_loss_weight=1.0, detached=False, stacked=True),
 }
 TRIED = [
-    (*case, how) for case in CASES for how in BRANCHES if how == "alone" or "detect" not in case[1]
+    (*case, how)
+    for case in CASES
+    for how in BRANCHES
+    if how == "alone" or "detected_words" not in case[1]
 ]
 
 
@@ -64,19 +76,21 @@ def test_every_registered_name_is_here() -> None:
     assert sorted({kind for kind, _, _ in CASES}) == registry.names("output")
 
 
-Built = tuple[Output, Head, Any, list[Any], Branches | None]
+HERE = Path()
+Built = tuple[Output, Head, list[Any], Branches | None]
 
 
 @pytest.fixture(params=TRIED, ids=lambda case: f"{case[0]}-{len(case[1])}-{case[3]}")
 def built(request: pytest.FixtureRequest) -> Built:
     kind, settings, cells, how = request.param
     output: Output = registry.build("output", {"kind": kind, **settings})
-    state = json.loads(json.dumps(output.fit(cells)))  # it lies in a package as JSON
+    state = json.loads(json.dumps(output.fit(cells, HERE)))  # it lies in a package as JSON
+    output = output.with_state(state)
     torch.manual_seed(0)
-    head = output.head(state, WIDTH, NAMES, True, BRANCHES[how]).eval()
-    targets = [output.reader(state)(cell) for cell in cells]
+    head = output.head(WIDTH, NAMES, True, BRANCHES[how]).eval()
+    targets = output.collate([output.read(cell, HERE) for cell in cells])
     head.begin(targets)
-    return output, head, state, targets, BRANCHES[how]
+    return output, head, targets, BRANCHES[how]
 
 
 def fused(branches: Branches | None, batch: int = 3, garbage: float = 0.0) -> Fused:
@@ -116,7 +130,7 @@ def same(first: list[Prediction], second: list[Prediction]) -> None:
 
 
 def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> None:
-    _, head, _, targets, branches = built
+    _, head, targets, branches = built
     whole = fused(branches)
     loss = head.train().loss(whole, targets)
     for name, part in whole.branches.items():
@@ -130,7 +144,7 @@ def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> N
 
 
 def test_the_second_stage_has_a_gradient(built: Built) -> None:
-    _, head, _, targets, branches = built
+    _, head, targets, branches = built
     torch.manual_seed(0)
     loss = head.reinforce(fused(branches), targets, 4)
     assert loss.shape == ()
@@ -141,17 +155,18 @@ def test_the_second_stage_has_a_gradient(built: Built) -> None:
 
 
 def test_one_answer_a_record_whatever_its_batch(built: Built) -> None:
-    _, head, _, _, branches = built
+    output, head, _, branches = built
     whole = fused(branches)
-    together = head.decode(whole)
+    together = decode(output, head, whole)
     assert len(together) == 3
     for number in range(3):
-        same(head.decode(row(whole, number)), together[number : number + 1])
+        same(decode(output, head, row(whole, number)), together[number : number + 1])
 
 
 def test_confidence_is_a_probability_or_none(built: Built) -> None:
-    output, head, _, _, branches = built
-    found = [output.confidence(prediction) for prediction in head.decode(fused(branches))]
+    output, head, _, branches = built
+    answers = decode(output, head, fused(branches))
+    found = [output.confidence(prediction) for prediction in answers]
     if registry_name(output) == "number":
         assert found == [None] * 3
     else:
@@ -159,16 +174,16 @@ def test_confidence_is_a_probability_or_none(built: Built) -> None:
 
 
 def test_garbage_under_the_mask_changes_nothing(built: Built) -> None:
-    _, head, _, targets, branches = built
+    output, head, targets, branches = built
     clean, dirty = fused(branches), fused(branches, garbage=1e3)
-    same(head.decode(clean), head.decode(dirty))
+    same(decode(output, head, clean), decode(output, head, dirty))
     torch.testing.assert_close(head.loss(clean, targets), head.loss(dirty, targets))
 
 
 def test_the_steps_of_an_answer_add_up_to_its_support(built: Built) -> None:
-    output, head, _, _, branches = built
+    output, head, _, branches = built
     whole = fused(branches)
-    answer = head.decode(whole)[0].value
+    answer = decode(output, head, whole)[0].value
     with torch.no_grad():
         support, steps = head.steps(whole, answer)
         torch.testing.assert_close(support, head.support(whole, [answer] * 3), check_dtype=False)
@@ -189,11 +204,11 @@ def test_the_steps_of_an_answer_add_up_to_its_support(built: Built) -> None:
 
 
 def test_what_is_right_is_more_so_than_what_is_not(built: Built) -> None:
-    output, _, _, _, _ = built
+    output, _, _, _ = built
     cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
-    references = [output.reference(cell) for cell in cells]
+    references = [output.reference(cell, HERE) for cell in cells]
     right = [r[0] if isinstance(r, list) else r for r in references]
-    best = [Prediction(value, 1.0, probabilities=certain(value, right)) for value in right]
+    best = [Prediction(value, 1.0, details=details(output, value, right)) for value in right]
     turned = [*best[1:], best[0]]
     title, good = output.rightness(best, references)
     bad = output.rightness(turned, references)[1]
@@ -204,28 +219,29 @@ def test_what_is_right_is_more_so_than_what_is_not(built: Built) -> None:
 
 
 def test_built_again_from_its_state_it_answers_the_same(built: Built) -> None:
-    output, head, state, _, branches = built
-    again = output.head(state, WIDTH, NAMES, False, branches).eval()
+    output, head, _, branches = built
+    again = output.head(WIDTH, NAMES, False, branches).eval()
     again.load_state_dict(head.state_dict())
-    same(again.decode(fused(branches)), head.decode(fused(branches)))
+    whole = fused(branches)
+    same(decode(output, again, whole), decode(output, head, whole))
 
 
 def test_unknown_options_are_refused(built: Built) -> None:
     with pytest.raises(UsageError):
-        built[1].decoding_options(nothing_is_called_so=1)
+        built[0].options(nothing_is_called_so=1)
 
 
 def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> None:
-    output, head, _, _, branches = built
+    output, head, _, branches = built
     cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
-    references = [output.reference(cell) for cell in cells]
+    references = [output.reference(cell, HERE) for cell in cells]
     right = [r[0] if isinstance(r, list) else r for r in references]
-    wrong = head.decode(fused(branches))
-    best = [Prediction(value, 1.0, probabilities=certain(value, right)) for value in right]
+    wrong = decode(output, head, fused(branches))
+    best = [Prediction(value, 1.0, details=details(output, value, right)) for value in right]
     score = output.scorer(best, references)
     quick, some = score(np.arange(len(best))), score(np.zeros(len(best), np.int64))
-    good = output.metrics(best, references).to_json()
-    bad = output.metrics(wrong, references).to_json()
+    good = output.scores(best, references).to_json()
+    bad = output.scores(wrong, references).to_json()
     for name in output.best_metrics:
         assert quick[name] == pytest.approx(good[name])
         assert math.isfinite(some[name])  # of a resample that is one record many times
@@ -233,6 +249,14 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
     assert good[output.best_metrics[0]] > bad[output.best_metrics[0]]
     assert set(output.best_metrics) <= set(output.titles) <= set(good)
     assert json.dumps(good)
+
+
+def details(output: Output, value: Any, values: list[Any]) -> Any:
+    """Of an answer that is sure of itself."""
+    makers = {"number": Interval, "text": TextDetails}
+    if registry_name(output) in makers:
+        return makers[registry_name(output)]()
+    return Probabilities(certain(value, values))
 
 
 def certain(value: Any, values: list[Any]) -> dict[Any, float]:
@@ -243,21 +267,50 @@ def certain(value: Any, values: list[Any]) -> dict[Any, float]:
 
 
 def test_calibrated_it_answers_and_is_kept(built: Built) -> None:
-    output, head, state, targets, branches = built
+    output, head, targets, branches = built
     whole = fused(branches)
     head.calibrate(iter([whole] * 9), targets * 9)
-    again = output.head(state, WIDTH, NAMES, False, branches).eval()
+    again = output.head(WIDTH, NAMES, False, branches).eval()
     again.load_state_dict(head.state_dict())
-    same(again.decode(whole), head.decode(whole))
-    assert [p.interval for p in again.decode(whole)] == [p.interval for p in head.decode(whole)]
+    assert json.loads(json.dumps(head.fitted())) == again.fitted()
+    mine, theirs = decode(output, again, whole), decode(output, head, whole)
+    same(mine, theirs)
+    assert [output.bounds(p) for p in mine] == [output.bounds(p) for p in theirs]
+    assert (output.bounds(mine[0]) is not None) == (registry_name(output) == "number")
 
 
 def test_an_answer_can_stand_in_a_table_and_be_read_again(built: Built) -> None:
-    output, head, state, _, branches = built
-    for prediction in head.decode(fused(branches)):
-        cell = output.cell(prediction.value)
+    output, head, _, branches = built
+    for prediction in decode(output, head, fused(branches)):
+        cell = output.to_cell(prediction.value)
         assert isinstance(cell, (str, int, float))
-        output.reader(state)(cell)
+        output.read(cell, HERE)
+
+
+def test_a_prediction_is_json_and_is_restored_for_scores(built: Built) -> None:
+    output, head, targets, branches = built
+    head.calibrate(iter([fused(branches)] * 9), targets * 9)
+    cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
+    references = [output.reference(cell, HERE) for cell in cells]
+    found = decode(output, head, fused(branches))
+    for prediction in found:
+        plain = output.to_json(replace(prediction, shares={"a": 0.123456}), 4)
+        assert {"value", "score", "alternatives"} <= set(json.loads(json.dumps(plain)))
+        assert plain["shares"] == {"a": 0.1235}
+        assert output.same(prediction, prediction.value)
+    stored = json.loads(json.dumps([output.store(prediction) for prediction in found]))
+    again = [output.restore(raw) for raw in stored]
+    assert output.scores(again, references) == output.scores(found, references)
+
+
+def test_places_of_the_ranked_are_those_of_rightness(built: Built) -> None:
+    output, head, _, branches = built
+    cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
+    references = [output.reference(cell, HERE) for cell in cells]
+    found = decode(output, head, fused(branches))
+    _, right = output.rightness(found, references)
+    ordered = right[list(output.ranked(found, references))].tolist()
+    assert ordered == sorted(right.tolist(), reverse=True)
 
 
 def registry_name(output: Output) -> str:
@@ -266,16 +319,16 @@ def registry_name(output: Output) -> str:
 
 
 def test_a_branch_that_counts_alone_decides_alone(built: Built) -> None:
-    _, head, _, _, branches = built
+    output, head, _, branches = built
     if branches is None:
         return
     whole = fused(branches)
     only_b = replace(whole, weights=torch.tensor([[0.0, 1.0]] * 3))
     other_a = replace(only_b, branches={**only_b.branches, "a": row_order(whole.branches["a"])})
-    same(head.decode(only_b), head.decode(other_a))
-    for found in head.decode(only_b):
-        assert all(not looks.any() for name, looks in found.attention.items() if name == "a")
-    blended, single = head.decode(whole)[1], head.decode(only_b)[1]
+    same(decode(output, head, only_b), decode(output, head, other_a))
+    for found in decode(output, head, only_b):
+        assert not any(looks.any() for n, looks in output.attention(found).items() if n == "a")
+    blended, single = decode(output, head, whole)[1], decode(output, head, only_b)[1]
     assert (blended.value, blended.score) != (single.value, single.score)
 
 
@@ -287,9 +340,9 @@ def row_order(part: Fused) -> Fused:
 
 def test_support_is_a_number_for_each_answer(built: Built) -> None:
     """Of its own answers the model thinks at least as well as of another's."""
-    _, head, _, _, branches = built
+    output, head, _, branches = built
     whole = fused(branches)
-    answers = [prediction.value for prediction in head.decode(whole)]
+    answers = [prediction.value for prediction in decode(output, head, whole)]
     found = head.support(whole, answers)
     assert found.shape == (3,)
     assert bool(torch.isfinite(found).all())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.data.images import count_pixels, find_images, open_image, open_resized
+from plait.data.images import find_images, image_info, open_image, open_resized
 from plait.types import BadCell, PlaitError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -344,7 +344,7 @@ def test_find_images_refuses_a_folder_without_pictures(tmp_path: Path) -> None:
 
 def test_pixels_are_counted_by_the_header_alone() -> None:
     whole = encode(quarters(), "PNG")
-    assert count_pixels(whole, Path()) == 48 * 64
-    assert count_pixels(whole[:60], Path()) == 48 * 64  # its pixels are missing
+    assert image_info(whole, Path()).pixels == 48 * 64
+    assert image_info(whole[:60], Path()).pixels == 48 * 64  # its pixels are missing
     with pytest.raises(BadCell, match="not an image"):
-        count_pixels(b"none", Path())
+        image_info(b"none", Path())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.data.profile import profile, words
 from plait.data.tables import Table
+from plait.pipeline.profile import profile, words
 from plait.types import UsageError
 
 

@@ -16,11 +16,10 @@ from plait.data.tables import (
     Table,
     cell_key,
     group_captions,
-    guess_column,
-    plain_columns,
     read_table,
     split_key,
 )
+from plait.pipeline.columns import guess_column, plain_columns
 from plait.types import PlaitError, UsageError
 
 CSV = 'image,caption,n\na.jpg,"A dog, running.",1\nb.jpg,Two cats,\n'

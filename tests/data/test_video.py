@@ -15,7 +15,7 @@ from PIL import Image
 
 from plait.data import video
 from plait.data.media import MediaInfo
-from plait.data.video import clip_content, clip_extent, open_frames, spread
+from plait.data.video import clip_content, clip_info, open_frames, spread
 from plait.types import BadCell, PlaitError
 
 KINDS = [
@@ -271,14 +271,14 @@ def test_a_clip_is_as_long_as_its_packets_say(container: str, muxing: dict[str, 
     with av.open(io.BytesIO(clip)) as file:
         late = (file.start_time or 0) > 3_000_000_000
         assert late if container == "mpegts" else not file.duration
-    assert clip_extent(clip, Path()).seconds == pytest.approx(2, abs=0.3)
+    assert clip_info(clip, Path()).seconds == pytest.approx(2, abs=0.3)
 
 
 def test_a_clip_s_extent_is_told_by_its_header(tmp_path: Path) -> None:
-    found = clip_extent(film(shades(20)), Path())
+    found = clip_info(film(shades(20)), Path())
     assert found.pixels == 32 * 32
     assert found.seconds == pytest.approx(20 / 10, rel=0.2)
     picture(tmp_path, "1.png", 9)
-    assert clip_extent(str(tmp_path), Path()) == MediaInfo()
+    assert clip_info(str(tmp_path), Path()) == MediaInfo()
     with pytest.raises(BadCell, match="damaged or not a video"):
-        clip_extent(b"none", Path())
+        clip_info(b"none", Path())

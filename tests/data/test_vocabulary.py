@@ -10,8 +10,8 @@ from plait.data.vocabulary import (
     UNK,
     CharacterVocabulary,
     WordVocabulary,
-    from_state,
-    learn_vocabulary,
+    fit_vocabulary,
+    load_vocabulary,
 )
 from plait.types import PlaitError
 
@@ -20,8 +20,8 @@ SENTENCES = ["Anna sees Bob .", "Bob  sees\tANNA's é"]
 
 @pytest.mark.parametrize("lower", [True, False])
 def test_characters_are_joined_exactly(lower: bool) -> None:
-    vocabulary = learn_vocabulary(SENTENCES, "characters", 1, 100, True, lower)
-    again = from_state(json.loads(json.dumps(vocabulary.to_state())))
+    vocabulary = fit_vocabulary(SENTENCES, "characters", 1, 100, True, lower)
+    again = load_vocabulary(json.loads(json.dumps(vocabulary.to_state())))
     assert len(again) == len(vocabulary)
     for sentence in SENTENCES:
         ids = vocabulary.encode(sentence)
@@ -32,35 +32,35 @@ def test_characters_are_joined_exactly(lower: bool) -> None:
 
 
 def test_an_accent_typed_apart_is_the_same_character() -> None:
-    vocabulary = learn_vocabulary(["é"], "characters", 1, 100, True)
+    vocabulary = fit_vocabulary(["é"], "characters", 1, 100, True)
     assert vocabulary.encode("E\N{COMBINING ACUTE ACCENT}") == [4]
 
 
 def test_rare_and_new_characters_are_unknown() -> None:
-    vocabulary = learn_vocabulary(["aab", "ab c"], "characters", 2, 100, True)
+    vocabulary = fit_vocabulary(["aab", "ab c"], "characters", 2, 100, True)
     assert isinstance(vocabulary, CharacterVocabulary)
     assert vocabulary.characters[4:] == ["a", "b"]
     assert vocabulary.encode("abc") == [4, 5, UNK]
     assert vocabulary.decode([0, 1, 4, UNK, 5, 2]) == "ab"
-    assert len(learn_vocabulary(["abcdef"], "characters", 1, 6, True)) == 6
+    assert len(fit_vocabulary(["abcdef"], "characters", 1, 6, True)) == 6
     with pytest.raises(PlaitError, match="no character occurs 9 times"):
-        learn_vocabulary(["ab"], "characters", 9, 100, True)
+        fit_vocabulary(["ab"], "characters", 9, 100, True)
 
 
 @pytest.mark.parametrize("unit", ["words", "subwords"])
 def test_case_is_kept_where_asked_for(unit: str) -> None:
     text = "Anna sees Bob."
-    kept = learn_vocabulary([text] * 2, unit, 1, 400, True, lower=False)  # type: ignore[arg-type]
-    again = from_state(json.loads(json.dumps(kept.to_state())))
+    kept = fit_vocabulary([text] * 2, unit, 1, 400, True, lower=False)  # type: ignore[arg-type]
+    again = load_vocabulary(json.loads(json.dumps(kept.to_state())))
     assert again.decode(again.encode(text)) == text
     assert again.encode("anna") != again.encode("Anna")
-    lowered = learn_vocabulary([text] * 2, unit, 1, 400, True)  # type: ignore[arg-type]
+    lowered = fit_vocabulary([text] * 2, unit, 1, 400, True)  # type: ignore[arg-type]
     assert lowered.decode(lowered.encode(text)) == text.lower()
     assert lowered.encode("anna") == lowered.encode("Anna")
 
 
 def test_a_state_from_before_there_was_a_choice_is_lower_case() -> None:
     old = {"unit": "words", "words": ["dog"], "punctuation": True}
-    vocabulary = from_state(old)
+    vocabulary = load_vocabulary(old)
     assert isinstance(vocabulary, WordVocabulary)
     assert vocabulary.encode("Dog") == [4]

@@ -25,6 +25,8 @@ from plait.package.paths import find_package
 from plait.web import serve
 from plait.web.serve import name_models
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)

@@ -46,7 +46,7 @@ def probe_of(model: Model, root: Path, record: Record) -> Probe:
     }
     batch = model._batch([record], root, 0, None)
     prediction = model.network.predict(batch)["answer"][0]
-    return Probe(batch, layouts, sources, "answer", prediction)
+    return Probe(batch, layouts, sources, "answer", model.output_of("answer"), prediction)
 
 
 def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: Record) -> None:

@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 import torch
 
-from plait.modalities.image import efficientnet_lite as lite
+from plait.modalities.image.cnn import SIZES
+from plait.nn import efficientnet_lite as lite
 
 
 @pytest.mark.parametrize("name", get_args(lite.Name))
@@ -18,7 +19,7 @@ def test_the_map_equals_the_reference_s(name: lite.Name) -> None:
     theirs.load_state_dict(torch.load(lite._weights(name), weights_only=True))
     ours = lite.layers(name)
     lite.load_imagenet(ours, name)
-    size = lite.VARIANTS[name].size
+    size = SIZES[name]
     photo = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     expected = theirs.extract_features(photo)
     torch.testing.assert_close(ours.eval()(photo), expected)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from plait.modalities.audio.mel import LogMel, mel_filters
+from plait.modalities.audio.mel import mel_filters
+from plait.modalities.audio.networks.features import LogMel
 
 audio = pytest.importorskip("transformers.audio_utils", reason="needs the extra plait[hub]")
 

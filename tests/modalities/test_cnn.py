@@ -9,7 +9,7 @@ def test_weights_keep_their_names_wherever_the_frozen_layers_end() -> None:
     """So that training can start from a model of which other layers were frozen."""
 
     def shapes(train: Train, blocks: int = 5) -> dict[str, tuple[int, ...]]:
-        encoder = Cnn(train=train, blocks=blocks, size=64).encoder({}, pretrained=False)
+        encoder = Cnn(train=train, blocks=blocks, size=64).encoder(pretrained=False)
         return {name: tuple(value.shape) for name, value in encoder.state_dict().items()}
 
     frozen = shapes("frozen")

@@ -14,8 +14,8 @@ from vision_models import save_vision_model
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
-from plait.modalities.base import Encoder
 from plait.modalities.image.hub import HubImage
+from plait.nn.encoder import Encoder
 from plait.types import PlaitError, UsageError
 
 transformers = pytest.importorskip("transformers")
@@ -29,18 +29,18 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def learned(folder: Path, **settings: Any) -> tuple[HubImage, dict[str, Any]]:
+def learned(folder: Path, **settings: Any) -> HubImage:
     modality = HubImage(name=str(folder), **settings)
-    return modality, modality.fit([], Path())
+    return modality.with_state(modality.fit([], Path()))
 
 
 def prepared(encoder: Encoder, batch: torch.Tensor) -> torch.Tensor:
     return torch.stack(encoder.prepare(list(batch)))
 
 
-def photos(modality: HubImage, state: dict[str, Any], count: int = 2) -> torch.Tensor:
+def photos(modality: HubImage, count: int = 2) -> torch.Tensor:
     torch.manual_seed(1)
-    shape = modality.example(state).shape
+    shape = modality.example().shape
     return torch.randint(0, 256, (count, *shape), dtype=torch.uint8)
 
 
@@ -60,9 +60,9 @@ def photos(modality: HubImage, state: dict[str, Any], count: int = 2) -> torch.T
 def test_tokens_have_the_grid(
     folder: Path, size: int, grid: tuple[int, int], width: int, train: str
 ) -> None:
-    modality, state = learned(folder, size=size, train=train)
-    encoder = modality.encoder(state, True)
-    tokens = encoder(prepared(encoder, photos(modality, state)), torch.tensor([3, 0]))
+    modality = learned(folder, size=size, train=train)
+    encoder = modality.encoder(True)
+    tokens = encoder(prepared(encoder, photos(modality)), torch.tensor([3, 0]))
     assert encoder.grid == grid
     assert tokens.values.shape == (2, grid[0] * grid[1], width)
     assert (encoder.length, encoder.width) == tokens.values.shape[1:]
@@ -71,9 +71,9 @@ def test_tokens_have_the_grid(
 
 
 def test_the_class_token_is_dropped_and_the_numbers_are_the_models(folder: Path) -> None:
-    modality, state = learned(folder)
-    encoder = modality.encoder(state, True).eval()
-    batch = photos(modality, state)
+    modality = learned(folder)
+    encoder = modality.encoder(True).eval()
+    batch = photos(modality)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     pixels = ((batch / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -83,9 +83,9 @@ def test_the_class_token_is_dropped_and_the_numbers_are_the_models(folder: Path)
 
 @pytest.mark.parametrize("folder", ["resnet"], indirect=True)
 def test_a_feature_map_goes_row_by_row(folder: Path) -> None:
-    modality, state = learned(folder, size=64)
-    encoder = modality.encoder(state, True)
-    batch = photos(modality, state)
+    modality = learned(folder, size=64)
+    encoder = modality.encoder(True)
+    batch = photos(modality)
     pixels = (batch / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
         [0.229, 0.224, 0.225]
     )
@@ -118,49 +118,50 @@ def test_photos_are_read_as_the_processor_says(
     folder: Path, processor: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
-    _, state = learned(folder)
+    state = learned(folder).state
     for key, value in expected.items():
         assert state[key] == pytest.approx(value), key
 
 
 def test_without_a_processor_the_size_is_the_models(folder: Path) -> None:
-    _, state = learned(folder)
+    state = learned(folder).state
     assert state["size"] == 32
     assert state["mean"] == pytest.approx([123.675, 116.28, 103.53])
 
 
 def test_a_photo_is_read_at_the_learned_size(folder: Path, tmp_path: Path) -> None:
-    modality, state = learned(folder, views=3)
+    modality = learned(folder, views=3)
     pixels = np.random.default_rng(0).integers(0, 255, (50, 70, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
-    item = modality.read("photo.png", tmp_path, state)
-    assert item.shape == (32, 32, 3) == modality.example(state).shape
-    assert modality.augment(item, 2).shape == item.shape
-    assert torch.equal(modality.augment(item, 1), item.flip(1))
+    item = modality.read("photo.png", tmp_path)
+    assert item.shape == (32, 32, 3) == modality.example().shape
+    assert modality.augment(item, 2, 7).shape == item.shape
+    assert np.array_equal(modality.augment(item, 1, 7), item[:, ::-1])
 
 
 def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
-    modality, state = learned(folder)
-    state = json.loads(json.dumps(state))  # as a package keeps it
+    modality = learned(folder)
+    state = json.loads(json.dumps(modality.state))  # as a package keeps it
     assert str(tmp_path) not in json.dumps(state)
-    encoder = modality.encoder(state, True)
-    batch = photos(modality, state)
+    modality = modality.with_state(state)
+    encoder = modality.encoder(True)
+    batch = photos(modality)
     gone = folder.rename(tmp_path / "gone")
-    again = modality.encoder(state, False)
+    again = modality.encoder(False)
     again.load_state_dict(encoder.state_dict())
     assert torch.equal(prepared(again.eval(), batch), prepared(encoder.eval(), batch))
     with pytest.raises(PlaitError, match="no model"):  # but never trained from random weights
-        modality.encoder(state, True)
+        modality.encoder(True)
     assert gone.is_dir()
 
 
 @pytest.mark.parametrize("folder", ["vit", "resnet", "clip"], indirect=True)
 def test_gradients_reach_every_trained_parameter(folder: Path) -> None:
-    modality, state = learned(folder, train="all")
-    encoder = modality.encoder(state, True).train()
+    modality = learned(folder, train="all")
+    encoder = modality.encoder(True).train()
     norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not any(m.training for m in norms)
-    tokens = encoder(prepared(encoder, photos(modality, state)), torch.tensor([3, 3]))
+    tokens = encoder(prepared(encoder, photos(modality)), torch.tensor([3, 3]))
     tokens.values.square().sum().backward()
     trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
     assert trained
@@ -168,8 +169,8 @@ def test_gradients_reach_every_trained_parameter(folder: Path) -> None:
 
 
 def test_frozen_means_frozen(folder: Path) -> None:
-    modality, state = learned(folder)
-    assert not any(p.requires_grad for p in modality.encoder(state, True).parameters())
+    modality = learned(folder)
+    assert not any(p.requires_grad for p in modality.encoder(True).parameters())
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
@@ -179,9 +180,9 @@ def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
     weights = load_file(path)
     dropped = next(name for name in weights if "layernorm_before.weight" in name)
     save_file({k: v for k, v in weights.items() if k != dropped}, path, {"format": "pt"})
-    modality, state = learned(folder)
+    modality = learned(folder)
     with pytest.raises(PlaitError, match="lack 1 parameters"):
-        modality.encoder(state, True)
+        modality.encoder(True)
 
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
@@ -216,9 +217,9 @@ def test_a_size_that_the_model_cannot_read_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "text"
     config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=60)
     transformers.GPT2Model(config).save_pretrained(folder)
-    modality, state = learned(folder)
+    modality = learned(folder)
     with pytest.raises(PlaitError, match="can't read a photo"):
-        modality.encoder(state, True)
+        modality.encoder(True)
 
 
 # The recipe -----------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from audio_models import save_audio_model
 from plait.config import registry
 from plait.config.recipe import check_recipe
 from plait.modalities.audio.hub import HubSound
-from plait.modalities.base import Encoder
-from plait.nn.pretrained import build_extractor
+from plait.nn.encoder import Encoder
+from plait.nn.hub import build_extractor
 from plait.pipeline.features import as_row, pad_rows
-from plait.types import PlaitError, State, Tokens
+from plait.types import PlaitError, Tokens
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("soxr", reason="needs the extra plait[audio]")
@@ -34,9 +34,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def learned(folder: Path, **settings: Any) -> tuple[HubSound, State]:
-    modality = HubSound(name=str(folder), **{"longest": 1.0, **settings})
-    return modality, modality.fit([], Path())
+def learned(folder: Path, **settings: Any) -> HubSound:
+    modality = HubSound(name=str(folder), **{"max_seconds": 1.0, **settings})
+    return modality.with_state(modality.fit([], Path()))
 
 
 def sound(seconds: float, seed: int = 0) -> torch.Tensor:
@@ -67,8 +67,8 @@ def reference(folder: Path, samples: torch.Tensor) -> torch.Tensor:
     ("name", "tokens"), [("wav2vec2", 24), ("hubert", 24), ("whisper", 25), ("ast", 20)]
 )
 def test_the_numbers_are_the_models(folders: Path, name: str, tokens: int, train: str) -> None:
-    modality, state = learned(folders / name, train=train)
-    encoder = modality.encoder(state, True).eval()
+    modality = learned(folders / name, train=train)
+    encoder = modality.encoder(True).eval()
     found = encoded(encoder, [sound(0.5)])
     assert found.values.shape == (1, tokens, 16)
     expected = reference(folders / name, sound(0.5))[:tokens]  # Whisper's goes on to a second
@@ -77,15 +77,15 @@ def test_the_numbers_are_the_models(folders: Path, name: str, tokens: int, train
 
 @pytest.mark.parametrize(("name", "pace"), [("wav2vec2", 0.02), ("whisper", 0.02), ("ast", 0)])
 def test_the_pace_is_known_where_tokens_tell(folders: Path, name: str, pace: float) -> None:
-    modality, state = learned(folders / name)
-    assert modality.pace(state) == pytest.approx(pace)
+    modality = learned(folders / name)
+    assert modality.pace() == pytest.approx(pace)
 
 
 @pytest.mark.parametrize("train", ["frozen", "all"])
 @pytest.mark.parametrize("name", ["wav2vec2", "hubert"])
 def test_a_blink_and_nine_seconds_in_one_batch(folders: Path, name: str, train: str) -> None:
-    modality, state = learned(folders / name, train=train, longest=9.0)
-    encoder = modality.encoder(state, True).eval()
+    modality = learned(folders / name, train=train, max_seconds=9.0)
+    encoder = modality.encoder(True).eval()
     sounds = [sound(0.02), sound(9, seed=1)]
     together = encoded(encoder, sounds)
     assert together.mask.sum(1).tolist() == [2, 449]
@@ -99,8 +99,8 @@ def test_a_blink_and_nine_seconds_in_one_batch(folders: Path, name: str, train: 
 def test_a_window_s_silence_is_left_out(folders: Path) -> None:
     """Whisper's window here is one second, of 50 tokens."""
     for train in ("frozen", "all"):
-        modality, state = learned(folders / "whisper", train=train)
-        encoder = modality.encoder(state, True).eval()
+        modality = learned(folders / "whisper", train=train)
+        encoder = modality.encoder(True).eval()
         found = encoded(encoder, [sound(0.02), sound(0.33), sound(1)])
         assert found.mask.sum(1).tolist() == [1, 17, 50]
         assert encoder.length == 50
@@ -108,8 +108,8 @@ def test_a_window_s_silence_is_left_out(folders: Path) -> None:
 
 def test_what_is_longer_than_the_window_is_refused(folders: Path) -> None:
     for name in ("whisper", "ast"):
-        with pytest.raises(PlaitError, match=r"hears 1 seconds at the most.*longest to 1"):
-            learned(folders / name, longest=2.0)
+        with pytest.raises(PlaitError, match=r"hears at most 1 seconds.*max_seconds to 1"):
+            learned(folders / name, max_seconds=2.0)
 
 
 def test_another_rate_is_refused(folders: Path) -> None:
@@ -119,23 +119,23 @@ def test_another_rate_is_refused(folders: Path) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_package_needs_no_hub(folders: Path, name: str, tmp_path: Path) -> None:
-    modality, state = learned(folders / name)
-    state = json.loads(json.dumps(state))  # as a package keeps it
+    modality = learned(folders / name)
+    state = json.loads(json.dumps(modality.state))  # as a package keeps it
     assert str(folders) not in json.dumps(state)
-    trained = modality.encoder(state, True).eval()
-    elsewhere = HubSound(name=str(tmp_path / "gone"), longest=1.0)
-    again = elsewhere.encoder(state, False)
+    trained = modality.encoder(True).eval()
+    elsewhere = HubSound(name=str(tmp_path / "gone"), max_seconds=1.0).with_state(state)
+    again = elsewhere.encoder(False)
     again.load_state_dict(trained.state_dict())
     sounds = [sound(0.3)]
     assert torch.equal(encoded(again.eval(), sounds).values, encoded(trained, sounds).values)
     with pytest.raises(PlaitError, match="no model"):  # but never trained from random weights
-        elsewhere.encoder(state, True)
+        elsewhere.encoder(True)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_reach_every_trained_parameter(folders: Path, name: str) -> None:
-    modality, state = learned(folders / name, train="all")
-    encoder = modality.encoder(state, True).train()
+    modality = learned(folders / name, train="all")
+    encoder = modality.encoder(True).train()
     tokens = encoded(encoder, [sound(0.05), sound(0.4)])  # shorter than a masked stretch, too
     tokens.values.square().sum().backward()
     trained = {n: p for n, p in encoder.named_parameters() if p.requires_grad}
@@ -144,9 +144,10 @@ def test_gradients_reach_every_trained_parameter(folders: Path, name: str) -> No
 
 
 def test_the_feature_extractor_is_part_of_the_cache_s_key(folders: Path) -> None:
-    modality, state = learned(folders / "wav2vec2")
+    modality = learned(folders / "wav2vec2")
+    state = modality.state
     other = {**state, "extractor": {**state["extractor"], "do_normalize": False}}
-    assert modality.fingerprint(state) != modality.fingerprint(other)
+    assert modality.fingerprint() != modality.with_state(other).fingerprint()
 
 
 # What can go wrong ----------------------------------------------------------------------------
@@ -160,9 +161,9 @@ def test_a_checkpoint_that_lacks_weights_is_refused(folders: Path, tmp_path: Pat
     dropped = "feature_projection.projection.weight"
     rest = {k: v for k, v in weights.items() if k != dropped}
     save_file(rest, tmp_path / "model.safetensors", {"format": "pt"})
-    modality, state = learned(tmp_path)
+    modality = learned(tmp_path)
     with pytest.raises(PlaitError, match=f"lack 1 parameters, such as {dropped}"):
-        modality.encoder(state, True)
+        modality.encoder(True)
 
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:

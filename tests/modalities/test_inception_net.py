@@ -27,6 +27,8 @@ from plait.nn.inception_resnet_v2 import (
 )
 from plait.types import PlaitError
 
+pytestmark = pytest.mark.slow
+
 # What keras.applications.InceptionResNetV2(include_top=False).summary() prints.
 KERAS_TRAINABLE, KERAS_FROZEN = 54_276_192, 60_544
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -10,91 +10,94 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from plait.data.texts import as_text
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
+from plait.modalities.text.base import Text
 from plait.modalities.text.word_sequence import WordSequence
 from plait.pipeline.features import as_row, pad_rows
 from plait.types import BadCell, PlaitError
 
+M = TypeVar("M", bound=Text)
 TEXTS = ["A dog runs, a dog!", "Two dogs run", "a cat and a dog", "the cat"]
 
 
-def dense(modality: BagOfWords, state: dict[str, Any], text: str) -> np.ndarray:
-    row = np.zeros(len(state["terms"]))
-    for term, weight in modality.read(text, Path(), state).tolist():
+def fitted(modality: M, texts: list[str] = TEXTS) -> M:
+    return modality.with_state(modality.fit(texts, Path()))
+
+
+def rows_of(modality: Text, encoder: Any, *texts: str) -> list[Any]:
+    items = [torch.from_numpy(modality.read(text, Path())) for text in texts]
+    return [as_row(features) for features in encoder.prepare(items)]
+
+
+def dense(modality: BagOfWords, text: str) -> np.ndarray:
+    row = np.zeros(len(modality.state["terms"]))
+    for term, weight in modality.read(text, Path()).tolist():
         row[term] = weight / SCALE
     return row
 
 
 @pytest.mark.parametrize(
     ("settings", "analyzer", "spans"),
-    [({}, "word", (1, 2)), ({"of": "letters", "shortest": 2, "longest": 3}, "char_wb", (2, 3))],
+    [({}, "word", (1, 2)), ({"unit": "letters", "min_n": 2, "max_n": 3}, "char_wb", (2, 3))],
 )
 def test_tf_idf_is_scikit_learn_s(
     settings: dict[str, Any], analyzer: str, spans: tuple[int, int]
 ) -> None:
-    modality = BagOfWords(min_count=1, **settings)
-    state = modality.fit(TEXTS, Path())
+    modality = fitted(BagOfWords(min_count=1, **settings))
     words = {"token_pattern": r"(?u)\b\w+\b"} if analyzer == "word" else {}
     theirs = TfidfVectorizer(analyzer=analyzer, ngram_range=spans, sublinear_tf=True, **words)
     theirs.fit(TEXTS)
     for text in [*TEXTS, "a dog and a cat and a bird"]:
         expected = theirs.transform([text]).toarray()[0]
-        np.testing.assert_allclose(dense(modality, state, text), expected, atol=1e-5)
+        np.testing.assert_allclose(dense(modality, text), expected, atol=1e-5)
 
 
 def test_counts_by_hand() -> None:
-    modality = BagOfWords(min_count=1, weight="counts", longest=1)
-    state = modality.fit(["b a a a", "c"], Path())
-    assert state["terms"] == ["a", "b", "c"]
+    modality = fitted(BagOfWords(min_count=1, weight="counts", max_n=1), ["b a a a", "c"])
+    assert modality.state["terms"] == ["a", "b", "c"]
     row = np.array([1 + np.log(3), 1, 0])
-    found = dense(modality, state, "a b a a")
+    found = dense(modality, "a b a a")
     np.testing.assert_allclose(found, row / np.linalg.norm(row), atol=1e-5)
 
 
 def test_a_text_without_a_known_term_is_as_good_as_none() -> None:
-    modality = BagOfWords(min_count=1)
-    state = modality.fit(TEXTS, Path())
-    encoder = modality.encoder(state, True)
-    items = [modality.read(text, Path(), state) for text in ("xyz", "a dog")]
-    rows = [as_row(features) for features in encoder.prepare(items)]
+    modality = fitted(BagOfWords(min_count=1))
+    encoder = modality.encoder(True)
+    rows = rows_of(modality, encoder, "xyz", "a dog")
     assert encoder(*pad_rows(rows, rows[1])).present.tolist() == [False, True]
 
 
 def test_order_matters_to_a_sequence_only() -> None:
-    for modality, same in (
-        (BagOfWords(min_count=1, longest=1), True),
-        (WordSequence(min_count=1), False),
-    ):
-        state = modality.fit(TEXTS, Path())
+    cases: list[tuple[Text, bool]] = [
+        (BagOfWords(min_count=1, max_n=1), True), (WordSequence(min_count=1), False)
+    ]  # fmt: skip
+    for unfitted, same in cases:
+        modality = fitted(unfitted)
         torch.manual_seed(0)
-        encoder = modality.encoder(state, True).eval()
-        texts = [modality.read(text, Path(), state) for text in ("dog a cat", "cat a dog")]
-        rows = [as_row(features) for features in encoder.prepare(texts)]
+        encoder = modality.encoder(True).eval()
+        rows = rows_of(modality, encoder, "dog a cat", "cat a dog")
         values = encoder(*pad_rows(rows, rows[0])).values
         assert torch.allclose(values[0], values[1], atol=1e-6) == same
 
 
 def test_long_texts_are_cut() -> None:
-    modality = WordSequence(min_count=1, longest=5)
-    state = modality.fit(TEXTS, Path())
-    assert len(modality.read("a dog " * 2500, Path(), state)) == 5
+    modality = fitted(WordSequence(min_count=1, max_length=5))
+    assert len(modality.read("a dog " * 2500, Path())) == 5
 
 
 def test_characters_are_read_one_by_one_and_case_is_kept_where_asked_for() -> None:
-    modality = WordSequence(unit="characters", lower=False, min_count=1)
-    state = modality.fit(TEXTS, Path())
-    upper, lower = (modality.read(text, Path(), state) for text in ("A dog", "a dog"))
+    modality = fitted(WordSequence(unit="characters", lower=False, min_count=1))
+    upper, lower = (modality.read(text, Path()) for text in ("A dog", "a dog"))
     assert len(upper) == 5
     assert (upper != lower).tolist() == [True, False, False, False, False]
-    modality = WordSequence(lower=True, min_count=1)
-    state = modality.fit(TEXTS, Path())
-    assert torch.equal(*(modality.read(text, Path(), state) for text in ("A dog", "a dog")))
+    modality = fitted(WordSequence(lower=True, min_count=1))
+    assert np.array_equal(*(modality.read(text, Path()) for text in ("A dog", "a dog")))
 
 
 def test_the_state_of_an_older_package_is_read_as_it_was() -> None:
-    modality = WordSequence()
     old = {"unit": "words", "words": ["a", "dog"], "punctuation": True}
-    assert modality.read("A Dog", Path(), old).tolist() == [4, 5]
-    assert '"lower"' not in modality.fingerprint(old)  # it loads where this is as it was made
+    modality = WordSequence().with_state(old)
+    assert modality.read("A Dog", Path()).tolist() == [4, 5]
+    assert '"lower"' not in modality.fingerprint()  # it loads where this is as it was made
 
 
 @pytest.mark.parametrize(

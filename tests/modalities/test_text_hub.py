@@ -28,8 +28,12 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return path
 
 
-def tokens(modality: HubText, state: dict[str, Any], encoder: Any) -> Tokens:
-    items = [modality.read(text, Path(), state) for text in TEXTS]
+def fitted(modality: HubText) -> HubText:
+    return modality.with_state(modality.fit(TEXTS, Path()))
+
+
+def tokens(modality: HubText, encoder: Any) -> Tokens:
+    items = [torch.from_numpy(modality.read(text, Path())) for text in TEXTS]
     rows = [as_row(features) for features in encoder.prepare(items)]
     found = encoder(*pad_rows(rows, rows[0]))
     assert isinstance(found, Tokens)
@@ -40,12 +44,10 @@ def tokens(modality: HubText, state: dict[str, Any], encoder: Any) -> Tokens:
 @pytest.mark.parametrize("train", ["frozen", "all"])
 @pytest.mark.parametrize("what", ["pieces", "text"])
 def test_the_numbers_are_the_models_own(folder: Path, train: str, what: str) -> None:
-    modality = registry.build(
-        "text", {"kind": f"hub:{folder}", "train": train, "tokens": what, "longest": 20}
-    )
-    state = modality.fit(TEXTS, Path())
-    encoder = modality.encoder(state, True).eval()
-    found = tokens(modality, state, encoder)
+    settings = {"kind": f"hub:{folder}", "train": train, "tokens": what, "max_length": 20}
+    modality = fitted(registry.build("text", settings))
+    encoder = modality.encoder(True).eval()
+    found = tokens(modality, encoder)
     model = transformers.AutoModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for row, mask, text in zip(found.values, found.mask, TEXTS, strict=True):
@@ -69,10 +71,9 @@ def test_other_families(folder: Path, kind: str) -> None:
     }  # fmt: skip
     config = getattr(transformers, f"{kind}Config")(**sizes[kind])
     getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
-    modality = HubText(name=str(folder), train="all", longest=12)
-    state = modality.fit(TEXTS, Path())
-    encoder = modality.encoder(state, True)
-    found = tokens(modality, state, encoder)
+    modality = fitted(HubText(name=str(folder), train="all", max_length=12))
+    encoder = modality.encoder(True)
+    found = tokens(modality, encoder)
     assert found.values.shape == (3, 11, 16)
     assert found.mask.sum(dim=1).tolist() == [5, 11, 3]
     (found.values * torch.randn(16)).sum().backward()
@@ -80,45 +81,43 @@ def test_other_families(folder: Path, kind: str) -> None:
 
 
 def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
-    modality = HubText(name=str(folder), longest=20)
+    modality = HubText(name=str(folder), max_length=20)
     state = json.loads(json.dumps(modality.fit(TEXTS, Path())))  # as a package keeps it
     assert str(tmp_path) not in json.dumps(state)
-    encoder = modality.encoder(state, True)
+    modality = modality.with_state(state)
+    encoder = modality.encoder(True)
     folder.rename(tmp_path / "gone")
-    again = modality.encoder(state, False)
+    again = modality.encoder(False)
     again.load_state_dict(encoder.state_dict())
-    ours, theirs = tokens(modality, state, again), tokens(modality, state, encoder)
+    ours, theirs = tokens(modality, again), tokens(modality, encoder)
     assert torch.equal(ours.values, theirs.values)
     with pytest.raises(PlaitError, match="no model"):  # but never trained from random weights
-        modality.encoder(state, True)
+        modality.encoder(True)
 
 
 def test_a_text_that_spells_a_special_token_is_text(folder: Path) -> None:
-    modality = HubText(name=str(folder), longest=20)
-    state = modality.fit(TEXTS, Path())
-    ids = modality.read("a [SEP] dog", Path(), state).tolist()
+    modality = fitted(HubText(name=str(folder), max_length=20))
+    ids = modality.read("a [SEP] dog", Path()).tolist()
     assert (ids[0], ids[-1]) == (2, 3)  # [CLS] and [SEP]
     assert 3 not in ids[1:-1]
 
 
 def test_long_texts_are_cut_and_keep_their_end(folder: Path) -> None:
-    modality = HubText(name=str(folder), longest=6, views=3)
-    state = modality.fit(TEXTS, Path())
-    item = modality.read("a dog " * 100, Path(), state)
+    modality = fitted(HubText(name=str(folder), max_length=6, views=3))
+    item = modality.read("a dog " * 100, Path())
     assert (len(item), int(item[-1])) == (6, 3)
     for view in (1, 2):
-        less = modality.augment(item, view)
+        less = modality.augment(item, view, 7)
         assert len(less) < 6
         assert (int(less[0]), int(less[-1])) == (2, 3)
 
 
 def test_more_pieces_than_the_model_reads_are_refused(folder: Path) -> None:
-    modality = HubText(name=str(folder), longest=100)
-    state = modality.fit(TEXTS, Path())
+    modality = fitted(HubText(name=str(folder), max_length=100))
     with pytest.raises(
-        PlaitError, match=r"can't read a text of 100 pieces.*lower longest"
+        PlaitError, match=r"can't read a text of 100 pieces.*lower max_length"
     ) as caught:
-        modality.encoder(state, True)
+        modality.encoder(True)
     assert "\n" not in str(caught.value)
 
 
@@ -129,9 +128,9 @@ def test_a_checkpoint_that_lacks_weights_is_refused(folder: Path) -> None:
     weights = load_file(path)
     weights.pop("encoder.layer.0.output.dense.weight")
     save_file(weights, path, {"format": "pt"})
-    modality = HubText(name=str(folder), longest=20)
+    modality = fitted(HubText(name=str(folder), max_length=20))
     with pytest.raises(PlaitError, match="lack 1 parameters"):
-        modality.encoder(modality.fit(TEXTS, Path()), True)
+        modality.encoder(True)
 
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:

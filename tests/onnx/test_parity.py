@@ -12,6 +12,7 @@ from untrained import make_model
 
 from plait.data.cells import ErrorPolicy
 from plait.model import Model
+from plait.outputs.text.decoders.transformer import TransformerDecoder
 from plait.runtime import load
 from plait.runtime.export import export
 from plait.types import BadCell, UsageError
@@ -29,7 +30,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[Any]]] = {
     "spread": ({"kind": "number", "settings": {"spread": "gaussian"}}, [0.5, 12.5, -3, 7]),
     "tags": ({"kind": "labels", "settings": {"thresholds": "each"}}, ["a, b", "b", "c", "a"]),
     "said": (
-        {"kind": "text", "settings": {"min_count": 1, "decoder": SMALL, "longest": 12}},
+        {"kind": "text", "settings": {"min_count": 1, "decoder": SMALL, "max_length": 12}},
         CELLS["text"],
     ),
     "told": (
@@ -37,7 +38,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], list[Any]]] = {
             "kind": "text",
             "settings": {
                 "min_count": 1, "decoder": GRU, "unit": "subwords", "vocabulary": 290,
-                "scores": "translations", "longest": 12,
+                "metrics": "translations", "max_length": 12,
             },
         },
         CELLS["text"],
@@ -85,7 +86,7 @@ def test_every_output(output: str, tmp_path: Path) -> None:
 
 
 def test_detected_words_and_one_beam(tmp_path: Path) -> None:
-    settings = {"min_count": 1, "decoder": SMALL, "detect": 3, "longest": 12}
+    settings = {"min_count": 1, "decoder": SMALL, "detected_words": 3, "max_length": 12}
     model = make_model(
         {"photo": {"modality": "image", "representation": PIXELS}},
         {"said": {"kind": "text", "settings": settings}},
@@ -152,8 +153,8 @@ def test_every_representation_of_a_sound(representation: dict[str, Any], tmp_pat
 @pytest.mark.parametrize("beam", [1, 4])
 def test_ctc(beam: int, tmp_path: Path) -> None:
     settings = {
-        "decoder": {"kind": "ctc"}, "scores": "transcripts", "unit": "characters", "min_count": 1,
-        "longest": 20,
+        "decoder": {"kind": "ctc"}, "metrics": "transcripts", "unit": "characters", "min_count": 1,
+        "max_length": 20,
     }  # fmt: skip
     model = make_model(
         {"it": {"modality": "series", "representation": {"kind": "sequence", "strides": [1]}}},
@@ -175,12 +176,13 @@ LANGUAGES: list[tuple[float, dict[str, Any] | None]] = [
 
 @pytest.mark.parametrize(("ctc", "language"), LANGUAGES)
 @pytest.mark.parametrize("beam", [1, 4])
+@pytest.mark.slow
 def test_what_guides_a_decoder(
     ctc: float, language: dict[str, Any] | None, beam: int, tmp_path: Path
 ) -> None:
     settings = {
-        "decoder": GRU, "scores": "transcripts", "unit": "characters", "min_count": 1,
-        "longest": 20, "ctc": ctc, "language": language,
+        "decoder": GRU, "metrics": "transcripts", "unit": "characters", "min_count": 1,
+        "max_length": 20, "ctc_weight": ctc, "language_model": language,
     }  # fmt: skip
     model = make_model(
         {"it": {"modality": "series", "representation": {"kind": "sequence", "strides": [1]}}},
@@ -198,9 +200,11 @@ def test_what_guides_a_decoder(
         check(model, tmp_path / "ctc", cells, **options | {"ctc": 0.8})
 
 
-def test_what_can_not_be_exported_is_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_what_can_not_be_exported_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = model_of({"photo": ("image", PIXELS)}, ["said"], {"kind": "none", "width": 16})
-    model.network.head("said").decoder.exported = False
+    monkeypatch.setattr(TransformerDecoder, "exportable", False)
     with pytest.raises(UsageError, match="can't be exported; expected transformer, gru-att"):
         export(model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
@@ -220,7 +224,9 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     bad = ErrorPolicy("missing")
     found = list(model.answers([{"words": "a dog"}, record], bad=bad, first_row=7))
     assert bad.met == {(8, "photo")}
-    assert found[0]["class"].probabilities == pytest.approx(found[1]["class"].probabilities)
+    assert found[0]["class"].details.probabilities == pytest.approx(
+        found[1]["class"].details.probabilities
+    )
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_the_command(exported: Path, squares: Path) -> None:
 
 def test_every_reader_and_every_kind_of_answer() -> None:
     run(
-        "import plait.runtime, plait.modalities.table.reading, plait.modalities.series.reading\n"
-        "import plait.data.vocabulary, plait.outputs.answers, plait.outputs.text.decoding"
+        "import plait.runtime, plait.modalities.table.columns, plait.modalities.series.windows\n"
+        "import plait.outputs.text.output, plait.outputs.text.graph\n"
+        "import plait.outputs.category, plait.outputs.labels, plait.outputs.number"
     )

@@ -1,26 +1,35 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from heads import decode, fused
 
-from plait.outputs.category import CategoryHead, CategoryOutput, as_class, category_scores
-from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, UsageError
+from plait.outputs.category import CategoryOutput, Probabilities, as_class
+from plait.outputs.networks import CategoryHead
+from plait.outputs.scores import Scores
+from plait.types import BadCell, PlaitError, Prediction, UsageError
+
+HERE = Path()
 
 
-def fused(pooled: torch.Tensor) -> Fused:
-    tokens = Tokens(pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool))
-    return Fused(pooled, tokens, {"a": tokens})
+def fitted(output: CategoryOutput, cells: list[Any]) -> CategoryOutput:
+    return output.with_state(output.fit(cells, HERE))
 
 
 def head(output: CategoryOutput, cells: list[Any]) -> CategoryHead:
     torch.manual_seed(0)
-    built = output.head(output.fit(cells), 8, ["a"], True)
+    built = fitted(output, cells).head(8, ["a"], True)
     assert isinstance(built, CategoryHead)
     return built.eval()
+
+
+def answers(head: CategoryHead, pooled: torch.Tensor, **options: Any) -> list[Prediction]:
+    return decode(head.output, head, fused(pooled), **options)
 
 
 def answered(*rows: list[float]) -> list[Prediction]:
@@ -28,12 +37,12 @@ def answered(*rows: list[float]) -> list[Prediction]:
     for row in rows:
         probable = dict(zip("abc", row, strict=False))
         best = max(probable, key=lambda value: probable[value])
-        found.append(Prediction(best, probable[best], probabilities=probable))
+        found.append(Prediction(best, probable[best], details=Probabilities(probable)))
     return found
 
 
 def test_classes_of_any_kind() -> None:
-    state = CategoryOutput().fit([3, "x ", 3.0, True, None, "", float("nan"), "x"])
+    state = CategoryOutput().fit([3, "x ", 3.0, True, None, "", float("nan"), "x"], HERE)
     assert state == {"classes": [True, 3, "x"], "counts": [1, 2, 2]}
     with pytest.raises(BadCell, match="is no class"):
         as_class([1])
@@ -42,32 +51,32 @@ def test_classes_of_any_kind() -> None:
 
 
 def test_one_class_only_is_an_error() -> None:
-    with pytest.raises(PlaitError, match="only 'x'; expected two"):
-        CategoryOutput().fit(["x", "x"])
+    with pytest.raises(PlaitError, match="only 'x'; expected at least two"):
+        CategoryOutput().fit(["x", "x"], HERE)
     with pytest.raises(PlaitError, match="none"):
-        CategoryOutput().fit([None])
+        CategoryOutput().fit([None], HERE)
 
 
 def test_a_class_that_was_not_learned_is_a_bad_cell() -> None:
-    output = CategoryOutput()
-    read = output.reader(output.fit(["a", "b"]))
-    assert read("b") == 1
+    output = fitted(CategoryOutput(), ["a", "b"])
+    assert output.read("b", HERE) == 1
     with pytest.raises(BadCell, match="no training row has the class 'c'; expected 'a', 'b'"):
-        read("c")
+        output.read("c", HERE)
     with pytest.raises(BadCell, match="empty"):
-        read(" ")
+        output.read(" ", HERE)
 
 
 def test_scores_by_hand() -> None:
     rows = answered([0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1])
-    found = category_scores(rows, ["a", "a", "b", "b"])
-    assert found.accuracy == 0.75
+    found = CategoryOutput().scores(rows, ["a", "a", "b", "b"])
+    assert found["accuracy"] == 0.75
     # a: 2 right of 3 given and 2 wanted; b: 1 of 1 given and 2 wanted; c does not occur.
-    assert found.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
-    assert found.log_loss == pytest.approx(-np.log([0.8, 0.6, 0.7, 0.4]).mean())
-    assert found.confusion.tolist() == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
+    assert found["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert found["log_loss"] == pytest.approx(-np.log([0.8, 0.6, 0.7, 0.4]).mean())
+    assert found.extras["classes"] == ["a", "b", "c"]
+    assert found.extras["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
     # Each in a bin of its own: |0.8-1|, |0.6-1|, |0.7-1|, |0.5-0|.
-    assert found.calibration_error == pytest.approx((0.2 + 0.4 + 0.3 + 0.5) / 4)
+    assert found["calibration_error"] == pytest.approx((0.2 + 0.4 + 0.3 + 0.5) / 4)
     low, high = found.intervals["accuracy"]
     assert low < 0.75 < high
 
@@ -78,7 +87,9 @@ def test_intervals_cover_what_is_true() -> None:
     for trial in range(60):
         right = rng.random(60) < 0.7
         rows = answered(*[[0.9, 0.1] if r else [0.1, 0.9] for r in right])
-        low, high = category_scores(rows, ["a"] * 60, seed=trial).intervals["accuracy"]
+        low, high = Scores.of(CategoryOutput().scorer(rows, ["a"] * 60), 60, seed=trial).intervals[
+            "accuracy"
+        ]
         hits += low <= 0.7 <= high
     assert hits >= 52
 
@@ -92,10 +103,10 @@ def test_calibration_finds_the_temperature() -> None:
         logits = built.scores(fused(pooled))
     generator = torch.Generator().manual_seed(2)
     drawn = torch.multinomial((logits / 2).softmax(-1), 1, generator=generator)[:, 0].tolist()
-    before = [p.value for p in built.decode(fused(pooled[:50]))]
+    before = [p.value for p in answers(built, pooled[:50])]
     built.calibrate(iter([fused(pooled[:2000]), fused(pooled[2000:])]), drawn)
     assert float(built.temperature) == pytest.approx(2, rel=0.1)
-    assert [p.value for p in built.decode(fused(pooled[:50]))] == before
+    assert [p.value for p in answers(built, pooled[:50])] == before
     again = head(CategoryOutput(dropout=0.0), ["a", "b", "c"])
     again.load_state_dict(built.state_dict())
     assert float(again.temperature) == float(built.temperature)
@@ -115,10 +126,10 @@ def test_balanced_weights_by_hand() -> None:
 
 def test_the_likeliest_come_first() -> None:
     built = head(CategoryOutput(), ["a", "b", "c"])
-    (found,) = built.decode(fused(torch.randn(1, 8)), num=2)
+    (found,) = answers(built, torch.randn(1, 8), num=2)
     assert len(found.alternatives) == 1
     assert found.score >= found.alternatives[0].score
-    assert math.isclose(sum(found.probabilities.values()), 1, rel_tol=1e-5)
-    assert found.probabilities[found.value] == found.score
+    assert math.isclose(sum(found.details.probabilities.values()), 1, rel_tol=1e-5)
+    assert found.details.probabilities[found.value] == found.score
     with pytest.raises(UsageError, match="expected one of: num"):
-        built.decode(fused(torch.randn(1, 8)), beam=3)
+        answers(built, torch.randn(1, 8), beam=3)

@@ -1,69 +1,73 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from heads import decode, fused
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from plait.outputs.labels import LabelsHead, LabelsOutput, best_threshold, label_scores
-from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, UnseenLabel, UsageError
+from plait.outputs.category import Probabilities
+from plait.outputs.labels import LabelsOutput, best_threshold
+from plait.outputs.networks import LabelsHead
+from plait.types import BadCell, PlaitError, Prediction, UnseenLabel, UsageError
 
+HERE = Path()
 CELLS = [["b", "a"], ["a"], [], ["c", "a"], ["b"]]
-
-
-def fused(pooled: torch.Tensor) -> Fused:
-    tokens = Tokens(pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool))
-    return Fused(pooled, tokens, {"a": tokens})
 
 
 def head(output: LabelsOutput, cells: list[Any] = CELLS) -> LabelsHead:
     torch.manual_seed(0)
-    built = output.head(output.fit(cells), 8, ["a"], True)
+    built = output.with_state(output.fit(cells, HERE)).head(8, ["a"], True)
     assert isinstance(built, LabelsHead)
     return built.eval()
 
 
+def answers(head: LabelsHead, pooled: torch.Tensor, **options: Any) -> list[Prediction]:
+    return decode(head.output, head, fused(pooled), **options)
+
+
 def test_cells_of_any_kind() -> None:
     output = LabelsOutput()
-    assert output.labels(["b", "a ", "a", ""]) == ("a", "b")
-    assert output.labels("b, a,,") == ("a", "b")
-    assert output.labels([]) == output.labels(" , ") == ()
-    assert output.labels([3, "x"]) == ("3", "x")
-    assert output.labels(3) == ("3",)
-    assert LabelsOutput(separator="|").labels("a, b|c") == ("a, b", "c")
+    assert output.labels_of(["b", "a ", "a", ""]) == ("a", "b")
+    assert output.labels_of("b, a,,") == ("a", "b")
+    assert output.labels_of([]) == output.labels_of(" , ") == ()
+    assert output.labels_of([3, "x"]) == ("3", "x")
+    assert output.labels_of(3) == ("3",)
+    assert LabelsOutput(separator="|").labels_of("a, b|c") == ("a, b", "c")
     for cell in (None, "", " ", math.nan):
         with pytest.raises(BadCell, match="missing"):
-            output.labels(cell)
+            output.labels_of(cell)
     for cell in (0.5, True, {"a": 1}):
         with pytest.raises(BadCell, match="holds no labels"):
-            output.labels(cell)
+            output.labels_of(cell)
     with pytest.raises(BadCell, match="is no label"):
-        output.labels([0.5])
+        output.labels_of([0.5])
 
 
 def test_rare_labels_are_left_out_and_unknown_ones_are_bad() -> None:
     output = LabelsOutput(min_count=2)
-    state = output.fit([*CELLS, None, 0.5])
+    state = output.fit([*CELLS, None, 0.5], HERE)
     assert state == {"labels": ["a", "b"], "counts": [3, 2], "rare": ["c"], "rows": 5}
-    read = output.reader(state)
-    assert read(["c", "b"]) == [1]
-    assert read([]) == []
+    output = output.with_state(state)
+    assert output.read(["c", "b"], HERE) == [1]
+    assert output.read([], HERE) == []
     with pytest.raises(UnseenLabel, match="no training row has the label 'd'; expected 'a', 'b'"):
-        read("a,d")
+        output.read("a,d", HERE)
     with pytest.raises(UnseenLabel) as caught:
-        read("a,d")
+        output.read("a,d", HERE)
     assert caught.value.target == [0]
-    with pytest.raises(PlaitError, match="occurs 9 times; expected one label at least; lower"):
-        LabelsOutput(min_count=9).fit(CELLS)
+    with pytest.raises(PlaitError, match="occurs 9 times; expected at least one label; lower"):
+        LabelsOutput(min_count=9).fit(CELLS, HERE)
 
 
 def test_answers_as_cells() -> None:
     output = LabelsOutput(separator=";")
-    assert output.cell(("b", "a")) == "b;a"
-    assert output.labels(output.cell(())) == ()
+    assert output.to_cell(("b", "a")) == "b;a"
+    assert output.labels_of(output.to_cell(())) == ()
 
 
 def test_the_loss_by_hand() -> None:
@@ -91,31 +95,32 @@ def test_scores_equal_sklearn() -> None:
         Prediction(
             tuple(n for n, yes in zip(names, g, strict=True) if yes),
             0.0,
-            probabilities=dict(zip(names, p.tolist(), strict=True)),
+            details=Probabilities(dict(zip(names, p.tolist(), strict=True))),
         )
         for g, p in zip(given, probable, strict=True)
     ]
     wanted = [tuple(n for n, yes in zip(names, r, strict=True) if yes) for r in right]
-    found = label_scores(rows, wanted)
-    assert found.micro_f1 == pytest.approx(f1_score(right, given, average="micro"))
-    assert found.macro_f1 == pytest.approx(f1_score(right[:, :5], given[:, :5], average="macro"))
-    assert found.exact_match == pytest.approx(accuracy_score(right, given))
+    found = LabelsOutput().scores(rows, wanted)
+    assert found["micro_f1"] == pytest.approx(f1_score(right, given, average="micro"))
+    assert found["macro_f1"] == pytest.approx(f1_score(right[:, :5], given[:, :5], average="macro"))
+    assert found["exact_match"] == pytest.approx(accuracy_score(right, given))
     expected = average_precision_score(right[:, :5], probable[:, :5], average="macro")
-    assert found.mean_average_precision == pytest.approx(expected)
+    assert found["mean_average_precision"] == pytest.approx(expected)
     assert set(found.intervals) == set(LabelsOutput.titles)
     for name, (low, high) in found.intervals.items():
-        assert low < getattr(found, name) < high, name
+        assert low < found[name] < high, name
 
 
 def test_a_label_that_was_never_learned_is_missed() -> None:
-    rows = [Prediction(("a",), 0.0, probabilities={"a": 0.9})] * 2
-    found = label_scores(rows, [("a",), ("a", "z")])
-    assert found.micro_f1 == pytest.approx(4 / 5)
-    assert found.macro_f1 == 0.5
-    assert found.exact_match == 0.5
-    assert found.mean_average_precision == pytest.approx((1 + 0.5) / 2)
-    nothing = label_scores([Prediction((), 0.0, probabilities={"a": 0.1})], [()])
-    assert nothing.exact_match == nothing.micro_f1 == nothing.mean_average_precision == 1
+    rows = [Prediction(("a",), 0.0, details=Probabilities({"a": 0.9}))] * 2
+    found = LabelsOutput().scores(rows, [("a",), ("a", "z")])
+    assert found["micro_f1"] == pytest.approx(4 / 5)
+    assert found["macro_f1"] == 0.5
+    assert found["exact_match"] == 0.5
+    assert found["mean_average_precision"] == pytest.approx((1 + 0.5) / 2)
+    nothing = LabelsOutput().scores([Prediction((), 0.0, details=Probabilities({"a": 0.1}))], [()])
+    assert set(nothing.points.values()) == {1.0}
+    assert {"exact_match", "micro_f1", "mean_average_precision"} <= set(nothing.points)
 
 
 def test_the_best_threshold_is_that_of_an_exhaustive_search() -> None:
@@ -158,18 +163,18 @@ def test_calibration_fits_temperature_and_thresholds(thresholds: Any) -> None:
 def test_the_likeliest_come_first_and_options() -> None:
     built = head(LabelsOutput())
     pooled = torch.randn(5, 8)
-    for found in built.decode(fused(pooled), threshold=0.0):
-        assert list(found.value) == list(found.probabilities)
-        falling = list(found.probabilities.values())
+    for found in answers(built, pooled, threshold=0.0):
+        assert list(found.value) == list(found.details.probabilities)
+        falling = list(found.details.probabilities.values())
         assert falling == sorted(falling, reverse=True)
         assert found.score == pytest.approx(math.prod(falling) ** (1 / 3))
-    assert [p.value for p in built.decode(fused(pooled), threshold=1.0)] == [()] * 5
-    for found in built.decode(fused(pooled), num=2):
-        assert list(found.value) == list(found.probabilities)[:2]
-        yes, also, no = found.probabilities.values()
+    assert [p.value for p in answers(built, pooled, threshold=1.0)] == [()] * 5
+    for found in answers(built, pooled, num=2):
+        assert list(found.value) == list(found.details.probabilities)[:2]
+        yes, also, no = found.details.probabilities.values()
         assert found.score == pytest.approx((yes * also * (1 - no)) ** (1 / 3))
-    assert all(len(p.value) == 3 for p in built.decode(fused(pooled), num=9))
+    assert all(len(p.value) == 3 for p in answers(built, pooled, num=9))
     with pytest.raises(UsageError, match="threshold is 2"):
-        built.decode(fused(pooled), threshold=2)
+        answers(built, pooled, threshold=2)
     with pytest.raises(UsageError, match="did you mean 'threshold'"):
-        built.decode(fused(pooled), treshold=0.5)
+        answers(built, pooled, treshold=0.5)

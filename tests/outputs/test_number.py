@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from heads import decode, fused
 from scipy.stats import spearmanr
 from sklearn.metrics import (
     mean_absolute_error,
@@ -15,29 +17,23 @@ from sklearn.metrics import (
     r2_score,
 )
 
-from plait.outputs.number import (
-    NumberHead,
-    NumberOutput,
-    as_number,
-    conformal_quantile,
-    number_scores,
-    pinball,
-)
-from plait.types import BadCell, Fused, PlaitError, Prediction, Tokens, UsageError
+from plait.outputs.networks import NumberHead, pinball
+from plait.outputs.number import Interval, NumberOutput, as_number, conformal_quantile
+from plait.types import BadCell, PlaitError, Prediction, UsageError
 
+HERE = Path()
 CELLS = [1.0, 3.0, 5.0, 11.0]
-
-
-def fused(pooled: torch.Tensor) -> Fused:
-    tokens = Tokens(pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool))
-    return Fused(pooled, tokens, {"a": tokens})
 
 
 def head(output: NumberOutput, cells: list[Any] = CELLS) -> NumberHead:
     torch.manual_seed(0)
-    built = output.head(output.fit(cells), 8, ["a"], True)
+    built = output.with_state(output.fit(cells, HERE)).head(8, ["a"], True)
     assert isinstance(built, NumberHead)
     return built.eval()
+
+
+def answers(head: NumberHead, pooled: torch.Tensor, **options: Any) -> list[Prediction]:
+    return decode(head.output, head, fused(pooled), **options)
 
 
 def test_cells_that_are_numbers() -> None:
@@ -61,12 +57,12 @@ def test_cells_that_are_no_numbers(cell: Any, words: str) -> None:
 
 
 def test_mean_and_deviation_of_the_numbers_alone() -> None:
-    state = NumberOutput().fit([1, "3", None, "red", 5.0, 11])
+    state = NumberOutput().fit([1, "3", None, "red", 5.0, 11], HERE)
     assert state == {"mean": 5.0, "deviation": pytest.approx(np.std(CELLS))}
-    with pytest.raises(PlaitError, match="all are 2; expected two different"):
-        NumberOutput().fit([2, "2.0", 2.0])
+    with pytest.raises(PlaitError, match="all are 2; expected at least two different"):
+        NumberOutput().fit([2, "2.0", 2.0], HERE)
     with pytest.raises(PlaitError, match="none"):
-        NumberOutput().fit(["red", None])
+        NumberOutput().fit(["red", None], HERE)
 
 
 def test_losses_by_hand() -> None:
@@ -122,9 +118,9 @@ def test_the_interval_holds_as_often_as_it_says(spread: Any, share: float) -> No
     pooled = torch.randn(8000, 8, generator=generator)
     noise = torch.randn(8000, generator=generator) * (0.2 + pooled[:, 1].abs())
     numbers = (5 + 3 * pooled[:, 0] + 2 * noise).tolist()
-    assert built.decode(fused(pooled[:1]))[0].interval is None
+    assert answers(built, pooled[:1])[0].details.interval is None
     built.calibrate((fused(part) for part in pooled[:4000].split(1000)), numbers[:4000])
-    score = NumberOutput().scorer(built.decode(fused(pooled[4000:])), numbers[4000:])
+    score = NumberOutput().scorer(answers(built, pooled[4000:]), numbers[4000:])
     found = score(np.arange(4000))
     assert found["coverage"] == pytest.approx(share, abs=0.03)
 
@@ -135,9 +131,9 @@ def test_the_number_is_inside_and_the_score_is_the_width() -> None:
     built.calibrate(iter([fused(pooled)]), torch.linspace(0, 9, 60).tolist())
     with torch.no_grad():
         built.margin.fill_(-5)
-    for prediction in built.decode(fused(pooled)):
-        assert prediction.interval is not None
-        low, high = prediction.interval
+    for prediction in answers(built, pooled):
+        assert prediction.details.interval is not None
+        low, high = prediction.details.interval
         assert low <= prediction.value <= high
         assert prediction.score == pytest.approx(low - high)
 
@@ -145,8 +141,8 @@ def test_the_number_is_inside_and_the_score_is_the_width() -> None:
 def test_too_few_rows_leave_no_interval(caplog: pytest.LogCaptureFixture) -> None:
     built = head(NumberOutput())
     built.calibrate(iter([fused(torch.randn(8, 8))]), [1.0] * 8)
-    (found,) = built.decode(fused(torch.randn(1, 8)))
-    assert found.interval is None
+    (found,) = answers(built, torch.randn(1, 8))
+    assert found.details.interval is None
     assert found.score == 0
     assert "8 validation rows are too few" in caplog.text
 
@@ -158,7 +154,7 @@ def test_numbers_far_from_zero_keep_their_digits() -> None:
     with torch.no_grad():
         built.raw.out.weight.zero_()
         built.raw.out.bias.zero_()
-    (found,) = built.decode(fused(torch.randn(1, 8)))
+    (found,) = answers(built, torch.randn(1, 8))
     assert found.value == pytest.approx(np.mean(cells), abs=0.01)
 
 
@@ -177,29 +173,30 @@ def test_scores_equal_sklearn_and_scipy() -> None:
     rng = np.random.default_rng(0)
     right = np.round(rng.normal(size=200), 1)  # with ties
     answers = np.round(right + rng.normal(size=200), 1)
-    rows = [Prediction(a, 0.0, interval=(a - 1, a + 1)) for a in answers.tolist()]
-    found = number_scores(rows, right.tolist())
+    rows = [Prediction(a, 0.0, details=Interval((a - 1, a + 1))) for a in answers.tolist()]
+    found = NumberOutput().scores(rows, right.tolist())
     assert found.records == 200
-    assert found.mae == pytest.approx(mean_absolute_error(right, answers))
-    assert found.rmse == pytest.approx(mean_squared_error(right, answers) ** 0.5)
-    assert found.r2 == pytest.approx(r2_score(right, answers))
-    assert found.spearman == pytest.approx(spearmanr(right, answers).statistic)
-    assert found.coverage == np.mean((answers - 1 <= right) & (right <= answers + 1))
-    assert found.width == pytest.approx(2)
+    assert found["mae"] == pytest.approx(mean_absolute_error(right, answers))
+    assert found["rmse"] == pytest.approx(mean_squared_error(right, answers) ** 0.5)
+    assert found["r2"] == pytest.approx(r2_score(right, answers))
+    assert found["spearman"] == pytest.approx(spearmanr(right, answers).statistic)
+    assert found["coverage"] == np.mean((answers - 1 <= right) & (right <= answers + 1))
+    assert found["width"] == pytest.approx(2)
     for name, (low, high) in found.intervals.items():
-        assert low <= getattr(found, name) <= high, name
+        assert low <= found[name] <= high, name
     assert set(found.to_json()["intervals"]) == set(NumberOutput.titles)
 
 
 def test_scores_where_nothing_varies() -> None:
-    same = [Prediction(2.0, 0.0)] * 3
-    found = number_scores(same, [2.0, 2.0, 2.0])
-    assert (found.r2, found.spearman, found.coverage) == (1, 0, None)
-    assert number_scores(same, [3.0, 3.0, 3.0]).r2 == 0
+    same = [Prediction(2.0, 0.0, details=Interval())] * 3
+    found = NumberOutput().scores(same, [2.0, 2.0, 2.0])
+    assert (found["r2"], found["spearman"]) == (1, 0)
+    assert found.to_json()["coverage"] is found.to_json()["width"] is None
+    assert NumberOutput().scores(same, [3.0, 3.0, 3.0])["r2"] == 0
     with pytest.raises(PlaitError, match="3 answers for 2 records"):
-        number_scores(same, [2.0, 2.0])
+        NumberOutput().scores(same, [2.0, 2.0])
 
 
 def test_there_are_no_options() -> None:
     with pytest.raises(UsageError, match="no decoding option 'num'; expected none"):
-        head(NumberOutput()).decode(fused(torch.randn(1, 8)), num=3)
+        answers(head(NumberOutput()), torch.randn(1, 8), num=3)

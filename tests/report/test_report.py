@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 import yaml
 
+from plait.config import registry
+from plait.outputs.category import Probabilities
+from plait.outputs.number import Interval
 from plait.render.charts import Frame, bars, lines
 from plait.report import sections
 from plait.report.records import Gallery
@@ -126,9 +129,10 @@ def test_another_ending_is_refused(folder: Path) -> None:
         write_report(str(folder / "model"), folder / "table.jsonl", folder / "report.pdf")
 
 
-def evaluation(predictions: list[Prediction], references: list[Any]) -> Any:
+def evaluation(kind: str, predictions: list[Prediction], references: list[Any]) -> Any:
     """As `Evaluation`, as far as the sections look at it."""
     return SimpleNamespace(
+        outputs={"y": registry.build("output", {"kind": kind})},
         predictions={"y": predictions}, references={"y": references},
         rows=list(range(len(predictions))), vectors=None,
     )  # fmt: skip
@@ -151,9 +155,9 @@ def gallery(found: Any, rightness: list[float]) -> Gallery:
 
 def test_calibration_of_classes_by_hand() -> None:
     """Ten answers of 0.85, six of them right; one of 0.55, wrong."""
-    sure = [Prediction("a", 0.85, probabilities={"a": 0.85, "b": 0.15})] * 10
-    less = [Prediction("b", 0.55, probabilities={"b": 0.55, "a": 0.45})]
-    found = evaluation(sure + less, ["a"] * 6 + ["b"] * 4 + ["a"])
+    sure = [Prediction("a", 0.85, details=Probabilities({"a": 0.85, "b": 0.15}))] * 10
+    less = [Prediction("b", 0.55, details=Probabilities({"b": 0.55, "a": 0.45}))]
+    found = evaluation("category", sure + less, ["a"] * 6 + ["b"] * 4 + ["a"])
     text = sections.calibration(found, "y")
     frame = Frame((0.0, 1.0), (0.0, 1.0))
     for point in ((0.55, 0.0), (0.85, 0.6)):
@@ -163,15 +167,17 @@ def test_calibration_of_classes_by_hand() -> None:
 
 
 def test_calibration_of_labels_and_of_numbers() -> None:
-    labels = evaluation([Prediction(("a",), 1.0, probabilities={"a": 0.95, "b": 0.05})], [("a",)])
+    said = Prediction(("a",), 1.0, details=Probabilities({"a": 0.95, "b": 0.05}))
+    labels = evaluation("labels", [said], [("a",)])
     assert sections.calibration(labels, "y").count("<circle") == 2
-    inside = [Prediction(1.0, 0.0, interval=(0.5, 1.5))] * 4
-    found = evaluation(inside, [1.0, 1.4, 0.6, 2.0])
+    inside = [Prediction(1.0, 0.0, details=Interval((0.5, 1.5)))] * 4
+    found = evaluation("number", inside, [1.0, 1.4, 0.6, 2.0])
     assert "75.0%" in sections.calibration(found, "y")
 
 
 def test_numbers_have_a_chart_and_no_confusion() -> None:
-    found = evaluation([Prediction(float(n), 0.0) for n in range(4)], [0.5, 1.5, 2.5, 3.5])
+    said = [Prediction(float(n), 0.0, details=Interval()) for n in range(4)]
+    found = evaluation("number", said, [0.5, 1.5, 2.5, 3.5])
     album = gallery(found, [-0.5] * 4)
     assert sections.numbers(found, "y", album).count("data-record=") == 4
     assert sections.confusion(found, "y", album) == ""
@@ -179,7 +185,9 @@ def test_numbers_have_a_chart_and_no_confusion() -> None:
 
 
 def test_texts_have_neither() -> None:
-    found = evaluation([Prediction("a dog", -0.1), Prediction("a cat", -0.2)], [["a dog"], ["x"]])
+    found = evaluation(
+        "text", [Prediction("a dog", -0.1), Prediction("a cat", -0.2)], [["a dog"], ["x"]]
+    )
     album = gallery(found, [1.0, 0.0])
     assert sections.numbers(found, "y", album) == ""
     assert sections.confusion(found, "y", album) == ""
@@ -190,7 +198,7 @@ def test_texts_have_neither() -> None:
 
 
 def test_the_map_colours_texts_by_how_right_they_are() -> None:
-    found = evaluation([Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
+    found = evaluation("text", [Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
     found.vectors = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
     text = sections.embedding_map(found, "y", gallery(found, [float(n) for n in range(8)]))
     assert text.count("data-record=") == 8
@@ -200,7 +208,7 @@ def test_the_map_colours_texts_by_how_right_they_are() -> None:
 def test_equal_records_are_neither_better_nor_worse() -> None:
     assert set(sections._quarters([1.0] * 5)) == {"among the best"}
     assert sections._quarters([0.0, *[1.0] * 7]) == ["among the worst", *["among the best"] * 7]
-    found = evaluation([Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
+    found = evaluation("text", [Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
     assert sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 8)) == ""
     shown = sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
     assert shown.split("The worst")[1].count("<figure>") == 1
@@ -222,7 +230,7 @@ def test_umap_draws_the_map_where_it_is_installed(monkeypatch: pytest.MonkeyPatc
     vectors = np.arange(24, dtype=np.float32).reshape(6, 4)
     places, how = sections._two_dimensions(vectors)
     assert (how, places.dtype, places[1].tolist()) == ("UMAP", np.float64, [5.0, 6.0])
-    found = evaluation([Prediction("a dog", -0.1)] * 6, [["a dog"]] * 6)
+    found = evaluation("text", [Prediction("a dog", -0.1)] * 6, [["a dog"]] * 6)
     found.vectors = vectors
     assert "(UMAP of their" in sections.embedding_map(found, "y", gallery(found, [1.0] * 6))
 

@@ -16,7 +16,7 @@ from servers import Running, Watched, png, run, wait_until
 from untrained import make_model
 
 from plait.model import Model
-from plait.outputs.answers import Naming
+from plait.outputs.labels import LabelsOptions
 from plait.outputs.text.decoding import Decoding
 from plait.web.schema import _options, make_schema
 from plait.web.settings import Settings, read_keys
@@ -61,8 +61,8 @@ def test_options_explanations_and_alternatives(served: Running, squares_model: M
     assert [a["value"] for a in answer["alternatives"]] == [a.value for a in wanted.alternatives]
     looked = answer["looked"]
     assert looked["input"] == "image"
-    assert looked["words"] == list(wanted.words)
-    assert len(looked["maps"]) == len(wanted.words)
+    assert looked["words"] == list(wanted.details.words)
+    assert len(looked["maps"]) == len(wanted.details.words)
     assert all(len(rows) == 4 and len(rows[0]) == 4 for rows in looked["maps"])
     assert looked["picture"].startswith("data:image/jpeg;base64,")
     assert (
@@ -353,7 +353,7 @@ def test_a_head_that_never_ends_is_cut(two_inputs: Model) -> None:
 
 def test_beams_are_limited_also_behind_other_outputs() -> None:
     """Labels have a ``num`` of their own, open unless it is set, and stand first."""
-    options = _options("both", [Naming(), Decoding(beam=12)], {"ctc"}, 5)
+    options = _options("both", [LabelsOptions(), Decoding(beam=12)], {"ctc"}, 5)
     assert "ctc" not in options.model_fields
     assert options(beam=12, num=5).model_dump(include={"beam", "num"}) == {"beam": 12, "num": 5}
     for wrong in ({"beam": 13}, {"num": 6}, {"num": 0}):

@@ -24,6 +24,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLAYWRIGHT = importlib.util.find_spec("playwright")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
     pytest.mark.skipif(PLAYWRIGHT is None, reason="no playwright: pip install 'plait[dev]'"),
     # Playwright leaves the sockets of its event loop to the collector.
@@ -111,19 +112,19 @@ def test_a_photo_is_answered_at_once_and_words_show_where(
     words = page.locator(".words button")
     words.first.wait_for()
     wanted = squares_model.predict(photo)
-    assert words.all_inner_texts() == list(wanted.words)
+    assert words.all_inner_texts() == list(wanted.details.words)
     lit = "() => document.querySelector('.looked canvas').getContext('2d')" \
           ".getImageData(0, 0, 224, 224).data.some((part) => part > 0)"  # fmt: skip
     assert not page.evaluate(lit)
     words.nth(1).hover()
-    until(page, f"“{wanted.words[1]}” was looked for")
+    until(page, f"“{wanted.details.words[1]}” was looked for")
     assert page.evaluate(lit)
     # The same by the keyboard alone.
     page.mouse.move(0, 0)
     words.nth(1).focus()
     page.keyboard.press("Tab")
-    until(page, f"“{wanted.words[2]}” was looked for")
-    assert page.evaluate("document.activeElement.innerText") == wanted.words[2]
+    until(page, f"“{wanted.details.words[2]}” was looked for")
+    assert page.evaluate("document.activeElement.innerText") == wanted.details.words[2]
     assert page.evaluate(lit)
 
 

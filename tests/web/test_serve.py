@@ -38,6 +38,7 @@ SECRET = "nobody-may-log-this"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_it_answers_what_is_under_way_then_ends_and_logs_no_content(
     number: signal.Signals, trained: Path
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from plait.assistant.intents import DIGITS
 from plait.assistant.session import Other
 from plait.model import Model, load
+from plait.outputs.base import Output
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, Prediction, UsageError
 
@@ -98,14 +98,16 @@ class PackageAnswerer(Answerer):
         given_to = {name: require(kind, given) for name, kind in kinds.items()}
         inputs = {name: value for name, value in given_to.items() if value}
         found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
+        asked = self.model.output_of(self.model.output)
+        confidence = asked.confidence(found)
         return Reply(
             answer=said(found.value),
             value=found.value,
             inputs=inputs,
-            probability=_probability(found),
-            steps=len(found.words),
-            alternatives=_others(found, self.alternatives),
-            interval=found.interval,
+            probability=None if confidence is None else round(confidence, DIGITS),
+            steps=len(asked.words(found)),
+            alternatives=_others(asked, found)[: self.alternatives],
+            interval=asked.bounds(found),
             shares={name: round(share, DIGITS) for name, share in found.shares.items()},
             note=self._note(inputs),
         )
@@ -145,20 +147,15 @@ def require(modality: str, given: Mapping[str, str | None]) -> str:
     raise Lacking(modality)
 
 
-def _probability(found: Prediction) -> float | None:
-    """Of a sentence the geometric mean of its words'; None for numbers."""
-    if found.probabilities:
-        return round(found.score, DIGITS)
-    return round(math.exp(found.score), DIGITS) if found.words else None
-
-
-def _others(found: Prediction, count: int) -> list[Other]:
-    if not found.probabilities:
-        ranked = [(other.value, math.exp(other.score)) for other in found.alternatives]
-    else:
-        chosen = found.value if isinstance(found.value, tuple) else (found.value,)
-        ranked = [(value, p) for value, p in found.probabilities.items() if value not in chosen]
-    return [Other(value=value, probability=round(p, DIGITS)) for value, p in ranked[:count]]
+def _others(asked: Output, found: Prediction) -> list[Other]:
+    """What else it might have answered, the likeliest first."""
+    chosen = found.value if isinstance(found.value, tuple) else (found.value,)
+    likely = asked.probabilities(found)
+    ranked = [(value, p) for value, p in likely.items() if value not in chosen] or [
+        (other.value, asked.confidence(Prediction(other.value, other.score)) or 0.0)
+        for other in found.alternatives
+    ]
+    return [Other(value=value, probability=round(p, DIGITS)) for value, p in ranked]
 
 
 def said(value: Any) -> str:

@@ -36,7 +36,7 @@ class Role:
     Attributes:
         needs: the kinds of data that it makes its answer of.
         may: others that are given to it too, where there are any.
-        makes: the kind of its first output; None where any will do.
+        makes: what sort of answer its first output gives; None where any will do.
     """
 
     needs: tuple[str, ...] = ()
@@ -205,7 +205,7 @@ def _check_role(name: str, package: str) -> None:
     elif not package.startswith(HUB) and (name, package) != (SPEECH, SHIPPED):
         recipe = read_package(package).recipe
         takes = sorted({spec.modality for spec in recipe.inputs.values()})
-        makes = next(iter(recipe.outputs.values())).kind
+        makes = next(iter(recipe.outputs.values())).component.answer_type
         role = ROLES.get(name, OWN)
         if not role.fits(takes, makes):
             raise UsageError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from plait.assistant.phrases import openings, without_quotes
 from plait.model import Model
+from plait.network import build_output
 from plait.package.format import read_package
 from plait.types import UsageError
 
@@ -82,11 +83,12 @@ def intents_of(package: str) -> list[str]:
         UsageError: it tells none apart.
     """
     found = read_package(package)
-    first = next(iter(found.recipe.outputs))
+    first, spec = next(iter(found.recipe.outputs.items()))
     texts = all(spec.modality == "text" for spec in found.recipe.inputs.values())
-    if not texts or found.recipe.outputs[first].kind != "category":
+    choices = build_output(spec).with_state(found.states[f"outputs.{first}"]).choices
+    if not texts or choices is None:
         raise UsageError(f"{package} tells no intents", expected="a package: texts to a category")
-    return [str(name) for name in found.states[f"outputs.{first}"]["classes"]]
+    return [str(name) for name in choices]
 
 
 def route(router: Model, request: str) -> dict[str, float]:
@@ -100,8 +102,8 @@ def route(router: Model, request: str) -> dict[str, float]:
         [dict.fromkeys(router.recipe.inputs, words) for words in (*openings(whole), whole)]
     )
     sure = (one for one in opening if one.value == TRANSLATION and one.score >= SURE)
-    found = next(sure, all_of_it).probabilities
-    return {str(name): round(p, DIGITS) for name, p in found.items()}
+    probabilities = router.output_of(router.output).probabilities(next(sure, all_of_it))
+    return {str(name): round(p, DIGITS) for name, p in probabilities.items()}
 
 
 def meanings(probable: Mapping[str, float], able: Collection[str]) -> list[str]:

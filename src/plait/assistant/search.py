@@ -155,7 +155,7 @@ class PhotoSearch:
     def _pooled(self, paths: dict[str, Path], todo: Sequence[str]) -> Iterator[tuple[str, Row]]:
         """(1, D) of each, the mean of the encoder's tokens; bad photos are named and left out."""
         encoder, device = self.model.network.encoder(self._input), self.model.device
-        outcomes = self._source.prepare(((paths[key], 0) for key in todo), device)
+        outcomes = self._source.prepare(((paths[key], 0, 0) for key in todo), device)
         for key, outcome in zip(todo, outcomes, strict=True):
             if isinstance(outcome, BadCell):
                 self._tell(str(outcome))
@@ -261,7 +261,7 @@ def _by_minilm(text: str, captions: Sequence[str]) -> Floats:
 
 @cache
 def _minilm() -> PreparedInput:
-    settings = {"kind": "word-vectors", "vectors": "minilm", "reader": "mean"}
+    settings = {"kind": "word-vectors", "vectors": "minilm", "sequence_encoder": "mean"}
     modality = registry.build("text", settings)
     state = modality.fit(["a sentence"], Path())  # nothing is learned of it
     encoder = modality.encoder(state, pretrained=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from plait.cli.options import AsJson, Set, argument, option, print_json
-from plait.config.registry import ROOMS
+from plait.config.registry import FOLDERS
 from plait.render.progress import show_progress
 
 commands = typer.Typer()
@@ -23,8 +23,9 @@ def data(
 ) -> None:
     """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
     from plait.cli.show import show_profile
-    from plait.data.profile import profile
-    from plait.data.tables import guess_column, read_table
+    from plait.data.tables import read_table
+    from plait.pipeline.columns import guess_column
+    from plait.pipeline.profile import profile
 
     rows = read_table(table)
     image = image or guess_column(rows, "image")
@@ -40,7 +41,7 @@ def data(
 @commands.command("list")
 def list_(
     kind: str | None = argument(
-        None, f"recipe, model, {', '.join(ROOMS)}. Default: list the kinds."
+        None, f"recipe, model, {', '.join(FOLDERS)}. Default: list the kinds."
     ),
     as_json: AsJson = False,
 ) -> None:

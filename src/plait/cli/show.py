@@ -16,11 +16,11 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.data.profile import SEEN
 from plait.network import build_output
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package
 from plait.package.paths import shipped_models
+from plait.pipeline.profile import SEEN
 from plait.render.console import console, errors, show_bad
 from plait.render.progress import Progress
 from plait.types import ColumnName, UsageError, column_text
@@ -79,7 +79,10 @@ class TrainingView:
             return
         show_scores(recipe, scores["validation"], None)
         kinds = [spec.modality for spec in recipe.inputs.values()]
-        one_photo = kinds == ["image"] and next(iter(recipe.outputs.values())).kind == "text"
+        one_photo = (
+            kinds == ["image"]
+            and next(iter(recipe.outputs.values())).component.answer_type == "text"
+        )
         usage = f"plait caption PHOTO --model {out}" if one_photo else f"plait predict {out} TABLE"
         console.print(f"the model is in {out}; try: {usage}")
 
@@ -309,14 +312,14 @@ def _show_setting(setting: Mapping[str, Any]) -> None:
 def _rows(kind: str | None) -> list[dict[str, Any]]:
     if kind is None:
         names = {"recipe": shipped(), "model": shipped_models()}
-        names |= {kind: registry.names(kind) for kind in registry.ROOMS}
+        names |= {kind: registry.names(kind) for kind in registry.kinds()}
         return [{"name": kind, "about": ", ".join(own)} for kind, own in names.items()]
     if kind in ("recipe", "recipes"):
         return [{"name": name, "about": load_recipe(name).about} for name in shipped()]
     if kind in ("model", "models"):
         return [{"name": n, "about": read_package(n).recipe.about} for n in shipped_models()]
-    if kind not in registry.ROOMS:
-        known = ["recipe", "model", *registry.ROOMS]
+    if kind not in registry.kinds():
+        known = ["recipe", "model", *registry.kinds()]
         raise UsageError(
             f"there is no kind {kind!r}",
             expected=f"one of: {', '.join(known)}",

@@ -23,8 +23,7 @@ from plait.data.tables import Table
 from plait.modalities.base import Classical, Modality
 from plait.network import build_network, build_parts
 from plait.nn.blocks import count_parameters
-from plait.nn.branches import Scores
-from plait.outputs.pooled import PooledHead
+from plait.nn.head import Head
 from plait.pipeline.features import CachedRecords, view_key
 from plait.pipeline.records import Preparer, fit_states, open_table, some_rows, split_table
 from plait.types import Fused, Prediction, State, Tokens
@@ -102,15 +101,17 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
     chosen_by, wanted = vectors(val), vectors(asked)
     found: dict[str, list[Prediction]] = {}
     parameters = 0
-    for name, head in ((name, network.head(name)) for name in parts.outputs):
-        if isinstance(head, PooledHead):
+    for name, output in parts.outputs.items():
+        if output.linear:
+            head = network.head(name)
             fit_linear(head, vectors.train, train.targets[name], chosen_by, val.targets[name])
-            found[name] = head.decode(wanted)
+            found[name] = network.decode(name, wanted, output.options())
             parameters += count_parameters(head)
     answered = rows.where([splits[split][row] for row in kept])
     references = {
         name: [
-            parts.outputs[name].reference(c) for c in answered.column(columns[f"outputs.{name}"])
+            parts.outputs[name].reference(cell, answered.root)
+            for cell in answered.column(columns[f"outputs.{name}"])
         ]
         for name in found
     }
@@ -154,7 +155,8 @@ class _Vectors:
 
     def _raw(self, name: str, records: CachedRecords) -> tuple[np.ndarray, np.ndarray]:
         """(N, D), and (N,) bool, which of them are there."""
-        modality, (space, keys, _) = self.modalities[name], records.inputs[name]
+        modality = self.modalities[name].with_state(self.states[f"inputs.{name}"])
+        space, keys, _ = records.inputs[name]
         assert isinstance(modality, Classical)
         known = [at for at, key in enumerate(keys) if key is not None]
         found = space.get([view_key(str(keys[at]), 0) for at in known])
@@ -163,27 +165,14 @@ class _Vectors:
         there[[at for at, _ in filled]] = True
         if not filled:
             return np.zeros((len(keys), len(self.scales[name][0])), np.float32), there
-        kept = modality.vectors([row for _, row in filled], self.states[f"inputs.{name}"])
+        kept = modality.vectors([row for _, row in filled])
         values = np.zeros((len(keys), kept.shape[1]), np.float32)
         values[there] = kept
         return values, there
 
 
-class _Linear(nn.Module):
-    """Fused -> (B, K), a linear layer on the pooled vector that begins at nothing."""
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        self.out = nn.Linear(width, size)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, fused: Fused) -> Tensor:
-        return self.out(fused.pooled)
-
-
 def fit_linear(
-    head: PooledHead, x: Fused, targets: Sequence[Any], val: Fused, wanted: Sequence[Any]
+    head: Head, x: Fused, targets: Sequence[Any], val: Fused, wanted: Sequence[Any]
 ) -> None:
     """Give a head one linear layer, fitted with the penalty that has the least validation loss;
     then let it calibrate itself.
@@ -191,9 +180,7 @@ def fit_linear(
     The loss is convex: L-BFGS finds its one minimum, from the strongest penalty to the weakest,
     each from the one before.
     """
-    assert isinstance(head.raw, Scores)
-    linear = _Linear(x.pooled.shape[1], head.raw.out.out_features)
-    head.raw = linear
+    linear = head.to_linear(x.pooled.shape[1])
     head.begin(targets)
     least, best = float("inf"), linear.state_dict()
     for penalty in PENALTIES:
@@ -208,7 +195,7 @@ def fit_linear(
 
 
 def _minimise(
-    head: PooledHead, linear: _Linear, x: Fused, targets: Sequence[Any], penalty: float
+    head: Head, linear: nn.Linear, x: Fused, targets: Sequence[Any], penalty: float
 ) -> None:
     optimizer = torch.optim.LBFGS(
         linear.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe"
@@ -216,7 +203,7 @@ def _minimise(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = head.loss(x, targets) + penalty * linear.out.weight.square().sum()
+        loss = head.loss(x, targets) + penalty * linear.weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -25,7 +25,9 @@ from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
 from plait.model import Model, load
+from plait.network import build_output
 from plait.nn.blocks import count_parameters
+from plait.outputs.base import Output
 from plait.training.train import train
 from plait.types import PlaitError, Prediction
 from plait.util.digests import digest
@@ -87,6 +89,11 @@ class Job:
         """Where the trained model is."""
         return self.folder / "model"
 
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """The recipe's outputs, by name."""
+        return {name: build_output(spec) for name, spec in self.recipe.outputs.items()}
+
 
 @dataclass(frozen=True)
 class Result:
@@ -116,59 +123,34 @@ class Result:
     failed: str = ""
     swapped: dict[str, dict[str, list[Prediction]]] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON, with what scores need of the predictions."""
-        return vars(self) | {
-            "predictions": _all_plain(self.predictions),
-            "swapped": {name: _all_plain(found) for name, found in self.swapped.items()},
-        }
+    def to_json(self, outputs: Mapping[str, Output]) -> dict[str, Any]:
+        """As plain JSON, with what scores need of the outputs' predictions."""
+
+        def plain(found: Mapping[str, list[Prediction]]) -> dict[str, list[dict[str, Any]]]:
+            return {name: list(map(outputs[name].store, each)) for name, each in found.items()}
+
+        swapped = {name: plain(found) for name, found in self.swapped.items()}
+        return vars(self) | {"predictions": plain(self.predictions), "swapped": swapped}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Result:
+    def from_json(cls, raw: Mapping[str, Any], outputs: Mapping[str, Output]) -> Result:
         """From `to_json`."""
-        swapped = raw.get("swapped", {})  # results of an earlier plait have none
-        return cls(
-            **{
-                **raw,
-                "predictions": _predictions(raw["predictions"]),
-                "swapped": {name: _predictions(found) for name, found in swapped.items()},
-            }
-        )
 
+        def restored(found: Mapping[str, list[Any]]) -> dict[str, list[Prediction]]:
+            return {name: list(map(outputs[name].restore, each)) for name, each in found.items()}
 
-def _all_plain(found: Mapping[str, list[Prediction]]) -> dict[str, list[dict[str, Any]]]:
-    return {name: list(map(_plain, answers)) for name, answers in found.items()}
-
-
-def _predictions(raw: Mapping[str, list[Any]]) -> dict[str, list[Prediction]]:
-    return {name: list(map(_prediction, answers)) for name, answers in raw.items()}
-
-
-def _plain(prediction: Prediction) -> dict[str, Any]:
-    """Classes may be numbers, which JSON has no keys of: probabilities are pairs."""
-    return {
-        "value": prediction.value,
-        "score": prediction.score,
-        "probabilities": list(prediction.probabilities.items()),
-        "interval": prediction.interval,
-    }
-
-
-def _prediction(raw: Mapping[str, Any]) -> Prediction:
-    value = raw["value"]
-    return Prediction(
-        tuple(value) if isinstance(value, list) else value,
-        raw["score"],
-        probabilities=dict(raw["probabilities"]),
-        interval=tuple(raw["interval"]) if raw["interval"] else None,
-    )
+        # Results of an earlier plait have no swapped ones.
+        swapped = {name: restored(found) for name, found in raw.get("swapped", {}).items()}
+        predictions = restored(raw["predictions"])
+        return cls(**{**raw, "predictions": predictions, "swapped": swapped})
 
 
 def finished(job: Job) -> Result | None:
     """The result of the same run, from before; None where it was never finished."""
     if not job.kept.is_file():
         return None
-    return Result.from_json(json.loads(job.kept.read_text(encoding="utf-8"))["result"])
+    raw = json.loads(job.kept.read_text(encoding="utf-8"))
+    return Result.from_json(raw["result"], job.outputs)
 
 
 def run(job: Job, seconds: float | None) -> Result | None:
@@ -210,7 +192,7 @@ def answered(job: Job) -> Result:
 
 def keep(job: Job, result: Result) -> None:
     """Write a result where `finished` looks for it."""
-    content = json.dumps({"job": job.depends_on, "result": result.to_json()})
+    content = json.dumps({"job": job.depends_on, "result": result.to_json(job.outputs)})
     write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
 
 

@@ -50,7 +50,7 @@ def weigh(
     scored = _of_same_records(variants, _scored(every, name, scorer))
     if not any(name != CLASSICAL for name in scored):
         raise _nothing(results)
-    ends = scorer.least, scorer.most
+    ends = scorer.lowest, scorer.highest
     bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, ends=ends)
     lines = [_line(v, results[v.name], scored.get(v.name, []), metric, bootstrap) for v in variants]
     winner = chosen.winner if chosen else _best(lines)

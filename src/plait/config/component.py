@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 from typing_extensions import Self
@@ -44,6 +44,8 @@ class Component(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    is_modality: ClassVar[bool] = False
+    """Whether it represents an input: the kind that it is registered under is a modality then."""
     _state: State = PrivateAttr(default_factory=dict)
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib.resources
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from plait.config import registry
+from plait.config.aliases import rename, warn_of_old_names
 from plait.config.component import Nested, UserFile
 from plait.config.overrides import override
 from plait.data.cells import OnBad
@@ -68,12 +70,21 @@ class OutputSpec(_Section):
     """One output: what to predict, from which column."""
 
     kind: Annotated[str, _doc("kind of output")]
-    column: Annotated[str | None, _doc("column of the table; guessed if null")] = None
+    column: Annotated[
+        str | list[str] | None,
+        BeforeValidator(_column),
+        _doc("column of the table; a list if the output reads several; guessed if null"),
+    ] = None
     learn_with: LearnWith = None
     weight: Annotated[
         float, _doc("weight of its loss, and of its score when the best weights are chosen", gt=0)
     ] = 1.0
     settings: Annotated[Settings, _doc("the output's settings")] = Field(default_factory=dict)
+
+    @property
+    def component(self) -> Any:
+        """The output's class, for the facts that it declares."""
+        return registry.find("output", self.kind).cls
 
 
 class DataSpec(_Section):
@@ -212,7 +223,8 @@ class Recipe(_Section):
                     expected=f"one of: {', '.join(known)}",
                 )
             room, part = places[0]
-            if room == "outputs" and not isinstance(column, str):
+            reads_one = room == "outputs" and self.outputs[part].component.columns == "one"
+            if reads_one and not isinstance(column, str):
                 raise one_column(name, column)
             data[room][part]["column"] = column
         return Recipe.model_validate(data)
@@ -263,20 +275,26 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         raise UsageError(
             f"{name_or_path} is not a recipe", expected="a mapping with inputs, outputs..."
         )
-    return check_recipe(override(raw, list(overrides)), files=True)
+    written, notes = rename(raw)  # before the overrides, as these name settings too
+    warn_of_old_names(name_or_path, notes)
+    return check_recipe(override(written, list(overrides)), files=True)
 
 
-def check_recipe(raw: Mapping[str, Any], files: bool = False) -> Recipe:
-    """Check a recipe, and fill in all defaults.
+def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True) -> Recipe:
+    """Check a recipe, replace old names of settings, and fill in all defaults.
 
     Args:
         raw: what the user wrote.
         files: whether files that the recipe names must exist, as for training.
+        warn: whether to warn of old names; not for packages, whose recipes nobody edits.
 
     Raises:
         UsageError: the recipe has errors; the message has one line for each.
     """
     problems: list[str] = []
+    raw, notes = rename(raw)
+    if warn:
+        warn_of_old_names("the recipe", notes)
     data: Settings = copy.deepcopy(dict(raw))
     try:
         data = Recipe.model_validate(raw).model_dump()
@@ -284,10 +302,10 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False) -> Recipe:
         problems += problem_lines(error, Recipe, "")
     for name, spec in _sections(data, "inputs"):
         at, modality = f"inputs.{name}", spec.get("modality")
-        if modality not in registry.MODALITIES:
+        if modality not in registry.modalities():
             problems.append(
-                f"{at}.modality: got {modality!r}; only {', '.join(registry.MODALITIES)} "
-                + did_you_mean(str(modality), registry.MODALITIES)
+                f"{at}.modality: got {modality!r}; only {', '.join(registry.modalities())} "
+                + did_you_mean(str(modality), registry.modalities())
             )
         elif isinstance(spec.get("representation"), dict):
             spec["representation"] = _resolve(
@@ -320,9 +338,8 @@ def _combinations(data: Settings) -> list[str]:
         for name in ("inputs", "outputs")
         if name in data and not data[name]
     ]
-    fusion = data.get("fusion")
-    inputs = _sections(data, "inputs")
     problems += _wrong_partners(data)
+    problems += _unsupported(data)
     problems += [
         f"{section}.{name}: a name must not be empty or contain dots"
         for section in ("inputs", "outputs")
@@ -340,14 +357,42 @@ def _combinations(data: Settings) -> list[str]:
             problems.append(
                 "training.refit: can't be combined with training.reinforce; expected false"
             )
-    if isinstance(training, dict) and training.get("mixup"):
-        problems += [
-            f"training.mixup: the sentences of outputs.{name} can't be mixed; expected 0"
-            for name, spec in _sections(data, "outputs")
-            if spec.get("kind") == "text"
-        ]
-    if len(inputs) > 1 and isinstance(fusion, dict) and fusion.get("kind") == "none":
-        problems.append("fusion.kind: 'none' takes one input; choose another fusion for several")
+    return problems
+
+
+def _unsupported(data: Settings) -> list[str]:
+    """Errors where the recipe asks for what its fusion or outputs don't support."""
+    problems, branches = [], None
+    inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
+    mixup = isinstance(training, dict) and training.get("mixup")
+    try:
+        fusion = registry.build("fusion", data["fusion"])
+    except (KeyError, TypeError, UsageError, ValidationError):  # reported elsewhere
+        fusion = None
+    if fusion is not None:
+        if len(inputs) > 1 and not fusion.several_inputs:
+            kind = data["fusion"]["kind"]
+            problems.append(
+                f"fusion.kind: {kind!r} takes one input; choose another fusion for several"
+            )
+        try:
+            branches = fusion.branches(inputs)
+        except UsageError as error:
+            problems.append(f"fusion: {error}")
+    for name, spec in _sections(data, "outputs"):
+        at, column = f"outputs.{name}", spec.get("column")
+        with suppress(UsageError):  # an unknown output is reported elsewhere
+            output: Any = registry.find("output", str(spec.get("kind"))).cls
+            if mixup and not output.mixup:
+                problems.append(f"training.mixup: the targets of {at} can't be mixed; expected 0")
+            if branches and not output.branches:
+                problems.append(f"fusion: {at} can't answer for each branch; choose another fusion")
+            if column is not None and output.columns == "none":
+                problems.append(
+                    f"{at}.column: got {column!r}; expected null, as it reads no column"
+                )
+            if isinstance(column, list) and output.columns == "one":
+                problems.append(f"{at}.column: got {column!r}; expected one column")
     return problems
 
 
@@ -417,6 +462,8 @@ def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> li
             lines.append(f"{path}: unknown setting; accepted: {', '.join(known)}. {hint}".strip())
         elif item["type"] == "missing":
             lines.append(f"{path}: missing")
+        elif item["type"] == "value_error":  # raised by a check of the component's own
+            lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"{path}: got {item['input']!r}; {item['msg'].lower()}")
     return lines

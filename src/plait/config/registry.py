@@ -1,19 +1,30 @@
-"""Names to components: one table, filled by the files of the rooms themselves.
+"""Names to components: one table, filled by the modules that define them.
 
-A component's keyword-only ``__init__`` parameters are its schema: names, types, defaults and
-one-line docs are written once, there, as ``Annotated[int, Field(ge=1, description="...")]``.
-Recipe checking, ``plait list`` and the docs are derived from them.
+A component's fields are its settings: names, types, defaults and a line of documentation are
+written once, there. Recipe checking, ``plait list`` and the docs are derived from them.
+
+plait's own components lie in the folders of `FOLDERS`; those of other packages are named by the
+entry points of the group ``plait.components``, each a module that registers components on import::
+
+    [project.entry-points."plait.components"]
+    points = "my_package.points"
+
+Modules are imported when a component of theirs is asked for. Networks, which need torch, lie in
+modules called ``networks``; these register nothing and are never imported from here.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import pkgutil
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,25 +32,29 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from plait.config.component import Component
-from plait.types import UsageError
+from plait.types import PlaitError, UsageError
 from plait.util.suggest import did_you_mean
 
-_HOME = Path(__file__).parents[1] / "modalities"
-MODALITIES = tuple(sorted(m.name for m in pkgutil.iter_modules([str(_HOME)]) if m.ispkg))
-"""Every package in that room is a modality, and a kind of component of its own: the components
-are its representations."""
+log = logging.getLogger("plait")
 
-ROOMS: dict[str, str] = {
-    **{name: f"plait.modalities.{name}" for name in MODALITIES},
+_HOME = Path(__file__).parents[1] / "modalities"
+_MODALITIES = sorted(m.name for m in pkgutil.iter_modules([str(_HOME)]) if m.ispkg)
+FOLDERS: dict[str, str] = {
+    **{name: f"plait.modalities.{name}" for name in _MODALITIES},
     "fusion": "plait.fusion",
     "output": "plait.outputs",
     "decoder": "plait.outputs.text.decoders",
     "language": "plait.outputs.text.lm",
 }
-"""Kind of component -> the package whose modules register it."""
+"""plait's own kinds of component -> the package whose modules register them. A modality is a kind
+of its own: its components are its representations."""
 
+PLUGINS = "plait.components"
+"""The group of entry points by which other packages add components."""
+NETWORKS = "networks"
+"""The modules that hold the components' networks."""
 ARGUMENT = "name"
-"""The parameter that takes the part after the colon of ``family:ARGUMENT``."""
+"""The setting that takes the part after the colon of ``family:ARGUMENT``."""
 
 C = TypeVar("C", bound=type)
 
@@ -93,28 +108,119 @@ _COMPONENTS: dict[tuple[str, str], Registered] = {}
 
 
 def register(kind: str, name: str) -> Callable[[C], C]:
-    """Class decorator: make the class known as ``name`` of ``kind``."""
+    """Class decorator: make the class known as ``name`` of ``kind``.
+
+    A kind that plait does not have is a new one, and a modality if the class is a `Modality`.
+
+    Raises:
+        PlaitError: another class is registered under that name.
+    """
 
     def add(cls: C) -> C:
+        other = _COMPONENTS.get((kind, name))
+        if other is not None and (other.cls.__module__, other.cls.__qualname__) != (
+            cls.__module__,
+            cls.__qualname__,
+        ):
+            raise PlaitError(
+                f"{cls.__module__} registers a {kind} called {name!r}, which "
+                f"{other.cls.__module__} has registered already"
+            )
         _COMPONENTS[kind, name] = Registered(kind, name, cls)
         return cls
 
     return add
 
 
+def _modules(package: str, others: bool = True) -> Iterator[str]:
+    """The modules of a package that may register components; with ``others`` those of its
+    sub-packages too, unless these belong to another kind."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        path = f"{package}.{module.name}"
+        if module.name == NETWORKS or path in FOLDERS.values():
+            continue
+        if not module.ispkg:
+            yield path
+        elif others:
+            yield from _modules(path)
+
+
+def _import_named(kind: str, name: str) -> None:
+    """Import the module of plait that is called as the component is, if there is one."""
+    module = name.replace("-", "_")
+    if kind not in FOLDERS or not module.isidentifier():
+        return
+    path = f"{FOLDERS[kind]}.{module}"
+    spec = find_spec(path)
+    if spec is None:
+        return
+    importlib.import_module(path)
+    if spec.submodule_search_locations is not None:
+        for inside in _modules(path, others=False):
+            importlib.import_module(inside)
+
+
 @cache
-def _load(kind: str) -> None:
-    """Import every module of the room, so that its components have registered themselves."""
-    if kind not in ROOMS:
-        raise UsageError(f"there is no kind {kind!r} of component", hint=did_you_mean(kind, ROOMS))
-    package = importlib.import_module(ROOMS[kind])
-    for module in pkgutil.walk_packages(package.__path__, f"{ROOMS[kind]}."):
-        importlib.import_module(module.name)
+def _import_all(kind: str) -> None:
+    """Import every module that may register a component of the kind."""
+    _import_plugins()
+    if kind in FOLDERS:
+        for path in _modules(FOLDERS[kind]):
+            importlib.import_module(path)
+    elif kind not in kinds():
+        raise UsageError(
+            f"there is no kind {kind!r} of component", hint=did_you_mean(kind, kinds())
+        )
+
+
+@cache
+def _import_plugins() -> None:
+    """Import the modules that other packages name; one that fails is named in a warning."""
+    for entry in entry_points(group=PLUGINS):
+        try:
+            entry.load()
+        except Exception as error:  # a plug-in may raise anything
+            log.warning(
+                "the plug-in %s (%s) can't be used: %s: %s",
+                entry.name, entry.value, type(error).__name__, error,
+            )  # fmt: skip
+
+
+def kinds() -> list[str]:
+    """All kinds of component, plait's own first."""
+    _import_plugins()
+    return list(dict.fromkeys([*FOLDERS, *(kind for kind, _ in _COMPONENTS)]))
+
+
+def modalities() -> list[str]:
+    """The kinds of component that are modalities, sorted."""
+    _import_plugins()
+    added = {kind for (kind, _), c in _COMPONENTS.items() if getattr(c.cls, "is_modality", False)}
+    return sorted({*_MODALITIES, *added})
+
+
+@cache
+def modality(kind: str) -> Any:
+    """A class of the modality, for the facts that all its representations share.
+
+    Raises:
+        UsageError: there is no such modality.
+    """
+    if kind not in _MODALITIES and kind not in modalities():
+        raise UsageError(
+            f"there is no modality {kind!r}",
+            expected=f"one of: {', '.join(modalities())}",
+            hint=did_you_mean(kind, modalities()),
+        )
+    waiting = _modules(FOLDERS[kind]) if kind in FOLDERS else iter(())
+    while not (known := [c.cls for (k, _), c in _COMPONENTS.items() if k == kind]):
+        importlib.import_module(next(waiting))
+    return known[0]
 
 
 def names(kind: str) -> list[str]:
     """All registered names of a kind, sorted."""
-    _load(kind)
+    _import_all(kind)
     return sorted(name for k, name in _COMPONENTS if k == kind)
 
 
@@ -124,15 +230,18 @@ def find(kind: str, name: str) -> Registered:
     Raises:
         UsageError: there is none; the message names those there are.
     """
-    _load(kind)
-    found = _COMPONENTS.get((kind, name.split(":", 1)[0]))
-    if found is None:
+    key = kind, name.split(":", 1)[0]
+    if key not in _COMPONENTS:
+        _import_named(*key)
+    if key not in _COMPONENTS:
+        _import_all(kind)
+    if key not in _COMPONENTS:
         raise UsageError(
             f"there is no {kind} called {name!r}",
             expected=f"one of: {', '.join(names(kind))}",
             hint=did_you_mean(name, names(kind)),
         )
-    return found
+    return _COMPONENTS[key]
 
 
 def canonical(kind: str, settings: typing.Mapping[str, Any]) -> dict[str, Any]:
@@ -141,18 +250,18 @@ def canonical(kind: str, settings: typing.Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: the component takes no argument, or has been given it twice.
     """
-    found = find(kind, settings["kind"])
+    component = find(kind, settings["kind"])
     _, colon, argument = settings["kind"].partition(":")
     if not colon:
         return dict(settings)
-    if ARGUMENT not in found.parameters or ARGUMENT in settings:
+    if ARGUMENT not in component.parameters or ARGUMENT in settings:
         raise UsageError(
-            f"{settings['kind']!r}: {found.name} takes no argument after a colon"
-            if ARGUMENT not in found.parameters
+            f"{settings['kind']!r}: {component.name} takes no argument after a colon"
+            if ARGUMENT not in component.parameters
             else f"{settings['kind']!r} is given a {ARGUMENT} as well",
-            expected=found.title,
+            expected=component.title,
         )
-    return {**settings, "kind": found.name, ARGUMENT: argument}
+    return {**settings, "kind": component.name, ARGUMENT: argument}
 
 
 def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
@@ -167,18 +276,16 @@ def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
 
 def describe(component: Registered) -> list[dict[str, Any]]:
     """One row a parameter: name, type, default and its line of documentation."""
-    rows = []
-    for name, field in component.schema.model_fields.items():
-        rows.append(
-            {
-                "name": name,
-                "type": _type_name(field),
-                "default": None if field.is_required() else field.get_default(),
-                "required": field.is_required(),
-                "about": field.description or "",
-            }
-        )
-    return rows
+    return [
+        {
+            "name": name,
+            "type": _type_name(field),
+            "default": None if field.is_required() else field.get_default(),
+            "required": field.is_required(),
+            "about": field.description or "",
+        }
+        for name, field in component.schema.model_fields.items()
+    ]
 
 
 def _type_name(field: FieldInfo) -> str:

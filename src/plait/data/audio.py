@@ -213,3 +213,10 @@ def has_sound_start(data: bytes) -> bool:
     # An MP3 frame starts with eleven 1 bits; the next bits give its version and layer III.
     mp3 = data[:1] == b"\xff" and data[1:2] != b"" and data[1] & 0xE6 == 0xE2
     return wav or mp3 or data.startswith((b"fLaC", b"OggS", b"ID3"))
+
+
+def is_sound(cell: Any) -> bool:
+    """Whether a cell can only be audio: the name or the bytes of an audio file."""
+    if isinstance(cell, bytes):
+        return has_sound_start(cell)
+    return isinstance(cell, str) and has_sound_suffix(cell)

@@ -76,6 +76,11 @@ def is_missing(cell: Any) -> bool:
     return nothing or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
 
 
+def is_blank(cell: Any) -> bool:
+    """Whether a cell holds no answer: None, NaN, or text of spaces at most."""
+    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
+
+
 def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in lists of ``size``; the last one may be shorter."""
     rest = iter(items)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from plait.data.media import load_bytes
+from plait.data.media import MediaInfo, load_bytes
 from plait.types import BadCell, PlaitError
 from plait.util.files import is_folder
 
@@ -28,6 +28,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".gif", "
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 KINDS = "a JPEG, PNG, WebP, TIFF or GIF image"
 JPEG_END, JPEG_SCAN = b"\xff\xd9", b"\xff\xda"  # neither can occur in compressed pixels
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for rotated images
 REDUCED = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
@@ -72,15 +73,21 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     return to_square(_decode(*load_bytes(cell, root, KINDS), least=size), size, fit)
 
 
-def count_pixels(cell: str | Path | bytes, root: Path) -> int:
-    """The number of pixels that an image's header claims.
+def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
+    """The size that an image's header claims, once it is upright.
 
     Raises:
         BadCell: the image is missing or empty, is not an image, or is too large to decode.
     """
     data, name = load_bytes(cell, root, KINDS)
     picture = _header(io.BytesIO(data), name)
-    return picture.width * picture.height
+    size = picture.width, picture.height
+    try:  # Pillow decodes a whole PNG to look for EXIF data behind its pixels
+        known = picture.format != "PNG" or "exif" in picture.info
+        turned = known and picture.getexif().get(ORIENTATION, 1) in SIDEWAYS
+    except Exception:  # damaged EXIF data, of which Pillow raises anything: as if there were none
+        turned = False
+    return MediaInfo(*(size[::-1] if turned else size))
 
 
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
@@ -124,6 +131,13 @@ def has_image_suffix(name: str) -> bool:
 def has_image_start(data: bytes) -> bool:
     """Whether bytes start like an image file."""
     return data.startswith(STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+
+
+def is_image(cell: Any) -> bool:
+    """Whether a cell is a path or a file's bytes that can only be a picture's."""
+    if isinstance(cell, bytes):
+        return has_image_start(cell)
+    return isinstance(cell, str) and has_image_suffix(cell)
 
 
 def _in_folder(folder: Path) -> list[Path]:

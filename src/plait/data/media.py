@@ -17,14 +17,24 @@ NAME_LETTERS = 300  # of a file name in a message
 
 
 class MediaInfo(NamedTuple):
-    """What the header of a file claims."""
+    """What the header of a file claims; 0 for what it doesn't have.
 
-    pixels: int = 0
-    """Of an image, or of a frame of a video."""
+    Attributes:
+        width, height: pixels of an image or of a frame of a video, upright.
+        seconds: the duration.
+    """
+
+    width: int = 0
+    height: int = 0
     seconds: float = 0.0
 
+    @property
+    def pixels(self) -> int:
+        """How many pixels a picture or a frame has."""
+        return self.width * self.height
 
-def file_sent(kinds: str, media_type: str) -> Any:
+
+def file_type(kinds: str, media_type: str) -> Any:
     """The request type of a file: bytes, or base64 in JSON; never a path on the server."""
     schema = {
         "type": "string", "contentEncoding": "base64", "contentMediaType": media_type,

@@ -10,29 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from decimal import Decimal
-from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from plait.data import readers
-from plait.data.audio import has_sound_start, has_sound_suffix
-from plait.data.dates import is_date
-from plait.data.images import find_images, has_image_start, has_image_suffix
+from plait.data.images import find_images, has_image_suffix
 from plait.data.lazy import LazyColumn, take
 from plait.data.media import name_cell
 from plait.data.readers import Columns
-from plait.data.series import has_series_start, has_series_suffix
-from plait.data.video import has_video_start, has_video_suffix, is_animation
+from plait.data.texts import COLUMN_NAMES, SUFFIX
 from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.digests import digest
 from plait.util.files import is_file, is_folder
 from plait.util.suggest import did_you_mean
-
-Wanted = Literal[
-    "image", "text", "audio", "video", "series", "category", "number", "labels", "split"
-]
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -40,73 +30,6 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Words in a split column -> the split they mean."""
-
-NAMES: dict[Wanted, tuple[str, ...]] = {
-    "image": (
-        "image",
-        "photo",
-        "picture",
-        "img",
-        "image_path",
-        "file_name",
-        "filename",
-        "path",
-        "file",
-        "filepath",
-        "image_name",
-        "image_id",
-        "jpg",
-        "png",
-    ),
-    "text": (
-        "caption",
-        "captions",
-        "text",
-        "texts",
-        "sentence",
-        "sentences",
-        "description",
-        "comment",
-        "raw",
-        "reference",
-        "references",
-    ),
-    "audio": ("audio", "sound", "recording", "wav", "speech", "clip"),
-    "series": (
-        "series",
-        "sensor",
-        "sensors",
-        "signal",
-        "signals",
-        "inertial",
-        "imu",
-        "accelerometer",
-        "acceleration",
-        "gyroscope",
-        "skeleton",
-        "ecg",
-        "eeg",
-        "emg",
-    ),
-    "video": ("video", "movie", "film", "clip", "depth"),
-    "category": ("label", "class", "category", "target", "sentiment", "y"),
-    "number": (
-        "number",
-        "target",
-        "value",
-        "score",
-        "rating",
-        "price",
-        "amount",
-        "steering",
-        "angle",
-        "age",
-        "y",
-    ),
-    "labels": ("labels", "tags", "classes", "categories", "genres", "topics", "keywords"),
-    "split": ("split", "set", "partition", "subset"),
-}
-"""Usual names of the columns wanted, the likeliest first."""
 
 FOLDER_TABLES = tuple(
     f"{name}{suffix}"
@@ -124,10 +47,9 @@ IMAGE_FOLDERS = (
     "../images",
     "Flicker8k_Dataset/Flicker8k_Dataset",
 )
-LABEL_WORDS = 3  # of a label at the most, where a column is guessed
-SAMPLE = 200  # cells looked at when a column is guessed
+SAMPLE = 200  # cells looked at to tell what a column holds
 START = 64  # bytes of a file that tell its kind
-LONGEST_WORD = 60  # letters of a cell that may be one of a few words
+FILES = 20  # cells looked at to find the folder that their files lie in
 
 
 @dataclass(frozen=True)
@@ -168,6 +90,15 @@ class Table:
                 hint=did_you_mean(name, self.columns),
             )
         return self.columns[name]
+
+    def sample(self, name: str) -> list[Any]:
+        """Some of a column's filled cells; of large files in a Parquet file the first bytes."""
+        cells = self.columns[name]
+        if isinstance(cells, LazyColumn):
+            some: Sequence[Any] = cells.sample(SAMPLE, START)
+        else:
+            some = cells[:: max(1, len(cells) // SAMPLE)]
+        return [cell for cell in some if cell not in (None, "", [])]
 
     def number(self, row: int) -> int:
         """The row's number in the file, counted from 1."""
@@ -267,164 +198,6 @@ def split_key(cell: Any) -> Hashable:
     return SPLIT_WORDS.get(str(cell).strip().lower(), cell_key(cell))
 
 
-def guess_column(table: Table, wanted: Wanted) -> str | None:
-    """The column that most likely holds what is wanted; None if there is none.
-
-    First choice is a column with a usual name whose cells are possible; then the first column whose
-    cells can't be anything else.
-    """
-    if wanted not in NAMES:
-        return None
-    known = {name.lower(): name for name in reversed(table.columns)}
-    for name in NAMES[wanted]:
-        if name in known and _share(table, known[name], POSSIBLE[wanted]) > 0.5:
-            return known[name]
-    return next(iter(certain_columns(table, wanted)), None)
-
-
-def certain_columns(table: Table, wanted: Wanted) -> list[str]:
-    """The columns whose cells can only be what is wanted."""
-    return [name for name in table.columns if _share(table, name, CERTAIN[wanted]) > 0.8]
-
-
-def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
-    """The unused columns of numbers, booleans, dates, or words that recur."""
-    left = [name for name in table.columns if name not in set(used)]
-    return [name for name in left if _share(table, name, _is_plain) > 0.8 and _recurs(table, name)]
-
-
-def _recurs(table: Table, name: str) -> bool:
-    """Whether a column has few different words, if any: no names, no free text."""
-    words = [c for c in _sample(table, name) if isinstance(c, str) and not _is_written_value(c)]
-    return len(set(words)) <= max(1, len(words) // 2)
-
-
-def _sample(table: Table, name: str) -> list[Any]:
-    """Some non-empty cells of a column."""
-    cells = table.columns[name]
-    if isinstance(cells, LazyColumn):
-        some: Sequence[Any] = cells.sample(SAMPLE, START)
-    else:
-        some = cells[:: max(1, len(cells) // SAMPLE)]
-    return [cell for cell in some if cell not in (None, "", [])]
-
-
-def _share(table: Table, name: str, test: Callable[[Any], bool]) -> float:
-    """The share of a sample of non-empty cells that pass a test."""
-    sample = _sample(table, name)
-    return sum(map(test, sample)) / len(sample) if sample else 0.0
-
-
-def _is_image(cell: Any) -> bool:
-    if isinstance(cell, bytes):
-        return has_image_start(cell)
-    return isinstance(cell, str) and has_image_suffix(cell)
-
-
-def _is_sound(cell: Any) -> bool:
-    if isinstance(cell, bytes):
-        return has_sound_start(cell)
-    return isinstance(cell, str) and has_sound_suffix(cell)
-
-
-def _is_series(cell: Any) -> bool:
-    if isinstance(cell, bytes):
-        return has_series_start(cell)
-    if isinstance(cell, Mapping):
-        return bool(cell) and all(isinstance(c, list) and _are_numbers(c) for c in cell.values())
-    if isinstance(cell, list):
-        return _are_numbers(cell)
-    return isinstance(cell, str) and has_series_suffix(cell)
-
-
-def _are_numbers(cell: Any) -> bool:
-    """A number or a gap, or lists of them; of each list the start is looked at."""
-    if isinstance(cell, list):
-        return bool(cell) and all(map(_are_numbers, cell[:10]))
-    return cell is None or isinstance(cell, (int, float))
-
-
-def _is_plain(cell: Any) -> bool:
-    if isinstance(cell, str):
-        return len(cell) <= LONGEST_WORD and not has_image_suffix(cell) and not _is_sound(cell)
-    return isinstance(cell, (Real, Decimal, date))
-
-
-def _is_written_value(cell: str) -> bool:
-    return readers.NUMBER.fullmatch(cell.strip()) is not None or is_date(cell)
-
-
-def _is_number(cell: Any) -> bool:
-    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
-
-
-def _is_labels(cell: Any) -> bool:
-    """A list of short texts; longer ones are captions."""
-    return isinstance(cell, list) and all(
-        isinstance(item, str) and len(item.split()) <= LABEL_WORDS for item in cell
-    )
-
-
-def _is_video(cell: Any) -> bool:
-    if isinstance(cell, bytes):
-        return has_video_start(cell)
-    return isinstance(cell, str) and has_video_suffix(cell)
-
-
-def _may_be_sound(cell: Any) -> bool:
-    return isinstance(cell, (str, bytes)) and not (_is_text(cell) or _is_video(cell))
-
-
-def _may_be_video(cell: Any) -> bool:
-    """A video, a GIF, or what may be a folder of frames."""
-    if not isinstance(cell, (str, bytes)) or _is_text(cell) or _is_sound(cell):
-        return False
-    return is_animation(cell) or not _is_image(cell)
-
-
-def _is_class(cell: Any) -> bool:
-    media = any(known(cell) for known in (_is_sound, _is_image, _is_video, _is_series))
-    return isinstance(cell, (str, bool, int)) and not media
-
-
-def _is_text(cell: Any) -> bool:
-    if isinstance(cell, list):
-        return all(isinstance(item, str) for item in cell)
-    if not isinstance(cell, str) or " " not in cell.strip():
-        return False
-    return not (has_image_suffix(cell) or has_sound_suffix(cell) or has_video_suffix(cell))
-
-
-def _is_split(cell: Any) -> bool:
-    return isinstance(cell, str) and cell.strip().lower() in SPLIT_WORDS
-
-
-POSSIBLE: dict[Wanted, Callable[[Any], bool]] = {
-    "image": lambda cell: isinstance(cell, (str, bytes)) and not _is_text(cell),
-    "text": lambda cell: isinstance(cell, str) or _is_text(cell),
-    "audio": _may_be_sound,
-    "video": _may_be_video,
-    "series": lambda cell: (
-        _is_series(cell) or (isinstance(cell, (str, bytes)) and not _is_text(cell))
-    ),
-    "category": _is_class,
-    "number": _is_number,
-    "labels": lambda cell: _is_labels(cell) or _is_class(cell),
-    "split": _is_split,
-}
-CERTAIN: dict[Wanted, Callable[[Any], bool]] = {
-    "image": _is_image,
-    "text": _is_text,
-    "audio": _is_sound,
-    "series": _is_series,
-    "video": _is_video,
-    "category": lambda cell: False,  # anything short may be one
-    "number": lambda cell: False,  # any may be meant
-    "labels": _is_labels,
-    "split": _is_split,
-}
-
-
 def _texts(cell: Any) -> list[str]:
     """The captions in a cell, possibly none."""
     items = cell if isinstance(cell, list) else [cell]
@@ -455,7 +228,7 @@ def _gather_numbered(columns: Columns) -> Columns:
     numbered: dict[str, list[str]] = {}
     for name in columns:
         base = re.sub(r"[_ -]?\d+$", "", name)
-        if base != name and base.lower() in NAMES["text"] and base not in columns:
+        if base != name and base.lower() in COLUMN_NAMES and base not in columns:
             numbered.setdefault(base, []).append(name)
     return columns | {
         base: [_texts(list(row)) for row in zip(*(columns[n] for n in names), strict=True)]
@@ -513,10 +286,14 @@ def _usual_folders(folder: Path) -> list[Path]:
 
 
 def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
-    """The table, with the first folder that contains one of its first images as root."""
+    """The table, with the first folder that contains one of its first files as root."""
     folder = path if path.is_dir() else path.parent
     table = Table(path, folder, columns)
-    image = guess_column(table, "image")
-    names = [c for c in _sample(table, image) if isinstance(c, str)][:20] if image else []
+    names = [
+        cell
+        for column in columns
+        for cell in table.sample(column)[:FILES]
+        if isinstance(cell, str) and SUFFIX.search(cell)
+    ]
     roots = (root for root in folders if any(is_file(root / name) for name in names))
     return replace(table, root=next(roots, folder))

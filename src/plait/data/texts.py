@@ -1,20 +1,19 @@
-"""Text: a cell as one string, and its terms with their weights."""
+"""Text: a cell as one string."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from plait.types import BadCell, State
+from plait.types import BadCell
 
 MAX_LETTERS = 1_000_000
-SCALE = 1_000_000  # term weights are stored as integers, in millionths
-WORD = re.compile(r"\b\w+\b")  # single characters too: "I", digits
+COLUMN_NAMES = (
+    "caption", "captions", "text", "texts", "sentence", "sentences", "description", "comment",
+    "raw", "reference", "references",
+)  # fmt: skip
+"""Usual names of a column of texts, the likeliest first."""
+SUFFIX = re.compile(r"(?i)\.[a-z][a-z0-9]{1,4}$")  # of a file's name
 
 
 def as_text(cell: Any) -> str:
@@ -44,50 +43,8 @@ def as_text(cell: Any) -> str:
     return text
 
 
-def terms(text: str, of: Literal["words", "letters"], shortest: int, longest: int) -> Iterator[str]:
-    """The n-grams of a text, in lower case, with ``shortest`` to ``longest`` words or characters.
-
-    Character n-grams stay within a word and the spaces around it. Terms are repeated as often as
-    they occur. As scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
-    """
-    text = text.lower()
-    if of == "words":
-        words = WORD.findall(text)
-        for size in range(shortest, longest + 1):
-            for start in range(len(words) - size + 1):
-                yield " ".join(words[start : start + size])
-        return
-    for word in text.split():
-        letters = f" {word} "
-        for size in range(shortest, longest + 1):
-            yield letters[:size]  # a word shorter than the n-gram counts once
-            if size >= len(letters):
-                break
-            for start in range(1, len(letters) - size + 1):
-                yield letters[start : start + size]
-
-
-class TermWeights:
-    """Text -> (L, 2) int32: the ids of its known terms, ascending, and their weights in millionths.
-
-    A weight is (1 + log count) times the term's inverse document frequency, if there is one; a
-    text's weights have Euclidean norm 1.
-    """
-
-    def __init__(self, settings: State) -> None:
-        """``settings``: of, shortest, longest as for `terms`; terms; idf (a number per term, or
-        None)."""
-        self.spans = settings["of"], settings["shortest"], settings["longest"]
-        self.ids = {term: at for at, term in enumerate(settings["terms"])}
-        idf = settings["idf"]
-        self.idf = None if idf is None else np.array(idf, np.float32)
-
-    def __call__(self, text: str) -> NDArray[np.int32]:
-        """See above."""
-        counts = Counter(self.ids[t] for t in terms(text, *self.spans) if t in self.ids)
-        ids = np.array(sorted(counts), np.int32)
-        weights = np.log([float(counts[term]) for term in ids.tolist()]) + 1
-        if self.idf is not None:
-            weights = weights * self.idf[ids]
-        weights = weights / max(float(np.sqrt((weights**2).sum())), 1e-12)
-        return np.stack([ids, np.round(weights * SCALE).astype(np.int32)], axis=1)
+def is_sentence(cell: Any) -> bool:
+    """Whether a cell is words or a list of texts, and not the name of a file."""
+    if isinstance(cell, list):
+        return all(isinstance(item, str) for item in cell)
+    return isinstance(cell, str) and " " in cell.strip() and not SUFFIX.search(cell.strip())

@@ -81,9 +81,9 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
     return digest(*parts).encode()
 
 
-def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
-    """Pixels per frame and duration, the longer of header and packets: a header may claim less, or
-    nothing. Empty for a folder.
+def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
+    """Size of a frame as it is coded, before it is rotated upright, and duration: the longer of
+    header and packets, as a header may claim less, or nothing. Empty for a folder.
 
     Raises:
         BadCell: the video is missing or empty, or the file is not a video.
@@ -105,7 +105,7 @@ def clip_extent(cell: str | Path | bytes, root: Path) -> MediaInfo:
             first = min((start for start, _ in spans), default=0.0)
             last = max((end for _, end in spans), default=0.0)
             seconds = max((container.duration or 0) / 1e6, last - first)
-            return MediaInfo(picture.width * picture.height, seconds)
+            return MediaInfo(picture.width, picture.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
 
@@ -125,6 +125,13 @@ def has_video_start(data: bytes) -> bool:
     """Whether bytes start like a video file (not like an image)."""
     avi = data[:4] == b"RIFF" and data[8:12] == b"AVI "
     return avi or data[4:8] in (b"ftyp", b"moov", b"mdat") or data.startswith(b"\x1a\x45\xdf\xa3")
+
+
+def is_video(cell: Any) -> bool:
+    """Whether a cell is a path or a file's bytes that can only be a video's."""
+    if isinstance(cell, bytes):
+        return has_video_start(cell)
+    return isinstance(cell, str) and has_video_suffix(cell)
 
 
 def is_animation(cell: str | bytes) -> bool:

@@ -1,5 +1,5 @@
-"""Sentence <-> ids: by words, by subwords (byte-pair encoding of `tokenizers`), by characters, or
-as a pretrained language model has it."""
+"""Text <-> token ids: by words, by subwords (byte-pair encoding of `tokenizers`), by characters, or
+by a pretrained language model's own tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}])")
 _NO_SPACE_AFTER = re.compile(r"([(\[{$#])\s+")
 
 Unit = Literal["words", "subwords", "characters", "hub"]
-"""``hub``: what the tokenizer of a ``hub:NAME`` decoder says at a time."""
+"""What a token is; ``hub``: a token of the ``hub:NAME`` decoder's own tokenizer."""
 
 
 def split_words(sentence: str, punctuation: bool = True, lower: bool = True) -> list[str]:
@@ -34,48 +34,48 @@ def split_words(sentence: str, punctuation: bool = True, lower: bool = True) -> 
 
 
 def word_spans(sentence: str) -> list[tuple[int, int]]:
-    """Where each word and sign of `split_words` lies, the punctuation with them."""
+    """The start and end of each word and sign of `split_words`, punctuation included."""
     return [match.span() for match in _WORD.finditer(sentence)]
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Words as a sentence: no space before a full stop or after a bracket."""
+    """Words as a text: no space before a full stop or after a bracket."""
     return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
 
 
 class Vocabulary(ABC):
-    """Sentence <-> ids. Ids 0 to 3 are padding, start, end and unknown."""
+    """Text <-> token ids. Ids 0 to 3 are padding, start, end and unknown."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def encode(self, sentence: str) -> list[int]:
-        """Ids of a sentence, without start and end."""
+        """The token ids of a text, without start and end."""
 
     @abstractmethod
     def units(self) -> list[str]:
-        """The text of every id, each another, specials included; not always readable."""
+        """The text of every id, all distinct, specials included; not always readable."""
 
     @abstractmethod
     def spans(self, sentence: str) -> list[tuple[int, int]]:
-        """Where each id of `encode` lies: its first character, and the one behind its last."""
+        """The start and end of each token of `encode` in the text."""
 
     @abstractmethod
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """One readable string an id, specials left out."""
+        """A readable string for each id, specials left out."""
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """The sentence, specials left out."""
+        """The text, specials left out."""
 
     @abstractmethod
     def to_state(self) -> State:
-        """Plain JSON, from which `from_state` makes the same vocabulary."""
+        """Plain JSON, from which `load_vocabulary` makes the same vocabulary."""
 
 
 class WordVocabulary(Vocabulary):
-    """The words seen often enough, most frequent first."""
+    """The words that occur often enough, most frequent first."""
 
     def __init__(self, words: Sequence[str], punctuation: bool = True, lower: bool = True) -> None:
         self.words, self.punctuation, self.lower = [*SPECIALS, *words], punctuation, lower
@@ -123,7 +123,7 @@ class WordVocabulary(Vocabulary):
 
 
 class CharacterVocabulary(Vocabulary):
-    """The characters seen often enough, most frequent first; a space is one of them."""
+    """The characters that occur often enough, most frequent first; a space is one of them."""
 
     def __init__(self, characters: Sequence[str], lower: bool = True) -> None:
         self.characters, self.lower = [*SPECIALS, *characters], lower
@@ -153,7 +153,7 @@ class CharacterVocabulary(Vocabulary):
         return [self.characters[i] for i in ids if i > UNK]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The characters side by side, nothing added or taken away."""
+        """The characters joined, nothing added or taken away."""
         return "".join(self.pieces(ids))
 
     def to_state(self) -> State:
@@ -168,14 +168,14 @@ class SubwordVocabulary(Vocabulary):
     def __init__(self, tokenizer_json: str) -> None:
         self._json = tokenizer_json
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        # A text that spells a special token is text. The JSON does not keep this.
+        # A text that spells a special token is plain text. The JSON does not keep this setting.
         self._tokenizer.encode_special_tokens = True
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
 
     def encode(self, sentence: str) -> list[int]:
-        """Every sentence has an encoding; bytes are the last resort."""
+        """Every text has an encoding; bytes are the last resort."""
         return list(self._tokenizer.encode(sentence).ids)
 
     def units(self) -> list[str]:
@@ -203,8 +203,8 @@ class SubwordVocabulary(Vocabulary):
 class HubVocabulary(Vocabulary):
     """A pretrained language model's own tokens, their order kept, after the same four specials.
 
-    The tokenizer's special tokens (start, end, padding, reserved...) are left out: plait's own
-    four stand for them.
+    The tokenizer's special tokens (start, end, padding, reserved...) are replaced by plait's
+    four.
     """
 
     def __init__(self, tokenizer_json: str, specials: Sequence[int]) -> None:
@@ -213,7 +213,7 @@ class HubVocabulary(Vocabulary):
 
     @cached_property
     def tokens(self) -> list[int]:
-        """The tokenizer's id of each of plait's from 4 on."""
+        """The tokenizer's id for each of plait's from 4 on."""
         known = self._tokenizer.get_vocab(with_added_tokens=True).values()
         return sorted(set(known) - set(self._specials))
 
@@ -226,8 +226,8 @@ class HubVocabulary(Vocabulary):
 
     def encode(self, sentence: str) -> list[int]:
         """As the tokenizer does, nothing added; its special tokens become <unk>."""
-        found = self._tokenizer.encode(sentence, add_special_tokens=False).ids
-        return [self._ids.get(token, UNK) for token in found]
+        tokens = self._tokenizer.encode(sentence, add_special_tokens=False).ids
+        return [self._ids.get(token, UNK) for token in tokens]
 
     def units(self) -> list[str]:
         """The tokens as the tokenizer writes them."""
@@ -254,7 +254,7 @@ class HubVocabulary(Vocabulary):
         return {"unit": "hub", "tokenizer": self._json, "specials": self._specials}
 
 
-def learn_vocabulary(
+def fit_vocabulary(
     sentences: Iterable[str],
     unit: Unit,
     min_count: int,
@@ -262,18 +262,18 @@ def learn_vocabulary(
     punctuation: bool,
     lower: bool = True,
 ) -> Vocabulary:
-    """The vocabulary of the training sentences.
+    """The vocabulary of the training texts.
 
     Args:
         sentences: all of them, once.
-        unit: what an id stands for; not ``hub``.
+        unit: what a token is; not ``hub``.
         min_count: rarer words or characters are unknown, rarer pairs are not joined to subwords.
-        size: entries at the most, the specials among them.
-        punctuation: whether words have punctuation between them; of words only.
+        size: most entries, the specials among them.
+        punctuation: whether punctuation is kept, as words of its own.
         lower: whether texts are lower-cased.
     """
     if unit == "subwords":
-        return _learn_subwords(sentences, min_count, size, lower)
+        return _fit_subwords(sentences, min_count, size, lower)
     if unit == "characters":
         counts = Counter(c for s in sentences for c in _as_characters(s, lower))
         return CharacterVocabulary(_frequent(counts, "character", min_count, size), lower)
@@ -282,24 +282,24 @@ def learn_vocabulary(
 
 
 def _as_characters(sentence: str, lower: bool) -> str:
-    """As it is counted in characters: an accented letter is one, however it was typed."""
+    """Normalised: an accented letter is one character, however it was typed."""
     return unicodedata.normalize("NFC", sentence.lower() if lower else sentence)
 
 
 def _frequent(counts: Counter[str], what: str, min_count: int, size: int) -> list[str]:
-    """Those seen often enough, most frequent first, as many as there is room for."""
+    """Those that occur often enough, most frequent first, as many as there is room for."""
     # Ties are broken by the alphabet, so that the order of the rows does not matter.
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    found = [w for w, n in ranked if n >= min_count][: size - len(SPECIALS)]
-    if not found:
+    kept = [w for w, n in ranked if n >= min_count][: size - len(SPECIALS)]
+    if not kept:
         raise PlaitError(
             f"no {what} occurs {min_count} times in the training texts",
             hint="lower the vocabulary's min_count, or give more texts",
         )
-    return found
+    return kept
 
 
-def _learn_subwords(sentences: Iterable[str], min_count: int, size: int, lower: bool) -> Vocabulary:
+def _fit_subwords(sentences: Iterable[str], min_count: int, size: int, lower: bool) -> Vocabulary:
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[UNK]))
     case = [normalizers.Lowercase()] if lower else []
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *case])  # kept in its JSON
@@ -316,13 +316,13 @@ def _learn_subwords(sentences: Iterable[str], min_count: int, size: int, lower: 
     return SubwordVocabulary(tokenizer.to_str())
 
 
-def from_state(state: State) -> Vocabulary:
+def load_vocabulary(state: State) -> Vocabulary:
     """The vocabulary that `Vocabulary.to_state` wrote."""
     if state["unit"] == "subwords":
         return SubwordVocabulary(state["tokenizer"])
     if state["unit"] == "hub":
         return HubVocabulary(state["tokenizer"], state["specials"])
-    lower = state.get("lower", True)  # packages from before there was a choice have none
+    lower = state.get("lower", True)  # older packages have no such entry
     if state["unit"] == "characters":
         return CharacterVocabulary(state["characters"], lower)
     return WordVocabulary(state["words"], state["punctuation"], lower)

@@ -107,7 +107,7 @@ class Group:
 def score_groups(
     scorers: Mapping[str, Scorer],
     cells: Sequence[Any],
-    of_several: Mapping[str, Collection[str]] | None = None,
+    set_metrics: Mapping[str, Collection[str]] | None = None,
 ) -> list[Group]:
     """The scores of the records with the same cell, the largest groups first; of equal size by
     their values, numbers as numbers.
@@ -115,7 +115,7 @@ def score_groups(
     Args:
         scorers: each output's, of all records.
         cells: one a record.
-        of_several: each output's `Output.of_several`: a group of one record goes without.
+        set_metrics: each output's `Output.set_metrics`: a group of one record goes without.
     """
     members: dict[Value, list[int]] = {}
     for record, cell in enumerate(cells):
@@ -123,7 +123,7 @@ def score_groups(
         members.setdefault(None if is_missing(cell) else plain, []).append(record)
     ordered = sorted(members.items(), key=lambda item: (-len(item[1]), _order(item[0])))
     return [
-        _score_group(scorers, value, np.array(records), of_several or {})
+        _score_group(scorers, value, np.array(records), set_metrics or {})
         for value, records in ordered
     ]
 
@@ -137,13 +137,13 @@ def _score_group(
     scorers: Mapping[str, Scorer],
     value: Value,
     records: NDArray[np.int64],
-    of_several: Mapping[str, Collection[str]],
+    set_metrics: Mapping[str, Collection[str]],
 ) -> Group:
     points: dict[str, dict[str, float]] = {}
     intervals: dict[str, Intervals] = {}
     for name, scorer in scorers.items():
         found, ends = with_intervals(_of(records, scorer), len(records))
-        undefined = of_several.get(name, ()) if len(records) == 1 else ()
+        undefined = set_metrics.get(name, ()) if len(records) == 1 else ()
         points[name] = {score: x for score, x in found.items() if score not in undefined}
         intervals[name] = {score: x for score, x in ends.items() if score not in undefined}
     return Group(value, len(records), points, intervals)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from plait.data.tables import Table
 from plait.evaluation.predictions import Group
+from plait.outputs.base import Output
 from plait.outputs.scores import Scorer, with_intervals
 from plait.package.card import number
 from plait.pipeline.features import Corruption
@@ -98,8 +99,9 @@ class Evaluation:
         groups: Sequence[Group] = (),
         swapped: Mapping[str, Again] | None = None,
         vectors: NDArray[np.float32] | None = None,
+        outputs: Mapping[str, Output] | None = None,
     ) -> None:
-        self.vectors = vectors
+        self.vectors, self.outputs = vectors, outputs or {}
         self.by, self.groups = by, groups
         self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
         self.table, self.columns, self.rows = table, columns, rows

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from plait.outputs.base import Output
 from plait.types import Prediction, UsageError
 from plait.util.files import write_atomically
 
@@ -33,37 +34,44 @@ class Attention:
     """Where a prediction's words were looked for in one of its inputs.
 
     Attributes:
-        prediction: the answer.
+        asked: the output that answered.
+        prediction: its answer.
         input: the input's name.
         pixels: (H, W, 3) uint8, what the encoder saw.
         grid: (rows, columns) of the input's tokens.
     """
 
+    asked: Output
     prediction: Prediction
     input: str
     pixels: NDArray[np.uint8]
     grid: tuple[int, int]
 
     @property
+    def words(self) -> Sequence[str]:
+        """The words of the answer, or what else is said at a time."""
+        return self.asked.words(self.prediction)
+
+    @property
     def maps(self) -> NDArray[np.float32]:
         """(words, rows, columns): a map for each word. It adds up to the share of the attention
         that this input got: the rest went to detected words and to other inputs."""
-        return self.prediction.attention[self.input].reshape(-1, *self.grid)
+        return self.asked.attention(self.prediction)[self.input].reshape(-1, *self.grid)
 
     def picture(self) -> Image.Image:
         """The photo, then one tile a word, bright where it was looked for."""
         photo = cv2.resize(self.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
         tiles = [_tile(photo, "")]
-        for word, weights in zip(self.prediction.words, self.maps, strict=True):
+        for word, weights in zip(self.words, self.maps, strict=True):
             tiles.append(_tile(_lit(photo, weights), word))
         return _sheet(tiles, self.prediction.value)
 
     def to_json(self) -> dict[str, Any]:
         """The maps as numbers."""
-        words = zip(self.prediction.words, np.round(self.maps, 5).tolist(), strict=True)
+        words = zip(self.words, np.round(self.maps, 5).tolist(), strict=True)
         return {
             "caption": self.prediction.value,
-            "detected": {w: round(p, 4) for w, p in self.prediction.detected.items()},
+            "detected": self.asked.to_json(self.prediction).get("detected", {}),
             "grid": list(self.grid),
             "words": [{"word": word, "attention": numbers} for word, numbers in words],
         }

@@ -146,7 +146,7 @@ def on_parts(probe: Probe, integrated: Integrated) -> dict[str, Attribution]:
     found = {}
     for name, weights in integrated.tokens.items():
         if len(weights) > 1:
-            places = probe.layouts[name].places(len(weights))
+            places = probe.layouts[name].overlap(len(weights))
             found[name] = Attribution(weights @ places, np.zeros((0, places.shape[1])))
     return found
 
@@ -159,6 +159,6 @@ def attention(probe: Probe, network: Network) -> dict[str, Attribution]:
     for name, layout in probe.layouts.items():
         if name in looks and len(looks[name]) and looks[name].shape[1] > 1:
             weights = looks[name].cpu().double().numpy()
-            steps = weights @ layout.places(weights.shape[1])
+            steps = weights @ layout.overlap(weights.shape[1])
             found[name] = Attribution(steps.mean(axis=0), steps)
     return found

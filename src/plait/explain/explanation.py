@@ -28,6 +28,7 @@ from plait.explain.checks import (
 from plait.explain.probe import Probe
 from plait.modalities.segments import Segments, Weights
 from plait.network import Batch, Network
+from plait.outputs.base import Output
 from plait.types import Alternative, Prediction, UsageError
 from plait.util.files import write_atomically
 
@@ -110,7 +111,8 @@ class Explanation:
 
     Attributes:
         model, output: their names.
-        prediction: the answer.
+        asked: the output that answered.
+        prediction: its answer.
         inputs: of those that the record has.
         shares: each input's Shapley value; together what the answer gains by them all.
         pairs: how far each two inputs are worth more together than alone.
@@ -124,6 +126,7 @@ class Explanation:
 
     model: str
     output: str
+    asked: Output
     prediction: Prediction
     inputs: Mapping[str, Seen]
     shares: Mapping[str, float]
@@ -141,7 +144,7 @@ class Explanation:
         first, *_ = self.smallest
         if not first:
             same = "the same answer"
-            if self.prediction.interval is not None:  # of numbers, as good as the same
+            if self.asked.bounds(self.prediction) is not None:  # of numbers, as good as the same
                 same = "an answer within the interval of this one"
             return f"Without any input the model gives {same}."
         if len(first) == len(self.shares):
@@ -156,7 +159,7 @@ class Explanation:
             "output": self.output,
             "answer": self.prediction.value,
             "score": self.prediction.score,
-            "probabilities": {str(v): p for v, p in self.prediction.probabilities.items()},
+            "probabilities": self.asked.to_json(self.prediction).get("probabilities", {}),
             "shares": dict(self.shares),
             "interactions": [{"inputs": list(p), "value": v} for p, v in self.pairs.items()],
             "smallest": [list(names) for names in self.smallest],
@@ -230,6 +233,7 @@ def explain(
     return Explanation(
         model,
         probe.output,
+        probe.asked,
         probe.prediction,
         {name: _seen(probe, network, name, found[name], random[name]) for name in probe.layouts},
         {name: worth[name] for name in probe.layouts},

@@ -52,9 +52,8 @@ class Album:
                 texts.append(_written(cell))
             if pixels is None:
                 try:
-                    state = self.states[f"inputs.{name}"]
-                    seen = modality.picture(cell, self.table.root, state)
-                    pixels = None if seen is None else np.asarray(seen)
+                    fitted = modality.with_state(self.states[f"inputs.{name}"])
+                    pixels = fitted.picture(cell, self.table.root)
                 except BadCell:
                     continue
         return "; ".join(texts), pixels
@@ -108,10 +107,10 @@ def find_neighbours(
         own = network.fuse(probe.batch).pooled.float().cpu().numpy()[0]
     output = parts.outputs[probe.output]
     cells = rows.column(taken[f"outputs.{probe.output}"])
-    answers = [_one(output.reference(cells[row])) for row in kept]
+    answers = [_one(output.reference(cells[row], rows.root)) for row in kept]
     album, likeness = Album(parts, states, rows, taken), cosines(vectors, own)
     order = np.argsort(-likeness, kind="stable").tolist()
-    others = [] if output.several else [at for at in order if answers[at] != probe.answer]
+    others = [] if output.several_answers else [at for at in order if answers[at] != probe.answer]
 
     def shown(some: Sequence[int]) -> list[Neighbour]:
         return [

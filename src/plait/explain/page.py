@@ -9,7 +9,7 @@ import numpy as np
 
 from plait.explain.attribution import ABOUT, ATTENTION, OCCLUSION
 from plait.explain.explanation import Explanation, Method, Neighbour, Seen, Step
-from plait.modalities.segments import LAYOUT_STYLE, Segments, Weights
+from plait.modalities.segments import SEGMENTS_STYLE, Segments, Weights
 from plait.render.charts import CHART_STYLE, bars
 from plait.render.html import page, picture_uri, shown, signed
 
@@ -17,7 +17,7 @@ CLASSES = 6  # whose probabilities are shown
 SIDE = 240  # pixels of a neighbour's picture
 STYLE = (
     CHART_STYLE
-    + LAYOUT_STYLE
+    + SEGMENTS_STYLE
     + """
 .panel { background: var(--card); border: 1px solid var(--line); border-radius: .8rem;
   padding: 1rem 1.1rem; break-inside: avoid; }
@@ -88,10 +88,11 @@ def explanation_page(found: Explanation) -> str:
 
 def _head(found: Explanation) -> str:
     about = f"{found.model}, {found.output}: its answer, and why"
-    rows = [(shown(v), p, f"{p:.1%}") for v, p in found.prediction.probabilities.items()]
+    probabilities = found.asked.probabilities(found.prediction).items()
+    rows = [(shown(value), p, f"{p:.1%}") for value, p in probabilities]
     likely = f'<div class="panel">{bars(rows[:CLASSES])}</div>' if rows else ""
-    if found.prediction.interval is not None:
-        low, high = found.prediction.interval
+    if (ends := found.asked.bounds(found.prediction)) is not None:
+        low, high = ends
         likely = f'<p class="about">between {low:.4g} and {high:.4g}, most likely</p>'
     return (
         f"<header><h1><small>{escape(about)}</small>{escape(shown(found.prediction.value))}</h1>"

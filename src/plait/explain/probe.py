@@ -16,6 +16,7 @@ from torch import Tensor
 from plait.data.rows import Row
 from plait.modalities.segments import Kept, Segments
 from plait.network import Batch, Network
+from plait.outputs.base import Output
 from plait.pipeline.features import PreparedInput, pad_rows
 from plait.types import Prediction
 
@@ -31,7 +32,8 @@ class Probe:
         layouts: of the inputs that it has.
         sources: what reads and prepares each of them.
         output: the output's name.
-        prediction: what was said.
+        asked: the output.
+        prediction: its answer.
         options: of the decoding that it was found by.
     """
 
@@ -39,6 +41,7 @@ class Probe:
     layouts: Mapping[str, Segments]
     sources: Mapping[str, PreparedInput]
     output: str
+    asked: Output
     prediction: Prediction
     options: Mapping[str, Any] = field(default_factory=dict)
     _rows: dict[tuple[str, bytes], Row | None] = field(default_factory=dict)
@@ -54,12 +57,9 @@ class Probe:
         return self.prediction.value
 
     def keeps(self, network: Network, batch: Batch) -> list[bool]:
-        """For each variant, whether the answer is the same: equal, or within its interval."""
-        said = network.predict(batch, **self.options)[self.output]
-        if self.prediction.interval is None:
-            return [bool(found.value == self.answer) for found in said]
-        low, high = self.prediction.interval
-        return [bool(low <= found.value <= high) for found in said]
+        """For each variant, whether the answer is the same."""
+        answers = network.predict(batch, **self.options)[self.output]
+        return [self.asked.same(self.prediction, other.value) for other in answers]
 
     def times(self, count: int) -> Batch:
         """The record so many times."""
@@ -84,7 +84,7 @@ class Probe:
         """What the frozen encoder makes of every variant that was not met before."""
         source, layout = self.sources[name], self.layouts[name]
         new = {row.tobytes(): row for row in parts if (name, row.tobytes()) not in self._rows}
-        items = {key: layout.keep(row) for key, row in new.items() if row.any()}
+        items = {key: layout.perturb(row) for key, row in new.items() if row.any()}
         left = {key: item for key, item in items.items() if len(item)}
         rows = dict(zip(left, source.features(left.values(), self.device), strict=True))
         self._rows.update({(name, key): rows.get(key) for key in new})

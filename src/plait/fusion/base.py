@@ -1,24 +1,34 @@
-"""The contract of a fusion."""
+"""The contract of a fusion: its settings, without torch; its network is built on demand."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor, nn
+from plait.config.component import Component
+from plait.types import Branches
 
-from plait.nn.branches import Branches
-from plait.types import Fused, Tokens
+if TYPE_CHECKING:
+    from plait.fusion.networks import FusionNetwork
 
 
-class Fusion(nn.Module, ABC):
-    """Makes one `Fused` of the tokens of any subset of the inputs, whose names it is built with."""
+class Fusion(Component, ABC):
+    """How a model's inputs meet."""
 
-    width: int
-    branches: Branches | None = None
-    """Where the fusion has branches that each answer: their names and how they learn."""
+    several_inputs: ClassVar[bool] = True
+    """Whether it takes more than one input."""
+    has_branches: ClassVar[bool] = False
+    """Whether it has branches that each answer, see `branches`."""
+
+    def branches(self, inputs: Sequence[str]) -> Branches | None:
+        """The branches for these inputs, and how they learn; None where it has none.
+
+        Raises:
+            UsageError: the settings don't go with these inputs.
+        """
+        return None
 
     @abstractmethod
-    def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
-        """Tokens of each input, all of one width, and (B,) bool, which records have it; absent
-        inputs show their "missing" token."""
+    def network(self, inputs: Sequence[str]) -> FusionNetwork:
+        """The network that fuses any subset of these inputs."""

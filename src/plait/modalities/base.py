@@ -1,127 +1,228 @@
-"""The contract of a modality: its data side `Modality` and its network side `Encoder`."""
+"""The contract of a modality: how a cell becomes an array, and the facts that others ask for.
+
+This is the data side: numpy only. The network side of a representation, its `Encoder`, lies in the
+module ``networks`` of the same folder, and is imported when `Modality.encoder` builds it.
+"""
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from pydantic import Field
 
-from plait.data.media import MediaInfo
-from plait.modalities.segments import Segments
-from plait.types import State, Tokens
+from plait.config.component import Component
+from plait.data.media import MediaInfo, file_type, load_bytes
+from plait.modalities.segments import Kept, Listing, Segments
+from plait.types import Geometry, State
+
+if TYPE_CHECKING:
+    from plait.nn.encoder import Encoder
+
+Item: TypeAlias = NDArray[Any]
+"""One record as it is read, (L, ...)."""
+Match = Literal["certain", "possible", "no"]
+"""Whether a cell can only be of a modality, may be, or can't."""
+SequenceKind = Literal["gru", "cnn", "transformer"]
+"""The networks that read tokens in order."""
+
+# Settings that several modalities have.
+Views = Annotated[int, Field(ge=1, le=16, description="augmented versions to cache")]
+Width = Annotated[int, Field(ge=8, le=2048, description="width of a token")]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="dropout")]
+SequenceEncoderKind = Annotated[
+    SequenceKind, Field(description="what reads the tokens in order: gru, cnn or transformer")
+]
+MeanOrSequence = Annotated[
+    Literal["mean", "gru", "cnn", "transformer"],
+    Field(description="mean: one token for the whole; gru, cnn, transformer: reads in order"),
+]
+Layers = Annotated[int, Field(ge=1, le=12, description="layers of the sequence encoder")]
 
 
-class Modality(ABC):
-    """One representation of one kind of input: how a cell becomes a tensor."""
+@dataclass(frozen=True)
+class Facts:
+    """What the rest of plait asks of a modality as a whole, the same for its representations.
 
-    media: ClassVar[bool]
-    """Whether a cell is a file or its bytes: two rows with the same are never in two splits."""
-    corruptions: ClassVar[Sequence[str]]
+    Attributes:
+        column_names: usual names of its column, the likeliest first.
+        example: a cell, as Python writes it, for messages.
+        files: the kinds of file that a cell may be, for messages; empty if it is no file.
+        accept: the media type of these files.
+        noun: what the web page calls one of them, with its article.
+        widget: how the web page asks for a cell.
+        hub_tasks: kind of output -> what the Hugging Face hub calls a model of this one input.
+        request: how the assistant asks for a cell that the user has not given.
+        given_by: how the user gives the assistant one: in a message, or by a command of its own.
+    """
+
+    column_names: tuple[str, ...] = ()
+    example: str = "..."
+    files: str = ""
+    accept: str = "application/octet-stream"
+    noun: str = "a file"
+    widget: Literal["file", "text", "columns"] = "file"
+    hub_tasks: Mapping[str, str] = field(default_factory=dict)
+    request: str = ""
+    given_by: Literal["message", "command"] = "message"
+
+
+class Modality(Component, ABC):
+    """One representation of one kind of input: how a cell becomes an array.
+
+    A subclass declares its settings as fields. `fit` learns from the training column;
+    ``with_state`` binds what it returned, and everything below `fit` may use it as ``self.state``.
+    """
+
+    is_modality = True
+    facts: ClassVar[Facts] = Facts()
+    """Of the modality as a whole; declared on the base class of its representations."""
+    media: ClassVar[bool] = True
+    """Whether a cell is a file or its bytes: rows with the same file never get different splits."""
+    corruptions: ClassVar[Sequence[str]] = ()
     """Ways in which a record can be made worse, see `corrupt`."""
     several_columns: ClassVar[bool] = False
     """Whether it reads several columns at once: a cell is then a mapping, column -> value."""
-    views: int = 1
-    """How many augmented versions of a record training draws from; version 0 is the original."""
-    exported: bool = True
-    """Whether `reading` says all that it takes to read a cell without torch."""
+    fixed_length: ClassVar[bool] = False
+    """Whether all records that `read` returns have one length."""
+    fits_on_files: ClassVar[bool] = False
+    """Whether `fit` opens the cells' files: its result is remembered then."""
     reads_prepared: ClassVar[bool] = False
-    """Whether that gives what the encoder's `prepare` makes, where all of it is numpy's work."""
-    of_one_length: ClassVar[bool] = False
-    """Whether all records that `read` gives are equally long."""
+    """Whether `prepare` is all that the encoder's frozen part does."""
+    exportable: ClassVar[bool] = True
+    """Whether the encoder can be exported as an ONNX graph."""
     reads_whole: ClassVar[bool] = True
-    """Whether no cell has anything that `read` leaves out; else `unread` says what it is."""
-    fits_on_files: bool = False
-    """Whether `learn` opens the cells' files: what it gives is then remembered."""
+    """Whether `read` uses all of any cell; if not, `unread` says what it leaves out."""
 
-    @abstractmethod
+    views: Views = 1
+
+    @classmethod
+    def recognises(cls, cell: Any) -> Match:
+        """Whether a filled cell of a table is of this modality."""
+        return "no"
+
+    @classmethod
+    def example_cell(cls, columns: Sequence[str]) -> str:
+        """A cell as Python writes it, for messages; ``columns`` are those of the input."""
+        return cls.facts.example
+
     def fit(self, cells: Iterable[Any], root: Path) -> State:
-        """What must be known of the training column before a cell can be read."""
-
-    @abstractmethod
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """One cell as a tensor (L, ...); records may differ in L.
+        """What must be known of the training column before a cell can be read, as plain JSON.
 
         Raises:
-            BadCell: the cell can't be used; the message names the file and the mend.
+            PlaitError: nothing can be learned from the column.
+        """
+        return {}
+
+    @abstractmethod
+    def read(self, cell: Any, root: Path) -> Item:
+        """One cell as an array (L, ...); records may differ in L.
+
+        Args:
+            cell: of a table or a request.
+            root: the folder in which relative paths are looked up.
+
+        Raises:
+            BadCell: the cell can't be used; the message names the file and how to mend it.
         """
 
-    def unread(self, cell: Any, root: Path, state: State) -> str:
-        """What of a cell that can be used is not read, or not understood, for whoever gave it;
-        empty where there is nothing of the kind."""
+    def unread(self, cell: Any, root: Path) -> str:
+        """What `read` leaves out of a cell or can't understand, in words for the user; empty if
+        nothing."""
         return ""
 
-    @abstractmethod
-    def reading(self, state: State) -> State:
-        """How `read` reads, as plain JSON: its ``kind``, by which `plait.runtime.readers` finds the
-        same without torch, and what that must know. With the frozen part where it
-        ``reads_prepared``; empty where it isn't ``exported``."""
-
-    @abstractmethod
     def content(self, cell: Any, root: Path) -> bytes:
         """What a cell holds, which names its features in the cache: a file's bytes, a text's.
 
         Raises:
-            BadCell: there is nothing to be read.
+            BadCell: there is nothing to read.
         """
+        return load_bytes(cell, root, self.facts.files)[0]
 
-    @abstractmethod
     def media_info(self, cell: Any, root: Path) -> MediaInfo:
-        """What a cell claims to hold, by its header alone, for those who allow less than `read`
-        does; nothing of what has neither pixels nor seconds.
+        """What a cell claims to hold, by its header alone, for those who allow less than `read`.
 
         Raises:
-            BadCell: there is no header that can be read.
+            BadCell: the header can't be read.
         """
+        return MediaInfo()
+
+    def request_type(self) -> Any:
+        """The type of a cell in a request, as pydantic checks it and JSON Schema describes it:
+        what `read` takes except paths, so that nobody can name a file of this machine."""
+        return file_type(self.facts.files, self.facts.accept)
+
+    def augment(self, item: Item, view: int, seed: int) -> Item:
+        """Version ``view`` of a record, no longer than `example`; view 0 is the record itself.
+
+        Args:
+            item: as `read` returned it.
+            view: 0 to ``views`` - 1.
+            seed: from the record's content; with the view it decides what is drawn.
+        """
+        return item
+
+    def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
+        """How a record that was read and augmented lies over its original, for targets that move
+        with it; None where that is unknown, or the modality has no geometry.
+
+        Args:
+            info: the original's, from `media_info`.
+            view, seed: as for `augment`.
+        """
+        return None
+
+    def corrupt(self, item: Item, kind: str, strength: int) -> Item:
+        """A record made worse in one of the ``corruptions``, always the same; ``strength`` is 1
+        to 5. To test how well answers hold, never to learn from."""
+        return item
+
+    def prepare(self, item: Item) -> Item:
+        """The share of the encoder's frozen part that is numpy's work, which an exported model
+        does before its graph; the item itself where there is none."""
+        return item
 
     @abstractmethod
-    def request_type(self, state: State) -> Any:
-        """The type of a cell that a stranger sends, as pydantic checks it and JSON Schema tells
-        it: what `read` takes, but for paths, so that nobody names a file of this machine."""
-
-    @abstractmethod
-    def augment(self, item: Tensor, view: int) -> Tensor:
-        """Version ``view`` of a record, the same each time and no longer than `example`; ``view`` 0
-        is the record itself."""
-
-    @abstractmethod
-    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
-        """A record made worse in one of the ``corruptions``, the same each time; ``strength`` is 1
-        to 5. To see how an answer holds, never to learn from."""
-
-    @abstractmethod
-    def example(self, state: State) -> Tensor:
-        """A blank item as `read` would give it, as long as they come, for its shape."""
+    def example(self) -> Item:
+        """A blank item as `read` would return it, of the largest length, for its shape."""
 
     @abstractmethod
     def samples(self) -> list[Any]:
-        """Two made-up cells to `learn` from, for a summary before there are data."""
+        """Two made-up cells to `fit` on, for a summary before there are data."""
 
     @abstractmethod
-    def fingerprint(self, state: State) -> str:
-        """Changes when what `read` or `augment` returns would; part of the feature cache's key."""
+    def fingerprint(self) -> str:
+        """Changes when what `read` returns would; part of the feature cache's key, and of what a
+        package checks when it is loaded."""
 
     @abstractmethod
-    def encoder(self, state: State, pretrained: bool) -> Encoder:
-        """The network side; without ``pretrained`` no weights are read, as they'll be replaced."""
+    def encoder(self, pretrained: bool) -> Encoder:
+        """The network side; without ``pretrained`` no weights are read, as they will be
+        replaced."""
 
-    @abstractmethod
-    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+    def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:
         """What `read` saw, as (H, W, 3) uint8, for explanations; None where there is none."""
+        return None
 
-    @abstractmethod
-    def segments(self, cell: Any, root: Path, state: State) -> Segments:
-        """The cell for people to look at: the parts that can be hidden, for explanations, and where
-        the encoder's tokens lie among them.
+    def segments(self, cell: Any, root: Path) -> Segments:
+        """The parts of a cell that explanations hide, how they are drawn, and where the encoder's
+        tokens lie among them; by default the cell is one part.
 
         Raises:
             BadCell: as `read`.
         """
+        item = self.read(cell, root)
+
+        def perturb(kept: Kept) -> Item:
+            return item if kept.all() else item[:0]
+
+        return Listing([("all of it", "")], perturb)
 
 
 class Classical(ABC):
@@ -129,48 +230,16 @@ class Classical(ABC):
     gradient: one of each modality feeds the classical baseline of comparisons."""
 
     @abstractmethod
-    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """What `Encoder.prepare` made of one record or more, (L, ...) each, L at least 1 -> (N, D),
         in units in which all D count alike."""
 
 
-class Encoder(nn.Module, ABC):
-    """Turns a batch of records into `Tokens`, in two steps.
+def view_generator(view: int, seed: int) -> np.random.Generator:
+    """What a view of a record is drawn from."""
+    return np.random.default_rng([seed, view])
 
-    ``prepare`` is the frozen part: without gradient, the same each time, so that its result can
-    be kept on disk, record by record. ``forward`` is the part that learns (it may be nothing); it
-    gets the records of a batch with zeros behind the shorter ones.
-    """
 
-    width: int
-    """D of the tokens."""
-    length: int
-    """T of the tokens at the most."""
-    grid: tuple[int, int] | None = None
-    """(rows, columns) when the tokens lie on a grid over the input."""
-    pretrained: bool = False
-    """Whether the part that learns starts from pretrained weights, and so learns slowly."""
-    trunk: nn.Module
-    """The frozen part; nn.Identity where everything learns."""
-
-    @abstractmethod
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """Records as read -> what the frozen part makes of each, (L, ...) float or whole numbers.
-
-        Floats are kept as float16, whole numbers as int32.
-        """
-
-    def prepare_batch(self, batch: Tensor) -> Tensor:
-        """`prepare` of records of one length side by side, (B, L, ...) -> (B, L', ...)."""
-        return torch.stack(self.prepare(list(batch)))
-
-    @abstractmethod
-    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
-        """(B, L, ...) from `prepare`, and how much of each row is real, (B,), 0 where the input is
-        absent -> Tokens (B, T, D), absent rows masked out."""
-
-    def train(self, mode: bool = True) -> Encoder:
-        """Training mode for the part that learns; the frozen part keeps to evaluation."""
-        super().train(mode)
-        self.trunk.eval()
-        return self
+def item_generator(item: Item) -> np.random.Generator:
+    """What a corruption of a record is drawn from: its numbers decide."""
+    return np.random.default_rng(zlib.crc32(np.ascontiguousarray(item).tobytes()))

@@ -1,7 +1,7 @@
-"""A cell laid out for people: the parts that can be hidden, and where the tokens lie.
+"""The segments of a cell: the parts that an explanation hides, and where the tokens lie in them.
 
-A modality says how a cell is laid out; explanations hide parts, weigh them, and draw the weights
-on the layout, and know of no modality.
+A modality divides its cells into segments; explanations hide some, weigh them, and draw the weights
+over the cell, whatever its modality.
 
 Shapes: P parts, T tokens, R rows, C columns.
 """
@@ -11,18 +11,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from plait.render.html import picture_uri
 
 Weights: TypeAlias = NDArray[np.float64]
 Kept: TypeAlias = NDArray[np.bool_]
-Keep: TypeAlias = Callable[[Kept], Tensor]
-"""(P,) which parts are kept -> the item with the others hidden, as `Modality.read` would give it;
+Perturb: TypeAlias = Callable[[Kept], NDArray[Any]]
+"""(P,) which parts are kept -> the item with the others hidden, as `Modality.read` would return it;
 of length 0 where nothing is left, which is an absent input."""
 
 STRONGEST = 0.8  # opacity of the heaviest part
@@ -33,17 +32,18 @@ class Segments(ABC):
     """The parts of one cell.
 
     Attributes:
-        broad: whether a drawing has names to be read, and so wants room.
+        parts: what people know each part by.
+        perturb: hides the others.
+        broad: whether a drawing has names to read, and so needs room.
     """
 
     broad = True
 
-    def __init__(self, parts: Sequence[str], keep: Keep) -> None:
-        """What people know each part by, and how the others are hidden."""
-        self.parts, self.keep = tuple(parts), keep
+    def __init__(self, parts: Sequence[str], perturb: Perturb) -> None:
+        self.parts, self.perturb = tuple(parts), perturb
 
     @abstractmethod
-    def places(self, tokens: int) -> Weights:
+    def overlap(self, tokens: int) -> Weights:
         """(T, P) how much of each of an encoder's tokens lies in each part; a row sums to 1."""
 
     @abstractmethod
@@ -62,13 +62,13 @@ class Words(Segments):
 
     def __init__(
         self, text: str, words: Sequence[tuple[int, int]], tokens: Sequence[tuple[int, int]],
-        keep: Keep,
+        perturb: Perturb,
     ) -> None:  # fmt: skip
         """Words and tokens as spans of characters, first and behind the last."""
-        super().__init__([text[start:end] for start, end in words], keep)
+        super().__init__([text[start:end] for start, end in words], perturb)
         self.text, self.words, self.tokens = text, words, tokens
 
-    def places(self, tokens: int) -> Weights:
+    def overlap(self, tokens: int) -> Weights:
         """By the characters that they share; tokens of no character, such as a start, are
         everywhere."""
         if tokens != len(self.tokens):
@@ -99,11 +99,11 @@ class Words(Segments):
 class Listing(Segments):
     """Named values, each a part and a token."""
 
-    def __init__(self, values: Sequence[tuple[str, str]], keep: Keep) -> None:
-        super().__init__([name for name, _ in values], keep)
+    def __init__(self, values: Sequence[tuple[str, str]], perturb: Perturb) -> None:
+        super().__init__([name for name, _ in values], perturb)
         self.values = values
 
-    def places(self, tokens: int) -> Weights:
+    def overlap(self, tokens: int) -> Weights:
         """A token a value."""
         return along(tokens, len(self.values))
 
@@ -133,7 +133,7 @@ class Grid(Segments):
         size: tuple[int, int],
         rows: Sequence[str],
         columns: Sequence[str],
-        keep: Keep,
+        perturb: Perturb,
         *,
         square: bool = False,
         in_order: bool = False,
@@ -144,19 +144,19 @@ class Grid(Segments):
             backdrop: what lies behind the parts: (H, W, 3) pixels, or the inside of an SVG.
             size: width and height of the drawing.
             rows, columns: what they are called; empty names are not written.
-            keep: as in `Segments`.
+            perturb: as in `Segments`.
             square: whether tokens lie on a square grid, row by row, and not along the columns.
             in_order: whether they lie evenly along all parts, row after row.
             spans: T -> (T, C), where tokens lie along the columns if not evenly.
         """
         names = [", ".join(filter(None, (c, r))) or f"{n + 1}, {m + 1}"
                  for n, r in enumerate(rows) for m, c in enumerate(columns)]  # fmt: skip
-        super().__init__(names, keep)
+        super().__init__(names, perturb)
         self.backdrop, self.size, self.rows, self.columns = backdrop, size, rows, columns
         self.square, self.in_order, self.spans = square, in_order, spans
         self.broad = any(rows)
 
-    def places(self, tokens: int) -> Weights:
+    def overlap(self, tokens: int) -> Weights:
         """By the area that they share; a number that fills no square is everywhere."""
         rows, columns = len(self.rows), len(self.columns)
         if self.in_order:
@@ -269,7 +269,7 @@ def tone(weight: float) -> str:
     return "for" if weight >= 0 else "against"
 
 
-LAYOUT_STYLE = """
+SEGMENTS_STYLE = """
 .store { position: absolute; }
 .grid { display: block; width: 100%; height: auto; }
 .faint use { filter: grayscale(1); opacity: .55; }

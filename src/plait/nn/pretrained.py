@@ -1,134 +1,35 @@
-"""Models of the transformers library, by their name on the Hugging Face hub or a local folder.
-
-Shared by the rooms that offer ``hub:NAME``. The library is optional and slow to import, so it is
-imported when one of these functions is called. No code of a model's repository is ever run.
-"""
+"""Networks of the transformers library, by their name on the Hugging Face hub or a local folder."""
 
 from __future__ import annotations
 
 import copy
-import inspect
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
+from plait.nn.hub import (
+    FAILURES,
+    HubName,
+    HubTrain,
+    build_extractor,
+    check_reachable,
+    clearly,
+    load_config,
+    load_extractor,
+    load_json,
+    load_processor,
+    load_tokenizer,
+    transformers,
+)
 from plait.types import PlaitError, State
-from plait.util.files import is_folder
-from plait.util.imports import needed
 
-HubName = Annotated[str, Field(min_length=1, description="name on the hub, or a folder")]
-HubTrain = Annotated[
-    Literal["frozen", "all"], Field(description="which layers learn: none, or all")
-]
-
-PATIENCE = 10.0  # seconds to wait for the hub
-FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
-"""What transformers raises for a name, a file or an architecture that it can't use."""
-
-
-def transformers() -> Any:
-    """The transformers library.
-
-    Raises:
-        PlaitError: it isn't installed.
-    """
-    library = needed("transformers", "hub")
-    library.utils.logging.disable_progress_bar()  # of loading weights, which is quick
-    return library
-
-
-def check_reachable(name: str) -> None:
-    """Tell at once that the hub can't be reached, unless the model is on the disk; the library
-    would try again, for half a minute.
-
-    Raises:
-        PlaitError: so it is.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        if not is_folder(Path(name)) and try_to_load_from_cache(name, "config.json") is None:
-            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=PATIENCE)
-    except HfHubHTTPError:
-        pass  # it answers; what is wrong with the name the library says
-    except Exception as error:  # whatever its HTTP library raises, which is another in each version
-        raise _unusable(name, error) from None
-
-
-def load_config(name: str) -> State:
-    """A model's architecture as plain JSON, to keep in a package."""
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    state: State = json.loads(config.to_json_string(use_diff=False))
-    state.pop("_name_or_path", None)  # where it was read is no one's business
-    return state
-
-
-def load_tokenizer(name: str) -> State:
-    """A language model's tokenizer as plain JSON.
-
-    Returns:
-        ``tokenizer``: the JSON of `tokenizers`; ``specials``: ids of tokens that aren't text;
-        ``bos``, ``eos``: ids of the start and the end token, or None.
-    """
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise PlaitError(
-            f"the tokenizer of {name!r} has no form of the tokenizers library",
-            expected="a model with a tokenizer.json",
-        )
-    added = backend.get_added_tokens_decoder()
-    specials = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
-    return {
-        "tokenizer": backend.to_str(),
-        "specials": sorted(specials),
-        "bos": tokenizer.bos_token_id,
-        "eos": tokenizer.eos_token_id,
-    }
-
-
-def load_extractor(name: str) -> State:
-    """What turns sounds into a model's input, as plain JSON with ``feature_extractor_type``."""
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        found = library.AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
-        state: State = json.loads(found.to_json_string())
-    if "sampling_rate" not in state:
-        raise PlaitError(f"the model {name!r} hears no sounds", expected="an audio model")
-    return state
-
-
-def build_extractor(state: State) -> Any:
-    """The feature extractor that `load_extractor` read."""
-    library = transformers()
-    kind = state["feature_extractor_type"]
-    cls: Any = getattr(library, kind, None)
-    known = inspect.isclass(cls) and issubclass(cls, library.SequenceFeatureExtractor)
-    if not known:
-        raise PlaitError(f"the transformers library has no feature extractor {kind!r}")
-    return cls.from_dict(state)
-
-
-def load_processor(name: str) -> Any:
-    """What makes a photo and a text a vision-language model's input, with its chat template."""
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        return library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
+__all__ = [
+    "FAILURES", "HubName", "HubTrain", "build_extractor", "build_model", "check_reachable",
+    "clearly", "load_config", "load_extractor", "load_json", "load_processor", "load_tokenizer",
+    "new_cache", "probe", "refuse_missing", "transformers",
+]  # fmt: skip
 
 
 def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:
@@ -137,37 +38,6 @@ def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:
     for i, (key, value) in enumerate(layers):
         cache.update(key, value, i)
     return cache
-
-
-def load_json(name: str, file: str) -> State | None:
-    """A JSON file beside the model; None where the model has none.
-
-    Raises:
-        PlaitError: it can't be told, because the hub can't be reached.
-    """
-    path = Path(name) / file if Path(name).is_dir() else _download(name, file)
-    if path is None or not path.is_file():
-        return None
-    with clearly(name):
-        found: State = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _download(name: str, file: str) -> Path | None:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    # The cache remembers a file as a path, and an absence as an object of its own.
-    if not isinstance(try_to_load_from_cache(name, file), (str, type(None))):
-        return None
-    try:
-        return Path(hf_hub_download(name, file))
-    except LocalEntryNotFoundError as error:
-        raise _unusable(name, error) from None
-    except EntryNotFoundError:
-        return None
-    except FAILURES as error:
-        raise _unusable(name, error) from None
 
 
 def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[Any, set[str]]:
@@ -229,22 +99,3 @@ def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int
             f"the weights of {name!r} lack {len(lacking)} parameters, such as {lacking[0]}",
             expected="a checkpoint of the whole model",
         )
-
-
-@contextmanager
-def clearly(name: str) -> Iterator[None]:
-    """What the library raises for a model that it can't use becomes one clear error."""
-    try:
-        yield
-    except FAILURES as error:
-        raise _unusable(name, error) from None
-
-
-def _unusable(name: str, error: BaseException) -> PlaitError:
-    """transformers' messages run over many lines; the first says what is the matter."""
-    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return PlaitError(
-        f"no model {name!r} could be loaded: {first}",
-        expected="a folder in transformers' format, or a model's name on the Hugging Face hub",
-        hint="check the name, and that the hub can be reached or the model was downloaded before",
-    )

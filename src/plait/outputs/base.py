@@ -1,190 +1,298 @@
-"""The contract of an output: its data side `Output` and its network side `Head`."""
+"""The contract of an output: everything that it knows of cells and answers, without torch.
+
+An output is written once and used by training, serving and the exported model alike. Its network
+side is a `plait.nn.head.Head`, built on demand from the same settings and state.
+
+Shapes: B records.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from plait.nn.branches import Branches
+from plait.config.component import Component
 from plait.outputs.options import Options
-from plait.outputs.scores import Scorer
-from plait.types import Alternative, Fused, Prediction, State
+from plait.outputs.scores import Scorer, Scores
+from plait.types import Branches, Geometry, Prediction, State
+
+if TYPE_CHECKING:
+    from plait.nn.head import Head
+
+RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
+"""What `Head.raw_outputs` gives, by name, a row a record."""
 
 
-class Output(ABC):
-    """One thing to predict: how a cell becomes a target and a decoded tensor an answer.
+class Steps(Protocol):
+    """What runs an output's networks step by step for one batch, in torch or in onnxruntime.
 
-    How its answers are scored may depend on its settings: `titles` and `best_metrics` are those of
-    an instance.
+    Shapes: B records, N texts in the making, L tokens, V vocabulary, T input tokens.
     """
 
-    titles: Mapping[str, str]
-    """Every metric that people are shown -> what they know it by, in the order to show."""
-    best_metrics: Sequence[str]
-    """What early stopping maximises, free-running on validation, and what progress shows. The
-    first decides; the next ones break ties. The first is 1 for perfect answers and about 0 for
-    those that know nothing, so that outputs of different kinds can be weighed together."""
-    least: float = -math.inf
-    most: float = 1.0
-    """No score of the first of the best metrics is smaller, or larger."""
-    of_several: ClassVar[Collection[str]] = ()
-    """Metrics that compare records with each other, and are undefined for a single one."""
-    several: ClassVar[bool]
+    def start(self, raw: RawOutputs, models: Collection[str]) -> Any:
+        """The state before the first token, a row a record, of the named networks (an engine may
+        add others)."""
+
+    def step(
+        self, tokens: NDArray[np.int64], state: Any
+    ) -> tuple[Mapping[str, NDArray[np.float32]], Any]:
+        """Append a token (N,) to each text: each network's log-probabilities (N, V) of the next
+        token, which the caller may overwrite, and the next state."""
+
+    def select(self, state: Any, rows: NDArray[np.int64]) -> Any:
+        """The state of these rows: repeated, reordered, or some left out."""
+
+    def attention(self, raw: RawOutputs, tokens: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+        """How much each token (B, L) of finished texts attended to each token of each input, (B, L,
+        T) by input; empty where the engine does not know."""
+
+
+class Output(Component, ABC):
+    """One thing to predict: its targets, its answers, how they are shown and scored.
+
+    The class attributes are facts that recipes, training, comparisons and reports go by; none of
+    them asks which output it is.
+    """
+
+    columns: ClassVar[Literal["one", "several", "none"]] = "one"
+    """How many columns of the table a target is read from."""
+    bound: ClassVar[bool] = False
+    """Whether targets move with the geometry of the one input that they lie in (boxes)."""
+    branches: ClassVar[bool] = True
+    """Whether it answers for each branch of a fusion with branches."""
+    mixup: ClassVar[bool] = True
+    """Whether its loss makes sense for two records mixed."""
+    subsets: ClassVar[bool] = True
+    """Whether it answers with any subset of the inputs."""
+    several_answers: ClassVar[bool] = False
     """Whether a record may have several right answers: rows with the same input are then one
     record, with all of their answers."""
-    linear: ClassVar[bool]
-    """Whether a linear model of one vector can give its answers: comparisons then have a classical
-    baseline."""
+    linear: ClassVar[bool] = False
+    """Whether a linear model of one vector can give its answers, so that comparisons have a
+    classical baseline; its head then has `Head.to_linear`."""
+    validated_by: ClassVar[Literal["answers", "loss"]] = "answers"
+    """What early stopping goes by: the scores of free-running answers, or the loss."""
+    set_metrics: ClassVar[Collection[str]] = ()
+    """Metrics that compare records with each other, and are undefined for a single one."""
+    shows_score: ClassVar[bool] = True
+    """Whether a prediction's score is worth showing beside its value."""
+    unused_options: ClassVar[Collection[str]] = ()
+    """Names of `options` that this output, as it is, has no use for."""
+    answer_type: ClassVar[str] = ""
+    """What sort of thing an answer is, for whoever passes it on: ``text``, ``category``, ``labels``
+    or ``number``; other outputs may name a sort of their own."""
+    ranked_as: ClassVar[str] = ""
+    """What its answers are called on the page of the best and the worst (``captions``); empty for
+    outputs that have no such page."""
+
+    titles: ClassVar[Mapping[str, str]]
+    """Every metric that people are shown -> its title, in the order to show."""
+    best_metrics: ClassVar[Sequence[str]]
+    """What early stopping maximises, and what progress shows. The first decides; the next ones
+    break ties. The first is 1 for perfect answers and about 0 for answers that know nothing, so
+    that outputs of different kinds can be weighed against each other."""
+    lowest: ClassVar[float] = -math.inf
+    highest: ClassVar[float] = 1.0
+    """No value of the first of the best metrics is lower, or higher."""
+
+    # Targets ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def fit(self, cells: Iterable[Any]) -> State:
-        """What must be known of the training column (vocabulary, classes...)."""
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
+        """What must be known of the training cells (classes, a vocabulary), as plain JSON.
+
+        Args:
+            cells: one a record; cells that can't be used are left out, `read` names them.
+            root: relative paths in cells start here.
+
+        Raises:
+            PlaitError: nothing can be learned from the cells.
+        """
+
+    @abstractmethod
+    def read(self, cell: Any, root: Path) -> Any:
+        """A cell's target.
+
+        Raises:
+            BadCell: the cell is empty or of a wrong kind.
+            UnseenLabel: no training row has such an answer.
+        """
+
+    def move(self, target: Any, geometry: Geometry) -> Any:
+        """The target after its input was augmented; the target itself unless it is `bound`."""
+        return target
+
+    def collate(self, targets: Sequence[Any]) -> Any:
+        """The targets of a batch as `Head.loss` takes them."""
+        return list(targets)
 
     @abstractmethod
     def samples(self) -> list[Any]:
-        """Two made-up cells or more, of which `learn` makes as much as the settings allow."""
+        """Two made-up cells or more, of which `fit` makes as much as the settings allow."""
 
     @abstractmethod
-    def example(self, state: State) -> Any:
-        """A made-up target, as `reader` gives them."""
+    def example(self) -> Any:
+        """A made-up target, as `read` gives them."""
 
     @abstractmethod
-    def reader(self, state: State) -> Callable[[Any], Any]:
-        """A function from a cell to a target; it raises BadCell where the cell is empty or of
-        a wrong kind."""
+    def reference(self, cell: Any, root: Path) -> Any:
+        """A cell's right answer as `scores` takes it."""
+
+    # Answers ---------------------------------------------------------------------------------
+
+    def options(self, **options: Any) -> Options:
+        """The recipe's way of decoding with ``options`` changed.
+
+        Raises:
+            UsageError: there is no such option, or it can't have that value.
+        """
+        return Options().changed(**options)
 
     @abstractmethod
-    def reference(self, cell: Any) -> Any:
-        """One cell as `metrics` wants it."""
+    def decode(
+        self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
+    ) -> list[Prediction]:
+        """Free-running answers, one a record.
+
+        Args:
+            raw: of `Head.raw_outputs`.
+            fitted: of `Head.fitted`.
+            options: of `options`.
+            steps: what runs the decoder, for answers that are made step by step.
+        """
 
     @abstractmethod
-    def cell(self, value: Any) -> Any:
-        """An answer as a cell of a table, a string or a number, which `reader` reads again."""
+    def to_cell(self, value: Any) -> str | int | float | bool:
+        """An answer as a cell of a table, which `read` reads again."""
 
-    @abstractmethod
+    def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
+        """Further cells beside the answer's, by what is added to its column's name."""
+        return {}
+
+    @property
+    def choices(self) -> Sequence[Any] | None:
+        """All answers of a fitted output that gives one of a few (classes); None for others."""
+        return None
+
+    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
+        """A prediction as plain JSON: its value, score, alternatives, details, and shares.
+
+        Args:
+            prediction: the answer.
+            digits: decimals of scores, probabilities and shares; None keeps all.
+        """
+        found: dict[str, Any] = {
+            "value": prediction.value,
+            "score": rounded(prediction.score, digits),
+            "alternatives": [
+                {"value": other.value, "score": rounded(other.score, digits)}
+                for other in prediction.alternatives
+            ],
+        }
+        if prediction.shares:
+            shares = prediction.shares.items()
+            found["shares"] = {name: rounded(share, digits) for name, share in shares}
+        return found
+
+    def draw(self, prediction: Prediction, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """The answer drawn on a picture (H, W, 3); None for answers that lie in no picture."""
+        return None
+
+    def same(self, prediction: Prediction, value: Any) -> bool:
+        """Whether ``value`` is as good as the same answer."""
+        return bool(prediction.value == value)
+
     def confidence(self, prediction: Prediction) -> float | None:
-        """How probable an answer is to the model, 0 to 1, for people; None where it doesn't say."""
+        """How probable the answer is to the model, 0 to 1; None where it doesn't say."""
+        return None
 
-    @abstractmethod
-    def head(
-        self,
-        state: State,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
-    ) -> Head:
-        """The network side, with an answer for each of the fusion's branches where it has any;
-        ``pretrained`` as in `Modality.encoder`."""
+    def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
+        """Of everything that the output can answer (classes, labels) the probability, the likeliest
+        first; empty where there is no such list."""
+        return {}
+
+    def bounds(self, prediction: Prediction) -> tuple[float, float] | None:
+        """Between which numbers the right answer is likely to be; None where it doesn't say."""
+        return None
+
+    def words(self, prediction: Prediction) -> Sequence[str]:
+        """The steps that an answer is made in; empty where it is made in one."""
+        return ()
+
+    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
+        """Where each of the `words` looked: input -> (L, T); empty where this is not known."""
+        return {}
+
+    def store(self, prediction: Prediction) -> dict[str, Any]:
+        """All of a prediction that scores depend on, as plain JSON."""
+        return {"value": prediction.value, "score": prediction.score}
+
+    def restore(self, raw: Mapping[str, Any]) -> Prediction:
+        """The prediction of `store`, also as JSON gives it back."""
+        value = raw["value"]
+        return Prediction(tuple(value) if isinstance(value, list) else value, raw["score"])
+
+    # Scores ----------------------------------------------------------------------------------
 
     @abstractmethod
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """What scores any choice of these records, without intervals: all of them for early
-        stopping, resamples of them for comparisons; ``best_metrics`` are among the scores."""
+        stopping, resamples of them for comparisons; `best_metrics` are among the scores."""
+
+    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
+        """Scores of free-running predictions, with intervals."""
+        return Scores.of(self.scorer(predictions, references), len(references))
 
     @abstractmethod
     def rightness(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> tuple[str, NDArray[np.float64]]:
-        """How right each single answer is, (N,), larger is better, and what people know that by:
+        """How right each single answer is, (N,), larger is better, and the title of that number:
         to show the best records and the worst."""
 
-    @abstractmethod
-    def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Any:
-        """Scores of free-running predictions; an object with ``to_json()``."""
+    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
+        """The records' places, the best answer first."""
+        return np.argsort(-self.rightness(predictions, references)[1], kind="stable").tolist()
 
+    def errors(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> list[tuple[int, str]] | None:
+        """The wrong answers, the most wrong first: the record's place, and the answer beside the
+        right one with its errors marked; None for outputs that don't mark errors."""
+        return None
 
-@dataclass(frozen=True)
-class Graph:
-    """A function of named tensors that is to run without torch.
+    def ngrams(self) -> tuple[Any, Sequence[str]] | None:
+        """An n-gram model of its texts and the units that it counts, to be written for other tools;
+        None where it has none."""
+        return None
 
-    Attributes:
-        owner: the module whose weights it uses.
-        run: the function; its results have names too.
-        examples: two of its arguments; every size that may change differs between them.
-    """
-
-    owner: nn.Module
-    run: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    examples: Sequence[Mapping[str, Tensor]]
-
-
-class Head(nn.Module, ABC):
-    """The network side of an output."""
-
-    lacking: Collection[str] = ()
-    """Options of decoding that this one, as it is, has no use for."""
+    # The network side ------------------------------------------------------------------------
 
     @abstractmethod
-    def begin(self, targets: Sequence[Any]) -> None:
-        """Called once before training, with all training targets (to count, to weigh)."""
+    def head(
+        self,
+        width: int,
+        inputs: Sequence[str],
+        pretrained: bool,
+        branches: Branches | None = None,
+    ) -> Head:
+        """The network of a fitted output.
 
-    @abstractmethod
-    def loss(self, fused: Fused, targets: Sequence[Any], branch: str | None = None) -> Tensor:
-        """Mean loss over the real targets, a scalar: of the answer, or of a branch's own answer
-        to what that branch sees."""
-
-    @abstractmethod
-    def reinforce(
-        self, fused: Fused, targets: Sequence[Any], samples: int, branch: str | None = None
-    ) -> Tensor:
-        """Loss of the second stage, which optimises the free-running score itself; outputs whose
-        answers are not made step by step return `loss`."""
-
-    @abstractmethod
-    def calibrate(self, fused: Iterable[Fused], targets: Sequence[Any]) -> None:
-        """Called once after training, with all validation records, so that probabilities can be
-        made to mean what they say."""
-
-    @abstractmethod
-    def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
-        """(B,) float: what the model thinks of answers such as `decode` gives, one a record; the
-        inputs' shares are shares of it."""
-
-    @abstractmethod
-    def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
-        """Of one answer, as each of the records sees it: (B,) its `support`, and (B, L) the
-        log-probability of each of its steps; L is 0 where it is not made step by step."""
-
-    @abstractmethod
-    def alternatives(self, fused: Fused, answer: Any, count: int) -> list[tuple[Alternative, ...]]:
-        """For each step of an answer to the only record, what is said there and what else is
-        likeliest, ``count`` of them, with their probabilities."""
-
-    @abstractmethod
-    def looks(self, fused: Fused, answer: Any) -> dict[str, Tensor]:
-        """Where each step of an answer to the only record looked: input name -> (L, T) attention;
-        empty where answers look at nothing, or at what can't be told apart."""
-
-    @abstractmethod
-    def numbers(self, fused: Fused) -> dict[str, Tensor]:
-        """What answers are made of, by name, a row a record: what an exported network gives."""
-
-    @abstractmethod
-    def answers(self) -> State:
-        """How answers are made of `numbers`, as plain JSON: their ``kind``, by which
-        `plait.runtime` makes the same without torch, and what that must know.
-
-        Raises:
-            UsageError: they can't be made without torch.
+        Args:
+            width: of the fusion's vectors.
+            inputs: names of the model's inputs.
+            pretrained: whether parts start from pretrained weights; False where a package's own
+                weights replace them all.
+            branches: of a fusion that has them; the head then answers for each.
         """
 
-    @abstractmethod
-    def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph | None:
-        """What must be run beside, and again and again, for an answer; None where nothing.
-        ``examples`` are two of `numbers`, of different sizes."""
 
-    @abstractmethod
-    def decoding_options(self, **options: Any) -> Options:
-        """The recipe's way of decoding with ``options`` overridden, checked (UsageError)."""
-
-    @abstractmethod
-    def decode(self, fused: Fused, **options: Any) -> list[Prediction]:
-        """Free-running answers, one a record; ``options`` override the recipe's decoding."""
+def rounded(value: float, digits: int | None) -> float:
+    """To so many decimals; as it is where ``digits`` is None."""
+    return value if digits is None else round(value, digits)

@@ -1,38 +1,48 @@
-"""`labels`: any number of labels at once, or none."""
+"""`labels`: any number of labels at once, or none.
+
+Shapes: N records, C labels.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
 from plait.config.registry import register
-from plait.nn.branches import Branches
-from plait.outputs.answers import LabelAnswers
-from plait.outputs.base import Head, Output
-from plait.outputs.pooled import PooledHead, best_temperature, check_paired, is_empty
-from plait.outputs.scores import Scorer, with_intervals
-from plait.types import BadCell, Fused, PlaitError, Prediction, State, UnseenLabel
+from plait.data.cells import is_blank
+from plait.outputs.base import Output, RawOutputs, Steps
+from plait.outputs.category import Probabilities, probabilities_json
+from plait.outputs.options import Options
+from plait.outputs.scores import Scorer, check_paired
+from plait.types import BadCell, Branches, PlaitError, Prediction, State, UnseenLabel
+
+if TYPE_CHECKING:
+    from plait.nn.head import Head
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-TITLES = {
-    "mean_average_precision": "mean average precision",
-    "micro_f1": "micro F1",
-    "macro_f1": "macro F1",
-    "exact_match": "exact match",
-}
 SHOWN = 10  # labels named in a message
-HEAVIEST = 100.0  # weight of a rare label's yes in the loss; and 1/100 of a frequent one's
+
+
+class LabelsOptions(Options):
+    """How labels are answered."""
+
+    num: Annotated[
+        int | None,
+        Field(ge=1, description="this many labels, the likeliest, whatever their probability"),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="least probability of a label, instead of what was fitted"),
+    ] = None
 
 
 @register("output", "labels")
@@ -43,52 +53,48 @@ class LabelsOutput(Output):
     and a text of separators alone, say that there is no label; an empty cell says nothing.
     """
 
-    titles = TITLES
-    best_metrics = ("mean_average_precision", "micro_f1")
-    least = 0.0
-    several = False
-    linear = True
+    linear: ClassVar[bool] = True
+    answer_type: ClassVar[str] = "labels"
+    titles: ClassVar[Mapping[str, str]] = {
+        "mean_average_precision": "mean average precision",
+        "micro_f1": "micro F1",
+        "macro_f1": "macro F1",
+        "exact_match": "exact match",
+    }
+    best_metrics: ClassVar[Sequence[str]] = ("mean_average_precision", "micro_f1")
+    lowest: ClassVar[float] = 0.0
 
-    def __init__(
-        self,
-        *,
-        separator: Annotated[
-            str, Field(min_length=1, description="between the labels of a cell of text")
-        ] = ",",
-        min_count: Annotated[
-            int, Field(ge=1, description="labels that fewer training rows have are not learned")
-        ] = 1,
-        weights: Annotated[
-            Literal["none", "balanced"],
-            Field(description="balanced: the rows with a label count as much as those without"),
-        ] = "none",
-        dropout: Annotated[
-            float, Field(ge=0, lt=1, description="dropout before the labels' layer")
-        ] = 0.1,
-        calibrate: Annotated[
-            bool, Field(description="fit the probabilities' temperature on the validation rows")
-        ] = True,
-        thresholds: Annotated[
-            Literal["none", "one", "each"],
-            Field(
-                description="which probability makes a label an answer: 0.5; the one with the "
-                "best micro F1 on the validation rows; or each label's own with its best F1"
-            ),
-        ] = "one",
-    ) -> None:
-        self.separator, self.min_count, self.weights = separator, min_count, weights
-        self.dropout, self.calibrate, self.thresholds = dropout, calibrate, thresholds
+    separator: Annotated[
+        str, Field(min_length=1, description="between the labels of a cell of text")
+    ] = ","
+    min_count: Annotated[
+        int, Field(ge=1, description="labels that fewer training rows have are not learned")
+    ] = 1
+    weights: Annotated[
+        Literal["none", "balanced"],
+        Field(description="balanced: the rows with a label count as much as those without"),
+    ] = "none"
+    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the labels' layer")] = (
+        0.1
+    )
+    calibrate: Annotated[
+        bool, Field(description="fit the probabilities' temperature on the validation rows")
+    ] = True
+    thresholds: Annotated[
+        Literal["none", "one", "each"],
+        Field(
+            description="which probability makes a label an answer: 0.5; the one with the "
+            "best micro F1 on the validation rows; or each label's own with its best F1"
+        ),
+    ] = "one"
 
-    def fit(self, cells: Iterable[Any]) -> State:
-        """The labels, sorted, with how many rows have each; those that are too rare; the rows.
-
-        Cells that can't be used are left out, and named when they are read.
-        """
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
+        """The labels, sorted, with how many rows have each; those that are too rare; the rows."""
         counts: Counter[str] = Counter()
         rows = 0
         for cell in cells:
             try:
-                counts.update(self.labels(cell))
+                counts.update(self.labels_of(cell))
             except BadCell:
                 continue
             rows += 1
@@ -96,19 +102,34 @@ class LabelsOutput(Output):
         if not labels:
             raise PlaitError(
                 f"no label of the training rows occurs {self.min_count} times",
-                expected="one label at least",
+                expected="at least one label",
                 hint="lower min_count" if counts else "",
             )
         rare = sorted(counts.keys() - set(labels))
         return {"labels": labels, "counts": [counts[n] for n in labels], "rare": rare, "rows": rows}
 
-    def labels(self, cell: Any) -> tuple[str, ...]:
+    @property
+    def labels(self) -> list[str]:
+        """The labels that were learned, in the order of the network's numbers."""
+        return self.state["labels"]
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Label -> its number."""
+        return {label: number for number, label in enumerate(self.labels)}
+
+    @cached_property
+    def rare(self) -> frozenset[str]:
+        """The labels that too few training rows have."""
+        return frozenset(self.state["rare"])
+
+    def labels_of(self, cell: Any) -> tuple[str, ...]:
         """A cell's labels, sorted, each once.
 
         Raises:
             BadCell: it is empty, or holds something else than labels.
         """
-        if is_empty(cell):
+        if is_blank(cell):
             raise BadCell("the labels are missing", expected="labels, or a list without any")
         items = cell.split(self.separator) if isinstance(cell, str) else cell
         if isinstance(items, int) and not isinstance(items, bool):
@@ -117,58 +138,93 @@ class LabelsOutput(Output):
             raise BadCell(f"{cell!r:.60} holds no labels", expected="a list, or a text")
         return tuple(sorted({label for item in items if (label := _as_label(item))}))
 
+    def read(self, cell: Any, root: Path) -> list[int]:
+        """The labels' numbers; labels too rare to be learned are left out."""
+        labels = self.labels_of(cell)
+        learned = [self.ids[label] for label in labels if label in self.ids]
+        for label in labels:
+            if label not in self.ids and label not in self.rare:
+                known = ", ".join(map(repr, self.labels[:SHOWN]))
+                raise UnseenLabel(
+                    f"no training row has the label {label!r}", target=learned, expected=known
+                )
+        return learned
+
     def samples(self) -> list[Any]:
         """Two lists."""
         return [["one", "another"], ["one"]]
 
-    def example(self, state: State) -> list[int]:
+    def example(self) -> list[int]:
         """The first label."""
         return [0]
 
-    def reader(self, state: State) -> Callable[[Any], list[int]]:
-        """A cell's labels as numbers; those too rare to be learned are left out."""
-        numbers = {label: number for number, label in enumerate(state["labels"])}
-        rare = set(state["rare"])
+    def reference(self, cell: Any, root: Path) -> tuple[str, ...]:
+        """The labels; those too rare to be learned are among them, and count as missed."""
+        return self.labels_of(cell)
 
-        def read(cell: Any) -> list[int]:
-            labels = self.labels(cell)
-            learned = [numbers[label] for label in labels if label in numbers]
-            for label in labels:
-                if label not in numbers and label not in rare:
-                    known = ", ".join(map(repr, state["labels"][:SHOWN]))
-                    raise UnseenLabel(
-                        f"no training row has the label {label!r}", target=learned, expected=known
-                    )
-            return learned
+    def options(self, **options: Any) -> LabelsOptions:
+        """How many labels to name, or how probable they must be."""
+        return LabelsOptions().changed(**options)
 
-        return read
+    def decode(
+        self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
+    ) -> list[Prediction]:
+        """The labels of each record, the likeliest first, of ``logits`` (N, C); ``fitted`` has
+        each label's ``threshold``."""
+        yes, no = log_sigmoid(raw["logits"]), log_sigmoid(-raw["logits"])
+        probable = np.exp(yes)
+        order = np.argsort(-probable, axis=-1, kind="stable")
+        if options.num is not None:
+            chosen = np.zeros_like(probable, dtype=bool)
+            np.put_along_axis(chosen, order[:, : options.num], True, axis=1)
+        elif options.threshold is not None:
+            chosen = probable >= options.threshold
+        else:
+            chosen = probable >= np.array(fitted["threshold"], np.float32)
+        scores = np.exp(np.where(chosen, yes, no).mean(axis=1))
+        found = []
+        for row, best, is_chosen, score in zip(
+            probable.tolist(), order.tolist(), chosen, scores.tolist(), strict=True
+        ):
+            value = tuple(self.labels[n] for n in best if is_chosen[n])
+            details = Probabilities({self.labels[n]: row[n] for n in best})
+            found.append(Prediction(value, score, details=details))
+        return found
 
-    def reference(self, cell: Any) -> tuple[str, ...]:
-        """The labels, those too rare to be learned among them: they count as missed."""
-        return self.labels(cell)
-
-    def cell(self, value: Sequence[str]) -> str:
+    def to_cell(self, value: Sequence[str]) -> str:
         """The labels with separators between them; without any, a separator alone."""
         return self.separator.join(value) or self.separator
+
+    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
+        """With every label's probability."""
+        return super().to_json(prediction, digits) | probabilities_json(prediction, digits)
 
     def confidence(self, prediction: Prediction) -> float:
         """The geometric mean of the probabilities of its yeses and noes."""
         return prediction.score
 
-    def head(
-        self, state: State, width: int, inputs: Sequence[str], pretrained: bool,
-        branches: Branches | None = None,
-    ) -> Head:  # fmt: skip
-        """A linear layer on the pooled vector."""
-        return LabelsHead(state, width, self, branches)
+    def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
+        """Of every label."""
+        return prediction.details.probabilities
+
+    def store(self, prediction: Prediction) -> dict[str, Any]:
+        """With the probabilities."""
+        pairs = list(self.probabilities(prediction).items())
+        return super().store(prediction) | {"probabilities": pairs}
+
+    def restore(self, raw: Mapping[str, Any]) -> Prediction:
+        """With the probabilities."""
+        details = Probabilities(dict(raw["probabilities"]))
+        return Prediction(tuple(raw["value"]), raw["score"], details=details)
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """All of `metrics` but the intervals."""
-        return _Scorer(predictions, references)
+        """Mean average precision, micro F1, macro F1 and exact match; see `_Scorer`."""
+        each = [self.probabilities(prediction) for prediction in predictions]
+        return _Scorer(predictions, each, references)
 
     def rightness(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, NDArray[np.float64]]:
+    ) -> tuple[str, Floats]:
         """F1 of the record's own labels, 1 where there are none and none were said."""
         found = []
         for prediction, right in zip(predictions, references, strict=True):
@@ -177,87 +233,22 @@ class LabelsOutput(Output):
             found.append(2 * both / count if count else 1.0)
         return "F1 of the labels", np.array(found)
 
-    def metrics(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> LabelScores:
-        """Mean average precision, micro F1, macro F1 and exact match."""
-        return label_scores(predictions, references)
+    def head(
+        self,
+        width: int,
+        inputs: Sequence[str],
+        pretrained: bool,
+        branches: Branches | None = None,
+    ) -> Head:
+        """A linear layer on the pooled vector."""
+        from plait.outputs.networks import LabelsHead
+
+        return LabelsHead(self, width, branches)
 
 
-class LabelsHead(PooledHead):
-    """Fused -> each label's probability, from the pooled vector."""
-
-    def __init__(
-        self, state: State, width: int, output: LabelsOutput, branches: Branches | None
-    ) -> None:
-        super().__init__(width, len(state["labels"]), output.dropout, branches)
-        self.labels: list[str] = state["labels"]
-        self.separator = output.separator
-        self.fits_temperature, self.thresholds = output.calibrate, output.thresholds
-        counts = torch.tensor(state["counts"], dtype=torch.float32)
-        balanced = ((state["rows"] - counts) / counts).clamp(1 / HEAVIEST, HEAVIEST)
-        self.weights: Tensor | None
-        self.register_buffer(
-            "weights", balanced if output.weights == "balanced" else None, persistent=False
-        )
-        self.temperature: Tensor
-        self.register_buffer("temperature", torch.ones(()))
-        self.threshold: Tensor
-        self.register_buffer("threshold", torch.full((len(self.labels),), 0.5))
-
-    def loss(
-        self, fused: Fused, targets: Sequence[Sequence[int]], branch: str | None = None
-    ) -> Tensor:
-        """Mean binary cross-entropy over records and labels."""
-        logits = self.scores(fused, branch)
-        wanted = self._wanted(targets).to(logits.device)
-        return F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=self.weights)
-
-    def _wanted(self, targets: Sequence[Sequence[int]]) -> Tensor:
-        """(B, labels), 1 where a record has a label, else 0."""
-        wanted = torch.zeros(len(targets), len(self.labels))
-        for row, numbers in enumerate(targets):
-            wanted[row, list(numbers)] = 1
-        return wanted
-
-    @torch.no_grad()
-    def calibrate(self, fused: Iterable[Fused], targets: Sequence[Sequence[int]]) -> None:
-        """The temperature with the least cross-entropy, and the thresholds with the best F1."""
-        logits = torch.cat([self.scores(part) for part in fused]).cpu()
-        wanted = self._wanted(targets)
-        if self.fits_temperature:
-            loss = F.binary_cross_entropy_with_logits
-            self.temperature.fill_(best_temperature(lambda t: loss(logits / t, wanted)))
-        probable = (logits / self.temperature.cpu()).sigmoid().double().numpy()
-        right = wanted.bool().numpy()
-        if self.thresholds == "one":
-            self.threshold.fill_(best_threshold(probable.ravel(), right.ravel()))
-        if self.thresholds == "each":
-            best = [best_threshold(p, r) for p, r in zip(probable.T, right.T, strict=True)]
-            self.threshold.copy_(torch.tensor(best))
-
-    def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
-        """(B,) how probable the choice of labels is, a label: the geometric mean."""
-        logits = self.scores(fused) / self.temperature
-        chosen = torch.zeros_like(logits, dtype=torch.bool)
-        for row, answer in enumerate(answers):
-            chosen[row, [self.labels.index(label) for label in answer]] = True
-        return sure(logits, chosen).cpu()
-
-    def numbers(self, fused: Fused) -> dict[str, Tensor]:
-        """``logits``, (B, labels)."""
-        return {"logits": self.scores(fused) / self.temperature}
-
-    def answers(self) -> State:
-        """The labels, each one's threshold, and what is between them in a cell."""
-        return {
-            "kind": LabelAnswers.kind, "labels": self.labels, "separator": self.separator,
-            "threshold": self.threshold.tolist(),
-        }  # fmt: skip
-
-
-def sure(logits: Tensor, chosen: Tensor) -> Tensor:
-    """(B,) geometric mean over the labels of the probability that each is chosen as in ``chosen``
-    (B, labels)."""
-    return torch.where(chosen, F.logsigmoid(logits), F.logsigmoid(-logits)).mean(dim=1).exp()
+def log_sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
+    """log(1 / (1 + exp(-x))), without overflow."""
+    return -np.logaddexp(0, -logits)
 
 
 def best_threshold(probable: Floats, right: Bools) -> float:
@@ -281,59 +272,32 @@ def _as_label(item: Any) -> str:
     return str(item).strip()
 
 
-@dataclass(frozen=True)
-class LabelScores:
-    """How good the labels are.
-
-    Attributes:
-        records: how many were scored.
-        mean_average_precision: the mean over the labels that some record has of the average
-            precision, Σ (recall - recall before) · precision down the ranking by probability.
-        micro_f1: F1 over all pairs of record and label.
-        macro_f1: the mean of F1 over the labels that occur, as right ones or as given ones.
-        exact_match: the share of the records whose labels are all right and all there.
-        intervals: by score, its 95 % bootstrap percentile interval over records.
-    """
-
-    records: int
-    mean_average_precision: float
-    micro_f1: float
-    macro_f1: float
-    exact_match: float
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return vars(self) | {"intervals": {n: list(ends) for n, ends in self.intervals.items()}}
-
-
-def label_scores(
-    predictions: Sequence[Prediction], references: Sequence[Sequence[str]], seed: int = 0
-) -> LabelScores:
-    """Scores of predicted labels against the right ones, with bootstrap intervals."""
-    points, intervals = with_intervals(_Scorer(predictions, references), len(references), seed)
-    return LabelScores(len(references), **points, intervals=intervals)
-
-
 class _Scorer:
     """Scores of any choice of records; the ranking by probability is made once for all.
 
-    Shapes: N records, C labels.
+    ``mean_average_precision`` is the mean over the labels that some record has of the average
+    precision, Σ (recall - recall before) · precision down the ranking by probability.
+    ``micro_f1`` is over all pairs of record and label, ``macro_f1`` the mean of F1 over the labels
+    that occur, as right ones or as given ones, and ``exact_match`` the share of the records whose
+    labels are all right and all there.
     """
 
     def __init__(
-        self, predictions: Sequence[Prediction], references: Sequence[Sequence[str]]
+        self,
+        predictions: Sequence[Prediction],
+        probabilities: Sequence[Mapping[str, float]],
+        references: Sequence[Sequence[str]],
     ) -> None:
         check_paired(predictions, references)
-        known = set(predictions[0].probabilities).union(*references)
+        known = set(probabilities[0]).union(*references)
         columns = {label: column for column, label in enumerate(sorted(known))}
         shape = len(predictions), len(columns)
         self.right, self.given = np.zeros(shape, bool), np.zeros(shape, bool)
         probable = np.zeros(shape)
-        for row, (prediction, labels) in enumerate(zip(predictions, references, strict=True)):
+        for row, labels in enumerate(references):
             self.right[row, [columns[label] for label in labels]] = True
-            self.given[row, [columns[label] for label in prediction.value]] = True
-            for label, p in prediction.probabilities.items():
+            self.given[row, [columns[label] for label in predictions[row].value]] = True
+            for label, p in probabilities[row].items():
                 probable[row, columns[label]] = p
         self.hits = self.right & self.given
         self.exact = (self.right == self.given).all(axis=1)
@@ -346,11 +310,11 @@ class _Scorer:
         weights = np.bincount(rows, minlength=len(self.right)).astype(np.float64)
         hits = weights @ self.hits  # (C,)
         both = weights @ self.right + weights @ self.given
-        there = both > 0
+        occurs = both > 0
         return {
             "mean_average_precision": self._mean_average_precision(weights),
-            "micro_f1": float(2 * hits.sum() / both.sum()) if there.any() else 1.0,
-            "macro_f1": float((2 * hits[there] / both[there]).mean()) if there.any() else 1.0,
+            "micro_f1": float(2 * hits.sum() / both.sum()) if occurs.any() else 1.0,
+            "macro_f1": float((2 * hits[occurs] / both[occurs]).mean()) if occurs.any() else 1.0,
             "exact_match": float(weights @ self.exact / weights.sum()),
         }
 
@@ -358,13 +322,13 @@ class _Scorer:
         taken = weights[self.order]  # (N, C)
         right = taken * self.ranked
         total = right.sum(axis=0)
-        there = total > 0
-        if not there.any():
+        occurs = total > 0
+        if not occurs.any():
             return 1.0  # no record has a label: there is nothing to rank
         so_far = np.maximum(np.cumsum(taken, axis=0), 1e-12)
         precision = np.cumsum(right, axis=0) / so_far
         at_ends = np.take_along_axis(precision, self.ends, axis=0)
-        return float(((right * at_ends).sum(axis=0)[there] / total[there]).mean())
+        return float(((right * at_ends).sum(axis=0)[occurs] / total[occurs]).mean())
 
 
 def _last_of_equals(ranked: Floats) -> NDArray[np.int64]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.types import PlaitError
+
 COVERAGE = 95.0  # per cent
 RESAMPLES = 1000
 Intervals = dict[str, tuple[float, float]]
@@ -62,13 +64,15 @@ class Scores:
         records: how many were scored.
         points: score by name, in the order in which they are shown.
         intervals: the 95 % interval of those that have one.
-        extras: what else was found (a confusion matrix, scores of each label), as plain JSON.
+        extras: what else is known (a confusion matrix, scores of each label), as plain JSON.
+        counted: what JSON calls the number of records.
     """
 
     records: int
     points: Mapping[str, float]
     intervals: Intervals
     extras: Mapping[str, Any] = field(default_factory=dict)
+    counted: str = "records"
 
     @classmethod
     def of(
@@ -83,6 +87,15 @@ class Scores:
         return self.points[name]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: ``records``, every score and extra by its name, and ``intervals``."""
+        """Plain JSON: the number of records, every score and extra by name, and ``intervals``."""
         intervals = {name: list(ends) for name, ends in self.intervals.items()}
-        return {"records": self.records, **self.points, **self.extras, "intervals": intervals}
+        return {self.counted: self.records, **self.points, **self.extras, "intervals": intervals}
+
+
+def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:
+    """Raises PlaitError unless there is an answer for each record, and at least one record."""
+    if len(answers) != len(references) or not answers:
+        raise PlaitError(
+            f"{len(answers)} answers for {len(references)} records",
+            expected="one answer a record, and at least one record",
+        )

@@ -59,7 +59,7 @@ def read_package(name_or_path: str | Path) -> Package:
             hint="install the version of plait that made it, or train it again",
         )
     try:
-        recipe = check_recipe(raw)
+        recipe = check_recipe(raw, warn=False)
         return Package(folder, recipe, about["states"], about["scores"], about["preprocessing"])
     except (UsageError, KeyError) as error:
         raise _damaged(folder, error) from None

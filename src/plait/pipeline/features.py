@@ -6,6 +6,7 @@ and every bad cell is counted and named.
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,14 +18,16 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from plait.data.cells import in_chunks, is_missing
 from plait.data.digests import FileDigests, file_digests
 from plait.data.media import MAX_BYTES
 from plait.data.rows import Row, padded, to_row
-from plait.modalities.base import Encoder, Modality
+from plait.modalities.base import Modality
 from plait.network import Batch
+from plait.nn.encoder import Encoder
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
 from plait.types import BadCell, State
 from plait.util.digests import digest
@@ -33,12 +36,12 @@ from plait.util.files import is_file
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records computed at a time on a processor, on a GPU
 READ_THREADS = 2
 UNREADABLE = "unreadable:"
-CACHE_FORMAT = "2"  # raise it when rows are kept otherwise: old caches must miss
+CACHE_FORMAT = "3"  # raise it when rows are kept or augmented otherwise: old caches must miss
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
-Item = tuple[Any, int]
-"""A cell and the view of it that is wanted."""
+Item = tuple[Any, int, int]
+"""A cell, the view of it that is wanted, and the seed that the view is drawn by."""
 Outcome: TypeAlias = Row | BadCell
 """What a cell gave: its features, or what is wrong with it."""
 T = TypeVar("T")
@@ -69,8 +72,8 @@ class PreparedInput:
         corruption: Corruption | None = None,
     ) -> None:
         """With a corruption, every record is made worse once it is read."""
-        self.name, self.modality, self.encoder = name, modality, encoder
-        self.state, self.root = state, root
+        self.name, self.modality, self.encoder = name, modality.with_state(state), encoder
+        self.root = root
         self.corruption = corruption
         self._example: Row | None = None
 
@@ -81,18 +84,18 @@ class PreparedInput:
             return keys
         return [key and f"{key}-{self.corruption}" for key in keys]
 
-    def read(self, cell: Any, view: int = 0) -> Tensor:
+    def read(self, cell: Any, view: int = 0, seed: int = 0) -> Tensor:
         """One record, read and augmented."""
-        item = self.modality.read(cell, self.root, self.state)
+        item = self.modality.read(cell, self.root)
         if self.corruption is not None:
             item = self.modality.corrupt(item, self.corruption.kind, self.corruption.strength)
-        return self.modality.augment(item, view)
+        return as_tensor(self.modality.augment(item, view, seed))
 
     def space(self, device: torch.device) -> FeatureSpace:
         """The cache of this encoder's frozen part and this preprocessing."""
         trunk, kind = self.encoder.trunk, type(self.encoder).__qualname__
         weights = (_raw(weight) for weight in trunk.state_dict().values())
-        reading = self.modality.fingerprint(self.state)
+        reading = self.modality.fingerprint()
         name = digest(CACHE_FORMAT, reading, kind, repr(trunk), *weights)
         example = self.example(device)
         return FeatureSpace(name, example.shape, example.dtype)
@@ -100,7 +103,7 @@ class PreparedInput:
     def example(self, device: torch.device) -> Row:
         """The features of a blank record, for their shape and type; computed once."""
         if self._example is None:
-            blank = self.modality.example(self.state).to(device)
+            blank = as_tensor(self.modality.example()).to(device)
             self._example = as_row(self.encoder.prepare([blank])[0])
         return self._example
 
@@ -111,11 +114,12 @@ class PreparedInput:
             for outcomes in _ahead(pool, lambda chunk: self._prepare_chunk(chunk, device), chunks):
                 yield from outcomes
 
-    def features(self, items: Iterable[Tensor], device: torch.device) -> Iterator[Row]:
+    def features(self, items: Iterable[NDArray[Any]], device: torch.device) -> Iterator[Row]:
         """What the frozen encoder makes of items as they are read, in order."""
 
-        def work(chunk: list[Tensor]) -> list[Row]:
-            return [as_row(row) for row in self.encoder.prepare([i.to(device) for i in chunk])]
+        def work(chunk: list[NDArray[Any]]) -> list[Row]:
+            tensors = [as_tensor(item).to(device) for item in chunk]
+            return [as_row(row) for row in self.encoder.prepare(tensors)]
 
         with _workers() as pool:
             for rows in _ahead(pool, work, in_chunks(items, SMALL_BATCH)):
@@ -123,9 +127,9 @@ class PreparedInput:
 
     def _prepare_chunk(self, items: Sequence[Item], device: torch.device) -> list[Outcome]:
         read: list[Tensor | BadCell] = []
-        for cell, view in items:
+        for cell, view, seed in items:
             try:
-                read.append(self.read(cell, view))
+                read.append(self.read(cell, view, seed))
             except BadCell as error:
                 read.append(_bare(error))
         good = [item for item in read if isinstance(item, Tensor)]
@@ -185,6 +189,16 @@ def few_threads(records: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def as_tensor(item: NDArray[Any]) -> Tensor:
+    """An item as it was read, for `Encoder.prepare`."""
+    return torch.from_numpy(np.ascontiguousarray(item))
+
+
+def view_seed(key: str) -> int:
+    """What the views of a record are drawn by: its content alone decides."""
+    return zlib.crc32(key.encode())
 
 
 def as_row(features: Tensor) -> Row:
@@ -281,7 +295,9 @@ def _compute(
     failed: dict[str | None, BadCell] = {}
     rows: dict[str, Row] = {}
     # Cells are fetched as they are needed: a column may be larger than the memory.
-    outcomes = source.prepare(((cells[row], view) for _, row, view in todo), device)
+    outcomes = source.prepare(
+        ((cells[row], view, view_seed(key)) for key, row, view in todo), device
+    )
     for done, ((key, row, view), outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
         if not isinstance(outcome, BadCell):
             rows[view_key(key, view)] = outcome

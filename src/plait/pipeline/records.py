@@ -19,16 +19,14 @@ from plait.data.splits import split_rows
 from plait.data.tables import (
     Table,
     cell_key,
-    certain_columns,
     group_captions,
-    guess_column,
-    plain_columns,
     read_table,
     split_key,
 )
 from plait.modalities.base import Modality
 from plait.network import Network, Parts
 from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.columns import certain_columns, guess_column, plain_columns
 from plait.pipeline.features import (
     CachedRecords,
     Corruption,
@@ -80,7 +78,12 @@ def open_table(
         columns = _choose_scored(recipe, parts, rows, named)
     [read, *others] = parts.modalities
     for name, output in parts.outputs.items():
-        if output.several and not others and parts.modalities[read].media and not rows.records:
+        if (
+            output.several_answers
+            and not others
+            and parts.modalities[read].media
+            and not rows.records
+        ):
             given = columns[f"inputs.{read}"]
             split, group = split_column(recipe, rows), recipe.data.group
             photos = {} if split is None else {split: split_key}
@@ -136,7 +139,11 @@ def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, Colu
 
 
 def _output_wishes(recipe: Recipe) -> dict[str, _Wish]:
-    return {f"outputs.{n}": _Wish(n, s.column, s.kind) for n, s in recipe.outputs.items()}
+    return {
+        f"outputs.{name}": _Wish(name, spec.column, spec.kind, spec.component.columns == "several")
+        for name, spec in recipe.outputs.items()
+        if spec.component.columns != "none"
+    }
 
 
 def _choose_scored(
@@ -252,10 +259,10 @@ def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnN
 
 def _guess(table: Table, path: str, wish: _Wish, used: set[str]) -> ColumnName:
     left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
-    guess = guess_column(left, cast(Any, wish.kind))
+    guess = guess_column(left, wish.kind)
     if guess is None:
         raise _none_looks_like(left, path, wish)
-    others = [c for c in certain_columns(left, cast(Any, wish.kind)) if c != guess]
+    others = [c for c in certain_columns(left, wish.kind) if c != guess]
     if others:
         log.warning(
             "%s is taken to be column %r, not %s; name another with --column %s=NAME",
@@ -397,7 +404,8 @@ def warn_of_unread(
         column = columns.get(f"inputs.{name}")
         if modality.reads_whole or column is None:
             continue
-        found = _unread(modality, states[f"inputs.{name}"], table.column(column), table.root)
+        fitted = modality.with_state(states[f"inputs.{name}"])
+        found = _unread(fitted, table.column(column), table.root)
         if found:
             row, why = found[0]
             log.warning(
@@ -406,9 +414,7 @@ def warn_of_unread(
             )  # fmt: skip
 
 
-def _unread(
-    modality: Modality, state: State, cells: Sequence[Any], root: Path
-) -> list[tuple[int, str]]:
+def _unread(modality: Modality, cells: Sequence[Any], root: Path) -> list[tuple[int, str]]:
     """Which rows' cells are not read whole, and why; of files as remembered, if they were asked
     before."""
 
@@ -416,14 +422,14 @@ def _unread(
         found = []
         for row, cell in enumerate(cells):
             with suppress(BadCell):  # it is told elsewhere
-                why = "" if is_missing(cell) else modality.unread(cell, root, state)
+                why = "" if is_missing(cell) else modality.unread(cell, root)
                 found += [(row, why)] if why else []
         return {"found": found}
 
     if not modality.media:
         return list(look()["found"])
     keys = content_keys(modality, cells, root)
-    depends_on = json.dumps(["unread", modality.fingerprint(state), keys])
+    depends_on = json.dumps(["unread", modality.fingerprint(), keys])
     return [(row, why) for row, why in remembered(depends_on, look)["found"]]
 
 
@@ -442,10 +448,13 @@ def fit_states(
     Raises:
         PlaitError: nothing can be learned from a column; the message names it.
     """
-    learns: dict[str, Callable[[Sequence[Any]], State]] = {
+    learns: Mapping[str, Callable[[Sequence[Any]], State]] = {
         f"inputs.{name}": partial(_learn_input, recipe.inputs[name], modality, table.root)
         for name, modality in parts.modalities.items()
-    } | {f"outputs.{name}": output.fit for name, output in parts.outputs.items()}
+    } | {
+        f"outputs.{name}": partial(output.fit, root=table.root)
+        for name, output in parts.outputs.items()
+    }
     partners = {f"inputs.{name}": spec.learn_with for name, spec in recipe.inputs.items()}
     partners |= {f"outputs.{name}": spec.learn_with for name, spec in recipe.outputs.items()}
     return {
@@ -568,12 +577,12 @@ class Preparer:
     def _targets(self, name: str, table: Table, learn: bool) -> list[Any]:
         """Each row's target, None where it has none."""
         column = self.columns[f"outputs.{name}"]
-        read = self.parts.outputs[name].reader(self.states[f"outputs.{name}"])
+        output = self.parts.outputs[name].with_state(self.states[f"outputs.{name}"])
         targets: list[Any] = []
         unlearned: dict[int, UnseenLabel] = {}
         for row, cell in enumerate(table.column(column)):
             try:
-                targets.append(read(cell))
+                targets.append(output.read(cell, table.root))
             except BadCell as error:
                 if isinstance(error, UnseenLabel) and not learn:
                     unlearned[table.number(row)] = error

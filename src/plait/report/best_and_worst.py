@@ -1,5 +1,5 @@
-"""What an evaluation found, to look at: the best and the worst captions as a page, the errors of
-transcripts as text.
+"""What an evaluation found, to look at: the best and the worst answers as a page, and answers with
+their errors marked as text.
 
 The page is a single file: its photos are small JPEGs inside it, it links to nothing, and
 everything that comes from data is escaped.
@@ -7,15 +7,13 @@ everything that comes from data is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from plait.data.images import has_image_suffix, open_image
 from plait.evaluation.results import Evaluation
-from plait.outputs.text.metrics.captions import TITLES, CaptionScores
-from plait.outputs.text.metrics.transcripts import TranscriptScores, most_wrong
 from plait.package.card import number
 from plait.render.html import page, picture_uri
 from plait.types import BadCell, UsageError
@@ -52,7 +50,7 @@ figcaption small { display: block; font-size: .76rem; }
 
 
 def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
-    """Write a page of the photos whose captions score best and worst, below all the scores.
+    """Write a page of the photos whose answers score best and worst, below all the scores.
 
     No photo is shown twice: of fewer than ``2 * count`` photos, half are the best.
 
@@ -62,17 +60,18 @@ def best_and_worst(found: Evaluation, path: Path, count: int = 10) -> None:
         count: how many of each.
 
     Raises:
-        UsageError: no output of the model is scored caption by caption.
+        UsageError: no output of the model has such a page.
         PlaitError: the file can't be written.
     """
-    names = [name for name, scores in found.scores.items() if isinstance(scores, CaptionScores)]
+    names = [name for name, output in found.outputs.items() if output.ranked_as]
     if not names:
         raise UsageError(
             "a page needs an output of captions",
-            expected="outputs.NAME.kind: text, its settings.scores: captions",
+            expected="outputs.NAME.kind: text, its settings.metrics: captions",
         )
     body = "".join(_output(found, name, count) for name in names)
-    text = page(f"Best and worst captions of {found.table.path.name}", body, STYLE)
+    answers = " and ".join(dict.fromkeys(found.outputs[name].ranked_as for name in names))
+    text = page(f"Best and worst {answers} of {found.table.path.name}", body, STYLE)
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
@@ -84,23 +83,24 @@ def write_errors(found: Evaluation, path: Path) -> None:
         UsageError: no output of the model is scored as transcripts.
         PlaitError: the file can't be written.
     """
-    names = [n for n, scores in found.scores.items() if isinstance(scores, TranscriptScores)]
-    if not names:
+    marked = {
+        name: output.errors(found.predictions[name], found.references[name])
+        for name, output in found.outputs.items()
+    }
+    parts = [_errors(found, name, each) for name, each in marked.items() if each is not None]
+    if not parts:
         raise UsageError(
             "aligned errors need an output of transcripts",
-            expected="outputs.NAME.kind: text, its settings.scores: transcripts",
+            expected="outputs.NAME.kind: text, its settings.metrics: transcripts",
         )
-    text = "".join(_errors(found, name) for name in names)
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda part: part.write_text("".join(parts), encoding="utf-8"))
 
 
-def _errors(found: Evaluation, name: str) -> str:
-    said = [answer.value for answer in found.predictions[name]]
-    wrong = most_wrong(said, found.references[name])
+def _errors(found: Evaluation, name: str, wrong: Sequence[tuple[int, str]]) -> str:
     first = next(path for path in found.columns if path.startswith("inputs."))
     cells = found.table.column(found.columns[first])
     blocks = [f"{_name(found, cells, at)}\n{lines}" for at, lines in wrong]
-    title = f"{name}: {len(wrong):,} of {len(said):,} transcripts have errors"
+    title = f"{name}: {len(wrong):,} of {len(found.rows):,} transcripts have errors"
     return "\n\n".join([title, *blocks]) + "\n"
 
 
@@ -111,16 +111,30 @@ def _name(found: Evaluation, cells: Sequence[Any], at: int) -> str:
 
 def _output(found: Evaluation, name: str, count: int) -> str:
     """Scores, best and worst of one output."""
-    scores = found.scores[name]
-    order = [int(position) for position in scores.ranked()]
+    output = found.outputs[name]
+    by, rightness = output.rightness(found.predictions[name], found.references[name])
+    order = output.ranked(found.predictions[name], found.references[name])
     best, worst = choose(order, count)
     bad = f", bad cells: {len(found.failures)}" if found.failures else ""
-    about = f"{len(order)} photos of {found.table.path.name}{bad}; output: {name}"
+    about = f"{len(rightness)} photos of {found.table.path.name}{bad}; output: {name}"
+    tiles = _tiles(output.titles, found.scores[name].to_json())
+
+    def section(tone: str, title: str, positions: Sequence[int]) -> str:
+        cards = [_card(found, name, at, f"{by} {rightness[at]:.3f}") for at in positions]
+        if not cards:
+            return ""
+        return (
+            f'<section class="{tone}"><h2><i></i>{title} {len(cards)}'
+            f"<small>by the photo’s {escape(by)}</small></h2>\n"
+            f'<div class="photos">{"".join(cards)}</div></section>\n'
+        )
+
     return (
-        f'<header><h1>Best and worst captions</h1>\n<p class="about">{escape(about)}</p>\n'
-        f"<dl>{_tiles(scores.to_json())}</dl></header>\n"
-        + _section("good", "The best", _cards(found, name, best))
-        + _section("bad", "The worst", _cards(found, name, worst))
+        f"<header><h1>Best and worst {escape(output.ranked_as)}</h1>\n"
+        f'<p class="about">{escape(about)}</p>\n'
+        f"<dl>{tiles}</dl></header>\n"
+        + section("good", "The best", best)
+        + section("bad", "The worst", worst)
     )
 
 
@@ -132,41 +146,26 @@ def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
     return list(best), list(worst)
 
 
-def _tiles(scores: Mapping[str, Any]) -> str:
-    shown = [name for name in TITLES if scores.get(name) is not None]
-    return "".join(_tile(name, scores[name], scores["intervals"].get(name)) for name in shown)
+def _tiles(titles: Mapping[str, str], scores: Mapping[str, Any]) -> str:
+    tiles = []
+    for name, title in titles.items():
+        if scores.get(name) is not None:
+            ends = scores["intervals"].get(name)
+            interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
+            tiles.append(
+                f'<div class="score"><dt>{escape(title)}</dt><dd>{number(scores[name])}</dd>'
+                f'<span title="95 % interval">{interval}</span></div>\n'
+            )
+    return "".join(tiles)
 
 
-def _tile(name: str, value: float, ends: Sequence[float] | None) -> str:
-    interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
-    return (
-        f'<div class="score"><dt>{escape(TITLES[name])}</dt><dd>{number(value)}</dd>'
-        f'<span title="95 % interval">{interval}</span></div>\n'
-    )
-
-
-def _section(tone: str, title: str, cards: Sequence[str]) -> str:
-    if not cards:
-        return ""
-    return (
-        f'<section class="{tone}"><h2><i></i>{title} {len(cards)}'
-        "<small>by the photo’s CIDEr-D</small></h2>\n"
-        f'<div class="photos">{"".join(cards)}</div></section>\n'
-    )
-
-
-def _cards(found: Evaluation, name: str, positions: Iterable[int]) -> list[str]:
-    return [_card(found, name, position) for position in positions]
-
-
-def _card(found: Evaluation, name: str, position: int) -> str:
-    row, scores = found.rows[position], found.scores[name]
-    photo, label = _first_photo(found, row)
-    caption = str(found.predictions[name][position].value)
+def _card(found: Evaluation, name: str, position: int, score: str) -> str:
+    photo, label = _first_photo(found, found.rows[position])
+    answer = str(found.predictions[name][position].value)
     references = "".join(f"<li>{escape(str(r))}</li>" for r in found.references[name][position])
     return (
-        f'<figure><div class="frame">{photo}</div>\n<figcaption><p>{escape(caption)}</p>'
-        f"<b>CIDEr-D {scores.photo_cider[position]:.3f}</b>\n<ul>{references}</ul>"
+        f'<figure><div class="frame">{photo}</div>\n<figcaption><p>{escape(answer)}</p>'
+        f"<b>{escape(score)}</b>\n<ul>{references}</ul>"
         f"<small>{escape(label)}</small></figcaption></figure>\n"
     )
 

@@ -89,9 +89,9 @@ def subset_table(recipe: Recipe, found: Evaluation, output: str) -> str:
 
 def confusion(found: Evaluation, output: str, gallery: Gallery) -> str:
     """Right answers by given ones, where both are classes; a cell shows its records."""
-    answers = [prediction.value for prediction in found.predictions[output]]
-    if not all(p.value in p.probabilities for p in found.predictions[output]):
+    if not _are_classes(found, output):
         return ""
+    answers = [prediction.value for prediction in found.predictions[output]]
     right = found.references[output]
     classes = [value for value, _ in Counter([*right, *answers]).most_common(MOST_CLASSES)]
     classes.sort(key=str)
@@ -117,6 +117,11 @@ def confusion(found: Evaluation, output: str, gallery: Gallery) -> str:
     )
 
 
+def _are_classes(found: Evaluation, output: str) -> bool:
+    asked = found.outputs[output]
+    return all(p.value in asked.probabilities(p) for p in found.predictions[output])
+
+
 def _cell(positions: Sequence[int], total: int, right: bool, gallery: Gallery) -> str:
     if not positions:
         return "<td></td>"
@@ -132,16 +137,17 @@ def _cell(positions: Sequence[int], total: int, right: bool, gallery: Gallery) -
 def calibration(found: Evaluation, output: str) -> str:
     """Whether probabilities mean what they say: of classes, of labels, of intervals."""
     predictions, references = found.predictions[output], found.references[output]
+    asked = found.outputs[output]
     pairs: list[tuple[float, bool]] = []
     inside: list[bool] = []
     for prediction, right in zip(predictions, references, strict=True):
-        if prediction.interval is not None:
-            low, high = prediction.interval
-            inside.append(bool(low <= right <= high))
-        elif prediction.value in prediction.probabilities:
-            pairs.append((prediction.probabilities[prediction.value], prediction.value == right))
+        likely = asked.probabilities(prediction)
+        if (ends := asked.bounds(prediction)) is not None:
+            inside.append(bool(ends[0] <= right <= ends[1]))
+        elif prediction.value in likely:
+            pairs.append((likely[prediction.value], prediction.value == right))
         else:  # of several labels each is right or not
-            pairs += [(p, label in right) for label, p in prediction.probabilities.items()]
+            pairs += [(p, label in right) for label, p in likely.items()]
     if inside:
         note = (
             f"{np.mean(inside):.1%} of the right numbers lie within the interval of their answer."
@@ -174,9 +180,7 @@ def numbers(found: Evaluation, output: str, gallery: Gallery) -> str:
             found.predictions[output], found.references[output], strict=True
         )
     ]
-    if any(p.probabilities for p in found.predictions[output]) or not all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) for pair in pairs for v in pair
-    ):
+    if found.outputs[output].answer_type != "number":
         return ""
     chosen = _some(len(pairs))
     points = [(float(pairs[n][0]), float(pairs[n][1]), colour(0), gallery.add(n)) for n in chosen]
@@ -239,7 +243,7 @@ def _some(count: int) -> list[int]:
 
 def _classes(found: Evaluation, output: str, chosen: Sequence[int]) -> list[str] | None:
     """Each record's right class by name; None where the answers are no classes."""
-    if not all(p.value in p.probabilities for p in found.predictions[output]):
+    if not _are_classes(found, output):
         return None
     right = [shown(found.references[output][n]) for n in chosen]
     often = {name for name, _ in Counter(right).most_common(PALETTE)}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_a
 
 import plait
 from plait.data.cells import ErrorPolicy
+from plait.outputs.base import Output
 from plait.outputs.options import Options
 from plait.package.paths import FILES, find_package
 from plait.types import Prediction, UsageError
@@ -54,12 +55,13 @@ class Answerer(Protocol):
         """How each output's answers are found."""
 
     def attention(
-        self, record: Any, prediction: Prediction, *, root: str | Path = "."
-    ) -> Attention:
+        self, record: Any, prediction: Prediction, *, root: str | Path = ".",
+        output: str | None = None,
+    ) -> Attention:  # fmt: skip
         """Where an answer that was given looked."""
 
-    def cell(self, output: str, value: Any) -> Any:
-        """An output's answer as a cell of a table."""
+    def output_of(self, name: str) -> Output:
+        """The output of that name, which knows how its answers are shown."""
 
 
 def open_model(name: str, engine: str) -> Answerer:

@@ -19,9 +19,9 @@ from plait.config import registry
 from plait.data.rows import Row
 from plait.model import Model
 from plait.network import Batch
-from plait.outputs.base import Graph
-from plait.outputs.text.decoders.base import under
-from plait.pipeline.features import as_row, pad_rows
+from plait.nn.head import Graph
+from plait.outputs.text.decoders.networks.base import under
+from plait.pipeline.features import as_row, as_tensor, pad_rows
 from plait.runtime.model import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
 from plait.types import PlaitError, State, UsageError
 from plait.util.files import new_folder
@@ -50,7 +50,7 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
         own = copy.deepcopy(model.network).cpu()
         model = Model(model.recipe, model.states, own, model.scores)
     _check_target(path)
-    outputs = {name: model.network.head(name).answers() for name in model.network.heads}
+    outputs = {name: _output(model, name) for name in model.network.heads}
     readings = {name: _reading(model, name) for name in model.recipe.inputs}
     with new_folder(path) as part:
         with _quiet(), torch.no_grad():
@@ -86,14 +86,26 @@ def _check_target(path: Path) -> None:
 
 def _reading(model: Model, name: str) -> State:
     modality, spec = model.parts.modalities[name], model.recipe.inputs[name]
-    if not modality.exported:
+    if not modality.exportable:
         kinds = (registry.find(spec.modality, n) for n in registry.names(spec.modality))
-        can = [kind.title for kind in kinds if kind.cls.exported]  # type: ignore[attr-defined]
+        can = [kind.title for kind in kinds if kind.cls.exportable]  # type: ignore[attr-defined]
         raise UsageError(
             f"input {name!r}: {spec.modality} as {spec.representation['kind']} can't be exported",
             expected=" or ".join(can) or f"no input of the modality {spec.modality}",
         )
-    return modality.reading(model.states[f"inputs.{name}"])
+    return {
+        "modality": spec.modality, "representation": spec.representation,
+        "state": model.states[f"inputs.{name}"],
+    }  # fmt: skip
+
+
+def _output(model: Model, name: str) -> State:
+    """What `plait.runtime` must know of an output."""
+    head, spec = model.network.head(name), model.recipe.outputs[name]
+    return {
+        "kind": spec.kind, "settings": spec.settings, "state": model.states[f"outputs.{name}"],
+        "fitted": head.fitted(),
+    }  # fmt: skip
 
 
 def _quoted(name: str) -> str:
@@ -133,14 +145,14 @@ def _input(model: Model, name: str, reading: State, folder: Path) -> State:
 
 def _items(model: Model, name: str) -> list[Tensor]:
     """Two made-up records as read, as long as they come and about half as long."""
-    modality = model.parts.modalities[name]
-    item = modality.example(model.states[f"inputs.{name}"])
+    modality = model.parts.modalities[name].with_state(model.states[f"inputs.{name}"])
+    item = as_tensor(modality.example())
     generator = torch.Generator().manual_seed(0)
     if item.is_floating_point():
         item = item + 0.1 * torch.randn(item.shape, generator=generator)
     if item.dtype == torch.uint8:
         item = torch.randint(256, item.shape, generator=generator, dtype=torch.uint8)
-    return [item, item.clone() if modality.of_one_length else item[: -(-len(item) // 2)]]
+    return [item, item.clone() if modality.fixed_length else item[: -(-len(item) // 2)]]
 
 
 def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
@@ -159,7 +171,7 @@ def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
         names = list(model.recipe.inputs)
         lengths = {name: tensors[f"{LENGTHS}{name}"] for name in names}
         fused = network.fuse(Batch({name: tensors[name] for name in names}, lengths, {}))
-        found = {name: network.head(name).numbers(fused) for name in network.heads}
+        found = {name: network.head(name).raw_outputs(fused) for name in network.heads}
         return {f"{name}/{key}": v for name, own in found.items() for key, v in own.items()}
 
     _write(Graph(network, run, batches), folder, NETWORK)

@@ -20,16 +20,17 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.config import registry
 from plait.data.cells import ErrorPolicy, in_chunks, is_missing
 from plait.data.rows import Row, padded, to_row
-from plait.outputs.answers import Answers, make_answers
+from plait.outputs.base import Output
 from plait.outputs.options import Options, options_by_output
+from plait.outputs.text.graph import GraphSteps
 from plait.runtime.readers import make_reader
-from plait.runtime.sentences import SentenceAnswers
 from plait.types import BadCell, PlaitError, Prediction, State, UsageError
 from plait.util.imports import needed
 
-FORMAT = 2
+FORMAT = 3
 MODEL, NETWORK = "model.json", "network.onnx"
 LENGTHS = "lengths/"  # before an input's name: how much of each row is real
 BATCH = 32  # records answered at a time
@@ -128,14 +129,23 @@ class OnnxModel:
         return Session(self.folder / NETWORK, self.threads, self.watch)
 
     @cached_property
-    def _answers(self) -> dict[str, Answers]:
+    def _answers(self) -> dict[str, Output]:
         with _understood(self.folder):
             return {name: self._make(part) for name, part in self.about["outputs"].items()}
 
-    def _make(self, part: State) -> Answers:
-        if part["kind"] != SentenceAnswers.kind:
-            return make_answers(part)
-        return SentenceAnswers(part, Session(self.folder / part["graph"], self.threads, self.watch))
+    def _make(self, part: State) -> Output:
+        output: Output = registry.build("output", {"kind": part["kind"], **part["settings"]})
+        return output.with_state(part["state"])
+
+    @cached_property
+    def _steps(self) -> dict[str, GraphSteps]:
+        """What runs the outputs that are made step by step."""
+        graphs = {name: part["graph"] for name, part in self.about["outputs"].items()}
+        return {
+            name: GraphSteps(Session(self.folder / graph, self.threads, self.watch))
+            for name, graph in graphs.items()
+            if graph is not None
+        }
 
     def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
         """One record's answer, of the first output; as `Model.predict`, without shares."""
@@ -159,7 +169,12 @@ class OnnxModel:
         for number, chunk in enumerate(in_chunks(map(self._as_record, records), BATCH)):
             numbers = self._numbers(chunk, Path(root), first_row + number * BATCH, bad)
             found = {
-                name: self._answers[name].predictions(_of(name, numbers), **own.model_dump())
+                name: self._answers[name].decode(
+                    _of(name, numbers),
+                    self.about["outputs"][name]["fitted"],
+                    own,
+                    self._steps.get(name),
+                )
                 for name, own in chosen.items()
             }
             for row in zip(*found.values(), strict=True):
@@ -174,11 +189,14 @@ class OnnxModel:
         makers = {name: part.options for name, part in self._answers.items()}
         return options_by_output(makers, options)
 
-    def cell(self, output: str, value: Any) -> Any:
-        """An output's answer as a cell of a table."""
-        return self._answers[output].cell(value)
+    def output_of(self, name: str) -> Output:
+        """The output of that name, which knows how its answers are shown."""
+        return self._answers[name]
 
-    def attention(self, record: Any, prediction: Prediction, *, root: str | Path = ".") -> NoReturn:
+    def attention(
+        self, record: Any, prediction: Prediction, *, root: str | Path = ".",
+        output: str | None = None,
+    ) -> NoReturn:  # fmt: skip
         """Raises UsageError: the graphs tell no attention."""
         raise UsageError("an exported model draws no attention", hint="use the package itself")
 

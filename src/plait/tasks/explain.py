@@ -68,7 +68,7 @@ def find_record(
 def show(explanation: Explanation) -> None:
     """The answer, each input's share of it, and how well each method explains it."""
     console.print(shown(explanation.prediction.value), soft_wrap=True)
-    if detected := explanation.prediction.detected:
+    if detected := explanation.asked.to_json(explanation.prediction).get("detected"):
         words = ", ".join(f"{word} {probability:.2f}" for word, probability in detected.items())
         console.print(f"detected: {words}", soft_wrap=True)
     if len(explanation.shares) > 1:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plait.model import Model
-from plait.outputs.text.head import TextHead
 from plait.outputs.text.lm.arpa import write_arpa
-from plait.outputs.text.lm.language import NGramDecoder
 from plait.types import UsageError
 
 
@@ -17,7 +15,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     Its words are the output's units: words, characters (with ▁ for the space) or subwords.
 
     Args:
-        model: a model with a text output whose `language` is an n-gram model.
+        model: a model with a text output whose `language_model` is made of n-grams.
         path: the file to write; gzipped if its name ends in ``.gz``.
         output: the name of the output; needed only if several have an n-gram model.
 
@@ -25,16 +23,12 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
         UsageError: the model has no n-gram model, or ``output`` doesn't name one.
         PlaitError: a unit can't be written in this format, or the file can't be written.
     """
-    heads = {name: model.network.head(name) for name in model.recipe.outputs}
-    ngrams = {
-        name: (head, head.language.model)
-        for name, head in heads.items()
-        if isinstance(head, TextHead) and isinstance(head.language, NGramDecoder)
-    }
+    each = {name: output.ngrams() for name, output in model.parts.outputs.items()}
+    ngrams = {name: own for name, own in each.items() if own is not None}
     if not ngrams:
         raise UsageError(
             f"the model {model.recipe.name} has no n-gram model",
-            expected="one with a text output trained with language: {kind: ngram}",
+            expected="one with a text output trained with language_model: {kind: ngram}",
         )
     if output is None and len(ngrams) == 1:
         output = next(iter(ngrams))
@@ -43,5 +37,4 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
             f"the model {model.recipe.name} has n-gram models for {', '.join(ngrams)}",
             expected="one of these outputs" + (f", not {output!r}" if output else ""),
         )
-    head, counts = ngrams[output]
-    write_arpa(Path(path), counts, head.vocabulary.units())
+    write_arpa(Path(path), *ngrams[output])

@@ -24,6 +24,10 @@ CHUNK = 256  # photos in memory at a time
 Answers = Mapping[str, Prediction]
 """One record's, by output."""
 PHOTO = "image"
+DIGITS = 4  # of scores and probabilities
+UNTOLD = ("value", "detected")
+"""What of a prediction's JSON is not written: the value has the output's name there, and what led
+to it is for `plait explain`."""
 ROW = "row"
 """The title of the rows' numbers in what is written."""
 Told = Mapping[str, Any]
@@ -243,7 +247,8 @@ def _csv_text(model: Answerer, named: Named) -> str:
     rows = [(told, _cells(model, answers)) for told, answers in named]
     titles: dict[str, None] = dict.fromkeys(title for told, _ in rows for title in told)
     for output in model.outputs:  # an output's columns stand together
-        scores = [_own(model, output, "score")] if _has_score(model, output) else []
+        shows_score = model.output_of(output).shows_score
+        scores = [_own(model, output, "score")] if shows_score else []
         titles |= dict.fromkeys([output, *scores])
         titles |= {title: None for _, cells in rows for title in cells.get(output, {})}
     file = io.StringIO(newline="")
@@ -258,16 +263,15 @@ def _cells(model: Answerer, answers: Answers | None) -> dict[str, dict[str, Any]
     """The cells of a record's row by title, those of each output apart."""
     found: dict[str, dict[str, Any]] = {}
     for output, prediction in (answers or {}).items():
-        cells = {output: model.cell(output, prediction.value)}
-        if _has_score(model, output):
+        asked = model.output_of(output)
+        cells = {output: asked.to_cell(prediction.value)}
+        if asked.shows_score:
             cells[_own(model, output, "score")] = f"{prediction.score:.4f}"
-        if prediction.interval is not None:
-            low, high = prediction.interval
-            cells |= {f"{output}_low": low, f"{output}_high": high}
+        cells |= {f"{output}_{key}": v for key, v in asked.extra_cells(prediction).items()}
         for name, share in prediction.shares.items():
             cells[f"share_{_own(model, output, name)}"] = f"{share:.4f}"
         others = enumerate(_others(prediction), start=2)
-        found[output] = cells | {f"{output}_{k}": model.cell(output, value) for k, value in others}
+        found[output] = cells | {f"{output}_{k}": asked.to_cell(value) for k, value in others}
     return found
 
 
@@ -281,36 +285,16 @@ def _as_json(model: Answerer, answers: Answers | None) -> dict[str, Any]:
         return dict.fromkeys(model.outputs)
     found: dict[str, Any] = {}
     for output, prediction in answers.items():
-        told = _told(output, prediction)
-        if not _has_score(model, output):
-            del told["score"]
-        found[output] = prediction.value
+        asked = model.output_of(output)
+        told = asked.to_json(prediction, DIGITS)
+        found[output] = told["value"]
+        for other in told["alternatives"]:
+            other[output] = other.pop("value")
+        for key in UNTOLD if asked.shows_score else (*UNTOLD, "score"):
+            told.pop(key, None)
         found |= {_own(model, output, key): value for key, value in told.items()}
     return found
 
 
-def _has_score(model: Answerer, output: str) -> bool:
-    """A number's is no more than the width of its interval, which is written."""
-    return model.outputs[output] != "number"
-
-
 def _own(model: Answerer, output: str, key: str) -> str:
     return f"{output}_{key}" if len(model.outputs) > 1 else key
-
-
-def _told(output: str, prediction: Prediction) -> dict[str, Any]:
-    """What is told of an answer beside its value."""
-    others = prediction.alternatives
-    found: dict[str, Any] = {
-        "score": round(prediction.score, 4),
-        "alternatives": [{output: a.value, "score": round(a.score, 4)} for a in others],
-    }
-    if prediction.interval is not None:
-        found["interval"] = prediction.interval
-    if prediction.probabilities:
-        found["probabilities"] = {
-            str(value): round(p, 4) for value, p in prediction.probabilities.items()
-        }
-    if prediction.shares:
-        found["shares"] = {name: round(share, 4) for name, share in prediction.shares.items()}
-    return found

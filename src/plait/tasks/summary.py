@@ -26,13 +26,13 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.modalities.base import Encoder
 from plait.model import load
 from plait.network import Batch, Network, Parts, build_network, build_parts
 from plait.nn.blocks import count_parameters
-from plait.outputs.base import Head
+from plait.nn.encoder import Encoder
+from plait.nn.head import Head
 from plait.package.paths import shipped_models
-from plait.pipeline.features import as_row, pad_rows
+from plait.pipeline.features import as_row, as_tensor, pad_rows
 from plait.render.console import console
 from plait.types import Fused, State, Tokens, UsageError
 from plait.util.files import write_atomically
@@ -168,7 +168,7 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
 def made_up_states(parts: Parts) -> dict[str, State]:
     """The states fitted to made-up cells, as large as the recipe allows."""
     inputs = {f"inputs.{n}": m.fit(m.samples(), Path()) for n, m in parts.modalities.items()}
-    outputs = {f"outputs.{n}": o.fit(o.samples()) for n, o in parts.outputs.items()}
+    outputs = {f"outputs.{n}": o.fit(o.samples(), Path()) for n, o in parts.outputs.items()}
     return {**inputs, **outputs}
 
 
@@ -177,12 +177,12 @@ def made_up_batch(parts: Parts, states: Mapping[str, State], network: Network) -
     device = next(network.parameters()).device
     prepared, lengths = {}, {}
     for name, modality in parts.modalities.items():
-        blank = modality.example(states[f"inputs.{name}"]).to(device)
+        fitted = modality.with_state(states[f"inputs.{name}"])
+        blank = as_tensor(fitted.example()).to(device)
         rows = [as_row(features) for features in network.encoder(name).prepare([blank] * RECORDS)]
         prepared[name], lengths[name] = pad_rows(rows, rows[0])
     targets = {
-        name: [output.example(states[f"outputs.{name}"])] * RECORDS
-        for name, output in parts.outputs.items()
+        name: [output.example()] * RECORDS for name, output in parts.fitted(states).outputs.items()
     }
     return Batch(prepared, lengths, targets).to(device)
 
@@ -325,7 +325,7 @@ def _graph(
 ) -> Graph:
     lanes = []
     for name, spec in recipe.inputs.items():
-        example = parts.modalities[name].example(states[f"inputs.{name}"])
+        example = parts.modalities[name].with_state(states[f"inputs.{name}"]).example()
         shape = shape_text((RECORDS, *example.shape))
         kind = str(spec.representation["kind"])
         lanes.append(

@@ -20,10 +20,12 @@ from tokenizers import Tokenizer
 from plait.data.speech import Piece
 from plait.modalities.audio import whisper
 from plait.modalities.audio.base import SHORTEST, Sound
-from plait.modalities.audio.mel import LogMel, hop_seconds
+from plait.modalities.audio.mel import hop_seconds
+from plait.modalities.audio.networks.features import LogMel
 from plait.model import Model, load
 from plait.nn.pretrained import check_reachable, clearly, transformers
 from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.details import TextDetails
 from plait.types import Prediction, UsageError
 from plait.util.imports import needed
 
@@ -103,9 +105,9 @@ class PackageTranscriber:
         self.name, self.output = _audio_and_text(model)
         modality = model.parts.modalities[self.name]
         assert isinstance(modality, Sound)
-        self.rate, self.longest = modality.rate, modality.longest
+        self.rate, self.longest = modality.rate, modality.max_seconds
         # If silence is trimmed, tokens don't tell the time.
-        pace = modality.pace(model.states[f"inputs.{self.name}"])
+        pace = modality.with_state(model.states[f"inputs.{self.name}"]).pace()
         self.token = 0.0 if modality.trim else pace
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -125,14 +127,14 @@ class PackageTranscriber:
         end = _end(part, self.rate)
         words = words_in_time(answer, part.start, self.token) if self.token else ()
         # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
-        if words and sum(1 for unit in answer.words if unit.strip()) == 1:
+        if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
             words = (Word(words[0].text, part.start, end),)
         return Segment(part.start, end, answer.value, answer.score, words)
 
 
 def _audio_and_text(model: Model) -> tuple[str, str]:
     sounds = [n for n, modality in model.parts.modalities.items() if isinstance(modality, Sound)]
-    texts = [n for n, spec in model.recipe.outputs.items() if spec.kind == "text"]
+    texts = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
     if len(sounds) != 1 or len(model.parts.modalities) != 1 or len(texts) != 1:
         raise UsageError(
             f"the model {model.recipe.name} goes from {', '.join(model.recipe.inputs)} to "
@@ -154,11 +156,12 @@ def _wav(part: Piece, rate: int) -> bytes:
 
 def words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
     """Words and their times, from an answer's units and their tokens of ``token`` seconds."""
-    if not answer.moments:
+    details: TextDetails = answer.details
+    if not details.moments:
         return ()
     texts = str(answer.value).split()
     spans: list[list[tuple[int, int]]] = [[] for _ in texts]
-    for word, span in zip(_owners(answer.words, texts), answer.moments, strict=True):
+    for word, span in zip(_owners(details.words, texts), details.moments, strict=True):
         if word is not None and span[1] > span[0]:
             spans[word].append(span)
     return tuple(

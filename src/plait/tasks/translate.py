@@ -85,7 +85,7 @@ def _translate(
     if photo is not None:
         if image is None:
             raise UsageError(f"the model {model.recipe.name} takes no photo", hint="leave it out")
-        model.parts.modalities[image].read(photo, Path(), model.states[f"inputs.{image}"])
+        model.source(image, Path()).read(photo)
         shared = {image: photo}
 
     def translations() -> Iterator[str]:
@@ -139,7 +139,7 @@ def _parts(model: Model) -> tuple[str, str | None, str]:
     inputs = model.recipe.inputs
     texts = [name for name, spec in inputs.items() if spec.modality == "text"]
     images = [name for name, spec in inputs.items() if spec.modality == "image"]
-    outputs = [name for name, spec in model.recipe.outputs.items() if spec.kind == "text"]
+    outputs = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
     if len(texts) != 1 or len(outputs) != 1 or len(texts) + len(images) != len(inputs):
         raise UsageError(
             f"the model {model.recipe.name} goes from {', '.join(inputs)} to "

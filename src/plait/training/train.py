@@ -268,7 +268,10 @@ class Scorer:
         self.outputs = parts.outputs
         self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.references = {
-            name: [output.reference(cell) for cell in table.column(columns[f"outputs.{name}"])]
+            name: [
+                output.reference(cell, table.root)
+                for cell in table.column(columns[f"outputs.{name}"])
+            ]
             for name, output in parts.outputs.items()
         }
         self.all = np.arange(len(table))

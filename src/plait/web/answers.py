@@ -11,14 +11,15 @@ from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from plait.explain.attention import Attention
 from plait.model import Model
 from plait.types import Prediction, UsageError
 
 HERE = Path()  # no cell is a path
-DIGITS = 5  # of attention
+DIGITS = 6  # of scores and probabilities
+OF_ATTENTION = 5
 
 
 class Other(BaseModel):
@@ -41,7 +42,9 @@ class Looked(BaseModel):
 
 
 class Answer(BaseModel):
-    """An output's answer."""
+    """An output's answer; outputs may add fields of their own."""
+
+    model_config = ConfigDict(extra="allow")
 
     value: Any
     score: Annotated[
@@ -80,45 +83,32 @@ def as_answers(
     model: Model, record: Mapping[str, Any], found: Mapping[str, Prediction], explain: bool
 ) -> Answered:
     """A record's predictions as they are sent; ``explain``: with where they looked."""
-    return Answered(
-        answers={
-            name: _answer(model, name, prediction, _looked(model, record, prediction, explain))
-            for name, prediction in found.items()
-        }
-    )
-
-
-def _answer(model: Model, output: str, prediction: Prediction, looked: Looked | None) -> Answer:
-    confidence = model.parts.outputs[output].confidence(prediction)
-    return Answer(
-        value=_plain(prediction.value),
-        score=_finite(prediction.score),
-        confidence=None if confidence is None else _finite(confidence),
-        alternatives=[
-            Other(value=_plain(other.value), score=_finite(other.score))
-            for other in prediction.alternatives
-        ],
-        probabilities={str(value): round(p, 6) for value, p in prediction.probabilities.items()},
-        interval=prediction.interval,
-        shares={name: round(share, 6) for name, share in prediction.shares.items()},
-        detected={word: round(p, 4) for word, p in prediction.detected.items()},
-        looked=looked,
-    )
+    answers = {}
+    for name, prediction in found.items():
+        output = model.output_of(name)
+        confidence = output.confidence(prediction)
+        answer = output.to_json(prediction, DIGITS)
+        for each in (answer, *answer["alternatives"]):
+            each["value"], each["score"] = _plain(each["value"]), _finite(each["score"])
+        answers[name] = Answer(
+            **answer,
+            confidence=None if confidence is None else _finite(confidence),
+            looked=_looked(model, record, name, prediction) if explain else None,
+        )
+    return Answered(answers=answers)
 
 
 def _looked(
-    model: Model, record: Mapping[str, Any], prediction: Prediction, explain: bool
+    model: Model, record: Mapping[str, Any], output: str, prediction: Prediction
 ) -> Looked | None:
-    if not explain or not prediction.attention:
-        return None
     try:
-        attention = model.attention(record, prediction, root=HERE)
+        attention = model.attention(record, prediction, root=HERE, output=output)
     except UsageError:  # it looks at no picture
         return None
-    maps = np.round(attention.maps.astype(np.float64), DIGITS).tolist()
+    maps = np.round(attention.maps.astype(np.float64), OF_ATTENTION).tolist()
     return Looked(
         input=attention.input,
-        words=list(prediction.words),
+        words=list(attention.words),
         maps=maps,
         picture=_picture(attention),
     )
@@ -138,4 +128,4 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+    return round(value, DIGITS) if math.isfinite(value) else None

@@ -155,11 +155,11 @@ def _put(found: dict[str, Any], key: str, value: Any, name: str) -> None:
 def make_schema(name: str, model: Model, settings: Settings) -> Schema:
     """The requests of a model that is served as ``name``, within the settings' limits."""
     every = model.decoding_options()
-    lacks = {output: set(model.network.head(output).lacking) for output in every}
-    having = {o: set(type(options).model_fields) - lacks[o] for o, options in every.items()}
-    lacking = set().union(*lacks.values()) - set().union(*having.values())
+    unused = {output: set(model.output_of(output).unused_options) for output in every}
+    used = {o: set(type(options).model_fields) - unused[o] for o, options in every.items()}
+    useless = set().union(*unused.values()) - set().union(*used.values())
     inputs = _inputs(name, model)
-    options = _options(name, every.values(), lacking, settings.beams)
+    options = _options(name, every.values(), useless, settings.beams)
     asked: Any = (options, Field(default_factory=options))
     one = create_model(f"{name}.Request", __base__=Wanted, inputs=(inputs, ...), options=asked)
     several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]
@@ -174,21 +174,21 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     """Fields have made-up names, as inputs may be called what a pydantic model can't have."""
     fields: dict[str, Any] = {}
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
-        cell = modality.request_type(model.states[f"inputs.{key}"])
+        cell = modality.with_state(model.states[f"inputs.{key}"]).request_type()
         fields[f"input_{number}"] = (cell | None, Field(default=None, alias=key, title=key))
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
 
 
 def _options(
-    name: str, every: Collection[Options], lacking: Collection[str], beams: int
+    name: str, every: Collection[Options], useless: Collection[str], beams: int
 ) -> type[BaseModel]:
-    """What can be chosen of the way in which the outputs' answers are found, but for what all of
-    them are ``lacking``; of outputs that share an option, the first one's default is shown."""
+    """The outputs' decoding options without the ``useless`` ones, which no output has a use for; of
+    outputs that share an option, the first one's default is shown."""
     fields: dict[str, Any] = {}
     costly = COSTLY if any("beam" in type(options).model_fields for options in every) else set()
     for options in every:
         for key, field in type(options).model_fields.items():
-            if key in lacking:
+            if key in useless:
                 continue
             kind: Any = Annotated[field.annotation, field]
             if key in costly:  # a recipe's own default is not refused

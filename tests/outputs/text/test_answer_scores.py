@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from plait.outputs.text.metrics.answers import answer_scorer, answer_scores, plain_answer
+from plait.outputs.text.metrics.answers import AnswerMetrics, plain_answer
 from plait.types import PlaitError
 
 ANSWERS = ["A red chair.", "two", "on the table", "cat"]
@@ -20,23 +20,23 @@ def test_case_articles_and_punctuation_do_not_count() -> None:
 
 
 def test_any_of_the_right_answers_is_right() -> None:
-    found = answer_scores(ANSWERS, REFERENCES)
-    assert (found.records, found.accuracy) == (4, 0.5)
-    score = answer_scorer(ANSWERS, REFERENCES)
+    score = AnswerMetrics(ANSWERS, REFERENCES)
+    found = score.scores()
+    assert (found.records, found["accuracy"]) == (4, 0.5)
     assert score(np.array([0, 0, 3]))["accuracy"] == pytest.approx(2 / 3)
 
 
 def test_the_interval_narrows_with_records() -> None:
-    low, high = answer_scores(ANSWERS * 5, REFERENCES * 5).intervals["accuracy"]
+    low, high = AnswerMetrics(ANSWERS * 5, REFERENCES * 5).scores().intervals["accuracy"]
     assert low < 0.5 < high
-    nearer, near = answer_scores(ANSWERS * 100, REFERENCES * 100).intervals["accuracy"]
+    nearer, near = AnswerMetrics(ANSWERS * 100, REFERENCES * 100).scores().intervals["accuracy"]
     assert low < nearer < 0.5 < near < high
     # Of a share p of n records: about p ± 1.96 √(p(1-p)/n).
     assert near - nearer == pytest.approx(2 * 1.96 * 0.025, abs=0.01)
 
 
 def test_json_is_plain_and_mistakes_are_named() -> None:
-    found = answer_scores(ANSWERS, REFERENCES).to_json()
+    found = AnswerMetrics(ANSWERS, REFERENCES).scores().to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     with pytest.raises(PlaitError, match="4 answers for 3 records"):
-        answer_scores(ANSWERS, REFERENCES[:3])
+        AnswerMetrics(ANSWERS, REFERENCES[:3])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plait.data.vocabulary import SPECIALS, UNK, Unit, learn_vocabulary
+from plait.data.vocabulary import SPECIALS, UNK, Unit, fit_vocabulary
 from plait.outputs.text.lm.arpa import read_arpa, write_arpa
 from plait.outputs.text.lm.ngram import NGram
 
@@ -64,7 +64,7 @@ def test_how_much_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("unit", ["words", "characters", "subwords"])
 def test_every_vocabulary_and_back(tmp_path: Path, unit: Unit) -> None:
-    vocabulary = learn_vocabulary(TEXTS, unit, 1, 400, True)
+    vocabulary = fit_vocabulary(TEXTS, unit, 1, 400, True)
     units = vocabulary.units()
     assert len(set(units)) == len(units) == len(vocabulary)
     ids = [vocabulary.encode(text) for text in TEXTS]

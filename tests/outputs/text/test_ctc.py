@@ -10,14 +10,17 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
+from searching import search
 
 from plait.data.vocabulary import BOS, EOS
-from plait.outputs.text.decoders.base import DecoderState
+from plait.nn.head import Arrays
 from plait.outputs.text.decoders.ctc import BLANK, CtcDecoder, align
-from plait.outputs.text.decoders.guided import Guide, GuidedDecoder
+from plait.outputs.text.decoders.networks.base import DecoderState, log_scores
+from plait.outputs.text.decoders.networks.ctc import CtcNetwork
 from plait.outputs.text.decoders.transformer import TransformerDecoder
-from plait.outputs.text.decoding import Limits
-from plait.outputs.text.search import beam_search
+from plait.outputs.text.decoding import CTC, DECODER, Limits
+from plait.outputs.text.networks.steps import TorchSteps
+from plait.outputs.text.search import Mixture, TokenScorer
 from plait.types import Fused, Tokens
 
 A, B, C = 4, 5, 6
@@ -25,9 +28,9 @@ VOCABULARY, WIDTH, TOKENS = 7, 8, 4
 
 
 @pytest.fixture(scope="module")
-def decoder() -> CtcDecoder:
+def decoder() -> CtcNetwork:
     torch.manual_seed(3)
-    made = CtcDecoder(VOCABULARY, WIDTH, 12)
+    made = CtcNetwork(CtcDecoder(), VOCABULARY, WIDTH)
     torch.nn.init.normal_(made.out.weight, std=1.0)
     return made.eval()
 
@@ -50,7 +53,7 @@ def sentences(emissions: torch.Tensor) -> dict[tuple[int, ...], float]:
     return found
 
 
-def steps(decoder: CtcDecoder, words: Sequence[int], state: DecoderState) -> torch.Tensor:
+def steps(decoder: CtcNetwork, words: Sequence[int], state: DecoderState) -> torch.Tensor:
     """(L, V): the scores after each of the words, said one at a time."""
     scores = []
     for word in words:
@@ -60,7 +63,7 @@ def steps(decoder: CtcDecoder, words: Sequence[int], state: DecoderState) -> tor
 
 
 @torch.no_grad()
-def test_scores_are_those_of_all_ways(decoder: CtcDecoder) -> None:
+def test_scores_are_those_of_all_ways(decoder: CtcNetwork) -> None:
     seen = fused()
     every = sentences(decoder.emissions(seen)[0])
     assert sum(every.values()) == pytest.approx(1, abs=1e-5)
@@ -78,23 +81,23 @@ def test_scores_are_those_of_all_ways(decoder: CtcDecoder) -> None:
 
 
 @torch.no_grad()
-def test_its_loss_is_that_of_all_ways(decoder: CtcDecoder) -> None:
+def test_its_loss_is_that_of_all_ways(decoder: CtcNetwork) -> None:
     seen = fused((TOKENS, 3))
     every = [sentences(decoder.emissions(seen)[row, :length]) for row, length in ((0, 4), (1, 3))]
-    loss = decoder.own_loss(seen, [0, 1, 1], [(A, B, EOS), (C,), (B, B, EOS)])
+    loss = decoder.sequence_loss(seen, [0, 1, 1], [(A, B, EOS), (C,), (B, B, EOS)])
     wanted = [log(every[0][A, B]) / 2, log(every[1][(C,)]), log(every[1][B, B]) / 2]
     assert float(loss) == pytest.approx(-np.mean(wanted), abs=1e-4)
 
 
 @torch.no_grad()
-def test_what_can_not_be_said_teaches_nothing(decoder: CtcDecoder) -> None:
+def test_what_can_not_be_said_teaches_nothing(decoder: CtcNetwork) -> None:
     seen = fused((2,))
-    assert float(decoder.own_loss(seen, [0], [(A, A)])) == 0  # needs a pause between
-    assert float(decoder.own_loss(seen, [0], [()])) > 0
+    assert float(decoder.sequence_loss(seen, [0], [(A, A)])) == 0  # needs a pause between
+    assert float(decoder.sequence_loss(seen, [0], [()])) > 0
 
 
 @torch.no_grad()
-def test_a_long_text_scores_what_its_loss_says(decoder: CtcDecoder) -> None:
+def test_a_long_text_scores_what_its_loss_says(decoder: CtcNetwork) -> None:
     """The sum of the steps is what PyTorch's own CTC loss finds, in float64."""
     for tokens, units in [(60, 20), (1200, 350)]:
         seen = fused([tokens], seed=tokens)
@@ -109,7 +112,7 @@ def test_a_long_text_scores_what_its_loss_says(decoder: CtcDecoder) -> None:
 
 
 @torch.no_grad()
-def test_no_tokens_say_nothing_and_stay_finite(decoder: CtcDecoder) -> None:
+def test_no_tokens_say_nothing_and_stay_finite(decoder: CtcNetwork) -> None:
     tokens = Tokens(torch.zeros(1, 3, WIDTH), torch.zeros(1, 3, dtype=torch.bool))
     seen = Fused(tokens.values[:, 0], tokens, {"sound": tokens})
     scores, attention, _ = decoder(torch.tensor([[BOS, A]]), decoder.start(seen), attend=True)
@@ -121,7 +124,7 @@ def test_no_tokens_say_nothing_and_stay_finite(decoder: CtcDecoder) -> None:
 
 
 @torch.no_grad()
-def test_padding_changes_nothing(decoder: CtcDecoder) -> None:
+def test_padding_changes_nothing(decoder: CtcNetwork) -> None:
     both = fused((TOKENS, 3))
     short = Tokens(both.tokens.values[1:, :3], both.tokens.mask[1:, :3])
     alone = Fused(both.pooled[1:], short, {"sound": short})
@@ -132,13 +135,13 @@ def test_padding_changes_nothing(decoder: CtcDecoder) -> None:
 
 
 @torch.no_grad()
-def test_the_likeliest_sentence_is_found(decoder: CtcDecoder) -> None:
+def test_the_likeliest_sentence_is_found(decoder: CtcNetwork) -> None:
     limits = Limits(0, 6, 0)
     for seed in range(8):
         seen = fused(seed=seed)
         every = sentences(decoder.emissions(seen)[0])
-        found = beam_search(decoder, decoder.start(seen), 20, 0.0, limits)
-        said = tuple(word for word in found.ids[0, 0].tolist() if word > EOS)
+        found = search(decoder, decoder.start(seen), 20, 0.0, limits)
+        said = tuple(word for word in found.token_ids[0, 0].tolist() if word > EOS)
         # The unknown word is never said; of the others the likeliest is found.
         best = max((p, s) for s, p in every.items() if 3 not in s)
         assert said == best[1]
@@ -167,7 +170,7 @@ def test_alignment_is_the_likeliest_way() -> None:
 
 
 @torch.no_grad()
-def test_attention_is_where_the_next_word_begins(decoder: CtcDecoder) -> None:
+def test_attention_is_where_the_next_word_begins(decoder: CtcNetwork) -> None:
     seen = fused()
     emissions = decoder.emissions(seen)[0]
     _, looks, _ = decoder(torch.tensor([[BOS, A]]), decoder.start(seen), attend=True)
@@ -185,16 +188,22 @@ def test_attention_is_where_the_next_word_begins(decoder: CtcDecoder) -> None:
 
 
 @torch.no_grad()
-def test_guides_add_up(decoder: CtcDecoder) -> None:
+def test_scores_add_up(decoder: CtcNetwork) -> None:
+    """Of a decoder, CTC and the bonus for a word more; a score by the input alone has no bonus."""
     torch.manual_seed(0)
-    attends = TransformerDecoder(VOCABULARY, WIDTH, 12, layers=1, heads=2).eval()
+    attends = TransformerDecoder(layers=1, heads=2).network(VOCABULARY, WIDTH, 12).eval()
     seen = fused((TOKENS, 3))
-    guided = GuidedDecoder([Guide(attends, 0.7), Guide(decoder, 0.3)], bonus=0.5)
+    networks = {DECODER: attends, CTC: decoder}
+    starts = {name: network.start(seen) for name, network in networks.items()}
+    mixture = Mixture({DECODER: 0.7, CTC: 0.3}, bonus=0.5, normalise=False)
+    scorer = TokenScorer(TorchSteps(networks, starts), Arrays(starts[DECODER].memory), mixture)
     words = torch.tensor([[BOS, A, B], [BOS, C, C]])
-    hidden, looks, _ = guided(words, guided.start(seen), attend=True)
-    by_attention, wanted, _ = attends(words, attends.start(seen), attend=True)
-    by_time, _, _ = decoder(words, decoder.start(seen))
-    total = 0.7 * attends.logits(by_attention).log_softmax(-1) + 0.3 * by_time + 0.5
-    total[..., EOS] -= 0.5
-    torch.testing.assert_close(hidden, total)
-    torch.testing.assert_close(looks, wanted)
+    by_attention = log_scores(attends, attends(words, starts[DECODER])[0])
+    by_time, _, _ = decoder(words, starts[CTC])
+    total = 0.7 * by_attention + 0.3 * by_time
+    for place in range(words.shape[1]):
+        scores, by_input = scorer.next(words[:, place].numpy())
+        np.testing.assert_allclose(by_input, total[:, place].numpy(), rtol=1e-4)
+        by_input = by_input + 0.5
+        by_input[:, EOS] -= 0.5
+        np.testing.assert_allclose(scores, by_input, rtol=1e-5)

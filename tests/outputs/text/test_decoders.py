@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from searching import draw, search
 from torch import Tensor
 
 from plait.config import registry
 from plait.data.vocabulary import BOS, EOS, PAD, UNK
 from plait.nn.blocks import masked_mean
-from plait.outputs.text.decoders.base import Decoder, DecoderState
+from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.gru_attention import GruAttentionDecoder
+from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
+from plait.outputs.text.decoders.networks.gru_attention import GruAttentionNetwork
 from plait.outputs.text.decoding import Limits
-from plait.outputs.text.search import Sentences, beam_search, sample
+from plait.outputs.text.search import Hypotheses
 from plait.types import Fused, Tokens
 
 V, D, T, B = 30, 16, 6, 3
@@ -31,20 +35,20 @@ def fused(batch: int = B, seed: int = 0) -> Fused:
 
 
 @pytest.fixture(params=NAMES)
-def decoder(request: pytest.FixtureRequest) -> Decoder:
+def decoder(request: pytest.FixtureRequest) -> DecoderNetwork:
     torch.manual_seed(1)
     own: dict[str, Any] = {"gru-attention": {"units": 24}, "transformer": {"heads": 2}}
     settings = {"kind": request.param, **own.get(request.param, {})}
-    built: Decoder = registry.build("decoder", settings, vocabulary=V, width=D, max_words=20)
-    return built.eval()
+    built: Decoder = registry.build("decoder", settings)
+    return built.network(V, D, 20).eval()
 
 
-def logits(decoder: Decoder, words: Tensor, context: Fused) -> Tensor:
+def logits(decoder: DecoderNetwork, words: Tensor, context: Fused) -> Tensor:
     hidden, _, _ = decoder(words, decoder.start(context))
     return decoder.logits(hidden)
 
 
-def test_word_by_word_equals_whole(decoder: Decoder) -> None:
+def test_word_by_word_equals_whole(decoder: DecoderNetwork) -> None:
     words = torch.randint(4, V, (B, 7))
     whole = logits(decoder, words, fused())
     state = decoder.start(fused())
@@ -53,7 +57,7 @@ def test_word_by_word_equals_whole(decoder: Decoder) -> None:
         torch.testing.assert_close(decoder.logits(hidden)[:, 0], whole[:, i])
 
 
-def test_later_words_change_nothing_before(decoder: Decoder) -> None:
+def test_later_words_change_nothing_before(decoder: DecoderNetwork) -> None:
     words = torch.randint(4, V, (B, 7))
     changed = words.clone()
     changed[:, 4:] = torch.randint(4, V, (B, 3))
@@ -62,7 +66,7 @@ def test_later_words_change_nothing_before(decoder: Decoder) -> None:
     assert not torch.allclose(a[:, 5], b[:, 5])
 
 
-def test_garbage_under_the_mask_changes_nothing(decoder: Decoder) -> None:
+def test_garbage_under_the_mask_changes_nothing(decoder: DecoderNetwork) -> None:
     context = fused()
     values = context.tokens.values.clone()
     values[0, -2:] = 1e3
@@ -72,7 +76,7 @@ def test_garbage_under_the_mask_changes_nothing(decoder: Decoder) -> None:
     torch.testing.assert_close(logits(decoder, words, context), logits(decoder, words, dirty))
 
 
-def test_a_record_ignores_its_batch(decoder: Decoder) -> None:
+def test_a_record_ignores_its_batch(decoder: DecoderNetwork) -> None:
     words = torch.randint(4, V, (B, 5))
     whole = logits(decoder, words, fused())
     context = fused()
@@ -81,7 +85,7 @@ def test_a_record_ignores_its_batch(decoder: Decoder) -> None:
     torch.testing.assert_close(logits(decoder, words[1:2], alone), whole[1:2])
 
 
-def test_attention_is_a_distribution_over_real_tokens(decoder: Decoder) -> None:
+def test_attention_is_a_distribution_over_real_tokens(decoder: DecoderNetwork) -> None:
     _, attention, _ = decoder(torch.randint(4, V, (B, 5)), decoder.start(fused()), attend=True)
     assert attention is not None
     assert attention.shape == (B, 5, T)
@@ -89,14 +93,14 @@ def test_attention_is_a_distribution_over_real_tokens(decoder: Decoder) -> None:
     assert bool((attention[0, :, -2:] == 0).all())
 
 
-def test_asking_for_attention_changes_no_number(decoder: Decoder) -> None:
+def test_asking_for_attention_changes_no_number(decoder: DecoderNetwork) -> None:
     words = torch.randint(4, V, (B, 5))
     plain, _, _ = decoder(words, decoder.start(fused()))
     attended, _, _ = decoder(words, decoder.start(fused()), attend=True)
     torch.testing.assert_close(plain, attended)
 
 
-def test_gradients_reach_every_parameter(decoder: Decoder) -> None:
+def test_gradients_reach_every_parameter(decoder: DecoderNetwork) -> None:
     decoder.train()
     logits(decoder, torch.randint(4, V, (B, 5)), fused()).square().mean().backward()
     for name, parameter in decoder.named_parameters():
@@ -104,7 +108,7 @@ def test_gradients_reach_every_parameter(decoder: Decoder) -> None:
         assert bool(parameter.grad.abs().sum() > 0), name
 
 
-def greedy(decoder: Decoder, context: Fused, limits: Limits) -> list[list[int]]:
+def greedy(decoder: DecoderNetwork, context: Fused, limits: Limits) -> list[list[int]]:
     """Greedy search in its plainest form: whole sentence again for each word, one at a time."""
     found = []
     for b in range(context.pooled.shape[0]):
@@ -126,19 +130,19 @@ def greedy(decoder: Decoder, context: Fused, limits: Limits) -> list[list[int]]:
 
 
 @torch.no_grad()
-def test_one_beam_is_greedy(decoder: Decoder) -> None:
+def test_one_beam_is_greedy(decoder: DecoderNetwork) -> None:
     limits = Limits(min_words=2, max_words=9, no_repeat=0)
-    found = beam_search(decoder, decoder.start(fused()), 1, 0.7, limits)
-    said = [row[0][: row[0].index(EOS) + 1] for row in found.ids.tolist()]
+    found = search(decoder, decoder.start(fused()), 1, 0.7, limits)
+    said = [row[0][: row[0].index(EOS) + 1] for row in found.token_ids.tolist()]
     assert said == greedy(decoder, fused(), limits)
 
 
 @torch.no_grad()
-def test_wide_beams_find_the_best_sentence(decoder: Decoder) -> None:
+def test_wide_beams_find_the_best_sentence(decoder: DecoderNetwork) -> None:
     """With as many beams as there are sentences, beam search is exhaustive search."""
     limits = Limits(min_words=1, max_words=2, no_repeat=0)
     context = fused()
-    found = beam_search(decoder, decoder.start(context), 26 * 27, 0.0, limits)
+    found = search(decoder, decoder.start(context), 26 * 27, 0.0, limits)
     best = {}
     for first in range(4, V):
         for second in [EOS, *range(4, V)]:
@@ -146,11 +150,11 @@ def test_wide_beams_find_the_best_sentence(decoder: Decoder) -> None:
             best[tuple(words)] = _score(decoder, context, words, limits)
     for b in range(B):
         top = max(best, key=lambda words: float(best[words][b]))
-        assert found.ids[b, 0, : len(top)].tolist() == list(top)
+        assert found.token_ids[b, 0, : len(top)].tolist() == list(top)
         assert float(found.scores[b, 0]) == pytest.approx(float(best[top][b]), abs=1e-4)
 
 
-def _score(decoder: Decoder, context: Fused, words: list[int], limits: Limits) -> Tensor:
+def _score(decoder: DecoderNetwork, context: Fused, words: list[int], limits: Limits) -> Tensor:
     inputs = torch.tensor([[BOS, *words[:-1]]]).expand(B, -1)
     rows = logits(decoder, inputs, context).clone()
     rows[..., [PAD, BOS, UNK]] = float("-inf")
@@ -165,18 +169,12 @@ def _score(decoder: Decoder, context: Fused, words: list[int], limits: Limits) -
 
 
 @torch.no_grad()
-def test_limits_are_kept(decoder: Decoder) -> None:
+def test_limits_are_kept(decoder: DecoderNetwork) -> None:
     for found in (
-        beam_search(decoder, decoder.start(fused()), 4, 1.0, Limits(5, 12, 3)),
-        sample(
-            decoder,
-            decoder.start(fused()),
-            4,
-            Limits(5, 12, 3),
-            generator=torch.Generator().manual_seed(0),
-        ),
+        search(decoder, decoder.start(fused()), 4, 1.0, Limits(5, 12, 3)),
+        draw(decoder, decoder.start(fused()), 4, Limits(5, 12, 3)),
     ):
-        for row in found.ids.flatten(0, 1).tolist():
+        for row in (row for rows in found.token_ids.tolist() for row in rows):
             words = row[: row.index(EOS)]
             assert 5 <= len(words) <= 12
             assert not {PAD, BOS, UNK} & set(words)
@@ -185,46 +183,42 @@ def test_limits_are_kept(decoder: Decoder) -> None:
 
 
 @torch.no_grad()
-def test_a_record_s_sentences_do_not_depend_on_its_batch(decoder: Decoder) -> None:
+def test_a_record_s_sentences_do_not_depend_on_its_batch(decoder: DecoderNetwork) -> None:
     """Ended ones leave the batch, at different words: nobody else may notice."""
     start = decoder.start(fused())
     limits = Limits(1, 14, 0)
 
-    def search(state: DecoderState) -> tuple[Sentences, Sentences]:
-        generator = torch.Generator().manual_seed(3)
-        drawn = sample(decoder, state, 6, limits, temperature=2.0, generator=generator)
-        return beam_search(decoder, state, 3, 0.5, limits), drawn
+    def both(state: DecoderState) -> tuple[Hypotheses, Hypotheses]:
+        drawn = draw(decoder, state, 20, limits, seed=3, temperature=2.0)
+        return search(decoder, state, 3, 0.5, limits), drawn
 
-    together = search(start)
-    assert len(set(together[1].lengths.flatten().tolist())) > 2
+    together = both(start)
+    assert len(set(together[1].lengths.ravel().tolist())) > 2
     for b in range(B):
-        for found, alone in zip(together, search(start.select(torch.tensor([b]))), strict=True):
-            length = alone.ids.shape[-1]
-            assert alone.ids[0].tolist() == found.ids[b, :, :length].tolist()
-            assert not found.ids[b, :, length:].any()
-            torch.testing.assert_close(alone.scores[0], found.scores[b], rtol=1e-4, atol=1e-4)
-            torch.testing.assert_close(alone.lengths[0], found.lengths[b])
+        for found, alone in zip(together, both(start.select(torch.tensor([b]))), strict=True):
+            length = alone.token_ids.shape[-1]
+            assert alone.token_ids[0].tolist() == found.token_ids[b, :, :length].tolist()
+            assert not found.token_ids[b, :, length:].any()
+            np.testing.assert_allclose(alone.scores[0], found.scores[b], rtol=1e-4, atol=1e-4)
+            np.testing.assert_array_equal(alone.lengths[0], found.lengths[b])
 
 
 @torch.no_grad()
-def test_sampling_is_seeded_and_bounded(decoder: Decoder) -> None:
-    def draw(seed: int, **options: Any) -> list[Any]:
-        generator = torch.Generator().manual_seed(seed)
-        found = sample(
-            decoder, decoder.start(fused()), 5, Limits(1, 8, 0), generator=generator, **options
-        )
-        return found.ids.tolist()
+def test_sampling_is_seeded_and_bounded(decoder: DecoderNetwork) -> None:
+    def drawn(seed: int, **options: Any) -> list[Any]:
+        found = draw(decoder, decoder.start(fused()), 5, Limits(1, 8, 0), seed, **options)
+        return found.token_ids.tolist()
 
-    assert draw(1) == draw(1)
-    assert draw(1) != draw(2)
-    cold = draw(1, temperature=1e-4)
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    cold = drawn(1, temperature=1e-4)
     assert all(row == rows[0] for rows in cold for row in rows)
-    assert draw(1, top_k=1) == draw(2, top_k=1)
-    assert draw(1, top_p=1e-6) == draw(2, top_p=1e-6)
+    assert drawn(1, top_k=1) == drawn(2, top_k=1)
+    assert drawn(1, top_p=1e-6) == drawn(2, top_p=1e-6)
 
 
 @torch.no_grad()
-def test_reordering_the_state_reorders_the_answers(decoder: Decoder) -> None:
+def test_reordering_the_state_reorders_the_answers(decoder: DecoderNetwork) -> None:
     order = torch.tensor([2, 0, 1])
     words = torch.randint(4, V, (B, 5))
     state = decoder.start(fused())
@@ -237,7 +231,8 @@ def test_reordering_the_state_reorders_the_answers(decoder: Decoder) -> None:
 def test_the_gru_is_torch_s_own() -> None:
     """The recurrence, stepped by hand from its weights, equals `nn.GRU` (Cho et al. 2014)."""
     torch.manual_seed(0)
-    decoder = GruAttentionDecoder(V, D, 20, units=8, dropout=0.0).eval()
+    settings = GruAttentionDecoder(units=8, dropout=0.0)
+    decoder = GruAttentionNetwork(settings, V, D).eval()
     x, h = torch.randn(2, 4, 8), torch.randn(2, 8)
     expected, _ = decoder.gru(x, h[None])
     w_in, w_hid = decoder.gru.weight_ih_l0, decoder.gru.weight_hh_l0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from heads import decode
 
 from plait.data.vocabulary import EOS
-from plait.outputs.text.detector import WordDetector, bags_of_words, word_shares
-from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.sentence import TextOutput
+from plait.outputs.text.detection import bags_of_words, word_shares
+from plait.outputs.text.networks.detector import WordDetector
+from plait.outputs.text.networks.head import TextHead
+from plait.outputs.text.output import TextOutput, TextTarget
 from plait.types import Fused, Tokens
 
 WIDTH, PLACES = 8, 3
@@ -26,7 +29,7 @@ def fused(values: torch.Tensor, mask: torch.Tensor | None = None) -> Fused:
 def test_a_bag_holds_the_share_of_the_sentences_that_have_the_word() -> None:
     bags = bags_of_words([[[A, DOG, EOS], [A, A, CAT, EOS]], [[CAT, EOS]]], 9)
     assert bags[:, A:].tolist() == [[1.0, 0.5, 0.5, 0.0], [0.0, 0.0, 1.0, 0.0]]
-    assert bags[:, :4].abs().sum() == 0  # the end of a sentence is no word
+    assert not bags[:, :4].any()  # the end of a sentence is no word
 
 
 def test_the_loss_by_hand() -> None:
@@ -64,25 +67,28 @@ def test_a_word_that_is_always_there_does_not_stand_out() -> None:
 
 def head(**settings: object) -> TextHead:
     output = TextOutput(min_count=1, decoder={"kind": "transformer", "heads": 2}, **settings)  # type: ignore[arg-type]
-    state = output.fit(["a dog runs", "a cat sleeps here", "a bird"])
+    output = output.with_state(output.fit(["a dog runs", "a cat sleeps here", "a bird"], Path()))
     torch.manual_seed(0)
-    made = output.head(state, WIDTH, ["image"], True)
+    made = output.head(WIDTH, ["image"], True)
     assert isinstance(made, TextHead)
     return made
 
 
 def test_attention_stays_on_the_input() -> None:
-    made = head(detect=3).eval()
-    (answer,) = made.decode(fused(torch.randn(1, PLACES, WIDTH)), beam=1)
-    assert answer.attention["image"].shape == (len(answer.words), PLACES)
-    assert len(answer.detected) == 3
-    assert set(answer.detected) <= {"a", "dog", "runs", "cat", "sleeps", "here", "bird"}
-    assert all(0 < value < 1 for value in answer.detected.values())
+    made = head(detected_words=3).eval()
+    (answer,) = decode(made.output, made, fused(torch.randn(1, PLACES, WIDTH)), beam=1)
+    details = answer.details
+    assert details.attention["image"].shape == (len(details.words), PLACES)
+    assert len(details.detected) == 3
+    assert set(details.detected) <= {"a", "dog", "runs", "cat", "sleeps", "here", "bird"}
+    assert all(0 < value < 1 for value in details.detected.values())
 
 
 def test_the_detectors_learn_beside_the_decoder() -> None:
-    made = head(detect=3, smoothing=0.0)
-    targets = [Sentence(((*made.vocabulary.encode(s), EOS),)) for s in ("a dog runs", "a bird")]
+    made = head(detected_words=3, label_smoothing=0.0)
+    targets = [
+        TextTarget(((*made.output.tokenizer.encode(s), EOS),)) for s in ("a dog runs", "a bird")
+    ]
     made.begin(targets)
     source = fused(torch.randn(2, PLACES, WIDTH))
     made.loss(source, targets).backward()
@@ -96,15 +102,15 @@ def test_the_detectors_learn_beside_the_decoder() -> None:
         made.loss(source, targets).backward()
         optimizer.step()
     found = made.detector.logits(source.tokens).sigmoid()
-    (dog,), (bird,) = made.vocabulary.encode("dog"), made.vocabulary.encode("bird")
+    (dog,), (bird,) = made.output.tokenizer.encode("dog"), made.output.tokenizer.encode("bird")
     assert found[0, dog] > 0.8 > 0.2 > found[0, bird]
     assert found[1, bird] > 0.8 > 0.2 > found[1, dog]
 
 
 def test_the_beginning_of_training_changes_no_weight() -> None:
     """It may start from a trained model, whose votes are not to be lost."""
-    made = head(detect=3)
+    made = head(detected_words=3)
     before = {name: value.clone() for name, value in made.state_dict().items()}
-    made.begin([Sentence(((*made.vocabulary.encode("a bird"), EOS),))])
+    made.begin([TextTarget(((*made.output.tokenizer.encode("a bird"), EOS),))])
     for name, value in made.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from heads import decode
+from language_models import END, SENTENCES, make, save_tokenizer
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from searching import search
 
 from plait.config import registry
 from plait.data.vocabulary import (
@@ -18,56 +20,18 @@ from plait.data.vocabulary import (
     PAD,
     UNK,
     HubVocabulary,
-    from_state,
+    load_vocabulary,
 )
-from plait.outputs.text.decoders.hub import HubDecoder, hub_vocabulary
+from plait.outputs.text.decoders.hub import HubDecoder
+from plait.outputs.text.decoders.networks.hub import HubNetwork
 from plait.outputs.text.decoding import Limits
-from plait.outputs.text.head import Sentence, TextHead
-from plait.outputs.text.search import beam_search
-from plait.outputs.text.sentence import TextOutput
-from plait.types import Fused, PlaitError, State, Tokens, UsageError
+from plait.outputs.text.networks.head import TextHead
+from plait.outputs.text.output import TextOutput, TextTarget
+from plait.types import Fused, PlaitError, State, Tokens
 
 transformers = pytest.importorskip("transformers")
 
 WIDTH, PLACES = 16, 5
-END = "<|endoftext|>"
-SENTENCES = ["A dog runs on the grass.", "Two children play with a red ball.", "A dog plays."]
-
-
-def save_tokenizer(folder: Path) -> int:
-    """A small byte-level tokenizer in GPT-2's manner; its last id is the special one."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=290, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES * 5, trainer)
-    tokenizer.add_special_tokens([END])
-    fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END, eos_token=END
-    )
-    fast.save_pretrained(folder)
-    return len(fast)
-
-
-def make(kind: str, size: int) -> Any:
-    torch.manual_seed(0)
-    t = transformers
-    # More rows than tokens, as many published models have.
-    common = {"vocab_size": size + 6, "bos_token_id": size - 1, "eos_token_id": size - 1}
-    if kind == "gpt2":
-        config = t.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=128, **common)
-        return t.GPT2LMHeadModel(config)
-    config = t.LlamaConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        **common,
-    )
-    return t.LlamaForCausalLM(config)
 
 
 @pytest.fixture(params=["gpt2", "llama"])
@@ -90,9 +54,9 @@ def output(folder: Path, **settings: Any) -> TextOutput:
 
 def built(folder: Path, **settings: Any) -> tuple[TextHead, State]:
     text = output(folder, **settings)
-    state = text.fit(SENTENCES)
+    state = text.fit(SENTENCES, Path())
     torch.manual_seed(2)
-    head = text.head(state, WIDTH, ["image"], True)
+    head = text.with_state(state).head(WIDTH, ["image"], True)
     assert isinstance(head, TextHead)
     return head.eval(), state
 
@@ -108,7 +72,7 @@ def fused(count: int = 3, places: int = PLACES) -> Fused:
 
 def words(head: TextHead, length: int = 7) -> torch.Tensor:
     torch.manual_seed(4)
-    ids = torch.randint(UNK + 1, len(head.vocabulary), (3, length))
+    ids = torch.randint(UNK + 1, len(head.output.tokenizer), (3, length))
     return torch.cat([torch.full((3, 1), BOS), ids], dim=1)
 
 
@@ -116,7 +80,7 @@ def words(head: TextHead, length: int = 7) -> torch.Tensor:
 
 
 def test_the_vocabulary_is_the_models_own(gpt2: Path) -> None:
-    vocabulary = hub_vocabulary(str(gpt2))
+    vocabulary = HubDecoder(name=str(gpt2)).vocabulary()
     tokenizer = transformers.AutoTokenizer.from_pretrained(gpt2)
     sentence = SENTENCES[1]
     ids = vocabulary.encode(sentence)
@@ -129,17 +93,17 @@ def test_the_vocabulary_is_the_models_own(gpt2: Path) -> None:
 
 
 def test_the_vocabulary_survives_json(gpt2: Path) -> None:
-    vocabulary = hub_vocabulary(str(gpt2))
-    again = from_state(json.loads(json.dumps(vocabulary.to_state())))
+    vocabulary = HubDecoder(name=str(gpt2)).vocabulary()
+    again = load_vocabulary(json.loads(json.dumps(vocabulary.to_state())))
     assert isinstance(again, HubVocabulary)
     assert again.encode(SENTENCES[0]) == vocabulary.encode(SENTENCES[0])
     assert len(again) == len(vocabulary)
 
 
 def test_unit_and_decoder_go_together() -> None:
-    with pytest.raises(UsageError, match="unit 'words' doesn't go with"):
+    with pytest.raises(ValueError, match="unit 'words' doesn't go with"):
         TextOutput(decoder={"kind": "hub:some/model"})
-    with pytest.raises(UsageError, match="unit 'hub' doesn't go with"):
+    with pytest.raises(ValueError, match="unit 'hub' doesn't go with"):
         TextOutput(unit="hub")
 
 
@@ -166,19 +130,19 @@ def test_the_numbers_are_the_models(folder: Path) -> None:
     """With the prefix as embeddings before the words, the model alone gives the same logits."""
     head, _ = built(folder)
     decoder = head.decoder
-    assert isinstance(decoder, HubDecoder)
+    assert isinstance(decoder, HubNetwork)
     source, said = fused(1), words(head)[:1]
     model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    tokens = [tokenizer.bos_token_id, *(head.vocabulary.tokens[i - 4] for i in said[0, 1:])]
+    tokens = [tokenizer.bos_token_id, *(head.output.tokenizer.tokens[i - 4] for i in said[0, 1:])]
     with torch.no_grad():
         embedded = model.get_input_embeddings()(torch.tensor([tokens]))
         whole = torch.cat([decoder.project(source.tokens.values), embedded], dim=1)
         expected = model(inputs_embeds=whole).logits[:, PLACES:]
         hidden, _, _ = decoder(said, decoder.start(source))
         found = decoder.logits(hidden)
-    assert found.shape[-1] == len(head.vocabulary)
-    own = expected[..., torch.tensor(head.vocabulary.tokens)]
+    assert found.shape[-1] == len(head.output.tokenizer)
+    own = expected[..., torch.tensor(head.output.tokenizer.tokens)]
     torch.testing.assert_close(found[..., 4:], own, rtol=1e-4, atol=1e-5)
     end = expected[..., tokenizer.eos_token_id]
     torch.testing.assert_close(found[..., EOS], end, rtol=1e-4, atol=1e-5)
@@ -235,12 +199,15 @@ def test_rows_of_the_state_can_be_reordered(folder: Path) -> None:
 def test_the_search_ends_and_says_no_specials(folder: Path) -> None:
     head, _ = built(folder)
     with torch.no_grad():
-        found = beam_search(head.decoder, head.decoder.start(fused()), 3, 1.0, Limits(1, 6))
-    assert found.ids.shape[:2] == (3, 3)
-    assert not {PAD, BOS, UNK} & set(found.ids[found.ids > EOS].tolist())
-    predictions = head.decode(fused(), beam=2, max_words=6)
+        found = search(head.decoder, head.decoder.start(fused()), 3, 1.0, Limits(1, 6))
+    ids = found.token_ids
+    assert ids.shape[:2] == (3, 3)
+    assert not {PAD, BOS, UNK} & set(ids[ids > EOS].tolist())
+    predictions = decode(head.output, head, fused(), beam=2, max_words=6)
     assert all(isinstance(p.value, str) for p in predictions)
-    assert predictions[0].attention["image"].shape == (len(predictions[0].words), PLACES)
+    assert predictions[0].details.attention["image"].shape == (
+        len(predictions[0].details.words), PLACES
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("train", ["frozen", "all"])
@@ -248,7 +215,7 @@ def test_gradients_reach_every_trained_parameter(folder: Path, train: str) -> No
     head, _ = built(folder, train=train)
     head.train()
     assert head.decoder.model.training == (train == "all")
-    targets = [Sentence(((*head.vocabulary.encode(s), EOS),)) for s in SENTENCES]
+    targets = [TextTarget(((*head.output.tokenizer.encode(s), EOS),)) for s in SENTENCES]
     loss = head.loss(fused(), targets)
     assert torch.isfinite(loss)
     loss.backward()
@@ -260,14 +227,13 @@ def test_gradients_reach_every_trained_parameter(folder: Path, train: str) -> No
 def test_it_learns_a_sentence_a_record(gpt2: Path) -> None:
     head, _ = built(gpt2, train="all")
     source = fused()
-    targets = [Sentence(((*head.vocabulary.encode(s), EOS),)) for s in SENTENCES]
-    head.smoothing = 0.0
+    targets = [TextTarget(((*head.output.tokenizer.encode(s), EOS),)) for s in SENTENCES]
     optimizer = torch.optim.Adam([p for p in head.parameters() if p.requires_grad], lr=5e-3)
     for _ in range(120):
         optimizer.zero_grad()
         head.loss(source, targets).backward()
         optimizer.step()
-    assert [p.value for p in head.decode(source, beam=1, max_words=40)] == SENTENCES
+    assert [p.value for p in decode(head.output, head, source, beam=1, max_words=40)] == SENTENCES
 
 
 def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
@@ -276,19 +242,19 @@ def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:
     state = json.loads(json.dumps(state))
     text = output(folder)
     folder.rename(tmp_path / "gone")
-    again = text.head(state, WIDTH, ["image"], False).eval()
+    again = text.with_state(state).head(WIDTH, ["image"], False).eval()
     again.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     options = {"beam": 2, "max_words": 6}
-    assert [p.value for p in again.decode(fused(), **options)] == [
-        p.value for p in head.decode(fused(), **options)
+    assert [p.value for p in decode(text.with_state(state), again, fused(), **options)] == [
+        p.value for p in decode(head.output, head, fused(), **options)
     ]
     with pytest.raises(PlaitError, match="no model"):  # but never trained from random weights
-        text.head(state, WIDTH, ["image"], True)
+        text.with_state(state).head(WIDTH, ["image"], True)
 
 
 def test_a_prefix_that_is_too_long_is_refused(gpt2: Path) -> None:
     head, _ = built(gpt2)
-    with pytest.raises(PlaitError, match="reads 128 tokens at the most"):
+    with pytest.raises(PlaitError, match="reads at most 128 tokens"):
         head.decoder.start(fused(places=70))
 
 
@@ -323,7 +289,7 @@ def test_scores_that_are_capped_are_refused(gpt2: Path) -> None:
 
 def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(PlaitError, match=r"no model .*nothing") as caught:
-        output(tmp_path / "nothing").fit(SENTENCES)
+        output(tmp_path / "nothing").fit(SENTENCES, Path())
     assert "\n" not in str(caught.value)
 
 

@@ -10,7 +10,7 @@ from plait.config.recipe import load_recipe
 from plait.network import build_parts
 from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
-from plait.outputs.text.sentence import SCORINGS, TextOutput
+from plait.outputs.text.output import METRICS, TextOutput
 from plait.package.card import score_rows
 from plait.training.train import Scorer
 from plait.types import Prediction
@@ -32,7 +32,7 @@ def test_plain(written: str, spoken: str) -> None:
 
 
 def test_titles_are_those_of_the_setting() -> None:
-    found = {name: TextOutput(scores=name) for name in SCORINGS}  # type: ignore[arg-type]
+    found = {name: TextOutput(metrics=name) for name in METRICS}  # type: ignore[arg-type]
     assert TextOutput().best_metrics == found["captions"].best_metrics == ("cider", "bleu4")
     assert found["transcripts"].titles["wer"] == "WER"
     assert found["translations"].best_metrics[0] == "bleu_share"
@@ -52,14 +52,14 @@ def test_cards_and_early_stopping_go_by_the_setting() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list(SCORINGS))
+@pytest.mark.parametrize("name", list(METRICS))
 def test_the_first_score_is_one_for_perfect_texts_and_none_for_useless_ones(name: str) -> None:
     """CIDEr-D of captions goes up to 10."""
-    output = TextOutput(scores=name)  # type: ignore[arg-type]
+    output = TextOutput(metrics=name)  # type: ignore[arg-type]
     right = ["A brown dog runs fast.", "Two men sit on a bench.", "Nobody is seen in here."]
     references = [[text] for text in right]
     perfect, useless = (
-        output.metrics([Prediction(text, 0.0) for text in texts], references).to_json()
+        output.scores([Prediction(text, 0.0) for text in texts], references).to_json()
         for texts in (right, ["xyz"] * 3)
     )
     first = output.best_metrics[0]
@@ -75,8 +75,9 @@ def test_the_first_score_is_one_for_perfect_texts_and_none_for_useless_ones(name
 def test_what_a_text_looks_like_goes_by_what_it_is(
     scores: Any, wanted: tuple[int, int, int]
 ) -> None:
-    limits = TextOutput(scores=scores, longest=90).decoding.limits
+    limits = TextOutput(metrics=scores, max_length=90).options().limits
     assert (limits.min_words, limits.max_words, limits.no_repeat) == wanted
     said = Decoding(min_words=0, max_words=7, no_repeat=2)
-    assert TextOutput(scores=scores, longest=90, decoding=said).decoding.limits == Limits(0, 7, 2)
-    assert TextOutput(scores=scores, longest=2).decoding.limits.max_words == 2
+    output = TextOutput(metrics=scores, max_length=90, decoding=said)
+    assert output.options().limits == Limits(0, 7, 2)
+    assert TextOutput(metrics=scores, max_length=2).options().limits.max_words == 2

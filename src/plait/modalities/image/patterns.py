@@ -1,19 +1,16 @@
-"""A photo's local patterns, counted: what `visual-words` makes of a photo. Knows no torch.
+"""A photo's local patterns, counted: what `visual-words` makes of a photo.
 
 Shapes: K keypoints, V visual words, C = 1 + 4 + 16 + ... cells.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from plait.types import State
 
 DIMENSION = 128  # of SIFT: 4 × 4 places, 8 directions
 PATCH_OF_KEYPOINT = 6.0  # OpenCV describes a patch of six times the keypoint's diameter
@@ -63,14 +60,6 @@ class Pyramid:
     def __init__(self, finder: Finder, centres: NDArray[np.uint8], levels: int, soft: bool) -> None:
         """``centres`` (V, 128): the words."""
         self.finder, self.centres, self.levels, self.soft = finder, centres, levels, soft
-
-    @classmethod
-    def of(cls, reading: State) -> Pyramid:
-        """As `VisualWords.reading` describes it."""
-        finder = Finder(reading["keypoints"], reading["step"], reading["patch"])
-        raw = np.frombuffer(base64.b64decode(reading["centres"]), np.uint8)
-        centres = raw.reshape(reading["words"], DIMENSION).copy()
-        return cls(finder, centres, reading["levels"], reading["soft"])
 
     def __call__(self, photo: NDArray[np.uint8]) -> Floats:
         """(H, W, 3) uint8 -> (C, V): square roots of shares of the photo's keypoints, the coarsest

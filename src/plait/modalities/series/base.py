@@ -6,29 +6,29 @@ Shapes: T rows as recorded, L steps as read, C channels.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, WithJsonSchema
-from torch import Tensor
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from typing_extensions import Self
 
 from plait.data.media import MediaInfo, load_bytes, sent_bytes
-from plait.data.series import KINDS, Channel, Series
-from plait.modalities.base import Modality
+from plait.data.series import KINDS, Channel, Series, has_series_start, has_series_suffix
+from plait.data.texts import is_sentence
+from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.modalities.series.reading import open_even, standardised
-from plait.types import BadCell, PlaitError, State, UsageError
+from plait.types import BadCell, Geometry, PlaitError, State
 
 READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
 KNOTS = 5  # places between which a warped series' speed changes
 NOISE = 0.1  # standard deviations, at strength 1
 SHORTEST = 0.8  # of a warped series, as a share of it
-LANES, MOMENTS = 12, 10  # of a layout, at the most
-WIDE, HIGH = 480, 44  # what it measures, and a lane of it
+LANES, MOMENTS = 12, 10  # most segments, down and over time
+WIDE, HIGH = 480, 44  # of the drawing, and of a lane of it
 DIGITS = 7  # that are kept of means and deviations
 
 NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
@@ -41,28 +41,7 @@ SENT = {
         {"type": "object", "additionalProperties": NUMBERS},
     ],
 }
-"""A series that is sent, as JSON Schema: a file, numbers, rows of them, or channels."""
-
-# Settings that every representation takes.
-Time = Annotated[
-    Channel | None, Field(description="channel that holds the time; null: rows are evenly spaced")
-]
-Rate = Annotated[
-    float | None, Field(gt=0, description="steps a unit of time, to which it is resampled")
-]
-Centre = Annotated[
-    list[Channel] | None,
-    Field(description="channels of a point (a hip's x, y, z) taken from all points in turn"),
-]
-Longest = Annotated[int, Field(ge=2, le=100_000, description="steps; longer series are cut")]
-Jitter = Annotated[float, Field(ge=0, le=10, description="noise in an augmented view, deviations")]
-Scale = Annotated[
-    float, Field(ge=0, lt=1, description="spread of each channel's factor in an augmented view")
-]
-Warp = Annotated[float, Field(ge=0, lt=1, description="spread of speed in an augmented view")]
-Views = Annotated[
-    int, Field(ge=1, le=16, description="augmented versions (noise, scale, speed) to cache")
-]
+"""A series in a request, as JSON Schema: a file, numbers, rows of them, or channels."""
 
 
 class Sensor(Modality):
@@ -73,26 +52,66 @@ class Sensor(Modality):
     one, and in a channel without any, they are 0, the training rows' mean.
     """
 
-    media = True
+    facts = Facts(
+        column_names=(
+            "series", "sensor", "sensors", "signal", "signals", "inertial", "imu",
+            "accelerometer", "acceleration", "gyroscope", "skeleton", "ecg", "eeg", "emg",
+        ),
+        example="'series.csv'",
+        files=KINDS,
+        accept="text/csv",
+        noun="a file",
+    )  # fmt: skip
     corruptions = ("noise",)
     fits_on_files = True
 
-    def __init__(
-        self,
-        time: Channel | None,
-        rate: float | None,
-        centre: list[Channel] | None,
-        longest: int,
-        jitter: float,
-        scale: float,
-        warp: float,
-        views: int,
-    ) -> None:
-        if (time is None) != (rate is None):
-            raise UsageError("a series has a time channel or a rate, and not the other",
-                             expected="both settings, time and rate, or none")  # fmt: skip
-        self.time, self.rate, self.centre, self.longest = time, rate, centre or [], longest
-        self.jitter, self.scale, self.warp, self.views = jitter, scale, warp, views
+    time: Annotated[
+        Channel | None,
+        Field(description="channel that holds the time; null: rows are evenly spaced"),
+    ] = None
+    rate: Annotated[
+        float | None, Field(gt=0, description="steps a unit of time, to which it is resampled")
+    ] = None
+    centre: Annotated[
+        list[Channel] | None,
+        Field(description="channels of a point (a hip's x, y, z) taken from all points in turn"),
+    ] = None
+    max_steps: Annotated[
+        int, Field(ge=2, le=100_000, description="steps; longer series are cut")
+    ] = 1024
+    jitter: Annotated[
+        float, Field(ge=0, le=10, description="noise in an augmented view, deviations")
+    ] = 0.05
+    scale: Annotated[
+        float, Field(ge=0, lt=1, description="spread of each channel's factor in an augmented view")
+    ] = 0.1
+    warp: Annotated[
+        float, Field(ge=0, lt=1, description="spread of speed in an augmented view")
+    ] = 0.2
+    views: Annotated[
+        int, Field(ge=1, le=16, description="augmented versions (noise, scale, speed) to cache")
+    ] = 1
+
+    @model_validator(mode="after")
+    def _times_have_a_rate(self) -> Self:
+        if (self.time is None) != (self.rate is None):
+            raise ValueError(
+                "a series has a time channel or a rate, and not the other; expected both settings, "
+                "time and rate, or neither"
+            )
+        return self
+
+    @classmethod
+    def recognises(cls, cell: Any) -> Match:
+        """Arrays' files, lists of numbers and mappings of them; any other word may be a file's
+        name."""
+        if isinstance(cell, (bytes, str)):
+            own = has_series_start(cell) if isinstance(cell, bytes) else has_series_suffix(cell)
+            return "certain" if own else "no" if is_sentence(cell) else "possible"
+        if isinstance(cell, Mapping):
+            numbers = all(isinstance(c, list) and _are_numbers(c) for c in cell.values())
+            return "certain" if cell and numbers else "no"
+        return "certain" if isinstance(cell, list) and _are_numbers(cell) else "no"
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The channels, each one's mean and standard deviation over its measurements, the standard
@@ -118,20 +137,12 @@ class Sensor(Modality):
         key, moments = max(found.items(), key=lambda item: item[1].series)
         return {"names": None if isinstance(key, int) else list(key), **moments.to_json()}
 
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """`standardised`, as a tensor."""
-        return torch.from_numpy(standardised(self._open(cell, root), state, self.longest))
+    def read(self, cell: Any, root: Path) -> Item:
+        """As `standardised`."""
+        return standardised(self._open(cell, root), self.state, self.max_steps)
 
     def _open(self, cell: Any, root: Path) -> Series:
-        return open_even(cell, root, self.time, self.rate, self.centre)
-
-    def reading(self, state: State) -> State:
-        """The settings of reading, and the channels with their means and deviations."""
-        kept = {name: state[name] for name in ("names", "mean", "deviation")}
-        return {
-            "kind": "series", "time": self.time, "rate": self.rate, "centre": self.centre,
-            "longest": self.longest, **kept,
-        }  # fmt: skip
+        return open_even(cell, root, self.time, self.rate, self.centre or [])
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The file, or the numbers as they are written."""
@@ -141,50 +152,50 @@ class Sensor(Modality):
             return repr(cell).encode()
         return load_bytes(cell, root, KINDS)[0]
 
-    def media_info(self, cell: Any, root: Path) -> MediaInfo:
-        """Nothing: how many steps there may be is limited when they are read."""
-        return MediaInfo()
-
-    def request_type(self, state: State) -> Any:
+    def request_type(self) -> Any:
         """A file; or numbers, as `open_series` takes them."""
         return Annotated[bytes | list[Any] | dict[str, Any], BeforeValidator(sent_bytes),
                          WithJsonSchema(SENT)]  # fmt: skip
 
-    def augment(self, item: Tensor, view: int) -> Tensor:
-        """View 0 the series; others noisy, with each channel larger or smaller, and faster here
-        and slower there (Um et al. 2017, arXiv:1706.00527).
-
-        What is drawn depends on the view and the numbers alone.
-        """
+    def augment(self, item: Item, view: int, seed: int) -> Item:
+        """Noisy, with each channel larger or smaller, and faster here and slower there (Um et al.
+        2017, arXiv:1706.00527)."""
         if view == 0:
             return item
-        seed = view * 7919 + int(item.double().abs().sum() * 1000) % 1_000_000_007
-        generator = torch.Generator().manual_seed(seed)
-        values, measured = warped(item, self.warp, generator).unbind(dim=1)  # (L, C) each
-        factors = 1 + self.scale * torch.randn(values.shape[1], generator=generator)
-        values = values * factors + self.jitter * torch.randn(values.shape, generator=generator)
-        return torch.stack([values, (measured > 0.5).float()], dim=1)
+        rng = view_generator(view, seed)
+        item = warped(item, self.warp, rng)
+        values, measured = item[:, 0], item[:, 1]  # (L, C) each
+        values = values * (1 + self.scale * rng.standard_normal(values.shape[1]))
+        values = values + self.jitter * rng.standard_normal(values.shape)
+        return np.stack([values, measured > 0.5], axis=1).astype(np.float32)
 
-    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+    def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
+        """Units of time, or steps where there is no rate; unknown of a view whose speed wanders."""
+        if view and self.warp:
+            return None
+        return Geometry((1.0,), (0.0,), (self.max_steps / (self.rate or 1.0),))
+
+    def corrupt(self, item: Item, kind: str, strength: int) -> Item:
         """White noise of 0.1 to 1.6 standard deviations of each channel."""
-        seed = int(item.double().abs().sum() * 1000) % 1_000_000_007
-        noise = torch.randn(item[:, 0].shape, generator=torch.Generator().manual_seed(seed))
-        worse = item.clone()
-        worse[:, 0] += NOISE * 2 ** (strength - 1) * noise
+        worse = item.copy()
+        noise = item_generator(item).standard_normal(worse[:, 0].shape, np.float32)
+        worse[:, 0] += np.float32(NOISE * 2 ** (strength - 1)) * noise
         return worse
 
-    def example(self, state: State) -> Tensor:
-        """Every channel at its mean, as long as series come."""
-        ones = torch.ones(self.longest, len(state["mean"]))
-        return torch.stack([torch.zeros_like(ones), ones], dim=1)
+    def example(self) -> Item:
+        """Every channel at its mean, as long as the longest series."""
+        item = np.zeros((self.max_steps, 2, len(self.state["mean"])), np.float32)
+        item[:, 1] = 1
+        return item
 
     def samples(self) -> list[Any]:
         """Two mappings from channel to growing numbers, with the channels that the settings name
         and as many others as make whole points."""
-        special = [self.time, *self.centre]
+        centre = self.centre or []
+        special = [self.time, *centre]
         named = dict.fromkeys(channel for channel in special if isinstance(channel, str))
         count = 2 + max([0, *(channel for channel in special if isinstance(channel, int))])
-        while (count + len(named) - (self.time is not None)) % max(1, len(self.centre)):
+        while (count + len(named) - (self.time is not None)) % max(1, len(centre)):
             count += 1
         names = [*(f"channel {number}" for number in range(count)), *named]
         return [
@@ -192,37 +203,32 @@ class Sensor(Modality):
             for place in (0, 1)
         ]
 
-    def fingerprint(self, state: State) -> str:
+    def fingerprint(self) -> str:
         """All settings of reading and augmenting, and what was learned."""
-        settings = [self.time, self.rate, self.centre, self.longest]
+        settings = [self.time, self.rate, self.centre or [], self.max_steps]
         views = [self.jitter, self.scale, self.warp]
-        return json.dumps(["series", READING_VERSION, settings, views, state], sort_keys=True)
+        return json.dumps(["series", READING_VERSION, settings, views, self.state], sort_keys=True)
 
-    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
-        """None: a series has none."""
-        return None
-
-    def segments(self, cell: Any, root: Path, state: State) -> Segments:
+    def segments(self, cell: Any, root: Path) -> Segments:
         """Moments of the channels, side by side in a lane each; what is hidden is a gap at the
         training rows' mean. Where there are many channels, several share a lane."""
-        item = self.read(cell, root, state)
+        item = self.read(cell, root)
         steps, _, channels = item.shape
-        names = state["names"] or [f"channel {n}" for n in range(channels)]
+        names = self.state["names"] or [f"channel {n}" for n in range(channels)]
         lanes, times = min(channels, LANES), min(steps, MOMENTS)
         lane = np.arange(channels) * lanes // channels  # of each channel
         moment = np.arange(steps) * times // steps  # of each step
 
-        def keep(kept: Kept) -> Tensor:
-            seen = torch.from_numpy(kept.reshape(lanes, times)[lane][:, moment].T)  # (L, C)
+        def perturb(kept: Kept) -> Item:
+            seen = kept.reshape(lanes, times)[lane][:, moment].T  # (L, C)
             return item * seen[:, None]
 
         rows = [_joined([n for n, at in zip(names, lane, strict=True) if at == r])
                 for r in range(lanes)]  # fmt: skip
         first = [int(np.flatnonzero(moment == n)[0]) for n in range(times)]
-        unit = 1 if self.rate is None else self.rate
-        columns = [f"{step / unit:.4g}" for step in first]
+        columns = [f"{step / (self.rate or 1):.4g}" for step in first]
         return Grid(
-            _lines(item[:, 0].numpy(), lane), (WIDE, HIGH * lanes), rows, columns, keep,
+            _lines(item[:, 0], lane), (WIDE, HIGH * lanes), rows, columns, perturb,
             spans=lambda tokens: self.spans(tokens, times),
         )  # fmt: skip
 
@@ -230,6 +236,13 @@ class Sensor(Modality):
         """(T, moments) how much of each of an encoder's tokens lies in each of the moments, which
         are even: the tokens are too, unless a representation says otherwise."""
         return along(tokens, moments)
+
+
+def _are_numbers(cell: Any) -> bool:
+    """A number or a gap, or lists of them; of each list the start is looked at."""
+    if isinstance(cell, list):
+        return bool(cell) and all(map(_are_numbers, cell[:10]))
+    return cell is None or isinstance(cell, (int, float))
 
 
 class Moments:
@@ -244,7 +257,7 @@ class Moments:
         self.gaps = np.zeros(channels, bool)
         self.level, self.change = Sums(channels), Sums(channels)
 
-    def add(self, values: np.ndarray) -> None:
+    def add(self, values: NDArray[np.float64]) -> None:
         """Add (T, C), NaN where nothing was measured."""
         self.series += 1
         self.gaps |= np.isnan(values).any(axis=0)
@@ -267,7 +280,7 @@ class Sums:
     def __init__(self, channels: int) -> None:
         self.count, self.mean, self.squares = np.zeros((3, channels))
 
-    def add(self, values: np.ndarray) -> None:
+    def add(self, values: NDArray[np.float64]) -> None:
         """Add the numbers among (T, C)."""
         known = np.isfinite(values)
         count = known.sum(axis=0)
@@ -279,24 +292,28 @@ class Sums:
         self.mean += apart * count / total
         self.count += count
 
-    def deviation(self) -> np.ndarray:
+    def deviation(self) -> NDArray[np.float64]:
         """Standard deviation of each channel; 1 where it never differs."""
         deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
         alike = deviation <= 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
         return np.where(alike, 1.0, deviation)
 
 
-def _lines(values: NDArray[np.float64], lane: NDArray[np.int64]) -> str:
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def _lines(values: NDArray[np.float32], lane: NDArray[np.int64]) -> str:
     """(L, C) and the lane of each channel -> lines for an SVG, each lane in its own range."""
-    places, found = np.linspace(0, WIDE, len(values)), []
+    places, lines = np.linspace(0, WIDE, len(values)), []
     for number in range(lane.max() + 1):
         inside = values[:, lane == number]
         low, high = float(inside.min()), float(inside.max())
         heights = HIGH * (number + 0.9 - 0.8 * (inside - low) / max(high - low, 1e-9))
         for line in heights.T:
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, line, strict=True))
-            found.append(f'<polyline points="{points}" class="line"/>')
-    return "".join(found)
+            lines.append(f'<polyline points="{points}" class="line"/>')
+    return "".join(lines)
 
 
 def _joined(names: list[str]) -> str:
@@ -304,21 +321,17 @@ def _joined(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.{DIGITS}g}") for value in values]
-
-
-def warped(item: Tensor, spread: float, generator: torch.Generator) -> Tensor:
+def warped(item: Item, spread: float, rng: np.random.Generator) -> Item:
     """(L, ...) at a speed that wanders, (L', ...), L' at most L: from the first step to the last,
     interpolated linearly."""
     length = len(item)
-    share = 1 - (1 - SHORTEST) * float(torch.rand(1, generator=generator)) * bool(spread)
+    share = 1 - (1 - SHORTEST) * rng.random() * bool(spread)
     steps = max(1, round(length * share))
-    speeds = torch.exp(spread * torch.randn(KNOTS, generator=generator))
-    speed = np.interp(np.linspace(0, KNOTS - 1, steps), np.arange(KNOTS), speeds.numpy())
+    speeds = np.exp(spread * rng.standard_normal(KNOTS))
+    speed = np.interp(np.linspace(0, KNOTS - 1, steps), np.arange(KNOTS), speeds)
     way = np.concatenate([[0.0], np.cumsum(speed[1:])])
-    at = torch.from_numpy(way / max(way[-1], 1e-12) * (length - 1)).float()
-    before = at.long().clamp(max=length - 1)
-    after = (before + 1).clamp(max=length - 1)
+    at = way / max(way[-1], 1e-12) * (length - 1)
+    before = at.astype(np.int64).clip(max=length - 1)
+    after = (before + 1).clip(max=length - 1)
     part = (at - before).reshape(-1, *[1] * (item.ndim - 1))
-    return torch.lerp(item[before], item[after], part)
+    return item[before] + (item[after] - item[before]) * part

@@ -1,4 +1,4 @@
-"""A sensor series on an even grid, standardised, and the statistics of its windows. Knows no torch.
+"""A sensor series on an even grid, standardised, and the statistics of its windows.
 
 Shapes: T rows as recorded, L steps as read, C channels, W windows.
 """

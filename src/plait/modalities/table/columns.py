@@ -1,6 +1,6 @@
 """`columns`: every column a token, so that columns can be missing and can attend to each other.
 
-Shapes: B records, C columns, N numbers a column, D width.
+Shapes: R records, C columns, N numbers a column, D width.
 """
 
 from __future__ import annotations
@@ -8,19 +8,24 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
-from torch import Tensor, nn
 
 from plait.config.registry import register
-from plait.data.media import MediaInfo
-from plait.modalities.base import Classical, Encoder, Modality
+from plait.modalities.base import (
+    Classical,
+    Dropout,
+    Facts,
+    Item,
+    Modality,
+    item_generator,
+    view_generator,
+)
 from plait.modalities.segments import Kept, Listing, Segments
 from plait.modalities.table.kinds import (
     MISSING,
@@ -32,24 +37,19 @@ from plait.modalities.table.kinds import (
     is_empty,
     likely_kind,
 )
-from plait.modalities.table.reading import (
-    SCALE,
-    as_mapping,
-    code_columns,
-    numbers_of,
-    of_column,
-    unknown,
-)
-from plait.nn.blocks import EncoderBlock, present_tokens
-from plait.types import PlaitError, State, Tokens, UsageError
+from plait.types import BadCell, PlaitError, State, UsageError
+from plait.util.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from plait.modalities.table.networks import ColumnsEncoder
 
 log = logging.getLogger("plait")
 
 READING_VERSION = 1  # raise it when the same cell would be read otherwise: old caches must miss
+SCALE = 1_000_000  # numbers are kept as whole millionths
+FARTHEST = 1000.0  # a scaled number is cut to this; 32 bits hold twice as much in millionths
 NOISE = 0.05  # deviation of the noise on scaled numbers, in an augmented view
 DROPPED = 0.1  # of the columns, in an augmented view
-FREQUENCIES = 16  # of a number's periodic features
-SPREAD = 0.3  # deviation of those frequencies at the start, in turns per standard deviation
 SAMPLES: Mapping[KindName, tuple[Any, Any]] = {
     "number": (0.5, 1.5),
     "category": ("one", "other"),
@@ -59,43 +59,67 @@ SAMPLES: Mapping[KindName, tuple[Any, Any]] = {
 
 @register("table", "columns")
 class Columns(Modality, Classical):
-    """Numbers, categories and dates, each column a token (FT-Transformer)."""
+    """Numbers, categories and dates, each column a token (FT-Transformer).
 
+    A record is (C, 1 + N) int32: each column's id, and its numbers in millionths; (0, 1 + N) where
+    all values are missing. Integers, because float16 would keep three digits of a number, and ids
+    up to 2,048.
+    """
+
+    facts = Facts(
+        widget="columns",
+        noun="columns",
+        hub_tasks={"category": "tabular-classification", "number": "tabular-regression"},
+    )
     media = False
     several_columns = True
-    of_one_length = True
+    fixed_length = True
     corruptions = ("noise", "lost columns")
 
-    def __init__(
-        self,
-        *,
-        kinds: Annotated[
-            dict[str, KindName] | None,
-            Field(description="column: number, category or date; those not named are guessed"),
-        ] = None,
-        min_count: Annotated[int, Field(ge=1, description="rarer categories count as unseen")] = 2,
-        categories: Annotated[
-            int, Field(ge=1, le=100_000, description="of a column at the most, the commonest")
-        ] = 1000,
-        numbers: Annotated[
-            Literal["linear", "periodic"],
-            Field(description="linear: number times a vector; periodic: through learned waves"),
-        ] = "linear",
-        layers: Annotated[
-            int, Field(ge=0, le=12, description="blocks in which columns attend to each other")
-        ] = 1,
-        width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 64,
-        dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1,
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (noise, lost columns) to cache")
-        ] = 1,
-    ) -> None:
-        self.named, self.numbers = kinds or {}, numbers
-        self.layers, self.width, self.dropout, self.views = layers, width, dropout, views
-        self.min_count = min_count
-        self.kinds: dict[KindName, Kind] = {
-            "number": Number(), "category": Category(min_count, categories), "date": Date(),
-        }  # fmt: skip
+    kinds: Annotated[
+        dict[str, KindName] | None,
+        Field(description="column: number, category or date; those not named are guessed"),
+    ] = None
+    min_count: Annotated[int, Field(ge=1, description="rarer categories count as unseen")] = 2
+    categories: Annotated[
+        int, Field(ge=1, le=100_000, description="most of a column; the commonest are kept")
+    ] = 1000
+    numbers: Annotated[
+        Literal["linear", "periodic"],
+        Field(description="linear: number times a vector; periodic: through learned waves"),
+    ] = "linear"
+    layers: Annotated[
+        int, Field(ge=0, le=12, description="blocks in which columns attend to each other")
+    ] = 1
+    width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 64
+    dropout: Dropout = 0.1
+    views: Annotated[
+        int, Field(ge=1, le=16, description="augmented versions (noise, lost columns) to cache")
+    ] = 1
+
+    @classmethod
+    def example_cell(cls, columns: Sequence[str]) -> str:
+        """Some of its columns, which are known by their names since training."""
+        return "{" + ", ".join(f"{column!r}: ..." for column in columns[:2]) + "}"
+
+    @cached_property
+    def by_kind(self) -> dict[KindName, Kind]:
+        """What reads a column of each kind."""
+        return {
+            "number": Number(),
+            "category": Category(self.min_count, self.categories),
+            "date": Date(),
+        }
+
+    @cached_property
+    def columns(self) -> list[tuple[str, Kind, State]]:
+        """Name, kind and state of each column that was learned."""
+        return [(c["name"], self.by_kind[c["kind"]], c) for c in self.state["columns"]]
+
+    @cached_property
+    def number_count(self) -> int:
+        """N: as many as the kind that has most."""
+        return max(kind.numbers for _, kind, _ in self.columns)
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """Each column's kind, and the scale, categories or range of its values.
@@ -112,204 +136,150 @@ class Columns(Modality, Classical):
                 columns.setdefault(name, []).extend([] if is_empty(value) else [value])
         if not columns:
             raise PlaitError("all training cells are empty", expected="at least one value")
-        for name in self.named:
+        for name in self.kinds or {}:
             if name not in columns:
-                raise unknown(UsageError, name, columns)
-        return {"columns": [self._learn(name, values) for name, values in columns.items()]}
+                raise _unknown(UsageError, name, columns)
+        return {"columns": [self._fit_column(name, values) for name, values in columns.items()]}
 
-    def _learn(self, name: str, values: Sequence[Any]) -> State:
-        kind = self.named.get(name) or likely_kind(values, self.kinds)
-        good = [self.kinds[kind].parse(v) for v in values if self.kinds[kind].accepts(v)]
+    def _fit_column(self, name: str, values: Sequence[Any]) -> State:
+        kind = (self.kinds or {}).get(name) or likely_kind(values, self.by_kind)
+        reader = self.by_kind[kind]
+        good = [reader.parse(value) for value in values if reader.accepts(value)]
         if not good:
             raise PlaitError(
                 f"column {name!r} has no {kind} in any training row" if values
                 else f"column {name!r} is empty in all training rows",
-                expected=self.kinds[kind].expected, hint="leave it out of the input's columns",
+                expected=reader.expected, hint="leave it out of the input's columns",
             )  # fmt: skip
         if len(set(good)) == 1:
             log.warning("column %r is %s in all training rows and tells nothing", name, good[0])
         try:
-            return {"name": name, "kind": kind, **self.kinds[kind].fit(good)}
+            return {"name": name, "kind": kind, **reader.fit(good)}
         except PlaitError as error:
-            raise of_column(PlaitError, name, error) from None
+            raise _of_column(PlaitError, name, error) from None
 
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """`code_columns`, as a tensor."""
-        return torch.from_numpy(code_columns(cell, state["columns"]))
+    def read(self, cell: Any, root: Path) -> Item:
+        """(C, 1 + N) int32; (0, 1 + N) where all values are missing.
 
-    def _numbers(self, state: State) -> int:
-        return numbers_of(state["columns"])
-
-    def reading(self, state: State) -> State:
-        """The columns, as they were learned."""
-        return {"kind": "columns", "columns": state["columns"]}
+        Raises:
+            BadCell: it is no mapping, has another column, or a value that can't be used.
+        """
+        values, known = _as_mapping(cell), [name for name, _, _ in self.columns]
+        for name in values:
+            if name not in known:
+                raise _unknown(BadCell, name, known)
+        item = np.zeros((len(known), 1 + self.number_count), np.int32)
+        for row, (name, kind, state) in zip(item, self.columns, strict=True):
+            if is_empty(value := values.get(name)):
+                continue  # id 0, MISSING
+            try:
+                row[0], numbers = kind.code(kind.parse(value), state)
+            except BadCell as error:
+                raise _of_column(BadCell, name, error) from None
+            row[1 : 1 + len(numbers)] = [
+                round(min(max(number, -FARTHEST), FARTHEST) * SCALE) for number in numbers
+            ]
+        return item if (item[:, 0] != MISSING).any() else item[:0]
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The values that are there, as JSON, in the order of their names."""
-        values = {str(n): v for n, v in as_mapping(cell).items() if not is_empty(v)}
+        values = {str(n): v for n, v in _as_mapping(cell).items() if not is_empty(v)}
         return json.dumps(values, sort_keys=True, default=repr).encode()
 
-    def media_info(self, cell: Any, root: Path) -> MediaInfo:
-        """Nothing: a row has neither pixels nor seconds."""
-        return MediaInfo()
-
-    def request_type(self, state: State) -> Any:
+    def request_type(self) -> Any:
         """A mapping from column to value; which ones there are, and of what kind."""
-        columns = {c["name"]: self.kinds[c["kind"]].schema(c) for c in state["columns"]}
+        columns = {name: kind.schema(state) for name, kind, state in self.columns}
         schema = {"type": "object", "properties": columns, "additionalProperties": False}
         return Annotated[dict[str, str | bool | int | float | None], WithJsonSchema(schema)]
 
-    def augment(self, item: Tensor, view: int) -> Tensor:
-        """View 0 the record; others with noise on their numbers and, now and then, a column lost.
-
-        What is drawn depends on the view and the values alone.
-        """
+    def augment(self, item: Item, view: int, seed: int) -> Item:
+        """Noise on the numbers and, now and then, a column lost."""
         if view == 0 or not len(item):
             return item
-        generator = torch.Generator().manual_seed(view * 7919 + int(item.sum()) % 1_000_003)
-        noise = torch.randn(item.shape, generator=generator) * NOISE * SCALE
-        noise[:, 0] = 0.0
-        item = torch.where(item != 0, item + noise.round().int(), item)
-        lost = torch.rand(len(item), generator=generator) < DROPPED
+        rng = view_generator(view, seed)
+        item = _noisy(item, NOISE, rng)
+        lost = rng.random(len(item)) < DROPPED
         there = item[:, 0] != MISSING
-        return item.masked_fill(lost[:, None], 0) if bool((there & ~lost).any()) else item
+        return np.where(lost[:, None], 0, item) if (there & ~lost).any() else item
 
-    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+    def corrupt(self, item: Item, kind: str, strength: int) -> Item:
         """Noise of 0.1 to 1.6 deviations on the numbers, or a sixth to five sixths of the columns
         lost."""
-        generator = torch.Generator().manual_seed(int(item.sum()) % 1_000_003)
+        rng = item_generator(item)
         if kind == "noise":
-            noise = torch.randn(item.shape, generator=generator) * 0.1 * 2 ** (strength - 1)
-            noise[:, 0] = 0.0
-            return torch.where(item != 0, item + (noise * SCALE).round().int(), item)
-        order = torch.randperm(len(item), generator=generator)
-        lost = order[: max(1, round(len(item) * strength / 6))]
-        return item.index_fill(0, lost, 0)
+            return _noisy(item, 0.1 * 2 ** (strength - 1), rng)
+        lost = rng.permutation(len(item))[: max(1, round(len(item) * strength / 6))]
+        worse = item.copy()
+        worse[lost] = 0
+        return worse
 
-    def example(self, state: State) -> Tensor:
+    def example(self) -> Item:
         """Missing values, as many as there are columns."""
-        return torch.zeros(len(state["columns"]), 1 + self._numbers(state), dtype=torch.int32)
+        return np.zeros((len(self.columns), 1 + self.number_count), np.int32)
 
     def samples(self) -> list[Any]:
         """A column of each kind, or those whose kinds are named; often enough to be learned."""
-        kinds = self.named or {kind: kind for kind in SAMPLES}
+        kinds = self.kinds or {kind: kind for kind in SAMPLES}
         return [
             {name: SAMPLES[kind][number] for name, kind in kinds.items()}
             for number in (0, 1)
             for _ in range(self.min_count)
         ]
 
-    def fingerprint(self, state: State) -> str:
+    def fingerprint(self) -> str:
         """What was learned, and the version of the reading code."""
-        return json.dumps(["columns", READING_VERSION, state], sort_keys=True)
+        return json.dumps(["columns", READING_VERSION, self.state], sort_keys=True)
 
-    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
-        """None: plain columns have none."""
-        return None
-
-    def segments(self, cell: Any, root: Path, state: State) -> Segments:
+    def segments(self, cell: Any, root: Path) -> Segments:
         """The columns; the values of those that are hidden are missing."""
-        values, names = as_mapping(cell), [column["name"] for column in state["columns"]]
-        self.read(cell, root, state)  # raises where a value can't be used
+        values, names = _as_mapping(cell), [name for name, _, _ in self.columns]
+        self.read(cell, root)  # raises where a value can't be used
 
-        def keep(kept: Kept) -> Tensor:
+        def perturb(kept: Kept) -> Item:
             there = zip(names, kept, strict=True)
-            return self.read({n: values.get(n) for n, here in there if here}, root, state)
+            return self.read({n: values.get(n) for n, here in there if here}, root)
 
         shown = [(n, "missing" if is_empty(values.get(n)) else str(values[n])) for n in names]
-        return Listing(shown, keep)
+        return Listing(shown, perturb)
 
-    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
-        """(N, D): of each column its scaled numbers, and which of its ids it has."""
-        values = np.stack(rows)  # (N, C, 1 + numbers)
+    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """(R, D): of each column its scaled numbers, and which of its ids it has."""
+        values = np.stack(rows)  # (R, C, 1 + N)
         numbers = values[..., 1:].reshape(len(values), -1) / SCALE
-        sizes = [self.kinds[column["kind"]].ids(column) for column in state["columns"]]
+        sizes = [kind.ids(state) for _, kind, state in self.columns]
         ids = [np.eye(size)[values[:, at, 0]] for at, size in enumerate(sizes)]
         return np.concatenate([numbers, *ids], axis=1).astype(np.float32)
 
-    def encoder(self, state: State, pretrained: bool) -> Encoder:
+    def encoder(self, pretrained: bool) -> ColumnsEncoder:
         """The columns' tokens; nothing is pretrained."""
-        kinds = [self.kinds[column["kind"]] for column in state["columns"]]
-        ids = [kind.ids(column) for kind, column in zip(kinds, state["columns"], strict=True)]
-        return ColumnsEncoder(
-            ids, [kind.numbers > 0 for kind in kinds], numbers_of(state["columns"]), self
-        )
+        from plait.modalities.table.networks import ColumnsEncoder
+
+        return ColumnsEncoder(self)
 
 
-class ColumnsEncoder(Encoder):
-    """(C, 1 + N) ids and numbers -> Tokens (B, C, D) (Gorishniy et al. 2021, arXiv:2106.11959).
-
-    A column's token is its id's vector, which for a number or a date is the bias, plus what is
-    made of its numbers. A missing value has an id, and so a vector, of each column's own.
-    """
-
-    offsets: Tensor
-    numeric: Tensor
-
-    def __init__(
-        self, ids: Sequence[int], numeric: Sequence[bool], numbers: int, columns: Columns
-    ) -> None:
-        super().__init__()
-        self.trunk = nn.Identity()
-        self.length, self.width = len(ids), columns.width
-        starts = list(accumulate(ids, initial=0))
-        self.register_buffer("offsets", torch.tensor(starts[:-1]), persistent=False)
-        self.register_buffer("numeric", torch.tensor(numeric), persistent=False)
-        self.vector = nn.Embedding(starts[-1], self.width)
-        nn.init.normal_(self.vector.weight, std=self.width**-0.5)
-        make = {"linear": LinearNumbers, "periodic": PeriodicNumbers}[columns.numbers]
-        self.numbers = make(len(ids), numbers, self.width) if numbers else None
-        self.drop = nn.Dropout(columns.dropout)
-        heads = next(heads for heads in (8, 4, 2, 1) if self.width % heads == 0)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(self.width, heads, columns.dropout) for _ in range(columns.layers)
-        )
-        self.norm = nn.LayerNorm(self.width) if columns.layers else nn.Identity()
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The ids and numbers as they are."""
-        return list(items)
-
-    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
-        """(B, C, 1 + N) -> Tokens (B, C, D)."""
-        present = lengths > 0  # a record that is there has all columns
-        prepared = torch.where(present[:, None, None], prepared, 0)
-        ids = prepared[..., 0]  # (B, C)
-        x = self.vector(ids + self.offsets)  # (B, C, D)
-        if self.numbers is not None:
-            there = (ids != MISSING) & self.numeric
-            x = x + torch.where(there[..., None], self.numbers(prepared[..., 1:] / SCALE), 0.0)
-        x, all_columns = self.drop(x), torch.ones_like(ids, dtype=torch.bool)
-        for block in self.blocks:
-            x = block(x, all_columns)
-        return present_tokens(self.norm(x), present)
+def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:
+    """A record with noise on its scaled numbers; 0 stays 0."""
+    noise = (rng.standard_normal(item.shape) * deviation * SCALE).round().astype(np.int32)
+    noise[:, 0] = 0
+    return np.where(item != 0, item + noise, item)
 
 
-class LinearNumbers(nn.Module):
-    """(B, C, N) -> (B, C, D): each number times a vector of its own, added up by column.
-
-    Columns that have fewer numbers than others, or none, leave some of the vectors unused.
-    """
-
-    def __init__(self, columns: int, numbers: int, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(columns, numbers, width) * width**-0.5)
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        """(B, C, N) -> (B, C, D)."""
-        return torch.einsum("bcn,cnd->bcd", numbers, self.weight)
+def _as_mapping(cell: Any) -> Mapping[Any, Any]:
+    """The cell, or BadCell where it is no mapping."""
+    if not isinstance(cell, Mapping):
+        raise BadCell(f"{cell!r:.60} is no set of columns", expected="a mapping, column -> value")
+    return cell
 
 
-class PeriodicNumbers(nn.Module):
-    """(B, C, N) -> (B, C, D): sines and cosines of each number times learned frequencies, through a
-    linear layer of each column (Gorishniy et al. 2022, arXiv:2203.05556)."""
+def _of_column(kind: type[PlaitError], name: str, error: PlaitError) -> PlaitError:
+    """The error, with the column that it is about."""
+    return kind(f"column {name!r}: {error.what}", expected=error.expected, hint=error.hint)
 
-    def __init__(self, columns: int, numbers: int, width: int) -> None:
-        super().__init__()
-        self.frequency = nn.Parameter(torch.randn(columns, numbers, FREQUENCIES) * SPREAD)
-        self.linear = LinearNumbers(columns, 2 * numbers * FREQUENCIES, width)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        """(B, C, N) -> (B, C, D)."""
-        turns = 2 * torch.pi * numbers[..., None] * self.frequency  # (B, C, N, F)
-        return self.linear(torch.cat([turns.sin(), turns.cos()], dim=-1).flatten(2))
+def _unknown(kind: type[PlaitError], name: Any, known: Iterable[str]) -> PlaitError:
+    """The error of a column that the input doesn't have."""
+    names = list(known)
+    return kind(
+        f"there is no column {name!r} among those of the input",
+        expected=", ".join(names), hint=did_you_mean(str(name), names),
+    )  # fmt: skip

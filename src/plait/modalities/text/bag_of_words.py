@@ -2,62 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
 from plait.config.registry import register
-from plait.data.texts import SCALE, TermWeights, as_text, terms
-from plait.modalities.base import Classical, Encoder
+from plait.data.texts import as_text
+from plait.modalities.base import Classical, Item, Width
 from plait.modalities.text.base import Text
-from plait.nn.blocks import length_mask
-from plait.types import PlaitError, State, Tokens
+from plait.types import PlaitError, State
+
+if TYPE_CHECKING:
+    from plait.modalities.text.networks import BagEncoder
+
+SCALE = 1_000_000  # weights of terms are kept as whole millionths
+WORD = re.compile(r"\b\w+\b")  # words of one letter too: "I", digits
 
 
 @register("text", "bag-of-words")
 class BagOfWords(Text, Classical):
     """Counts or TF-IDF of words or letter groups, through one learned layer: one token a text."""
 
-    def __init__(
-        self,
-        *,
-        weight: Annotated[
-            Literal["counts", "tf-idf"],
-            Field(description="counts: 1 + log of how often; tf-idf: rare terms weigh more"),
-        ] = "tf-idf",
-        of: Annotated[
-            Literal["words", "letters"], Field(description="terms are of words or of letters")
-        ] = "words",
-        longest: Annotated[
-            int, Field(ge=1, le=8, description="words or letters of a term at the most")
-        ] = 2,
-        shortest: Annotated[
-            int, Field(ge=1, le=8, description="words or letters of a term at the least")
-        ] = 1,
-        min_count: Annotated[
-            int, Field(ge=1, description="texts that must have a term for it to count")
-        ] = 2,
-        vocabulary: Annotated[
-            int, Field(ge=2, le=1_000_000, description="terms at the most, the commonest")
-        ] = 20_000,
-        width: Annotated[int, Field(ge=8, le=2048, description="width of the token")] = 128,
-        dropout: Annotated[float, Field(ge=0, lt=1, description="of terms, while learning")] = 0.1,
-        views: Annotated[
-            int, Field(ge=1, le=16, description="augmented versions (terms left out) to cache")
-        ] = 1,
-    ) -> None:
-        super().__init__(views)
-        self.weight, self.of, self.spans = weight, of, (min(shortest, longest), longest)
-        self.min_count, self.size, self.width, self.dropout = min_count, vocabulary, width, dropout
+    weight: Annotated[
+        Literal["counts", "tf-idf"],
+        Field(description="counts: 1 + log of how often; tf-idf: rare terms weigh more"),
+    ] = "tf-idf"
+    unit: Annotated[
+        Literal["words", "letters"], Field(description="terms are groups of words or of letters")
+    ] = "words"
+    min_n: Annotated[int, Field(ge=1, le=8, description="fewest words or letters of a term")] = 1
+    max_n: Annotated[int, Field(ge=1, le=8, description="most words or letters of a term")] = 2
+    min_count: Annotated[
+        int, Field(ge=1, description="texts that must have a term for it to count")
+    ] = 2
+    vocabulary: Annotated[
+        int, Field(ge=2, le=1_000_000, description="most terms; the commonest are kept")
+    ] = 20_000
+    width: Width = 128
+    dropout: Annotated[float, Field(ge=0, lt=1, description="of terms, while learning")] = 0.1
 
     def _terms(self, text: str) -> list[str]:
-        return list(terms(text, self.of, *self.spans))
+        return list(terms(text, self.unit, min(self.min_n, self.max_n), self.max_n))
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
@@ -65,7 +57,7 @@ class BagOfWords(Text, Classical):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         counter = TfidfVectorizer(
-            analyzer=self._terms, min_df=self.min_count, max_features=self.size
+            analyzer=self._terms, min_df=self.min_count, max_features=self.vocabulary
         )
         try:
             counter.fit(self.texts(cells))
@@ -74,67 +66,70 @@ class BagOfWords(Text, Classical):
                 f"no term occurs in {self.min_count} of the training texts",
                 hint="lower the representation's min_count, or give more texts",
             ) from None
-        terms = counter.get_feature_names_out().tolist()
-        return {"terms": terms, "idf": [round(float(v), 5) for v in counter.idf_]}
+        found = counter.get_feature_names_out().tolist()
+        return {"terms": found, "idf": [round(float(v), 5) for v in counter.idf_]}
 
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
-        """(L, 2) int32: known terms, and their weights in millionths, of Euclidean length 1."""
-        return torch.from_numpy(self.made_of(state, self._weigher)(as_text(cell)))
+    @cached_property
+    def _weights(self) -> tuple[dict[str, int], NDArray[np.float32]]:
+        """The id of each term, and what its counts are multiplied by."""
+        ids = {term: number for number, term in enumerate(self.state["terms"])}
+        idf = self.state["idf"] if self.weight == "tf-idf" else [1.0] * len(ids)
+        return ids, np.array(idf, np.float32)
 
-    def _weigher(self, state: State) -> TermWeights:
-        return TermWeights(self.reading(state))
+    def read(self, cell: Any, root: Path) -> Item:
+        """(L, 2) int32: known terms, and their weights in millionths, of Euclidean length 1.
 
-    def reading(self, state: State) -> State:
-        """The terms, how they are counted, and their inverse frequencies where these count."""
-        idf = state["idf"] if self.weight == "tf-idf" else None
-        return {
-            "kind": "terms", "of": self.of, "shortest": self.spans[0], "longest": self.spans[1],
-            "terms": state["terms"], "idf": idf,
-        }  # fmt: skip
+        A weight is 1 + log of how often the term occurs, times its inverse frequency.
+        """
+        ids, idf = self._weights
+        counts = Counter(ids[term] for term in self._terms(as_text(cell)) if term in ids)
+        known = np.array(sorted(counts), np.int32)
+        weights = np.log([float(counts[number]) for number in known.tolist()]) + 1
+        weights = weights * idf[known]
+        weights = weights / max(float(np.sqrt((weights**2).sum())), 1e-12)
+        return np.stack([known, np.round(weights * SCALE).astype(np.int32)], axis=1)
 
-    def token_spans(self, text: str, state: State) -> list[tuple[int, int]]:
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
         """The text: terms are in no order."""
         return [(0, len(text))]
 
-    def example(self, state: State) -> Tensor:
+    def example(self) -> Item:
         """Every term once."""
-        count = len(state["terms"])
-        return torch.stack([torch.arange(count), torch.ones(count)], dim=1).int()
+        count = len(self.state["terms"])
+        return np.stack([np.arange(count), np.ones(count)], axis=1).astype(np.int32)
 
-    def vectors(self, rows: Sequence[NDArray[Any]], state: State) -> NDArray[np.float32]:
+    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, terms): the terms' weights."""
-        values = np.zeros((len(rows), len(state["terms"])), np.float32)
+        values = np.zeros((len(rows), len(self.state["terms"])), np.float32)
         for value, row in zip(values, rows, strict=True):
             value[row[:, 0]] = row[:, 1] / SCALE
         return values
 
-    def encoder(self, state: State, pretrained: bool) -> Encoder:
+    def encoder(self, pretrained: bool) -> BagEncoder:
         """The learned layer."""
-        return BagEncoder(len(state["terms"]), self.width, self.dropout)
+        from plait.modalities.text.networks import BagEncoder
+
+        return BagEncoder(len(self.state["terms"]), self.width, self.dropout)
 
 
-class BagEncoder(Encoder):
-    """(L, 2) terms and weights -> Tokens (B, 1, width)."""
+def terms(text: str, unit: Literal["words", "letters"], min_n: int, max_n: int) -> Iterator[str]:
+    """Groups of ``min_n`` to ``max_n`` words that follow each other, or of letters within a word
+    and the spaces at its ends, in lower case; a term as often as it occurs.
 
-    def __init__(self, terms: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.trunk = nn.Identity()
-        self.length, self.width, self.dropout = 1, width, dropout
-        self.term = nn.Embedding(terms, width)
-        nn.init.normal_(self.term.weight, std=width**-0.5)
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The terms as they are."""
-        return list(items)
-
-    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
-        """(B, L, 2) -> Tokens (B, 1, width): the terms' vectors, weighed and added."""
-        mask = length_mask(lengths, prepared.shape[1])
-        ids = torch.where(mask, prepared[..., 0], 0)
-        weights = torch.where(mask, prepared[..., 1], 0).float() / SCALE  # (B, L)
-        weights = nn.functional.dropout(weights, self.dropout, self.training)
-        values = torch.einsum("bl,bld->bd", weights, self.term(ids)) + self.bias  # (B, D)
-        present = lengths > 0
-        values = torch.where(present[:, None], values, 0.0)
-        return Tokens(values[:, None], present[:, None])
+    The terms of scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
+    """
+    text = text.lower()
+    if unit == "words":
+        words = WORD.findall(text)
+        for size in range(min_n, max_n + 1):
+            for start in range(len(words) - size + 1):
+                yield " ".join(words[start : start + size])
+        return
+    for word in text.split():
+        letters = f" {word} "
+        for size in range(min_n, max_n + 1):
+            yield letters[:size]  # a word that is shorter than the group counts once
+            if size >= len(letters):
+                break
+            for start in range(1, len(letters) - size + 1):
+                yield letters[start : start + size]

@@ -7,141 +7,197 @@ from __future__ import annotations
 
 import io
 import json
-import random
 from abc import abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
-from torch import Tensor
 
-from plait.data.images import Fit
-from plait.data.media import MediaInfo, file_sent
-from plait.data.video import KINDS, clip_content, clip_extent, open_frames
-from plait.modalities.base import Modality
-from plait.modalities.image.base import enlarged, random_part, worse
+from plait.data.audio import is_sound
+from plait.data.images import Fit, is_image
+from plait.data.media import MediaInfo
+from plait.data.texts import is_sentence
+from plait.data.video import (
+    KINDS,
+    clip_content,
+    clip_info,
+    is_animation,
+    is_video,
+    open_frames,
+)
+from plait.modalities.base import Facts, Item, Match, Modality, view_generator
+from plait.modalities.image.base import (
+    Part,
+    as_read,
+    enlarged,
+    mirrored,
+    part_of,
+    random_part,
+    worse,
+)
 from plait.modalities.segments import Grid, Kept, Segments
-from plait.types import State
+from plait.types import Geometry
 
-Flip = Annotated[bool, Field(description="mirror odd views; wrong where left and right matter")]
-Views = Annotated[
-    int, Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache")
-]
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
-SMALLEST = 0.75  # share of a frame's area that an augmented view shows at the least
-PARTS, ROW, SHOWN = (12, 8, 4, 3, 2, 1), 4, 120  # of a layout: parts, in a row, pixels of one
+SMALLEST = 0.75  # smallest share of a frame's area that an augmented view shows
+PARTS, ROW, DRAWN = (12, 8, 4, 3, 2, 1), 4, 120  # segments, how many in a row, pixels of one
 LIGHT = (0.8, 1.2)  # what its brightness is multiplied by
 TIME = (0.8, 1.0)  # share of its frames that it keeps, in a row
+
+
+class View(NamedTuple):
+    """What is drawn for an augmented view.
+
+    Attributes:
+        share: of the frames that are kept.
+        start: where they begin, 0 (as early as they can) to 1.
+        light: what the brightness is multiplied by.
+        part: of each frame that is shown.
+    """
+
+    share: float
+    start: float
+    light: float
+    part: Part
+
+    def frames(self, count: int) -> tuple[int, int]:
+        """The first of ``count`` frames that is kept, and how many are."""
+        kept = max(1, round(count * self.share))
+        return int(self.start * (count - kept + 1)), kept
 
 
 class Clip(Modality):
     """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8; a shorter one has
     fewer."""
 
-    media = True
+    facts = Facts(
+        column_names=("video", "movie", "film", "clip", "depth"),
+        example="'clip.mp4'",
+        files=KINDS,
+        accept="video/*",
+        noun="a video",
+        hub_tasks={"category": "video-classification"},
+    )
     corruptions = ("noise", "blur")
 
-    def __init__(self, frames: int, flip: bool, views: int) -> None:
-        self.frames, self.flip, self.views = frames, flip, views
+    frames: Annotated[
+        int, Field(ge=1, le=256, description="frames, spread evenly over the clip")
+    ] = 16
+    flip: Annotated[
+        bool, Field(description="mirror odd views; wrong where left and right matter")
+    ] = False
+    views: Annotated[
+        int, Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache")
+    ] = 1
 
+    @classmethod
+    def recognises(cls, cell: Any) -> Match:
+        """By a file's suffix or first bytes; a GIF may be a clip, and any other word may be a
+        folder of frames."""
+        if is_video(cell):
+            return "certain"
+        if not isinstance(cell, (str, bytes)):
+            return "no"
+        other = is_sentence(cell) or is_sound(cell) or is_image(cell)
+        return "no" if other and not is_animation(cell) else "possible"
+
+    @property
     @abstractmethod
-    def shape(self, state: State) -> tuple[int, Fit]:
+    def shape(self) -> tuple[int, Fit]:
         """Pixels a side, and how a frame is brought to them."""
 
-    def fit(self, cells: Iterable[Any], root: Path) -> State:
-        """Nothing: a clip is read the same whatever the other clips are."""
-        return {}
-
-    def reading(self, state: State) -> State:
-        """How many frames, and how each is brought to its size."""
-        size, fit = self.shape(state)
-        return {"kind": "clip", "frames": self.frames, "size": size, "fit": fit}
-
-    def read(self, cell: Any, root: Path, state: State) -> Tensor:
+    def read(self, cell: Any, root: Path) -> Item:
         """(F, S, S, 3) uint8."""
-        return torch.from_numpy(open_frames(cell, root, self.frames, *self.shape(state)))
+        return open_frames(cell, root, self.frames, *self.shape)
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The video file, or a digest of a folder's frames."""
         return clip_content(cell, root)
 
     def media_info(self, cell: Any, root: Path) -> MediaInfo:
-        """Pixels of a frame, and seconds."""
-        return clip_extent(cell, root)
+        """Size of a frame, and seconds."""
+        return clip_info(cell, root)
 
-    def request_type(self, state: State) -> Any:
-        """The video file."""
-        return file_sent(KINDS, "video/*")
+    def _view(self, size: int, view: int, seed: int) -> View:
+        rng = view_generator(view, seed)
+        share, start, light = rng.uniform(*TIME), rng.random(), rng.uniform(*LIGHT)
+        return View(share, start, light, random_part(size, SMALLEST, rng))
 
-    def augment(self, item: Tensor, view: int) -> Tensor:
-        """View 0 the clip; others a part of its time and area, lighter or darker, all frames alike.
-
-        Odd views are mirrored where ``flip`` is set. What is drawn depends on the view and the
-        pixels alone.
-        """
+    def augment(self, item: Item, view: int, seed: int) -> Item:
+        """A part of its time and area, lighter or darker, all frames alike; odd views are mirrored
+        where ``flip`` is set."""
         if view == 0:
             return item
-        rng = random.Random(view * 7919 + int(item[:, ::16, ::16].sum()))
-        frames = _part_of_time(item, rng).numpy()
+        size = item.shape[1]
+        drawn = self._view(size, view, seed)
+        first, kept = drawn.frames(len(item))
+        left, top, width, height = drawn.part
+        frames = item[first : first + kept]
         if self.flip and view % 2:
             frames = frames[:, :, ::-1]
-        size, light = item.shape[1], rng.uniform(*LIGHT)
-        rows, columns = random_part(size, SMALLEST, rng)
-        frames = np.stack([enlarged(frame[rows, columns], size) for frame in frames])
-        return torch.from_numpy(np.clip(np.round(frames * light), 0, 255).astype(np.uint8))
+        frames = frames[:, top : top + height, left : left + width]
+        frames = np.stack([enlarged(np.ascontiguousarray(frame), size) for frame in frames])
+        return np.clip(np.round(frames * drawn.light), 0, 255).astype(np.uint8)
 
-    def corrupt(self, item: Tensor, kind: str, strength: int) -> Tensor:
+    def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
+        """x and y in pixels, and seconds; unknown of a folder of frames. Of a clip with fewer
+        frames than are read, the time is right to a frame."""
+        if not info.pixels:
+            return None
+        size, resize = self.shape
+        shown, start, seconds = as_read(info, size, resize), 0.0, info.seconds
+        if view:
+            drawn = self._view(size, view, seed)
+            first, kept = drawn.frames(self.frames)
+            start, seconds = seconds * first / self.frames, seconds * kept / self.frames
+            shown = mirrored(shown) if self.flip and view % 2 else shown
+            shown = part_of(shown, drawn.part)
+        return Geometry((*shown.scale, 1.0), (*shown.shift, -start), (*shown.size, seconds))
+
+    def corrupt(self, item: Item, kind: str, strength: int) -> Item:
         """Every frame as a photo would be."""
-        return torch.stack([worse(frame, kind, strength) for frame in item])
+        return np.stack([worse(frame, kind, strength) for frame in item])
 
-    def example(self, state: State) -> Tensor:
+    def example(self) -> Item:
         """A black clip."""
-        size, _ = self.shape(state)
-        return torch.zeros(self.frames, size, size, 3, dtype=torch.uint8)
+        size, _ = self.shape
+        return np.zeros((self.frames, size, size, 3), np.uint8)
 
     def samples(self) -> list[Any]:
         """Two short GIF files."""
         return [_flicker(shade) for shade in (60, 120)]
 
-    def fingerprint(self, state: State) -> str:
-        """Frames, size, fit, flip and the version of the reading code."""
-        return json.dumps(["clip", READING_VERSION, self.frames, self.flip, *self.shape(state)])
+    def fingerprint(self) -> str:
+        """Frames, size, resizing, flip and the version of the reading code."""
+        return json.dumps(["clip", READING_VERSION, self.frames, self.flip, *self.shape])
 
-    def picture(self, cell: Any, root: Path, state: State) -> Tensor | None:
+    def picture(self, cell: Any, root: Path) -> NDArray[np.uint8]:
         """The frame in the middle."""
-        frames = self.read(cell, root, state)
+        frames: NDArray[np.uint8] = self.read(cell, root)
         return frames[len(frames) // 2]
 
-    def segments(self, cell: Any, root: Path, state: State) -> Segments:
+    def segments(self, cell: Any, root: Path) -> Segments:
         """The frames, several in a row as one part where they are many; in place of those that are
         hidden the nearest others are shown."""
-        frames = self.read(cell, root, state)
+        frames = self.read(cell, root)
         count = next(n for n in PARTS if n <= len(frames))
         part = np.arange(len(frames)) * count // len(frames)  # of each frame
         columns = min(count, ROW)
 
-        def keep(kept: Kept) -> Tensor:
-            seen, all_ = np.flatnonzero(kept[part]), np.arange(len(frames))
-            nearest = np.abs(all_[:, None] - seen).argmin(axis=1)
+        def perturb(kept: Kept) -> Item:
+            seen, every = np.flatnonzero(kept[part]), np.arange(len(frames))
+            nearest = np.abs(every[:, None] - seen).argmin(axis=1)
             return frames[seen[nearest]]
 
-        shown = [frames[int(np.flatnonzero(part == n).mean())].numpy() for n in range(count)]
+        shown = [frames[int(np.flatnonzero(part == n).mean())] for n in range(count)]
         rows = [np.concatenate(shown[at : at + columns], 1) for at in range(0, count, columns)]
-        size = (SHOWN * columns, SHOWN * len(rows))
+        size = (DRAWN * columns, DRAWN * len(rows))
         return Grid(
-            np.concatenate(rows), size, [""] * len(rows), [""] * columns, keep, in_order=True
+            np.concatenate(rows), size, [""] * len(rows), [""] * columns, perturb, in_order=True
         )
-
-
-def _part_of_time(item: Tensor, rng: random.Random) -> Tensor:
-    """Most of the frames, in a row."""
-    kept = max(1, round(len(item) * rng.uniform(*TIME)))
-    start = rng.randint(0, len(item) - kept)
-    return item[start : start + kept]
 
 
 def _flicker(shade: int) -> bytes:

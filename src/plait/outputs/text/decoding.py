@@ -1,91 +1,92 @@
-"""How a sentence is found: the settings of a recipe's `decoding`, and of `predict`'s options; and
-how the answer is made of it. Knows no torch."""
+"""Options of decoding: the settings of a recipe's `decoding`, which `predict` can override."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
+from plait.data.vocabulary import BOS, PAD, UNK
 from plait.outputs.options import Options
-from plait.types import Alternative, Prediction, UsageError
+from plait.types import UsageError
 
-TEXT = "text"
-# The names of a decoder's numbers, see `TextHead.numbers`; those with a slash stand
-# before many.
-MEMORY, PAST, NEXT, SCORES = "memory/", "past/", "next/", "scores/"
-WORDS, DETECTED, PROBABLE = "words", "detected", "probable"
-DECODER, CTC, LANGUAGE = "decoder", "ctc", "language"  # who says a word
-GUIDES = {
-    "ctc": "no CTC beside its decoder",
-    "language": "no language model",
-    "bonus": "no language model",
+DECODER, CTC, LANGUAGE = "decoder", "ctc", "language"  # the models that score the next token
+REQUIRED = {
+    CTC: {"ctc": "CTC beside its decoder"},
+    LANGUAGE: {"language": "language model", "bonus": "language model"},
 }
-"""Options that are of no use without a guide -> what a model lacks that has none."""
-NEVER_SAID = (PAD, BOS, UNK)
-MOST = 512  # words that a sentence may have
+"""Model -> the options that need it, and what a network without it lacks."""
+NEVER_GENERATED = (PAD, BOS, UNK)
+MOST = 512  # the largest `max_words`
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sentence may look like."""
+    """Which token sequences may be generated.
+
+    Attributes:
+        min_words, max_words: fewest and most tokens, without the end token.
+        no_repeat: no n-gram of this length occurs twice; 0 allows all.
+    """
 
     min_words: int = 1
     max_words: int = 40
-    no_repeat: int = 3  # no n-gram of this length twice; 0 allows all
+    no_repeat: int = 3
 
 
 class Decoding(Options):
-    """How a sentence is found: ``num`` drawn at random with ``sample``, else by beam search.
+    """How a text is generated: ``num`` random samples with ``sample``, otherwise beam search.
 
-    Beams are ranked with the length penalty; the score shown is the mean a word.
+    Beams are ranked with the length penalty; the score that is shown is the mean log-probability of
+    a token.
     """
 
     beam: Annotated[int, Field(ge=1, le=64, description="beams; 1 is greedy")] = 3
     length_penalty: Annotated[
-        float, Field(ge=0, le=4, description="0 favours short sentences, 1 the mean a word")
+        float, Field(ge=0, le=4, description="0 favours short texts, 1 the mean of a token")
     ] = 0.8
     ctc: Annotated[
         float | None,
-        Field(
-            ge=0, le=1, description="share of CTC's score beside the decoder's; null: as learned"
-        ),
+        Field(ge=0, le=1, description="weight of CTC beside the decoder; null: as in training"),
     ] = None
     language: Annotated[
         float | None,
-        Field(ge=0, le=4, description="weight of the language model; null: as it was found best"),
+        Field(ge=0, le=4, description="weight of the language model; null: as calibrated"),
     ] = None
     bonus: Annotated[
         float | None,
-        Field(ge=-10, le=10, description="score of a word more, beside a language model; null: so"),
+        Field(
+            ge=-10,
+            le=10,
+            description="added for each token, beside a language model; null: as calibrated",
+        ),
     ] = None
     min_words: Annotated[
-        int | None, Field(ge=0, description="fewest words; null: 3 of a caption, else 1 or none")
+        int | None,
+        Field(ge=0, description="fewest words; null: 3 for captions, otherwise 1 or 0"),
     ] = None
     max_words: Annotated[
         int | None,
-        Field(ge=1, le=MOST, description="most words; null: 24 of a caption, else the longest"),
+        Field(ge=1, le=MOST, description="most words; null: 24 for captions, otherwise max_length"),
     ] = None
     no_repeat: Annotated[
         int | None,
         Field(
             ge=0,
-            description="no n-gram of this length twice, 0 allows all; null: 3 in a "
-            "caption, else 0",
+            description="no n-gram of this length twice, 0 allows all; null: 3 for captions, "
+            "otherwise 0",
         ),
     ] = None
-    num: Annotated[int, Field(ge=1, le=64, description="sentences a record")] = 1
-    sample: Annotated[bool, Field(description="draw at random instead of searching")] = False
-    temperature: Annotated[float, Field(gt=0, le=100, description="of the random draw")] = 1.0
-    top_k: Annotated[int, Field(ge=0, description="draw from the k likeliest words; 0: all")] = 0
+    num: Annotated[int, Field(ge=1, le=64, description="texts for each record")] = 1
+    sample: Annotated[bool, Field(description="sample instead of searching")] = False
+    temperature: Annotated[float, Field(gt=0, le=100, description="of sampling")] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="sample the k likeliest words; 0: all")] = 0
     top_p: Annotated[
-        float, Field(gt=0, le=1, description="draw from this share of the probability")
+        float, Field(gt=0, le=1, description="sample the likeliest words with this probability")
     ] = 1.0
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="of the random draw")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="of sampling")] = 0
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Decoding:
@@ -93,9 +94,9 @@ class Decoding(Options):
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
         return self
 
-    def settled(self, usual: Limits, longest: int) -> Decoding:
-        """With what was left open as it is usual for such texts, at most ``longest`` words."""
-        most = self.max_words or min(usual.max_words, longest, MOST)
+    def settled(self, usual: Limits, max_length: int) -> Decoding:
+        """With ``usual`` limits where none are set, at most ``max_length`` words."""
+        most = self.max_words or min(usual.max_words, max_length, MOST)
         return self.changed(
             min_words=min(usual.min_words, most) if self.min_words is None else self.min_words,
             max_words=most,
@@ -104,63 +105,35 @@ class Decoding(Options):
 
     @property
     def limits(self) -> Limits:
-        """The part that the search functions know; of a `settled` one."""
+        """The limits of a `settled` one."""
         names = {"min_words", "max_words", "no_repeat"}
         return Limits(**self.model_dump(include=names, exclude_none=True))
 
-    def within(self, longest: int, has: Collection[str], **options: Any) -> Decoding:
-        """With ``options`` changed, within the ``longest`` sentence that the decoder knows places
-        for, and those of a guide only where the model ``has`` it.
+    def within(self, max_length: int, models: Collection[str], **options: Any) -> Decoding:
+        """With ``options`` changed, for a network with these ``models``, whose decoder knows
+        ``max_length`` positions.
 
         Raises:
-            UsageError: there is no such option, it can't have that value, or sentences would be
-                too long.
+            UsageError: there is no such option, its value is out of range, it needs a model that
+                the network lacks, or texts would be too long.
         """
         decoding = self.changed(**options)
-        for name, lacks in GUIDES.items():
-            if getattr(decoding, name) is not None and name not in has:
+        for name, lacks in unavailable(models).items():
+            if getattr(decoding, name) is not None:
                 raise UsageError(
-                    f"{name} is {getattr(decoding, name)}, but the model has {lacks}",
+                    f"{name} is {getattr(decoding, name)}, but the model has no {lacks}",
                     expected="none set",
                 )
-        if decoding.limits.max_words > longest:
-            raise UsageError(
-                f"max_words is {decoding.max_words}", expected=f"{longest} at the most"
-            )
+        if decoding.limits.max_words > max_length:
+            raise UsageError(f"max_words is {decoding.max_words}", expected=f"at most {max_length}")
         return decoding
 
 
-def guides(ctc: bool, language: bool) -> list[str]:
-    """The options of `GUIDES` that a model has which has these."""
-    return ["ctc"] * ctc + ["language", "bonus"] * language
-
-
-def spoken(
-    vocabulary: Vocabulary, sentences: Sequence[Sequence[int]], means: Sequence[float]
-) -> tuple[list[int], Prediction]:
-    """A record's sentences, best first, as ids and with their mean scores -> the best one's words
-    and the answer.
-
-    A narrow vocabulary may have fewer sentences than were asked for; those left over are at -inf.
-    """
-    said = [
-        ([word for word in ids if word > EOS], mean)
-        for ids, mean in zip(sentences, means, strict=True)
-        if math.isfinite(mean)
-    ]
-    # Where units are characters, spaces may stand at a sentence's ends.
-    texts = [vocabulary.decode(ids).strip() for ids, _ in said]
-    others = (Alternative(text, mean) for text, (_, mean) in zip(texts[1:], said[1:], strict=True))
-    best, score = said[0]
-    words = tuple(vocabulary.pieces(best))
-    return best, Prediction(texts[0], score, alternatives=tuple(others), words=words)
-
-
-def detected_words(
-    vocabulary: Vocabulary, words: Sequence[int], probable: Sequence[float]
-) -> dict[str, float]:
-    """How probable each detected word is; subwords may look alike: the first stands out more."""
-    found: dict[str, float] = {}
-    for word, chance in zip(vocabulary.pieces(words), probable, strict=True):
-        found.setdefault(word, chance)
-    return found
+def unavailable(models: Collection[str]) -> dict[str, str]:
+    """The options that a network with these models has no use for -> what it lacks."""
+    return {
+        option: lacks
+        for model, options in REQUIRED.items()
+        if model not in models
+        for option, lacks in options.items()
+    }

@@ -1,257 +1,393 @@
-"""Saying a sentence: greedy, beam search and sampling, for many records at once.
+"""Generates token sequences: greedy search, beam search and sampling, for many records at once.
 
-Works on any `Decoder`. Shapes: B records, K beams or samples a record, N = B·K, V vocabulary.
+The search is plain numpy. What scores the next token is an engine (`plait.outputs.base.Steps`), a
+network in torch or an exported one.
+
+Shapes: B records, R of them unfinished, K hypotheses a record, N = R * K rows, V vocabulary.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from plait.data.vocabulary import BOS, EOS, PAD
-from plait.outputs.text.decoders.base import Decoder, DecoderState, log_scores
-from plait.outputs.text.decoding import NEVER_SAID, Limits
+from plait.outputs.base import RawOutputs, Steps
+from plait.outputs.text.decoding import LANGUAGE, NEVER_GENERATED, Decoding, Limits
+from plait.outputs.text.lm.ngram import NGram
 
-WORTH_LEAVING_OUT = 8  # ended sentences are, once they are this part of all
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
 
-
-@dataclass(frozen=True)
-class Sentences:
-    """K sentences a record.
-
-    Attributes:
-        ids: (B, K, L) words with the end token, then padding.
-        scores: (B, K) sum of the words' log-probabilities, end token included.
-        lengths: (B, K) words with the end token.
-    """
-
-    ids: Tensor
-    scores: Tensor
-    lengths: Tensor
-
-    def first(self, count: int) -> Sentences:
-        """The best ones of every record."""
-        return Sentences(self.ids[:, :count], self.scores[:, :count], self.lengths[:, :count])
-
-
-def word_scores(
-    decoder: Decoder, words: Tensor, state: DecoderState, said: Tensor, limits: Limits
-) -> tuple[Tensor, DecoderState]:
-    """Scores (N, V) of the next word, what may not be said at -inf; log-probabilities, unless the
-    decoder's are final."""
-    hidden, _, state = decoder(words[:, None], state)
-    logits = log_scores(decoder, hidden[:, 0])
-    logits[:, list(NEVER_SAID)] = float("-inf")
-    step = said.shape[1]
-    if step < limits.min_words:
-        logits[:, EOS] = float("-inf")
-    if step >= limits.max_words:
-        only_end = torch.full_like(logits, float("-inf"))
-        only_end[:, EOS] = logits[:, EOS] if decoder.final_scores else 0.0
-        return only_end, state
-    _ban_repeats(logits, said, limits.no_repeat)
-    # A narrow vocabulary may leave no word to say: then only the end.
-    logits[logits.isneginf().all(-1), EOS] = 0.0
-    return logits if decoder.final_scores else logits.log_softmax(-1), state
-
-
-def _ban_repeats(logits: Tensor, said: Tensor, n: int) -> None:
-    """Put -inf where a word would complete an n-gram that stands in ``said`` (N, L) already."""
-    length = said.shape[1]
-    if n == 0 or length < n:
-        return
-    context = said[:, length - n + 1 :]  # (N, n-1): the last words
-    windows = said.unfold(1, n, 1)  # (N, L-n+1, n)
-    same = (windows[..., :-1] == context[:, None]).all(-1)  # (N, L-n+1)
-    row, at = same.nonzero(as_tuple=True)
-    logits[row, windows[row, at, -1]] = float("-inf")
+WORTH_DROPPING = 8  # finished records are dropped once they are this part of all: it costs a copy
+FEW = 16  # so many of a row are found faster one after the other than by partitioning
+BLOCK = 64  # tokens
 
 
 @dataclass(frozen=True)
-class _Going:
-    """Sentences still being said: K for each of R rows.
+class Hypotheses:
+    """K token sequences a record.
 
     Attributes:
-        rows: (R,) their places in the answer.
-        ids: (R, K, L) words said so far.
-        scores, lengths: (R, K) as in `Sentences`.
-        done: (R, K) whether the sentence has ended.
+        token_ids: (B, K, L) tokens with the end token, then padding.
+        scores: (B, K) the sum of the tokens' log-probabilities given the input, end token included;
+            -inf where a small vocabulary has no further sequence.
+        lengths: (B, K) tokens, end token included.
     """
 
-    rows: Tensor
-    ids: Tensor
-    scores: Tensor
-    lengths: Tensor
-    done: Tensor
+    token_ids: Ints
+    scores: Floats
+    lengths: Floats
 
-    def __getitem__(self, index: Tensor) -> _Going:
-        return _Going(*(getattr(self, field.name)[index] for field in fields(self)))
-
-    def worth_leaving_out(self) -> Tensor | None:
-        """(R,) which rows have ended, once they are so many that it pays to copy the others."""
-        ended = self.done.all(1)
-        return ended if int(ended.sum()) * WORTH_LEAVING_OUT >= len(ended) else None
+    def best(self, count: int) -> Hypotheses:
+        """The first ``count`` of every record."""
+        return Hypotheses(
+            self.token_ids[:, :count], self.scores[:, :count], self.lengths[:, :count]
+        )
 
 
-class _Finished:
-    """Where sentences are put that nothing more will be said of."""
+@dataclass(frozen=True)
+class Mixture:
+    """How the models' scores of the next token become one: their weighted sum (shallow fusion,
+    Gulcehre et al. 2015, arXiv:1503.03535).
 
-    def __init__(self, rows: int, each: int, longest: int, device: torch.device) -> None:
-        self.ids = torch.full((rows, each, longest), PAD, device=device)
-        self.scores = torch.zeros(rows, each, device=device)
-        self.lengths = torch.zeros(rows, each, device=device)
+    Attributes:
+        weights: of each model that counts, by name.
+        bonus: added for every token but the end token, against sequences that are too short.
+        ngram: the language model, where it is an n-gram model; any other is the engine's.
+        normalise: the scores are log-probabilities of one model, to be normalised again once some
+            tokens are excluded; sums of several models are used as they are.
+    """
 
-    def put(self, said: _Going) -> None:
-        """All sentences of these rows."""
-        self.ids[said.rows, :, : said.ids.shape[-1]] = said.ids
-        self.scores[said.rows], self.lengths[said.rows] = said.scores, said.lengths
+    weights: Mapping[str, float]
+    bonus: float = 0.0
+    ngram: NGram | None = None
+    normalise: bool = True
 
-    def sentences(self) -> Sentences:
-        """No longer than the longest."""
-        longest = int(self.lengths.max()) if self.lengths.numel() else 0
-        return Sentences(self.ids[..., :longest], self.scores, self.lengths)
+    @property
+    def guided(self) -> bool:
+        """Whether something else than the input counts: the score is no probability then."""
+        return LANGUAGE in self.weights or self.bonus != 0
 
 
-def _nothing_said(rows: int, each: int, device: torch.device) -> _Going:
-    return _Going(
-        torch.arange(rows, device=device),
-        torch.empty(rows, each, 0, dtype=torch.long, device=device),
-        torch.zeros(rows, each, device=device),
-        torch.zeros(rows, each, device=device),
-        torch.zeros(rows, each, dtype=torch.bool, device=device),
-    )
+class TokenScorer:
+    """Scores the next token of N hypotheses, and keeps the state of each."""
+
+    def __init__(self, steps: Steps, raw: RawOutputs, mixture: Mixture) -> None:
+        """``raw``: of the records, one hypothesis each to begin with."""
+        self.steps, self.mixture = steps, mixture
+        self.rows = len(next(iter(raw.values())))
+        models = set(mixture.weights) - ({LANGUAGE} if mixture.ngram else set())
+        self.state = steps.start(raw, models)
+        self.contexts = np.full(self.rows, mixture.ngram.start if mixture.ngram else 0)
+
+    def next(self, tokens: Ints) -> tuple[Floats, Floats]:
+        """Appends a token (N,) to each hypothesis: (N, V) scores of the tokens that may follow, to
+        search by; and the scores given the input alone, the same array unless it is guided."""
+        found, self.state = self.steps.step(tokens, self.state)
+        weights, bonus, ngram = self.mixture.weights, self.mixture.bonus, self.mixture.ngram
+        terms = [w * found[n] if w != 1 else found[n] for n, w in weights.items() if n != LANGUAGE]
+        by_input = reduce(np.add, terms)
+        if not self.mixture.guided:
+            return by_input, by_input
+        scores = by_input + np.float32(bonus)
+        scores[:, EOS] -= np.float32(bonus)
+        if LANGUAGE in weights:
+            if ngram is None:
+                language = found[LANGUAGE]
+            else:
+                self.contexts = ngram.step(self.contexts, tokens)
+                language = ngram.scores(self.contexts)
+            scores += weights[LANGUAGE] * language
+        return scores, by_input
+
+    def select(self, rows: Ints) -> None:
+        """Keep these hypotheses, in this order; some may be repeated, some left out."""
+        if len(rows) == self.rows and bool((rows == np.arange(self.rows)).all()):
+            return
+        self.state, self.contexts = self.steps.select(self.state, rows), self.contexts[rows]
+        self.rows = len(rows)
+
+
+class _Progress:
+    """The hypotheses so far: those of the R unfinished records, and the results of the others.
+
+    Attributes:
+        records: (R,) which records are unfinished.
+        token_ids: (R, K, L) tokens so far.
+        ranking: (R, K) the score that they are searched by.
+        scores, lengths: (R, K) as in `Hypotheses`.
+        done: (R, K) whether the hypothesis has ended, or is none.
+    """
+
+    def __init__(self, records: int, each: int, longest: int) -> None:
+        shape = records, each
+        self.results = Hypotheses(
+            np.full((*shape, longest), PAD),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.float32),
+        )
+        self.records = np.arange(records)
+        self.token_ids = np.empty((*shape, 0), np.int64)
+        self.ranking, self.scores = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.lengths, self.done = np.zeros(shape, np.float32), np.zeros(shape, bool)
+
+    def extend(self, source: Ints, tokens: Ints, ranking: Floats, by_input: Floats | None) -> None:
+        """Replace the hypotheses by continuations: each of ``source`` (R, K), a number among those
+        of its record, with one token (R, K) more.
+
+        Args:
+            source, tokens, ranking: (R, K), ``ranking`` being the new one.
+            by_input: (N, V) scores given the input alone; None where these are the ranking.
+        """
+        rows = np.arange(len(source))[:, None]
+        done, before = self.done[rows, source], self.token_ids[rows, source]
+        if by_input is None:
+            self.scores = ranking
+        else:
+            gained = by_input.reshape(*self.done.shape, -1)[rows, source, tokens]
+            self.scores = self.scores[rows, source] + np.where(done, np.float32(0), gained)
+        self.token_ids = np.concatenate([before, tokens[..., None]], axis=2)
+        self.ranking = ranking
+        self.lengths = self.lengths[rows, source] + ~done
+        self.done = done | (tokens == EOS) | np.isneginf(ranking)
+
+    def drop_finished(self) -> Bools | None:
+        """Drop the records whose hypotheses have all ended, once there are many: (R,) which are
+        kept, None for all."""
+        finished = self.done.all(axis=1)
+        if finished.sum() * WORTH_DROPPING < len(finished):
+            return None
+        self._store(finished)
+        for name in ("records", "token_ids", "ranking", "scores", "lengths", "done"):
+            setattr(self, name, getattr(self, name)[~finished])
+        return np.asarray(~finished)
+
+    def _store(self, which: Bools) -> None:
+        records, results = self.records[which], self.results
+        results.token_ids[records, :, : self.token_ids.shape[-1]] = self.token_ids[which]
+        results.scores[records] = np.where(
+            np.isneginf(self.ranking[which]), -np.inf, self.scores[which]
+        )
+        results.lengths[records] = self.lengths[which]
+
+    def finish(self) -> Hypotheses:
+        """All hypotheses, no longer than the longest."""
+        self._store(np.ones(len(self.records), bool))
+        longest = int(self.results.lengths.max(initial=0))
+        return Hypotheses(
+            self.results.token_ids[..., :longest], self.results.scores, self.results.lengths
+        )
+
+
+def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding) -> Hypotheses:
+    """Sequences for every record, best first.
+
+    Args:
+        steps: the engine.
+        raw: raw outputs of B records.
+        mixture: how the models' scores are combined.
+        decoding: beam search, or sampling, and their settings.
+    """
+    scorer = TokenScorer(steps, raw, mixture)
+    if decoding.sample:
+        return sample(scorer, decoding, np.random.default_rng(decoding.seed))
+    beams = max(decoding.beam, decoding.num)
+    return beam_search(scorer, beams, decoding.length_penalty, decoding.limits)
 
 
 def beam_search(
-    decoder: Decoder, start: DecoderState, beams: int, length_penalty: float, limits: Limits
-) -> Sentences:
-    """The ``beams`` likeliest sentences, best first; one beam is greedy search.
+    scorer: TokenScorer, beams: int, length_penalty: float, limits: Limits
+) -> Hypotheses:
+    """The ``beams`` likeliest sequences of each record, best first; one beam is greedy search.
 
-    Sentences are ranked by log-probability / length ** length_penalty (Wu et al. 2016,
-    arXiv:1609.08144, in its simpler form); 0 prefers short ones, 1 is the mean a word.
-
-    Args:
-        start: of every record, one row each, as `Decoder.start` made it.
+    They are ranked by log-probability / length ** length_penalty (Wu et al. 2016, arXiv:1609.08144,
+    in its simpler form): 0 prefers short ones, 1 is the mean of a token.
     """
-    count, device = len(start), start.device
-    found = _Finished(count, beams, limits.max_words + 1, device)
-    going = _nothing_said(count, beams, device)
-    going.scores[:, 1:] = float("-inf")  # all beams are the same at first: let one speak
-    state = start.select(going.rows.repeat_interleave(beams))
-    words = torch.full((count * beams,), BOS, device=device)
+    records = scorer.rows
+    progress, tokens = (
+        _Progress(records, beams, limits.max_words + 1),
+        np.full(records * beams, BOS),
+    )
+    progress.ranking[:, 1:] = -np.inf  # at first all beams of a record are the same one
+    scorer.select(np.arange(records).repeat(beams))
     for _ in range(limits.max_words + 1):
-        logp, state = word_scores(decoder, words, state, going.ids.flatten(0, 1), limits)
-        logp = logp.view(*going.done.shape, -1)
-        # A finished sentence goes on with padding, at no cost.
-        logp = torch.where(going.done[..., None], float("-inf"), logp)
-        logp[..., PAD] = torch.where(going.done, 0.0, logp[..., PAD])
-        longer = going.lengths + (~going.done).float()  # (B, K)
-        total = going.scores[..., None] + logp  # (B, K, V)
-        ranked = (total / longer[..., None] ** length_penalty).flatten(1)
-        best = ranked.topk(beams, dim=1).indices  # (B, K)
-        source, words = best // logp.shape[-1], best % logp.shape[-1]
-        before = going.ids.gather(1, source[..., None].expand_as(going.ids))
-        going = _Going(
-            going.rows,
-            torch.cat([before, words[..., None]], dim=2),
-            total.flatten(1).gather(1, best),
-            longer.gather(1, source),
-            going.done.gather(1, source) | (words == EOS),
-        )
-        index = source + torch.arange(len(source), device=device)[:, None] * beams
-        ended = going.worth_leaving_out()
-        if ended is None:
-            state = state.reorder(index.flatten())
-        else:
-            found.put(going[ended])
-            going, words = going[~ended], words[~ended]
-            state = state.select(index[~ended].flatten())
-        words = words.flatten()
-        if not len(going.rows):
+        scores, by_input = scorer.next(tokens)
+        guided = by_input is not scores
+        log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
+        # No more than `beams` of the best continuations come from one hypothesis.
+        each = min(beams, scores.shape[1])
+        values, candidates = _largest(scores, each)  # (N, k)
+        values -= log_kept[:, None]
+        done = progress.done.ravel()
+        values[done], candidates[done] = -np.inf, PAD  # an ended one goes on with padding, ...
+        values[done, 0] = 0.0  # ... at no cost
+        total = progress.ranking[..., None] + values.reshape(*progress.done.shape, each)
+        lengths = progress.lengths + ~progress.done
+        ranked = (total / lengths[..., None] ** np.float32(length_penalty)).reshape(len(total), -1)
+        best = np.argsort(-ranked, axis=1, kind="stable")[:, :beams]  # (R, K)
+        source, rows = best // each, np.arange(len(best))[:, None]
+        tokens = candidates.reshape(len(best), -1)[rows, best]
+        ranking = total.reshape(len(best), -1)[rows, best]
+        progress.extend(source, tokens, ranking, by_input if guided else None)
+        selected = source + rows * beams
+        kept = progress.drop_finished()
+        if kept is not None:
+            tokens, selected = tokens[kept], selected[kept]
+        if not len(progress.records):
             break
-    found.put(going)
-    return found.sentences()
+        scorer.select(selected.ravel())
+        tokens = tokens.ravel()
+    return progress.finish()
 
 
 def sample(
-    decoder: Decoder,
-    start: DecoderState,
-    samples: int,
-    limits: Limits,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Sentences:
-    """``samples`` random sentences a record.
+    scorer: TokenScorer, decoding: Decoding, rng: np.random.Generator, alike: bool = True
+) -> Hypotheses:
+    """``decoding.num`` random sequences a record, the likeliest first.
 
     Args:
-        start: of every record, one row each, as `Decoder.start` made it.
-        temperature: below 1 the likelier words are said more often; near 0 it is greedy.
-        top_k: only the k likeliest words (Fan et al. 2018, arXiv:1805.04833); 0 is all.
-        top_p: only the fewest words with this much probability together ("nucleus",
-            Holtzman et al. 2020, arXiv:1904.09751); 1 is all.
-        generator: gives the same random numbers to every record, so that a record's sentences do
-            not depend on its batch; without one, all are drawn apart.
+        scorer: of the records.
+        decoding: ``temperature``: below 1 likelier tokens are drawn more often, near 0 it is
+            greedy; ``top_k``: only the k likeliest tokens (Fan et al. 2018, arXiv:1805.04833);
+            ``top_p``: only the fewest tokens with this probability together ("nucleus", Holtzman
+            et al. 2020, arXiv:1904.09751).
+        rng: where the random numbers come from.
+        alike: every record gets the same random numbers, so that its sequences do not depend on
+            its batch; otherwise all draws are independent.
+    """
+    records, each, limits = scorer.rows, decoding.num, decoding.limits
+    # A row a sequence: each is dropped when it ends.
+    progress = _Progress(records * each, 1, limits.max_words + 1)
+    scorer.select(progress.records // each)
+    tokens = np.full((records * each, 1), BOS)
+    for _ in range(limits.max_words + 1):
+        scores, by_input = scorer.next(tokens[:, 0])
+        guided = by_input is not scores
+        log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
+        rows = len(progress.records)
+        chance = rng.random(each)[progress.records % each] if alike else rng.random(rows)
+        tokens = np.where(progress.done[:, 0], PAD, _draw(_truncate(scores, decoding), chance))
+        gained = scores[np.arange(rows), tokens] - log_kept
+        gained = np.where(progress.done[:, 0], np.float32(0), gained)
+        tokens, ranking = tokens[:, None], progress.ranking + gained[:, None]
+        progress.extend(np.zeros_like(tokens), tokens, ranking, by_input if guided else None)
+        kept = progress.drop_finished()
+        if not len(progress.records):
+            break
+        if kept is not None:
+            tokens = tokens[kept]
+            scorer.select(np.flatnonzero(kept))
+    found = progress.finish()
+    scores, lengths = found.scores.reshape(records, each), found.lengths.reshape(records, each)
+    order = np.argsort(-scores / lengths, axis=1, kind="stable")
+    rows = np.arange(records)[:, None]
+    token_ids = found.token_ids.reshape(records, each, -1)
+    return Hypotheses(token_ids[rows, order], scores[rows, order], lengths[rows, order])
+
+
+def _flat(progress: _Progress) -> Ints:
+    """(N, L) the tokens so far."""
+    return progress.token_ids.reshape(progress.done.size, -1)
+
+
+def restrict(scores: Floats, generated: Ints, limits: Limits, normalise: bool) -> Floats:
+    """Set the scores (N, V) of tokens that may not follow ``generated`` (N, L) to -inf, in place.
 
     Returns:
-        The sentences of a record, the likeliest first.
+        (N,) the logarithm of the probability that is left to the others, to be subtracted from
+        their log-probabilities; 0 without ``normalise``.
     """
-    count, device = len(start), start.device
-    size = count * samples
-    found = _Finished(size, 1, limits.max_words + 1, device)
-    going = _nothing_said(size, 1, device)  # a row a sentence: each ends when it likes
-    state = start.select(going.rows // samples)
-    words = torch.full((size, 1), BOS, device=device)
-    for _ in range(limits.max_words + 1):
-        logp, state = word_scores(decoder, words[:, 0], state, going.ids[:, 0], limits)
-        kept = _truncate(logp / max(temperature, 1e-4), top_k, top_p)
-        if generator is None:
-            chance = torch.rand(len(going.rows), device=device)
+    step, nothing = generated.shape[1], np.zeros(len(scores), np.float32)
+    if step >= limits.max_words:
+        end = np.float32(0) if normalise else scores[:, EOS].copy()
+        scores[:] = -np.inf
+        scores[:, EOS] = end
+        return nothing
+    excluded = [*NEVER_GENERATED, EOS] if step < limits.min_words else list(NEVER_GENERATED)
+    lost = np.exp(scores[:, excluded]).sum(axis=1) if normalise else nothing
+    scores[:, excluded] = -np.inf
+    rows, tokens = _repeats(generated, limits.no_repeat, scores.shape[1])
+    if normalise:
+        np.add.at(lost, rows, np.exp(scores[rows, tokens]))
+    scores[rows, tokens] = -np.inf
+    if not normalise:
+        # A small vocabulary may leave nothing to say: then only the end.
+        scores[np.isneginf(scores.max(axis=1)), EOS] = 0.0
+        return nothing
+    log_kept = np.log1p(-np.minimum(lost, np.float32(0.5)))
+    for row in np.flatnonzero(lost > 0.5):  # few; 1 - lost would have no digits left
+        most = scores[row].max()
+        if np.isneginf(most):
+            scores[row, EOS] = log_kept[row] = 0.0
         else:
-            chance = torch.rand(samples, generator=generator).to(device)[going.rows % samples]
-        words = torch.where(going.done, PAD, _draw(kept.softmax(-1), chance)[:, None])  # (R, 1)
-        going = _Going(
-            going.rows,
-            torch.cat([going.ids, words[..., None]], dim=2),
-            going.scores + torch.where(going.done, 0.0, logp.gather(1, words)),
-            going.lengths + (~going.done).float(),
-            going.done | (words == EOS),
-        )
-        ended = going.worth_leaving_out()
-        if ended is not None:
-            found.put(going[ended])
-            going, words = going[~ended], words[~ended]
-            state = state.select((~ended).nonzero()[:, 0])
-        if not len(going.rows):
-            break
-    found.put(going)
-    drawn = found.sentences()
-    scores, lengths = drawn.scores.view(count, samples), drawn.lengths.view(count, samples)
-    order = (scores / lengths).argsort(1, descending=True)
-    ids = drawn.ids.view(count, samples, -1)
-    ids = ids.gather(1, order[..., None].expand_as(ids))
-    return Sentences(ids, scores.gather(1, order), lengths.gather(1, order))
+            log_kept[row] = most + np.log(np.exp(scores[row] - most).sum())
+    return log_kept
 
 
-def _draw(probabilities: Tensor, chance: Tensor) -> Tensor:
-    """(N, V) and (N,) in [0, 1) -> (N,): the word in whose share of the line the chance falls."""
-    line = probabilities.double().cumsum(-1)
-    return torch.searchsorted(line, chance[:, None] * line[:, -1:], right=True)[:, 0]
+def _repeats(generated: Ints, n: int, vocabulary: int) -> tuple[Ints, Ints]:
+    """Rows, and tokens that would complete an n-gram that their row (N, L) has already."""
+    length = generated.shape[1]
+    if n == 0 or length < n:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    context = generated[:, length - n + 1 :]  # (N, n-1): the last tokens
+    windows = np.lib.stride_tricks.sliding_window_view(generated, n, axis=1)  # (N, L-n+1, n)
+    rows, at = (windows[..., :-1] == context[:, None]).all(axis=-1).nonzero()
+    return np.divmod(np.unique(rows * vocabulary + windows[rows, at, -1]), vocabulary)
 
 
-def _truncate(logp: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Scores (N, V) with the words that may not be drawn at -inf."""
-    if top_k:
-        least = logp.topk(min(top_k, logp.shape[-1]), dim=-1).values[:, -1:]
-        logp = logp.masked_fill(logp < least, float("-inf"))
-    if top_p < 1.0:
-        ordered, index = logp.sort(dim=-1, descending=True)
-        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)  # probability ahead of it
-        out = before >= top_p
-        out[:, 0] = False  # one may always be drawn
-        ordered = ordered.masked_fill(out, float("-inf"))
-        logp = torch.full_like(logp, float("-inf")).scatter(1, index, ordered)
-    return logp
+def _largest(scores: Floats, count: int) -> tuple[Floats, Ints]:
+    """(N, V) -> (N, count): the largest of each row, and where they are; may set them to -inf."""
+    rows = np.arange(len(scores))[:, None]
+    if count > FEW:
+        places = np.argpartition(scores, -count, axis=1)[:, -count:]
+        return scores[rows, places], places
+    found: list[tuple[Floats, Ints]] = []
+    for _ in range(count):
+        places = scores.argmax(axis=1, keepdims=True)
+        found.append((scores[rows, places], places))
+        scores[rows, places] = -np.inf
+    values, wheres = zip(*found, strict=True)
+    return np.concatenate(values, axis=1), np.concatenate(wheres, axis=1)
+
+
+def _draw(scores: Floats, chance: NDArray[np.float64]) -> Ints:
+    """(N, V) and (N,) in [0, 1) -> (N,): the token in whose share of the line the chance falls, by
+    its block of the line first."""
+    weights = scores - scores.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    size, rows = weights.shape[1], np.arange(len(weights))
+    blocks = np.add.reduceat(weights, np.arange(0, size, BLOCK), axis=1).astype(np.float64)
+    ends = blocks.cumsum(axis=1)
+    at = chance * ends[:, -1]
+    block = (ends <= at[:, None]).sum(axis=1)
+    tokens = np.minimum(block[:, None] * BLOCK + np.arange(BLOCK), size - 1)
+    line = weights[rows[:, None], tokens].cumsum(axis=1, dtype=np.float64)
+    # Whatever the rounding, no token without a share is drawn.
+    at = np.clip(at - ends[rows, block] + blocks[rows, block], 0, np.nextafter(line[:, -1], 0))
+    return tokens[rows, (line <= at[:, None]).sum(axis=1)]
+
+
+def _truncate(scores: Floats, decoding: Decoding) -> Floats:
+    """Scores (N, V) at the temperature, with the tokens that may not be drawn at -inf."""
+    if decoding.temperature != 1:
+        scores = scores / np.float32(max(decoding.temperature, 1e-4))
+    if decoding.top_k:
+        count = min(decoding.top_k, scores.shape[-1])
+        least = np.partition(scores, -count, axis=1)[:, -count, None]
+        scores = np.where(scores < least, -np.inf, scores)
+    if decoding.top_p < 1.0:
+        share = np.exp(scores - scores.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        ordered = np.sort(share, axis=1)[:, ::-1]
+        likelier = ordered.cumsum(axis=1) - ordered
+        count = (likelier < decoding.top_p).sum(axis=1, keepdims=True)
+        least = np.take_along_axis(ordered, np.maximum(count, 1) - 1, axis=1)
+        scores = np.where(share < least, -np.inf, scores)
+    return scores

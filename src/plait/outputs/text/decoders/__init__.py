@@ -1,1 +1,1 @@
-"""Decoders: each says what the next token's scores are; one file each."""
+"""Decoders: each scores the next token of a text; settings here, networks in `networks`."""

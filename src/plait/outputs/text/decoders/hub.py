@@ -1,284 +1,51 @@
-"""`hub:NAME`: a causal language model of the transformers library, the input as a learned prefix.
-
-The fused tokens go through one linear map to the model's embedding width and stand before the
-sentence as if they were words (prefix tuning, Li and Liang 2021, arXiv:2101.00190; for captions
-ClipCap, Mokady et al. 2021, arXiv:2111.09734). The language model's tokens keep their pretrained
-vectors; only plait's four specials have vectors of their own, and learn.
-
-Shapes: E width of the model's embeddings, H key heads, P tokens so far, K the model's tokens.
-"""
+"""`hub:NAME`: a causal language model of the transformers library, the input as a learned prefix."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
 
 from plait.config.registry import register
-from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, HubVocabulary
-from plait.nn.blocks import freeze
-from plait.nn.pretrained import (
-    FAILURES,
-    HubName,
-    build_model,
-    load_config,
-    load_tokenizer,
-    new_cache,
-    refuse_missing,
-)
-from plait.outputs.text.decoders.base import Decoder, DecoderState
-from plait.types import Fused, PlaitError, State
+from plait.data.vocabulary import HubVocabulary
+from plait.nn.hub import HubName, load_config, load_tokenizer
+from plait.outputs.text.decoders.base import Decoder
+from plait.types import State
+
+if TYPE_CHECKING:
+    from plait.outputs.text.decoders.networks.base import DecoderNetwork
 
 
 @register("decoder", "hub")
 class HubDecoder(Decoder):
-    """Any causal language model of the Hugging Face hub, or of a local folder; wants unit: hub."""
+    """Any causal language model of the Hugging Face hub, or of a local folder; needs unit: hub."""
 
-    exported = False
+    exportable = False
+    name: HubName
+    train: Annotated[
+        Literal["frozen", "all"],
+        Field(description="which layers of the language model learn: none, or all"),
+    ] = "frozen"
 
-    def __init__(
-        self,
-        vocabulary: int,
-        width: int,
-        max_words: int,
-        state: State,
-        pretrained: bool,
-        *,
-        name: HubName,
-        train: Annotated[
-            Literal["frozen", "all"],
-            Field(description="which layers of the language model learn: none, or all"),
-        ] = "frozen",
-    ) -> None:
-        super().__init__()
-        self.name, self.max_words = name, max_words
-        self.model = LanguageModel(name, state["config"], pretrained)
-        self.frozen = train == "frozen"
-        if self.frozen:
-            freeze(self.model)
-        tokens = torch.tensor(state["tokens"])
-        assert len(tokens) + len(SPECIALS) == vocabulary
-        # Plait's id -> the model's; the specials have vectors of their own.
-        padded = torch.cat([tokens.new_zeros(len(SPECIALS)), tokens])
-        self.register_buffer("token_of", padded, persistent=False)
-        self.token_of: Tensor
-        self._add_specials(state["bos"], state["eos"])
-        self.project = nn.Linear(width, self.model.width_in)
-        # The prefix starts as large as the words' vectors are.
-        size = float(self.model.embedding(tokens).detach().std())
-        nn.init.normal_(self.project.weight, std=size / width**0.5)
-        nn.init.zeros_(self.project.bias)
-
-    @torch.no_grad()
-    def _add_specials(self, bos: int | None, eos: int | None) -> None:
-        """The four specials: start and end as the model knows them, the others like the mean."""
-        tokens = self.token_of[len(SPECIALS) :]
-        read = self.model.embedding(tokens).mean(0).repeat(len(SPECIALS), 1)
-        said = self.model.output_weight[tokens].mean(0).repeat(len(SPECIALS), 1)
-        start = bos if bos is not None else eos
-        if start is not None:
-            read[BOS] = self.model.embedding(torch.tensor(start))
-        if eos is not None:
-            read[EOS] = self.model.embedding(torch.tensor(eos))
-            said[EOS] = self.model.output_weight[eos]
-        self.special_embedding = nn.Parameter(read)  # (4, E)
-        self.special_out = nn.Parameter(said)  # (4, D)
-        self.special_bias = nn.Parameter(torch.zeros(len(SPECIALS)))
-
-    @classmethod
-    def fit(cls, settings: Mapping[str, Any]) -> State:
+    def fit(self) -> State:
         """The model's architecture and its tokens."""
-        name = settings["name"]
-        found = load_tokenizer(name)
+        found = load_tokenizer(self.name)
         return {
-            "config": load_config(name),
-            "tokens": hub_vocabulary(name).tokens,
+            "config": load_config(self.name),
+            "tokens": HubVocabulary(found["tokenizer"], found["specials"]).tokens,
             "bos": found["bos"],
             "eos": found["eos"],
         }
 
-    def train(self, mode: bool = True) -> HubDecoder:
-        """Training mode; a frozen language model keeps to evaluation."""
-        super().train(mode)
-        if self.frozen:
-            self.model.eval()
-        return self
+    def vocabulary(self) -> HubVocabulary:
+        """The language model's own."""
+        found = load_tokenizer(self.name)
+        return HubVocabulary(found["tokenizer"], found["specials"])
 
-    def start(self, fused: Fused) -> DecoderState:
-        """The model's keys and values of the prefix (B, H, T, Dh), made once a record."""
-        mask = fused.tokens.mask  # (B, T)
-        length = mask.shape[1]
-        if self.model.longest and length + self.max_words > self.model.longest:
-            raise PlaitError(
-                f"hub:{self.name} reads {self.model.longest} tokens at the most; "
-                f"the input has {length} and the sentence up to {self.max_words}",
-                hint="lower the setting longest, or have fewer tokens of the input",
-            )
-        prefix = self.project(fused.tokens.values)  # (B, T, E)
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        _, _, cached = self.model(prefix, {}, mask, positions, attend=False)
-        return DecoderState({"mask": mask}, cached)
+    def network(
+        self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
+    ) -> DecoderNetwork:
+        """See `Decoder.network`."""
+        from plait.outputs.text.decoders.networks.hub import HubNetwork
 
-    def forward(
-        self, words: Tensor, state: DecoderState, attend: bool = False
-    ) -> tuple[Tensor, Tensor | None, DecoderState]:
-        """See `Decoder.forward`.
-
-        The attention is the mean over the heads of the upper half of the layers, as shares of
-        what went to the prefix.
-        """
-        prefix = state.memory["mask"]  # (N, T)
-        said = state.past["key0"].shape[2] - prefix.shape[1]
-        rows, length = words.shape
-        mask = torch.cat([prefix, prefix.new_ones(rows, said + length)], dim=1)  # (N, P + L)
-        # Masked tokens take no position, so that a record ignores the batch's padding.
-        at = torch.arange(said, said + length, device=words.device)
-        positions = prefix.sum(1, keepdim=True) + at  # (N, L)
-        hidden, looks, cached = self.model(self._embed(words), state.past, mask, positions, attend)
-        attention = None
-        if attend:
-            shares = looks[..., : prefix.shape[1]]  # (N, L, T)
-            attention = shares / shares.sum(-1, keepdim=True).clamp(min=1e-9)
-        return hidden, attention, DecoderState(state.memory, cached)
-
-    def _embed(self, words: Tensor) -> Tensor:
-        """(N, L) -> (N, L, E)."""
-        own = self.special_embedding[words.clamp(max=UNK)]
-        return torch.where(
-            (words > UNK)[..., None], self.model.embedding(self.token_of[words]), own
-        )
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., D) -> (..., 4 + K)."""
-        specials = F.linear(hidden, self.special_out, self.special_bias)
-        tokens = F.linear(hidden, self.model.output_weight, self.model.output_bias)
-        kept = tokens.index_select(-1, self.token_of[len(SPECIALS) :])
-        return torch.cat([specials.to(kept.dtype), kept], dim=-1)
-
-
-class LanguageModel(nn.Module):
-    """A language model's body and output projection, with its cache as plain tensors."""
-
-    pretrained = True
-
-    def __init__(self, name: str, config: State, pretrained: bool) -> None:
-        super().__init__()
-        whole, missing = build_model("AutoModelForCausalLM", name, config, pretrained)
-        whole.eval()
-        self.body: nn.Module = whole.base_model
-        projection = whole.get_output_embeddings()
-        if projection is None or self.body is whole:
-            raise _no_decoder(name, "it has no output projection of its own")
-        # A tied projection is the embedding, and must not be saved a second time.
-        self.projection: nn.Module | None = (
-            None if projection.weight is self.embedding.weight else projection
-        )
-        self.width_in = int(self.embedding.weight.shape[1])
-        limit = getattr(whole.config, "max_position_embeddings", None)
-        self.longest: int | None = limit if isinstance(limit, int) else None
-        self.takes_positions = "position_ids" in inspect.signature(self.body.forward).parameters
-        used = self._check(name, whole)
-        refuse_missing(name, whole, missing, used)
-        for p in self.parameters():  # what the words don't depend on has nothing to learn
-            p.requires_grad_(id(p) in used)
-
-    @property
-    def embedding(self) -> Any:
-        """The body's own embedding of its tokens: (...) -> (..., E)."""
-        return cast(Any, self.body).get_input_embeddings()
-
-    @property
-    def output_weight(self) -> Tensor:
-        """(V, D) of the output projection."""
-        return cast(Tensor, (self.projection or self.embedding).weight)
-
-    @property
-    def output_bias(self) -> Tensor | None:
-        """(V,) of the output projection, where it has one."""
-        return getattr(self.projection, "bias", None)
-
-    def forward(
-        self, x: Tensor, past: dict[str, Tensor], mask: Tensor, positions: Tensor, attend: bool
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Run L more tokens after P cached ones.
-
-        Args:
-            x: (N, L, E) embeddings.
-            past: "key0", "value0", "key1"...: (N, H, P, Dh) each; none at the start.
-            mask: (N, P + L), True where one may look.
-            positions: (N, L).
-            attend: return where it looked.
-
-        Returns:
-            hidden (N, L, D); the mean attention (N, L, P + L), empty unless asked for; the
-            keys and values (N, H, P + L, Dh).
-        """
-        layers = sum(key.startswith("key") for key in past)
-        cache = new_cache((past[f"key{i}"], past[f"value{i}"]) for i in range(layers))
-        options: dict[str, Any] = {"position_ids": positions} if self.takes_positions else {}
-        out = self.body(
-            inputs_embeds=x,
-            attention_mask=mask.long(),
-            past_key_values=cache,
-            use_cache=True,
-            output_attentions=attend,
-            **options,
-        )
-        after: dict[str, Tensor] = {}
-        for i, layer in enumerate(out.past_key_values.layers):
-            after[f"key{i}"], after[f"value{i}"] = layer.keys, layer.values
-        looks = x.new_empty(0)
-        if attend:
-            upper = out.attentions[len(out.attentions) // 2 :]
-            looks = torch.stack([a.mean(1) for a in upper]).mean(0)  # (N, L, P + L)
-        return out.last_hidden_state, looks, after
-
-    def _check(self, name: str, whole: Any) -> set[int]:
-        """Loudly refuse what isn't a plain causal transformer; the ``id`` of used parameters.
-
-        Two tokens run at once and one by one must agree, and equal the model's own logits: some
-        scale or cap those after the projection, or keep more than keys and values.
-        """
-        try:
-            with torch.enable_grad():
-                theirs = whole(input_ids=torch.tensor([[0, 1]])).logits
-            found = torch.autograd.grad(theirs.sum(), list(whole.parameters()), allow_unused=True)
-            ours = self._two_steps()
-        except (*FAILURES, TypeError, AttributeError, IndexError) as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise _no_decoder(name, first) from None
-        if not torch.allclose(ours, theirs.detach(), rtol=1e-3, atol=1e-3):
-            raise _no_decoder(name, "its scores are no plain projection of its last layer")
-        pairs = zip(whole.parameters(), found, strict=True)
-        return {id(p) for p, g in pairs if g is not None}
-
-    @torch.no_grad()
-    def _two_steps(self) -> Tensor:
-        """Logits (1, 2, V) of the model's tokens 0 and 1, one step each."""
-        past: dict[str, Tensor] = {}
-        steps = []
-        for i in range(2):
-            at = torch.tensor([[i]])
-            mask = torch.ones(1, i + 1, dtype=torch.bool)
-            hidden, _, past = self(self.embedding(at), past, mask, at, attend=i == 1)
-            steps.append(F.linear(hidden, self.output_weight, self.output_bias))
-        return torch.cat(steps, dim=1)
-
-
-def _no_decoder(name: str, why: str) -> PlaitError:
-    return PlaitError(
-        f"hub:{name} can't be a decoder: {why}",
-        expected="a causal transformer with keys and values and an output projection",
-        hint="name another model, such as one of the GPT-2 or Llama families",
-    )
-
-
-def hub_vocabulary(name: str) -> HubVocabulary:
-    """The vocabulary of a language model of the hub or of a local folder."""
-    found = load_tokenizer(name)
-    return HubVocabulary(found["tokenizer"], found["specials"])
+        return HubNetwork(self, vocabulary, width, max_length, pretrained)

@@ -1,1 +1,1 @@
-"""Language models of the texts, which guide a decoder."""
+"""Language models of a text output's texts, which guide its decoder."""

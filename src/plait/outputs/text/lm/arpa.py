@@ -22,16 +22,21 @@ import logging
 import math
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, NoReturn, cast
+from typing import Annotated, BinaryIO, NamedTuple, NoReturn, cast
 
 import numpy as np
+from pydantic import Field
 
-from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK
+from plait.config.component import UserFile
+from plait.config.registry import register
+from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
+from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.kneser_ney import NEVER_FOLLOWS, Ints, Level
 from plait.outputs.text.lm.ngram import NGram, find
-from plait.types import PlaitError
+from plait.types import PlaitError, State
 from plait.util.files import write_atomically
 
 ARPA_SPECIALS = {BOS: "<s>", EOS: "</s>", UNK: "<unk>"}
@@ -46,6 +51,24 @@ EXPECTED = "an ARPA file of n-grams, perhaps gzipped (.gz)"
 log = logging.getLogger("plait")
 
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
+
+
+@register("language", "arpa")
+class ArpaLanguageModel(LanguageModel):
+    """An n-gram model that another tool counted (KenLM, SRILM, MITLM), of the same units."""
+
+    file: Annotated[
+        str, Field(description="an ARPA file of the output's units; .gz too"), UserFile()
+    ]
+
+    def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
+        """The file's n-grams, see `read_arpa`; the texts are not counted."""
+        return read_arpa(Path(self.file), vocabulary.units()).to_state()
+
+    @cached_property
+    def ngram(self) -> NGram:
+        """The model of the state."""
+        return NGram.from_state(self.state)
 
 
 def write_arpa(path: Path, model: NGram, words: Sequence[str]) -> None:

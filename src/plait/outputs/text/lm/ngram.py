@@ -1,13 +1,13 @@
-"""An n-gram language model that keeps up with a neural decoder in a beam search. Knows no torch.
+"""`ngram`: an n-gram language model, fast enough for a beam search.
 
-Kept in back-off form, as ARPA files are: ln p of every n-gram seen, and ln g of every context. An
-n-gram not seen has ln p(w | h) = ln g(h) + ln p(w | h'), where h' is h without its first word. So
-a row of scores is the empty context's with few words changed: it takes microseconds, and none is
-kept.
+It is kept in back-off form, like ARPA files: ln p of every n-gram seen, and ln g of every context.
+An n-gram not seen has ln p(w | h) = ln g(h) + ln p(w | h'), where h' is h without its first word.
+So a row of scores is that of the empty context with few words changed: it takes microseconds, and
+none is kept.
 
 Contexts are the nodes of a trie. Node 0 is the empty context, nodes 1 to V are the single ids,
 longer n-grams follow. A node's key is its context's node times V, plus its last word; keys ascend,
-so that a context's words stand together and are found by bisection.
+so that the words after a context are adjacent and found by bisection.
 
 Shapes: N states, V ids of the vocabulary, M n-grams, C contexts (n-grams that could be longer).
 """
@@ -17,12 +17,20 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from plait.data.vocabulary import BOS, EOS, UNK
+from plait.config.component import UserFile
+from plait.config.registry import register
+from plait.data.readers import read_text
+from plait.data.vocabulary import BOS, EOS, UNK, Vocabulary
+from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.kneser_ney import Ints, Level, estimate_levels
 from plait.types import PlaitError, State
 
@@ -49,8 +57,8 @@ class NGram:
         self._keys, self._scores, self._backoffs = keys, scores, backoffs
         # Where a context's words begin among the keys; they end where the next one's begin.
         self._first = np.searchsorted(keys, np.arange(len(backoffs) + 1) * vocabulary)
-        self._shorter = np.zeros(len(backoffs), np.int32)  # the longest context that ends as it
-        self._after = np.zeros(len(keys) + 1, np.int32)  # the state once an n-gram was said
+        self._shorter = np.zeros(len(backoffs), np.int32)  # the longest proper suffix of a context
+        self._after = np.zeros(len(keys) + 1, np.int32)  # the state after an n-gram
         levels = list(self._levels())
         for nodes in levels:
             self._link(nodes)
@@ -66,31 +74,31 @@ class NGram:
             start, end = end, 1 + int(self._first[known])
 
     def _link(self, nodes: Ints) -> None:
-        """Find what these n-grams lead to; all shorter ones are linked already."""
+        """Set the next states of these n-grams; all shorter ones have theirs."""
         contexts, words = np.divmod(self._keys[nodes - 1], self.vocabulary)
         shorter = np.zeros(len(nodes), np.int64)
         if contexts[-1] > 0:
             shorter = self._follow(self._shorter[contexts], words)[1]
         known = nodes[nodes < len(self._shorter)]
         self._shorter[known] = shorter[: len(known)]
-        # A context tells something if words are known after it, or if it has a weight.
-        tells = np.zeros(len(nodes), bool)
-        tells[: len(known)] = self._first[known + 1] > self._first[known]
-        tells[: len(known)] |= self._backoffs[known] != 0
-        self._after[nodes] = np.where(tells, nodes, shorter)
+        # A context matters if words are known after it, or if it has a back-off weight.
+        matters = np.zeros(len(nodes), bool)
+        matters[: len(known)] = self._first[known + 1] > self._first[known]
+        matters[: len(known)] |= self._backoffs[known] != 0
+        self._after[nodes] = np.where(matters, nodes, shorter)
 
     @classmethod
     def fit(cls, sentences: Iterable[Sequence[int]], vocabulary: int, order: int) -> NGram:
-        """Counts the n-grams of up to ``order`` words.
+        """Count the n-grams of up to ``order`` words.
 
         Args:
-            sentences: ids as `Vocabulary.encode` gives them: without start and end, which count as
-                if they stood there.
-            vocabulary: how many ids there are.
+            sentences: ids as `Vocabulary.encode` gives them; start and end tokens are added.
+            vocabulary: number of ids.
+            order: length of the longest n-grams.
 
         Raises:
             PlaitError: there is no sentence.
-            ValueError: an id is none of the vocabulary's, or padding, start or end.
+            ValueError: an id is not in the vocabulary, or is padding, start or end.
         """
         if order < 1 or vocabulary <= UNK:
             raise ValueError(f"an order of 1 or more and 4 ids or more, not {order}, {vocabulary}")
@@ -101,7 +109,7 @@ class NGram:
 
     @classmethod
     def of_levels(cls, vocabulary: int, levels: Sequence[Level]) -> NGram:
-        """From the n-grams of length 1, 2, ...; what the longest have as back-offs is ignored."""
+        """From the n-grams of length 1, 2, ...; back-off weights of the longest are ignored."""
         keys, contexts, nodes = [], 0, 1  # the first node of the contexts, and of the n-grams
         for level in levels:
             keys.append(level.codes + contexts * vocabulary)
@@ -114,7 +122,7 @@ class NGram:
         )
 
     def levels(self) -> Iterator[Level]:
-        """The n-grams of length 1, 2, ...: what `of_levels` makes the same model of."""
+        """The n-grams of length 1, 2, ..., from which `of_levels` makes the same model."""
         contexts = 0
         for nodes in self._levels():
             backoffs = np.zeros(len(nodes))
@@ -126,7 +134,7 @@ class NGram:
 
     def scores(self, states: Ints) -> Singles:
         """(N,) states -> (N, V) ln p of each next word; padding and start at -inf."""
-        # Every word as after the empty context, then those known after longer and longer ones.
+        # Every word after the empty context, then those known after longer and longer contexts.
         contexts, spent = [states.astype(np.int64)], [np.zeros(len(states), np.float32)]
         while contexts[-1].any():
             spent.append(spent[-1] + self._backoffs[contexts[-1]])
@@ -137,8 +145,8 @@ class NGram:
         return rows
 
     def _put_words(self, rows: Singles, contexts: Ints, weights: Singles) -> None:
-        """Into each row the scores of the words known after its context, plus its weight."""
-        places = np.flatnonzero(contexts)  # the empty context's words are there already
+        """Set the scores of the words known after each row's context, plus the row's weight."""
+        places = np.flatnonzero(contexts)  # those of the empty context are set
         contexts = contexts[places]
         starts = self._first[contexts]
         sizes = self._first[contexts + 1] - starts
@@ -149,9 +157,9 @@ class NGram:
         rows.reshape(-1)[at] = self._scores[found] + np.repeat(weights[places], sizes)
 
     def step(self, states: Ints, words: Ints) -> Ints:
-        """(N,) states and (N,) words said -> (N,) states: the longest known contexts.
+        """(N,) states and (N,) next words -> (N,) states: the longest known contexts.
 
-        After the end or padding it is the empty context.
+        After the end or padding that is the empty context.
         """
         return self._follow(states, words)[1]
 
@@ -173,12 +181,12 @@ class NGram:
 
         Raises:
             PlaitError: there is no sentence.
-            ValueError: as of `learn`.
+            ValueError: see `fit`.
         """
         stream = _stream(sentences, self.vocabulary)
         if not len(stream):
             raise PlaitError("there is no sentence to score")
-        # After k rounds a state knows the k words before it. A start forgets all before it.
+        # After k rounds a state depends on the k words before it, not beyond a start.
         states = np.zeros(len(stream), np.int64)
         for _ in range(self.order - 1):
             states[1:] = self._follow(states[:-1], stream[:-1])[1]
@@ -186,7 +194,7 @@ class NGram:
         return float(np.exp(-scores.mean(dtype=np.float64)))
 
     def to_state(self) -> State:
-        """Words, numbers of children and scores node by node, as bytes, packed, in base64."""
+        """Words, numbers of children and scores by node, as compressed bytes in base64."""
         return {
             "vocabulary": self.vocabulary,
             "words": _packed((self._keys % self.vocabulary).astype("<u4")),
@@ -207,8 +215,31 @@ class NGram:
         )
 
 
+@register("language", "ngram")
+class NGramLanguageModel(LanguageModel):
+    """Counts of word sequences, with modified Kneser-Ney smoothing."""
+
+    order: Annotated[int, Field(ge=1, le=20, description="words of the longest n-grams")] = 4
+    texts: Annotated[
+        str | None,
+        Field(description="a file of more sentences, one a line; .gz too; null: none"),
+        UserFile(),
+    ] = None
+
+    def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
+        """The n-grams of the training texts and the file, see `NGram.fit`."""
+        lines = [] if self.texts is None else read_text(Path(self.texts)).splitlines()
+        more = [vocabulary.encode(line) for line in lines if line.strip()]
+        return NGram.fit([*texts, *more], len(vocabulary), self.order).to_state()
+
+    @cached_property
+    def ngram(self) -> NGram:
+        """The model of the state."""
+        return NGram.from_state(self.state)
+
+
 def find(keys: Ints, wanted: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """Where each one stands among ascending keys, and whether it does."""
+    """The position of each one among ascending keys, and whether it is there."""
     places = np.searchsorted(keys, wanted)
     found = places < len(keys)
     found[found] = keys[places[found]] == wanted[found]
@@ -220,9 +251,9 @@ def _stream(sentences: Iterable[Sequence[int]], vocabulary: int) -> Ints:
     listed = list(sentences)
     framed = chain.from_iterable(((BOS,), ids, (EOS,)) for ids in listed)
     stream: Ints = np.fromiter(chain.from_iterable(framed), np.int64)
-    said = len(stream) - 2 * len(listed)
-    if ((stream >= UNK) & (stream < vocabulary)).sum() != said:
-        raise ValueError(f"a sentence's ids go from {UNK} to {vocabulary - 1}")
+    words = len(stream) - 2 * len(listed)
+    if ((stream >= UNK) & (stream < vocabulary)).sum() != words:
+        raise ValueError(f"token ids go from {UNK} to {vocabulary - 1}")
     return stream
 
 

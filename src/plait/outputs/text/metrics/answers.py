@@ -4,66 +4,54 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.pooled import check_paired
-from plait.outputs.scores import Scorer, with_intervals
 from plait.outputs.text.decoding import MOST, Limits
-from plait.outputs.text.metrics.base import References, Scoring, Sentences, plain
+from plait.outputs.text.metrics.base import Floats, References, TextMetrics, Texts, plain
 from plait.outputs.text.metrics.wordnet import Nouns, find_nouns
 
-Floats = NDArray[np.float64]
-
-TITLES = {"accuracy": "accuracy", "wups_09": "WUPS at 0.9", "wups_00": "WUPS at 0.0"}
 THRESHOLDS = {"wups_09": 0.9, "wups_00": 0.0}
 BELOW = 0.1  # what a likeness below the threshold still counts
 ARTICLES = {"a", "an", "the"}
 _COMMA = re.compile(r",(?!\d)")  # between the parts of an answer
 
 
-@dataclass(frozen=True)
-class AnswerScores:
-    """The scores of one answer a record, where any of the record's references is right.
+class AnswerMetrics(TextMetrics):
+    """Accuracy of answers, of which any of the record's references is right, and, where WordNet is
+    installed, their mean likeness to the right answer (see `wups`, thresholds 0.9 and 0.0)."""
 
-    Attributes:
-        records: how many were scored.
-        accuracy: the share of answers that equal a right one, see `plain_answer`.
-        wups_09, wups_00: mean likeness to the right answer by WordNet, see `wups`, with the
-            thresholds 0.9 and 0.0; None where WordNet is not installed.
-        intervals: by score, its 95 % bootstrap percentile interval over records.
-    """
+    titles: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "wups_09": "WUPS at 0.9",
+        "wups_00": "WUPS at 0.0",
+    }
+    best_metrics = ("accuracy",)
+    limits = Limits(1, MOST, 0)
 
-    records: int
-    accuracy: float
-    wups_09: float | None = None
-    wups_00: float | None = None
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    def __init__(self, predictions: Texts, references: References) -> None:
+        super().__init__(predictions, references)
+        self._each = {"accuracy": self._values(_is_right)}
+        nouns = find_nouns()
+        if nouns is not None:
+            for name, threshold in THRESHOLDS.items():
+                self._each[name] = self._values(partial(_best_wups, nouns, threshold))
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return vars(self) | {"intervals": {n: list(ends) for n, ends in self.intervals.items()}}
+    def _values(self, score: Callable[[str, Sequence[str]], float]) -> Floats:
+        """(records,) each answer's score against its right answers, whose mean is the score."""
+        pairs = zip(self.predictions, self.references, strict=True)
+        return np.array([score(answer, rights) for answer, rights in pairs], np.float64)
 
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """Means over these records."""
+        return {name: float(values[rows].mean()) for name, values in self._each.items()}
 
-def answer_scores(answers: Sentences, references: References, seed: int = 0) -> AnswerScores:
-    """Accuracy and, where WordNet is installed, WUPS over all records, with bootstrap intervals."""
-    points, intervals = with_intervals(answer_scorer(answers, references), len(answers), seed)
-    return AnswerScores(len(answers), **points, intervals=intervals)
-
-
-def answer_scorer(answers: Sentences, references: References) -> Scorer:
-    """The scores of any choice of the records."""
-    check_paired(answers, references)
-    each = {"accuracy": _mean_of(_is_right, answers, references)}
-    nouns = find_nouns()
-    if nouns is not None:
-        for name, threshold in THRESHOLDS.items():
-            each[name] = _mean_of(partial(_best_wups, nouns, threshold), answers, references)
-    return lambda rows: {name: float(values[rows].mean()) for name, values in each.items()}
+    def extras(self) -> dict[str, Any]:
+        """None for the scores that need WordNet, where it is missing."""
+        return {name: None for name in THRESHOLDS if name not in self._each}
 
 
 def plain_answer(text: str) -> str:
@@ -85,17 +73,6 @@ def wups(answer: str, right: str, nouns: Nouns, threshold: float) -> float:
     said, wanted = _parts(answer), _parts(right)
     alike = np.array([[_likeness(a, b, nouns, threshold) for b in wanted] for a in said])
     return float(min(alike.max(axis=1).prod(), alike.max(axis=0).prod()))
-
-
-ANSWERS = Scoring(TITLES, ("accuracy",), answer_scorer, answer_scores, Limits(1, MOST, 0))
-
-
-def _mean_of(
-    score: Callable[[str, Sequence[str]], float], answers: Sentences, references: References
-) -> Floats:
-    """(records,) each answer's score against its right answers, whose mean is the score."""
-    pairs = zip(answers, references, strict=True)
-    return np.array([score(said, rights) for said, rights in pairs], np.float64)
 
 
 def _is_right(answer: str, rights: Sequence[str]) -> float:

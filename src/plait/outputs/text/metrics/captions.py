@@ -1,369 +1,216 @@
-"""How good captions are: the published metrics, with bootstrap intervals over photos."""
+"""The published metrics of captions: BLEU, ROUGE-L, CIDEr-D and, where its program is, METEOR.
+
+Captions are tokenised as in the COCO evaluation (`plait.outputs.text.metrics.ptb`), and scores
+equal those of the COCO evaluation's code, pycocoevalcap, to rounding.
+"""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from importlib.util import find_spec
-from pathlib import Path
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-from pycocoevalcap.cider.cider_scorer import CiderScorer
-from pycocoevalcap.rouge.rouge import Rouge
 
-from plait.outputs.scores import Scorer, interval, resamples
+from plait.outputs.scores import RESAMPLES, Scores, interval, resamples
 from plait.outputs.text.decoding import Limits
-from plait.outputs.text.metrics.base import Scoring
+from plait.outputs.text.metrics.base import Floats, References, TextMetrics, Texts
+from plait.outputs.text.metrics.cider import CiderReward
+from plait.outputs.text.metrics.meteor import Meteor, wants_meteor
 from plait.outputs.text.metrics.ptb import tokenise
 from plait.types import PlaitError
 
-Floats = NDArray[np.float64]
-
-ORDERS = 4
-_METEOR_CHUNKS = 20  # METEOR's columns: words of caption and reference, chunks, words matched
-_METEOR_COLUMNS = (0, 1, _METEOR_CHUNKS, 21, 22)
-_SMALL, _TINY = 1e-9, 1e-15  # the published scorer's guards against division by zero
+ORDERS = 4  # n-grams of one to four words
+BETA = 1.2  # how much more recall weighs than precision in ROUGE-L
+_SMALL, _TINY = 1e-9, 1e-15  # guards against division by zero, as published scores have them
 
 
-TITLES = {
-    "cider": "CIDEr-D",
-    "bleu4": "BLEU-4",
-    "bleu3": "BLEU-3",
-    "bleu2": "BLEU-2",
-    "bleu1": "BLEU-1",
-    "rouge_l": "ROUGE-L",
-    "meteor": "METEOR",
-    "distinct": "distinct captions",
-    "vocabulary": "words used",
-    "mean_length": "words a caption",
-}
-"""Score -> what people know it by, in the order to show."""
+class CaptionMetrics(TextMetrics):
+    """Scores of captions, one a photo, against all references of the photo.
 
+    ``bleu1`` to ``bleu4`` are corpus BLEU, 0 to 1 (Papineni et al., ACL 2002); ``rouge_l`` is mean
+    ROUGE-L, 0 to 1 (Lin, 2004); ``cider`` is mean CIDEr-D on the published scale, about 0 to 10
+    (arXiv:1411.5726), whose document frequencies stay those of all photos in every resample;
+    ``meteor`` is corpus METEOR 1.5 (Denkowski and Lavie, 2014). Extras are the share of captions
+    that are ``distinct`` and the number of different words in them, the ``vocabulary``: they have
+    no interval, as a resample repeats photos.
 
-@dataclass(frozen=True)
-class _Bootstrap:
-    resamples: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class CaptionScores:
-    """The scores of one caption a photo, against all references of the photo.
-
-    Attributes:
-        photos: how many photos were scored.
-        bleu1, bleu2, bleu3, bleu4: corpus BLEU, 0 to 1 (Papineni et al., ACL 2002).
-        rouge_l: mean ROUGE-L, 0 to 1 (Lin, 2004; beta 1.2).
-        cider: mean CIDEr-D on the published scale, about 0 to 10 (arXiv:1411.5726).
-        meteor: corpus METEOR 1.5 (Denkowski and Lavie, 2014), or None where it was not computed.
-        distinct: share of the captions that are different from each other.
-        vocabulary: number of different words in the captions.
-        mean_length: words in a caption, on average.
-        intervals: by score, its 95 % bootstrap percentile interval over photos.
-        photo_cider: (photos,) CIDEr-D of each.
-        photo_bleu4: (photos,) BLEU-4 of each, smoothed.
+    An empty caption scores zero.
     """
 
-    photos: int
-    bleu1: float
-    bleu2: float
-    bleu3: float
-    bleu4: float
-    rouge_l: float
-    cider: float
-    meteor: float | None
-    distinct: float
-    vocabulary: int
-    mean_length: float
-    intervals: Mapping[str, tuple[float, float]]
-    photo_cider: Floats = field(repr=False, compare=False)
-    photo_bleu4: Floats = field(repr=False, compare=False)
+    titles: ClassVar[Mapping[str, str]] = {
+        "cider": "CIDEr-D",
+        "bleu4": "BLEU-4",
+        "bleu3": "BLEU-3",
+        "bleu2": "BLEU-2",
+        "bleu1": "BLEU-1",
+        "rouge_l": "ROUGE-L",
+        "meteor": "METEOR",
+        "distinct": "distinct captions",
+        "vocabulary": "words used",
+        "mean_length": "words a caption",
+    }
+    best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
+    highest = 10.0
+    limits = Limits(3, 24, 3)
 
-    def ranked(self) -> NDArray[np.int64]:
-        """(photos,) the photos' positions, best first: by CIDEr-D, ties by smoothed BLEU-4."""
-        return np.lexsort((-self.photo_bleu4, -self.photo_cider)).astype(np.int64)
-
-    def to_json(self) -> dict[str, Any]:
-        """The scores and intervals as plain JSON, without the values of single photos."""
-        single = ("photo_cider", "photo_bleu4", "intervals")
-        scores = {name: value for name, value in vars(self).items() if name not in single}
-        return scores | {"intervals": {name: list(ends) for name, ends in self.intervals.items()}}
-
-
-def caption_scores(
-    predictions: Sequence[str],
-    references: Sequence[Sequence[str]],
-    *,
-    intervals: int = 1000,
-    seed: int = 0,
-    meteor: bool | None = None,
-) -> CaptionScores:
-    """Scores one caption a photo against the photo's references.
-
-    Captions are tokenised as in the COCO evaluation (lower case, no punctuation) and scored by
-    pycocoevalcap. The intervals come from resampling the photos with replacement (Efron, 1979):
-    BLEU and METEOR are computed anew from each resample's summed counts; ROUGE-L, CIDEr-D and
-    length are means of the photos' values, so that CIDEr's document frequencies stay those of all
-    photos. Distinct captions and vocabulary have no interval: a resample repeats photos.
-
-    Args:
-        predictions: one caption a photo; an empty one scores zero.
-        references: one caption or more for each photo, in the same order.
-        intervals: number of resamples; 0 for no intervals.
-        seed: of the resampling.
-        meteor: METEOR runs a Java program (seconds to start): True asks for it, False leaves it
-            out, None computes it where ``java`` is found.
-    """
-    single = _Captions(predictions, references)
-    bootstrap = _Bootstrap(intervals, seed) if intervals else None
-    found: dict[str, tuple[float, float]] = {}
-    if bootstrap:
-        found |= _bleu_intervals(single.counts, bootstrap)
-        found |= _mean_intervals(single.means, bootstrap)
-    meteor_score = None
-    if _wants_meteor(meteor):
-        meteor_score, meteor_interval = _meteor(single.sentences, single.targets, bootstrap)
-        found |= meteor_interval
-    return CaptionScores(
-        photos=len(single.sentences),
-        **single(np.arange(len(single.sentences))),
-        meteor=meteor_score,
-        distinct=len(set(single.sentences)) / len(single.sentences),
-        vocabulary=len({word for sentence in single.sentences for word in sentence.split()}),
-        intervals=found,
-        photo_cider=single.means["cider"],
-        photo_bleu4=_smoothed_bleu4(single.counts),
-    )
-
-
-def caption_scorer(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Scorer:
-    """BLEU, ROUGE-L, CIDEr-D and mean length of any choice of the photos, as `caption_scores`
-    gives them and their resamples; CIDEr's document frequencies stay those of all photos."""
-    return _Captions(predictions, references)
-
-
-CAPTIONS = Scoring(
-    TITLES,
-    ("cider", "bleu4"),  # CIDEr of a single record is always 0
-    caption_scorer,
-    caption_scores,
-    Limits(3, 24, 3),
-    most=10.0,
-)
-
-
-class _Captions:
-    """What each caption comes to, from which the scores of any choice of photos are made."""
-
-    def __init__(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-        _check(predictions, references)
-        words = [tokenise(caption) for caption in predictions]
-        self.sentences = [" ".join(caption) for caption in words]
-        self.targets = [[" ".join(tokenise(c)) for c in captions] for captions in references]
-        if not any(caption for captions in self.targets for caption in captions):
+    def __init__(self, predictions: Texts, references: References) -> None:
+        super().__init__(predictions, references)
+        for index, texts in enumerate(references):
+            if isinstance(texts, str) or not texts:
+                got = "one string" if texts else "none"
+                raise PlaitError(f"references of photo {index}: {got}", expected="a list of texts")
+        self.captions = [tokenise(caption) for caption in predictions]
+        self.targets = [[tokenise(text) for text in texts] for texts in references]
+        if not any(words for texts in self.targets for words in texts):
             raise PlaitError("no word in any reference", expected="captions of words")
-        self.counts = _bleu_counts(self.sentences, self.targets)
-        self.means = {
-            "rouge_l": _rouge(self.sentences, self.targets),
-            "cider": _cider(self.sentences, self.targets),
-            "mean_length": np.array([len(caption) for caption in words], np.float64),
+        pairs = list(zip(self.captions, self.targets, strict=True))
+        self._bleu = np.array([bleu_counts(*pair) for pair in pairs], np.float64)
+        self._means: dict[str, Floats] = {
+            "rouge_l": np.array([rouge_l(*pair) for pair in pairs]),
+            "cider": cider(self.captions, self.targets),
+            "mean_length": np.array([len(words) for words in self.captions], np.float64),
         }
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
-        """The scores of these photos, some of which may be several times among them."""
-        bleu = _bleu(self.counts[rows].sum(axis=0))
+        """The scores of these photos, without METEOR."""
         return {
-            **{f"bleu{order}": float(score) for order, score in enumerate(bleu, start=1)},
-            **{name: float(values[rows].mean()) for name, values in self.means.items()},
+            **{f"bleu{n}": score for n, score in enumerate(bleu(self._bleu[rows].sum(axis=0)), 1)},
+            **{name: float(values[rows].mean()) for name, values in self._means.items()},
         }
 
+    def scores(self, seed: int = 0, meteor: bool | None = None) -> Scores:
+        """The scores of all photos with their bootstrap intervals.
 
-def _check(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    if len(predictions) != len(references):
-        raise PlaitError(
-            f"{len(predictions)} captions for {len(references)} photos",
-            expected="one caption a photo",
+        Args:
+            seed: of the resamples.
+            meteor: METEOR runs a Java program, which takes seconds to start. True asks for it,
+                False leaves it out, None computes it where Java and the extra ``meteor`` are
+                installed.
+
+        Raises:
+            PlaitError: METEOR was asked for and is not installed, or its program failed.
+        """
+        found = super().scores(seed)
+        found = replace(found, counted="photos")
+        if not wants_meteor(meteor):
+            return replace(found, extras={"meteor": None, **found.extras})
+        with Meteor() as program:
+            counts = program.counts(self.captions, self.targets)
+            score = program.score(counts.sum(axis=0))
+            drawn = [
+                program.score(np.bincount(rows, minlength=len(counts)) @ counts)
+                for rows in resamples(len(counts), RESAMPLES, seed)
+            ]
+        return replace(
+            found,
+            points={**found.points, "meteor": score},
+            intervals={**found.intervals, "meteor": interval(drawn)},
         )
-    if not predictions:
-        raise PlaitError("no captions to score", expected="one photo or more")
-    for index, captions in enumerate(references):
-        if isinstance(captions, str) or not captions:
-            got = "one string" if captions else "none"
-            raise PlaitError(f"references of photo {index}: {got}", expected="a list of captions")
+
+    def extras(self) -> dict[str, Any]:
+        """How varied the captions are."""
+        return {
+            "distinct": len({tuple(words) for words in self.captions}) / len(self.captions),
+            "vocabulary": len({word for words in self.captions for word in words}),
+        }
+
+    def rightness(self) -> Floats:
+        """(photos,) CIDEr-D of each."""
+        return self._means["cider"]
+
+    def ranked(self) -> list[int]:
+        """The photos' positions, the best first: by CIDEr-D, among equals by smoothed BLEU-4."""
+        order = np.lexsort((-smoothed_bleu4(self._bleu), -self.rightness()))
+        return order.tolist()
 
 
-def _bleu_counts(sentences: Sequence[str], targets: Sequence[Sequence[str]]) -> Floats:
-    """(photos, 10): matches and n-grams of each order, and two lengths."""
-    scorer = BleuScorer(n=ORDERS)
-    for sentence, captions in zip(sentences, targets, strict=True):
-        scorer += (sentence, captions)
-    rows = [
-        [*counts["correct"], *counts["guess"], counts["testlen"], _closest(counts)]
-        for counts in scorer.ctest
-    ]
-    return np.array(rows, np.float64)
+def bleu_counts(caption: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
+    """(10,): of each order the n-grams that match a reference, then of each order all n-grams,
+    the caption's length, and the length of the reference nearest to it (the shorter of two)."""
+    matches, totals = [], []
+    for order in range(1, ORDERS + 1):
+        counts = ngrams(caption, order)
+        allowed: Counter[tuple[str, ...]] = Counter()
+        for reference in references:
+            allowed |= ngrams(reference, order)  # the maximum of each n-gram's counts
+        matches.append((counts & allowed).total())
+        totals.append(counts.total())
+    length = len(caption)
+    nearest = min(map(len, references), key=lambda other: (abs(other - length), other))
+    return [*matches, *totals, length, nearest]
 
 
-def _closest(counts: Mapping[str, Any]) -> int:
-    """The reference length nearest to the caption's; the shorter of two as near."""
-    length = counts["testlen"]
-    return int(min(counts["reflen"], key=lambda other: (abs(other - length), other)))
+def ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    """How often a text has each sequence of ``order`` words."""
+    return Counter(zip(*(words[start:] for start in range(order)), strict=False))
 
 
-def _bleu(totals: Floats) -> Floats:
-    """(..., 10) summed counts to (..., 4) BLEU of orders one to four."""
-    correct, guess = totals[..., :ORDERS], totals[..., ORDERS : 2 * ORDERS]
-    logs = np.log((correct + _TINY) / (guess + _SMALL))
-    means = np.cumsum(logs, axis=-1) / np.arange(1, ORDERS + 1)
-    scores: Floats = np.exp(means) * _brevity(totals)[..., None]
+def bleu(counts: Floats) -> list[float]:
+    """BLEU of orders one to four from `bleu_counts` added up over photos."""
+    matches, totals = counts[:ORDERS], counts[ORDERS : 2 * ORDERS]
+    logs = np.log((matches + _TINY) / (totals + _SMALL))
+    means = np.exp(np.cumsum(logs) / np.arange(1, ORDERS + 1))
+    scores: list[float] = (means * brevity(counts)).tolist()
     return scores
 
 
-def _brevity(totals: Floats) -> Floats:
-    ratio = (totals[..., -2] + _TINY) / (totals[..., -1] + _SMALL)
+def brevity(counts: Floats) -> Floats:
+    """BLEU's penalty for captions that are shorter than their references."""
+    ratio = (counts[..., -2] + _TINY) / (counts[..., -1] + _SMALL)
     return np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
 
 
-def _smoothed_bleu4(counts: Floats) -> Floats:
-    """BLEU-4 of single sentences: one more match and n-gram above order one (Lin and Och, 2004)."""
+def smoothed_bleu4(counts: Floats) -> Floats:
+    """(photos,) BLEU-4 of single captions from (photos, 10) counts: one more match and n-gram above
+    order one (Lin and Och, 2004)."""
     extra = np.array([0.0, 1.0, 1.0, 1.0])
-    correct = counts[:, :ORDERS] + extra
-    guess = np.maximum(counts[:, ORDERS : 2 * ORDERS] + extra, 1.0)
-    precision = np.prod(correct / guess, axis=1) ** (1 / ORDERS)
-    scores: Floats = precision * _brevity(counts)
+    matches = counts[:, :ORDERS] + extra
+    totals = np.maximum(counts[:, ORDERS : 2 * ORDERS] + extra, 1.0)
+    scores: Floats = np.prod(matches / totals, axis=1) ** (1 / ORDERS) * brevity(counts)
     return scores
 
 
-def _rouge(sentences: Sequence[str], targets: Sequence[Sequence[str]]) -> Floats:
-    scorer = Rouge()
-    pairs = zip(sentences, targets, strict=True)
-    return np.array([scorer.calc_score([sentence], list(captions)) for sentence, captions in pairs])
+def rouge_l(caption: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """F-score of the longest common subsequence's share of the caption (precision) and of the
+    reference (recall), each the best over the references.
+
+    Published scores count an empty text as one empty word, so this does too.
+    """
+    precision = recall = 0.0
+    for reference in references:
+        common = common_words(caption or [""], reference or [""])
+        precision = max(precision, common / max(len(caption), 1))
+        recall = max(recall, common / max(len(reference), 1))
+    if not precision:
+        return 0.0
+    return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
 
 
-def _cider(sentences: Sequence[str], targets: Sequence[Sequence[str]]) -> Floats:
-    scorer = CiderScorer(n=ORDERS, sigma=6.0)
-    for sentence, captions in zip(sentences, targets, strict=True):
-        scorer += (sentence, captions)
-    _, scores = scorer.compute_score()
-    return np.asarray(scores, np.float64)
+def common_words(first: Sequence[str], second: Sequence[str]) -> int:
+    """The length of the longest common subsequence, in a few operations on long integers for each
+    word (Hyyrö 2004, "Bit-parallel LCS-length computation revisited")."""
+    places: dict[str, int] = {}
+    for place, word in enumerate(first):
+        places[word] = places.get(word, 0) | 1 << place
+    every = (1 << len(first)) - 1
+    row = every
+    for word in second:
+        equal = row & places.get(word, 0)
+        row = (row + equal | row - equal) & every
+    return (row ^ every).bit_count()
 
 
-def _resampled(values: Floats, bootstrap: _Bootstrap) -> Floats:
-    """(resamples, columns) column sums over photos drawn with replacement."""
-    photos = len(values)
-    sums = np.zeros((bootstrap.resamples, values.shape[1]))
-    draws = resamples(photos, bootstrap.resamples, bootstrap.seed)
-    for row, drawn in zip(sums, draws, strict=True):  # one at a time: memory stays small
-        row[:] = np.bincount(drawn, minlength=photos) @ values
-    return sums
+def cider(
+    captions: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
+) -> Floats:
+    """(photos,) CIDEr-D of each caption."""
+    numbers: dict[str, int] = {}
 
+    def ids(words: Sequence[str]) -> list[int]:
+        return [numbers.setdefault(word, len(numbers)) for word in words]
 
-def _bleu_intervals(counts: Floats, bootstrap: _Bootstrap) -> dict[str, tuple[float, float]]:
-    scores = _bleu(_resampled(counts, bootstrap))  # (resamples, 4)
-    return {f"bleu{order + 1}": interval(scores[:, order]) for order in range(ORDERS)}
-
-
-def _mean_intervals(
-    means: Mapping[str, Floats], bootstrap: _Bootstrap
-) -> dict[str, tuple[float, float]]:
-    table = np.stack(list(means.values()), axis=1)
-    resampled = _resampled(table, bootstrap) / len(table)
-    return {name: interval(resampled[:, column]) for column, name in enumerate(means)}
-
-
-def _wants_meteor(asked: bool | None) -> bool:
-    found = shutil.which("java") is not None
-    if asked and not found:
-        raise PlaitError(
-            "METEOR needs Java, and there is no java on the PATH",
-            hint="install a Java runtime, or leave METEOR out (meteor=False)",
-        )
-    return found if asked is None else asked
-
-
-def _meteor(
-    sentences: Sequence[str], targets: Sequence[Sequence[str]], bootstrap: _Bootstrap | None
-) -> tuple[float, dict[str, tuple[float, float]]]:
-    """Corpus METEOR: its match counts add up over photos, so a resample needs no new matching."""
-    with _meteor_program() as program:
-        lines = [
-            program.ask(" ||| ".join(["SCORE", *captions, sentence]))
-            for sentence, captions in zip(sentences, targets, strict=True)
-        ]
-        counts = _whole(np.array([[float(count) for count in line.split()] for line in lines]))
-        score = program.score(counts.sum(axis=0))
-        if bootstrap is None:
-            return score, {}
-        scores = [program.score(totals) for totals in _resampled(counts, bootstrap)]
-    return score, {"meteor": interval(np.array(scores))}
-
-
-def _whole(counts: Floats) -> Floats:
-    """A caption equal to a reference is not fragmented: its one chunk is not added to the sum."""
-    length, target, chunks, matched, target_matched = counts[:, _METEOR_COLUMNS].T
-    equal = (chunks == 1) & (matched == length) & (target_matched == target)
-    summable: Floats = counts.copy()
-    summable[equal, _METEOR_CHUNKS] = 0.0
-    return summable
-
-
-@dataclass(frozen=True)
-class _MeteorProgram:
-    """A conversation with the METEOR jar, line by line."""
-
-    process: subprocess.Popen[str]
-    errors: IO[str]
-
-    def ask(self, line: str) -> str:
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # then the answer is empty, and its error says why
-            self.process.stdin.write(line + "\n")
-            self.process.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.errors.seek(0)
-            said = self.errors.read().strip().splitlines()
-            raise PlaitError(
-                "METEOR stopped: " + (said[-1] if said else "it gave no reason"),
-                hint="leave it out with meteor=False",
-            )
-        return line
-
-    def score(self, totals: Floats) -> float:
-        """METEOR of summed counts; the jar answers with one line a photo and one for all."""
-        self.ask("EVAL ||| " + " ".join(map(str, totals.tolist())))
-        return float(self.answer())
-
-
-@contextmanager
-def _meteor_program() -> Iterator[_MeteorProgram]:
-    spec = find_spec("pycocoevalcap.meteor")
-    if spec is None or not spec.submodule_search_locations:
-        raise PlaitError("pycocoevalcap is without its METEOR program", hint="install it anew")
-    folder = Path(next(iter(spec.submodule_search_locations)))
-    command = ["java", "-Xmx2G", "-Dfile.encoding=UTF-8", "-jar", str(folder / "meteor-1.5.jar")]
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
-        subprocess.Popen(
-            [*command, "-", "-", "-stdio", "-l", "en", "-norm"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            encoding="utf-8",
-        ) as process,
-    ):
-        try:
-            yield _MeteorProgram(process, errors)
-        finally:
-            process.kill()
+    reward = CiderReward([[ids(words) for words in texts] for texts in references])
+    return reward.scores(range(len(captions)), [ids(words) for words in captions])

@@ -1,0 +1,143 @@
+"""The networks of the series representations.
+
+Shapes: B records, L steps, C channels, W windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from plait.modalities.series.reading import STATISTICS, window_statistics
+from plait.modalities.series.sequence import SeriesSequence
+from plait.modalities.series.windows import Windows
+from plait.nn.blocks import length_mask, make_reader, strided
+from plait.nn.encoder import Encoder
+from plait.types import State, Tokens
+
+KERNEL = 5  # steps that a convolution sees at a time
+
+
+class StepEncoder(Encoder):
+    """An encoder whose frozen part works on one series at a time."""
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """(L, 2, C) each -> what the frozen part makes of each."""
+        with torch.no_grad():
+            return [self.trunk(item) for item in items]
+
+
+class Channels(nn.Module):
+    """(L, 2, C) -> (L, C'): the values; their changes, in deviations of change, if asked for; and
+    where each channel was measured, for the G channels that had gaps in training.
+
+    A change from or into a gap is 0.
+    """
+
+    def __init__(self, state: State, differences: bool) -> None:
+        super().__init__()
+        self.differences = differences
+        self.gaps = [place for place, gaps in enumerate(state["gaps"]) if gaps]
+        self.count = len(state["gaps"]) * (1 + differences) + len(self.gaps)
+        self.factor: Tensor
+        factor = torch.tensor(state["deviation"]) / torch.tensor(state["change"])
+        self.register_buffer("factor", factor, persistent=False)
+
+    def extra_repr(self) -> str:
+        """What the channels depend on beside the state; part of the cache's key."""
+        return f"differences={self.differences}"
+
+    def forward(self, item: Tensor) -> Tensor:
+        """(L, 2, C) -> (L, C')."""
+        values, measured = item.unbind(dim=1)
+        parts = [values]
+        if self.differences:
+            both = measured[1:] * measured[:-1]
+            changes = (values[1:] - values[:-1]) * self.factor * both
+            parts.append(nn.functional.pad(changes, (0, 0, 1, 0)))
+        return torch.cat([*parts, measured[:, self.gaps]], dim=1)
+
+
+class SequenceEncoder(StepEncoder):
+    """(L, 2, C) -> Tokens (B, L / product of the strides, width)."""
+
+    trunk: Channels
+
+    def __init__(self, series: SeriesSequence) -> None:
+        super().__init__()
+        self.trunk = Channels(series.state, series.differences)
+        self.strides, self.channel_dropout = series.strides, series.channel_dropout
+        widths = [self.trunk.count, *[series.width] * len(series.strides)]
+        self.layers = nn.ModuleList(
+            nn.Conv1d(ins, outs, KERNEL, stride, padding=KERNEL // 2)
+            for ins, outs, stride in zip(widths, widths[1:], series.strides, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(outs) for outs in widths[1:])
+        self.drop = nn.Dropout(series.dropout)
+        self.length, self.width = series.max_steps, series.width
+        for stride in series.strides:
+            self.length = -(-self.length // stride)
+        self.reader = make_reader(
+            series.sequence_encoder, series.width, series.layers, series.dropout, self.length
+        )
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, C') -> Tokens (B, L', width)."""
+        mask = length_mask(lengths, prepared.shape[1])
+        x = self._masked(torch.where(mask[..., None], prepared, 0.0))
+        for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
+            x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
+            lengths = strided(lengths, stride)
+            mask = length_mask(lengths, x.shape[1])
+            # Zeros behind each record, so that its end looks the same in any batch.
+            x = torch.where(mask[..., None], x, 0.0)
+        values = self.reader(x, mask)
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+
+    def _masked(self, x: Tensor) -> Tensor:
+        """While learning, some channels of each record are hidden, so that none is relied on."""
+        if not (self.training and self.channel_dropout):
+            return x
+        kept = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= self.channel_dropout
+        return x * kept
+
+
+class Statistics(nn.Module):
+    """(L, 2, C) -> (W, 7 · C), see `window_statistics`: the frozen part, which is numpy's work."""
+
+    def __init__(self, factor: Sequence[float], windows: int) -> None:
+        super().__init__()
+        self.factor, self.windows = factor, windows
+
+    def extra_repr(self) -> str:
+        """What the statistics depend on beside the state; part of the cache's key."""
+        return f"windows={self.windows}"
+
+    def forward(self, item: Tensor) -> Tensor:
+        """(L, 2, C) -> (W, 7 · C)."""
+        found = window_statistics(item.cpu().numpy(), self.factor, self.windows)
+        return torch.from_numpy(found).to(item.device)
+
+
+class WindowsEncoder(StepEncoder):
+    """(L, 2, C) -> Tokens (B, W, width), one a window."""
+
+    trunk: Statistics
+
+    def __init__(self, series: Windows) -> None:
+        super().__init__()
+        self.trunk = Statistics(series.factor, series.windows)
+        self.length, self.width = series.windows, series.width
+        self.project = nn.Linear(STATISTICS * len(series.factor), series.width)
+        self.norm, self.drop = nn.LayerNorm(series.width), nn.Dropout(series.dropout)
+        self.reader = make_reader("gru", series.width, 1, series.dropout, series.windows)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, W, 7 · C) -> Tokens (B, W, width)."""
+        mask = length_mask(lengths, prepared.shape[1])
+        x = torch.where(mask[..., None], prepared, 0.0)
+        x = self.drop(nn.functional.gelu(self.norm(self.project(x))))
+        values = self.reader(x, mask)
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)

@@ -1,0 +1,101 @@
+"""The networks of the table representations.
+
+Shapes: B records, C columns, N numbers a column, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from plait.modalities.table.columns import SCALE, Columns
+from plait.modalities.table.kinds import MISSING
+from plait.nn.blocks import EncoderBlock, present_tokens
+from plait.nn.encoder import Encoder
+from plait.types import Tokens
+
+FREQUENCIES = 16  # of a number's periodic features
+SPREAD = 0.3  # deviation of those frequencies at the start, in turns per standard deviation
+
+
+class ColumnsEncoder(Encoder):
+    """(C, 1 + N) ids and numbers -> Tokens (B, C, D) (Gorishniy et al. 2021, arXiv:2106.11959).
+
+    A column's token is its id's vector, which for a number or a date is the bias, plus what is
+    made of its numbers. A missing value has an id, and so a vector, of each column's own.
+    """
+
+    offsets: Tensor
+    numeric: Tensor
+
+    def __init__(self, table: Columns) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+        ids = [kind.ids(state) for _, kind, state in table.columns]
+        numeric = [kind.numbers > 0 for _, kind, _ in table.columns]
+        self.length, self.width = len(ids), table.width
+        starts = list(accumulate(ids, initial=0))
+        self.register_buffer("offsets", torch.tensor(starts[:-1]), persistent=False)
+        self.register_buffer("numeric", torch.tensor(numeric), persistent=False)
+        self.vector = nn.Embedding(starts[-1], self.width)
+        nn.init.normal_(self.vector.weight, std=self.width**-0.5)
+        make = {"linear": LinearNumbers, "periodic": PeriodicNumbers}[table.numbers]
+        count = table.number_count
+        self.numbers = make(len(ids), count, self.width) if count else None
+        self.drop = nn.Dropout(table.dropout)
+        heads = next(heads for heads in (8, 4, 2, 1) if self.width % heads == 0)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(self.width, heads, table.dropout) for _ in range(table.layers)
+        )
+        self.norm = nn.LayerNorm(self.width) if table.layers else nn.Identity()
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The ids and numbers as they are."""
+        return list(items)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, C, 1 + N) -> Tokens (B, C, D)."""
+        present = lengths > 0  # a record that is there has all columns
+        prepared = torch.where(present[:, None, None], prepared, 0)
+        ids = prepared[..., 0]  # (B, C)
+        x = self.vector(ids + self.offsets)  # (B, C, D)
+        if self.numbers is not None:
+            there = (ids != MISSING) & self.numeric
+            x = x + torch.where(there[..., None], self.numbers(prepared[..., 1:] / SCALE), 0.0)
+        x, all_columns = self.drop(x), torch.ones_like(ids, dtype=torch.bool)
+        for block in self.blocks:
+            x = block(x, all_columns)
+        return present_tokens(self.norm(x), present)
+
+
+class LinearNumbers(nn.Module):
+    """(B, C, N) -> (B, C, D): each number times a vector of its own, added up by column.
+
+    Columns that have fewer numbers than others, or none, leave some of the vectors unused.
+    """
+
+    def __init__(self, columns: int, numbers: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(columns, numbers, width) * width**-0.5)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B, C, N) -> (B, C, D)."""
+        return torch.einsum("bcn,cnd->bcd", numbers, self.weight)
+
+
+class PeriodicNumbers(nn.Module):
+    """(B, C, N) -> (B, C, D): sines and cosines of each number times learned frequencies, through a
+    linear layer of each column (Gorishniy et al. 2022, arXiv:2203.05556)."""
+
+    def __init__(self, columns: int, numbers: int, width: int) -> None:
+        super().__init__()
+        self.frequency = nn.Parameter(torch.randn(columns, numbers, FREQUENCIES) * SPREAD)
+        self.linear = LinearNumbers(columns, 2 * numbers * FREQUENCIES, width)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B, C, N) -> (B, C, D)."""
+        turns = 2 * torch.pi * numbers[..., None] * self.frequency  # (B, C, N, F)
+        return self.linear(torch.cat([turns.sin(), turns.cos()], dim=-1).flatten(2))

@@ -1,0 +1,252 @@
+"""The networks of the text representations.
+
+Shapes: B texts, L words or word pieces, V words of a table, E the vectors' width, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from plait.data.vocabulary import PAD
+from plait.modalities.text.bag_of_words import SCALE
+from plait.modalities.text.hub import HubText
+from plait.modalities.text.tokenizer import UNKNOWN
+from plait.modalities.text.word_sequence import WordSequence
+from plait.modalities.text.word_vectors import MINILM, WordVectors, minilm_folder
+from plait.nn.blocks import freeze, length_mask, make_reader, masked_mean
+from plait.nn.encoder import Encoder
+from plait.nn.pretrained import build_model, probe, refuse_missing
+from plait.types import State, Tokens
+
+TEXT_TOWER = "text_model"  # of models that also see images
+
+
+class BagEncoder(Encoder):
+    """(L, 2) terms and weights -> Tokens (B, 1, width)."""
+
+    def __init__(self, terms: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+        self.length, self.width, self.dropout = 1, width, dropout
+        self.term = nn.Embedding(terms, width)
+        nn.init.normal_(self.term.weight, std=width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The terms as they are."""
+        return list(items)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, 2) -> Tokens (B, 1, width): the terms' vectors, weighed and added."""
+        mask = length_mask(lengths, prepared.shape[1])
+        ids = torch.where(mask, prepared[..., 0], 0)
+        weights = torch.where(mask, prepared[..., 1], 0).float() / SCALE  # (B, L)
+        weights = nn.functional.dropout(weights, self.dropout, self.training)
+        values = torch.einsum("bl,bld->bd", weights, self.term(ids)) + self.bias  # (B, D)
+        present = lengths > 0
+        values = torch.where(present[:, None], values, 0.0)
+        return Tokens(values[:, None], present[:, None])
+
+
+class WordSequenceEncoder(Encoder):
+    """(L,) ids -> Tokens (B, L, width)."""
+
+    def __init__(self, vocabulary: int, text: WordSequence) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+        self.length, self.width = text.max_length, text.width
+        self.embedding = nn.Embedding(vocabulary, text.width, padding_idx=PAD)
+        self.drop = nn.Dropout(text.dropout)
+        self.reader = make_reader(
+            text.sequence_encoder, text.width, text.layers, text.dropout, text.max_length
+        )
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The ids as they are."""
+        return list(items)
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L) ids -> Tokens (B, L, width)."""
+        mask = length_mask(lengths, prepared.shape[1])
+        ids = torch.where(mask, prepared, PAD)
+        values = self.reader(self.drop(self.embedding(ids)), mask)
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+
+
+class PieceModel(nn.Module):
+    """A pretrained transformer: pieces -> the last layer's vectors, or their mean over the text.
+
+    Args:
+        name: read only for pretrained weights.
+        state: of `load_pieces`.
+        max_length: most pieces that are read.
+        mean: one vector a text, the mean over its pieces (Reimers and Gurevych 2019,
+            arXiv:1908.10084), instead of one a piece.
+        pretrained: as in `Modality.encoder`.
+
+    Attributes:
+        width: D.
+    """
+
+    def __init__(
+        self, name: str, state: State, max_length: int, mean: bool, pretrained: bool
+    ) -> None:
+        super().__init__()
+        self.mean = mean
+        whole, missing = build_model("AutoModel", name, state["config"], pretrained)
+        self.model: nn.Module = _text_part(whole, state["config"]).eval()
+        values, used = probe(
+            self,
+            torch.zeros(1, max_length, dtype=torch.int64),
+            torch.ones(1, max_length, dtype=torch.bool),
+            what=f"hub:{name} can't read a text of {max_length} pieces",
+            expected="a text model with a vector for each piece (last_hidden_state)",
+            hint="lower max_length, or name another model",
+        )
+        refuse_missing(name, whole, missing, used)
+        self.width = values.shape[-1]
+        for p in self.parameters():  # a pooler, say, has nothing to learn here
+            p.requires_grad_(id(p) in used)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) ids, (B, L) -> (B, L, D), or (B, 1, D) of the mean; padding must be masked."""
+        first = torch.zeros_like(mask)
+        first[:, 0] = ~mask.any(dim=1)  # attention to nothing at all would be no number
+        seen = (mask | first).long()
+        values: Tensor = self.model(input_ids=ids, attention_mask=seen).last_hidden_state
+        return masked_mean(values, mask)[:, None] if self.mean else values
+
+
+def _text_part(model: Any, config: State) -> Any:
+    """The side that reads: a translator's encoder, the text side of a model that sees images."""
+    if config.get("is_encoder_decoder"):
+        return model.get_encoder()
+    return getattr(model, TEXT_TOWER, model)
+
+
+class FrozenPieces(nn.Module):
+    """A `PieceModel` that stays as it is, as the frozen part of an encoder."""
+
+    def __init__(self, model: PieceModel) -> None:
+        super().__init__()
+        self.model = model
+        freeze(model)
+
+    @torch.no_grad()
+    def forward(self, items: list[Tensor]) -> list[Tensor]:
+        """Texts' ids (L,) each -> (L, D) each, or (1, D) of the mean."""
+        ids = nn.utils.rnn.pad_sequence(items, batch_first=True)
+        lengths = torch.tensor([len(item) for item in items], device=ids.device)
+        if not ids.shape[1]:  # a tokenizer may find nothing in a text
+            return [ids.new_zeros(0, self.model.width).float() for _ in items]
+        values = self.model(ids.long(), length_mask(lengths, ids.shape[1]))
+        return [row[: len(item)] for row, item in zip(values, items, strict=True)]
+
+    @torch.no_grad()
+    def batch(self, ids: Tensor) -> Tensor:
+        """(B, L) ids of texts of one length -> (B, L, D), or (B, 1, D) of the mean."""
+        values: Tensor = self.model(ids.long(), torch.ones_like(ids, dtype=torch.bool))
+        return values
+
+
+class FromIds(Encoder):
+    """An encoder whose frozen part, if any, is a `PieceModel`."""
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The frozen model's vectors (L, D) or (1, D); the ids (L,) where there is none."""
+        return self.trunk(list(items))
+
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """(B, L) ids -> (B, L, D) or (B, 1, D), or the ids."""
+        return self.trunk.batch(batch) if isinstance(self.trunk, FrozenPieces) else batch
+
+
+class HubTextEncoder(FromIds):
+    """(L,) ids -> Tokens (B, L, D), or (B, 1, D) of the mean."""
+
+    pretrained = True
+
+    def __init__(self, text: HubText, pretrained: bool) -> None:
+        super().__init__()
+        mean = text.tokens == "text"
+        model = PieceModel(text.name, text.state, text.max_length, mean, pretrained)
+        frozen = text.train == "frozen"
+        self.width, self.length = model.width, 1 if mean else text.max_length
+        self.trunk: nn.Module = FrozenPieces(model) if frozen else nn.Identity()
+        self.top = None if frozen else model
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L) ids or (B, L, D) -> Tokens."""
+        mask = length_mask(lengths, prepared.shape[1])
+        values = prepared
+        if self.top is not None:
+            values = self.top(torch.where(mask, prepared, 0), mask)
+        mask = mask[:, : values.shape[1]]  # of a mean's one token: whether there is a text
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+
+
+class VectorsEncoder(FromIds):
+    """(L,) ids -> Tokens (B, L, width), or (B, 1, width) of the mean."""
+
+    def __init__(self, text: WordVectors, pretrained: bool) -> None:
+        super().__init__()
+        mean, state = text.sequence_encoder == "mean", text.state
+        if text.is_table:
+            size = state["size"]
+            self.trunk: nn.Module = nn.Identity()
+            self.vectors: nn.Module = VectorTable(len(state["words"]), size)
+            if pretrained:
+                self.vectors.fill(text.word_vectors())
+        else:
+            folder = minilm_folder() if pretrained else MINILM
+            model = PieceModel(folder, state, text.max_length, mean, pretrained)
+            self.trunk, self.vectors, size = FrozenPieces(model), Masked(), model.width
+        self.width, self.length = text.width, 1 if mean else text.max_length
+        self.drop = nn.Dropout(text.dropout)
+        self.project = nn.Linear(size, text.width)
+        self.reader = make_reader(
+            text.sequence_encoder, text.width, text.layers, text.dropout, text.max_length
+        )
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L) or (B, L, E) -> Tokens."""
+        mask = length_mask(lengths, prepared.shape[1])
+        vectors = self.vectors(prepared, mask)  # (B, L, E)
+        values = self.reader(self.project(self.drop(vectors)), mask)
+        mask = mask[:, : values.shape[1]]  # of a mean's one token: whether there is a text
+        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+
+
+class VectorTable(nn.Module):
+    """Words' frozen vectors, (V, E), and the learned one of unknown words."""
+
+    def __init__(self, words: int, size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.zeros(words, size), requires_grad=False)
+        self.unknown = nn.Parameter(torch.zeros(size))
+
+    @torch.no_grad()
+    def fill(self, vectors: NDArray[np.float32]) -> None:
+        """Set the vectors (V, E); the unknown one starts at their mean."""
+        self.embedding.copy_(torch.from_numpy(vectors))
+        self.unknown.copy_(self.embedding.mean(dim=0))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) ids -> (B, L, E)."""
+        ids = torch.where(mask, ids, UNKNOWN)
+        known = nn.functional.embedding((ids - 1).clamp(min=0), self.embedding)
+        return torch.where((ids == UNKNOWN)[..., None], self.unknown, known)
+
+
+class Masked(nn.Module):
+    """Vectors as they are, zeros for padding."""
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, E) -> (B, L, E)."""
+        return torch.where(mask[..., None], vectors, 0.0)

@@ -1,0 +1,1 @@
+"""The decoders' networks, in torch."""

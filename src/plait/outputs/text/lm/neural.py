@@ -1,0 +1,41 @@
+"""`neural`: a decoder that sees no input, as a language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from plait.config import registry
+from plait.config.component import Nested
+from plait.config.registry import register
+from plait.data.vocabulary import Vocabulary
+from plait.outputs.text.lm.base import LanguageModel
+from plait.types import State
+
+if TYPE_CHECKING:
+    from plait.outputs.text.decoders.networks.base import DecoderNetwork
+
+
+@register("language", "neural")
+class NeuralLanguageModel(LanguageModel):
+    """A decoder that sees no input, learned from the training texts along with the rest."""
+
+    decoder: Annotated[
+        dict[str, Any],
+        Field(description="the decoder: kind and its settings"),
+        # A language model learns token by token, and a package keeps no pretrained model of it.
+        Nested("decoder", but=("ctc", "hub")),
+    ] = {"kind": "gru-attention", "units": 256}
+
+    def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
+        """Nothing before training."""
+        return {}
+
+    def network(self, vocabulary: int, width: int, max_length: int) -> DecoderNetwork:
+        """The decoder, which is given no input."""
+        from plait.outputs.text.lm.networks import BlindNetwork
+
+        decoder = registry.build("decoder", self.decoder)
+        return BlindNetwork(decoder.network(vocabulary, width, max_length))

@@ -1,0 +1,1 @@
+"""The network side of a text output, in torch."""

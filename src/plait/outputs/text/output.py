@@ -1,0 +1,470 @@
+"""`text`: a text, generated token by token: captions, transcripts, translations, answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from plait.config import registry
+from plait.config.component import Nested
+from plait.config.registry import register
+from plait.data.vocabulary import EOS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
+from plait.outputs.base import Output, RawOutputs, Steps
+from plait.outputs.scores import Scores
+from plait.outputs.text.decoders.base import Decoder
+from plait.outputs.text.decoders.ctc import align
+from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, Decoding, unavailable
+from plait.outputs.text.details import TextDetails
+from plait.outputs.text.detection import word_shares
+from plait.outputs.text.graph import DETECTED, EMISSIONS, PROBABILITIES
+from plait.outputs.text.lm.base import LanguageModel
+from plait.outputs.text.lm.ngram import NGram
+from plait.outputs.text.metrics.answers import AnswerMetrics
+from plait.outputs.text.metrics.base import TextMetrics
+from plait.outputs.text.metrics.captions import CaptionMetrics
+from plait.outputs.text.metrics.transcripts import TranscriptMetrics
+from plait.outputs.text.metrics.translations import TranslationMetrics
+from plait.outputs.text.search import Hypotheses, Mixture, generate
+from plait.types import (
+    Alternative,
+    BadCell,
+    Branches,
+    PlaitError,
+    Prediction,
+    State,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from plait.nn.head import Head
+
+SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
+METRICS: dict[str, type[TextMetrics]] = {
+    "captions": CaptionMetrics,
+    "transcripts": TranscriptMetrics,
+    "translations": TranslationMetrics,
+    "answers": AnswerMetrics,
+}
+
+
+@dataclass(frozen=True)
+class TextTarget:
+    """A record's right texts.
+
+    Attributes:
+        token_ids: of each text, without the start token. It ends with the end token unless it was
+            cut: then there is nothing to learn about where it ends.
+    """
+
+    token_ids: tuple[tuple[int, ...], ...]
+
+
+@register("output", "text")
+class TextOutput(Output):
+    """Text, generated token by token by a decoder that attends to the inputs."""
+
+    mixup = False
+    several_answers = True
+    answer_type = "text"
+
+    metrics: Annotated[
+        Literal["captions", "transcripts", "translations", "answers"],
+        Field(description="what the texts are, and so how they are scored"),
+    ] = "captions"
+    unit: Annotated[Unit, Field(description="what a token is")] = "words"
+    lower: Annotated[
+        bool, Field(description="lower-case the texts; hub models use their own way")
+    ] = True
+    min_count: Annotated[int, Field(ge=1, description="rarer words become unknown")] = 5
+    vocabulary: Annotated[
+        int, Field(ge=10, le=1_000_000, description="most entries of the vocabulary")
+    ] = 10_000
+    punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True
+    max_length: Annotated[
+        int, Field(ge=1, le=4096, description="training texts are cut to this many tokens")
+    ] = 64
+    decoder: Annotated[
+        dict[str, Any],
+        Field(description="the decoder: kind and its settings"),
+        Nested("decoder"),
+    ] = {"kind": "transformer"}
+    texts_per_step: Annotated[
+        int | None,
+        Field(ge=1, description="texts of a record to learn from in each step; null: all"),
+    ] = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1
+    word_dropout: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="share of the previous words hidden from the decoder in training, so that "
+            "it must attend to the input",
+        ),
+    ] = 0.0
+    consensus: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="how much more a text weighs that agrees with the record's others; 0: all "
+            "alike",
+        ),
+    ] = 0.0
+    ctc_weight: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="weight of a CTC loss beside the decoder's, for text that follows its "
+            "input in time; 0: none",
+        ),
+    ] = 0.0
+    language_model: Annotated[
+        dict[str, Any] | None,
+        Field(description="a language model of the texts: kind and its settings; null: none"),
+        Nested("language"),
+    ] = None
+    detected_words: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=256,
+            description="words that the input calls for, detected first and shown to the decoder; "
+            "0: none",
+        ),
+    ] = 0
+    detection_weight: Annotated[
+        float, Field(gt=0, description="weight of the word detection loss")
+    ] = 0.3
+    decoding: Annotated[Decoding, Field(description="how texts are generated in prediction")] = (
+        Decoding()
+    )
+
+    # Settings --------------------------------------------------------------------------------
+
+    @field_validator("decoder")
+    @classmethod
+    def _named(cls, decoder: dict[str, Any]) -> dict[str, Any]:
+        """``hub:NAME`` written out. An unknown decoder is reported with its own settings."""
+        try:
+            return registry.canonical("decoder", decoder)
+        except (UsageError, KeyError):
+            return decoder
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> TextOutput:
+        kind = self.decoder.get("kind")
+        if (self.unit == "hub") != (kind == "hub"):
+            raise ValueError(
+                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with a "
+                "hub:NAME decoder, another unit with any other"
+            )
+        if (self.ctc_weight or kind == CTC) and self.detected_words:
+            raise ValueError("CTC can't use detected words; expected detected_words: 0")
+        if self.ctc_weight and kind == CTC:
+            raise ValueError("the decoder is CTC already; expected ctc_weight: 0")
+        most = self._default_decoding.limits.max_words
+        if most > self.max_length:
+            raise ValueError(
+                f"decoding.max_words is {most}, max_length is {self.max_length}; expected texts no "
+                "longer than those in training"
+            )
+        return self
+
+    @cached_property
+    def _default_decoding(self) -> Decoding:
+        return self.decoding.settled(self._metrics.limits, self.max_length)
+
+    @property
+    def _metrics(self) -> type[TextMetrics]:
+        return METRICS[self.metrics]
+
+    @cached_property
+    def decoder_settings(self) -> Decoder:
+        """The decoder, fitted where the output is."""
+        decoder: Decoder = registry.build("decoder", self.decoder)
+        return decoder.with_state(self.state.get("decoder", {}))
+
+    @cached_property
+    def language_model_settings(self) -> LanguageModel | None:
+        """The language model, fitted where the output is."""
+        if self.language_model is None:
+            return None
+        model: LanguageModel = registry.build("language", self.language_model)
+        return model.with_state(self.state.get("language", {}))
+
+    @cached_property
+    def tokenizer(self) -> Vocabulary:
+        """The vocabulary of the state."""
+        return load_vocabulary(self.state)
+
+    @property
+    def models(self) -> list[str]:
+        """Which models score the next token."""
+        ctc, language = self.ctc_weight > 0, self.language_model is not None
+        return [DECODER, *[CTC] * ctc, *[LANGUAGE] * language]
+
+    # Targets ---------------------------------------------------------------------------------
+
+    def fit(self, cells: Iterable[Any], root: Path) -> State:
+        """The vocabulary of all training texts, and what decoder and language model need."""
+        self._metrics.require()
+        decoder = self.decoder_settings.fit()
+        records = [texts for cell in cells if (texts := as_texts(cell))]
+        vocabulary = self._fit_vocabulary(records)
+        state = vocabulary.to_state()
+        if decoder:
+            state["decoder"] = decoder
+        if not (self.language_model or self.detected_words):
+            return state
+        encoded = [[vocabulary.encode(t)[: self.max_length] for t in texts] for texts in records]
+        if self.language_model_settings is not None:
+            every = [token_ids for texts in encoded for token_ids in texts]
+            state["language"] = self.language_model_settings.fit(every, vocabulary)
+        if self.detected_words:
+            state["shares"] = word_shares(encoded, len(vocabulary))
+        return state
+
+    def _fit_vocabulary(self, records: Sequence[Sequence[str]]) -> Vocabulary:
+        own = self.decoder_settings.vocabulary()
+        if own is not None:
+            return own
+        texts = [text for record in records for text in record]
+        if not texts:
+            raise PlaitError("all training texts are empty", expected="at least one text")
+        return fit_vocabulary(
+            texts, self.unit, self.min_count, self.vocabulary, self.punctuation, self.lower
+        )
+
+    def read(self, cell: Any, root: Path) -> TextTarget:
+        """The token ids of a cell's texts, long ones cut."""
+        texts = as_texts(cell)
+        if not texts:
+            raise BadCell("the text is empty", expected="at least one sentence")
+        encoded = ((*self.tokenizer.encode(t), EOS)[: self.max_length] for t in texts)
+        return TextTarget(tuple(encoded))
+
+    def samples(self) -> list[Any]:
+        """Texts with as many words as the vocabulary takes, each often enough to be in it."""
+        words = [f"w{number}" for number in range(min(self.vocabulary, SAMPLE_WORDS))]
+        starts = range(0, max(len(words), 2 * SAMPLE), SAMPLE)
+        cells = [" ".join(islice(cycle(words), at, at + SAMPLE)) for at in starts]
+        return cells * self.min_count
+
+    def example(self) -> TextTarget:
+        """A dozen words."""
+        return self.read(self.samples()[0], Path())
+
+    def reference(self, cell: Any, root: Path) -> list[str]:
+        """All texts of the record."""
+        return as_texts(cell)
+
+    # Answers ---------------------------------------------------------------------------------
+
+    def options(self, **options: Any) -> Decoding:
+        """The recipe's decoding with ``options`` changed."""
+        return self._default_decoding.within(self.max_length, self.models, **options)
+
+    @property
+    def unused_options(self) -> set[str]:
+        """Options of models that this output lacks."""
+        return set(unavailable(self.models))
+
+    def decode(
+        self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps | None = None
+    ) -> list[Prediction]:
+        """A text for each record (and alternatives, with ``num``)."""
+        assert steps is not None
+        found = self.search(raw, fitted, options, steps)
+        attention = steps.attention(raw, found.token_ids[:, 0])
+        means = found.scores / np.maximum(found.lengths, 1)
+        return [
+            self._prediction(raw, row, self._texts(found.token_ids[row], means[row]), attention)
+            for row in range(len(means))
+        ]
+
+    def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
+        """The ``num`` best token sequences of each record; arguments as of `decode`."""
+        ctc, (language, bonus) = self.ctc_weight, fitted.get("language", (0.0, 0.0))
+        ctc = ctc if options.ctc is None else options.ctc
+        language = language if options.language is None else options.language
+        bonus = bonus if options.bonus is None else options.bonus
+        weights = {DECODER: 1 - ctc, CTC: ctc, LANGUAGE: language}
+        mixture = Mixture(
+            {model: weight for model, weight in weights.items() if weight},
+            bonus,
+            self.ngram if language else None,
+            normalise=not (
+                self.ctc_weight or language or bonus or self.decoder_settings.final_scores
+            ),
+        )
+        return generate(steps, raw, mixture, options).best(options.num)
+
+    def _texts(
+        self, token_ids: NDArray[np.int64], means: NDArray[np.float32]
+    ) -> list[tuple[list[int], float]]:
+        """A record's token sequences without special tokens, and their mean scores; a small
+        vocabulary may have fewer than asked for, the others score -inf."""
+        rows = zip(token_ids.tolist(), means.tolist(), strict=True)
+        return [([i for i in ids if i > EOS], mean) for ids, mean in rows if math.isfinite(mean)]
+
+    def _prediction(
+        self,
+        raw: RawOutputs,
+        row: int,
+        texts: Sequence[tuple[list[int], float]],
+        attention: Mapping[str, NDArray[Any]],
+    ) -> Prediction:
+        """One record's answer, the first of its ``texts``."""
+        (best, score), *_ = texts
+        detected: dict[str, float] = {}
+        if DETECTED in raw:
+            words = self.tokenizer.pieces(raw[DETECTED][row].tolist())
+            for word, probability in zip(words, raw[PROBABILITIES][row].tolist(), strict=True):
+                detected.setdefault(word, probability)  # subwords may look alike
+        moments: list[range] = []
+        if EMISSIONS in raw:
+            moments = align(raw[EMISSIONS][row], best)
+        details = TextDetails(
+            tuple(self.tokenizer.pieces(best)),
+            tuple((tokens.start, tokens.stop) for tokens in moments),
+            {name: weights[row, : len(best)] for name, weights in attention.items()},
+            detected,
+        )
+        others = (Alternative(self.text(ids), mean) for ids, mean in texts[1:])
+        return Prediction(self.text(best), score, tuple(others), details=details)
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """The text of token ids. Where units are characters, it may begin or end with spaces: these
+        are left out."""
+        return self.tokenizer.decode(token_ids).strip()
+
+    def to_cell(self, value: str) -> str:
+        """The text."""
+        return value
+
+    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
+        """See `Output.to_json`; also the detected words."""
+        detected = {word: round(p, 4) for word, p in _details(prediction).detected.items()}
+        return super().to_json(prediction, digits) | {"detected": detected}
+
+    def confidence(self, prediction: Prediction) -> float:
+        """The geometric mean of the tokens' probabilities."""
+        return math.exp(prediction.score)
+
+    def words(self, prediction: Prediction) -> Sequence[str]:
+        """The tokens, readable."""
+        return _details(prediction).words
+
+    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
+        """How much each word attended to each token of the inputs."""
+        return _details(prediction).attention
+
+    # Scores ----------------------------------------------------------------------------------
+
+    @property
+    def titles(self) -> Mapping[str, str]:  # type: ignore[override]
+        """See `Output.titles`."""
+        return self._metrics.titles
+
+    @property
+    def best_metrics(self) -> Sequence[str]:  # type: ignore[override]
+        """See `Output.best_metrics`."""
+        return self._metrics.best_metrics
+
+    @property
+    def lowest(self) -> float:  # type: ignore[override]
+        """See `Output.lowest`."""
+        return self._metrics.lowest
+
+    @property
+    def highest(self) -> float:  # type: ignore[override]
+        """See `Output.highest`."""
+        return self._metrics.highest
+
+    @property
+    def ranked_as(self) -> str:  # type: ignore[override]
+        """See `Output.ranked_as`."""
+        return "captions" if self.metrics == "captions" else ""
+
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
+        """See `Output.scorer`."""
+        return self._metrics([p.value for p in predictions], references)
+
+    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
+        """CIDEr-D and the like for captions, error rates for transcripts, BLEU and chrF for
+        translations, accuracy for answers."""
+        return self.scorer(predictions, references).scores()
+
+    def rightness(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> tuple[str, NDArray[np.float64]]:
+        """The first of the best metrics, for each text alone."""
+        return self.titles[self.best_metrics[0]], self.scorer(predictions, references).rightness()
+
+    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
+        """See `Output.ranked`; some metrics break ties."""
+        return self.scorer(predictions, references).ranked()
+
+    def errors(
+        self, predictions: Sequence[Prediction], references: Sequence[Any]
+    ) -> list[tuple[int, str]] | None:
+        """See `Output.errors`; metrics that align texts have them."""
+        return self.scorer(predictions, references).aligned_errors()
+
+    # Networks --------------------------------------------------------------------------------
+
+    @property
+    def ngram(self) -> NGram | None:
+        """The language model, where it is an n-gram model."""
+        model = self.language_model_settings
+        return None if model is None else model.ngram
+
+    def ngrams(self) -> tuple[NGram, Sequence[str]] | None:
+        """See `Output.ngrams`."""
+        return None if self.ngram is None else (self.ngram, self.tokenizer.units())
+
+    def head(
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
+    ) -> Head:
+        """See `Output.head`; the decoders of branches are blended token by token."""
+        if branches and self.detected_words:
+            raise UsageError(
+                "words can't be detected with a fusion that has branches",
+                expected="the text output's detected_words: 0, or fusion none or early",
+            )
+        if (self.ctc_weight or self.decoder_settings.aligned) and len(inputs) > 1:
+            raise UsageError(
+                f"CTC reads one input, not {', '.join(inputs)}",
+                expected="one input, or another decoder and ctc_weight: 0",
+            )
+        from plait.outputs.text.networks.head import TextHead
+
+        return TextHead(self, width, inputs, pretrained, branches)
+
+
+def _details(prediction: Prediction) -> TextDetails:
+    """None are kept of stored predictions."""
+    return prediction.details or TextDetails()
+
+
+def as_texts(cell: Any) -> list[str]:
+    """A cell's texts: it holds one string or a list of them; empty ones are left out.
+
+    Raises:
+        BadCell: something else is among them.
+    """
+    values = [cell] if isinstance(cell, str) else list(cell or [])
+    for value in values:
+        if value is not None and not isinstance(value, str):
+            raise BadCell(f"{value!r} is not a text", expected="a string or a list of strings")
+    return [v.strip() for v in values if v and v.strip()]
