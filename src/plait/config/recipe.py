@@ -361,13 +361,13 @@ def _combinations(data: Settings) -> list[str]:
 
 
 def _unsupported(data: Settings) -> list[str]:
-    """What the recipe asks of its fusion and outputs that these declare not to do."""
+    """Errors where the recipe asks for what its fusion or outputs don't support."""
     problems, branches = [], None
     inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
     mixup = isinstance(training, dict) and training.get("mixup")
     try:
         fusion = registry.build("fusion", data["fusion"])
-    except (KeyError, TypeError, UsageError, ValidationError):  # said elsewhere
+    except (KeyError, TypeError, UsageError, ValidationError):  # reported elsewhere
         fusion = None
     if fusion is not None:
         if len(inputs) > 1 and not fusion.several_inputs:
@@ -381,14 +381,16 @@ def _unsupported(data: Settings) -> list[str]:
             problems.append(f"fusion: {error}")
     for name, spec in _sections(data, "outputs"):
         at, column = f"outputs.{name}", spec.get("column")
-        with suppress(UsageError):  # there is no such output, which is said elsewhere
+        with suppress(UsageError):  # an unknown output is reported elsewhere
             output: Any = registry.find("output", str(spec.get("kind"))).cls
             if mixup and not output.mixup:
                 problems.append(f"training.mixup: the targets of {at} can't be mixed; expected 0")
             if branches and not output.branches:
-                problems.append(f"fusion: {at} has no answer for each branch; name another fusion")
+                problems.append(f"fusion: {at} can't answer for each branch; choose another fusion")
             if column is not None and output.columns == "none":
-                problems.append(f"{at}.column: got {column!r}; expected null, as it reads none")
+                problems.append(
+                    f"{at}.column: got {column!r}; expected null, as it reads no column"
+                )
             if isinstance(column, list) and output.columns == "one":
                 problems.append(f"{at}.column: got {column!r}; expected one column")
     return problems

@@ -216,7 +216,7 @@ def has_sound_start(data: bytes) -> bool:
 
 
 def is_sound(cell: Any) -> bool:
-    """Whether a cell is a path or a file's bytes that can only be a sound's."""
+    """Whether a cell can only be audio: the name or the bytes of an audio file."""
     if isinstance(cell, bytes):
         return has_sound_start(cell)
     return isinstance(cell, str) and has_sound_suffix(cell)

@@ -27,8 +27,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 KINDS = "a JPEG, PNG, WebP, TIFF or GIF image"
-JPEG_END, JPEG_SCAN = b"\xff\xd9", b"\xff\xda"  # in compressed pixels neither can stand
-ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values of turned pictures
+JPEG_END, JPEG_SCAN = b"\xff\xd9", b"\xff\xda"  # neither can occur in compressed pixels
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for rotated images
 REDUCED = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),

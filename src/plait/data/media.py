@@ -17,11 +17,11 @@ NAME_LETTERS = 300  # of a file name in a message
 
 
 class MediaInfo(NamedTuple):
-    """What a file claims to hold, by its header; 0 for what it does not have.
+    """What the header of a file claims; 0 for what it doesn't have.
 
     Attributes:
-        width, height: pixels of a picture or of a video's frame, upright.
-        seconds: how long it lasts.
+        width, height: pixels of an image or of a frame of a video, upright.
+        seconds: the duration.
     """
 
     width: int = 0
@@ -35,7 +35,7 @@ class MediaInfo(NamedTuple):
 
 
 def file_type(kinds: str, media_type: str) -> Any:
-    """The type of a file in a request: bytes, or base64 within JSON, but never a path."""
+    """The request type of a file: bytes, or base64 in JSON; never a path on the server."""
     schema = {
         "type": "string", "contentEncoding": "base64", "contentMediaType": media_type,
         "description": kinds,

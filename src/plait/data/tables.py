@@ -286,7 +286,7 @@ def _usual_folders(folder: Path) -> list[Path]:
 
 
 def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
-    """The table; its root is the first folder that has one of the first files that it names."""
+    """The table, with the first folder that contains one of its first files as root."""
     folder = path if path.is_dir() else path.parent
     table = Table(path, folder, columns)
     names = [
@@ -295,5 +295,5 @@ def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
         for cell in table.sample(column)[:FILES]
         if isinstance(cell, str) and SUFFIX.search(cell)
     ]
-    found = (place for place in folders if any(is_file(place / name) for name in names))
-    return replace(table, root=next(found, folder))
+    roots = (root for root in folders if any(is_file(root / name) for name in names))
+    return replace(table, root=next(roots, folder))

@@ -1,4 +1,4 @@
-"""Texts: a cell as one text."""
+"""Text: a cell as one string."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def as_text(cell: Any) -> str:
 
 
 def is_sentence(cell: Any) -> bool:
-    """Whether a cell is words, or a list of texts, and no file's name."""
+    """Whether a cell is words or a list of texts, and not the name of a file."""
     if isinstance(cell, list):
         return all(isinstance(item, str) for item in cell)
     return isinstance(cell, str) and " " in cell.strip() and not SUFFIX.search(cell.strip())

@@ -82,9 +82,8 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
 
 
 def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
-    """Size of a frame as it is coded, before it is turned upright, and the seconds that a clip
-    lasts, by its header or its packets, whichever says more: a header may say less, or nothing.
-    Nothing of a folder.
+    """Size of a frame as it is coded, before it is rotated upright, and duration: the longer of
+    header and packets, as a header may claim less, or nothing. Empty for a folder.
 
     Raises:
         BadCell: the video is missing or empty, or the file is not a video.

@@ -15,7 +15,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     Its words are the output's units: words, characters (with ▁ for the space) or subwords.
 
     Args:
-        model: a model with a text output whose `language_model` is an n-gram model.
+        model: a model with a text output whose `language_model` is made of n-grams.
         path: the file to write; gzipped if its name ends in ``.gz``.
         output: the name of the output; needed only if several have an n-gram model.
 
@@ -23,9 +23,8 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
         UsageError: the model has no n-gram model, or ``output`` doesn't name one.
         PlaitError: a unit can't be written in this format, or the file can't be written.
     """
-    outputs = model.parts.outputs.items()
-    counted = {name: output.ngrams() for name, output in outputs}
-    ngrams = {name: counts for name, counts in counted.items() if counts is not None}
+    each = {name: output.ngrams() for name, output in model.parts.outputs.items()}
+    ngrams = {name: own for name, own in each.items() if own is not None}
     if not ngrams:
         raise UsageError(
             f"the model {model.recipe.name} has no n-gram model",
