@@ -80,7 +80,7 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def answers(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+    def predict_batch(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
         self.sizes.append(len(records))
         self.asked.set()
         assert self.go.wait(30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,13 +85,13 @@ def test_mixup_mixes_the_losses_with_the_records(
     fusion: str, own: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, blank = a_network(fusion, 0.4)
-    lengths = {**blank.lengths, "other": torch.tensor([1, 0])}
+    lengths = {**blank.lengths, "other": np.array([1, 0])}
     batch = Batch(blank.prepared, lengths, {"y": [0, 1]})
     fused = network.eval().fuse(batch)
     assert (fused.pooled[0] - fused.pooled[1]).abs().max() > 0.01
     plain, mixed = network(batch), mix(fused, [1, 0], own)
-    wanted = own * network._losses(mixed, {"y": [0, 1]})
-    wanted += (1 - own) * network._losses(mixed, {"y": [1, 0]})
+    wanted = own * network._loss(mixed, {"y": [0, 1]})
+    wanted += (1 - own) * network._loss(mixed, {"y": [1, 0]})
     monkeypatch.setattr(torch, "randperm", lambda count: torch.arange(count).flip(0))
     monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self: torch.tensor(own))
     network.train().fusion.eval()  # without the fusion's dropout

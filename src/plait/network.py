@@ -125,11 +125,15 @@ class Network(nn.Module):
     def tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """A batch's features and lengths by input, where the network is."""
         device = self.device
-        prepared = {
-            name: torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
-            for name, values in batch.prepared.items()
-        }
-        return prepared, {n: torch.from_numpy(v).to(device) for n, v in batch.lengths.items()}
+
+        def moved(values: np.ndarray) -> Tensor:  # torch shares memory with writable arrays alone
+            shared = torch.from_numpy(np.require(values, requirements=["C", "W"]))
+            return shared.to(device, non_blocking=True)
+
+        return (
+            {name: moved(values) for name, values in batch.prepared.items()},
+            {name: moved(values) for name, values in batch.lengths.items()},
+        )
 
     def fuse_tensors(self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Fused:
         """As `fuse`, of tensors: input name -> (B, L, ...), and (B,)."""

@@ -41,7 +41,7 @@ def run(
     return call
 
 
-def test_a_talk(run: Run, tmp_path: Path, photo: Path) -> None:
+def test_a_talk(run: Run, tmp_path: Path, photo: Path, trained: Path) -> None:
     draw("red", "right", 3).save(tmp_path / "red one.png")
     code, out, _ = run(
         typed="\n".join([
@@ -59,7 +59,7 @@ def test_a_talk(run: Run, tmp_path: Path, photo: Path) -> None:
     assert lines[-1].startswith("6 turns written to talk.jsonl")
     assert lines[-2] == "a search can't be drawn: it ranks photos by the scores it shows"
     turns = [json.loads(line) for line in Path("talk.jsonl").read_text().splitlines()]
-    assert turns[1]["model"].endswith("model")
+    assert turns[1]["model"] == str(trained)
     assert [turn.get("intent") for turn in turns] == [
         "caption", "caption", "question", None, "question", "similar",
     ]  # fmt: skip

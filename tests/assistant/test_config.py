@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from plait.assistant.config import load_config
+from plait.package.format import write_manifest
 from plait.types import UsageError
 
 
@@ -95,11 +96,13 @@ def test_models_that_can_not_do_what_they_are_for(questions: Path, translator: P
 def test_models_are_known_by_their_recipes(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(trained, folder)
-    (folder / "weights.safetensors").write_bytes(b"")  # no weights are read
+    (folder / "weights.safetensors").write_bytes(b"")  # no weights are loaded
+    write_manifest(folder)
     assert load_config({"models": {"caption": str(folder)}}).models == {"caption": str(folder)}
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     recipe["inputs"] = {"a": {"modality": "series", "representation": {"kind": "sequence"}}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_manifest(folder)
     for name, kinds in {
         "speech": "text from audio",
         "own": "an answer from image or text or audio",

@@ -201,7 +201,7 @@ def test_long_work_reports_on_the_error_stream(
         (["caption", "photo.png", "--on-bad", "ignore"], 2, "stop or skip or missing"),
         (["caption", "photo.png", "--set", "beam=["], 2, "is not a setting; expected NAME=VALUE"),
         (["caption", "photo.png", "--set", "num=x", "--out", "o.csv"], 2, "num"),
-        (["caption", "photo.png", "--set", "max_words=100"], 2, "64 at the most"),
+        (["caption", "photo.png", "--set", "max_words=100"], 2, "at most 64"),
         (["caption", "photo.png", "--set", "min_words=60"], 2, "above max_words"),
         (["caption", "x" * 300], 1, "can't be read"),
         (["train", "captioning", "table.jsonl", "--out", "."], 2, "--out"),
@@ -295,6 +295,7 @@ def test_columns_can_be_named(run: Any, trained: Path, squares: Path, tmp_path: 
     found = {}
     for column in ("text", "comment"):
         options = ["--column", f"outputs.caption={column}", "--column", "image=foto"]
+        options.append("--include-training")
         code, out, err = run("evaluate", trained, tmp_path / "t.csv", *options, "--json")
         assert code == 0, err
         found[column] = json.loads(out)
@@ -308,9 +309,9 @@ def test_a_guess_among_several_is_said(
 ) -> None:
     photo = squares.with_name("000.png")
     (tmp_path / "t.csv").write_text(f"image,text,comment\n{photo},a red square,a blue one\n")
-    code, _, _ = run("evaluate", trained, tmp_path / "t.csv")
+    code, _, _ = run("evaluate", trained, tmp_path / "t.csv", "--include-training")
     assert code == 0
-    assert "column 'text', not 'comment'; name another with --column" in caplog.text
+    assert "column 'text' for outputs.caption, not 'comment'; choose another with" in caplog.text
 
 
 def test_version(run: Any) -> None:

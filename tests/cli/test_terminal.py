@@ -43,5 +43,5 @@ def test_no_number_is_cut(monkeypatch: pytest.MonkeyPatch, width: int, name: str
 
 def test_what_is_less_needed_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(monkeypatch, 80)
-    assert "narrow: MiB, latency. compare.md has every column.\n" in text
+    assert "narrow for: MiB, latency. See compare.md for all columns.\n" in text
     assert "1,007.1 s" in text

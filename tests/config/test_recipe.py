@@ -60,8 +60,7 @@ def test_a_file_to_learn_from_must_be_there(tmp_path: Path) -> None:
 def test_what_learns_no_language_is_no_language_model() -> None:
     for name in registry.names("decoder"):
         decoder: type[Decoder] = registry.find("decoder", name).cls
-        other = decoder.own_loss is not Decoder.own_loss
-        other |= decoder.fit.__func__ is not Decoder.fit.__func__  # type: ignore[attr-defined]
+        other = decoder.aligned or decoder.fit is not Decoder.fit
         raw = yaml.safe_load(recipe_text("speech-digits"))
         kind = {"kind": name, "name": "some/model"} if name == "hub" else {"kind": name}
         raw["outputs"]["text"]["settings"]["language_model"] = {"kind": "neural", "decoder": kind}
@@ -140,8 +139,8 @@ def test_what_an_output_declares_is_checked(monkeypatch: pytest.MonkeyPatch) -> 
     for words in (
         "3 errors",
         "training.mixup: the targets of outputs.y can't be mixed; expected 0",
-        "fusion: outputs.y has no answer for each branch; name another fusion",
-        "outputs.y.column: got 'y'; expected null, as it reads none",
+        "fusion: outputs.y can't answer for each branch; choose another fusion",
+        "outputs.y.column: got 'y'; expected null, as it reads no column",
     ):
         assert words in str(error.value)
     recipe = with_output(monkeypatch, branches=False, mixup=False, columns="none")

@@ -115,7 +115,7 @@ def test_a_column_that_does_not_tell_of_records_is_refused(trained: Path, table:
     model = plait.load(trained)
     with pytest.raises(UsageError, match=r"no column 'color'.*colour.*did you mean 'colour'"):
         model.evaluate(table, by="color")
-    with pytest.raises(UsageError, match="differ in the column 'speaker'"):
+    with pytest.raises(UsageError, match="differ in column 'speaker'"):
         model.evaluate(table, by="speaker")
 
 
@@ -138,5 +138,5 @@ def test_the_command(
     assert "(empty)" in out
     assert out.index("blue") < out.index("green") < out.index("(empty)")
     assert "smaller groups" not in out
-    out = run(trained, table, "--by", "number")
+    out = run(trained, table, "--by", "number", "--include-training")
     assert "and 30 smaller groups, 30 records" in out

@@ -17,6 +17,7 @@ from plait.cli import main as cli
 from plait.data.tables import read_table
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.inputs import Features
 from plait.pipeline.records import Records
 from plait.types import PlaitError, UsageError
 
@@ -67,13 +68,14 @@ def test_with_another_record_s_input_it_is_as_good_as_without(model: Model, tabl
 def test_swapping_gives_no_record_its_own(tmp_path: Path) -> None:
     space = FeatureSpace("swap", (1,), folder=tmp_path)
     keys = ["a", "b", "a", None, "c", "b", "a"]
-    records = Records({"x": (space, list(keys), 1), "y": (space, list(keys), 1)}, {}, 7)
+    features = Features(space, list(keys), 1)
+    records = Records({"x": features, "y": features}, {}, 7)
     swapped = records.with_swapped("x")
-    found = swapped.inputs["x"][1]
+    found = swapped.inputs["x"].keys
     assert all(other is not None and other != own for own, other in zip(keys, found, strict=True))
     assert swapped.inputs["y"] == records.inputs["y"]
-    alike = Records({"x": (space, ["a", "a"], 1)}, {}, 2)
-    assert alike.with_swapped("x").inputs["x"][1] == ["a", "a"]  # there is no other
+    alike = Records({"x": Features(space, ["a", "a"], 1)}, {}, 2)
+    assert alike.with_swapped("x").inputs["x"].keys == ["a", "a"]  # there is no other
 
 
 def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
@@ -93,7 +95,9 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
 
 
 def test_what_a_record_is_is_said(model: Model) -> None:
-    with pytest.raises(UsageError, match="no input in the record; expected one at least of: photo"):
+    with pytest.raises(
+        UsageError, match="the record has no input; expected one or more of photo, words"
+    ):
         model.predict({})
     record = r"\{'photo': 'photo\.jpg', 'words': 'a few words'\}"
     with pytest.raises(UsageError, match=f"takes photo, words; expected a mapping .*as {record}"):
@@ -175,15 +179,14 @@ def test_a_missing_input_leaves_what_the_other_tells(model: Model, table: Path) 
 def test_a_column_that_is_not_there_is_a_missing_input(
     model: Model, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plait.tasks.predict import predict_table
+    from plait.tasks.predict import PredictSettings, predict_table
 
     model.save(tmp_path / "model")
     place = next(iter(PLACES))
     (tmp_path / "words.csv").write_text(f"words\nit is {place} number 3\n")
     out = tmp_path / "out.json"
-    predict_table(
-        str(tmp_path / "model"), str(tmp_path / "words.csv"), {}, {"num": 2}, "stop", out, False
-    )
+    settings = PredictSettings({}, {"num": 2})
+    predict_table(str(tmp_path / "model"), str(tmp_path / "words.csv"), settings, out, False)
     (row,) = json.loads(out.read_text())
     assert place in row["answer"]
     assert place in row["alternatives"][0]["answer"]
@@ -192,9 +195,7 @@ def test_a_column_that_is_not_there_is_a_missing_input(
         PlaitError,
         match=r"no column for any input; expected photo \(image\), words \(text\); it has",
     ):
-        predict_table(
-            str(tmp_path / "model"), str(tmp_path / "none.csv"), {}, {}, "stop", out, False
-        )
+        predict_table(str(tmp_path / "model"), str(tmp_path / "none.csv"), settings, out, False)
 
 
 def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
@@ -213,7 +214,8 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
         caplog.clear()
         found = model.evaluate(without("photo"), on_bad=policy, shares=True)  # type: ignore[arg-type]
         assert [record.message for record in caplog.records] == [
-            f"{tmp_path / 'fewer.jsonl'} has no column for the input 'photo': it is missing"
+            f"{tmp_path / 'fewer.jsonl'} has no column for the input 'photo', "
+            "which is treated as missing"
         ]
         assert (len(found.rows), found.failures) == (len(rows), [])
         assert (
@@ -248,30 +250,45 @@ def test_a_column_by_another_spelling_is_hinted_at(
     rows = [{"foto": 1, "words": "it is left", "answer": "red left"}]
     (tmp_path / "foto.jsonl").write_text(json.dumps(rows[0]) + "\n")
     model.evaluate(tmp_path / "foto.jsonl")
-    hint = "it is missing; did you mean 'foto'? name it with --column photo=foto"
+    hint = "treated as missing; did you mean 'foto'? name it with --column photo=foto"
     assert caplog.records[0].message.endswith(hint)
 
 
-def test_scoring_rows_that_were_learned_from_is_said(
+def test_records_that_it_learned_from_are_left_out(
     model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model.evaluate(table)
+    what = "of these 96 records, the model learned from 64 and was chosen by 32"
+    with pytest.raises(PlaitError, match=f"{what}: none is left to score"):
+        model.evaluate(table)
+    assert len(model.evaluate(table, include_training=True).rows) == 96
+    assert [record.message for record in caplog.records] == [what]
+    caplog.clear()
+    assert len(model.evaluate(table, split="val").rows) == 32
     assert [record.message for record in caplog.records] == [
-        "64 of these 96 rows were learned from: --split val scores only those that were not"
+        "of these 32 records, the model was chosen by 32"
     ]
     caplog.clear()
-    model.evaluate(table, split="val")
-    others = [line for line in rows_of(table) if line["split"] == "val"]
-    (table.parent / "val.jsonl").write_text("".join(json.dumps(row) + "\n" for row in others))
-    model.evaluate(table.parent / "val.jsonl")
-    assert not caplog.records
-    # Without a split column the table may be another one.
-    plain = [{k: v for k, v in line.items() if k != "split"} for line in rows_of(table)]
-    (table.parent / "plain.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
-    model.evaluate(table.parent / "plain.jsonl")
+    # Their content tells, whatever the table, its order and its other columns.
+    rows = [{k: v for k, v in line.items() if k != "split"} for line in rows_of(table)]
+    new = [{**rows[at], "words": f"{rows[at]['words']} and more"} for at in range(3)]
+    mixed = table.parent / "mixed.jsonl"
+    mixed.write_text("".join(json.dumps(row) + "\n" for row in [*new, *reversed(rows)]))
+    assert model.evaluate(mixed).rows == [0, 1, 2]
     (said,) = [record.message for record in caplog.records]
-    assert said.startswith("if the model was trained on this table, ")
-    assert said.endswith(": --split test scores only those that were not")
+    assert said.startswith(
+        "of these 99 records, the model learned from 64 and was chosen by 32; they are left out"
+    )
+
+
+def test_a_package_without_digests_warns_of_the_table_it_was_trained_on(
+    model: Model, table: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As packages written before plait 0.2."""
+    old = Model(model.recipe, model.parts, model.engine)
+    assert len(old.evaluate(table).rows) == 96
+    assert [record.message for record in caplog.records] == [
+        "the model learned from 64 of these 96 rows: --split val scores only the others"
+    ]
 
 
 def test_rows_without_their_photos_are_not_split_anew(

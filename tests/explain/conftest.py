@@ -23,6 +23,6 @@ def both_package(both_folder: Path) -> Path:
 
 @pytest.fixture(scope="package")
 def both_model(both_package: Path) -> Model:
-    from plait.model import load
+    from plait.model import load_model
 
-    return load(both_package)
+    return load_model(both_package)

@@ -61,9 +61,9 @@ def test_occlusion_is_what_the_answer_loses(
     explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
     without = record | {"words": "number 2 it is 13 41 it 66 is"}
-    both = both_model._batch([record, without], both_table.parent, 0, None)
+    [(_, both)] = both_model._batches([record, without], both_table.parent, None)
     answer = explained.prediction.value
-    whole, less = both_model.network.support(both, "answer", [answer, answer]).tolist()
+    whole, less = both_model.engine.support(both, "answer", [answer, answer]).tolist()
     weight = explained.inputs["words"].methods[OCCLUSION].attribution.weights[5]
     assert weight == pytest.approx(whole - less, abs=1e-4)
     assert weight > 0.3
@@ -83,7 +83,8 @@ def test_gradients_sum_to_what_the_tokens_are_worth(
 ) -> None:
     probe, network = probe_of(both_model, both_table.parent, record), both_model.network
     found = integrated_gradients(probe, network)
-    tokens = network.tokens(probe.batch)
+    prepared, lengths = network.tensors(probe.batch)
+    tokens = network.tokens(prepared, lengths)
     nothing = {
         name: Tokens(network.adapters[name].missing.expand_as(part.values), part.mask)
         for name, part in tokens.items()
@@ -91,7 +92,8 @@ def test_gradients_sum_to_what_the_tokens_are_worth(
     with torch.no_grad():
         ends = [
             network.head("answer").support(
-                network.fusion(parts, probe.batch.present), [probe.answer]
+                network.fusion(parts, {name: length > 0 for name, length in lengths.items()}),
+                [probe.answer],
             )
             for parts in (tokens, nothing)
         ]  # fmt: skip
@@ -129,9 +131,12 @@ def test_shares_and_what_is_enough(explained: Explanation) -> None:
 def test_the_smallest_sets_keep_the_answer_and_smaller_ones_do_not(
     explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
-    batch, answer = both_model._batch([record], both_table.parent, 0, None), explained.prediction
+    answer = explained.prediction
     keep = {
-        names: both_model.network.predict(batch.with_inputs(names))["answer"][0].value
+        names: both_model.predict(
+            {name: record[name] if name in names else None for name in record},
+            root=both_table.parent,
+        ).value
         == answer.value
         for names in ((), ("photo",), ("words",), ("photo", "words"))
     }

@@ -31,9 +31,9 @@ def test_an_evaluation_says_how_many_cells_are_not_read_whole(
     table = tmp_path / "table.jsonl"
     table.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     model.evaluate(table, on_bad="missing")
-    (said,) = [r.message for r in caplog.records if "not read whole" in r.message]
+    (said,) = [r.message for r in caplog.records if "not read in full" in r.message]
     assert said == (
-        "column 'words': 3 of 5 cells are not read whole, row 2 for one: "
+        "column 'words': 3 of 5 cells are not read in full; row 2, for example: "
         "only the first 4 of its 6 words are read"
     )
 

@@ -44,7 +44,7 @@ def test_cells_of_any_kind() -> None:
     for cell in (0.5, True, {"a": 1}):
         with pytest.raises(BadCell, match="holds no labels"):
             output.labels(cell)
-    with pytest.raises(BadCell, match="is no label"):
+    with pytest.raises(BadCell, match="is not a label"):
         output.labels([0.5])
 
 

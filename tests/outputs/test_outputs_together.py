@@ -19,7 +19,7 @@ from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
 from plait.pipeline.parts import build_parts
 from plait.pipeline.records import Records
-from plait.tasks.predict import predict_table
+from plait.tasks.predict import PredictSettings, predict_table
 from plait.tasks.summary import made_up_batch
 from plait.training.train import Scorer, train
 from plait.types import Prediction, UsageError
@@ -132,10 +132,10 @@ def test_an_option_goes_to_the_outputs_that_have_it(model: Model) -> None:
 def test_answers_in_files(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,n\nblue huge cat dog,1\n,2\nred small,3\n")
     for name in ("out.csv", "out.json"):
+        settings = PredictSettings({}, {"num": 2})
         predict_table(
-            str(folder / "model"), str(tmp_path / "t.csv"), {}, {"num": 2}, "stop",
-            tmp_path / name, False,
-        )  # fmt: skip
+            str(folder / "model"), str(tmp_path / "t.csv"), settings, tmp_path / name, False
+        )
     with (tmp_path / "out.csv").open(newline="") as file:
         first, empty, _ = csv.DictReader(file)
     assert list(first) == [
@@ -164,9 +164,8 @@ def test_shares_in_files_are_of_an_output(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text\nblue huge cat dog\n")
     for name in ("out.csv", "out.json"):
         table = str(tmp_path / "t.csv")
-        predict_table(
-            str(folder / "model"), table, {}, {}, "stop", tmp_path / name, False, shares=True
-        )
+        settings = PredictSettings({}, {}, shares=True)
+        predict_table(str(folder / "model"), table, settings, tmp_path / name, False)
     with (tmp_path / "out.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     (told,) = json.loads((tmp_path / "out.json").read_text())
@@ -177,7 +176,7 @@ def test_shares_in_files_are_of_an_output(folder: Path, tmp_path: Path) -> None:
 
 def test_the_loss_is_the_weighted_sum(model: Model) -> None:
     network = model.network
-    batch = made_up_batch(model.parts, model.states, network)
+    batch = made_up_batch(model.parts, network)
     with torch.no_grad():
         fused = network.fuse(batch)
         each = {n: float(network.head(n).loss(fused, t)) for n, t in batch.targets.items()}

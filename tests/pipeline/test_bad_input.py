@@ -147,8 +147,8 @@ BAD: dict[str, list[tuple[Row, str]]] = {
     ],
     "table": [
         ({"heat": float("inf"), "day": "2024-01-03"}, "inf is infinite, or as good as that"),
-        ({"heat": "warm", "day": "2024-01-04"}, "'warm' is no number; expected a finite number"),
-        ({"heat": 2.0, "day": "2024-02-31"}, "'2024-02-31' is no date; expected a date such as"),
+        ({"heat": "warm", "day": "2024-01-04"}, "'warm' is not a number; expected a finite number"),
+        ({"heat": 2.0, "day": "2024-02-31"}, "'2024-02-31' is not a date; expected a date such as"),
     ],
 }  # fmt: skip
 CASES = [
@@ -255,7 +255,7 @@ def changed(rows: Sequence[Row], **cells: Any) -> list[Row]:
         ("number", ["a", "b"], r"outputs.y, column 'y': the training rows' numbers: none"),
         ("number", [float("nan")], r"outputs.y, column 'y': all training cells are empty"),
         ("number", [3], r"outputs.y, column 'y': .* all are 3; expected at least two different"),
-        ("number", [1, 2, float("inf")], r"row 3, column 'y': inf is no number; expected"),
+        ("number", [1, 2, float("inf")], r"row 3, column 'y': inf is not a number; expected"),
     ],
 )
 def test_an_output_that_can_not_be_learned(
@@ -341,7 +341,11 @@ def test_skip_keeps_a_record_that_lacks_an_input(tmp_path: Path) -> None:
     model = train_on(tmp_path, rows, a_recipe(["text", "table"]), "skip")
     assert model.scores["trained"]["left_out"] == 1
     for policy, kept in (("skip", 11), ("missing", 12)):
-        found = model.evaluate(tmp_path / "table.jsonl", on_bad=policy)  # type: ignore[arg-type]
+        found = model.evaluate(
+            tmp_path / "table.jsonl",
+            on_bad=policy,  # type: ignore[arg-type]
+            include_training=True,
+        )
         assert (len(found.rows), len(found.failures)) == (kept, 1)
 
 

@@ -36,7 +36,7 @@ def test_no_column_is_guessed_twice(caplog: pytest.LogCaptureFixture) -> None:
         )  # fmt: skip
     assert {found["inputs.one"], found["inputs.other"]} == {"cam_l", "cam_r"}
     assert found["outputs.turn"] == "turn"
-    assert "name another with --column inputs.one=NAME" in caplog.text
+    assert "choose another with --column inputs.one=NAME" in caplog.text
 
 
 def test_an_input_is_not_guessed_to_be_the_answer() -> None:

@@ -119,7 +119,7 @@ def test_columns_that_are_missing(model: Model) -> None:
     part = model.predict({"plain": {"day": "2023-01-09"}})
     assert part.value == "not nice"
     assert part.score > first.score
-    with pytest.raises(BadCell, match="'hot' is no number"):
+    with pytest.raises(BadCell, match="'hot' is not a number"):
         model.predict({"plain": {**whole, "heat": "hot"}})
     with pytest.raises(BadCell, match=r"no column 'weind'.*did you mean 'wind'"):
         model.predict({"plain": {"weind": 3}})
@@ -157,7 +157,7 @@ def test_bad_values_are_named_and_met(
     command = ["predict", str(folder / "model"), str(write(tmp_path / "bad.csv", rows))]
     run(monkeypatch, *command, code=1)
     line = capsys.readouterr().err.strip()
-    assert "row 2, column 'plain': column 'day': 'soon' is no date; expected a date such as" in line
+    assert "row 2, column 'heat, wind, place, day': column 'day': 'soon' is not a date;" in line
     assert "\n" not in line
     run(monkeypatch, *command, "--out", str(out), "--on-bad", "skip")
     assert [bool(row["answer"]) for row in json.loads(out.read_text())] == [True, False, False]
@@ -200,7 +200,7 @@ def test_columns_that_are_named(column: Any, expected: list[str]) -> None:
 def test_columns_that_are_guessed(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "plait"):
         assert taken(recipe()) == ["speed", "a,b", "a", "b", "who"]
-    assert "inputs.car is taken to be the columns speed, a,b, a, b, who" in caplog.text
+    assert "using the columns speed, a,b, a, b, who for inputs.car" in caplog.text
     assert "who" not in taken(recipe(data={"group": "who"}))
     named = recipe(name="speed")
     assert choose_columns(named, build_parts(named), TABLE)["inputs.speed"] == ["speed"]

@@ -240,7 +240,7 @@ def test_umap_draws_the_map_where_it_is_installed(monkeypatch: pytest.MonkeyPatc
 
 def test_a_record_of_the_map_names_the_most_similar_ones() -> None:
     """By the angle between the vectors, whatever their place on the map."""
-    found = evaluation([Prediction("a dog", -0.1)] * 5, [["a dog"]] * 5)
+    found = evaluation("text", [Prediction("a dog", -0.1)] * 5, [["a dog"]] * 5)
     angles = np.deg2rad([0, 80, 10, 25, 60])
     found.vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     album = gallery(found, [1.0] * 5)

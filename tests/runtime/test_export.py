@@ -67,7 +67,7 @@ def test_only_an_export_is_replaced(trained: Path, folder: Path, tmp_path: Path)
 
 
 def test_what_is_no_exported_model(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no exported model"):
+    with pytest.raises(UsageError, match="is not an exported model"):
         load(tmp_path)
     (tmp_path / "model.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(PlaitError, match=r"has format 99; expected format"):
@@ -128,7 +128,7 @@ def test_eight_bits_and_what_they_lose(trained: Path, squares: Path, tmp_path: P
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     sizes = [(folder / "network.onnx").stat().st_size for folder in (before, after)]
     assert sizes[1] < 0.7 * sizes[0]
-    assert {p.name for p in after.iterdir()} == {"model.json", *GRAPHS}
+    assert {p.name for p in after.iterdir()} == {"model.json", "recipe.yaml", "state.json", *GRAPHS}
 
 
 def test_the_command(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -229,8 +229,8 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     with pytest.raises(BadCell, match="is not an image"):
         model.predict(record)
     bad = ErrorPolicy("missing")
-    found = list(model.predict_batch([{"words": "a dog"}, record], bad=bad, first_row=7))
-    assert bad.handled == {(8, "photo")}
+    found = list(model.predict_batch([{"words": "a dog"}, record], policy=bad))
+    assert bad.handled == {(1, "photo")}
     assert found[0]["class"].details.probabilities == pytest.approx(
         found[1]["class"].details.probabilities
     )
@@ -240,7 +240,7 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     ("record", "options", "message"),
     [
         ("a dog", {}, "the model takes photo, words"),
-        ({}, {}, "no input in the record"),
+        ({}, {}, "the record has no input"),
         ({"sound": "a.wav"}, {}, "unknown input sound; expected one at least of: photo, words"),
         ({"words": "a dog"}, {"bean": 3}, "no decoding option 'bean'"),
         ({"words": "a dog"}, {"shares": True}, "an exported model tells no shares"),

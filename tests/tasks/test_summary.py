@@ -161,7 +161,7 @@ def test_the_made_up_vocabulary_is_as_large_as_the_recipe_allows(unit: str, size
     recipe = check_recipe({**RAW, "outputs": {"t": {"kind": "text", "settings": settings}}})
     parts = made_up_parts(build_parts(recipe))
     network = build_network(recipe, parts, pretrained=False)
-    assert len(network.head("t").vocabulary) == size  # type: ignore[arg-type]
+    assert len(network.head("t").output.tokenizer) == size  # type: ignore[arg-type]
 
 
 def test_a_batch_is_written_b() -> None:

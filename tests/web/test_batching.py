@@ -107,7 +107,7 @@ def test_a_bad_cell_is_its_own_records_alone(two_inputs: Model) -> None:
         assert answer(good).value.startswith("red")
         error = bad.result.result(30)
         assert isinstance(error, BadCell)
-        assert str(error).startswith("photo: a file of 2 bytes is not a picture")
+        assert str(error).startswith("photo: a file of 2 bytes is not an image")
 
 
 def test_who_has_given_up_is_not_answered(two_inputs: Model) -> None:

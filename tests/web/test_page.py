@@ -111,19 +111,19 @@ def test_a_photo_is_answered_at_once_and_words_show_where(
     words = page.locator(".words button")
     words.first.wait_for()
     wanted = squares_model.predict(photo)
-    assert words.all_inner_texts() == list(wanted.words)
+    assert words.all_inner_texts() == list(wanted.details.words)
     lit = "() => document.querySelector('.looked canvas').getContext('2d')" \
           ".getImageData(0, 0, 224, 224).data.some((part) => part > 0)"  # fmt: skip
     assert not page.evaluate(lit)
     words.nth(1).hover()
-    until(page, f"For “{wanted.words[1]}” the model looked")
+    until(page, f"For “{wanted.details.words[1]}” the model looked")
     assert page.evaluate(lit)
     # The same by the keyboard alone.
     page.mouse.move(0, 0)
     words.nth(1).focus()
     page.keyboard.press("Tab")
-    until(page, f"For “{wanted.words[2]}” the model looked")
-    assert page.evaluate("document.activeElement.innerText") == wanted.words[2]
+    until(page, f"For “{wanted.details.words[2]}” the model looked")
+    assert page.evaluate("document.activeElement.innerText") == wanted.details.words[2]
     assert page.evaluate(lit)
 
 
@@ -197,7 +197,7 @@ def test_a_broken_file_is_told_and_the_next_one_answered(
     page.set_input_files(PHOTO, tmp_path / "broken.png")
     alert = page.locator("#problem")
     alert.wait_for()
-    assert "damaged or cut short" in alert.inner_text()
+    assert "damaged or truncated" in alert.inner_text()
     assert alert.get_attribute("role") == "alert"
     page.set_input_files(PHOTO, photo)
     until(page, "Answered in")
@@ -367,7 +367,7 @@ def test_many_files_with_progress_and_a_table(
         wanted = two_inputs.predict({"photo": path, "words": "it is left number 8"})
         assert row["answer"] == wanted.value
         assert float(row["answer_confidence"]) == pytest.approx(wanted.score, abs=1e-4)
-    assert "is not a picture" in rows[-1]["error"]
+    assert "is not an image" in rows[-1]["error"]
 
 
 def test_a_key_is_asked_for(open_page: Open, photo: Path, two_inputs: Model) -> None:

@@ -89,8 +89,8 @@ def test_a_port_that_is_taken(trained: Path) -> None:
 
 def test_models_are_named(trained: Path) -> None:
     found = load_models([str(trained), f"other={trained}"])
-    assert list(found) == ["model", "other"]
-    with pytest.raises(UsageError, match="two models would be served as 'model'"):
+    assert list(found) == [trained.name, "other"]
+    with pytest.raises(UsageError, match=f"two models would be served as '{trained.name}'"):
         load_models([str(trained), str(trained)])
     with pytest.raises(UsageError, match=r"can't be served as 'a/b'.*NAME="):
         load_models([f"a/b={trained}"])

@@ -232,7 +232,7 @@ def _milliseconds(model: Model, evaluation: Evaluation) -> float:
     for row in evaluation.rows[: WARM + TIMED]:
         record = {name: column[row] for name, column in cells.items()}
         begun = time.perf_counter()
-        model.predict(record, root=table.root, bad=ErrorPolicy("missing"))
+        list(model.predict_batch([record], root=table.root, policy=ErrorPolicy("missing")))
         times.append(time.perf_counter() - begun)
     return median(times[WARM:] or times) * 1000
 

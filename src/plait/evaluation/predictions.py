@@ -78,12 +78,13 @@ def predict_records(
     """The predictions of all records, in their order; arguments as of `predict_batch`."""
     chosen = decoding_options(parts) if options is None else options
     predictions: Predictions = {name: [] for name in parts.outputs}
+    report = progress or (lambda stage, done, total: None)
     with engine.threads(len(records)):
+        report("answers", 0, len(records))
         for batch in records.batches(BATCH):
             for name, values in predict_batch(parts, engine, batch, chosen, shares).items():
                 predictions[name].extend(values)
-            if progress:
-                progress("answers", len(next(iter(predictions.values()))), len(records))
+            report("answers", len(next(iter(predictions.values()))), len(records))
     return predictions
 
 

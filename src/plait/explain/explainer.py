@@ -59,7 +59,7 @@ def explain(
             for name in probe.segments
         },
         shares={name: shares[name] for name in probe.segments},
-        interactions={p: float(v) for p, v in pairs if probe.segments.keys() >= set(p)},
+        interactions={p: float(v[0]) for p, v in pairs if probe.segments.keys() >= set(p)},
         smallest_sets=smallest_sets(probe, network),
         steps=_steps(probe, network),
         gap=integrated.gap,

@@ -237,7 +237,7 @@ def best_threshold(probable: Floats, right: Bools) -> float:
 
 def _as_label(item: Any) -> str:
     if isinstance(item, bool) or not isinstance(item, (str, int)):
-        raise BadCell(f"{item!r:.60} is no label", expected="text or a whole number")
+        raise BadCell(f"{item!r:.60} is not a label", expected="text or a whole number")
     return str(item).strip()
 
 

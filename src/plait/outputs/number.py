@@ -225,13 +225,13 @@ def as_number(cell: Any) -> float:
     if is_blank(cell):
         raise BadCell("the number is empty", expected="a number")
     if isinstance(cell, bool) or not isinstance(cell, (int, float, str, Decimal)):
-        raise BadCell(f"{cell!r:.60} is no number", expected="a number")
+        raise BadCell(f"{cell!r:.60} is not a number", expected="a number")
     try:
         value = float(cell)
     except (ValueError, OverflowError):
         value = math.nan
     if not abs(value) <= LARGEST or (isinstance(cell, str) and "_" in cell):
-        raise BadCell(f"{cell!r:.60} is no number", expected="a finite one such as -1.5 or 2e3")
+        raise BadCell(f"{cell!r:.60} is not a number", expected="a finite one such as -1.5 or 2e3")
     return value
 
 

@@ -197,7 +197,7 @@ def check_target(folder: Path) -> None:
     others = sorted({p.name for p in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
     if others:
         raise UsageError(
-            f"{folder} holds files that are not a package's, for example {others[0]}",
+            f"{folder} contains files that don't belong to a package, such as {others[0]}",
             hint="name another folder with --out",
         )
 

@@ -156,13 +156,13 @@ def read_about(folder: Path) -> State:
     """What model.json says.
 
     Raises:
-        UsageError: the folder is no exported model.
+        UsageError: the folder is not an exported model.
         PlaitError: it is of another format, or damaged.
     """
     path = folder / MODEL
     if not path.is_file():
         raise UsageError(
-            f"{folder} is no exported model", expected=f"a folder with {MODEL}",
+            f"{folder} is not an exported model", expected=f"a folder with {MODEL}",
             hint="make one with: plait export MODEL FOLDER",
         )  # fmt: skip
     try:
@@ -186,7 +186,7 @@ def load_exported(folder: str | Path, watch: Watch | None = None) -> Model:
         watch: called with all that the graphs are given, to calibrate them.
 
     Raises:
-        UsageError: the folder is no exported model.
+        UsageError: the folder is not an exported model.
         PlaitError: it is of another format, or damaged.
     """
     path = Path(folder)

@@ -226,7 +226,7 @@ def _loss(
 
     drawn = [difference(rows) for rows in resamples(count, RESAMPLES, seed=0)]
     every = np.arange(count)
-    same = np.mean([output.same(a.value, b.value) for a, b in zip(before, after, strict=True)])
+    same = np.mean([output.same(a, b.value) for a, b in zip(before, after, strict=True)])
     return Loss(
         name, output.titles.get(metric, metric), old(every)[metric], new(every)[metric],
         interval(drawn), float(same), count,

@@ -154,7 +154,7 @@ class _Run:
         fresh = deepcopy(network) if recipe.training.refit else None
         validation = Validation(scorer, scorer.metrics)
         trainer = Trainer(recipe, network, records, validation, self.folder, self.report)
-        if fresh is None or not trainer.progress.finished:  # else it goes on with the refit
+        if fresh is None or not trainer.progress.finished:  # else the refit is resumed
             self.report_resumed(trainer)
         calibrate(trainer.run(), val_records)
         half = keep_half(network, recipe)
@@ -204,7 +204,7 @@ class _Run:
         return trainer.progress.seconds
 
     def report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
-        """Say that a run goes on from its last checkpoint."""
+        """Report that a run was resumed from its last checkpoint."""
         if trainer.resumed and self.report:
             at = trainer.progress
             self.report({"event": "resumed", "folder": str(trainer.folder), "refit": refit,

@@ -252,7 +252,9 @@ def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:
 def _as_mapping(cell: Any) -> Mapping[Any, Any]:
     """The cell, or BadCell where it is no mapping."""
     if not isinstance(cell, Mapping):
-        raise BadCell(f"{cell!r:.60} is no set of columns", expected="a mapping, column -> value")
+        raise BadCell(
+            f"{cell!r:.60} is not a mapping of columns", expected="a mapping, column -> value"
+        )
     return cell
 
 

@@ -86,7 +86,7 @@ class Kind(ABC):
 
     def refuse(self, value: Any, why: str = "") -> BadCell:
         """The error for a value that is not of this kind."""
-        return BadCell(f"{value!r:.60} {why or f'is no {self.name}'}", expected=self.expected)
+        return BadCell(f"{value!r:.60} {why or f'is not a {self.name}'}", expected=self.expected)
 
 
 class Number(Kind):

@@ -1,4 +1,4 @@
-"""`plait points`: how many points a file holds."""
+"""The command ``plait points``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ def add_to(app: typer.Typer) -> None:
     """Add the command to plait's."""
 
     @app.command()
-    def points(file: Path) -> None:
-        """Count the points of a cloud."""
-        from plait_pointcloud.files import read_points
+    def points(files: list[Path]) -> None:
+        """Count the points of point clouds."""
+        from plait.data.media import load_bytes
+        from plait_pointcloud.files import KINDS, read_points
 
-        print(f"{file.name}: {len(read_points(file.read_bytes()))} points")
+        for file in files:
+            print(f"{file}: {len(read_points(*load_bytes(file, Path(), KINDS))):,} points")
