@@ -33,7 +33,8 @@ fusion: {kind: average}
 outputs:
   corner: {kind: position, column: [x, y, z]}
   profile: {kind: profile, weight: 0.3}
-training: {epochs: 25, batch: 16, learning_rate: 0.01, averaging: 0, modality_dropout: 0.2}
+training:
+  {epochs: 40, patience: 40, batch: 16, learning_rate: 0.01, averaging: 0, modality_dropout: 0.3}
 """
 MOVED = """
 import numpy as np
