@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 
 from plait.comparison.findings import Comparison, Line
 from plait.comparison.report import heading
-from plait.render.curves import (
-    CHARTS,
-    LOSS_COLOUR,
-    SCORE_COLOURS,
-    new_figure,
-    save_figure,
-    tidy,
-)
+from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, save_figure, tidy
 from plait.render.numbers import number
 from plait.util.imports import can_make, needed
 

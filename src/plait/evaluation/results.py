@@ -147,7 +147,9 @@ class Evaluation:
         if shares := self.shares():
             result["shares"] = shares
         if self.subsets:
-            result["subsets"] = [{"inputs": list(s), **a.to_json()} for s, a in self.subsets.items()]
+            result["subsets"] = [
+                {"inputs": list(s), **a.to_json()} for s, a in self.subsets.items()
+            ]
         if self.swapped:
             result["swapped"] = [{"input": n, **a.to_json()} for n, a in self.swapped.items()]
         if self.corrupted:
