@@ -38,7 +38,7 @@ OnRun = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Plan:
     """What a comparison tries, and how: the settings of `compare`, which says what they mean."""
 
     fusions: Sequence[str] = ()
@@ -97,29 +97,29 @@ def compare(
         PlaitError: no run could be finished.
         UsageError: the table has none of the asked rows, or a setting is wrong.
     """
-    chosen = Settings(**settings)
+    plan = Plan(**settings)
     if isinstance(recipe, str):
-        recipe = load_recipe(recipe, chosen.overrides)
+        recipe = load_recipe(recipe, plan.overrides)
     # The rows that variants are compared on must not be learned from.
     training = recipe.training.model_copy(update={"refit": False})
-    recipe = recipe.with_columns(chosen.columns or {}).model_copy(update={"training": training})
-    study = _Study(recipe, table, Path(out).absolute(), chosen, progress, on_run)
-    numbers, left_out = fewer_rows(chosen.rows, len(study.splits["train"]), study.recipe.data.rows)
-    variants = make_variants(study.recipe, chosen.fusions, chosen.representations, numbers)
+    recipe = recipe.with_columns(plan.columns or {}).model_copy(update={"training": training})
+    study = _Study(recipe, table, Path(out).absolute(), plan, progress, on_run)
+    numbers, left_out = fewer_rows(plan.rows, len(study.splits["train"]), study.recipe.data.rows)
+    variants = make_variants(study.recipe, plan.fusions, plan.representations, numbers)
     if study.scored.linear:
         variants = [Variant(CLASSICAL, CLASSICAL, "", study.recipe), *variants]
     else:
         left_out.append("the classical baseline, as no linear model gives such answers")
     result = replace(study.run(variants), left_out=left_out)
-    if chosen.test:
+    if plan.test:
         result = replace(result, test=study.run_on_test(variants, result))
     content, page = json.dumps(result.to_json(), indent=1), markdown(result)
     write_atomically(study.out / "compare.json", lambda part: part.write_text(content, "utf-8"))
     write_atomically(study.out / "compare.md", lambda part: part.write_text(page, "utf-8"))
     draw_comparison(result, study.out / "compare.png")
-    if chosen.keep is not None:
+    if plan.keep is not None:
         winner = next(variant for variant in variants if variant.name == result.winner)
-        study.keep(winner, result.line(winner.name).each, Path(chosen.keep).absolute())
+        study.keep(winner, result.line(winner.name).each, Path(plan.keep).absolute())
     return result
 
 
@@ -149,11 +149,11 @@ class _Study:
     given, and the runs of each variant."""
 
     def __init__(
-        self, recipe: Recipe, table: Table | str | Path, out: Path, settings: Settings,
+        self, recipe: Recipe, table: Table | str | Path, out: Path, plan: Plan,
         progress: Progress | None, on_run: OnRun | None,
     ) -> None:  # fmt: skip
-        self.out, self.settings, self.progress, self.on_run = out, settings, progress, on_run
-        self.output = _output(recipe, settings.output)
+        self.out, self.plan, self.progress, self.on_run = out, plan, progress, on_run
+        self.output = _output(recipe, plan.output)
         self.scored = build_output(recipe.outputs[self.output])
         parts = build_parts(recipe)
         opened, columns = open_table(recipe, parts, table)
@@ -161,11 +161,11 @@ class _Study:
         # None where the table has no split column: the comparison splits the rows itself.
         self.split_column = split_column(recipe, opened)
         self.splits = split_table(recipe, parts, opened, columns)
-        if not self.splits.get(settings.split):
+        if not self.splits.get(plan.split):
             raise UsageError(
-                f"{opened.path} has no {settings.split} rows", expected="train, val or test"
+                f"{opened.path} has no {plan.split} rows", expected="train, val or test"
             )
-        if settings.test and not self.splits["test"]:
+        if plan.test and not self.splits["test"]:
             raise UsageError("the table has no test rows", hint="leave out --test")
         names: list[str | None] = [None] * len(opened)
         for name, rows in self.splits.items():
@@ -173,13 +173,13 @@ class _Study:
                 names[row] = name
         self.table = replace(opened, columns={**opened.columns, COMPARED: names})
         self.digest = table_digest(self.table)
-        self.on_bad = settings.on_bad or recipe.data.on_bad
+        self.on_bad = plan.on_bad or recipe.data.on_bad
         make_folder(out)
 
     def seeds(self, variant: Variant) -> range:
         """A variant's seeds; the baseline has one, as it draws nothing at random."""
         first = self.recipe.seed
-        return range(first, first + (1 if variant.role == CLASSICAL else self.settings.seeds))
+        return range(first, first + (1 if variant.role == CLASSICAL else self.plan.seeds))
 
     def job(self, variant: Variant, seed: int, split: str) -> Job:
         """A variant's run."""
@@ -192,16 +192,16 @@ class _Study:
             on_bad=self.on_bad,
             variant_folder=self.out / "runs" / variant.name.replace(" ", "_"),
             classical=variant.role == CLASSICAL,
-            trained=split != self.settings.split,
+            trained=split != self.plan.split,
         )
 
     def run(self, variants: Sequence[Variant]) -> Comparison:
         """Run every variant with its first seed, then with the next; weigh what is finished."""
-        split = self.settings.split
+        split = self.plan.split
         todo = [(variant, seed) for variant in variants for seed in self.seeds(variant)]
         todo.sort(key=lambda item: item[1])  # stable: the variants keep their order
         jobs = {_title(variant, seed): self.job(variant, seed, split) for variant, seed in todo}
-        unfinished = self._run_missing(jobs, self.settings.budget)
+        unfinished = self._run_missing(jobs, self.plan.budget)
         return replace(self._weigh(variants, split), unfinished=unfinished)
 
     def run_on_test(self, variants: Sequence[Variant], chosen: Comparison) -> Comparison:
@@ -212,7 +212,7 @@ class _Study:
         jobs = {
             f"{_title(variant, seed)}, on test rows": self.job(variant, seed, "test")
             for variant in asked
-            for seed, result in self._results(variant, self.settings.split).items()
+            for seed, result in self._results(variant, self.plan.split).items()
             if not result.failed
         }
         self._run_missing(jobs, None)
@@ -223,7 +223,7 @@ class _Study:
         split column. Where there is none it names the comparison's, so that no split of the table
         is ever scored: with another seed or fewer inputs, the rows would be split differently."""
         seed = max(scores, key=lambda seed: scores[seed])
-        model = load_model(self.job(winner, seed, self.settings.split).package)
+        model = load_model(self.job(winner, seed, self.plan.split).package)
         if self.split_column is not None:
             data = model.recipe.data.model_copy(update={"split": self.split_column})
             model.recipe = model.recipe.model_copy(update={"data": data})

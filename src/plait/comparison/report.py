@@ -10,16 +10,8 @@ from plait.comparison.statistics import Difference
 from plait.render.numbers import number
 
 HEADINGS = (
-    "variant",
-    "score",
-    "95 %",
-    "records",
-    "vs best",
-    "weights",
-    "training",
-    "latency",
-    "MiB",
-)
+    "variant", "score", "95 %", "records", "vs best", "weights", "training", "latency", "MiB",
+)  # fmt: skip
 LESS_NEEDED = ("MiB", "latency", "weights", "training", "records")
 """Headings that a narrow terminal can do without, the least needed first."""
 

@@ -77,7 +77,7 @@ def is_missing(cell: Any) -> bool:
 
 
 def is_blank(cell: Any) -> bool:
-    """Whether a cell holds no answer: None, NaN, or text of spaces at most."""
+    """Whether a cell has no answer: None, NaN, or blank text."""
     return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
 
 

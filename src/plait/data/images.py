@@ -80,14 +80,14 @@ def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
         BadCell: the image is missing or empty, is not an image, or is too large to decode.
     """
     data, name = load_bytes(cell, root, KINDS)
-    picture = _header(io.BytesIO(data), name)
-    size = picture.width, picture.height
+    image = _header(io.BytesIO(data), name)
+    size = image.width, image.height
     try:  # Pillow decodes a whole PNG to look for EXIF data behind its pixels
-        known = picture.format != "PNG" or "exif" in picture.info
-        turned = known and picture.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        known = image.format != "PNG" or "exif" in image.info
+        sideways = known and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
     except Exception:  # damaged EXIF data, of which Pillow raises anything: as if there were none
-        turned = False
-    return MediaInfo(*(size[::-1] if turned else size))
+        sideways = False
+    return MediaInfo(*(size[::-1] if sideways else size))
 
 
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
@@ -134,7 +134,7 @@ def has_image_start(data: bytes) -> bool:
 
 
 def is_image(cell: Any) -> bool:
-    """Whether a cell is a path or a file's bytes that can only be a picture's."""
+    """Whether a cell can only be an image: the name or the bytes of an image file."""
     if isinstance(cell, bytes):
         return has_image_start(cell)
     return isinstance(cell, str) and has_image_suffix(cell)

@@ -148,7 +148,7 @@ class ColumnBlocks:
         about = self._file.metadata.row_group(group)
         size = about.total_byte_size // max(1, about.num_rows) + 1
         rows = max(1, min(MAX_ROWS, BLOCK_BYTES // size))
-        found: Iterator[Any] = self._file.iter_batches(
+        batches: Iterator[Any] = self._file.iter_batches(
             rows, row_groups=[group], columns=[self.name], use_threads=False
         )
-        return found
+        return batches

@@ -30,7 +30,7 @@ class MediaInfo(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """How many pixels a picture or a frame has."""
+        """Pixels of an image or of a frame."""
         return self.width * self.height
 
 

@@ -181,28 +181,28 @@ def _with_validation(
 
 
 def _without_overlap(
-    found: Sequence[Split | None], keys: Sequence[Sequence[Hashable]]
+    by_row: Sequence[Split | None], keys: Sequence[Sequence[Hashable]]
 ) -> list[Split | None]:
     """Each row's split, or None if a later split has the row's photo or group too."""
-    kept = list(found)
+    kept = list(by_row)
     for key in keys:
         latest: dict[Hashable, int] = {}
-        for cell, split in zip(key, found, strict=True):
+        for cell, split in zip(key, by_row, strict=True):
             if cell is not None and split is not None:
                 latest[cell] = max(latest.get(cell, 0), SPLITS.index(split))
-        for row, (cell, split) in enumerate(zip(key, found, strict=True)):
+        for row, (cell, split) in enumerate(zip(key, by_row, strict=True)):
             if cell in latest and split is not None and SPLITS.index(split) < latest[cell]:
                 kept[row] = None
-    dropped = sum(a != b for a, b in zip(kept, found, strict=True))
+    dropped = sum(a != b for a, b in zip(kept, by_row, strict=True))
     if dropped:
         log.warning("%d rows are left out: their photo or group is in another split too", dropped)
     return kept
 
 
-def _warn_of_shared(keys: Sequence[Hashable], found: Sequence[Split | None]) -> None:
+def _warn_of_shared(keys: Sequence[Hashable], by_row: Sequence[Split | None]) -> None:
     """Warn of photos or groups in several splits: the scores don't measure unseen photos then."""
     splits: dict[Hashable, set[Split]] = {}
-    for key, split in zip(keys, found, strict=True):
+    for key, split in zip(keys, by_row, strict=True):
         if key is not None and split is not None:
             splits.setdefault(key, set()).add(split)
     shared = sum(len(each) > 1 for each in splits.values())
@@ -211,10 +211,10 @@ def _warn_of_shared(keys: Sequence[Hashable], found: Sequence[Split | None]) -> 
 
 
 def _check_apart(
-    table: Table, keys: Sequence[Hashable], found: Sequence[Split | None], column: str
+    table: Table, keys: Sequence[Hashable], by_row: Sequence[Split | None], column: str
 ) -> None:
     seen: dict[Hashable, tuple[Split, int]] = {}
-    for row, (key, split) in enumerate(zip(keys, found, strict=True)):
+    for row, (key, split) in enumerate(zip(keys, by_row, strict=True)):
         if key is None or split is None:
             continue
         other, before = seen.setdefault(key, (split, row))

@@ -47,9 +47,9 @@ IMAGE_FOLDERS = (
     "../images",
     "Flicker8k_Dataset/Flicker8k_Dataset",
 )
-SAMPLE = 200  # cells looked at to tell what a column holds
-START = 64  # bytes of a file that tell its kind
-FILES = 20  # cells looked at to find the folder that their files lie in
+SAMPLE = 200  # cells examined to see what a column holds
+START = 64  # bytes of a file that show its format
+FILES = 20  # cells examined to find the folder of their files
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Table:
         return self.columns[name]
 
     def sample(self, name: str) -> list[Any]:
-        """Some of a column's filled cells; of large files in a Parquet file the first bytes."""
+        """Some non-empty cells of a column; of large files in a Parquet file, the first bytes."""
         cells = self.columns[name]
         if isinstance(cells, LazyColumn):
             some: Sequence[Any] = cells.sample(SAMPLE, START)

@@ -59,7 +59,7 @@ def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit
     """
     folder = _folder(cell, root)
     if folder:
-        names = _pictures(folder)
+        names = _images(folder)
         picked = [names[at] for at in spread(len(names), count)]
         return np.stack([open_resized(folder / name, root, size, fit) for name in picked])
     data, name = load_bytes(cell, root, KINDS)
@@ -76,7 +76,7 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
     if not folder:
         return load_bytes(cell, root, KINDS)[0]
     parts: list[str | bytes] = []
-    for name in _pictures(folder):
+    for name in _images(folder):
         parts += [name, digest(load_bytes(folder / name, root, KINDS)[0])]
     return digest(*parts).encode()
 
@@ -96,7 +96,7 @@ def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
         with _open(av, data) as container:
             _check(container, name)
             stream = _stream(container)
-            picture = stream.codec_context
+            frame = stream.codec_context
             spans = [
                 _span(packet, tick)
                 for packet in container.demux()
@@ -105,7 +105,7 @@ def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
             first = min((start for start, _ in spans), default=0.0)
             last = max((end for _, end in spans), default=0.0)
             seconds = max((container.duration or 0) / 1e6, last - first)
-            return MediaInfo(picture.width, picture.height, seconds)
+            return MediaInfo(frame.width, frame.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
 
@@ -128,7 +128,7 @@ def has_video_start(data: bytes) -> bool:
 
 
 def is_video(cell: Any) -> bool:
-    """Whether a cell is a path or a file's bytes that can only be a video's."""
+    """Whether a cell can only be a video: the name or the bytes of a video file."""
     if isinstance(cell, bytes):
         return has_video_start(cell)
     return isinstance(cell, str) and has_video_suffix(cell)
@@ -146,7 +146,7 @@ def _folder(cell: Any, root: Path) -> Path | None:
     return root / cell if is_folder(root / cell) else None
 
 
-def _pictures(folder: Path) -> list[str]:
+def _images(folder: Path) -> list[str]:
     """The names of the images in a folder, sorted with numbers by value."""
     try:
         names = [p.name for p in folder.iterdir() if has_image_suffix(p.name) and p.name[0] != "."]

@@ -11,12 +11,7 @@ import numpy as np
 import torch
 
 from plait.evaluation.shares import interactions, shapley, subsets, supports
-from plait.explain.attribution import (
-    ROUGH_STEPS,
-    Attribution,
-    attributions,
-    integrated_gradients,
-)
+from plait.explain.attribution import ROUGH_STEPS, Attribution, attributions, integrated_gradients
 from plait.explain.checks import curves, heaviest_first, random_curves, rank_correlation
 from plait.explain.explanation import ExplainedInput, Explanation, Method, Step
 from plait.explain.probe import Probe

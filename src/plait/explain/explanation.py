@@ -66,23 +66,6 @@ class ExplainedInput:
     tried: tuple[int, ...]
     enough: int | None
 
-    @property
-    def enough_sentence(self) -> str:
-        """How many of the heaviest segments alone give the same answer; empty for one segment."""
-        if not self.tried:
-            return ""
-        *first, last = map(str, self.tried)
-        if self.enough is None:
-            tried = f"{', '.join(first)} or {last}" if first else last
-            return f"Its {tried} heaviest parts alone give another answer."
-        parts = "part" if self.enough == 1 else f"{self.enough} parts"
-        tried = f"{', '.join(first)} and {last}" if first else last
-        give = "gives" if self.enough == 1 else "give"
-        return (
-            f"Its heaviest {parts} alone, of {len(self.segments.parts)}, {give} the same answer "
-            f"(tried: {tried})."
-        )
-
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return {

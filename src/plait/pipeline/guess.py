@@ -1,7 +1,7 @@
-"""Which column of a table holds what is wanted: guessed by names and cells.
+"""Guesses which column of a table an input or output should read, by names and cells.
 
-What a modality's column is usually called, and which cells it recognises, is declared by the
-modality; nothing here knows one by name.
+The usual names of a modality's column, and the cells it recognises, are declared by the modality;
+nothing here names one.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from plait.modalities.base import Match
 from plait.types import UsageError
 
 SPLIT = "split"
-LABEL_WORDS = 3  # most words of a label
-LONGEST_WORD = 60  # letters of a cell that may be one of a few words
+LABEL_WORDS = 3  # maximum words per label
+LONGEST_WORD = 60  # characters of a cell that may be a category
 NAMED, CERTAIN = 0.5, 0.8  # share of the cells that must be possible, or certain
 
 Recognises = Callable[[Any], Match]
 
 
 def guess_column(table: Table, wanted: str) -> str | None:
-    """The column that most likely holds what is wanted; None if none does.
+    """The column that most likely holds what is wanted; None if there is none.
 
-    A column of a usual name comes first if its cells can be what is wanted, then the first
-    whose cells can't be anything else.
+    First choice is a column with a usual name and possible cells, then the first column whose
+    cells can't be anything else.
 
     Args:
-        table: its rows.
+        table: the records.
         wanted: a modality, a kind of output, or `SPLIT`.
     """
     names, recognises = _hints(wanted)
@@ -46,7 +46,7 @@ def guess_column(table: Table, wanted: str) -> str | None:
 
 
 def certain_columns(table: Table, wanted: str) -> list[str]:
-    """The columns whose cells can't be anything but what is wanted."""
+    """The columns whose cells can only be what is wanted."""
     _, recognises = _hints(wanted)
     return [
         name
@@ -56,7 +56,7 @@ def certain_columns(table: Table, wanted: str) -> list[str]:
 
 
 def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
-    """The columns that are not used and hold numbers, yes/no, dates, or words that come again."""
+    """The unused columns of numbers, booleans, dates, or words that recur."""
     left = [name for name in table.columns if name not in set(used)]
     return [
         name for name in left if _share(table, name, _is_plain) > CERTAIN and _recurs(table, name)
@@ -64,7 +64,7 @@ def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
 
 
 def modality_of(cell: Any) -> str | None:
-    """The modality whose file a cell can only be; None if it is no file."""
+    """The modality of a cell that can only be a file of this modality; None for other cells."""
     for kind in registry.modalities():
         modality = registry.modality(kind)
         if modality.media and modality.recognises(cell) == "certain":
@@ -73,7 +73,7 @@ def modality_of(cell: Any) -> str | None:
 
 
 def _hints(wanted: str) -> tuple[Iterable[str], Recognises]:
-    """Usual names of the column, the likeliest first, and what recognises its cells."""
+    """The usual names of the column, likeliest first, and the test of its cells."""
     if wanted in _TARGETS:
         return _TARGETS[wanted]
     if wanted in registry.modalities():
@@ -87,13 +87,13 @@ def _hints(wanted: str) -> tuple[Iterable[str], Recognises]:
 
 
 def _share(table: Table, name: str, test: Callable[[Any], bool]) -> float:
-    """The share of a sample of a column's filled cells that pass a test."""
+    """The share of a sample of non-empty cells that pass a test."""
     sample = table.sample(name)
     return sum(map(test, sample)) / len(sample) if sample else 0.0
 
 
 def _recurs(table: Table, name: str) -> bool:
-    """Whether a column's words, if it has any, are few: no names, no free text."""
+    """Whether a column has few different words, if any: no names, no free text."""
     words = [
         cell
         for cell in table.sample(name)
@@ -109,13 +109,13 @@ def _is_plain(cell: Any) -> bool:
 
 
 def _category(cell: Any) -> Match:
-    """Anything short may be one."""
+    """Anything short may be a category."""
     plain = isinstance(cell, (str, bool, int)) and modality_of(cell) is None
     return "possible" if plain else "no"
 
 
 def _number(cell: Any) -> Match:
-    """Any may be meant."""
+    """Any number may be the target."""
     number = isinstance(cell, (int, float)) and not isinstance(cell, bool)
     return "possible" if number else "no"
 
