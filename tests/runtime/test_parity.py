@@ -241,9 +241,9 @@ def test_bad_cells_are_met_as_a_model_meets_them(exported: Path) -> None:
     [
         ("a dog", {}, "the model takes photo, words"),
         ({}, {}, "the record has no input"),
-        ({"sound": "a.wav"}, {}, "unknown input sound; expected one at least of: photo, words"),
+        ({"sound": "a.wav"}, {}, "unknown input sound; expected photo, words"),
         ({"words": "a dog"}, {"bean": 3}, "no decoding option 'bean'"),
-        ({"words": "a dog"}, {"shares": True}, "an exported model tells no shares"),
+        ({"words": "a dog"}, {"shares": True}, "an exported model gives no shares"),
     ],
 )
 def test_mistakes_are_told(
