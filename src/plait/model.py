@@ -15,11 +15,8 @@ from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.rows import padded
 from plait.data.tables import Table, read_table
-from plait.evaluation.evaluate import CHECKS, Evaluator, Settings
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
-from plait.evaluation.results import Evaluation
 from plait.outputs.options import Options
-from plait.package.card import write_card
 from plait.package.format import Package, fingerprint, read_package, write_package
 from plait.package.memory import Memory
 from plait.pipeline.batch import Batch
@@ -39,6 +36,7 @@ from plait.types import (
 from plait.util.imports import needed
 
 if TYPE_CHECKING:
+    from plait.evaluation.results import Evaluation
     from plait.explain.attention import Attention
     from plait.explain.explanation import Explanation
     from plait.network import Network
@@ -260,6 +258,8 @@ class Model:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
             UsageError: there is no column ``by``, or its values differ within a record.
         """
+        from plait.evaluation.evaluate import CHECKS, Evaluator, Settings  # answers need none
+
         decoding = {name: value for name, value in options.items() if name not in CHECKS}
         checks = frozenset(name for name in CHECKS if options.get(name))
         settings = Settings(
@@ -466,6 +466,8 @@ class Model:
             preprocessing(self.parts),
             self.memory,
         )
+        from plait.package.card import write_card  # not needed to answer
+
         write_package(package, tensors, write_card(self.recipe, self.scores, self.states))
         return path
 

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-
 from plait.types import PlaitError, State
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
@@ -158,6 +156,8 @@ class SubwordVocabulary(Vocabulary):
 
     def __init__(self, tokenizer_json: str) -> None:
         self._json = tokenizer_json
+        from tokenizers import Tokenizer  # slow to import
+
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         # A text that spells a special token is plain text. The JSON does not keep this setting.
         self._tokenizer.encode_special_tokens = True
@@ -200,6 +200,8 @@ class HubVocabulary(Vocabulary):
 
     def __init__(self, tokenizer_json: str, specials: Sequence[int]) -> None:
         self._json, self._specials = tokenizer_json, list(specials)
+        from tokenizers import Tokenizer  # slow to import
+
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
 
     @cached_property
@@ -291,6 +293,8 @@ def _frequent(counts: Counter[str], what: str, min_count: int, size: int) -> lis
 
 
 def _fit_subwords(sentences: Iterable[str], min_count: int, size: int, lower: bool) -> Vocabulary:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[UNK]))
     case = [normalizers.Lowercase()] if lower else []
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *case])  # kept in its JSON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +28,7 @@ from plait.outputs.text.details import DETECTED, EMISSIONS, PROBABILITIES, TextD
 from plait.outputs.text.detection import word_shares
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram
-from plait.outputs.text.metrics.answers import AnswerMetrics
 from plait.outputs.text.metrics.base import TextMetrics
-from plait.outputs.text.metrics.captions import CaptionMetrics
-from plait.outputs.text.metrics.transcripts import TranscriptMetrics
-from plait.outputs.text.metrics.translations import TranslationMetrics
 from plait.outputs.text.search import Hypotheses, Mixture, generate
 from plait.types import Alternative, BadCell, Branches, PlaitError, Prediction, State, UsageError
 
@@ -39,12 +36,14 @@ if TYPE_CHECKING:
     from plait.nn.head import Head
 
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
-METRICS: dict[str, type[TextMetrics]] = {
-    "captions": CaptionMetrics,
-    "transcripts": TranscriptMetrics,
-    "translations": TranslationMetrics,
-    "answers": AnswerMetrics,
+METRICS: Mapping[str, str] = {
+    "captions": "CaptionMetrics",
+    "transcripts": "TranscriptMetrics",
+    "translations": "TranslationMetrics",
+    "answers": "AnswerMetrics",
 }
+"""What texts are scored as: a module of `plait.outputs.text.metrics`, imported when needed, and its
+class."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,9 @@ class TextOutput(Output):
 
     @property
     def _metrics(self) -> type[TextMetrics]:
-        return METRICS[self.metrics]
+        module = importlib.import_module(f"plait.outputs.text.metrics.{self.metrics}")
+        metrics: type[TextMetrics] = getattr(module, METRICS[self.metrics])
+        return metrics
 
     @cached_property
     def decoder_settings(self) -> Decoder:
