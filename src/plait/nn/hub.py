@@ -101,9 +101,21 @@ def load_config(name: str) -> State:
     config = read_pretrained(transformers().AutoConfig, name)
     state: State = json.loads(config.to_json_string(use_diff=False))
     state.pop("_name_or_path", None)  # where it was read is no one's business
-    if commit := getattr(config, "_commit_hash", None):
+    if commit := _commit(name):
         state[REVISION] = commit
     return state
+
+
+def _commit(name: str) -> str | None:
+    """The commit that a model was read from, which is the name of its folder in the hub's cache;
+    None for a folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, revision = located(name)
+    if is_folder(Path(repository)):
+        return None
+    path = try_to_load_from_cache(repository, "config.json", revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else None
 
 
 def load_tokenizer(name: str) -> State:
