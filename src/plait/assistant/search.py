@@ -264,5 +264,5 @@ def _minilm() -> PreparedInput:
     settings = {"kind": "word-vectors", "vectors": "minilm", "sequence_encoder": "mean"}
     modality = registry.build("text", settings)
     state = modality.fit(["a sentence"], Path())  # nothing is learned of it
-    encoder = modality.encoder(state, pretrained=True)
+    encoder = modality.with_state(state).encoder(pretrained=True)
     return PreparedInput("sentences", modality, encoder, state, Path())

@@ -27,7 +27,7 @@ from plait.nn.branches import Scores
 from plait.outputs.pooled import PooledHead
 from plait.pipeline.features import CachedRecords, view_key
 from plait.pipeline.records import Preparer, fit_states, open_table, some_rows, split_table
-from plait.types import Fused, Prediction, State, Tokens
+from plait.types import Fused, Prediction, State, Tokens, UsageError
 
 MOST_ROWS = 5000  # that it learns from; more would take minutes and add little
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # of the squared weights; the validation loss chooses
@@ -57,23 +57,28 @@ class Answers:
 
 def classical_recipe(recipe: Recipe) -> Recipe:
     """The recipe with every input in its modality's classical representation, with its own
-    settings where the recipe has it already."""
+    settings where the recipe has it already; inputs whose modality has none are left out.
+
+    Raises:
+        UsageError: no input is left.
+    """
     data = recipe.model_dump()
-    for spec in data["inputs"].values():
-        name = classical_name(spec["modality"])
-        if spec["representation"]["kind"] != name:
-            spec["representation"] = {"kind": name}
+    for name, spec in list(data["inputs"].items()):
+        classical = classical_name(spec["modality"])
+        if classical is None:
+            del data["inputs"][name]
+        elif spec["representation"]["kind"] != classical:
+            spec["representation"] = {"kind": classical}
+    if not data["inputs"]:
+        raise UsageError("no input has a classical representation, which the baseline needs")
     data["fusion"] = {"kind": "early" if len(data["inputs"]) > 1 else "none"}
     return check_recipe(data)
 
 
-def classical_name(modality: str) -> str:
-    """The representation of a modality that gives plain vectors."""
-    return next(
-        name
-        for name in registry.names(modality)
-        if issubclass(registry.find(modality, name).cls, Classical)
-    )
+def classical_name(modality: str) -> str | None:
+    """The representation of a modality that gives plain vectors, if it has one."""
+    names = registry.names(modality)
+    return next((n for n in names if issubclass(registry.find(modality, n).cls, Classical)), None)
 
 
 def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Answers:

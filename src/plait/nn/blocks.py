@@ -1,4 +1,4 @@
-"""Attention, transformer block, readers, masked pooling: plain torch, shared by all rooms.
+"""Attention, transformer block, readers, masked pooling: plain torch, shared by all folders.
 
 Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 """
