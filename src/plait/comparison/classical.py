@@ -27,7 +27,7 @@ from plait.nn.head import Head
 from plait.pipeline.inputs import view_key
 from plait.pipeline.parts import build_parts
 from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table
-from plait.types import Fused, Prediction, Tokens
+from plait.types import Fused, Prediction, Tokens, UsageError
 
 MOST_ROWS = 5000  # to learn from; more would take minutes and add little
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # on the squared weights; the validation loss chooses
@@ -57,23 +57,28 @@ class Answers:
 
 def classical_recipe(recipe: Recipe) -> Recipe:
     """The recipe with every input in its modality's classical representation; one that the recipe
-    already has keeps its settings."""
+    already has keeps its settings. Inputs whose modality has no classical one are left out.
+
+    Raises:
+        UsageError: no input is left.
+    """
     data = recipe.model_dump()
-    for spec in data["inputs"].values():
-        name = classical_name(spec["modality"])
-        if spec["representation"]["kind"] != name:
-            spec["representation"] = {"kind": name}
+    for name, spec in list(data["inputs"].items()):
+        classical = classical_name(spec["modality"])
+        if classical is None:
+            del data["inputs"][name]
+        elif spec["representation"]["kind"] != classical:
+            spec["representation"] = {"kind": classical}
+    if not data["inputs"]:
+        raise UsageError("no input has a classical representation, which the baseline needs")
     data["fusion"] = {"kind": "early" if len(data["inputs"]) > 1 else "none"}
     return check_recipe(data)
 
 
-def classical_name(modality: str) -> str:
-    """The representation of a modality that gives one plain vector for each record."""
-    return next(
-        name
-        for name in registry.names(modality)
-        if issubclass(registry.find(modality, name).cls, Classical)
-    )
+def classical_name(modality: str) -> str | None:
+    """The representation of a modality that gives one plain vector for each record, if any."""
+    names = registry.names(modality)
+    return next((n for n in names if issubclass(registry.find(modality, n).cls, Classical)), None)
 
 
 def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Answers:

@@ -208,25 +208,20 @@ class Recipe(_Section):
             UsageError: there is no such input or output, or it reads one column only.
         """
         data = self.model_dump()
+        parts = [(section, part) for section in ("inputs", "outputs") for part in data[section]]
         for name, column in columns.items():
-            places = [
-                (room, part)
-                for room in ("inputs", "outputs")
-                for part in data[room]
-                if name in (part, f"{room}.{part}")
-            ]
+            places = [place for place in parts if name in (place[1], ".".join(place))]
             if len(places) != 1:
-                known = [f"{room}.{part}" for room in ("inputs", "outputs") for part in data[room]]
                 raise UsageError(
                     f"column {name}={column_text(column)}: {name!r} is "
                     + ("an input and an output" if places else "neither an input nor an output"),
-                    expected=f"one of: {', '.join(known)}",
+                    expected=f"one of: {', '.join(map('.'.join, parts))}",
                 )
-            room, part = places[0]
-            reads_one = room == "outputs" and self.outputs[part].component.columns == "one"
+            section, part = places[0]
+            reads_one = section == "outputs" and self.outputs[part].component.columns == "one"
             if reads_one and not isinstance(column, str):
                 raise one_column(name, column)
-            data[room][part]["column"] = column
+            data[section][part]["column"] = column
         return Recipe.model_validate(data)
 
     def to_yaml(self) -> str:

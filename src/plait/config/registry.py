@@ -81,7 +81,8 @@ class Registered:
     def parameters(self) -> dict[str, tuple[Any, Any]]:
         """Parameter name -> (annotated type, default); ``...`` stands for "no default"."""
         if issubclass(self.cls, Component):
-            return {name: (f, f.default) for name, f in self.cls.model_fields.items()}
+            fields = self.cls.model_fields.items()
+            return {name: (f, ... if f.is_required() else f.default) for name, f in fields}
         initialise: Any = vars(self.cls)["__init__"]
         hints = typing.get_type_hints(initialise, include_extras=True)
         signature = inspect.signature(initialise)
@@ -189,13 +190,14 @@ def _import_plugins() -> None:
 def kinds() -> list[str]:
     """All kinds of component, plait's own first."""
     _import_plugins()
-    return list(dict.fromkeys([*FOLDERS, *(kind for kind, _ in _COMPONENTS)]))
+    return list(dict.fromkeys([*FOLDERS, *(kind for kind, _ in tuple(_COMPONENTS))]))
 
 
 def modalities() -> list[str]:
     """The kinds of component that are modalities, sorted."""
     _import_plugins()
-    added = {kind for (kind, _), c in _COMPONENTS.items() if getattr(c.cls, "is_modality", False)}
+    components = tuple(_COMPONENTS.values())
+    added = {c.kind for c in components if getattr(c.cls, "is_modality", False)}
     return sorted({*_MODALITIES, *added})
 
 
@@ -213,7 +215,7 @@ def modality(kind: str) -> Any:
             hint=did_you_mean(kind, modalities()),
         )
     waiting = _modules(FOLDERS[kind]) if kind in FOLDERS else iter(())
-    while not (known := [c.cls for (k, _), c in _COMPONENTS.items() if k == kind]):
+    while not (known := [c.cls for c in tuple(_COMPONENTS.values()) if c.kind == kind]):
         importlib.import_module(next(waiting))
     return known[0]
 
@@ -221,7 +223,7 @@ def modality(kind: str) -> Any:
 def names(kind: str) -> list[str]:
     """All registered names of a kind, sorted."""
     _import_all(kind)
-    return sorted(name for k, name in _COMPONENTS if k == kind)
+    return sorted(name for k, name in tuple(_COMPONENTS) if k == kind)
 
 
 def find(kind: str, name: str) -> Registered:

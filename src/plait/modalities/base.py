@@ -107,8 +107,9 @@ class Modality(Component, ABC):
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
-        """Whether a filled cell of a table is of this modality."""
-        return "no"
+        """Whether a filled cell of a table is of this modality; by default its column is known by
+        its name alone."""
+        return "possible"
 
     @classmethod
     def example_cell(cls, columns: Sequence[str]) -> str:
