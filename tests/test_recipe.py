@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from plait.config import registry
 from plait.config.recipe import check_recipe, load_recipe, recipe_text, shipped
+from plait.outputs.category import CategoryOutput
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.networks.base import DecoderNetwork
 from plait.types import UsageError
@@ -117,3 +119,51 @@ def test_settings_of_an_output_or_decoder_that_is_overridden_are_left_out() -> N
     assert load_recipe("captioning", [decoder]).outputs["caption"].settings["decoder"]
     image = "inputs.image.representation.kind=pixels"
     assert load_recipe("captioning", [image]).inputs["image"].representation["kind"] == "pixels"
+
+
+def with_output(monkeypatch: pytest.MonkeyPatch, **facts: Any) -> dict[str, Any]:
+    """A recipe of two inputs whose output, a class, declares these facts."""
+    odd = type("Odd", (CategoryOutput,), facts | {"__module__": __name__})
+    known = registry.Registered("output", "odd", odd)
+    monkeypatch.setitem(registry._COMPONENTS, ("output", "odd"), known)
+    words = {"modality": "text", "representation": {"kind": "bag-of-words"}}
+    return {
+        "name": "odd",
+        "inputs": {"one": words, "other": words},
+        "fusion": {"kind": "late"},
+        "outputs": {"y": {"kind": "odd"}},
+    }
+
+
+def test_what_an_output_declares_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = with_output(monkeypatch, branches=False, mixup=False, columns="none")
+    recipe |= {"outputs": {"y": {"kind": "odd", "column": "y"}}, "training": {"mixup": 0.2}}
+    with pytest.raises(UsageError) as error:
+        check_recipe(recipe)
+    for words in (
+        "3 errors",
+        "training.mixup: the targets of outputs.y can't be mixed; expected 0",
+        "fusion: outputs.y has no answer for each branch; name another fusion",
+        "outputs.y.column: got 'y'; expected null, as it reads none",
+    ):
+        assert words in str(error.value)
+    recipe = with_output(monkeypatch, branches=False, mixup=False, columns="none")
+    assert check_recipe(recipe | {"fusion": {"kind": "early"}}).outputs["y"].column is None
+
+
+def test_one_column_or_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = with_output(monkeypatch)
+    named = recipe | {"outputs": {"y": {"kind": "odd", "column": ["a", "b"]}}}
+    with pytest.raises(UsageError, match=r"outputs.y.column: got \['a', 'b'\]; expected one col"):
+        check_recipe(named)
+    with pytest.raises(UsageError, match="can't read several columns: a, b"):
+        check_recipe(recipe).with_columns({"y": ["a", "b"]})
+    with_output(monkeypatch, columns="several")
+    assert check_recipe(named).outputs["y"].column == ["a", "b"]
+    assert check_recipe(recipe).with_columns({"y": ["a", "b"]}).outputs["y"].column == ["a", "b"]
+
+
+def test_a_joint_branch_has_no_branches_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = with_output(monkeypatch) | {"fusion": {"kind": "hybrid", "joint": {"kind": "late"}}}
+    with pytest.raises(UsageError, match="fusion 'late' can't be the joint branch"):
+        check_recipe(recipe)

@@ -163,11 +163,9 @@ class Prediction:
         attention: for each input, (words, tokens) float: where each step looked.
         detected: the words that the inputs call for, those that stand out most first, with how
             probable each is; for models that detect words.
-        probabilities: of every class or label, the likeliest first (category, labels).
-        interval: (low, high) between which the right number is, as often as the recipe says
-            (number, once it is calibrated).
         shares: for models with several inputs, each input's share of the answer.
-        details: what else the output says of its answer, in a dataclass of its own.
+        details: what else the output says of its answer, in a dataclass of its own: `Probabilities`
+            (category, labels), `Interval` (number), `TextDetails` (text).
     """
 
     value: Any
@@ -177,8 +175,6 @@ class Prediction:
     moments: tuple[tuple[int, int], ...] = ()
     attention: Mapping[str, np.ndarray] = field(default_factory=dict)
     detected: Mapping[str, float] = field(default_factory=dict)
-    probabilities: Mapping[Any, float] = field(default_factory=dict)
-    interval: tuple[float, float] | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     details: Any = None
 

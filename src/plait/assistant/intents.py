@@ -85,10 +85,10 @@ def intents_of(package: str) -> list[str]:
     found = read_package(package)
     first, spec = next(iter(found.recipe.outputs.items()))
     texts = all(spec.modality == "text" for spec in found.recipe.inputs.values())
-    choices = build_output(spec).with_state(found.states[f"outputs.{first}"]).choices
-    if not texts or choices is None:
+    if not texts or spec.component.answer_type != "category":
         raise UsageError(f"{package} tells no intents", expected="a package: texts to a category")
-    return [str(name) for name in choices]
+    output = build_output(spec).with_state(found.states[f"outputs.{first}"])
+    return [str(name) for name in output.choices or ()]
 
 
 def route(router: Model, request: str) -> dict[str, float]:

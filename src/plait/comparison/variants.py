@@ -248,11 +248,13 @@ def _same(recipe: Recipe, kind: str) -> dict[str, Any]:
 def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every way of a kind of fusion that takes several inputs. Settings that the recipe's fusion
     has too are kept; a fusion inside it is the recipe's own where that can be."""
-    if kind == "none":
+    cls: Any = registry.find("fusion", kind).cls
+    if not cls.several_inputs:
         return
-    fields = registry.find("fusion", kind).schema.model_fields
+    fields = cls.model_fields
     own, same = recipe.fusion, _same(recipe, kind)
-    if JOINT in fields and own["kind"] == "early":
+    own_cls: Any = registry.find("fusion", own["kind"]).cls
+    if JOINT in fields and not own_cls.has_branches:
         same[JOINT] = dict(own)
     ways = get_args(fields[HOW].annotation) if HOW in fields else [None]
     for way in ways:

@@ -177,7 +177,7 @@ class Output(Component, ABC):
 
     @property
     def choices(self) -> Sequence[Any] | None:
-        """All answers of a fitted output that gives one of a few (classes); None for others."""
+        """All that a fitted output chooses its answers from (classes, labels); None for others."""
         return None
 
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
@@ -194,11 +194,16 @@ class Output(Component, ABC):
                 {"value": other.value, "score": rounded(other.score, digits)}
                 for other in prediction.alternatives
             ],
+            **self.details_json(prediction, digits),
         }
         if prediction.shares:
             shares = prediction.shares.items()
             found["shares"] = {name: rounded(share, digits) for name, share in shares}
         return found
+
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The part of `to_json` that this kind of output adds."""
+        return {}
 
     def draw(self, prediction: Prediction, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """The answer drawn on a picture (H, W, 3); None for answers that lie in no picture."""
@@ -276,11 +281,7 @@ class Output(Component, ABC):
 
     @abstractmethod
     def head(
-        self,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """The network of a fitted output.
 

@@ -149,11 +149,10 @@ class NumberOutput(Output):
         ends = self.bounds(prediction)
         return {} if ends is None else {"low": ends[0], "high": ends[1]}
 
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """With the interval where there is one; numbers in units keep their digits."""
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The interval where there is one; numbers in units keep their digits."""
         ends = self.bounds(prediction)
-        interval = {} if ends is None else {"interval": list(ends)}
-        return super().to_json(prediction, digits) | interval
+        return {} if ends is None else {"interval": list(ends)}
 
     def same(self, prediction: Prediction, value: Any) -> bool:
         """Within the interval; equal where there is none."""
@@ -202,11 +201,7 @@ class NumberOutput(Output):
         return "minus the error", np.array([-abs(p.value - float(right)) for p, right in pairs])
 
     def head(
-        self,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """A linear layer on the pooled vector."""
         from plait.outputs.networks import NumberHead

@@ -310,10 +310,10 @@ class TextOutput(Output):
         """The text."""
         return value
 
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """See `Output.to_json`; also the detected words."""
-        detected = {word: round(p, 4) for word, p in _kept_details(prediction).detected.items()}
-        return super().to_json(prediction, digits) | {"detected": detected}
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The detected words."""
+        detected = _kept_details(prediction).detected
+        return {"detected": {word: round(p, 4) for word, p in detected.items()}}
 
     def confidence(self, prediction: Prediction) -> float:
         """The geometric mean of the tokens' probabilities."""
