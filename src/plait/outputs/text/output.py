@@ -312,8 +312,8 @@ class TextOutput(Output):
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words."""
-        detected = _kept_details(prediction).detected.items()
-        return {"detected": {word: round(p, 4) for word, p in detected}}
+        detected = _kept_details(prediction).detected
+        return {"detected": {word: round(p, 4) for word, p in detected.items()}}
 
     def confidence(self, prediction: Prediction) -> float:
         """The geometric mean of the tokens' probabilities."""
