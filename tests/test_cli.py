@@ -201,7 +201,7 @@ def test_long_work_reports_on_the_error_stream(
         (["caption", "photo.png", "--on-bad", "ignore"], 2, "stop or skip or missing"),
         (["caption", "photo.png", "--set", "beam=["], 2, "is not a setting; expected NAME=VALUE"),
         (["caption", "photo.png", "--set", "num=x", "--out", "o.csv"], 2, "num"),
-        (["caption", "photo.png", "--set", "max_words=100"], 2, "64 at the most"),
+        (["caption", "photo.png", "--set", "max_words=100"], 2, "expected at most 64"),
         (["caption", "photo.png", "--set", "min_words=60"], 2, "above max_words"),
         (["caption", "x" * 300], 1, "can't be read"),
         (["train", "captioning", "table.jsonl", "--out", "."], 2, "--out"),

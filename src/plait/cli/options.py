@@ -35,7 +35,6 @@ Set = Annotated[
     list[str] | None, option(..., "Override a setting: PATH=VALUE. May be repeated.", "--set")
 ]
 AsJson = Annotated[bool, option(..., "Print JSON.", "--json")]
-Split = Annotated[str | None, option(..., "Use only the train, val or test rows.", panel=TABLE)]
 Column = Annotated[
     list[str] | None,
     option(
@@ -59,6 +58,17 @@ class TableOptions:
     def given(self) -> dict[str, Any]:
         """The arguments of the same meaning of the Python API."""
         return {"columns": pairs("--column", self.column), "on_bad": _policy(self.on_bad)}
+
+
+@dataclass(frozen=True)
+class ScoredOptions(TableOptions):
+    """As `TableOptions`, for commands that score a part of the rows."""
+
+    split: str | None = option(None, "Use only the train, val or test rows.", panel=TABLE)
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of the same meaning of the Python API."""
+        return {**super().given(), "split": self.split}
 
 
 @dataclass(frozen=True)

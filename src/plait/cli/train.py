@@ -14,8 +14,7 @@ from plait.cli.options import (
     DecodingOptions,
     Model,
     Recipe,
-    Split,
-    TableOptions,
+    ScoredOptions,
     TrainingOptions,
     argument,
     names,
@@ -75,10 +74,9 @@ class MoreScores:
 def evaluate(
     model: Model,
     table: Scored,
-    rows: TableOptions,
+    rows: ScoredOptions,
     decoding: DecodingOptions,
     more: MoreScores,
-    split: Split = None,
     page: Path | None = option(None, "Write a page with the ten best and ten worst answers."),
     errors: Path | None = option(None, "Write the wrong transcripts, aligned with the right ones."),
     as_json: AsJson = False,
@@ -89,7 +87,7 @@ def evaluate(
     options = {**rows.given(), **decoding.given()}
     loaded = plait.load(model)
     with show_progress() as progress:
-        evaluation = loaded.evaluate(table, split=split, progress=progress, **vars(more), **options)
+        evaluation = loaded.evaluate(table, progress=progress, **vars(more), **options)
     if page is not None:
         from plait.report.best_and_worst import best_and_worst
 
@@ -182,15 +180,14 @@ def _row_counts(given: str | None) -> list[int]:
 def report(
     model: Model,
     table: Scored,
-    rows: TableOptions,
+    rows: ScoredOptions,
     decoding: DecodingOptions,
     out: Path = option(Path("report.html"), "The page to write."),
-    split: Split = None,
 ) -> None:
     """Write one page about a model's answers on a table: scores, charts and records."""
     from plait.report.write import write_report
 
     options = {**rows.given(), **decoding.given()}
     with show_progress() as progress:
-        write_report(model, table, out, split=split, progress=progress, **options)
+        write_report(model, table, out, progress=progress, **options)
     print(f"written to {out}")
