@@ -170,9 +170,7 @@ class OnnxModel:
             numbers = self._numbers(chunk, Path(root), first_row + number * BATCH, bad)
             found = {
                 name: self._answers[name].decode(
-                    _of(name, numbers),
-                    self.about["outputs"][name]["fitted"],
-                    own,
+                    _of(name, numbers), self.about["outputs"][name]["fitted"], own,
                     self._steps.get(name),
                 )
                 for name, own in chosen.items()

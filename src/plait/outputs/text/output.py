@@ -292,7 +292,9 @@ class TextOutput(Output):
             for row in range(len(means))
         ]
 
-    def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
+    def search(
+        self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps
+    ) -> Hypotheses:
         """The ``num`` best token sequences of each record; arguments as of `decode`."""
         ctc, (language, bonus) = self.ctc_weight, fitted.get("language", (0.0, 0.0))
         ctc = ctc if options.ctc is None else options.ctc

@@ -47,9 +47,7 @@ class Hypotheses:
 
     def best(self, count: int) -> Hypotheses:
         """The first ``count`` of every record."""
-        return Hypotheses(
-            self.token_ids[:, :count], self.scores[:, :count], self.lengths[:, :count]
-        )
+        return Hypotheses(self.token_ids[:, :count], self.scores[:, :count], self.lengths[:, :count])
 
 
 @dataclass(frozen=True)
@@ -211,10 +209,7 @@ def beam_search(
     in its simpler form): 0 prefers short ones, 1 is the mean of a token.
     """
     records = scorer.rows
-    progress, tokens = (
-        _Progress(records, beams, limits.max_words + 1),
-        np.full(records * beams, BOS),
-    )
+    progress, tokens = _Progress(records, beams, limits.max_words + 1), np.full(records * beams, BOS)
     progress.ranking[:, 1:] = -np.inf  # at first all beams of a record are the same one
     scorer.select(np.arange(records).repeat(beams))
     for _ in range(limits.max_words + 1):
