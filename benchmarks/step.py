@@ -24,7 +24,7 @@ from machine import describe
 
 from plait.config.recipe import load_recipe
 from plait.network import build_network, build_parts
-from plait.outputs.text.head import Sentence
+from plait.outputs.text.output import TextTarget
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.features import CachedRecords, view_key
 from plait.training.loop import Trainer, Validation
@@ -38,7 +38,7 @@ def made_up_records(folder: Path, count: int) -> CachedRecords:
     keys = [str(i) for i in range(count)]
     space.add({view_key(k, 0): rng.random(MAP, np.float32) for k in keys})
     captions = [
-        Sentence((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
+        TextTarget((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
     ]
     return CachedRecords({"image": (space, list(keys), 1)}, {"caption": captions}, count)
 

@@ -39,7 +39,7 @@ def test_an_accent_typed_apart_is_the_same_character() -> None:
 def test_rare_and_new_characters_are_unknown() -> None:
     vocabulary = fit_vocabulary(["aab", "ab c"], "characters", 2, 100, True)
     assert isinstance(vocabulary, CharacterVocabulary)
-    assert vocabulary.characters[4:] == ["a", "b"]
+    assert vocabulary.entries[4:] == ["a", "b"]
     assert vocabulary.encode("abc") == [4, 5, UNK]
     assert vocabulary.decode([0, 1, 4, UNK, 5, 2]) == "ab"
     assert len(fit_vocabulary(["abcdef"], "characters", 1, 6, True)) == 6

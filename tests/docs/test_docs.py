@@ -39,7 +39,7 @@ ROOMS = [
 TRAINED = {
     "train speech-digits recordings.csv --out my-speech": [
         "training.epochs=1", "inputs.audio.representation.views=1",
-        "outputs.text.settings.language={kind: ngram, order: 2}",
+        "outputs.text.settings.language_model={kind: ngram, order: 2}",
     ],
     "train translation sentences.jsonl --out my-translator": [
         "training.epochs=1", "inputs.text.representation.layers=1",

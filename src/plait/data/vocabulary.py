@@ -74,27 +74,40 @@ class Vocabulary(ABC):
         """Plain JSON, from which `load_vocabulary` makes the same vocabulary."""
 
 
-class WordVocabulary(Vocabulary):
-    """The words that occur often enough, most frequent first."""
+class _Listed(Vocabulary):
+    """The words or characters that occur often enough, most frequent first."""
 
-    def __init__(self, words: Sequence[str], punctuation: bool = True, lower: bool = True) -> None:
-        self.words, self.punctuation, self.lower = [*SPECIALS, *words], punctuation, lower
+    def __init__(self, entries: Sequence[str], lower: bool) -> None:
+        self.entries, self.lower = [*SPECIALS, *entries], lower
 
     @cached_property
-    def _ids(self) -> dict[str, int]:
-        return {word: i for i, word in enumerate(self.words)}
+    def ids(self) -> dict[str, int]:
+        """Entry -> token id."""
+        return {entry: i for i, entry in enumerate(self.entries) if i > UNK}
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.entries)
+
+    def units(self) -> list[str]:
+        """The entries."""
+        return list(self.entries)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The entries."""
+        return [self.entries[i] for i in ids if i > UNK]
+
+
+class WordVocabulary(_Listed):
+    """Words; those that are too rare are unknown."""
+
+    def __init__(self, words: Sequence[str], punctuation: bool = True, lower: bool = True) -> None:
+        super().__init__(words, lower)
+        self.punctuation = punctuation
 
     def encode(self, sentence: str) -> list[int]:
         """Unknown words become <unk>."""
         words = split_words(sentence, self.punctuation, self.lower)
-        return [self._ids.get(word, UNK) for word in words]
-
-    def units(self) -> list[str]:
-        """The words."""
-        return list(self.words)
+        return [self.ids.get(word, UNK) for word in words]
 
     def spans(self, sentence: str) -> list[tuple[int, int]]:
         """The words'."""
@@ -104,53 +117,31 @@ class WordVocabulary(Vocabulary):
             if split_words(sentence[start:end], self.punctuation)
         ]
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The words."""
-        return [self.words[i] for i in ids if i > UNK]
-
     def decode(self, ids: Sequence[int]) -> str:
         """The words joined."""
         return join_words(self.pieces(ids))
 
     def to_state(self) -> State:
         """The list of words."""
-        return {
-            "unit": "words",
-            "words": self.words[len(SPECIALS) :],
-            "punctuation": self.punctuation,
-            "lower": self.lower,
-        }
+        words = self.entries[len(SPECIALS) :]
+        own = {"punctuation": self.punctuation, "lower": self.lower}
+        return {"unit": "words", "words": words, **own}
 
 
-class CharacterVocabulary(Vocabulary):
-    """The characters that occur often enough, most frequent first; a space is one of them."""
+class CharacterVocabulary(_Listed):
+    """Characters, a space among them; those that are too rare are unknown."""
 
     def __init__(self, characters: Sequence[str], lower: bool = True) -> None:
-        self.characters, self.lower = [*SPECIALS, *characters], lower
-
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        return {character: i for i, character in enumerate(self.characters) if i > UNK}
-
-    def __len__(self) -> int:
-        return len(self.characters)
+        super().__init__(characters, lower)
 
     def encode(self, sentence: str) -> list[int]:
         """Unknown characters become <unk>."""
-        return [self._ids.get(c, UNK) for c in _as_characters(sentence, self.lower)]
-
-    def units(self) -> list[str]:
-        """The characters."""
-        return list(self.characters)
+        return [self.ids.get(c, UNK) for c in _as_characters(sentence, self.lower)]
 
     def spans(self, sentence: str) -> list[tuple[int, int]]:
         """The characters', an accent with the letter before it."""
         starts = [at for at, c in enumerate(sentence) if not at or not unicodedata.combining(c)]
         return list(zip(starts, [*starts[1:], len(sentence)], strict=True))
-
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The characters."""
-        return [self.characters[i] for i in ids if i > UNK]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The characters joined, nothing added or taken away."""
@@ -158,7 +149,7 @@ class CharacterVocabulary(Vocabulary):
 
     def to_state(self) -> State:
         """The characters as one string."""
-        characters = "".join(self.characters[len(SPECIALS) :])
+        characters = "".join(self.entries[len(SPECIALS) :])
         return {"unit": "characters", "characters": characters, "lower": self.lower}
 
 

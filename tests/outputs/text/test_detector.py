@@ -86,7 +86,9 @@ def test_attention_stays_on_the_input() -> None:
 
 def test_the_detectors_learn_beside_the_decoder() -> None:
     made = head(detected_words=3, label_smoothing=0.0)
-    targets = [TextTarget(((*made.output.tokenizer.encode(s), EOS),)) for s in ("a dog runs", "a bird")]
+    targets = [
+        TextTarget(((*made.output.tokenizer.encode(s), EOS),)) for s in ("a dog runs", "a bird")
+    ]
     made.begin(targets)
     source = fused(torch.randn(2, PLACES, WIDTH))
     made.loss(source, targets).backward()

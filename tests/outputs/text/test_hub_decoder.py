@@ -33,6 +33,7 @@ transformers = pytest.importorskip("transformers")
 
 WIDTH, PLACES = 16, 5
 
+
 @pytest.fixture(params=["gpt2", "llama"])
 def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     path = tmp_path / "model"

@@ -137,7 +137,11 @@ def test_it_corrects_a_decoder_that_knows_nothing_and_its_weight_is_found() -> N
 @torch.no_grad()
 @pytest.mark.parametrize("ctc", [0.0, 0.4])
 def test_a_score_is_a_probability_whatever_guides_the_search(ctc: float) -> None:
-    made = head(language_model={"kind": "ngram", "order": 3}, decoder={"kind": "gru-attention"}, ctc_weight=ctc)
+    made = head(
+        language_model={"kind": "ngram", "order": 3},
+        decoder={"kind": "gru-attention"},
+        ctc_weight=ctc,
+    )
     seen = fused(2)
     guided = decode(made, seen, language=0.5, bonus=5, num=3)
     assert all(exp(found.score) <= 1 for found in guided)
@@ -157,9 +161,7 @@ def test_random_draws_are_guided_too() -> None:
     seen, draw = fused(8), {"sample": True, "num": 4}
     short = decode(made, seen, language=0, bonus=-10, **draw)
     long = decode(made, seen, language=0, bonus=10, **draw)
-    assert sum(len(f.details.words) for f in long) > 2 * sum(
-        len(f.details.words) for f in short
-    )
+    assert sum(len(f.details.words) for f in long) > 2 * sum(len(f.details.words) for f in short)
 
 
 def test_what_the_model_lacks_can_not_be_weighed() -> None:

@@ -1,4 +1,4 @@
-"""Which words occur in texts: what word detectors learn (`plait.outputs.text.networks.detector`)."""
+"""Which words occur in texts: what word detectors learn."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The step of a decoder as a function of named tensors, as it is exported, and what runs it.
 
-The raw outputs of a text (see `plait.outputs.text.networks.head.TextHead.raw_outputs`) hold the
-state of every model before the first token: what it keeps of the input, under ``memory/``, and what
-it keeps of the tokens so far, under ``past/``. A step takes both and ``tokens`` (N,), and gives each
-model's scores (N, V) of the next token, under ``scores/``, and the next past, under ``next/past/``.
+The raw outputs of a text (see `TextHead.raw_outputs`) hold the state of every model before the
+first token: what it keeps of the input, under ``memory/``, and of the tokens so far, under
+``past/``. A step takes both and ``tokens`` (N,), and gives each model's scores (N, V) of the next
+token, under ``scores/``, and the next past, under ``next/past/``.
 """
 
 from __future__ import annotations

@@ -34,15 +34,7 @@ from plait.outputs.text.metrics.captions import CaptionMetrics
 from plait.outputs.text.metrics.transcripts import TranscriptMetrics
 from plait.outputs.text.metrics.translations import TranslationMetrics
 from plait.outputs.text.search import Hypotheses, Mixture, generate
-from plait.types import (
-    Alternative,
-    BadCell,
-    Branches,
-    PlaitError,
-    Prediction,
-    State,
-    UsageError,
-)
+from plait.types import Alternative, BadCell, Branches, PlaitError, Prediction, State, UsageError
 
 if TYPE_CHECKING:
     from plait.nn.head import Head
@@ -93,40 +85,20 @@ class TextOutput(Output):
         int, Field(ge=1, le=4096, description="training texts are cut to this many tokens")
     ] = 64
     decoder: Annotated[
-        dict[str, Any],
-        Field(description="the decoder: kind and its settings"),
-        Nested("decoder"),
-    ] = {"kind": "transformer"}
+        dict[str, Any], Field(description="the decoder: kind and its settings"), Nested("decoder")
+    ] = {"kind": "transformer"}  # noqa: RUF012 - pydantic copies it
     texts_per_step: Annotated[
-        int | None,
-        Field(ge=1, description="texts of a record to learn from in each step; null: all"),
+        int | None, Field(ge=1, description="texts of a record to learn from in a step; null: all")
     ] = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1
     word_dropout: Annotated[
-        float,
-        Field(
-            ge=0,
-            lt=1,
-            description="share of the previous words hidden from the decoder in training, so that "
-            "it must attend to the input",
-        ),
+        float, Field(ge=0, lt=1, description="share of the previous words hidden in training")
     ] = 0.0
     consensus: Annotated[
-        float,
-        Field(
-            ge=0,
-            description="how much more a text weighs that agrees with the record's others; 0: all "
-            "alike",
-        ),
+        float, Field(ge=0, description="extra weight of texts that agree with the record's others")
     ] = 0.0
     ctc_weight: Annotated[
-        float,
-        Field(
-            ge=0,
-            lt=1,
-            description="weight of a CTC loss beside the decoder's, for text that follows its "
-            "input in time; 0: none",
-        ),
+        float, Field(ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none")
     ] = 0.0
     language_model: Annotated[
         dict[str, Any] | None,
@@ -134,20 +106,12 @@ class TextOutput(Output):
         Nested("language"),
     ] = None
     detected_words: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=256,
-            description="words that the input calls for, detected first and shown to the decoder; "
-            "0: none",
-        ),
+        int, Field(ge=0, le=256, description="words to detect and show to the decoder; 0: none")
     ] = 0
     detection_weight: Annotated[
         float, Field(gt=0, description="weight of the word detection loss")
     ] = 0.3
-    decoding: Annotated[Decoding, Field(description="how texts are generated in prediction")] = (
-        Decoding()
-    )
+    decoding: Annotated[Decoding, Field(description="how texts are generated")] = Decoding()
 
     # Settings --------------------------------------------------------------------------------
 
@@ -165,14 +129,17 @@ class TextOutput(Output):
         kind = self.decoder.get("kind")
         if (self.unit == "hub") != (kind == "hub"):
             raise ValueError(
-                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with a "
-                "hub:NAME decoder, another unit with any other"
+                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with "
+                "a hub:NAME decoder, another unit with any other"
             )
         if (self.ctc_weight or kind == CTC) and self.detected_words:
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
         if self.ctc_weight and kind == CTC:
             raise ValueError("the decoder is CTC already; expected ctc_weight: 0")
-        most = self._default_decoding.limits.max_words
+        try:
+            most = self._default_decoding.limits.max_words
+        except UsageError as error:  # its limits contradict each other
+            raise ValueError(str(error)) from None
         if most > self.max_length:
             raise ValueError(
                 f"decoding.max_words is {most}, max_length is {self.max_length}; expected texts no "
@@ -275,7 +242,7 @@ class TextOutput(Output):
         return self._default_decoding.within(self.max_length, self.models, **options)
 
     @property
-    def unused_options(self) -> set[str]:
+    def unused_options(self) -> set[str]:  # type: ignore[override]
         """Options of models that this output lacks."""
         return set(unavailable(self.models))
 
@@ -286,64 +253,53 @@ class TextOutput(Output):
         assert steps is not None
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
+        extras = {n: raw[n] for n in (DETECTED, PROBABILITIES, EMISSIONS) if n in raw}
         means = found.scores / np.maximum(found.lengths, 1)
-        return [
-            self._prediction(raw, row, self._texts(found.token_ids[row], means[row]), attention)
-            for row in range(len(means))
-        ]
+        predictions = []
+        for row, every in enumerate(zip(found.token_ids.tolist(), means.tolist(), strict=True)):
+            # A small vocabulary may have fewer texts than asked for: the others score -inf.
+            rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
+            texts = [([i for i in ids if i > EOS], mean) for ids, mean in rated]
+            best, score = texts[0]
+            others = tuple(Alternative(self.text(ids), mean) for ids, mean in texts[1:])
+            looks = {name: weights[row, : len(best)] for name, weights in attention.items()}
+            details = self._details(best, looks, {n: values[row] for n, values in extras.items()})
+            predictions.append(Prediction(self.text(best), score, others, details=details))
+        return predictions
 
-    def search(
-        self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps
-    ) -> Hypotheses:
+    def _details(
+        self,
+        token_ids: Sequence[int],
+        attention: Mapping[str, NDArray[Any]],
+        extras: Mapping[str, NDArray[Any]],
+    ) -> TextDetails:
+        """Of one record's answer; ``extras`` are its raw outputs beside the decoder's state."""
+        moments: tuple[tuple[int, int], ...] = ()
+        detected: dict[str, float] = {}
+        if EMISSIONS in extras:
+            places = align(extras[EMISSIONS], token_ids)
+            moments = tuple((place.start, place.stop) for place in places)
+        if DETECTED in extras:
+            words = self.tokenizer.pieces(extras[DETECTED].tolist())
+            for word, probability in zip(words, extras[PROBABILITIES].tolist(), strict=True):
+                detected.setdefault(word, probability)  # subwords may look alike
+        return TextDetails(tuple(self.tokenizer.pieces(token_ids)), moments, attention, detected)
+
+    def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
         """The ``num`` best token sequences of each record; arguments as of `decode`."""
         ctc, (language, bonus) = self.ctc_weight, fitted.get("language", (0.0, 0.0))
         ctc = ctc if options.ctc is None else options.ctc
         language = language if options.language is None else options.language
         bonus = bonus if options.bonus is None else options.bonus
         weights = {DECODER: 1 - ctc, CTC: ctc, LANGUAGE: language}
+        summed = self.ctc_weight or language or bonus or self.decoder_settings.final_scores
         mixture = Mixture(
             {model: weight for model, weight in weights.items() if weight},
             bonus,
             self.ngram if language else None,
-            normalise=not (
-                self.ctc_weight or language or bonus or self.decoder_settings.final_scores
-            ),
+            normalise=not summed,
         )
         return generate(steps, raw, mixture, options).best(options.num)
-
-    def _texts(
-        self, token_ids: NDArray[np.int64], means: NDArray[np.float32]
-    ) -> list[tuple[list[int], float]]:
-        """A record's token sequences without special tokens, and their mean scores; a small
-        vocabulary may have fewer than asked for, the others score -inf."""
-        rows = zip(token_ids.tolist(), means.tolist(), strict=True)
-        return [([i for i in ids if i > EOS], mean) for ids, mean in rows if math.isfinite(mean)]
-
-    def _prediction(
-        self,
-        raw: RawOutputs,
-        row: int,
-        texts: Sequence[tuple[list[int], float]],
-        attention: Mapping[str, NDArray[Any]],
-    ) -> Prediction:
-        """One record's answer, the first of its ``texts``."""
-        (best, score), *_ = texts
-        detected: dict[str, float] = {}
-        if DETECTED in raw:
-            words = self.tokenizer.pieces(raw[DETECTED][row].tolist())
-            for word, probability in zip(words, raw[PROBABILITIES][row].tolist(), strict=True):
-                detected.setdefault(word, probability)  # subwords may look alike
-        moments: list[range] = []
-        if EMISSIONS in raw:
-            moments = align(raw[EMISSIONS][row], best)
-        details = TextDetails(
-            tuple(self.tokenizer.pieces(best)),
-            tuple((tokens.start, tokens.stop) for tokens in moments),
-            {name: weights[row, : len(best)] for name, weights in attention.items()},
-            detected,
-        )
-        others = (Alternative(self.text(ids), mean) for ids, mean in texts[1:])
-        return Prediction(self.text(best), score, tuple(others), details=details)
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The text of token ids. Where units are characters, it may begin or end with spaces: these
@@ -356,7 +312,7 @@ class TextOutput(Output):
 
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
         """See `Output.to_json`; also the detected words."""
-        detected = {word: round(p, 4) for word, p in _details(prediction).detected.items()}
+        detected = {word: round(p, 4) for word, p in _kept_details(prediction).detected.items()}
         return super().to_json(prediction, digits) | {"detected": detected}
 
     def confidence(self, prediction: Prediction) -> float:
@@ -365,11 +321,11 @@ class TextOutput(Output):
 
     def words(self, prediction: Prediction) -> Sequence[str]:
         """The tokens, readable."""
-        return _details(prediction).words
+        return _kept_details(prediction).words
 
     def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
         """How much each word attended to each token of the inputs."""
-        return _details(prediction).attention
+        return _kept_details(prediction).attention
 
     # Scores ----------------------------------------------------------------------------------
 
@@ -421,6 +377,8 @@ class TextOutput(Output):
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> list[tuple[int, str]] | None:
         """See `Output.errors`; metrics that align texts have them."""
+        if self._metrics.aligned_errors is TextMetrics.aligned_errors:
+            return None
         return self.scorer(predictions, references).aligned_errors()
 
     # Networks --------------------------------------------------------------------------------
@@ -454,7 +412,7 @@ class TextOutput(Output):
         return TextHead(self, width, inputs, pretrained, branches)
 
 
-def _details(prediction: Prediction) -> TextDetails:
+def _kept_details(prediction: Prediction) -> TextDetails:
     """None are kept of stored predictions."""
     return prediction.details or TextDetails()
 

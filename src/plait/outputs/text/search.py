@@ -47,7 +47,8 @@ class Hypotheses:
 
     def best(self, count: int) -> Hypotheses:
         """The first ``count`` of every record."""
-        return Hypotheses(self.token_ids[:, :count], self.scores[:, :count], self.lengths[:, :count])
+        kept = slice(count)
+        return Hypotheses(self.token_ids[:, kept], self.scores[:, kept], self.lengths[:, kept])
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class _Progress:
     def drop_finished(self) -> Bools | None:
         """Drop the records whose hypotheses have all ended, once there are many: (R,) which are
         kept, None for all."""
-        finished = self.done.all(axis=1)
+        finished: Bools = np.asarray(self.done.all(axis=1))
         if finished.sum() * WORTH_DROPPING < len(finished):
             return None
         self._store(finished)
@@ -209,7 +210,8 @@ def beam_search(
     in its simpler form): 0 prefers short ones, 1 is the mean of a token.
     """
     records = scorer.rows
-    progress, tokens = _Progress(records, beams, limits.max_words + 1), np.full(records * beams, BOS)
+    progress = _Progress(records, beams, limits.max_words + 1)
+    tokens = np.full(records * beams, BOS)
     progress.ranking[:, 1:] = -np.inf  # at first all beams of a record are the same one
     scorer.select(np.arange(records).repeat(beams))
     for _ in range(limits.max_words + 1):
@@ -266,10 +268,10 @@ def sample(
         scores, by_input = scorer.next(tokens[:, 0])
         guided = by_input is not scores
         log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
-        rows = len(progress.records)
-        chance = rng.random(each)[progress.records % each] if alike else rng.random(rows)
+        count = len(progress.records)
+        chance = rng.random(each)[progress.records % each] if alike else rng.random(count)
         tokens = np.where(progress.done[:, 0], PAD, _draw(_truncate(scores, decoding), chance))
-        gained = scores[np.arange(rows), tokens] - log_kept
+        gained = scores[np.arange(count), tokens] - log_kept
         gained = np.where(progress.done[:, 0], np.float32(0), gained)
         tokens, ranking = tokens[:, None], progress.ranking + gained[:, None]
         progress.extend(np.zeros_like(tokens), tokens, ranking, by_input if guided else None)

@@ -1,4 +1,4 @@
-"""`hub:NAME`: a causal language model of the transformers library, the input as a learned prefix."""
+"""`hub:NAME`: a causal language model of the transformers library that reads the input first."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The contract of a language model: how probable the next token of a text is, whatever the input.
 
-Its scores are added to a decoder's while searching (see `plait.outputs.text.search.Mixture`), with a
-weight that is calibrated on the validation records.
+Its scores are added to a decoder's while searching (see `plait.outputs.text.search.Mixture`), with
+a weight that is calibrated on the validation records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LanguageModel(Component, ABC):
-    """Settings of a language model: either an n-gram model, or a network that learns with the rest."""
+    """Settings of a language model: an n-gram model, or a network that learns with the rest."""
 
     @abstractmethod
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:

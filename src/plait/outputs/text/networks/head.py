@@ -88,7 +88,9 @@ class TextHead(Head):
         """Keep all training texts, for rewards and consensus."""
         self._references = References(targets, self.output.consensus)
 
-    def loss(self, fused: Fused, targets: Sequence[TextTarget], branch: str | None = None) -> Tensor:
+    def loss(
+        self, fused: Fused, targets: Sequence[TextTarget], branch: str | None = None
+    ) -> Tensor:
         """The decoder's loss, with those of CTC (weighed as by Kim et al. 2017, arXiv:1609.06773),
         of a neural language model, and of the word detector."""
         decoder = self._decoder(branch)
@@ -174,7 +176,9 @@ class TextHead(Head):
                 continue
             fitted = {"language": [weight, bonus]}
             found = [self.output.search(raw, fitted, options, steps) for raw, steps in batches]
-            texts = [self.output.text(ids) for part in found for ids in part.token_ids[:, 0].tolist()]
+            texts = [
+                self.output.text(ids) for part in found for ids in part.token_ids[:, 0].tolist()
+            ]
             answers = [Prediction(text, 0.0) for text in texts]
             score = self.output.scorer(answers, wanted)(np.arange(len(answers)))[metric]
             if score > best:
@@ -233,7 +237,7 @@ class TextHead(Head):
         return places if at == fused.tokens.values.shape[1] else {}
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
-        """A step, see `plait.outputs.text.graph`; its examples come after one token and after two."""
+        """A step, see `plait.outputs.text.graph`; the examples follow one token and two."""
         if not self.output.decoder_settings.exportable:
             raise UsageError(
                 f"the decoder {self.output.decoder['kind']} can't be exported",
