@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
 EXTRAS := dev,docs,arrow,audio,charts,classical,explain,export,hub,keras,lite,meteor,onnx,serve,text,translation,video,whisper,wordnet
 ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
-TESTS := $(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+TESTS := $(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: setup demo caption test test-slow test-all check docs clean
 

@@ -19,9 +19,9 @@ from machine import describe
 from PIL import Image
 
 from plait.data.images import find_images
-from plait.modalities.image import efficientnet_lite as lite
 from plait.modalities.image.cnn import Cnn
-from plait.pipeline.features import PreparedInput
+from plait.nn import efficientnet_lite as lite
+from plait.pipeline.inputs import PreparedInput
 
 BATCH = 32
 
@@ -41,7 +41,7 @@ def plain(paths: list[Path], net: torch.nn.Module) -> float:
 
 def ours(paths: list[Path], source: PreparedInput) -> float:
     start = time.perf_counter()
-    done = sum(1 for _ in source.prepare([(path, 0) for path in paths], torch.device("cpu")))
+    done = sum(1 for _ in source.prepare([(path, 0, 0) for path in paths], torch.device("cpu")))
     return done / (time.perf_counter() - start)
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     net = lite.layers()
     lite.load_imagenet(net)
     modality = Cnn()
-    source = PreparedInput("image", modality, modality.encoder({}, True).eval(), {}, Path())
+    source = PreparedInput("image", modality, modality.encoder(True).eval(), {}, Path())
     rounds = [(plain(paths, net.eval()), ours(paths, source)) for _ in range(args.rounds)]
     slow, fast = (max(column) for column in zip(*rounds, strict=True))
     print(f"plain {slow:.1f} photos/s, plait {fast:.1f} photos/s, ratio {fast / slow:.2f}")

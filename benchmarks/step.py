@@ -23,16 +23,18 @@ import torch
 from machine import describe
 
 from plait.config.recipe import load_recipe
-from plait.network import build_network, build_parts
+from plait.network import build_network
 from plait.outputs.text.output import TextTarget
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.features import CachedRecords, view_key
+from plait.pipeline.inputs import view_key
+from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Records
 from plait.training.loop import Trainer, Validation
 
 WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
 
 
-def made_up_records(folder: Path, count: int) -> CachedRecords:
+def made_up_records(folder: Path, count: int) -> Records:
     rng = np.random.default_rng(0)
     space = FeatureSpace("step", MAP, folder=folder)
     keys = [str(i) for i in range(count)]
@@ -40,10 +42,10 @@ def made_up_records(folder: Path, count: int) -> CachedRecords:
     captions = [
         TextTarget((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
     ]
-    return CachedRecords({"image": (space, list(keys), 1)}, {"caption": captions}, count)
+    return Records({"image": (space, list(keys), 1)}, {"caption": captions}, count)
 
 
-def trainer(records: CachedRecords, folder: Path) -> Trainer:
+def trainer(records: Records, folder: Path) -> Trainer:
     recipe = load_recipe("captioning-reference")
     words = [f"w{i}" for i in range(WORDS - 4)]
     state = {"unit": "words", "words": words, "punctuation": True}

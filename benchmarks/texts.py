@@ -31,7 +31,8 @@ import plait
 from plait.config.recipe import check_recipe, load_recipe
 from plait.data.tables import Table
 from plait.model import Model
-from plait.network import build_network, build_parts
+from plait.network import build_network
+from plait.pipeline.parts import build_parts
 from plait.pipeline.records import fit_states
 
 RATE = 8000
@@ -61,7 +62,7 @@ def speech_recipe(beam: int) -> Any:
                 "sound": {
                     "modality": "audio",
                     "representation": {
-                        "kind": "spectrogram", "rate": RATE, "longest": 10, "token": 20,
+                        "kind": "spectrogram", "rate": RATE, "max_seconds": 10, "token": 20,
                         "bands": 40, "layers": 2, "width": 192,
                     },
                 }

@@ -25,9 +25,10 @@ from made_up import digits
 from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
-from plait.network import Batch, Network, build_network, build_parts
-from plait.pipeline.features import CachedRecords
-from plait.pipeline.records import Preparer, open_table, split_table
+from plait.network import Network, build_network
+from plait.pipeline.batch import Batch
+from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Preparer, Records, open_table, split_table
 from plait.training.loop import Trainer, Validation
 from plait.training.train import Scorer, _start
 
@@ -37,7 +38,7 @@ def recipe(epochs: int) -> Recipe:
         "name": "digits",
         "inputs": {
             "audio": {"modality": "audio", "representation": {
-                "kind": "mfcc", "rate": 8000, "longest": 0.5}},
+                "kind": "mfcc", "rate": 8000, "max_seconds": 0.5}},
             "image": {"modality": "image", "representation": {
                 "kind": "pixels", "size": 28, "patch": 4, "width": 64}},
         },
@@ -57,8 +58,8 @@ class Work:
         train, val = (table.where(splits[name]) for name in ("train", "val"))
         self.states, self.network = _start(recipe, self.parts, train, columns)
         preparer = Preparer(self.parts, self.states, self.network, columns, ErrorPolicy())
-        self.train: CachedRecords = preparer.prepare(train, views=True)[0]
-        self.val: CachedRecords = preparer.prepare(val, views=False)[0]
+        self.train: Records = preparer.prepare(train, views=True)[0]
+        self.val: Records = preparer.prepare(val, views=False)[0]
         self.score = Scorer(recipe, self.parts, val, columns)
 
     def fresh(self) -> Network:
@@ -92,7 +93,7 @@ def bare(work: Work, folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def ready(records: CachedRecords, size: int) -> list[Batch]:
+def ready(records: Records, size: int) -> list[Batch]:
     order = np.random.default_rng(0).permutation(len(records)).tolist()
     steps = math.ceil(len(order) / size)
     return [records.batch(order[step * size : (step + 1) * size]) for step in range(steps)]

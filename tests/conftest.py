@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
+import both
 import pytest
+import yaml
+from filelock import FileLock
 from samples import COLOURS, PLACES, captions, draw
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Names of folders that are not there, for each test's feature cache."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a feature cache of its own."""
-    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("PLAIT_CACHE", str(next(caches)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,16 +83,49 @@ def small() -> tuple[str, ...]:
     return SMALL
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def trained(
-    squares: Path, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Gives a folder by its name, filled by a function the first time that any of the processes
+    which share the tests asks for it. The feature cache is in it, too."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        with FileLock(base / f"{name}.lock"), pytest.MonkeyPatch.context() as patch:
+            if not done.exists():
+                folder.mkdir()
+                patch.setenv("PLAIT_CACHE", str(folder / "cache"))
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(squares: Path, small: tuple[str, ...], once: Once) -> Path:
     """A tiny captioner's package, trained until it knows its squares."""
     from plait.training.train import train
 
-    out = tmp_path_factory.mktemp("trained") / "model"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(out.with_name("cache")))
-        longer = ["training.epochs=25", "training.patience=25", "training.averaging=0.9"]
-        train("captioning", squares, out, overrides=[*small, *longer])
-    return out
+    longer = ["training.epochs=25", "training.patience=25", "training.averaging=0.9"]
+    overrides = [*small, *longer]
+    return (
+        once("trained", lambda f: train("captioning", squares, f / "m", overrides=overrides)) / "m"
+    )
+
+
+@pytest.fixture(scope="session")
+def both_folder(once: Once) -> Path:
+    """A table whose two inputs are both needed, and ``model``, a package that has learned them."""
+    from plait.training.train import train
+
+    def fill(folder: Path) -> None:
+        table = both.write_table(folder, ["train", "train", "val"])
+        (folder / "both.yaml").write_text(yaml.safe_dump(both.RECIPE))
+        train(str(folder / "both.yaml"), table, folder / "model")
+
+    return once("both", fill)

@@ -81,9 +81,9 @@ def check(model: Model, folder: Path, cells: Mapping[str, list[Any]], **options:
         {n: cells[n][row % len(cells[n])] for n, there in zip(names, subset, strict=True) if there}
         for row, subset in enumerate(subsets * 2)
     ]
-    wanted = list(model.answers(records, **options))
-    alone = [next(exported.answers([record], **options)) for record in records]
-    together = list(exported.answers(records, **options))
+    wanted = list(model.predict_batch(records, **options))
+    alone = [next(exported.predict_batch([record], **options)) for record in records]
+    together = list(exported.predict_batch(records, **options))
     for mine in (alone, together):
         for found, right in zip(mine, wanted, strict=True):
             assert found.keys() == right.keys()

@@ -80,13 +80,13 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def answers(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+    def predict_batch(self, records: Sequence[Mapping[str, Any]], **options: Any) -> Any:
         self.sizes.append(len(records))
         self.asked.set()
         assert self.go.wait(30)
         if any(record.get("words") == "poison" for record in records):
             raise RuntimeError("of no use to a client")
-        return self._model.answers(records, **options)
+        return self._model.predict_batch(records, **options)
 
 
 def wait_until(there: Callable[[], bool]) -> None:

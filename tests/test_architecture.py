@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ SOURCE = Path(plait.__file__).parent
 # Top to bottom: a folder imports from those below it, never upwards.
 FOLDERS = [
     "__main__", "cli", "assistant", "web", "tasks", "runtime", "comparison", "training", "report",
-    "model", "explain", "evaluation", "package", "pipeline", "network", "modalities", "fusion",
+    "model", "explain", "evaluation", "network", "package", "pipeline", "modalities", "fusion",
     "outputs", "config", "nn", "data", "render", "util", "types",
 ]  # fmt: skip
 LEVEL = {name: level for level, name in enumerate(FOLDERS)}
@@ -49,6 +50,17 @@ def test_imports_go_down(path: Path) -> None:
     assert folder in LEVEL, f"{folder} has no place among the folders"
     upward = {name for name in imports(path) if LEVEL[name] < LEVEL[folder]}
     assert not upward, f"{path.name} imports upwards: {upward}"
+
+
+def test_the_docs_list_the_folders_with_their_docstrings() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "design.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.M)
+    inits = [SOURCE / name / "__init__.py" for name in FOLDERS]
+    assert listed == [
+        (init.parent.name, str(ast.get_docstring(ast.parse(init.read_text()))).split("\n")[0])
+        for init in inits
+        if init.is_file()
+    ]
 
 
 def test_few_modules_lie_outside_a_folder() -> None:

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 import plait
+from plait.package.format import write_manifest
 from plait.training.train import run_folder, train
 from plait.types import BadCell, PlaitError, UsageError
 
@@ -43,8 +44,8 @@ def test_saved_and_loaded_predicts_the_same(trained: Path, squares: Path, tmp_pa
     model = plait.load(trained)
     again = plait.load(model.save(tmp_path / "copy"))
     photos = sorted(squares.parent.glob("*.png"))[:20]
-    one = [p.value for p in model.predict_many(photos)]
-    assert [p.value for p in again.predict_many(photos)] == one
+    one = [a["caption"].value for a in model.predict_batch(photos)]
+    assert [a["caption"].value for a in again.predict_batch(photos)] == one
     # Batches do not matter.
     assert [model.predict(photo).value for photo in photos] == one
 
@@ -81,6 +82,7 @@ def test_training_twice_gives_the_same_weights(
 
 SCRIPT = """
 import sys
+from plait.package.format import write_manifest
 from plait.training.train import train
 if __name__ == "__main__":
     train("captioning", sys.argv[1], sys.argv[2], overrides=sys.argv[3:])
@@ -179,9 +181,10 @@ def test_a_package_of_another_version(trained: Path, tmp_path: Path) -> None:
     state = json.loads((tmp_path / "copy" / "state.json").read_text())
     for change, message in (
         ({"format": 99}, "format 99"),
-        ({"preprocessing": "x"}, "another preprocessing"),
+        ({"preprocessing": "x"}, "preprocessing"),
     ):
         (tmp_path / "copy" / "state.json").write_text(json.dumps({**state, **change}))
+        write_manifest(tmp_path / "copy")
         with pytest.raises(PlaitError, match=message):
             plait.load(tmp_path / "copy")
 
@@ -217,7 +220,7 @@ def test_bad_cells_by_policy(
     assert not (tmp_path / "stop").exists()
     model = train("captioning", table, tmp_path / "skip", overrides=small, on_bad="skip")
     assert model.scores["trained"]["records"] == 46
-    found = plait.load(trained).evaluate(table, on_bad="skip")
+    found = plait.load(trained).evaluate(table, on_bad="skip", include_training=True)
     assert len(found.rows) == 58
     assert [line.split(":")[0] for line in found.failures] == [
         "row 4, column 'image'", "row 5, column 'image'",
@@ -339,17 +342,17 @@ def test_a_blank_example_is_prepared_once(trained: Path, monkeypatch: pytest.Mon
 
 def test_one_prediction_takes_one_thread(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen, before = plait.load(trained), [], torch.get_num_threads()
-    whole = model.network.predict
+    whole = model.engine.run
 
     def spy(*args: object, **options: object) -> object:
         seen.append(torch.get_num_threads())
         return whole(*args, **options)
 
-    monkeypatch.setattr(model.network, "predict", spy)
+    monkeypatch.setattr(model.engine, "run", spy)
     try:
         torch.set_num_threads(2)
         model.predict({"image": None})
-        list(model.predict_many([{"image": None}] * 5))
+        list(model.predict_batch([{"image": None}] * 5))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from plait.config.recipe import check_recipe
-from plait.network import Adapter, Batch, Network, build_network, build_parts, mix
+from plait.network import Adapter, Network, build_network, mix
+from plait.pipeline.batch import Batch
+from plait.pipeline.parts import build_parts
 from plait.tasks.summary import made_up_batch
 from plait.types import Fused, Tokens, UsageError
 
@@ -67,12 +71,11 @@ def a_network(fusion: str, mixup: float, output: str = "category") -> tuple[Netw
         "training": {"mixup": mixup},
     })  # fmt: skip
     parts = build_parts(recipe)
-    states = {
-        f"inputs.{n}": m.fit(["a b", "c d"], root=None)  # type: ignore[arg-type]
-        for n, m in parts.modalities.items()
-    } | {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples(), root=None)}
-    network = build_network(recipe, parts, states)
-    return network, made_up_batch(parts, states, network)
+    states = {f"inputs.{n}": m.fit(["a b", "c d"], Path()) for n, m in parts.modalities.items()}
+    states |= {"outputs.y": parts.outputs["y"].fit(parts.outputs["y"].samples(), Path())}
+    parts = parts.with_states(states)
+    network = build_network(recipe, parts)
+    return network, made_up_batch(parts, network)
 
 
 @pytest.mark.parametrize("fusion", ["early", "late", "hybrid"])
@@ -82,13 +85,13 @@ def test_mixup_mixes_the_losses_with_the_records(
     fusion: str, own: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, blank = a_network(fusion, 0.4)
-    lengths = {**blank.lengths, "other": torch.tensor([1, 0])}
+    lengths = {**blank.lengths, "other": np.array([1, 0])}
     batch = Batch(blank.prepared, lengths, {"y": [0, 1]})
     fused = network.eval().fuse(batch)
     assert (fused.pooled[0] - fused.pooled[1]).abs().max() > 0.01
     plain, mixed = network(batch), mix(fused, [1, 0], own)
-    wanted = own * network._losses(mixed, {"y": [0, 1]})
-    wanted += (1 - own) * network._losses(mixed, {"y": [1, 0]})
+    wanted = own * network._loss(mixed, {"y": [0, 1]})
+    wanted += (1 - own) * network._loss(mixed, {"y": [1, 0]})
     monkeypatch.setattr(torch, "randperm", lambda count: torch.arange(count).flip(0))
     monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self: torch.tensor(own))
     network.train().fusion.eval()  # without the fusion's dropout

@@ -19,7 +19,7 @@ RECIPE: dict[str, Any] = {
         "sound": {
             "modality": "audio",
             "representation": {
-                "kind": "mfcc", "rate": RATE, "longest": 4.0, "width": 32, "channels": 32,
+                "kind": "mfcc", "rate": RATE, "max_seconds": 4.0, "width": 32, "channels": 32,
                 "dropout": 0.0,
             },
         }

@@ -10,7 +10,8 @@ import torch
 
 from plait.config.recipe import check_recipe
 from plait.model import Model
-from plait.network import build_network, build_parts
+from plait.network import TorchEngine, build_network
+from plait.pipeline.parts import build_parts
 
 
 def make_model(
@@ -26,10 +27,11 @@ def make_model(
     parts = build_parts(recipe)
     states = {f"inputs.{n}": part.fit(cells[n], Path()) for n, part in parts.modalities.items()}
     states |= {f"outputs.{n}": part.fit(cells[n], Path()) for n, part in parts.outputs.items()}
-    network = build_network(recipe, parts, states)
+    parts = parts.with_states(states)
+    network = build_network(recipe, parts)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # what starts as nothing would let many mistakes pass
         for parameter in network.parameters():
             if parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all()):
                 parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return Model(recipe, states, network, {})
+    return Model(recipe, parts, TorchEngine(network))

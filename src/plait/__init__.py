@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from plait.config.recipe import Recipe, load_recipe
     from plait.data.tables import read_table
     from plait.evaluation.results import Evaluation
-    from plait.model import Model, load
+    from plait.model import Model
     from plait.pipeline.profile import profile
+    from plait.runtime.engines import load
     from plait.tasks.ngrams import export_arpa
     from plait.tasks.transcribe import transcribe
     from plait.tasks.translate import translate
@@ -37,7 +38,7 @@ _PUBLIC = {
     "UsageError": "plait.types",
     "compare": "plait.comparison.compare",
     "export_arpa": "plait.tasks.ngrams",
-    "load": "plait.model",
+    "load": "plait.runtime.engines",
     "profile": "plait.pipeline.profile",
     "load_recipe": "plait.config.recipe",
     "read_table": "plait.data.tables",

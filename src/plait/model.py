@@ -1,92 +1,87 @@
-"""A trained model: predict, evaluate, save, load. It cannot exist untrained.
-
-model = plait.load("captioner")
-model.predict("photo.jpg").value
-"""
+"""A trained model: predict, evaluate, explain, save, load. It cannot exist untrained."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from itertools import combinations
+from itertools import islice, tee
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
-from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
+from plait.data.rows import padded
 from plait.data.tables import Table, read_table
-from plait.evaluation.predictions import (
-    Group,
-    answer,
-    embed_records,
-    evaluate_records,
-    score_groups,
-)
-from plait.evaluation.results import Again, Corrupted, Evaluation, Lost
-from plait.explain.attention import Attention
-from plait.explain.explanation import Explanation, explain
-from plait.explain.neighbours import find_neighbours
-from plait.explain.probe import Probe
-from plait.modalities.base import Modality
-from plait.network import Batch, Network, Parts, build_network, build_parts
-from plait.outputs.base import Output
+from plait.evaluation.evaluate import CHECKS, Evaluator, Settings
+from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
+from plait.evaluation.results import Evaluation
 from plait.outputs.options import Options
 from plait.package.card import write_card
 from plait.package.format import Package, fingerprint, read_package, write_package
-from plait.pipeline.features import (
-    CachedRecords,
-    Corruption,
-    PreparedInput,
-    Progress,
-    few_threads,
-    pad_rows,
+from plait.package.memory import Memory
+from plait.pipeline.batch import Batch
+from plait.pipeline.engine import Engine
+from plait.pipeline.inputs import InputReader, Outcome, Progress
+from plait.pipeline.parts import Parts, build_parts
+from plait.pipeline.records import Preparer
+from plait.types import (
+    BadCell,
+    ColumnName,
+    PlaitError,
+    Prediction,
+    State,
+    UsageError,
+    column_names,
 )
-from plait.pipeline.records import (
-    Preparer,
-    nothing_left,
-    open_table,
-    rows_of_split,
-    warn_of_learned,
-    warn_of_unread,
-)
-from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
 from plait.util.imports import needed
 
-PREDICT_BATCH = 64
-STRENGTHS = range(1, 6)  # of corruptions
-Predictions = dict[str, list[Prediction]]
+if TYPE_CHECKING:
+    from plait.explain.attention import Attention
+    from plait.explain.explanation import Explanation
+    from plait.network import Network
 
-log = logging.getLogger("plait")
+Answers = dict[str, Prediction]
+"""One record's predictions by output."""
 
 
 class Model:
     """A trained network with everything that it learned from its table.
 
+    `plait.load` and `plait.train` make one.
+
     Attributes:
         recipe: with every default resolved.
-        states: what each input and output learned from its column.
+        parts: the inputs' modalities and the outputs, fitted.
+        engine: runs the network.
         scores: the scores it was saved with.
+        memory: the records that it learned from.
+
+    Example:
+        >>> model = plait.load("captioner")
+        >>> model.predict("photo.jpg").value
+        'a cat lies on a couch'
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        states: Mapping[str, State],
-        network: Network,
-        scores: Mapping[str, Any],
+        parts: Parts,
+        engine: Engine,
+        scores: Mapping[str, Any] | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        self.recipe, self.states, self.scores = recipe, states, scores
-        self.parts: Parts = build_parts(recipe).fitted(states)
-        self.network = network.eval()
-        self.device = next(network.parameters()).device
-        self._sources: dict[str, PreparedInput] = {}
+        self.recipe, self.parts, self.engine = recipe, parts, engine
+        self.scores: dict[str, Any] = dict(scores or {})
+        self.memory = memory or Memory()
+        self._readers: dict[str, InputReader] = {}
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
 
     @property
     def output(self) -> str:
@@ -94,89 +89,119 @@ class Model:
         return next(iter(self.recipe.outputs))
 
     @property
-    def name(self) -> str:
-        """The recipe's."""
-        return self.recipe.name
-
-    @property
     def inputs(self) -> dict[str, str]:
-        """Input -> modality."""
+        """Input name -> modality."""
         return {name: spec.modality for name, spec in self.recipe.inputs.items()}
 
     @property
     def outputs(self) -> dict[str, str]:
-        """Output -> kind."""
+        """Output name -> kind."""
         return {name: spec.kind for name, spec in self.recipe.outputs.items()}
 
-    def output_of(self, name: str) -> Output:
-        """The output of that name, which knows how its answers are shown."""
-        return self.parts.outputs[name]
+    @property
+    def states(self) -> dict[str, State]:
+        """What each input and output learned from its column: "inputs.NAME" -> plain JSON."""
+        return self.parts.states
+
+    @property
+    def network(self) -> Network:
+        """The ``nn.Module``.
+
+        Raises:
+            UsageError: the model runs as exported graphs.
+        """
+        network: Network | None = getattr(self.engine, "network", None)
+        if network is None:
+            raise UsageError(
+                f"{self.name} runs by {self.engine.name}, as exported graphs, which can't do this",
+                hint="load the package itself, with the engine torch",
+            )
+        return network
 
     def __repr__(self) -> str:
         inputs, outputs = ", ".join(self.recipe.inputs), ", ".join(self.recipe.outputs)
         return f"<plait.Model {self.recipe.name!r}: {inputs} -> {outputs}>"
 
     def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
-        """One record's answer, of the first output where there are several.
+        """One record's prediction, of the first output if there are several.
 
         Args:
-            record: a mapping from input name to cell, or the cell itself where the model has
-                one input: a path, a file's bytes, a text. The cell of a table is itself a
-                mapping, from column to value.
+            record: a mapping from input name to cell, or the cell itself if the model has one
+                input: a path, a file's bytes, a text. A cell of a table input is itself a mapping,
+                from column to value.
             root: relative paths start here.
-            options: of the output's decoding, such as ``beam=5``, ``num=3``, ``sample=True``;
+            **options: of decoding, such as ``beam=5``, ``num=3``, ``sample=True``; and
                 ``shares=True`` for each input's share of the answer.
 
+        Returns:
+            The prediction: its ``value``, ``score`` and ``alternatives``.
+
         Raises:
-            BadCell: the cell can't be used; the message names it.
+            BadCell: a cell can't be used; the message names it.
+            UsageError: there is no such input or option.
         """
-        return next(iter(self.predict_many([record], root=root, **options)))
+        return next(self.predict_batch([record], root=root, **options))[self.output]
 
-    def predict_many(
+    def predict_batch(
         self,
         records: Iterable[Any],
         *,
         root: str | Path = ".",
-        bad: ErrorPolicy | None = None,
-        first_row: int = 0,
+        policy: ErrorPolicy | None = None,
         shares: bool = False,
         **options: Any,
-    ) -> Iterator[Prediction]:
-        """The first output's answers in the records' order, made in batches; as `answers`."""
-        first = self.output
-        found = self.answers(
-            records, root=root, bad=bad, first_row=first_row, shares=shares, **options
-        )
-        return (answer[first] for answer in found)
+    ) -> Iterator[Answers]:
+        """Each record's predictions by output, in the records' order; computed in batches, as they
+        are asked for.
 
-    def answers(
-        self,
-        records: Iterable[Any],
-        *,
-        root: str | Path = ".",
-        bad: ErrorPolicy | None = None,
-        first_row: int = 0,
-        shares: bool = False,
-        **options: Any,
-    ) -> Iterator[dict[str, Prediction]]:
-        """Each record's answers by output, in the records' order, made in batches; with ``shares``
-        also each input's share of the answers (Shapley values, see `plait.evaluation.shares`).
+        Args:
+            records: as for `predict`.
+            root: relative paths start here.
+            policy: counts and names the cells that can't be used, whose inputs are then missing.
+                Without, the first one raises.
+            shares: also each input's share of every answer (Shapley values).
+            **options: of decoding; each goes to every output that has it.
 
-        An option goes to every output that has it.
-
-        With ``bad`` of policy ``skip`` or ``missing``, records with a bad cell answer as if the
-        input were missing, and are named in ``bad`` (rows count from ``first_row``); without,
-        they raise.
+        Raises:
+            BadCell: a cell can't be used, and there is no policy.
+            UsageError: there is no such input or option.
         """
-        todo = [self._as_record(record) for record in records]
-        for start in range(0, len(todo), PREDICT_BATCH):
-            batch = self._batch(
-                todo[start : start + PREDICT_BATCH], Path(root), first_row + start, bad
-            )
-            with few_threads(len(todo)):
-                found = answer(self.network, batch.to(self.device), shares, **options)
-            for row in zip(*found.values(), strict=True):
-                yield dict(zip(found, row, strict=True))
+        chosen = self.decoding_options(**options)
+        for count, batch in self._batches(map(self._as_record, records), Path(root), policy):
+            with self.engine.threads(count):
+                predictions = predict_batch(self.parts, self.engine, batch, chosen, shares)
+            for row in zip(*predictions.values(), strict=True):
+                yield dict(zip(predictions, row, strict=True))
+
+    def predict_table(
+        self,
+        table: Table,
+        columns: Mapping[str, ColumnName],
+        *,
+        policy: ErrorPolicy | None = None,
+        shares: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Iterator[Answers | None]:
+        """Each row's predictions by output, with features from the cache; None for rows without an
+        input that can be used, or that the policy skips.
+
+        Args:
+            table: its rows.
+            columns: input name -> column; the others are missing.
+            policy: what happens with cells that can't be used; ``stop`` if not given.
+            shares: also each input's share of every answer.
+            progress: called while features are computed and rows are answered.
+            **options: of decoding.
+        """
+        chosen = self.decoding_options(**options)
+        paths = {f"inputs.{name}": column for name, column in columns.items()}
+        preparer = Preparer(self.parts, self.engine, paths, policy or ErrorPolicy(), progress)
+        records, left_out = preparer.prepare_inputs(table)
+        predictions = predict_records(self.parts, self.engine, records, chosen, shares, progress)
+        for row in range(len(table)):
+            answers = {name: values[row] for name, values in predictions.items()}
+            yield None if row in left_out else answers
 
     def decoding_options(self, **options: Any) -> dict[str, Options]:
         """How each output's answers are found, with ``options`` overriding the recipe's.
@@ -184,7 +209,64 @@ class Model:
         Raises:
             UsageError: no output has such an option, or it can't have that value.
         """
-        return self.network.decoding_options(**options)
+        return decoding_options(self.parts, **options)
+
+    def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
+        """What is not read of a record's cells, by input, in a few words: a sound longer than the
+        model hears, a text in letters that it has never seen. Inputs read in full are left out."""
+        folder = Path(root)
+        reasons = {
+            name: self.parts.modalities[name].unread(cell, folder)
+            for name, cell in self._as_record(record).items()
+            if not is_missing(cell)
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def evaluate(
+        self,
+        table: Table | str | Path,
+        *,
+        split: str | None = None,
+        columns: Mapping[str, ColumnName] | None = None,
+        by: str | None = None,
+        on_bad: OnBad = "stop",
+        include_training: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Evaluation:
+        """Free-running scores over a table, against all references.
+
+        Args:
+            table: a table, or what `plait.read_table` takes. Inputs without a column are missing.
+            split: score only its train, val or test rows, split as in training.
+            columns: an input's or output's name -> its column, where the model's own guess is
+                wrong.
+            by: also the scores of every group of rows that share a value of this column.
+            on_bad: what to do with cells that can't be used: ``stop``, ``skip`` or ``missing``.
+            include_training: score the records that the model learned from, too. Otherwise they
+                are left out, and a warning counts them.
+            progress: called while features are computed and answers are found.
+            **options: further checks, each off by default: ``subsets=True`` also scores every
+                subset of the inputs, ``shares=True`` gives each input's share of every answer,
+                ``corruptions=True`` scores inputs made worse in every way that their modality
+                knows, ``swapped=True`` scores each input replaced by another record's,
+                ``vectors=True`` keeps every record's fused vector. The rest are options of
+                decoding, such as ``beam=5``.
+
+        Returns:
+            The scores with intervals, the predictions and the references.
+
+        Raises:
+            PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
+            UsageError: there is no column ``by``, or its values differ within a record.
+        """
+        decoding = {name: value for name, value in options.items() if name not in CHECKS}
+        checks = frozenset(name for name in CHECKS if options.get(name))
+        settings = Settings(
+            split, columns or {}, by, checks, on_bad, include_training, progress, decoding
+        )
+        opened = table if isinstance(table, Table) else read_table(table)
+        return Evaluator(self.recipe, self.parts, self.engine, self.memory, settings).run(opened)
 
     def explain(
         self,
@@ -197,48 +279,57 @@ class Model:
         progress: Progress | None = None,
         **options: Any,
     ) -> Explanation:
-        """Why the model answers a record as it does: `plait.explain.explanation`.
+        """Why the model answers a record as it does.
 
         Args:
             record: as for `predict`.
             root: relative paths start here.
             output: which output's answer; the first if not given.
-            table: training rows, of which the nearest are found; they are not kept in a package.
+            table: training rows, to find the nearest ones; a package does not keep them.
             columns: of the table, as for `evaluate`.
             progress: called while the table's features are computed.
-            options: of the decoding.
+            **options: of decoding.
 
         Raises:
             BadCell: a cell can't be used.
             UsageError: there is no such output.
             PlaitError: captum is not installed.
         """
-        cells, asked = self._as_record(record), output or self.output
-        if asked not in self.recipe.outputs:
+        from plait.explain.explainer import explain  # needs torch
+        from plait.explain.neighbours import find_neighbours
+        from plait.explain.probe import Probe
+        from plait.network import build_network
+
+        cells, name = self._as_record(record), output or self.output
+        if name not in self.recipe.outputs:
             raise UsageError(
-                f"the model has no output {asked!r}", expected=", ".join(self.recipe.outputs)
+                f"the model has no output {name!r}", expected=", ".join(self.recipe.outputs)
             )
         needed("captum.attr", "explain")  # said before anything is computed
-        there = [name for name in self.recipe.inputs if not is_missing(cells.get(name))]
-        sources = {name: self.source(name, Path(root)) for name in there}
-        layouts = {n: s.modality.segments(cells[n], s.root) for n, s in sources.items()}
-        batch = self._batch([cells], Path(root), 0, None).to(self.device)
-        prediction = self.network.predict(batch, **options)[asked][0]
-        probe = Probe(batch, layouts, sources, asked, self.output_of(asked), prediction, options)
-        found = explain(probe, self.network, self._unlearned, self.recipe.name)
-        found = replace(found, attention=self._attention(cells, asked, prediction, Path(root)))
-        if table is None:
-            return found
-        near, others = find_neighbours(
-            probe, self.network, self.recipe, self.parts, self.states, table, columns or {},
-            progress,
-        )  # fmt: skip
-        return replace(found, nearest=near, others=others)
+        present = [n for n in self.recipe.inputs if not is_missing(cells.get(n))]
+        readers = {n: self.reader(n, Path(root)) for n in present}
+        segments = {n: r.modality.segments(cells[n], r.root) for n, r in readers.items()}
+        [(_, batch)] = self._batches([cells], Path(root), None)
+        chosen = self.decoding_options(**options)
+        prediction = predict_batch(self.parts, self.engine, batch, chosen)[name][0]
+        answering = self.parts.outputs[name]
+        probe = Probe(batch, segments, readers, name, answering, prediction, chosen[name])
+        network = self.network
 
-    def _unlearned(self) -> Network:
-        """The same network with random weights in all that learns."""
-        network = build_network(self.recipe, self.parts, self.states, pretrained=False)
-        return network.to(self.device).eval()
+        def untrained() -> Network:
+            fresh = build_network(self.recipe, self.parts, pretrained=False)
+            return fresh.to(network.device).eval()
+
+        explanation = explain(probe, network, untrained, self.name)
+        with suppress(UsageError):  # the model looks at no picture
+            attention = self.attention(cells, prediction, root=root, output=name)
+            explanation = replace(explanation, attention=attention)
+        if table is None:
+            return explanation
+        near, others = find_neighbours(
+            probe, self.engine, self.recipe, self.parts, table, columns or {}, progress
+        )
+        return replace(explanation, nearest=near, nearest_other=others)
 
     def attention(
         self,
@@ -248,36 +339,29 @@ class Model:
         root: str | Path = ".",
         output: str | None = None,
     ) -> Attention:
-        """Where an answer that was given looked, in the record's first input with a picture.
+        """Where an answer looked, in the record's first input that has a picture.
 
         Args:
-            record, root: as for `predict`.
+            record: as for `predict`.
             prediction: the answer.
+            root: relative paths start here.
             output: which output's answer it is; the first if not given.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
         """
-        found = self._attention(
-            self._as_record(record), output or self.output, prediction, Path(root)
-        )
-        if found is None:
-            raise UsageError("the model looks at no place of a picture", expected="an image input")
-        return found
+        from plait.explain.attention import Attention
 
-    def _attention(
-        self, cells: Mapping[str, Any], output: str, prediction: Prediction, root: Path
-    ) -> Attention | None:
-        asked = self.output_of(output)
-        looked = asked.attention(prediction)
+        cells, answering = self._as_record(record), self.parts.outputs[output or self.output]
+        looked = answering.attention(prediction)
         for name in self.recipe.inputs:
-            source, grid = self.source(name, root), self.network.encoder(name).grid
-            if grid is None or is_missing(cells.get(name)) or name not in looked:
+            if name not in looked or is_missing(cells.get(name)):
                 continue
-            pixels = source.modality.picture(cells[name], root)
-            if pixels is not None:
-                return Attention(asked, prediction, name, np.asarray(pixels), grid)
-        return None
+            grid = self.network.encoder(name).grid
+            pixels = self.parts.modalities[name].picture(cells[name], Path(root))
+            if grid is not None and pixels is not None:
+                return Attention(answering, prediction, name, np.asarray(pixels), grid)
+        raise UsageError("the model looks at no place of a picture", expected="an image input")
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
         names = list(self.recipe.inputs)
@@ -285,12 +369,12 @@ class Model:
             if len(names) > 1:
                 raise UsageError(
                     f"the model takes {', '.join(names)}",
-                    expected=f"a mapping from input to cell, such as {_example(self.recipe)}",
+                    expected=f"a mapping from input to cell, such as {self._example_record()}",
                 )
             return {names[0]: record}
         if not record:
             raise UsageError(
-                "no input in the record", expected=f"one at least of: {', '.join(names)}"
+                "the record has no input", expected=f"one or more of {', '.join(names)}"
             )
         unknown = set(record) - set(names)
         if unknown:
@@ -299,188 +383,73 @@ class Model:
             )
         return record
 
-    def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
-        """By input, what of a record's cells is not read whole, or not understood, as a few words:
-        a sound longer than the model hears, a text in letters that it has never seen."""
-        folder = Path(root)
-        found = {
-            name: self.source(name, folder).modality.unread(cell, folder)
-            for name, cell in self._as_record(record).items()
-            if not is_missing(cell)
+    def _example_record(self) -> str:
+        """A record of all inputs, as Python writes it."""
+        cells = {
+            name: self.parts.modalities[name].example_cell(column_names(spec.column or "column"))
+            for name, spec in self.recipe.inputs.items()
         }
-        return {name: why for name, why in found.items() if why}
+        return "{" + ", ".join(f"{name!r}: {cell}" for name, cell in cells.items()) + "}"
+
+    def reader(self, name: str, root: Path) -> InputReader:
+        """Reads and prepares the cells of an input; kept, as it computes an example of its own."""
+        reader = self._readers.get(name)
+        if reader is None or reader.root != root:
+            reader = InputReader(name, self.parts.modalities[name], self.engine, root)
+            self._readers[name] = reader
+        return reader
+
+    def _batches(
+        self, records: Iterable[Mapping[str, Any]], root: Path, policy: ErrorPolicy | None
+    ) -> Iterator[tuple[int, Batch]]:
+        """Batches of up to `BATCH` records, and how many there are in each; every input's cells
+        are read ahead in threads."""
+        names = list(self.recipe.inputs)
+        copies = tee(records, len(names))
+
+        def cells(name: str, copy: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, int, int]]:
+            return ((record.get(name), 0, 0) for record in copy)
+
+        with ExitStack() as stack:
+            streams = []
+            for name, copy in zip(names, copies, strict=True):
+                stream = self.reader(name, root).rows(cells(name, copy))
+                stack.callback(stream.close)
+                streams.append(stream)
+            rows = zip(*streams, strict=True)
+            start = 0
+            while chunk := list(islice(rows, BATCH)):
+                columns = zip(names, zip(*chunk, strict=True), strict=True)
+                yield len(chunk), self._batch(dict(columns), root, start, policy)
+                start += len(chunk)
 
     def _batch(
-        self, records: Sequence[Mapping[str, Any]], root: Path, start: int, bad: ErrorPolicy | None
-    ) -> Batch:
+        self, outcomes: Mapping[str, tuple[Outcome, ...]], root: Path, start: int,
+        policy: ErrorPolicy | None,
+    ) -> Batch:  # fmt: skip
+        """What reading gave, by input, as a batch; ``start`` is the number of its first record."""
         prepared, lengths = {}, {}
-        for name in self.recipe.inputs:
-            source = self.source(name, root)
-            cells = [record.get(name) for record in records]
-            there = [row for row, cell in enumerate(cells) if not is_missing(cell)]
-            values: dict[int, Any] = {}
-            outcomes = source.prepare([(cells[row], 0, 0) for row in there], self.device)
-            for row, outcome in zip(there, outcomes, strict=True):
-                if not isinstance(outcome, BadCell):
-                    values[row] = outcome
-                elif bad is None:
-                    raise outcome
-                else:
-                    bad.handle(start + row + 1, name, outcome)
-                    bad.met.add((start + row, name))
-            first = next((row for row in values.values() if len(row)), None)
-            example = source.example(self.device) if first is None else first
-            rows = [values.get(row) for row in range(len(records))]
-            prepared[name], lengths[name] = pad_rows(rows, example)
-        return Batch(prepared, lengths, {})
-
-    def source(self, name: str, root: Path) -> PreparedInput:
-        """Reads and prepares the cells of an input; kept, as it computes an example of its own."""
-        kept = self._sources.get(name)
-        if kept is None or kept.root != root:
-            modality, state = self.parts.modalities[name], self.states[f"inputs.{name}"]
-            kept = PreparedInput(name, modality, self.network.encoder(name), state, root)
-            self._sources[name] = kept
-        return kept
-
-    def evaluate(
-        self,
-        table: Table | str | Path,
-        *,
-        split: str | None = None,
-        columns: Mapping[str, ColumnName] | None = None,
-        subsets: bool = False,
-        shares: bool = False,
-        corruptions: bool = False,
-        swapped: bool = False,
-        by: str | None = None,
-        vectors: bool = False,
-        on_bad: OnBad = "stop",
-        progress: Progress | None = None,
-        **options: Any,
-    ) -> Evaluation:
-        """Free-running scores over a table, against all references.
-
-        Args:
-            table: a table, or what `read_table` takes. Inputs for which it has no column are
-                missing.
-            split: only its rows: train, val or test. Without, a warning counts the rows that the
-                model learned from, where the table tells.
-            columns: an input's or output's name -> its column, where the model's own guess is
-                not the right one.
-            subsets: also the scores with every subset of the inputs, the others missing, and how
-                much is lost by that.
-            shares: also each input's share of every answer.
-            corruptions: also the scores with each input made worse, in every way that its
-                modality knows, at five strengths.
-            swapped: also the scores where each input in turn is that of another record, drawn at
-                random: what is lost is what the model takes from it.
-            by: also the scores of every group of rows that share a value of this column.
-            vectors: also every record's fused vector.
-            on_bad: what to do with cells that can't be used.
-            progress: called while features are computed and answers are found.
-            options: of the output's decoding, such as ``beam=5``.
-
-        Raises:
-            PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
-            UsageError: there is no column ``by``, or it differs within a record.
-        """
-        recipe = self.recipe.with_columns(columns or {})
-        opened = table if isinstance(table, Table) else read_table(table)
-        rows, taken = open_table(recipe, self.parts, opened, columns or {})
-        _check_groups(by, opened, rows)
-        if split is not None:
-            if split == "val" and recipe.training.refit:
-                log.warning("the model has learned from the validation rows too (training.refit)")
-            rows = rows.where(rows_of_split(recipe, self.parts, rows, taken, split))
-        elif not opened.records:  # those of a training run are its validation rows
-            warn_of_learned(recipe, self.parts, rows, taken)
-        if not opened.records:
-            warn_of_unread(self.parts, self.states, rows, taken)
-        bad = ErrorPolicy(on_bad)
-        preparer = Preparer(self.parts, self.states, self.network, taken, bad, progress)
-        records, kept = preparer.prepare(rows, views=False)
-        if not kept:
-            raise nothing_left("can be scored", bad)
-        references = {
-            name: [
-                output.reference(rows.column(taken[f"outputs.{name}"])[row], rows.root)
-                for row in kept
-            ]
-            for name, output in self.parts.outputs.items()
-        }
-
-        def scored(
-            records: CachedRecords, shares: bool = False
-        ) -> tuple[Predictions, dict[str, Any]]:
-            found = evaluate_records(
-                self.network, records, PREDICT_BATCH, self.device, progress, shares, **options
-            )
-            if progress:
-                progress("scores", 0, 1)  # some take seconds to start
-            return found, {
-                name: output.scores(found[name], references[name])
-                for name, output in self.parts.outputs.items()
-            }
-
-        found, scores = scored(records, shares)
-        whole = {
-            name: output.scorer(found[name], references[name])
-            for name, output in self.parts.outputs.items()
-        }
-
-        def again(other: CachedRecords) -> Again:
-            theirs, then = scored(other)
-            lost = {
-                name: Lost.between(
-                    output.best_metrics[0],
-                    whole[name],
-                    output.scorer(theirs[name], references[name]),
-                    len(kept),
-                )
-                for name, output in self.parts.outputs.items()
-            }
-            return Again(theirs, then, lost)
-
-        each = {
-            subset: again(records.with_inputs(subset))
-            if len(subset) < len(self.recipe.inputs)
-            else Again(found, scores, {})
-            for subset in (_subsets(list(self.recipe.inputs)) if subsets else [])
-        }
-        others = {name: again(records.with_swapped(name)) for name in self.recipe.inputs if swapped}
-        worse = [
-            Corrupted(name, how, scored(preparer.corrupted(rows, records, kept, name, how))[1])
-            for name, modality in self.parts.modalities.items()
-            for how in _corruptions(modality)
-            if corruptions
-        ]
-        groups: list[Group] = []
-        if by is not None:
-            cells = rows.column(by)
-            set_metrics = {name: output.set_metrics for name, output in self.parts.outputs.items()}
-            groups = score_groups(whole, [cells[row] for row in kept], set_metrics)
-        return Evaluation(
-            rows,
-            taken,
-            kept,
-            found,
-            references,
-            scores,
-            bad.failures,
-            each,
-            worse,
-            by,
-            groups,
-            others,
-            embed_records(self.network, records, PREDICT_BATCH, self.device, progress)
-            if vectors
-            else None,
-            self.parts.outputs,
-        )
+        for name, values in outcomes.items():
+            rows = []
+            for number, value in enumerate(values, start=start):
+                if isinstance(value, BadCell):
+                    if policy is None:
+                        raise value
+                    policy.handle(number + 1, name, value)
+                    policy.handled.add((number, name))
+                rows.append(None if isinstance(value, BadCell) else value)
+            first = next((row for row in rows if row is not None and len(row)), None)
+            example = self.reader(name, root).example if first is None else first
+            prepared[name], lengths[name] = padded(rows, example)
+        return Batch(prepared, lengths)
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
-        """Write the package; ``half`` keeps the weights as float16, half the size."""
+        """Write the package.
+
+        Args:
+            folder: it is replaced if it holds a package.
+            half: keep the weights as float16, half the size.
+        """
         tensors = {
             name: (value.half() if half and value.is_floating_point() else value)
             .detach()
@@ -489,91 +458,51 @@ class Model:
             for name, value in self.network.state_dict().items()
         }
         path = Path(folder)
-        write_package(
+        package = Package(
             path,
             self.recipe,
-            self.states,
-            tensors,
+            self.parts.states,
             self.scores,
-            preprocessing(self.parts, self.states),
-            write_card(self.recipe, self.scores),
+            preprocessing(self.parts),
+            self.memory,
         )
+        write_package(package, tensors, write_card(self.recipe, self.scores, self.states))
         return path
 
 
-def _example(recipe: Recipe) -> str:
-    """A record of all inputs, as Python writes it."""
-    cells = {
-        name: registry.modality(spec.modality).example_cell(column_names(spec.column or "column"))
-        for name, spec in recipe.inputs.items()
-    }
-    return "{" + ", ".join(f"{name!r}: {cell}" for name, cell in cells.items()) + "}"
-
-
-def _check_groups(by: str | None, table: Table, records: Table) -> None:
-    """Raises UsageError unless each record has one value of the column."""
-    if by is None:
-        return
-    table.column(by)  # raises where there is none
-    if by not in records.columns:
-        raise UsageError(
-            f"rows of {table.path} that are one record differ in the column {by!r}",
-            expected="a column that is the same in all rows of a record",
-        )
-
-
-def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """All but the empty one, the single inputs first."""
-    return [s for size in range(1, len(names) + 1) for s in combinations(names, size)]
-
-
-def _corruptions(modality: Modality) -> list[Corruption]:
-    return [Corruption(k, strength) for k in modality.corruptions for strength in STRENGTHS]
-
-
-def load(name_or_path: str | Path) -> Model:
-    """A model that comes with plait, or a package's folder.
+def load_model(name_or_path: str | Path) -> Model:
+    """A model that comes with plait, or a package's folder, run by torch.
 
     Raises:
         PlaitError: the package is incomplete, of another version, or its preprocessing is not
             what this plait would do.
     """
+    from plait.network import TorchEngine, build_network, load_weights  # torch is slow to import
+
     package = read_package(name_or_path)
-    parts = build_parts(package.recipe)
-    now = preprocessing(parts, package.states)
+    parts = checked_parts(package)
+    network = build_network(package.recipe, parts, pretrained=False)
+    load_weights(network, package.folder)
+    return Model(package.recipe, parts, TorchEngine(network), package.scores, package.memory)
+
+
+def checked_parts(package: Package) -> Parts:
+    """A package's components, fitted.
+
+    Raises:
+        PlaitError: they would not read cells as they did in training.
+    """
+    parts = build_parts(package.recipe, package.states)
+    now = preprocessing(parts)
     if now != package.preprocessing:
         raise PlaitError(
             f"the package {package.folder} was made with another preprocessing",
-            expected=f"fingerprint {now}, it has {package.preprocessing}",
+            expected=f"fingerprint {now}, but it has {package.preprocessing}",
             hint="install the plait that made it, or train it again",
         )
-    network = build_network(package.recipe, parts, package.states, pretrained=False)
-    try:
-        network.load_state_dict(_tensors(package))
-    except RuntimeError as error:
-        raise PlaitError(
-            f"the weights of {package.folder} do not fit its recipe: "
-            + " ".join(str(error).split())[:200],
-            hint="install the plait that made it, or train it again",
-        ) from None
-    return Model(package.recipe, package.states, network, package.scores)
+    return parts
 
 
-def _tensors(package: Package) -> dict[str, Tensor]:
-    try:
-        tensors = load_file(package.folder / "weights.safetensors")
-    except Exception as error:  # safetensors has its own error class a version
-        raise PlaitError(
-            f"the weights of {package.folder} are damaged: {error}", hint="copy the package again"
-        ) from None
-    return {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
-
-
-def preprocessing(parts: Parts, states: Mapping[str, State]) -> str:
+def preprocessing(parts: Parts) -> str:
     """Digest of how every input is read."""
-    return fingerprint(
-        {
-            name: modality.with_state(states[f"inputs.{name}"]).fingerprint()
-            for name, modality in parts.modalities.items()
-        }
-    )
+    return fingerprint({name: part.fingerprint() for name, part in parts.modalities.items()})

@@ -1,116 +1,42 @@
-"""Recipe + states -> one ``nn.Module``: the only place where the parts meet."""
+"""Recipe + fitted components -> one ``nn.Module``, and the engine that runs it by torch."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from plait.config import registry
-from plait.config.recipe import OutputSpec, Recipe
-from plait.fusion.base import Fusion
+from plait.config.recipe import Recipe
+from plait.data.rows import Row, to_row
 from plait.fusion.networks import FusionNetwork
-from plait.modalities.base import Modality
 from plait.nn.blocks import NamedModules
 from plait.nn.encoder import Encoder
 from plait.nn.head import Arrays, Head
-from plait.outputs.base import Output
-from plait.outputs.options import Options, options_by_output
-from plait.types import Fused, Prediction, State, Tokens
+from plait.outputs.base import RawOutputs, Steps
+from plait.package.paths import WEIGHTS
+from plait.pipeline.batch import Batch
+from plait.pipeline.parts import Parts
+from plait.types import Fused, PlaitError, State, Tokens
+from plait.util.digests import digest
 
-
-@dataclass(frozen=True)
-class Parts:
-    """The data sides of a recipe's inputs and outputs."""
-
-    modalities: Mapping[str, Modality]
-    outputs: Mapping[str, Output]
-
-    def fitted(self, states: Mapping[str, State]) -> Parts:
-        """The same, the outputs with what they learned."""
-        outputs = {
-            n: output.with_state(states[f"outputs.{n}"]) for n, output in self.outputs.items()
-        }
-        return replace(self, outputs=outputs)
-
-
-def build_parts(recipe: Recipe) -> Parts:
-    """The modalities and outputs that a recipe names."""
-    return Parts(
-        {
-            name: registry.build(spec.modality, spec.representation)
-            for name, spec in recipe.inputs.items()
-        },
-        {name: build_output(spec) for name, spec in recipe.outputs.items()},
-    )
-
-
-def build_output(spec: OutputSpec) -> Output:
-    """The output that a recipe names."""
-    output: Output = registry.build("output", {"kind": spec.kind, **spec.settings})
-    return output
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What the network is fed: for each input what its `Encoder.prepare` gave.
-
-    Attributes:
-        prepared: input name -> (B, L, ...) float or int64; zeros behind the shorter records.
-        lengths: input name -> (B,) int64, how much of each row is real; 0 where it is absent.
-        targets: output name -> B targets; empty when predicting.
-    """
-
-    prepared: Mapping[str, Tensor]
-    lengths: Mapping[str, Tensor]
-    targets: Mapping[str, Sequence[Any]]
-
-    def with_inputs(self, names: Collection[str]) -> Batch:
-        """The same records with all other inputs missing."""
-        lengths = {k: v if k in names else torch.zeros_like(v) for k, v in self.lengths.items()}
-        return replace(self, lengths=lengths)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.lengths.values())))
-
-    @classmethod
-    def together(cls, batches: Sequence[Batch]) -> Batch:
-        """Their records one after the other, without their targets; all are as long."""
-        names = batches[0].lengths
-        return cls(
-            {name: torch.cat([batch.prepared[name] for batch in batches]) for name in names},
-            {name: torch.cat([batch.lengths[name] for batch in batches]) for name in names},
-            {},
-        )
-
-    def rows(self, which: slice) -> Batch:
-        """Some of its records, without their targets."""
-        prepared = {name: values[which] for name, values in self.prepared.items()}
-        return Batch(prepared, {name: found[which] for name, found in self.lengths.items()}, {})
-
-    @property
-    def present(self) -> dict[str, Tensor]:
-        """Input name -> (B,) bool, which records have it."""
-        return {name: length > 0 for name, length in self.lengths.items()}
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        return Batch(
-            {k: v.to(device, non_blocking=True) for k, v in self.prepared.items()},
-            {k: v.to(device) for k, v in self.lengths.items()},
-            self.targets,
-        )
+SMALL_BATCH, LARGE_BATCH = 4, 64  # records prepared at a time on a processor, on a GPU
 
 
 class Adapter(nn.Module):
-    """An input's tokens brought to the fusion's width and told their places.
+    """Brings an input's tokens to the fusion's width and adds their positions.
 
     A record without this input shows one learned token instead, in training and in use alike.
-    In training some tokens of a record are left out at random (as patches are by Liu et al. 2023,
-    PatchDropout, arXiv:2208.07220), so that no one of them is relied on.
+    In training some tokens of a record are left out at random (PatchDropout, Liu et al. 2023,
+    arXiv:2208.07220), so that the model relies on no single one.
     """
 
     def __init__(self, ins: int, width: int, length: int, dropout: float) -> None:
@@ -137,27 +63,20 @@ class Adapter(nn.Module):
 
 
 class Network(nn.Module):
-    """Encode each input, fuse, and hand the result to each output's head."""
+    """Encodes each input, fuses, and hands the result to each output's head."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        parts: Parts,
-        states: Mapping[str, State],
-        pretrained: bool,
-    ) -> None:
+    def __init__(self, recipe: Recipe, parts: Parts, pretrained: bool) -> None:
         super().__init__()
-        fusion: Fusion = registry.build("fusion", recipe.fusion)
-        self.fusion: FusionNetwork = fusion.network(list(recipe.inputs))
-        self.outputs = parts.fitted(states).outputs
+        names = list(parts.modalities)
+        self.fusion: FusionNetwork = registry.build("fusion", recipe.fusion).network(names)
         self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
+        self.collate: dict[str, Callable[[Sequence[Any]], Any]] = {
+            name: output.collate for name, output in parts.outputs.items()
+        }
         self.modality_dropout = recipe.training.modality_dropout
         self.mixup = recipe.training.mixup
         width = self.fusion.width
-        encoders = {
-            name: modality.with_state(states[f"inputs.{name}"]).encoder(pretrained)
-            for name, modality in parts.modalities.items()
-        }
+        encoders = {name: part.encoder(pretrained) for name, part in parts.modalities.items()}
         self.encoders = NamedModules(encoders)
         self.adapters = NamedModules(
             {
@@ -167,10 +86,15 @@ class Network(nn.Module):
         )
         self.heads = NamedModules(
             {
-                name: output.head(width, list(encoders), pretrained, self.fusion.branches)
-                for name, output in self.outputs.items()
+                name: output.head(width, names, pretrained, self.fusion.branches)
+                for name, output in parts.outputs.items()
             }
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.parameters()).device
 
     def encoder(self, name: str) -> Encoder:
         """The encoder of an input."""
@@ -194,22 +118,41 @@ class Network(nn.Module):
         ]
 
     def fuse(self, batch: Batch) -> Fused:
-        """Encode and fuse."""
-        lengths = self._with_dropped_inputs(batch.lengths)
-        batch = replace(batch, lengths=lengths)
-        fused: Fused = self.fusion(self.tokens(batch), batch.present)
+        """Encode and fuse B records."""
+        prepared, lengths = self.tensors(batch)
+        return self.fuse_tensors(prepared, self._with_dropped_inputs(lengths))
+
+    def tensors(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A batch's features and lengths by input, where the network is."""
+        device = self.device
+
+        def moved(values: np.ndarray) -> Tensor:  # torch shares memory with writable arrays alone
+            shared = torch.from_numpy(np.require(values, requirements=["C", "W"]))
+            return shared.to(device, non_blocking=True)
+
+        return (
+            {name: moved(values) for name, values in batch.prepared.items()},
+            {name: moved(values) for name, values in batch.lengths.items()},
+        )
+
+    def fuse_tensors(self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Fused:
+        """As `fuse`, of tensors: input name -> (B, L, ...), and (B,)."""
+        present = {name: length > 0 for name, length in lengths.items()}
+        fused: Fused = self.fusion(self.tokens(prepared, lengths), present)
         return fused
 
-    def tokens(self, batch: Batch) -> dict[str, Tokens]:
+    def tokens(
+        self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
+    ) -> dict[str, Tokens]:
         """Each input's tokens as the fusion gets them."""
         return {
-            name: self.adapters[name](encoder(batch.prepared[name], batch.lengths[name]))
+            name: self.adapters[name](encoder(prepared[name], lengths[name]))
             for name, encoder in self.encoders.items()
         }
 
     def _with_dropped_inputs(self, lengths: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """In training, some inputs of a record are taken away at random, never the last one, so
-        that the model learns to do without (Neverova et al. 2016, arXiv:1501.00102)."""
+        """In training, some inputs of a record are removed at random, never the last one, so that
+        the model learns to do without (ModDrop, Neverova et al. 2016, arXiv:1501.00102)."""
         if not (self.training and self.modality_dropout and len(lengths) > 1):
             return lengths
         there = torch.stack([length > 0 for length in lengths.values()], dim=1)  # (B, M)
@@ -223,79 +166,53 @@ class Network(nn.Module):
         }
 
     def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
-        """The weighted sum of the outputs' losses, a scalar; ``reinforce`` samples a record in the
-        second stage."""
+        """The weighted sum of the outputs' losses, a scalar.
+
+        Args:
+            batch: records with their targets.
+            reinforce: answers to sample for each record, in the second stage; 0 is likelihood.
+        """
         fused = self.fuse(batch)
         if self.training and self.mixup and not reinforce:
-            return self._mixed_losses(fused, batch.targets)
-        return self._losses(fused, batch.targets, reinforce)
+            return self._mixed_loss(fused, batch.targets)
+        return self._loss(fused, batch.targets, reinforce)
 
-    def _mixed_losses(self, fused: Fused, targets: Mapping[str, Sequence[Any]]) -> Tensor:
-        """Every record is mixed with another once they are fused, and so are their losses
-        (mixup, Zhang et al. 2018, arXiv:1710.09412; of hidden features, Verma et al. 2019,
-        arXiv:1806.05236)."""
+    def _mixed_loss(self, fused: Fused, targets: Mapping[str, Sequence[Any]]) -> Tensor:
+        """Every record is mixed with another after fusion, and so are their losses (mixup, Zhang et
+        al. 2018, arXiv:1710.09412; of hidden features, Verma et al. 2019, arXiv:1806.05236)."""
         own = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         order = torch.randperm(len(fused.pooled)).tolist()
         others = {name: [values[row] for row in order] for name, values in targets.items()}
         mixed = mix(fused, order, own)
-        return own * self._losses(mixed, targets) + (1 - own) * self._losses(mixed, others)
+        return own * self._loss(mixed, targets) + (1 - own) * self._loss(mixed, others)
 
-    def _losses(
+    def _loss(
         self, fused: Fused, targets: Mapping[str, Sequence[Any]], reinforce: int = 0
     ) -> Tensor:
-        losses = [
-            self.weights[name] * self._loss(self.head(name), fused, wanted, reinforce)
-            for name, wanted in targets.items()
-        ]
+        """Of every output, and of each branch's own answer."""
+        losses = []
+        branches = self.fusion.branches
+        for name, values in targets.items():
+            head, wanted = self.head(name), self.collate[name](values)
+
+            def loss(seen: Fused, branch: str | None = None, head: Head = head,
+                     wanted: Any = wanted) -> Tensor:  # fmt: skip
+                if reinforce:
+                    return head.reinforce(seen, wanted, reinforce, branch)
+                return head.loss(seen, wanted, branch)
+
+            total = loss(fused)
+            if branches is not None:
+                own = [loss(part, branch) for branch, part in fused.branches.items()]
+                total = total + branches.branch_loss_weight * torch.stack(own).sum()
+            losses.append(self.weights[name] * total)
         return torch.stack(losses).sum()
-
-    def _loss(self, head: Head, fused: Fused, targets: Sequence[Any], reinforce: int) -> Tensor:
-        """An output's loss, and that of each branch's own answer."""
-
-        def loss(seen: Fused, branch: str | None = None) -> Tensor:
-            if reinforce:
-                return head.reinforce(seen, targets, reinforce, branch)
-            return head.loss(seen, targets, branch)
-
-        if self.fusion.branches is None:
-            return loss(fused)
-        own = [loss(part, name) for name, part in fused.branches.items()]
-        return loss(fused) + self.fusion.branches.branch_loss_weight * torch.stack(own).sum()
-
-    @torch.no_grad()
-    def predict(self, batch: Batch, **options: Any) -> dict[str, list[Prediction]]:
-        """Free-running answers of every output; ``options`` as in `decoding_options`."""
-        chosen = self.decoding_options(**options)
-        fused = self.fuse(batch)
-        return {name: self.decode(name, fused, own) for name, own in chosen.items()}
-
-    @torch.no_grad()
-    def decode(self, output: str, fused: Fused, options: Options) -> list[Prediction]:
-        """Free-running answers of one output; ``options`` are its own."""
-        head = self.head(output)
-        raw = head.raw_outputs(fused)
-        steps = head.stepper(fused, raw)
-        return self.outputs[output].decode(Arrays(raw), head.fitted(), options, steps)
-
-    def decoding_options(self, **options: Any) -> dict[str, Options]:
-        """How the answers of each output are found. An option goes to every output that has it.
-
-        Raises:
-            UsageError: no output has it, or it can't have that value.
-        """
-        makers = {name: output.options for name, output in self.outputs.items()}
-        return options_by_output(makers, options)
-
-    @torch.no_grad()
-    def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> Tensor:
-        """(B,) what the model, given these records, thinks of such answers."""
-        return self.head(output).support(self.fuse(batch), answers)
 
 
 def mix(fused: Fused, order: Sequence[int], own: float) -> Fused:
     """What outputs see of a record alone, mixed with that of another, ``own`` + (1 - ``own``).
 
-    Tokens stay as they are: those of two records are not of one place or number.
+    Tokens stay as they are: those of two records differ in place and number.
 
     Args:
         fused: of B records.
@@ -314,14 +231,127 @@ def mix(fused: Fused, order: Sequence[int], own: float) -> Fused:
     )
 
 
-def build_network(
-    recipe: Recipe, parts: Parts, states: Mapping[str, State], pretrained: bool = True
-) -> Network:
-    """The network with weights drawn from the recipe's seed, whatever was drawn before.
+def build_network(recipe: Recipe, parts: Parts, pretrained: bool = True) -> Network:
+    """The network of fitted components, its weights drawn from the recipe's seed alone.
 
     ``pretrained`` parts start from their pretrained weights; False is for a package, whose own
     weights replace all: nothing is read from elsewhere then.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return Network(recipe, parts, states, pretrained)
+        return Network(recipe, parts, pretrained)
+
+
+def load_weights(network: Network, folder: Path) -> None:
+    """Put a package's weights into its network.
+
+    Raises:
+        PlaitError: they are damaged, or don't fit.
+    """
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except Exception as error:  # safetensors has an error class of its own in each version
+        raise PlaitError(
+            f"the weights of {folder} are damaged: {error}", hint="copy the package again"
+        ) from None
+    full = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
+    try:
+        network.load_state_dict(full)
+    except RuntimeError as error:
+        raise PlaitError(
+            f"the weights of {folder} do not fit its recipe: {' '.join(str(error).split())[:200]}",
+            hint="install the plait that made it, or train it again",
+        ) from None
+
+
+class EncoderEngine:
+    """Runs the frozen parts of encoders by torch: `plait.pipeline.engine.EncoderEngine`.
+
+    Args:
+        encoders: input name -> encoder, all on one device.
+        device: where they are.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], device: torch.device) -> None:
+        self.encoders, self.torch_device, self.device = encoders, device, device.type
+        # Each worker computes a few records at a time on one thread: their activations stay in the
+        # processor's cache, which makes convolutions about twice as fast as one large batch.
+        self.workers = torch.get_num_threads()
+        self.chunk = SMALL_BATCH if self.device == "cpu" else LARGE_BATCH
+
+    def start_worker(self) -> None:
+        """One thread of torch's for each worker."""
+        torch.set_num_threads(1)
+
+    @torch.no_grad()
+    def prepare(self, name: str, items: Sequence[NDArray[Any]]) -> list[Row]:
+        """See `EncoderEngine.prepare`."""
+        device = self.torch_device
+        tensors = [torch.from_numpy(np.ascontiguousarray(item)).to(device) for item in items]
+        return [as_row(features) for features in self.encoders[name].prepare(tensors)]
+
+    def frozen_digest(self, name: str) -> str:
+        """See `EncoderEngine.frozen_digest`."""
+        encoder = self.encoders[name]
+        weights = (_raw(weight) for weight in encoder.trunk.state_dict().values())
+        return digest(type(encoder).__qualname__, repr(encoder.trunk), *weights)
+
+
+class TorchEngine(EncoderEngine):
+    """Runs a network by torch: `plait.pipeline.engine.Engine`."""
+
+    name = "torch"
+
+    def __init__(self, network: Network) -> None:
+        encoders = {name: network.encoder(name) for name in network.encoders}
+        super().__init__(encoders, network.device)
+        self.network = network.eval()
+
+    @contextmanager
+    def threads(self, records: int) -> Iterator[None]:
+        """One thread for a few records: so small a product is not worth waking a second one, and
+        beside busy programs waiting for it takes many times as long as the work."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1 if records <= SMALL_BATCH else before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    @torch.no_grad()
+    def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
+        """See `Engine.run`."""
+        fused = self.network.fuse(batch)
+        results: dict[str, tuple[RawOutputs, Steps | None]] = {}
+        for name in self.network.heads:
+            head = self.network.head(name)
+            raw = head.raw_outputs(fused)
+            results[name] = Arrays(raw), head.stepper(fused, raw)
+        return results
+
+    def fitted(self, output: str) -> State:
+        """See `Engine.fitted`."""
+        return self.network.head(output).fitted()
+
+    @torch.no_grad()
+    def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> NDArray[np.float64]:
+        """See `Engine.support`."""
+        support = self.network.head(output).support(self.network.fuse(batch), answers)
+        return support.double().cpu().numpy()
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> NDArray[np.float32]:
+        """See `Engine.embed`."""
+        return self.network.fuse(batch).pooled.float().cpu().numpy()
+
+
+def as_row(features: Tensor) -> Row:
+    """Features as they are kept, see `to_row`."""
+    whole = not features.is_floating_point()
+    return to_row((features if whole else features.float()).cpu().numpy())
+
+
+def _raw(weight: Tensor) -> memoryview:
+    """A tensor's bytes, whatever its type."""
+    flat = weight.detach().cpu().reshape(-1).contiguous()
+    return flat.view(torch.uint8).numpy().data

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 State = dict[str, Any]
@@ -161,27 +160,14 @@ class Prediction:
             probability. Labels: the geometric mean of the probabilities of each yes and no.
             Number: minus the width of the interval, or 0 without one.
         alternatives: other answers, best first, without ``value`` itself.
-        words: the steps of an answer that is decoded step by step.
-        moments: for each of ``words`` its first input token and the one after its last; for texts
-            aligned with their input in time.
-        attention: for each input, (words, tokens) float: where each step looked.
-        detected: words detected in the inputs and their probabilities, the most salient first.
-        probabilities: of every class or label, highest first (category, labels).
-        interval: (low, high), which contains the true number as often as the recipe asks for
-            (number, once calibrated).
-        shares: each input's share of the answer, for models with several inputs.
-        details: what else the output reports, in its own dataclass.
+        shares: for models with several inputs, each input's share of the answer.
+        details: what else the output reports, in a dataclass of its own: `Probabilities`
+            (category, labels), `Interval` (number), `TextDetails` (text).
     """
 
     value: Any
     score: float
     alternatives: tuple[Alternative, ...] = ()
-    words: tuple[str, ...] = ()
-    moments: tuple[tuple[int, int], ...] = ()
-    attention: Mapping[str, np.ndarray] = field(default_factory=dict)
-    detected: Mapping[str, float] = field(default_factory=dict)
-    probabilities: Mapping[Any, float] = field(default_factory=dict)
-    interval: tuple[float, float] | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     details: Any = None
 

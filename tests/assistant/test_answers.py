@@ -13,8 +13,8 @@ from PIL import Image
 from tones import RECIPE, say, write_table
 
 import plait
-from plait.assistant.answers import Lacking, said
-from plait.assistant.vision import _behind
+from plait.assistant.answers import MissingInput, _without_prompt, sentence
+from plait.assistant.session import Turn
 from plait.types import PlaitError
 
 
@@ -33,8 +33,8 @@ from plait.types import PlaitError
         ("", ""),
     ],
 )
-def test_said(value: object, text: str) -> None:
-    assert said(value) == text
+def test_sentences(value: object, text: str) -> None:
+    assert sentence(value) == text
 
 
 @pytest.mark.slow
@@ -62,17 +62,19 @@ def test_a_vision_language_model_answers(tmp_path: Path, photo: Path) -> None:
     scores = made.sequences_scores.exp().tolist()
     assert turn.probability == pytest.approx(scores[0], abs=1e-3)
     assert turn.alternatives[1].probability == pytest.approx(scores[2], abs=1e-3)
-    with pytest.raises(Lacking):
-        assistant._answerer("question").answer({"image": "", "text": "translate it"})
+    with pytest.raises(MissingInput):
+        assistant._answerer("question").answer(
+            Turn(request="translate it", answer=""), {"image": "", "text": "translate it"}
+        )
     with pytest.raises(PlaitError, match="does not show where it looked"):
         assistant.why(tmp_path)
 
 
 def test_what_was_asked_is_no_answer() -> None:
     asked = torch.tensor([[5, 6]])
-    assert _behind(torch.tensor([[5, 6, 7], [5, 6, 8]]), asked).tolist() == [[7], [8]]
-    assert _behind(torch.tensor([[1, 7, 8]]), asked).tolist() == [[1, 7, 8]]
-    assert _behind(torch.tensor([[1, 7]]), None).tolist() == [[1, 7]]
+    assert _without_prompt(torch.tensor([[5, 6, 7], [5, 6, 8]]), asked).tolist() == [[7], [8]]
+    assert _without_prompt(torch.tensor([[1, 7, 8]]), asked).tolist() == [[1, 7, 8]]
+    assert _without_prompt(torch.tensor([[1, 7]]), None).tolist() == [[1, 7]]
 
 
 def test_no_such_vision_language_model(tmp_path: Path, trained: Path, photo: Path) -> None:

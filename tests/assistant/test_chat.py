@@ -41,7 +41,7 @@ def run(
     return call
 
 
-def test_a_talk(run: Run, tmp_path: Path, photo: Path) -> None:
+def test_a_talk(run: Run, tmp_path: Path, photo: Path, trained: Path) -> None:
     draw("red", "right", 3).save(tmp_path / "red one.png")
     code, out, _ = run(
         typed="\n".join([
@@ -57,9 +57,9 @@ def test_a_talk(run: Run, tmp_path: Path, photo: Path) -> None:
     assert lines.index("green") < lines.index("I see red one.png.") < lines.index("red")
     assert any(line.startswith("1. photos/red-right.png  ") for line in lines)
     assert lines[-1].startswith("6 turns written to talk.jsonl")
-    assert lines[-2] == "a search has no picture of why: it goes by the score of each photo"
+    assert lines[-2] == "a search can't be drawn: it ranks photos by the scores it shows"
     turns = [json.loads(line) for line in Path("talk.jsonl").read_text().splitlines()]
-    assert turns[1]["model"].endswith("model")
+    assert turns[1]["model"] == str(trained)
     assert [turn.get("intent") for turn in turns] == [
         "caption", "caption", "question", None, "question", "similar",
     ]  # fmt: skip
@@ -70,12 +70,12 @@ def test_evidence_is_shown(run: Run, photo: Path, trained: Path) -> None:
     lines = out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("  caption "))
     assert f"% , by {trained}".replace(" ,", ",") in lines[at]
-    assert lines[at].endswith("% a word")
+    assert lines[at].endswith("% per word")
     assert lines[at + 1].startswith("  or: ")
-    assert lines[at + 1].endswith("% a word")
-    assert "what the answer goes by: photo.attention.png" in out
+    assert lines[at + 1].endswith("% per word")
+    assert "drawn to photo.attention.png" in out
     assert Path("photo.attention.png").is_file()
-    assert "  share of photo " in out
+    assert "  contributions: photo " in out
 
 
 def test_mistakes_are_one_line(run: Run) -> None:
@@ -86,10 +86,10 @@ def test_mistakes_are_one_line(run: Run) -> None:
     assert "did you mean '/why'?" in lines[0]
     assert "gone.png is missing" in lines[1]
     assert lines[2:] == [
-        "/photo wants a path",
-        "/save wants a path",
+        "/photo needs a path",
+        "/save needs a path",
         "I have no model for speech; add one under models.speech",
-        "there is no answer yet to explain",
+        "there is no answer to explain yet",
     ]
 
 
@@ -171,7 +171,7 @@ def test_speaking(run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
     code, out, err = run(*args)
     assert code == 0
     assert out.splitlines()[0] == "green"
-    assert err.strip() == "espeak-ng is not installed: answers are written only"
+    assert err.strip() == "espeak-ng is not installed: answers are not spoken"
     spoken = tmp_path / "spoken"
     fake = tmp_path / "fake"
     fake.write_text(f'#!/bin/sh\necho "$@" > {spoken}\ncat >> {spoken}\n')
@@ -199,7 +199,7 @@ def test_speaking_without_a_sound_device(
     monkeypatch.setattr(chat.shutil, "which", lambda name: str(fake))
     code, out, err = run("--speak", typed=f"{photo}\nwhat colour is the square\ncaption it\n")
     assert code == 0
-    assert err == f"espeak-ng can't speak: {complaint}; answers are written only\n"
+    assert err == f"espeak-ng failed: {complaint}; answers are no longer spoken\n"
     assert "green" in out.splitlines()
     assert not script or calls.read_text() == "called\n"
 
@@ -214,9 +214,9 @@ def test_nothing_else_is_written_over(run: Run, photo: Path) -> None:
     Path("notes.txt").write_text("mine\n")
     typed = f"{photo}\n/save notes.txt\n/save .\n/save t.jsonl\ncaption it\n/save t.jsonl\n"
     _, out, _ = run(typed=typed)
-    mend = "is there already and holds something else; expected a new name"
+    mend = "exists and holds something else; expected a new name"
     assert out.splitlines()[1:4] == [
-        f"notes.txt {mend}", f". {mend}", "1 turns written to t.jsonl",
+        f"notes.txt {mend}", f". {mend}", "1 turn written to t.jsonl",
     ]  # fmt: skip
     assert out.endswith("2 turns written to t.jsonl\n")
     assert Path("notes.txt").read_text() == "mine\n"
@@ -228,7 +228,7 @@ def test_nothing_else_is_written_over(run: Run, photo: Path) -> None:
 def test_why_wants_a_request(run: Run) -> None:
     code, out, err = run("--why", "out", typed="hello\n")
     assert (code, out) == (2, "")
-    assert "--why draws what one answer goes by; expected --say or --hear" in err
+    assert "--why explains a single answer; expected --say or --hear" in err
 
 
 def test_what_was_translated_is_shown(run: Run, photo: Path, translator: Path) -> None:
@@ -240,11 +240,11 @@ def test_what_was_translated_is_shown(run: Run, photo: Path, translator: Path) -
     lines = out.splitlines()
     assert lines[0] == "That needs a text: type it"
     assert "rot hund" in lines[2]
-    assert not lines[4].startswith("  of:")  # it was just typed
-    [long, short] = [line for line in lines if line.startswith("  of: ")]
-    assert long.startswith('  of: "red dog red dog')
+    assert not lines[4].startswith("  input:")  # it was just typed
+    [long, short] = [line for line in lines if line.startswith("  input: ")]
+    assert long.startswith('  input: "red dog red dog')
     assert long.endswith('..."')
-    assert short == '  of: "green"'
+    assert short == '  input: "green"'
     [note] = [line for line in lines if line.startswith("  note: ")]
     assert note.endswith("only the first 128 of its 200 words are read")
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from plait.assistant.config import load_config
+from plait.package.format import write_manifest
 from plait.types import UsageError
 
 
@@ -48,7 +49,7 @@ def test_all_errors_together(tmp_path: Path) -> None:
         "words: got 'glove'": "'tf-idf' or 'minilm'",
         "models.captoin: unknown": "did you mean 'caption'?",
         "models.caption: there is no model 'captionr'": "did you mean 'captioner'?",
-        "models.intents: captioner tells no intents": "texts to a category",
+        "models.intents: captioner does not classify requests": "classes of texts",
         "photos: got 'nowhere'": "a folder",
     }.items():
         assert any(line.strip().startswith(start) and words in line for line in lines), start
@@ -58,7 +59,7 @@ def test_all_errors_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("- 1\n", "holds no assistant"), ("a: [\n", "can't be read as YAML")]
+    ("text", "words"), [("- 1\n", "is not an assistant"), ("a: [\n", "can't read")]
 )
 def test_no_yaml(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
@@ -70,15 +71,15 @@ def test_no_yaml(tmp_path: Path, text: str, words: str) -> None:
 
 def test_models_that_can_not_do_what_they_are_for(questions: Path, translator: Path) -> None:
     for name, model, why in [
-        ("speech", "captioner", "captioner makes text of image; expected a model that makes text "
-         "of audio"),
-        ("translation", "captioner", "makes text of text, perhaps with image"),
-        ("caption", "intents", "intents makes category of text; expected a model that makes text "
-         "of image"),
-        ("caption", str(questions), "makes category of image and text; expected"),
-        ("question", "captioner", "expected a model that makes an answer of image and text"),
-        ("translation", str(questions), "makes category of image and text; expected"),
-        ("question", str(translator), "makes text of text; expected"),
+        ("speech", "captioner", "captioner makes text from image; expected a model that makes text "
+         "from audio"),
+        ("translation", "captioner", "makes text from text, perhaps with image"),
+        ("caption", "intents", "intents makes category from text; expected a model that makes text "
+         "from image"),
+        ("caption", str(questions), "makes category from image and text; expected"),
+        ("question", "captioner", "expected a model that makes an answer from image and text"),
+        ("translation", str(questions), "makes category from image and text; expected"),
+        ("question", str(translator), "makes text from text; expected"),
     ]:  # fmt: skip
         with pytest.raises(UsageError) as error:
             load_config({"models": {name: model}})
@@ -95,18 +96,20 @@ def test_models_that_can_not_do_what_they_are_for(questions: Path, translator: P
 def test_models_are_known_by_their_recipes(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(trained, folder)
-    (folder / "weights.safetensors").write_bytes(b"")  # no weights are read
+    (folder / "weights.safetensors").write_bytes(b"")  # no weights are loaded
+    write_manifest(folder)
     assert load_config({"models": {"caption": str(folder)}}).models == {"caption": str(folder)}
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     recipe["inputs"] = {"a": {"modality": "series", "representation": {"kind": "sequence"}}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_manifest(folder)
     for name, kinds in {
-        "speech": "text of audio",
-        "own": "an answer of image or text or audio",
+        "speech": "text from audio",
+        "own": "an answer from image or text or audio",
     }.items():
         with pytest.raises(UsageError) as error:
             load_config({"models": {name: str(folder)}})
-        why = f"models.{name}: {folder} makes text of series; expected a model that makes {kinds}"
+        why = f"models.{name}: {folder} makes text from series; expected a model that makes {kinds}"
         assert why in str(error.value)
     (folder / "state.json").unlink()
     with pytest.raises(UsageError, match=r"models\.caption: the package .* lacks state\.json"):

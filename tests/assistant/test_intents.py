@@ -14,11 +14,11 @@ import plait
 from plait.assistant.intents import (
     INTENTS,
     NEITHER,
-    chosen,
+    ask_back,
+    candidates,
+    choose,
     intents_of,
-    is_own,
-    meanings,
-    question,
+    is_new_request,
     route,
 )
 from plait.types import UsageError
@@ -66,18 +66,18 @@ def test_the_shipped_package_is_small_and_tells_every_intent() -> None:
 
 
 def test_a_package_of_another_kind_tells_no_intents(trained: Path) -> None:
-    with pytest.raises(UsageError, match="tells no intents"):
+    with pytest.raises(UsageError, match="does not classify requests"):
         intents_of(str(trained))
 
 
 def test_meanings_are_those_that_can_be_done() -> None:
     probable = {"none": 0.3, "question": 0.28, "caption": 0.2, "similar": 0.12, "search": 0.1}
-    assert meanings(probable, list(INTENTS)) == ["question", "caption", "similar"]
-    assert meanings(probable, ["caption", "search"]) == ["caption", "search"]
-    assert question(["caption", "similar"]) == (
+    assert candidates(probable, list(INTENTS)) == ["question", "caption", "similar"]
+    assert candidates(probable, ["caption", "search"]) == ["caption", "search"]
+    assert ask_back(["caption", "similar"]) == (
         "Shall I caption the photo, or search for similar photos?"
     )
-    assert question(["caption"]) == "Shall I caption the photo?"
+    assert ask_back(["caption"]) == "Shall I caption the photo?"
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_meanings_are_those_that_can_be_done() -> None:
     ],
 )
 def test_replies(reply: str, choice: str | None) -> None:
-    assert chosen(reply, ["caption", "similar", "search"]) == choice
+    assert choose(reply, ["caption", "similar", "search"]) == choice
 
 
-def test_of_nothing_offered_nothing_is_chosen() -> None:
-    assert chosen("yes please", []) is None
-    assert chosen("the last", []) is None
-    assert chosen("no", []) == NEITHER
+def test_of_nothing_offered_nothing_is_choose() -> None:
+    assert choose("yes please", []) is None
+    assert choose("the last", []) is None
+    assert choose("no", []) == NEITHER
 
 
 LONG_TEXTS = {
@@ -164,10 +164,10 @@ def test_openings_that_ask_for_no_translation(
 
 
 def test_a_reply_is_a_request_of_its_own() -> None:
-    assert is_own("find photos like this", "similar", ["question", "search"])
-    assert not is_own("find photos like this", "similar", ["caption", "similar"])
-    assert not is_own("the second one please", "none", ["question", "search"])
-    assert not is_own("similar", "similar", ["question", "search"])
+    assert is_new_request("find photos like this", "similar", ["question", "search"])
+    assert not is_new_request("find photos like this", "similar", ["caption", "similar"])
+    assert not is_new_request("the second one please", "none", ["question", "search"])
+    assert not is_new_request("similar", "similar", ["question", "search"])
 
 
 def test_the_table_is_split_by_template(tmp_path: Path) -> None:

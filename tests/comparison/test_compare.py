@@ -14,11 +14,11 @@ from both import RECIPE, write_table
 import plait
 from plait.comparison import compare as module
 from plait.comparison.compare import compare
-from plait.comparison.found import Comparison
+from plait.comparison.findings import Comparison
 from plait.comparison.report import sentences, table_rows
 from plait.comparison.runs import Job, Result, answered, keep
 from plait.config.recipe import check_recipe
-from plait.network import build_parts
+from plait.pipeline.parts import build_parts
 from plait.pipeline.records import open_table, split_table
 from plait.types import PlaitError, UsageError
 
@@ -122,7 +122,8 @@ def test_a_kept_package_scores_no_split_that_it_can_not_tell(
     for split in ("train", "val", "test"):
         with pytest.raises(UsageError, match="trained in a comparison, which split the rows"):
             kept.evaluate(table, split=split)
-    assert kept.evaluate(table).scores["answer"].records == 60
+    assert kept.evaluate(table, include_training=True).scores["answer"].records == 60
+    assert kept.evaluate(table).scores["answer"].records == 6  # the others are known to it
 
 
 def test_all_variants_have_the_same_records(
@@ -176,11 +177,11 @@ def test_called_again_it_runs_only_what_is_missing(
         overrides=["training.refit=true"],  # would learn from the rows that are compared on
     )  # fmt: skip
     assert not any(job.recipe.training.refit for job in ran)
-    assert sorted((job.place.name, job.recipe.seed) for job in ran) == [
+    assert sorted((job.variant_folder.name, job.recipe.seed) for job in ran) == [
         ("early.concat", 1), ("photo_alone", 1), ("words_alone", 1)
     ]  # fmt: skip
     assert len(again.unfinished) == 3
-    assert "Not finished in the time given: photo alone, seed 1" in "\n".join(sentences(again))
+    assert "Not finished within the budget: photo alone, seed 1" in "\n".join(sentences(again))
     assert [line.score for line in again.lines] == [line.score for line in found.lines]
 
 
@@ -209,6 +210,7 @@ def test_no_time_at_all(folder: Path, tmp_path: Path) -> None:
         compare(str(folder / "both.yaml"), folder / "table.jsonl", tmp_path / "out", budget=0.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_told_and_the_others_go_on(
     found: Comparison, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +230,6 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(
     assert again.winner == "early.concat"
 
 
-@pytest.mark.slow
 def test_another_output_is_only_weighed_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,11 +246,11 @@ def test_another_output_is_only_weighed_anew(
     assert first.line("both").seconds % 1 != 0  # as measured, not rounded
     monkeypatch.delattr(module, "run")
     second = compare(recipe, table, tmp_path / "out", seeds=1, output="toss", on_run=lines.append)
-    assert lines[2].endswith(f": {second.line('classical').score:.3f}, from before")
+    assert lines[2].endswith(f": {second.line('classical').score:.3f}, finished before")
     assert (first.output, second.output) == ("answer", "toss")
     assert first.line("classical").score == 1.0
     assert second.line("classical").score < 1.0
-    assert "Scored by answer alone; toss was not looked at (--output toss)." in sentences(first)
+    assert "Only answer was scored; toss was not (--output toss)." in sentences(first)
     assert (second.folder / "compare.md").read_text().startswith("# accuracy of toss, on val\n")
     written = json.loads((second.folder / "compare.json").read_text())
     assert (written["output"], written["others"]) == ("toss", ["answer"])
@@ -268,17 +269,17 @@ def test_rows_that_the_table_has_not_are_left_out(
     found = compare(check_recipe(WORDS), table, tmp_path / "out", rows=[1000, 30, 10], seeds=1)
     assert [line.name for line in found.lines if line.role == "rows"] == ["10 rows"]
     told = sentences(found)
-    assert "Left out: 30 rows, as all variants learn from as many." in told
-    assert "Left out: 1,000 rows, as there are 30 to learn from." in told
+    assert "Left out: 30 rows, as every variant learns from that many." in told
+    assert "Left out: 1,000 rows, as the table has 30 training rows." in told
     assert json.loads((found.folder / "compare.json").read_text())["left_out"] == found.left_out
 
 
 def test_more_rows_than_the_recipe_s_are_tried() -> None:
-    assert module._fewer([50, 100, 300, 400], 300, 100) == (
+    assert module.fewer_rows([50, 100, 300, 400], 300, 100) == (
         [50, 300],
         [
-            "100 rows, as all variants learn from as many",
-            "400 rows, as there are 300 to learn from",
+            "100 rows, as every variant learns from that many",
+            "400 rows, as the table has 300 training rows",
         ],
     )
 

@@ -132,9 +132,9 @@ def test_an_interval_ends_where_the_score_does() -> None:
     """Three seeds that differ much, near the top: draws of seeds would go beyond it."""
     runs = {"good": [right(share, seed) for seed, share in enumerate((0.99, 0.995, 0.96))]}
     assert PairedBootstrap(runs, "accuracy").mean("good")[1][1] > 1
-    low, high = PairedBootstrap(runs, "accuracy", ends=(0.0, 1.0)).mean("good")[1]
+    low, high = PairedBootstrap(runs, "accuracy", limits=(0.0, 1.0)).mean("good")[1]
     assert low < 0.96
     assert high == 1
     runs = {"bad": [right(share, seed) for seed, share in enumerate((0.01, 0.005, 0.06))]}
     assert PairedBootstrap(runs, "accuracy").mean("bad")[1][0] < 0
-    assert PairedBootstrap(runs, "accuracy", ends=(0.0, 1.0)).mean("bad")[1][0] == 0
+    assert PairedBootstrap(runs, "accuracy", limits=(0.0, 1.0)).mean("bad")[1][0] == 0

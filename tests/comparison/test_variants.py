@@ -107,11 +107,11 @@ def test_mistakes(fusions: list[str], representations: dict[str, object], messag
 
 @pytest.mark.parametrize("text", ["audio", "audio=", "=mfcc", "audio=[mfcc"])
 def test_no_representation_is_named(text: str) -> None:
-    with pytest.raises(UsageError, match="names none"):
+    with pytest.raises(UsageError, match="names no representation"):
         parse_representations([text])
 
 
 def test_an_output_without_its_partner_learns_by_itself() -> None:
     found = make_variants(load_recipe("translation-photo"))
-    partners = {v.about: v.recipe.outputs["translation"].learn_with for v in found}
+    partners = {v.about: v.recipe.outputs["translation"].fit_with for v in found}
     assert partners == {"text": "inputs.text", "image": None, "": "inputs.text"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from both import RECIPE
 
-from plait.comparison.found import Comparison, Finding, Line
+from plait.comparison.findings import Comparison, Finding, Line
 from plait.comparison.report import sentences, table_rows
 from plait.comparison.runs import Result
 from plait.comparison.statistics import Difference

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from plait.config import registry
+from plait.config.aliases import ALIASES
 from plait.fusion.base import Fusion
 from plait.fusion.networks import FusionNetwork
 from plait.network import Adapter
@@ -32,6 +33,15 @@ LENGTHS = {"a": 5, "b": 3, "c": 1}
 
 def test_every_registered_name_is_here() -> None:
     assert sorted(SETTINGS) == registry.names("fusion")
+
+
+def test_old_names_of_settings_lead_to_new_ones() -> None:
+    places = {at: new for at, new in ALIASES.items() if at.startswith("fusion/")}
+    assert places["fusion/hybrid"]["own"] == "branch_loss_weight"
+    for place, names in places.items():
+        fields = registry.find("fusion", place.removeprefix("fusion/")).cls.model_fields  # type: ignore[attr-defined]
+        assert set(names.values()) <= set(fields)
+        assert not set(names) & set(fields)
 
 
 Built = tuple[FusionNetwork, tuple[str, ...]]

@@ -18,6 +18,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from samples import save_bert, write_vectors
+from tensors import as_row, as_tensor, pad_rows
 
 from plait.config import registry
 from plait.modalities.base import Modality
@@ -25,7 +26,6 @@ from plait.modalities.text import networks as text_networks
 from plait.modalities.text import word_vectors
 from plait.nn.encoder import Encoder
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
-from plait.pipeline.features import as_row, as_tensor, pad_rows
 from plait.types import BadCell
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
@@ -273,7 +273,13 @@ Built = tuple[Modality, Encoder, list[Any]]
 """A fitted modality, its encoder, and three cells."""
 
 
-@pytest.fixture(params=CASES, ids=lambda case: "-".join(map(str, case)))
+SLOW = {"inception-resnet-v2"}  # 54 million weights, made anew for every test
+PARAMETERS = [
+    pytest.param(case, marks=pytest.mark.slow) if case[1] in SLOW else case for case in CASES
+]
+
+
+@pytest.fixture(params=PARAMETERS, ids=lambda case: "-".join(map(str, case)))
 def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) -> Built:
     kind, name, index = request.param
     settings = SETTINGS[kind][name][index]

@@ -23,7 +23,7 @@ from plait.comparison.variants import make_variants
 from plait.config.recipe import check_recipe, load_recipe
 from plait.package.paths import find_package
 from plait.web import serve
-from plait.web.serve import name_models
+from plait.web.serve import load_models
 
 pytestmark = pytest.mark.slow
 
@@ -163,7 +163,7 @@ def run_line(folder: Path, words: list[str]) -> None:
     if not words:
         return
     if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert words[1] in targets
         return
     assert words[0] == "plait", words
@@ -177,8 +177,8 @@ def run_line(folder: Path, words: list[str]) -> None:
         return
     if words[1] == "serve":  # it would not end, and has tests of its own
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(serve, "serve", lambda models, *_: name_models(models))
-            patch.setattr(serve, "load", find_package)
+            patch.setattr(serve, "serve", lambda models, *_: load_models(models))
+            patch.setattr(serve, "load", lambda folder, engine: find_package(folder))
             (folder / "keys.txt").write_text("correct-horse-battery")
             run(folder, words[1:])
         return

@@ -14,10 +14,12 @@ import pytest
 import torch
 from untrained import make_model
 
+from plait.evaluation.predictions import predict_batch
 from plait.explain.attribution import GRADIENTS, OCCLUSION, integrated_gradients
 from plait.explain.explanation import Explanation
 from plait.explain.probe import Probe
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.types import PlaitError, Tokens
 
 Record = dict[str, str]
@@ -30,7 +32,7 @@ def record(both_model: Model, both_table: Path) -> Record:
     photo = {"photo": "11.png"}
     usual = both_model.predict(photo, root=both_table.parent).value
     place = "left" if usual.endswith("right") else "right"
-    return photo | {"words": f"number it is number it {place} is it number is"}
+    return photo | {"words": f"number 2 it is 13 {place} 41 it 66 is"}
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +41,17 @@ def explained(both_model: Model, both_table: Path, record: Record) -> Explanatio
 
 
 def probe_of(model: Model, root: Path, record: Record) -> Probe:
-    sources = {name: model.source(name, root) for name in record}
-    layouts = {
-        name: source.modality.segments(record[name], root, source.state)
-        for name, source in sources.items()
-    }
-    batch = model._batch([record], root, 0, None)
-    prediction = model.network.predict(batch)["answer"][0]
-    return Probe(batch, layouts, sources, "answer", model.output_of("answer"), prediction)
+    readers = {name: model.reader(name, root) for name in record}
+    segments = {name: r.modality.segments(record[name], root) for name, r in readers.items()}
+    [(_, batch)] = model._batches([record], root, None)
+    output, options = model.parts.outputs["answer"], model.decoding_options()
+    [prediction] = predict_batch(model.parts, model.engine, batch, options)["answer"]
+    return Probe(batch, segments, readers, "answer", output, prediction, options["answer"])
 
 
 def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: Record) -> None:
     words = explained.inputs["words"]
-    assert words.layout.parts == tuple(record["words"].split())
+    assert words.segments.parts == tuple(record["words"].split())
     weights = words.methods[OCCLUSION].attribution.weights
     assert int(weights.argmax()) == 5
     assert GRADIENTS not in words.methods  # a bag of words is one token
@@ -60,10 +60,10 @@ def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: R
 def test_occlusion_is_what_the_answer_loses(
     explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
-    without = record | {"words": "number it is number it is it number is"}
-    both = both_model._batch([record, without], both_table.parent, 0, None)
+    without = record | {"words": "number 2 it is 13 41 it 66 is"}
+    [(_, both)] = both_model._batches([record, without], both_table.parent, None)
     answer = explained.prediction.value
-    whole, less = both_model.network.support(both, "answer", [answer, answer]).tolist()
+    whole, less = both_model.engine.support(both, "answer", [answer, answer]).tolist()
     weight = explained.inputs["words"].methods[OCCLUSION].attribution.weights[5]
     assert weight == pytest.approx(whole - less, abs=1e-4)
     assert weight > 0.3
@@ -83,7 +83,8 @@ def test_gradients_sum_to_what_the_tokens_are_worth(
 ) -> None:
     probe, network = probe_of(both_model, both_table.parent, record), both_model.network
     found = integrated_gradients(probe, network)
-    tokens = network.tokens(probe.batch)
+    prepared, lengths = network.tensors(probe.batch)
+    tokens = network.tokens(prepared, lengths)
     nothing = {
         name: Tokens(network.adapters[name].missing.expand_as(part.values), part.mask)
         for name, part in tokens.items()
@@ -91,13 +92,14 @@ def test_gradients_sum_to_what_the_tokens_are_worth(
     with torch.no_grad():
         ends = [
             network.head("answer").support(
-                network.fusion(parts, probe.batch.present), [probe.answer]
+                network.fusion(parts, {name: length > 0 for name, length in lengths.items()}),
+                [probe.answer],
             )
             for parts in (tokens, nothing)
         ]  # fmt: skip
-    assert found.whole == pytest.approx(float(ends[0] - ends[1]), abs=1e-6)
-    assert abs(found.whole) > 0.2
-    assert found.gap < 0.02 * abs(found.whole)
+    assert found.total == pytest.approx(float(ends[0] - ends[1]), abs=1e-6)
+    assert abs(found.total) > 0.2
+    assert found.gap < 0.02 * abs(found.total)
     assert {name: len(w) for name, w in found.tokens.items()} == {"photo": 16, "words": 1}
 
 
@@ -107,21 +109,21 @@ def test_curves_run_from_everything_to_nothing_and_beat_chance(explained: Explan
     assert own.deletion.points[0] == pytest.approx(own.insertion.points[-1])
     assert own.deletion.points[-1] == pytest.approx(own.insertion.points[0])
     assert own.deletion.points[0] == pytest.approx(explained.prediction.score, abs=1e-3)
-    assert own.deletion.area < words.chance.deletion.area
-    assert own.insertion.area > words.chance.insertion.area
+    assert own.deletion.area < words.random_order.deletion.area
+    assert own.insertion.area > words.random_order.insertion.area
 
 
 def test_a_model_that_has_learned_nothing_explains_otherwise(explained: Explanation) -> None:
     for seen in explained.inputs.values():
         for method in seen.methods.values():
-            assert method.likeness is not None
-            assert method.likeness < 0.9
+            assert method.similarity is not None
+            assert method.similarity < 0.9
 
 
 def test_shares_and_what_is_enough(explained: Explanation) -> None:
     assert set(explained.shares) == {"photo", "words"}
     assert explained.shares["words"] > 0.1
-    ((pair, together),) = explained.pairs.items()
+    ((pair, together),) = explained.interactions.items()
     assert pair == ("photo", "words")
     assert abs(together) > 0.01
 
@@ -129,14 +131,19 @@ def test_shares_and_what_is_enough(explained: Explanation) -> None:
 def test_the_smallest_sets_keep_the_answer_and_smaller_ones_do_not(
     explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
-    batch, answer = both_model._batch([record], both_table.parent, 0, None), explained.prediction
+    answer = explained.prediction
     keep = {
-        names: both_model.network.predict(batch.with_inputs(names))["answer"][0].value
+        names: both_model.predict(
+            {name: record[name] if name in names else None for name in record},
+            root=both_table.parent,
+        ).value
         == answer.value
         for names in ((), ("photo",), ("words",), ("photo", "words"))
     }
     size = min(len(names) for names, kept in keep.items() if kept)
-    assert list(explained.smallest) == [n for n, kept in keep.items() if kept and len(n) == size]
+    assert list(explained.smallest_sets) == [
+        n for n, kept in keep.items() if kept and len(n) == size
+    ]
 
 
 def test_the_nearest_training_records(explained: Explanation, both_table: Path) -> None:
@@ -146,9 +153,9 @@ def test_the_nearest_training_records(explained: Explanation, both_table: Path) 
     assert all(rows[near.row - 1]["split"] == "train" for near in explained.nearest)
     assert {near.answer for near in explained.nearest} == {explained.prediction.value}
     assert all(near.pixels is not None and near.text for near in explained.nearest)
-    assert explained.others
-    assert explained.prediction.value not in {near.answer for near in explained.others}
-    assert rows[explained.others[0].row - 1]["answer"] == explained.others[0].answer
+    assert explained.nearest_other
+    assert explained.prediction.value not in {near.answer for near in explained.nearest_other}
+    assert rows[explained.nearest_other[0].row - 1]["answer"] == explained.nearest_other[0].answer
 
 
 def test_a_missing_input_is_not_explained(
@@ -156,7 +163,7 @@ def test_a_missing_input_is_not_explained(
 ) -> None:
     found = both_model.explain({"words": record["words"]}, root=both_table.parent)
     assert list(found.inputs) == list(found.shares) == ["words"]
-    assert not found.pairs
+    assert not found.interactions
 
 
 def test_the_smallest_sets_as_a_sentence(explained: Explanation) -> None:
@@ -165,7 +172,7 @@ def test_the_smallest_sets_as_a_sentence(explained: Explanation) -> None:
         ([("photo",), ("words",)], "With photo or words alone the model keeps this answer."),
         ([("photo", "words")], "It takes all inputs to get this answer."),
     ):
-        assert replace(explained, smallest=smallest).enough == words
+        assert replace(explained, smallest_sets=smallest).enough == words
 
 
 def test_saved_as_a_page_a_picture_and_numbers(explained: Explanation, tmp_path: Path) -> None:
@@ -234,14 +241,14 @@ def test_without_captum_the_mend_is_named(
 def test_word_by_word(trained: Path, squares: Path, tmp_path: Path) -> None:
     model = load(trained)
     found = model.explain(squares.with_name("000.png"))
-    said = [step.said.value for step in found.steps]
+    said = [step.chosen.value for step in found.steps]
     assert " ".join(said) == found.prediction.value
     colour = said.index("red")
-    relied = [step.relied["image"] for step in found.steps]
+    relied = [step.reliance["image"] for step in found.steps]
     assert relied[colour] > relied[0]  # "a" needs no photo
-    others = {other.value for other in found.steps[colour].others}
+    others = {other.value for other in found.steps[colour].alternatives}
     assert others & {"green", "blue"}
-    assert found.steps[colour].said.score > 0.5
+    assert found.steps[colour].chosen.score > 0.5
     steps = found.inputs["image"].methods[OCCLUSION].attribution.steps
     assert steps.shape == (len(said), 36)
     found.save(tmp_path / "why.html")
@@ -261,4 +268,4 @@ def test_of_three_inputs_with_one_missing_the_others_have_a_pair() -> None:
     )
     found = model.explain({"one": cells[0], "three": cells[1]})
     assert set(found.shares) == {"one", "three"}
-    assert list(found.pairs) == [("one", "three")]
+    assert list(found.interactions) == [("one", "three")]

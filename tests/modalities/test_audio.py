@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from tensors import as_row, pad_rows
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
@@ -16,7 +17,6 @@ from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.base import Modality
 from plait.nn.encoder import Encoder
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import UsageError
 
 soxr = pytest.importorskip("soxr", reason="needs the extra plait[audio]")

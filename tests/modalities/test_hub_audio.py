@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from audio_models import save_audio_model
+from tensors import as_row, pad_rows
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
 from plait.modalities.audio.hub import HubSound
 from plait.nn.encoder import Encoder
 from plait.nn.hub import build_extractor
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError, Tokens
 
 transformers = pytest.importorskip("transformers")

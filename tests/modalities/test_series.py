@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from scipy import stats
+from tensors import as_row, pad_rows
 
 from plait.config.recipe import check_recipe
 from plait.data.series import open_series
@@ -23,8 +24,7 @@ from plait.modalities.series.reading import (
 )
 from plait.modalities.series.sequence import SeriesSequence
 from plait.modalities.series.windows import Windows
-from plait.model import load
-from plait.pipeline.features import as_row, pad_rows
+from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import BadCell, PlaitError
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
+from tensors import as_row, pad_rows
 
 from plait.modalities.table.columns import FARTHEST, SCALE, Columns
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import BadCell, PlaitError, UsageError
 
 
@@ -131,18 +131,18 @@ def test_far_away_is_cut_and_finite() -> None:
 @pytest.mark.parametrize(
     ("column", "value", "words"),
     [
-        ("speed", "abc", "column 'speed': 'abc' is no number; expected a finite number"),
-        ("speed", [1], r"column 'speed': \[1\] is no number"),
-        ("speed", date(2024, 1, 1), "column 'speed': .* is no number"),
+        ("speed", "abc", "column 'speed': 'abc' is not a number; expected a finite number"),
+        ("speed", [1], r"column 'speed': \[1\] is not a number"),
+        ("speed", date(2024, 1, 1), "column 'speed': .* is not a number"),
         ("speed", math.inf, "column 'speed': inf is infinite"),
         ("speed", "-inf", "column 'speed': '-inf' is infinite"),
         ("speed", 10**400, "column 'speed': 1000.* is infinite"),
         ("colour", math.inf, "column 'colour': inf is infinite"),
-        ("colour", b"x", "column 'colour': b'x' is no category; expected a text"),
+        ("colour", b"x", "column 'colour': b'x' is not a category; expected a text"),
         ("colour", "x" * 300, "column 'colour': .* has 300 letters"),
-        ("day", "31/12/2024", "column 'day': '31/12/2024' is no date; expected a date such as"),
-        ("day", "2024-02-30", "column 'day': '2024-02-30' is no date"),
-        ("day", 7, "column 'day': 7 is no date"),
+        ("day", "31/12/2024", "column 'day': '31/12/2024' is not a date; expected a date such as"),
+        ("day", "2024-02-30", "column 'day': '2024-02-30' is not a date"),
+        ("day", 7, "column 'day': 7 is not a date"),
         ("sped", 7, "no column 'sped' .*; expected speed, colour, day; did you mean 'speed'"),
     ],
 )
@@ -158,9 +158,9 @@ def test_values_of_a_wrong_kind(column: str, value: Any, words: str) -> None:
 
 def test_a_cell_that_is_no_mapping() -> None:
     modality = learned(Columns(), a=[1, 2])
-    with pytest.raises(BadCell, match="3 is no set of columns; expected a mapping"):
+    with pytest.raises(BadCell, match="3 is not a mapping of columns; expected a mapping"):
         modality.read(3, Path())
-    with pytest.raises(BadCell, match="no set of columns"):
+    with pytest.raises(BadCell, match="not a mapping of columns"):
         modality.content("x", Path())
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from samples import save_bert
+from tensors import as_row, pad_rows
 
 from plait.config import registry
 from plait.modalities.text.hub import HubText
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError, Tokens
 
 transformers = pytest.importorskip("transformers", reason="needs the extra plait[hub]")

@@ -10,6 +10,7 @@ import torch
 from clips import film, shades
 from PIL import Image
 from pydantic import ValidationError
+from tensors import as_row, pad_rows
 from torch import nn
 
 from plait.config import registry
@@ -19,9 +20,9 @@ from plait.modalities.video.base import Clip
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import Motion
 from plait.modalities.video.networks import GREY, moving
-from plait.network import build_network, build_parts
+from plait.network import build_network
 from plait.nn.encoder import Encoder
-from plait.pipeline.features import as_row, pad_rows
+from plait.pipeline.parts import build_parts
 from plait.types import UsageError
 
 LITE = {"kind": "cnn", "size": 32}
@@ -140,7 +141,7 @@ def test_what_reads_over_time_is_not_pretrained() -> None:
         "inputs.clip": parts.modalities["clip"].fit([], Path()),
         "outputs.y": parts.outputs["y"].fit(["a", "b"], Path()),
     }
-    network = build_network(recipe, parts, states)
+    network = build_network(recipe, parts.with_states(states))
     slow = {id(p) for p in network.pretrained_parameters()}
     own = {name for name, p in network.encoder("clip").named_parameters() if id(p) not in slow}
     assert {name.partition(".")[0] for name in own} == {"project", "reader"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import pairwise_distances
+from tensors import reader
 
 from plait.modalities.image.patterns import DIMENSION, NEIGHBOURS, SOFTNESS, Finder
 from plait.modalities.image.visual_words import VisualWords
@@ -134,11 +135,8 @@ def test_a_cell_s_token_sees_its_own_and_the_larger_cells() -> None:
 
 
 def test_the_cache_knows_another_vocabulary(tmp_path: Path) -> None:
-    from plait.pipeline.features import PreparedInput
-
-    cpu, names = torch.device("cpu"), set()
+    names = set()
     for settings in ({}, {"words": 6}, {"step": 10}, {"assign": "hard"}, {"levels": 3}):
         modality = learned(**settings)
-        source = PreparedInput("image", modality, modality.encoder(True), modality.state, tmp_path)
-        names.add(source.space(cpu).folder)
+        names.add(reader("image", modality, tmp_path).space().folder)
     assert len(names) == 5

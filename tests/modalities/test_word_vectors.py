@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from samples import write_vectors
+from tensors import as_row, pad_rows
 
 from plait.modalities.text.tokenizer import lookup, words_of
 from plait.modalities.text.word_vectors import WordVectors
-from plait.pipeline.features import as_row, pad_rows
 from plait.types import PlaitError
 
 VECTORS = {

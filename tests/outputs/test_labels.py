@@ -32,20 +32,20 @@ def answers(head: LabelsHead, pooled: torch.Tensor, **options: Any) -> list[Pred
 
 def test_cells_of_any_kind() -> None:
     output = LabelsOutput()
-    assert output.labels_of(["b", "a ", "a", ""]) == ("a", "b")
-    assert output.labels_of("b, a,,") == ("a", "b")
-    assert output.labels_of([]) == output.labels_of(" , ") == ()
-    assert output.labels_of([3, "x"]) == ("3", "x")
-    assert output.labels_of(3) == ("3",)
-    assert LabelsOutput(separator="|").labels_of("a, b|c") == ("a, b", "c")
+    assert output.labels(["b", "a ", "a", ""]) == ("a", "b")
+    assert output.labels("b, a,,") == ("a", "b")
+    assert output.labels([]) == output.labels(" , ") == ()
+    assert output.labels([3, "x"]) == ("3", "x")
+    assert output.labels(3) == ("3",)
+    assert LabelsOutput(separator="|").labels("a, b|c") == ("a, b", "c")
     for cell in (None, "", " ", math.nan):
         with pytest.raises(BadCell, match="missing"):
-            output.labels_of(cell)
+            output.labels(cell)
     for cell in (0.5, True, {"a": 1}):
         with pytest.raises(BadCell, match="holds no labels"):
-            output.labels_of(cell)
-    with pytest.raises(BadCell, match="is no label"):
-        output.labels_of([0.5])
+            output.labels(cell)
+    with pytest.raises(BadCell, match="is not a label"):
+        output.labels([0.5])
 
 
 def test_rare_labels_are_left_out_and_unknown_ones_are_bad() -> None:
@@ -67,7 +67,7 @@ def test_rare_labels_are_left_out_and_unknown_ones_are_bad() -> None:
 def test_answers_as_cells() -> None:
     output = LabelsOutput(separator=";")
     assert output.to_cell(("b", "a")) == "b;a"
-    assert output.labels_of(output.to_cell(())) == ()
+    assert output.labels(output.to_cell(())) == ()
 
 
 def test_the_loss_by_hand() -> None:

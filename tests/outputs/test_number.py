@@ -45,10 +45,11 @@ def test_cells_that_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        (None, "empty"), (" ", "empty"), (math.nan, "empty"), ("nan", "no number"),
-        (math.inf, "no number"), ("-inf", "no number"), ("1_000", "no number"),
-        ("1,5", "no number"), ("red", "no number"), (True, "no number"), ([1], "no number"),
-        (10**400, "no number"), (1e101, "no number"),
+        (None, "empty"), (" ", "empty"), (math.nan, "empty"), ("nan", "not a number"),
+        (math.inf, "not a number"), ("-inf", "not a number"), ("1_000", "not a number"),
+        ("1,5", "not a number"), ("red", "not a number"), (True, "not a number"),
+        ([1], "not a number"),
+        (10**400, "not a number"), (1e101, "not a number"),
     ],
 )  # fmt: skip
 def test_cells_that_are_no_numbers(cell: Any, words: str) -> None:

@@ -84,12 +84,12 @@ def test_it_has_all_sections(text: str) -> None:
     assert Page(text).headings == [
         "What each input adds",
         "With fewer inputs",
-        "Which classes are taken for which",
-        "Whether it knows how sure it is",
-        "Where the model sees the records",
+        "Confusion between classes",
+        "Calibration",
+        "Map of the records",
         "The best",
         "The worst",
-        "How it learned",
+        "Learning curves",
     ]
 
 
@@ -114,6 +114,9 @@ def test_every_record_behind_a_point_or_a_number_is_there(text: str) -> None:
     assert sum(counts) == 48
     assert any(record["text"] == EVIL for record in records.values())
     assert all(record["picture"].startswith("data:image/jpeg") for record in records.values())
+    assert {len(record["near"]) for record in records.values()} == {sections.NEAREST}
+    assert all(str(near) in records for record in records.values() for near in record["near"])
+    assert all(int(name) not in record["near"] for name, record in records.items())
 
 
 def test_the_best_are_better_than_the_worst(text: str) -> None:
@@ -181,7 +184,7 @@ def test_numbers_have_a_chart_and_no_confusion() -> None:
     album = gallery(found, [-0.5] * 4)
     assert sections.numbers(found, "y", album).count("data-record=") == 4
     assert sections.confusion(found, "y", album) == ""
-    assert set(album.kept) == {0, 1, 2, 3}
+    assert set(album.records) == {0, 1, 2, 3}
 
 
 def test_texts_have_neither() -> None:
@@ -192,7 +195,7 @@ def test_texts_have_neither() -> None:
     assert sections.numbers(found, "y", album) == ""
     assert sections.confusion(found, "y", album) == ""
     assert sections.calibration(found, "y") == ""
-    shown = sections.extremes(found, "y", "CIDEr-D", album)
+    shown = sections.extremes("CIDEr-D", album)
     assert "record &lt;0&gt;" in shown
     assert "<strong>a cat</strong>" in shown
 
@@ -209,8 +212,8 @@ def test_equal_records_are_neither_better_nor_worse() -> None:
     assert set(sections._quarters([1.0] * 5)) == {"among the best"}
     assert sections._quarters([0.0, *[1.0] * 7]) == ["among the worst", *["among the best"] * 7]
     found = evaluation("text", [Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
-    assert sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 8)) == ""
-    shown = sections.extremes(found, "y", "CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
+    assert sections.extremes("CIDEr-D", gallery(found, [1.0] * 8)) == ""
+    shown = sections.extremes("CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
     assert shown.split("The worst")[1].count("<figure>") == 1
 
 
@@ -233,6 +236,17 @@ def test_umap_draws_the_map_where_it_is_installed(monkeypatch: pytest.MonkeyPatc
     found = evaluation("text", [Prediction("a dog", -0.1)] * 6, [["a dog"]] * 6)
     found.vectors = vectors
     assert "(UMAP of their" in sections.embedding_map(found, "y", gallery(found, [1.0] * 6))
+
+
+def test_a_record_of_the_map_names_the_most_similar_ones() -> None:
+    """By the angle between the vectors, whatever their place on the map."""
+    found = evaluation("text", [Prediction("a dog", -0.1)] * 5, [["a dog"]] * 5)
+    angles = np.deg2rad([0, 80, 10, 25, 60])
+    found.vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    album = gallery(found, [1.0] * 5)
+    sections.embedding_map(found, "y", album)
+    assert album.records[0]["near"] == [2, 3, 4]
+    assert album.records[1]["near"] == [4, 3, 2]
 
 
 def test_principal_components_keep_the_longest_way() -> None:

@@ -6,24 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from both import RECIPE, write_table
 from servers import Running, run
 
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 
 
 @pytest.fixture(scope="session")
-def two_inputs(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def two_inputs(both_folder: Path) -> Model:
     """Tells a colour by a photo and a place by words."""
-    from plait.training.train import train
-
-    folder = tmp_path_factory.mktemp("both")
-    table = write_table(folder, ["train", "train", "val"])
-    (folder / "both.yaml").write_text(yaml.safe_dump(RECIPE))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLAIT_CACHE", str(folder / "cache"))
-        return train(str(folder / "both.yaml"), table, folder / "model")
+    return load(both_folder / "model")
 
 
 @pytest.fixture(scope="session")

@@ -130,6 +130,17 @@ def test_what_is_wrong_is_said_in_one_line(served: Running, body: Any, words: st
     assert "\n" not in found.json["error"]
 
 
+@pytest.mark.parametrize("parts", [
+    {"inputs": "a", "inputs.words": "b"}, {"inputs.words": "b", "inputs": "a"},
+    {"options": "a", "options.num": "1", "inputs.words": "b"},
+    {"records.x.words": "a"}, {"records.12345.words": "a"},
+])  # fmt: skip
+def test_a_form_with_names_that_fit_nothing(served: Running, parts: dict[str, str | bytes]) -> None:
+    reply = served.form(f"{BOTH}/predict", parts)
+    assert reply.status == 422
+    assert reply.json["error"].startswith("the part ")
+
+
 def test_a_path_or_an_address_is_never_opened(served: Running, tmp_path: Path) -> None:
     """A photo that lies there, by its path, by its address, and by a form's text or file name."""
     path = tmp_path / "there.png"
@@ -194,6 +205,9 @@ def test_models_health_and_metrics(served: Running) -> None:
     listed = served.get("/models").json
     both, squares = listed["models"]
     assert [i["name"] for i in both["inputs"]] == ["photo", "words"]
+    photo, words = (i["schema"]["form"] for i in both["inputs"])
+    assert (photo["widget"], photo["accept"], photo["noun"]) == ("file", "image/*", "a photo")
+    assert words["widget"] == "text"
     assert squares["outputs"] == ["caption"]
     assert served.get("/health").json["status"] == "ok"
     served.form(f"{BOTH}/predict", {"inputs.words": "it is left number 8"})
@@ -213,14 +227,14 @@ def test_other_kinds_of_body_and_method(served: Running) -> None:
 
 
 def test_limits(two_inputs: Model) -> None:
-    limits: dict[str, Any] = {"request_bytes": 20_000, "pixels": 4000, "records": 2, "waiting": 1}
+    limits: dict[str, Any] = {"request_bytes": 20_000, "pixels": 4000, "records": 2, "queue": 1}
     with run({"both": two_inputs}, **limits) as small:
         large = small.form(f"{BOTH}/predict", {"inputs.photo": b"a" * 30_000})
         assert large.status == 413
-        assert "20,000 bytes at the most" in large.json["error"]
+        assert "at most 20,000 bytes" in large.json["error"]
         photo = small.form(f"{BOTH}/predict", {"inputs.photo": png()})
         assert photo.status == 422
-        assert photo.json["error"].startswith("photo: 4,096 pixels; expected 4,000 at the most")
+        assert photo.json["error"].startswith("photo: 4,096 pixels; expected at most 4,000")
         three = small.post(f"{BOTH}/batch", {"records": [{"words": "left"}] * 3})
         assert three.status == 422
         two = small.post(f"{BOTH}/batch", {"records": [{"words": "left"}] * 2})
@@ -237,7 +251,7 @@ def test_an_answer_that_takes_too_long(two_inputs: Model) -> None:
 
 def test_a_body_that_comes_too_slowly(two_inputs: Model) -> None:
     with (
-        run({"both": two_inputs}, reading=0.2) as hasty,
+        run({"both": two_inputs}, read_timeout=0.2) as hasty,
         socket.create_connection(("127.0.0.1", hasty.port), timeout=20) as connection,
     ):
         head = f"POST {BOTH}/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from servers import encode_form
 
 from plait.types import UsageError
-from plait.web.forms import read_form
+from plait.web.schema import read_form
 
 
 def test_files_are_bytes_and_fields_are_strings() -> None:
@@ -42,11 +42,11 @@ def test_a_form_that_is_cut_short_is_refused(length: int) -> None:
     [
         ("multipart/form-data", WHOLE, "no boundary"),
         ('multipart/form-data; boundary=""', WHOLE, "no boundary"),
-        ("multipart/form-data; boundary=other", WHOLE, "cut short"),
+        ("multipart/form-data; boundary=other", WHOLE, "damaged or cut short"),
         (KIND, b"--edge\r\nContent-Type: a/b\r\n\r\nx\r\n--edge--", "no name"),
         (KIND, b"--edge\r\nContent-Disposition: form-data\r\n\r\nx\r\n--edge--", "no name"),
         (KIND, b'--edge\r\nContent-Disposition: form-data; name="a"\r\nx\r\n--edge--', "no name"),
-        (KIND, WHOLE.replace(b"x", b"\xff"), "no UTF-8"),
+        (KIND, WHOLE.replace(b"x", b"\xff"), "not UTF-8"),
         (KIND, b"--edge\r\n\r\n" * 2000 + b"--edge--", "over 1,000 parts"),
     ],
 )

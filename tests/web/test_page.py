@@ -24,7 +24,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PLAYWRIGHT = importlib.util.find_spec("playwright")
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
     pytest.mark.skipif(PLAYWRIGHT is None, reason="no playwright: pip install 'plait[dev]'"),
     # Playwright leaves the sockets of its event loop to the collector.
@@ -117,13 +116,13 @@ def test_a_photo_is_answered_at_once_and_words_show_where(
           ".getImageData(0, 0, 224, 224).data.some((part) => part > 0)"  # fmt: skip
     assert not page.evaluate(lit)
     words.nth(1).hover()
-    until(page, f"“{wanted.details.words[1]}” was looked for")
+    until(page, f"For “{wanted.details.words[1]}” the model looked")
     assert page.evaluate(lit)
     # The same by the keyboard alone.
     page.mouse.move(0, 0)
     words.nth(1).focus()
     page.keyboard.press("Tab")
-    until(page, f"“{wanted.details.words[2]}” was looked for")
+    until(page, f"For “{wanted.details.words[2]}” the model looked")
     assert page.evaluate("document.activeElement.innerText") == wanted.details.words[2]
     assert page.evaluate(lit)
 
@@ -149,11 +148,11 @@ def test_inputs_are_switched_off_and_on(open_page: Open, photo: Path, two_inputs
     page.get_by_role("textbox", name="words").fill("it is left number 8")
     both = two_inputs.predict({"photo": photo, "words": "it is left number 8"})
     alone = two_inputs.predict({"photo": photo})
-    until(page, "What each input adds")
+    until(page, "Contribution of each input")
     holds(page, f"document.querySelector('.value')?.innerText === '{both.value}'")
     assert confidence(page) == pytest.approx(both.score, abs=1e-4)
     page.locator("section[aria-label=words] input[type=checkbox]").uncheck()
-    until(page, "Before:")
+    until(page, "Previously:")
     holds(
         page,
         f"Math.abs(document.querySelector('[data-confidence]').dataset.confidence"
@@ -161,7 +160,7 @@ def test_inputs_are_switched_off_and_on(open_page: Open, photo: Path, two_inputs
     )
     assert value(page) == alone.value
     page.locator("section[aria-label=photo] input[type=checkbox]").uncheck()
-    until(page, "All that was given is switched off.")
+    until(page, "All inputs are switched off.")
     assert page.locator("article").count() == 0
     page.locator("section[aria-label=words] input[type=checkbox]").check()
     page.locator("section[aria-label=photo] input[type=checkbox]").check()
@@ -172,20 +171,20 @@ def test_options_are_those_of_the_schema(
     open_page: Open, photo: Path, squares_model: Model
 ) -> None:
     page = open_page("squares")
-    page.get_by_text("How the answer is found").click()
+    page.get_by_text("Options", exact=True).click()
     page.set_input_files(PHOTO, photo)
     until(page, "Answered in")
     field = page.get_by_label("num", exact=False).first
     field.fill("3")
     field.blur()
-    until(page, "It might also have said")
+    until(page, "Alternatives")
     wanted = squares_model.predict(photo, num=3)
     shown = page.locator("article li").all_inner_texts()
     assert shown == [other.value for other in wanted.alternatives]
     field.fill("1000")
     field.blur()
     until(page, "options.num: input should be less than or equal to 10")
-    page.get_by_role("button", name="As usual").click()
+    page.get_by_role("button", name="Reset to defaults").click()
     until(page, "Answered in")
     assert field.input_value() == "1"
 
@@ -220,9 +219,9 @@ def test_a_photo_is_dropped_pasted_or_taken(open_page: Open, photo: Path) -> Non
         until(page, "Answered in")
         assert value(page).startswith("red")
         page.reload()
-    page.get_by_role("button", name="Take one").click()
+    page.get_by_role("button", name="Use camera").click()
     holds(page, "document.querySelector('.drop video')?.videoWidth > 0")
-    page.get_by_role("button", name="Take the photo").click()
+    page.get_by_role("button", name="Take photo").click()
     page.get_by_text(re.compile(r"^photo-\d{4}-\d\d-\d\d")).first.wait_for()
     until(page, "Answered in")
 
@@ -232,7 +231,7 @@ def test_a_file_can_be_taken_away(open_page: Open, photo: Path) -> None:
     page.set_input_files(PHOTO, photo)
     until(page, "Answered in")
     page.get_by_role("button", name="Remove").click()
-    until(page, "The answer will stand here.")
+    until(page, "The answer will appear here.")
     assert not page.locator("article").count()
     page.set_input_files(PHOTO, photo)
     until(page, "Answered in")
@@ -249,7 +248,7 @@ def test_the_way_back_goes_to_the_model_before(open_page: Open) -> None:
 
 def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page: Open) -> None:
     page = open_page()
-    until(page, "The answer will stand here.")
+    until(page, "The answer will appear here.")
     answer = {
         "value": "9", "confidence": 0.5, "alternatives": [], "shares": {}, "detected": {},
         "probabilities": {str(n): n / 45 for n in range(9, -1, -1)},
@@ -302,7 +301,7 @@ def test_everything_has_a_name_for_screen_readers(open_page: Open, photo: Path) 
 def test_two_tabs_share_what_was_answered(open_page: Open, photo: Path) -> None:
     one = open_page()
     two = open_page("squares", context=one.context)
-    two.get_by_text("Earlier answers").click()
+    two.get_by_text("History", exact=True).click()
     one.set_input_files(PHOTO, photo)
     until(one, "Answered in")
     entry = two.locator("#history-list li")
@@ -312,9 +311,9 @@ def test_two_tabs_share_what_was_answered(open_page: Open, photo: Path) -> None:
     two.locator(".words button").first.wait_for()
     assert value(one).startswith("red")  # the other tab's model and photo are its own
     one.reload()
-    one.get_by_text("Earlier answers").click()
+    one.get_by_text("History", exact=True).click()
     one.locator("#history-list li").nth(1).wait_for()
-    one.get_by_role("button", name="Forget them").click()
+    one.get_by_role("button", name="Clear history").click()
     holds(two, "!document.querySelector('#history-list li')")
 
 
@@ -339,7 +338,7 @@ def test_the_server_goes_and_comes_back(open_page: Open, photo: Path, two_inputs
     page.get_by_role("textbox", name="words").fill("it is right number 8")
     gone = page.locator("#gone")
     gone.wait_for()
-    assert "does not answer" in gone.inner_text()
+    assert "is not responding" in gone.inner_text()
     with run({"both": two_inputs}, port):
         gone.wait_for(state="hidden")
         holds(page, "document.querySelector('.value')?.innerText === 'red right'")
@@ -356,7 +355,7 @@ def test_many_files_with_progress_and_a_table(
     files.append(tmp_path / "=broken.png")
     files[-1].write_bytes(b"none")
     page.get_by_role("textbox", name="words").fill("it is left number 8")
-    page.get_by_text("Many at once").click()
+    page.get_by_text("Many files at once").click()
     page.set_input_files("#batch-files", files)
     until(page, "6 of 6 answered")
     assert page.locator("progress").evaluate("(bar) => bar.value / bar.max") == 1
@@ -374,10 +373,10 @@ def test_many_files_with_progress_and_a_table(
 def test_a_key_is_asked_for(open_page: Open, photo: Path, two_inputs: Model) -> None:
     with run({"both": two_inputs}, keys=read_keys(["open-sesame-open"])) as locked:
         page = open_page(address=locked.address)
-        page.get_by_label("This server wants a key").fill("open-sesame-shut")
-        page.get_by_role("button", name="Use it").click()
-        page.get_by_label("This server wants a key").fill("open-sesame-open")
-        page.get_by_role("button", name="Use it").click()
+        page.get_by_label("This server needs a key").fill("open-sesame-shut")
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_label("This server needs a key").fill("open-sesame-open")
+        page.get_by_role("button", name="Continue").click()
         page.set_input_files(PHOTO, photo)
         until(page, "Answered in")
 
@@ -409,7 +408,7 @@ def test_recorded_sound_is_a_wav(open_page: Open) -> None:
 
 def test_the_docs_page_tells_every_route(open_page: Open, served: Running) -> None:
     page = open_page()
-    page.get_by_role("link", name="For programs").click()
+    page.get_by_role("link", name="API").click()
     until(page, "POST /models/both/predict")
     text = page.inner_text("main")
     for path in served.get("/openapi.json").json["paths"]:

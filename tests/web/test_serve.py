@@ -20,7 +20,7 @@ from servers import encode_form, png
 from plait.cli.main import app
 from plait.types import PlaitError, UsageError
 from plait.web import serve as serving
-from plait.web.serve import name_models, serve
+from plait.web.serve import load_models, serve
 from plait.web.settings import Settings, keys_of_file, read_keys
 
 
@@ -88,14 +88,14 @@ def test_a_port_that_is_taken(trained: Path) -> None:
 
 
 def test_models_are_named(trained: Path) -> None:
-    found = name_models([str(trained), f"other={trained}"])
-    assert list(found) == ["model", "other"]
-    with pytest.raises(UsageError, match="two models would be served as 'model'"):
-        name_models([str(trained), str(trained)])
+    found = load_models([str(trained), f"other={trained}"])
+    assert list(found) == [trained.name, "other"]
+    with pytest.raises(UsageError, match=f"two models would be served as '{trained.name}'"):
+        load_models([str(trained), str(trained)])
     with pytest.raises(UsageError, match=r"can't be served as 'a/b'.*NAME="):
-        name_models([f"a/b={trained}"])
+        load_models([f"a/b={trained}"])
     with pytest.raises(UsageError, match=r"there is no model 'captoner'; .*did you mean"):
-        name_models(["captoner"])
+        load_models(["captoner"])
 
 
 def test_without_the_extra_it_is_named(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,16 +108,16 @@ def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# for the page\nlong-enough-to-be-one\n\nanother-that-is-long\n")
     settings = Settings(keys=keys_of_file(path))
-    assert settings.admits("long-enough-to-be-one")
-    assert settings.admits("another-that-is-long")
+    assert settings.accepts("long-enough-to-be-one")
+    assert settings.accepts("another-that-is-long")
     for wrong in ("", "long-enough-to-be-on", "# for the page", "LONG-ENOUGH-TO-BE-ONE"):
-        assert not settings.admits(wrong)
+        assert not settings.accepts(wrong)
     assert "enough" not in repr(settings)
-    with pytest.raises(UsageError, match="a key is short; expected 16 letters"):
+    with pytest.raises(UsageError, match="a key is too short; expected at least 16 characters"):
         read_keys(["short"])
     with pytest.raises(UsageError, match="there is no key"):
         read_keys(["# none"])
-    with pytest.raises(UsageError, match=r"can't be read \(No such file"):
+    with pytest.raises(UsageError, match=r"can't read the keys in .* \(No such file"):
         keys_of_file(tmp_path / "none")
 
 
@@ -135,5 +135,5 @@ def test_the_command_hands_on_its_options(tmp_path: Path, monkeypatch: pytest.Mo
     settings = given["settings"]
     assert isinstance(settings, Settings)
     assert (settings.request_bytes, settings.pixels, settings.seconds) == (2_000_000, 5, 4)
-    assert (settings.timeout, settings.waiting, len(settings.keys)) == (3, 7, 1)
+    assert (settings.timeout, settings.queue, len(settings.keys)) == (3, 7, 1)
     assert (given["host"], given["port"], given["allowed"]) == ("127.0.0.1", 9, ["here"])

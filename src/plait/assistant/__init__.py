@@ -1,1 +1,1 @@
-"""An assistant made of trained packages: it is asked in words, and shows what it goes by."""
+"""An assistant built from trained packages: you ask in words, and it shows its evidence."""

@@ -1,169 +1,227 @@
-"""What the models under ``models`` answer: a package by `plait.load`, or ``hub:NAME``."""
+"""The models that answer requests: a package, or ``hub:NAME``, a vision-language model of the
+transformers library.
+
+NAME is a model on the Hugging Face hub or a folder in its format (LLaVA, Qwen2-VL, SmolVLM, GIT,
+BLIP...). The origin and licence of its weights are the model's own.
+"""
 
 from __future__ import annotations
 
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plait.assistant.intents import DIGITS
-from plait.assistant.session import Other
-from plait.model import Model, load
-from plait.outputs.base import Output
+import torch
+from PIL import Image
+
+from plait.assistant.session import DIGITS, Other, Turn
+from plait.config import registry
+from plait.data.images import open_image
+from plait.model import Model
+from plait.nn.pretrained import FAILURES, build_model, load_config, load_processor, refuse_missing
+from plait.runtime.engines import load
 from plait.tasks.translate import SHOWN
+from plait.training.loop import pick_device
 from plait.types import PlaitError, Prediction, UsageError
 
-LACKS = {
-    "image": "That needs a photo: give its path",
-    "text": "That needs a text: type it",
-}
+HUB_WORDS = 64  # word pieces of an answer
+HUB_CLASS = "AutoModelForImageTextToText"
+PHOTO, TEXT, RECORDING = "image", "text", "audio"
+"""What a user can give, named as the modality of the inputs that take it."""
 
 
-class Lacking(PlaitError):
-    """Something was not given yet; the request waits for it.
+class MissingInput(PlaitError):
+    """The user has yet to give something, and the request waits for it.
 
     Attributes:
-        modality: the kind of data that is lacking.
+        needs: `PHOTO` or `TEXT`.
     """
 
-    def __init__(self, modality: str) -> None:
-        super().__init__(LACKS[modality])
-        self.modality = modality
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A model's answer and what it goes by, named as in `plait.assistant.session.Turn`."""
-
-    answer: str
-    value: Any
-    inputs: dict[str, str]
-    probability: float | None = None
-    steps: int = 0
-    alternatives: list[Other] = field(default_factory=list)
-    interval: tuple[float, float] | None = None
-    shares: dict[str, float] = field(default_factory=dict)
-    note: str | None = None
+    def __init__(self, needs: str) -> None:
+        super().__init__(registry.modality(needs).facts.request)
+        self.needs = needs
 
 
 class Answerer(ABC):
-    """A model that answers."""
+    """A model that answers requests."""
 
     @abstractmethod
-    def answer(self, given: Mapping[str, str | None]) -> Reply:
-        """Its answer.
+    def answer(self, turn: Turn, given: Mapping[str, str | None]) -> Turn:
+        """The turn with the answer to its request, and the evidence for it.
 
         Args:
-            given: kind of data (image, text, audio) -> the photo's path, the text, the
-                recording's path; None where there is none, empty where none is needed.
+            turn: the request.
+            given: `PHOTO` and `RECORDING` -> a path, `TEXT` -> the text; None if there is none, an
+                empty string if the model can do without.
 
         Raises:
-            Lacking: something that can still be given is not there.
+            MissingInput: the user has yet to give something.
             PlaitError: it can't answer.
         """
 
     @abstractmethod
     def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
-        """Draw what its answer goes by.
-
-        Args:
-            inputs: what it was given.
-            stem: the picture's path, less its ending.
-
-        Returns:
-            The picture's path.
+        """Draw why it answered these inputs as it did; ``stem`` is the picture's path without its
+        suffix, and the whole path is returned.
 
         Raises:
-            PlaitError: it can't be told.
+            PlaitError: this model can't explain its answers.
         """
 
 
 class PackageAnswerer(Answerer):
-    """A package: each of its inputs gets what is of its kind."""
+    """A package; each of its inputs gets what its modality takes."""
 
     def __init__(self, name: str, alternatives: int) -> None:
-        """``alternatives``: other answers that are wanted."""
+        """``alternatives``: how many other answers to give."""
         self.model: Model = load(name)
         self.alternatives = alternatives
-        choice = self.model.decoding_options()[self.model.output]
-        several = "num" in type(choice).model_fields
-        self._options: dict[str, Any] = {"num": 1 + alternatives} if several else {}
+        options = type(self.model.decoding_options()[self.model.output]).model_fields
+        self._options: dict[str, Any] = {"num": 1 + alternatives} if "num" in options else {}
 
-    def answer(self, given: Mapping[str, str | None]) -> Reply:
-        """By `Model.predict`; with several inputs also each one's share."""
-        kinds = {name: spec.modality for name, spec in self.model.recipe.inputs.items()}
-        given_to = {name: require(kind, given) for name, kind in kinds.items()}
-        inputs = {name: value for name, value in given_to.items() if value}
-        found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
-        asked = self.model.output_of(self.model.output)
-        confidence = asked.confidence(found)
-        return Reply(
-            answer=said(found.value),
+    def answer(self, turn: Turn, given: Mapping[str, str | None]) -> Turn:
+        """By `Model.predict`, with each input's share if there are several."""
+        values = {name: require(kind, given) for name, kind in self.model.inputs.items()}
+        inputs = {name: value for name, value in values.items() if value}
+        prediction = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
+        unread = (
+            f"{textwrap.shorten(inputs[name], SHOWN, placeholder='...')}: {why}"
+            for name, why in self.model.unread(inputs).items()
+        )
+        return self._answered(turn.changed(inputs=inputs, note=next(unread, None)), prediction)
+
+    def _answered(self, turn: Turn, found: Prediction) -> Turn:
+        """The one place that reads the fields of a prediction."""
+        output = self.model.parts.outputs[self.model.output]
+        confidence = output.confidence(found)
+        if found.value == "":  # a text without words has no probability per word
+            confidence = None
+        probabilities = output.probabilities(found)
+        chosen = found.value if isinstance(found.value, tuple) else (found.value,)
+        ranked = [(v, p) for v, p in probabilities.items() if v not in chosen] or [
+            (other.value, output.confidence(Prediction(other.value, other.score)) or 0.0)
+            for other in found.alternatives
+        ]
+        return turn.changed(
+            answer=sentence(found.value),
             value=found.value,
-            inputs=inputs,
             probability=None if confidence is None else round(confidence, DIGITS),
-            steps=len(asked.words(found)),
-            alternatives=_others(asked, found)[: self.alternatives],
-            interval=asked.bounds(found),
+            steps=len(output.words(found)),
+            alternatives=[
+                Other(value=value, probability=round(p, DIGITS))
+                for value, p in ranked[: self.alternatives]
+            ],
+            interval=output.bounds(found),
             shares={name: round(share, DIGITS) for name, share in found.shares.items()},
-            note=self._note(inputs),
         )
 
     def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
-        """The attention of each word; where the model has none, what each part of its inputs did
-        for the answer (the extra ``explain``)."""
-        found = self.model.predict(inputs, **self._options)
+        """The attention of each word; for a model without, the contribution of each part of its
+        inputs (needs the extra ``explain``)."""
+        prediction = self.model.predict(inputs, **self._options)
         try:
-            attention = self.model.attention(inputs, found)
+            attention = self.model.attention(inputs, prediction)
         except UsageError:  # it has none
-            explanation = self.model.explain(inputs, **self._options)
             path = Path(f"{stem}.explanation.png")
-            explanation.save(path)
+            self.model.explain(inputs, **self._options).save(path)
         else:
             path = Path(f"{stem}.attention.png")
             attention.save(path)
         return path
 
-    def _note(self, inputs: Mapping[str, str]) -> str | None:
-        """What of an input is not read whole, as ``plait translate`` warns of it."""
-        for name, why in self.model.unread(inputs).items():
-            return f"{textwrap.shorten(inputs[name], SHOWN, placeholder='...')}: {why}"
-        return None
+
+class HubAnswerer(Answerer):
+    """A vision-language model. It is prompted with its own chat template if it has one, and answers
+    by beam search."""
+
+    def __init__(self, name: str, alternatives: int) -> None:
+        """
+        Raises:
+            PlaitError: there is no such model, or it is of another kind.
+        """
+        self.name, self.alternatives = name, alternatives
+        self.processor = load_processor(name)
+        model, missing = build_model(HUB_CLASS, name, load_config(name), pretrained=True)
+        refuse_missing(name, model, missing, {id(p) for p in model.parameters()})
+        self.model = model.eval().to(pick_device())
+
+    def answer(self, turn: Turn, given: Mapping[str, str | None]) -> Turn:
+        """The most probable text, and the next ones."""
+        needed = {kind: value or None for kind, value in given.items()}  # it can't do without
+        photo, text = require(PHOTO, needed), require(TEXT, needed)
+        (best, probability), *others = self._search(open_image(photo, Path()), text).items()
+        return turn.changed(
+            answer=sentence(best),
+            value=best,
+            inputs={PHOTO: photo, TEXT: text},
+            probability=probability,
+            steps=len(self.processor.tokenizer(best)["input_ids"]),
+            alternatives=[
+                Other(value=value, probability=p) for value, p in others[: self.alternatives]
+            ],
+        )
+
+    def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
+        """Always an error: its attention is not drawn."""
+        raise PlaitError(f"hub:{self.name} does not show where it looked")
+
+    @torch.inference_mode()
+    def _search(self, pixels: Any, text: str) -> dict[str, float]:
+        """Texts, best first, each with the geometric mean of its pieces' probabilities."""
+        beams = max(2, 1 + self.alternatives)
+        try:
+            prompt = self._prompt(Image.fromarray(pixels), text).to(self.model.device)
+            output = self.model.generate(
+                **prompt, max_new_tokens=HUB_WORDS, do_sample=False, num_beams=beams,
+                num_return_sequences=beams, length_penalty=1.0, output_scores=True,
+                return_dict_in_generate=True,
+            )  # fmt: skip
+        except (*FAILURES, TypeError, IndexError) as error:
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise PlaitError(f"hub:{self.name} can't answer: {first}") from None
+        sequences = _without_prompt(output.sequences, prompt.get("input_ids"))
+        texts = self.processor.batch_decode(sequences, skip_special_tokens=True)
+        probabilities: dict[str, float] = {}
+        for answer, p in zip(texts, output.sequences_scores.exp().tolist(), strict=True):
+            probabilities.setdefault(answer.strip(), round(p, DIGITS))
+        return probabilities
+
+    def _prompt(self, photo: Image.Image, text: str) -> Any:
+        if not getattr(self.processor, "chat_template", None):
+            return self.processor(images=photo, text=text, return_tensors="pt")
+        content = [{"type": "image", "image": photo}, {"type": "text", "text": text}]
+        return self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True,
+            return_dict=True, return_tensors="pt",
+        )  # fmt: skip
 
 
 def require(modality: str, given: Mapping[str, str | None]) -> str:
-    """What is given of a kind of data. Raises PlaitError where there is none: `Lacking`, where the
-    request waits for it."""
+    """What the user gave for an input of this modality.
+
+    Raises:
+        MissingInput: nothing yet.
+        PlaitError: nothing, and it can't be given later.
+    """
     value = given.get(modality)
     if value is not None:
         return value
     if modality not in given:
         raise PlaitError(f"The model takes {modality}, which can't be given here")
-    if modality not in LACKS:
-        raise PlaitError("That needs a recording: /hear PATH")
-    raise Lacking(modality)
+    facts = registry.modality(modality).facts
+    if facts.given_by == "command":  # it comes with the request
+        raise PlaitError(facts.request)
+    raise MissingInput(modality)
 
 
-def _others(asked: Output, found: Prediction) -> list[Other]:
-    """What else it might have answered, the likeliest first."""
-    chosen = found.value if isinstance(found.value, tuple) else (found.value,)
-    likely = asked.probabilities(found)
-    ranked = [(value, p) for value, p in likely.items() if value not in chosen] or [
-        (other.value, asked.confidence(Prediction(other.value, other.score)) or 0.0)
-        for other in found.alternatives
-    ]
-    return [Other(value=value, probability=round(p, DIGITS)) for value, p in ranked]
-
-
-def said(value: Any) -> str:
-    """An answer as it is said: a sentence with its capital and full stop."""
+def sentence(value: Any) -> str:
+    """A value as people say it: three words or more with a capital and a full stop."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (tuple, list)):
-        return ", ".join(map(said, value)) or "none"
+        return ", ".join(map(sentence, value)) or "none"
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value).strip()
@@ -172,6 +230,9 @@ def said(value: Any) -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?…" else ".")
 
 
-def no_model(noun: str, name: str) -> PlaitError:
-    """The error of an intent that nothing answers."""
-    return PlaitError(f"I have no model for {noun}; add one under models.{name}")
+def _without_prompt(sequences: torch.Tensor, prompt: torch.Tensor | None) -> torch.Tensor:
+    """Sequences (N, L) without the prompt (1, P), which some models repeat."""
+    length = 0 if prompt is None else prompt.shape[1]
+    if prompt is not None and torch.equal(sequences[0, :length], prompt[0]):
+        return sequences[:, length:]
+    return sequences

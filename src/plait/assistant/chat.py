@@ -1,4 +1,4 @@
-"""The assistant in a terminal: lines in, answers with their evidence out."""
+"""The assistant in a terminal: requests in, answers and their evidence out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from plait.assistant.answers import said
+from plait.assistant.answers import TEXT, sentence
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
 from plait.data.audio import has_sound_suffix
@@ -25,19 +25,19 @@ from plait.util.suggest import did_you_mean
 PROMPT = "> "
 SPEAKER = "espeak-ng"
 LEAVE = {"/quit", "/exit", "quit", "exit", "bye", "goodbye"}
-LEAST = 0.05  # probability of another intent or answer that is worth showing
+LEAST = 0.05  # probability of an alternative that is worth showing
 HELP = """\
 Ask in your own words:
   what is in this photo            a caption
-  how many dogs are there          an answer, where there is a model for questions
-  translate it                     the last answer, where there is a model for translation
+  how many dogs are there          an answer, if there is a model for questions
+  translate it                     the last answer, if there is a model for translation
   find photos like this            by how they look
-  find photos of a dog on a beach  by what their captions say
+  find photos of a dog on a beach  by their captions
 Commands:
-  PATH, /photo PATH   speak of this photo from now on
-  /hear PATH          listen to a request in a recording
-  /why [FOLDER]       draw what the last answer goes by
-  /save FILE          write what was said, as JSON lines
+  PATH, /photo PATH   talk about this photo from now on
+  /hear PATH          answer a request in a recording
+  /why [FOLDER]       draw the reasons for the last answer
+  /save FILE          write the conversation as JSON lines
   /help
   /quit, or quit, exit, bye"""
 
@@ -54,23 +54,22 @@ def chat(
     speak: bool,
     as_json: bool,
 ) -> int:
-    """Talk until the input ends, or answer one request; gives the exit code."""
+    """Converse until the input ends, or answer one request; returns the exit code."""
     if say is not None and hear is not None:
         raise UsageError("--say and --hear are two requests", expected="one of them")
     if why is not None and say is None and hear is None:
         raise UsageError(
-            "--why draws what one answer goes by",
-            expected="--say or --hear",
-            hint="in a talk type /why",
-        )
+            "--why explains a single answer", expected="--say or --hear",
+            hint="in a conversation, type /why",
+        )  # fmt: skip
     assistant = Assistant(source, photos=photos, session=session, progress=_progress)
     terminal = Terminal(assistant, speak, as_json)
-    if say is None and hear is None:
-        return terminal.talk(photo)
     if hear is not None:
         turn = assistant.hear(hear, photo=photo)
+    elif say is not None:
+        turn = assistant.say(say, photo=photo)
     else:
-        turn = assistant.say(say or "", photo=photo)
+        return terminal.converse(photo)
     terminal.show(turn)
     if why is not None and turn.ok:
         terminal.why(str(why))
@@ -78,7 +77,7 @@ def chat(
 
 
 def _progress(what: str, done: int, total: int) -> None:
-    """One line that is written over, on a terminal's error stream."""
+    """One line on a terminal's error stream that is overwritten each time."""
     if sys.stderr.isatty():
         line = f"{what}: {done} of {total}"
         errors.print(" " * len(line) if done == total else line, end="\r")
@@ -88,164 +87,100 @@ class Terminal:
     """Reads requests and commands, and shows turns."""
 
     def __init__(self, assistant: Assistant, speak: bool, as_json: bool) -> None:
-        """``speak``: also say answers aloud; ``as_json``: a turn is a line of JSON."""
+        """``speak``: also speak answers; ``as_json``: show each turn as a line of JSON."""
         self.assistant, self.as_json = assistant, as_json
         self.speaker = shutil.which(SPEAKER) if speak else None
         if speak and self.speaker is None:
-            errors.print(f"{SPEAKER} is not installed: answers are written only")
+            errors.print(f"{SPEAKER} is not installed: answers are not spoken")
         self._commands: dict[str, Callable[[str], None]] = {
-            "/photo": lambda path: self.show(self.assistant.show(wanted("/photo", path))),
-            "/hear": lambda path: self.show(self.assistant.hear(wanted("/hear", path))),
+            "/photo": lambda path: self.show(self.assistant.show(_path("/photo", path))),
+            "/hear": lambda path: self.show(self.assistant.hear(_path("/hear", path))),
             "/why": self.why,
-            "/save": lambda file: self._save(wanted("/save", file)),
-            "/help": lambda _: self._tell(HELP),
+            "/save": self._save,
+            "/help": lambda _: self._note(HELP),
         }
 
-    def talk(self, photo: Path | None = None) -> int:
-        """Until the input ends or the user leaves."""
+    def converse(self, photo: Path | None = None) -> int:
+        """Until the input ends or the user leaves; returns the exit code."""
         with suppress(ImportError):
-            import readline  # noqa: F401  (lines can be edited and called back)
+            import readline  # noqa: F401  (lines can be edited and recalled)
         if sys.stdin.isatty() and not self.as_json:
-            self._tell("Give a photo's path and ask about it; /help says what else.")
+            self._note("Give the path of a photo and ask about it. /help lists what else I can do.")
         if photo is not None:
             self.show(self.assistant.show(photo))
         for line in _lines():
-            if self._leaves(line):
+            last = self.assistant.session.last
+            word = line.lower().rstrip(".!")
+            # "bye" may also be the text that was asked for.
+            if word in LEAVE and (word.startswith("/") or not (last and last.waits == TEXT)):
                 break
             try:
-                self._line(line)
+                self._do(line)
             except PlaitError as error:
-                self._tell(str(error))
+                self._note(str(error))
         return 0
 
-    def _leaves(self, line: str) -> bool:
-        """Whether the user goes; "bye" may also be the text that was asked for."""
-        last = self.assistant.session.last
-        waits = last is not None and last.waits == "text"
-        said = line.lower().rstrip(".!")
-        return said in LEAVE and (said.startswith("/") or not waits)
+    def _do(self, line: str) -> None:
+        """What a line says: a path alone, a command, or a request."""
+        path = as_path(line)
+        command, _, rest = line.partition(" ")
+        if path is not None:
+            hear = has_sound_suffix(path)
+            self.show(self.assistant.hear(path) if hear else self.assistant.show(path))
+        elif command in self._commands:
+            self._commands[command](_unquoted(rest))
+        elif command.startswith("/"):
+            known = [*self._commands, "/quit"]
+            raise PlaitError(
+                f"there is no command {command}", expected=f"one of: {', '.join(known)}",
+                hint=did_you_mean(command, known),
+            )  # fmt: skip
+        else:
+            self.show(self.assistant.say(line))
 
     def show(self, turn: Turn) -> None:
-        """An answer and what it goes by."""
+        """Show an answer and its evidence, and speak it."""
         if self.as_json:
             print(turn.model_dump_json(), flush=True)
             return
         if turn.recording and turn.request:
             console.print(f"heard: {turn.request}", style="dim", soft_wrap=True)
-        if turn.found:
-            for place, found in enumerate(turn.found, start=1):
-                caption = f"  {said(found.caption)}" if found.caption else ""
-                console.print(f"{place}. {found.photo}  {found.score:.2f}{caption}", soft_wrap=True)
-        else:
-            style = None if turn.ok else "yellow"
-            console.print(turn.answer, style=style, soft_wrap=True)
+        for place, found in enumerate(turn.found, start=1):
+            caption = f"  {sentence(found.caption)}" if found.caption else ""
+            console.print(f"{place}. {found.photo}  {found.score:.2f}{caption}", soft_wrap=True)
+        if not turn.found:
+            console.print(turn.answer, style=None if turn.ok else "yellow", soft_wrap=True)
         for line in evidence(turn):
             console.print(f"  {line}", style="dim", soft_wrap=True)
-        self._speak(turn.answer)
-
-    def _speak(self, text: str) -> None:
-        """Say it aloud; where that fails say so, and try no more."""
-        if self.speaker is None:
-            return
-        if complaint := spoken(self.speaker, text):
-            errors.print(f"{SPEAKER} can't speak: {complaint}; answers are written only")
+        if self.speaker and (complaint := _speak(self.speaker, turn.answer)):
+            errors.print(f"{SPEAKER} failed: {complaint}; answers are no longer spoken")
             self.speaker = None
 
-    def _line(self, line: str) -> None:
-        """A path alone, a command, or a request."""
-        path = as_path(line)
-        command, _, rest = line.partition(" ")
-        if path is not None and has_sound_suffix(path):
-            self.show(self.assistant.hear(path))
-        elif path is not None:
-            self.show(self.assistant.show(path))
-        elif command in self._commands:
-            self._commands[command](unquoted(rest))
-        elif command.startswith("/"):
-            known = [*self._commands, "/quit"]
-            raise PlaitError(
-                f"there is no command {command}",
-                expected=f"one of: {', '.join(known)}",
-                hint=did_you_mean(command, known),
-            )
-        else:
-            self.show(self.assistant.say(line))
-
     def why(self, folder: str) -> None:
-        """Draw what the last answer goes by."""
+        """Draw the reasons for the last answer."""
         path = self.assistant.why(folder or ".")
         if self.as_json:
             print(json.dumps({"why": str(path)}), flush=True)
         else:
-            self._tell(f"what the answer goes by: {path}")
+            self._note(f"drawn to {path}")
 
     def _save(self, file: str) -> None:
-        """Never over anything else."""
-        session = self.assistant.session
-        if Path(file).exists() and not (is_file(Path(file)) and session.goes_on(file)):
-            raise UsageError(
-                f"{file} is there already and holds something else", expected="a new name"
-            )
-        session.save(file)
-        self._tell(f"{len(session.turns)} turns written to {file}")
+        """Save the session, but never over anything else."""
+        session, path = self.assistant.session, Path(_path("/save", file))
+        if path.exists() and not (is_file(path) and session.continues(path)):
+            raise UsageError(f"{file} exists and holds something else", expected="a new name")
+        session.save(path)
+        count = len(session.turns)
+        self._note(f"{count} turn{'s' if count != 1 else ''} written to {file}")
 
-    def _tell(self, text: str) -> None:
-        """A word of the program's own, which is no turn."""
+    def _note(self, text: str) -> None:
+        """Something that is not part of the conversation."""
         (errors if self.as_json else console).print(text, style="dim", soft_wrap=True)
 
 
-def _lines() -> Iterator[str]:
-    """What is typed, line by line, without empty ones."""
-    prompt = PROMPT if sys.stdin.isatty() else ""
-    with suppress(EOFError):
-        while True:
-            line = input(prompt).strip()
-            if line:
-                yield line
-
-
-def spoken(speaker: str, text: str) -> str:
-    """Say a text aloud; gives why it could not be, else an empty string."""
-    try:
-        done = subprocess.run(
-            [speaker, "--stdin"], input=text.encode(), capture_output=True, check=False
-        )
-    except OSError as error:
-        return error.strerror or "it can't be run"
-    lines = done.stderr.decode(errors="replace").splitlines()
-    # Without a sound device its exit code is 0 all the same.
-    wrong = [line for line in lines if line.lower().startswith("error")]
-    return wrong[-1] if wrong else f"exit code {done.returncode}" if done.returncode else ""
-
-
-def unquoted(text: str) -> str:
-    """A path as it is typed or dropped into a terminal: quoted, or its spaces escaped."""
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
-    return text.replace("\\ ", " ")
-
-
-def wanted(command: str, path: str) -> str:
-    """The path that a command was given. Raises UsageError where there is none."""
-    if not path:
-        raise UsageError(f"{command} wants a path")
-    return path
-
-
-def as_path(line: str) -> str | None:
-    """The path, where a line is nothing else: of a file, or a word that ends as photos and
-    recordings do."""
-    path = unquoted(line)
-    if is_file(Path(path).expanduser()):
-        return path
-    media = has_image_suffix(path) or has_sound_suffix(path)
-    return path if media and len(path.split()) == 1 else None
-
-
 def evidence(turn: Turn) -> Iterator[str]:
-    """What an answer goes by, in a few short lines."""
-    parts, word = [], " a word" if turn.steps else ""
+    """The evidence for an answer in a few short lines."""
+    parts, word = [], " per word" if turn.steps else ""
     if turn.intent is not None and turn.intents:
         parts.append(f"{turn.intent} {turn.intents[turn.intent]:.0%}")
     if turn.model is not None:
@@ -253,17 +188,65 @@ def evidence(turn: Turn) -> Iterator[str]:
     if turn.probability is not None:
         parts.append(f"{turn.probability:.0%}{word}")
     if turn.interval is not None:
-        parts.append(f"between {said(turn.interval[0])} and {said(turn.interval[1])}")
+        low, high = map(sentence, turn.interval)
+        parts.append(f"between {low} and {high}")
     if parts:
         yield ", ".join(parts)
-    told = (turn.request, turn.photo, turn.recording)
     for value in turn.inputs.values():
-        if value not in told:
-            yield f'of: "{textwrap.shorten(value, SHOWN, placeholder="...")}"'
+        if value not in (turn.request, turn.photo, turn.recording):
+            yield f'input: "{textwrap.shorten(value, SHOWN, placeholder="...")}"'
     if turn.note is not None:
         yield f"note: {turn.note}"
     for other in turn.alternatives:
         if other.probability >= LEAST:
-            yield f"or: {said(other.value)} {other.probability:.0%}{word}"
+            yield f"or: {sentence(other.value)} {other.probability:.0%}{word}"
     if turn.shares:
-        yield "share of " + ", ".join(f"{name} {share:+.2f}" for name, share in turn.shares.items())
+        shares = (f"{name} {share:+.2f}" for name, share in turn.shares.items())
+        yield f"contributions: {', '.join(shares)}"
+
+
+def _lines() -> Iterator[str]:
+    """The lines that the user types, without empty ones."""
+    prompt = PROMPT if sys.stdin.isatty() else ""
+    with suppress(EOFError):
+        while True:
+            if line := input(prompt).strip():
+                yield line
+
+
+def _speak(speaker: str, text: str) -> str:
+    """Speak a text; returns what went wrong, if anything."""
+    try:
+        done = subprocess.run(
+            [speaker, "--stdin"], input=text.encode(), capture_output=True, check=False
+        )
+    except OSError as error:
+        return error.strerror or "it can't be run"
+    lines = done.stderr.decode(errors="replace").splitlines()
+    # Without a sound device, the exit code is still 0.
+    wrong = [line for line in lines if line.lower().startswith("error")]
+    return wrong[-1] if wrong else f"exit code {done.returncode}" if done.returncode else ""
+
+
+def _unquoted(text: str) -> str:
+    """A path as typed or dropped into a terminal, where it is quoted or its spaces are escaped."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    return text.replace("\\ ", " ")
+
+
+def _path(command: str, path: str) -> str:
+    if not path:
+        raise UsageError(f"{command} needs a path")
+    return path
+
+
+def as_path(line: str) -> str | None:
+    """The path if a line is nothing else: a file, or one word with the suffix of a photo or a
+    recording."""
+    path = _unquoted(line)
+    if is_file(Path(path).expanduser()):
+        return path
+    media = has_image_suffix(path) or has_sound_suffix(path)
+    return path if media and len(path.split()) == 1 else None

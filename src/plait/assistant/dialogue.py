@@ -1,4 +1,4 @@
-"""The assistant itself: requests in, turns out.
+"""The assistant: requests in, turns out.
 
 assistant = plait.Assistant(photos="holidays")
 assistant.say("what is in this photo", photo="photo.jpg").answer
@@ -10,45 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait.assistant.answers import (
-    Answerer,
-    Lacking,
-    PackageAnswerer,
-    no_model,
-    require,
-    said,
-)
+from plait.assistant import answers, intents
+from plait.assistant.answers import PHOTO, RECORDING, TEXT
 from plait.assistant.config import ROUTER, SPEECH, load_config
-from plait.assistant.intents import (
-    CAPTION,
-    NEITHER,
-    NONE,
-    SEARCH,
-    SIMILAR,
-    TRANSLATION,
-    about,
-    chosen,
-    is_own,
-    meanings,
-    question,
-    route,
-)
+from plait.assistant.intents import CAPTION, NEITHER, NONE, SEARCH, SIMILAR, TRANSLATION
 from plait.assistant.phrases import to_translate, unquoted
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
 from plait.data.images import has_image_suffix, open_image
-from plait.model import Model, load
-from plait.pipeline.features import Progress
+from plait.model import Model
+from plait.pipeline.inputs import Progress
+from plait.runtime.engines import load
 from plait.tasks.transcribe import transcribe
 from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
 from plait.types import PlaitError, UsageError
 
-NOTHING_ASKED = "The request is empty: ask something, such as: what is in this photo"
-QUOTES, STOPS = "\"'()", ".,;:!?"  # round a path in a sentence
+QUOTES, STOPS = "\"'()", ".,;:!?"  # around a path in a sentence
 
 
 class Assistant:
-    """Routes requests to trained packages, and keeps what was said.
+    """Routes requests to trained packages and remembers the conversation.
 
     Attributes:
         config: which model answers what.
@@ -65,9 +46,9 @@ class Assistant:
     ) -> None:
         """
         Args:
-            source: a YAML, or what it would hold; none is the assistant that ships with plait.
-            photos: folder of photos that are searched, before the YAML's.
-            session: file to go on with, to which every turn is added.
+            source: a YAML file, or what it would hold; None for what ships with plait.
+            photos: folder of photos to search, instead of the YAML's.
+            session: file of a session to continue; every turn is appended to it.
             progress: called while photos are read for a search.
 
         Raises:
@@ -78,220 +59,212 @@ class Assistant:
         self.session = Session(session)
         self.progress = progress
         self._router: Model = load(self.config.router)
-        self._answerers: dict[str, Answerer] = {}
+        self._answerers: dict[str, answers.Answerer] = {}
         self._speech: Transcriber | None = None
         self._search: PhotoSearch | None = None
 
     def say(self, request: str, *, photo: str | Path | None = None) -> Turn:
-        """The answer to a request.
+        """Answer a request.
 
         Args:
-            request: in the user's words; it may name a photo's path.
-            photo: spoken of from now on.
+            request: in the user's words; it may name the path of a photo.
+            photo: what the conversation is about from now on.
+
+        Returns:
+            The answer with its evidence; what goes wrong is said in it, too.
 
         Raises:
-            UsageError: the request is no string.
+            UsageError: the request is not a string.
         """
         if not isinstance(request, str):
             raise UsageError(f"the request is {request!r:.60}", expected="a string")
         return self._turn(request, photo, None)
 
     def hear(self, recording: str | Path, *, photo: str | Path | None = None) -> Turn:
-        """The answer to a spoken request, which the model under ``models.speech`` writes down."""
+        """Answer a spoken request, transcribed by the model under ``models.speech``."""
         path = str(Path(recording).expanduser())
         try:
             if SPEECH not in self.config.models:
-                raise no_model(SPEECH, SPEECH)
+                raise _no_model(SPEECH, SPEECH)
             if self._speech is None:
                 self._speech = open_transcriber(self.config.models[SPEECH])
             parts = list(transcribe(self._speech, path))
-            heard = " ".join(part.text for part in parts).strip()
-            if not heard:
+            text = " ".join(part.text for part in parts).strip()
+            if not text:
                 raise PlaitError(f"I heard no words in {path}")
             if not any(part.sure for part in parts):
-                raise PlaitError(f'I am not sure that I heard words in {path}; as of "{heard}"')
+                raise PlaitError(
+                    f'I am not sure that I heard words in {path}; they may be "{text}"'
+                )
         except PlaitError as error:
-            return self._keep(Turn(request="", recording=path, answer=str(error), ok=False))
-        return self._turn(heard, photo, path)
+            return self._add(Turn(request="", recording=path, answer=str(error), ok=False))
+        return self._turn(text, photo, path)
 
     def show(self, photo: str | Path) -> Turn:
-        """Speak of a photo from now on; a request that waited for one is answered."""
+        """Talk about another photo from now on; a request that waited for one is answered."""
         last = self.session.last
         try:
-            path = _seen(photo)
+            path = _checked(photo)
         except PlaitError as error:
-            return self._keep(Turn(request=str(photo), answer=str(error), ok=False))
+            return self._add(Turn(request=str(photo), answer=str(error), ok=False))
         if last is not None and last.waits and last.intent is not None:
-            return self._keep(self._answered(last.intent, last.model_copy(update={"photo": path})))
-        return self._keep(Turn(request=str(photo), answer=f"I see {path}.", photo=path))
+            return self._add(self._answer(last.intent, last.changed(photo=path)))
+        return self._add(Turn(request=str(photo), answer=f"I see {path}.", photo=path))
 
     def why(self, folder: str | Path = ".") -> Path:
-        """Draw what the last answer goes by, into a folder; gives the picture's path: where the
-        model looked for each word, or what each part of its inputs did for the answer.
+        """Draw the reasons for the last answer: where the model looked for each word, or what each
+        part of its inputs contributed.
+
+        Returns:
+            The path of the picture, within ``folder``.
 
         Raises:
-            PlaitError: nothing was answered yet, it was by a search, or it can't be told of this
-                model; for one without attention captum is needed (the extra ``explain``).
+            PlaitError: nothing was answered yet, the last answer is a search's, or this model can't
+                explain it; one without attention needs captum (the extra ``explain``).
         """
         turn = self.session.answered
         if turn is None or turn.intent is None:
-            raise PlaitError("there is no answer yet to explain")
+            raise PlaitError("there is no answer to explain yet")
         if turn.found:
-            raise PlaitError("a search has no picture of why: it goes by the score of each photo")
+            raise PlaitError("a search can't be drawn: it ranks photos by the scores it shows")
         stem = Path(turn.photo or turn.recording or "answer").stem
         return self._answerer(turn.intent).explain(turn.inputs, Path(folder) / stem)
 
     @property
     def able(self) -> list[str]:
         """The intents that it can answer."""
-        found = [name for name in self.config.models if name not in (ROUTER, SPEECH)]
-        searches = [SIMILAR, SEARCH] if self.config.photos and CAPTION in found else []
-        return found + searches
+        names = [name for name in self.config.models if name not in (ROUTER, SPEECH)]
+        return names + ([SIMILAR, SEARCH] if self.config.photos and CAPTION in names else [])
 
     def _turn(self, request: str, photo: str | Path | None, recording: str | None) -> Turn:
-        request, named = _named_photo(request)
-        asked = Turn(request=request, answer="", recording=recording, photo=self.session.photo)
+        request, named = _split_photo(request)
+        turn = Turn(request=request, answer="", recording=recording, photo=self.session.photo)
         try:
             for path in (photo, named):
-                asked = asked.model_copy(update={"photo": _seen(path)}) if path else asked
+                turn = turn.changed(photo=_checked(path)) if path else turn
         except PlaitError as error:
-            return self._keep(asked.model_copy(update={"answer": str(error), "ok": False}))
-        return self._keep(self._routed(asked))
+            return self._add(turn.changed(answer=str(error), ok=False))
+        return self._add(self._respond(turn))
 
-    def _routed(self, asked: Turn) -> Turn:
-        """The request answered, or a question back where it is not clear."""
-        if not asked.request.strip():
-            return asked.model_copy(update={"answer": NOTHING_ASKED, "ok": False})
-        probable = route(self._router, asked.request)
-        intent = next(iter(probable))
-        sure = probable[intent] >= self.config.confidence
+    def _respond(self, turn: Turn) -> Turn:
+        """Answer the request, or ask back if it is not clear."""
+        if not turn.request.strip():
+            empty = "The request is empty: ask something like: what is in this photo"
+            return turn.changed(answer=empty, ok=False)
+        probable = intents.route(self._router, turn.request)
+        best = next(iter(probable))
+        sure = probable[best] >= self.config.confidence
         last = self.session.last
-        if last and last.waits == "text" and not (sure and intent == TRANSLATION):
-            return self._given_text(last, asked)
-        if last and last.choices and not (sure and is_own(asked.request, intent, last.choices)):
-            choice = chosen(asked.request, last.choices)
+        if last and last.intent and last.waits == TEXT and not (sure and best == TRANSLATION):
+            if intents.choose(turn.request, []) == NEITHER:
+                return _drop(turn)
+            turn = turn.changed(intents=last.intents)
+            return self._answer(last.intent, turn, unquoted(turn.request))
+        offered = last.choices if last else []
+        if offered and not (sure and intents.is_new_request(turn.request, best, offered)):
+            choice = intents.choose(turn.request, offered)
             if choice == NEITHER:
-                return _let_be(asked)
-            if choice is not None:
-                kept = {"request": last.request, "intents": last.intents}
-                return self._answered(choice, asked.model_copy(update=kept))
-        asked = asked.model_copy(update={"intents": probable})
-        choices = meanings(probable, self.able)
+                return _drop(turn)
+            if last and choice is not None:
+                turn = turn.changed(request=last.request, intents=last.intents)
+                return self._answer(choice, turn)
+        turn, choices = turn.changed(intents=probable), intents.candidates(probable, self.able)
         if choices and not sure:
-            back = {"answer": question(choices), "choices": choices, "ok": False}
-            return asked.model_copy(update=back)
-        return self._answered(intent, asked)
+            return turn.changed(answer=intents.ask_back(choices), choices=choices, ok=False)
+        return self._answer(best, turn)
 
-    def _given_text(self, last: Turn, asked: Turn) -> Turn:
-        """The request that waited for a text, answered with what was said now."""
-        if last.intent is None or chosen(asked.request, []) == NEITHER:
-            return _let_be(asked)
-        asked = asked.model_copy(update={"intents": last.intents})
-        return self._answered(last.intent, asked, text=unquoted(asked.request))
-
-    def _answered(self, intent: str, asked: Turn, text: str | None = None) -> Turn:
-        """The request answered as this intent, or why it can't be; by the text, where one was
-        asked for, or else by what the request says."""
-        asked = asked.model_copy(update={"intent": intent, "waits": None, "ok": True})
+    def _answer(self, name: str, turn: Turn, text: str | None = None) -> Turn:
+        """Answer the request as this intent, or say why not; ``text`` was given on demand."""
+        turn = turn.changed(intent=name, waits=None, ok=True)
         try:
-            return asked.model_copy(update=self._evidence(intent, asked, text))
+            return self._answered(name, turn, text)
         except PlaitError as error:
-            waits = error.modality if isinstance(error, Lacking) else None
-            return asked.model_copy(update={"answer": str(error), "ok": False, "waits": waits})
+            waits = error.needs if isinstance(error, answers.MissingInput) else None
+            return turn.changed(answer=str(error), ok=False, waits=waits)
 
-    def _evidence(self, intent: str, asked: Turn, text: str | None) -> dict[str, Any]:
-        """The answer and what it goes by, as fields of a turn."""
-        if intent == NONE:
-            return {"answer": f"That is nothing I can do. {self._can()}", "ok": False}
-        if intent in (SIMILAR, SEARCH):
-            return self._found(intent, asked)
-        given = {"image": asked.photo, "audio": asked.recording, "text": text or asked.request}
-        if intent == TRANSLATION:
-            given["text"] = text or to_translate(asked.request, self._told())
-            given["image"] = asked.photo or ""  # a photo helps where there is one
-        reply = self._answerer(intent).answer(given)
-        doubted = reply.probability is not None and reply.probability < self.config.doubt
-        answer = f"perhaps: {reply.answer}" if doubted else reply.answer
-        return {**vars(reply), "answer": answer, "model": self.config.models[intent]}
+    def _answered(self, name: str, turn: Turn, text: str | None) -> Turn:
+        if name == NONE:
+            *others, last = [intents.intent(able).offer for able in self.able] or ["do nothing yet"]
+            offers = f"{', '.join(others)} or {last}" if others else last
+            return turn.changed(answer=f"I can't do that. I can {offers}.", ok=False)
+        if name in (SIMILAR, SEARCH):
+            return self._found(name, turn)
+        given = {PHOTO: turn.photo, RECORDING: turn.recording, TEXT: text or turn.request}
+        if name == TRANSLATION:
+            given[TEXT] = text or to_translate(turn.request, self._last_text())
+            given[PHOTO] = turn.photo or ""  # a translator uses a photo if there is one
+        turn = self._answerer(name).answer(turn, given)
+        doubted = turn.probability is not None and turn.probability < self.config.doubt
+        answer = f"perhaps: {turn.answer}" if doubted else turn.answer
+        return turn.changed(answer=answer, model=self.config.models[name])
 
-    def _told(self) -> str | None:
-        """The last answer that is no translation."""
+    def _last_text(self) -> str | None:
+        """The last answer that is not a translation."""
         for turn in reversed(self.session.turns):
             if turn.value is not None and turn.intent != TRANSLATION:
-                return said(turn.value)
+                return answers.sentence(turn.value)
         return None
 
-    def _found(self, intent: str, asked: Turn) -> dict[str, Any]:
+    def _found(self, name: str, turn: Turn) -> Turn:
         search, count = self._photo_search(), self.config.found
-        if intent == SIMILAR:
-            found = search.like(require("image", {"image": asked.photo}), count)
+        if name == SIMILAR:
+            found = search.like(answers.require(PHOTO, {PHOTO: turn.photo}), count)
             nothing = f"There is no other photo in {search.folder} to compare with this one."
         else:
-            found = search.of(asked.request, count)
+            found = search.of(turn.request, count)
             nothing = f"No photo in {search.folder} has a caption with these words."
         text = ", ".join(f"{one.photo} {one.score:.2f}" for one in found)
-        return {
-            "answer": text or nothing,
-            "ok": bool(found),
-            "found": found,
-            "model": self.config.models[CAPTION],
-        }
+        model = self.config.models[CAPTION]
+        return turn.changed(answer=text or nothing, ok=bool(found), found=found, model=model)
 
-    def _answerer(self, intent: str) -> Answerer:
-        name = self.config.models.get(intent)
-        if name is None:
-            raise no_model(about(intent).noun, intent)
-        if intent not in self._answerers:
-            count = self.config.alternatives
-            if name.startswith(HUB):
-                from plait.assistant.vision import HubAnswerer  # an optional library
-
-                self._answerers[intent] = HubAnswerer(name.removeprefix(HUB), count)
-            else:
-                self._answerers[intent] = PackageAnswerer(name, count)
-        return self._answerers[intent]
+    def _answerer(self, name: str) -> answers.Answerer:
+        model, count = self.config.models.get(name), self.config.alternatives
+        if model is None:
+            raise _no_model(intents.intent(name).noun, name)
+        if name not in self._answerers:
+            hub = model.startswith(HUB)
+            kind = answers.HubAnswerer if hub else answers.PackageAnswerer
+            self._answerers[name] = kind(model.removeprefix(HUB), count)
+        return self._answerers[name]
 
     def _photo_search(self) -> PhotoSearch:
-        folder = self.config.photos
-        if folder is None:
+        if self.config.photos is None:
             raise PlaitError(
-                "I have no photos to search; name their folder with --photos, or as photos in "
-                "the YAML"
+                "I have no photos to search; give their folder with --photos, or as photos in the "
+                "YAML"
             )
         if self._search is None:
-            seen = self._answerer(CAPTION)
-            if not isinstance(seen, PackageAnswerer):
-                raise PlaitError("photos are searched with a plait package under models.caption")
-            package = self.config.models[CAPTION]
+            captioner = self._answerer(CAPTION)
+            if not isinstance(captioner, answers.PackageAnswerer):
+                raise PlaitError("a search needs a plait package under models.caption")
             self._search = PhotoSearch(
-                folder, package, seen.model, self.config.words, self.progress
-            )
+                self.config.photos, self.config.models[CAPTION], captioner.model,
+                self.config.words, self.progress,
+            )  # fmt: skip
         return self._search
 
-    def _can(self) -> str:
-        *others, last = [about(name).offer for name in self.able] or ["do nothing yet"]
-        return f"I can {', '.join(others)} or {last}." if others else f"I can {last}."
-
-    def _keep(self, turn: Turn) -> Turn:
-        """The turn, with the photo spoken of."""
-        if turn.photo is None:
-            turn = turn.model_copy(update={"photo": self.session.photo})
-        return self.session.add(turn)
+    def _add(self, turn: Turn) -> Turn:
+        """Add a turn to the session, with the photo that the conversation is about."""
+        return self.session.add(turn if turn.photo else turn.changed(photo=self.session.photo))
 
 
-def _let_be(asked: Turn) -> Turn:
-    """What was asked back is not wanted."""
-    return asked.model_copy(update={"answer": "All right. What else?", "ok": False})
+def _drop(turn: Turn) -> Turn:
+    """The user wants nothing of what the assistant asked."""
+    return turn.changed(answer="All right. What else?", ok=False)
 
 
-def _seen(photo: str | Path) -> str:
-    """A photo's path. Raises BadCell where it can't be opened."""
+def _no_model(noun: str, name: str) -> PlaitError:
+    return PlaitError(f"I have no model for {noun}; add one under models.{name}")
+
+
+def _checked(photo: str | Path) -> str:
+    """A photo's path. Raises BadCell if it can't be opened."""
     path = str(Path(photo).expanduser())
     open_image(path, Path())
     return path
 
 
-def _named_photo(request: str) -> tuple[str, str | None]:
+def _split_photo(request: str) -> tuple[str, str | None]:
     """A request without the path of the photo that it names, and that path."""
     for word in request.split():
         path = word.strip(QUOTES).rstrip(QUOTES + STOPS)

@@ -1,4 +1,4 @@
-"""What a request asks for, told by a trained package; and asking back where that is not clear."""
+"""What a request asks for, by a trained classifier, and asking back if that is not clear."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from plait.assistant.phrases import openings, without_quotes
+from plait.assistant.answers import TEXT
+from plait.assistant.phrases import openings, without_quotes, word_set
+from plait.assistant.session import DIGITS
 from plait.model import Model
-from plait.network import build_output
 from plait.package.format import read_package
+from plait.pipeline.parts import build_output
 from plait.types import UsageError
 
 
 @dataclass(frozen=True)
 class Intent:
-    """How people are told of an intent, and what they call it when they choose it.
+    """How an intent is presented to the user.
 
     Attributes:
-        noun: what there is a model for.
-        offer: what the assistant would do, after "Shall I".
-        words: of a reply that chooses it.
+        noun: what there is, or is not, a model for.
+        offer: what the assistant offers to do, after "Shall I".
+        words: that choose it in a reply.
     """
 
     noun: str
@@ -31,115 +33,96 @@ class Intent:
 CAPTION, QUESTION, TRANSLATION = "caption", "question", "translation"
 SIMILAR, SEARCH, NONE = "similar", "search", "none"
 INTENTS: Mapping[str, Intent] = {
-    CAPTION: Intent(
-        "captions", "caption the photo", frozenset({"caption", "describe", "description"})
-    ),
-    QUESTION: Intent(
-        "questions", "answer a question about the photo", frozenset({"question", "answer"})
-    ),
-    TRANSLATION: Intent("translation", "translate a text", frozenset({"translate", "translation"})),
-    SIMILAR: Intent(
-        "similar photos",
-        "search for similar photos",
-        frozenset({"similar", "like", "alike", "search", "find"}),
-    ),
-    SEARCH: Intent(
-        "photos by words",
-        "search the photos for your words",
-        frozenset({"words", "word", "search", "find"}),
-    ),
+    name: Intent(noun, offer, word_set(words))
+    for name, noun, offer, words in (
+        (CAPTION, "captions", "caption the photo", "caption describe description"),
+        (QUESTION, "questions", "answer a question about the photo", "question answer"),
+        (TRANSLATION, "translation", "translate a text", "translate translation"),
+        (SIMILAR, "similar photos", "search for similar photos", "similar like alike search find"),
+        (SEARCH, "photos by words", "search the photos for your words", "words word search find"),
+    )
 }
-"""Those of the shipped package; another may have its own, each answered by the model named so."""
-ASIDE = frozenset({SIMILAR, SEARCH, NONE})
+"""The intents of the shipped package; those of another are answered by the models so named."""
+WITHOUT_MODEL = frozenset({SIMILAR, SEARCH, NONE})
 """Intents that no model under ``models`` answers."""
 
-DIGITS = 4  # of a probability that are kept
-SURE = 0.8  # probability from which an opening asks for a translation
+SURE = 0.8  # probability at which the opening of a request alone makes it a translation
 NEITHER = ""
-OFFERED = 3  # meanings at the most when asking back
-LIKELY = 0.1  # of a third one
-LONG = 4  # words of a reply that may be a request of its own, though offers have its words too
+OFFERED = 3  # intents at most when asking back
+LIKELY = 0.1  # probability at which a third one is offered
+LONG = 4  # words of a reply that may be a new request although it has words of an offer
 ORDINALS = ({"first", "1", "1st", "former"}, {"second", "2", "2nd", "two"},
             {"third", "3", "3rd", "three"})  # fmt: skip
 LAST = {"last", "latter"}
-YES = {"yes", "y", "yeah", "yep", "ok", "okay", "sure", "do", "please"}
-NO = {"no", "n", "nope", "none", "neither", "nothing", "cancel", "stop", "not"}
-FILLERS = {"the", "a", "one", "ones", "it", "this", "that", "these", "them", "of", "for", "i",
-           "mean", "meant", "want", "would", "like", "d", "take", "choose", "number", "option",
-           "choice", "thanks", "thank", "you", "can", "could", "me", "my", "your"}  # fmt: skip
+YES = word_set("yes y yeah yep ok okay sure do please")
+NO = word_set("no n nope none neither nothing cancel stop not")
+FILLERS = word_set(
+    """the a one ones it this that these them of for i mean meant want would like d take choose
+    number option choice thanks thank you can could me my your"""
+)
 
 
-def about(name: str) -> Intent:
-    """How people are told of an intent, also of a package's own."""
-    own = Intent(name, f"ask the model for {name}", frozenset(name.lower().split()))
+def intent(name: str) -> Intent:
+    """How an intent is presented, also one that only the user's own package knows."""
+    own = Intent(name, f"ask the model for {name}", word_set(name.lower()))
     return INTENTS.get(name, own)
 
 
 def intents_of(package: str) -> list[str]:
-    """The intents that a package tells apart.
+    """The intents that a package distinguishes.
 
     Raises:
         PlaitError: there is no such package.
-        UsageError: it tells none apart.
+        UsageError: it does not classify texts.
     """
-    found = read_package(package)
-    first, spec = next(iter(found.recipe.outputs.items()))
-    texts = all(spec.modality == "text" for spec in found.recipe.inputs.values())
-    choices = build_output(spec).with_state(found.states[f"outputs.{first}"]).choices
-    if not texts or choices is None:
-        raise UsageError(f"{package} tells no intents", expected="a package: texts to a category")
-    return [str(name) for name in choices]
+    read = read_package(package)
+    name, spec = next(iter(read.recipe.outputs.items()))
+    texts = all(spec.modality == TEXT for spec in read.recipe.inputs.values())
+    if not texts or spec.component.answer_type != "category":
+        raise UsageError(f"{package} does not classify requests", expected="classes of texts")
+    output = build_output(spec).with_state(read.states[f"outputs.{name}"])
+    return [str(label) for label in output.choices or ()]
 
 
 def route(router: Model, request: str) -> dict[str, float]:
-    """The probability of every intent, the likeliest first.
+    """The probability of every intent, the most probable first.
 
-    A text to translate has words of any intent: it is left out where it is quoted, and where the
-    opening alone asks for a translation.
+    A text to translate may have words of any intent. So what is quoted is left out, and so is the
+    rest if the opening alone clearly asks for a translation.
     """
     whole = without_quotes(request)
-    *opening, all_of_it = router.predict_many(
-        [dict.fromkeys(router.recipe.inputs, words) for words in (*openings(whole), whole)]
-    )
-    sure = (one for one in opening if one.value == TRANSLATION and one.score >= SURE)
-    probabilities = router.output_of(router.output).probabilities(next(sure, all_of_it))
+    texts = [*openings(whole), whole]
+    records = [dict.fromkeys(router.recipe.inputs, text) for text in texts]
+    *starts, prediction = (each[router.output] for each in router.predict_batch(records))
+    sure = (one for one in starts if one.value == TRANSLATION and one.score >= SURE)
+    probabilities = router.parts.outputs[router.output].probabilities(next(sure, prediction))
     return {str(name): round(p, DIGITS) for name, p in probabilities.items()}
 
 
-def meanings(probable: Mapping[str, float], able: Collection[str]) -> list[str]:
-    """Which intents to name when asking back, the likeliest first: those that can be done."""
+def candidates(probable: Mapping[str, float], able: Collection[str]) -> list[str]:
+    """The intents to offer when asking back, the most probable first; only what can be done."""
     named = [name for name in probable if name != NONE and name in able]
-    return [n for at, n in enumerate(named[:OFFERED]) if at < OFFERED - 1 or probable[n] >= LIKELY]
+    third = [name for name in named[OFFERED - 1 : OFFERED] if probable[name] >= LIKELY]
+    return named[: OFFERED - 1] + third
 
 
-def question(choices: Sequence[str]) -> str:
-    """What is asked back."""
-    offers = [about(name).offer for name in choices]
-    *others, last = offers
+def ask_back(choices: Sequence[str]) -> str:
+    """The question which of the choices the user means."""
+    *others, last = [intent(name).offer for name in choices]
     return f"Shall I {', '.join(others)}{', or ' if others else ''}{last}?"
 
 
-def chosen(reply: str, choices: Sequence[str]) -> str | None:
-    """The intent that a reply chooses of those offered, a mere yes the first; `NEITHER`; None where
-    it is no choice but a request of its own: it says more than which one, as in "is the last one
-    red"."""
+def choose(reply: str, choices: Sequence[str]) -> str | None:
+    """Which of the choices a reply takes (the first for a yes), or `NEITHER`. None if it says more
+    and is a new request: "is the last one red"."""
     words = set(re.findall(r"\w+", reply.lower()))
-    own = {name: about(name).words | set(about(name).offer.lower().split()) for name in choices}
-    if not words <= LAST.union(*ORDINALS, YES, NO, FILLERS, *own.values()):
+    offered = [intent(name).words | set(intent(name).offer.lower().split()) for name in choices]
+    if not words <= LAST.union(*ORDINALS, YES, NO, FILLERS, *offered):
         return None
-    return _by_place(words, choices) or _by_name(words, choices)
-
-
-def _by_place(words: set[str], choices: Sequence[str]) -> str | None:
-    """The second one, please."""
-    for names, choice in zip([LAST, *ORDINALS], [*choices[-1:], *choices], strict=False):
-        if words & names and words <= names | YES | NO | FILLERS:
+    for places, choice in zip([LAST, *ORDINALS], [*choices[-1:], *choices], strict=False):
+        if words & places and words <= places | YES | NO | FILLERS:
             return choice
-    return None
-
-
-def _by_name(words: set[str], choices: Sequence[str]) -> str | None:
-    hits = {name: len(words & about(name).words) for name in choices}
+    hits = {name: len(words & intent(name).words) for name in choices}
     best = [name for name in choices if hits[name] == max(hits.values()) > 0]
     if len(best) == 1:
         return best[0]
@@ -148,6 +131,6 @@ def _by_name(words: set[str], choices: Sequence[str]) -> str | None:
     return choices[0] if choices and words & YES else None
 
 
-def is_own(reply: str, intent: str, choices: Sequence[str]) -> bool:
-    """Whether a reply that was surely understood asks for something else than was offered."""
-    return intent not in (NONE, *choices) and len(reply.split()) >= LONG
+def is_new_request(reply: str, understood: str, choices: Sequence[str]) -> bool:
+    """Whether a reply whose intent is certain asks for something that was not offered."""
+    return understood not in (NONE, *choices) and len(reply.split()) >= LONG

@@ -1,4 +1,4 @@
-"""Which text a request wants translated, told by the shapes that such requests have in English."""
+"""Which text a request wants translated, by the patterns of such requests in English."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LANGUAGES = (
 
 FEW = 5  # words of an opening
 
-# What the words in capitals of the shapes below stand for; each may hold those before it.
+# What the capitals in the patterns below stand for; each may use those before it.
 WORDS = {
     "LANGUAGE": rf"(?:(?:Swiss|Brazilian|British|American|simple) )?(?:{LANGUAGES})\b",
     "CLOSE": r"(?:[ ,]+(?:please|thanks|thank you|for me|now|if you can)){0,4}",
@@ -48,7 +48,7 @@ POINTING = (
     "FIRSTVERB(?: INTO)?",
     "(?:(?:and|now|so|then|ok|please)[ ,]+){0,6}(?:INTO|LANGUAGECLOSE)",
 )
-"""Requests that hold no text of their own: what was said last is meant."""
+"""Requests without a text of their own: they mean the last answer."""
 HOLDING = (
     "FIRSTtranslate(?: for me)?(?: INTO)? WHOLE(?:[ ,]+INTO)?CLOSE",
     "FIRST(?:(?:WHAT_IS|give me|I need|make|is there|(?:can|could|may) I (?:have|get)) )?"
@@ -66,18 +66,23 @@ HOLDING = (
     "(?P<text>.+?), (?:HOW_SAY|WHAT_IS|say) (?:it|this|that) INTO",
     "TEXT[ ,]+INTO",
 )
-"""Requests that hold the text; the first that fits."""
+"""Requests that hold their text; the first match counts."""
 
 
-def _compiled(shape: str) -> re.Pattern[str]:
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
     for name, meaning in reversed(WORDS.items()):
-        shape = shape.replace(name, meaning)
-    return re.compile(shape + r"[ .?!]*", re.I)
+        pattern = pattern.replace(name, meaning)
+    return re.compile(pattern + r"[ .?!]*", re.I)
 
 
-_POINTING = [_compiled(shape) for shape in POINTING]
-_HOLDING = [_compiled(shape) for shape in HOLDING]
-# A quotation mark that opens, and those that close it.
+_POINTING = [_compiled(pattern) for pattern in POINTING]
+_HOLDING = [_compiled(pattern) for pattern in HOLDING]
+# An opening quotation mark, and those that close it.
 _MARKS = [
     (re.compile(rf"(?<!\w){marks[0]}"), re.compile(rf"[{marks[1:]}](?!\w)"))
     for marks in ('""', "“”“", "„“”", "«»", "»«", "''", "‘’")
@@ -88,70 +93,61 @@ _LANGUAGE = _compiled("LANGUAGE")
 
 
 def without_quotes(request: str) -> str:
-    """A request without the words that it quotes, unless they are all of it."""
+    """A request with empty quotation marks for what it quotes, unless nothing else is left."""
     start, end = _quoted(request)
-    left = f'{request[:start]}""{request[end:]}' if end else request
-    return left if re.search(r"\w", left) else request
+    rest = f'{request[:start]}""{request[end:]}' if end else request
+    return rest if re.search(r"\w", rest) else request
 
 
 def openings(request: str) -> list[str]:
-    """What may ask for all that follows: the words before a colon, and the first few."""
-    head, *behind = _COLON.split(request, maxsplit=1)
+    """The parts that may ask for all of the rest: what precedes a colon, and the first words."""
+    head, *rest = _COLON.split(request, maxsplit=1)
     words = request.split()
     few = [" ".join(words[:FEW])] if len(words) > FEW else []
-    return ([f"{head}:"] if behind and re.search(r"\w", head) else []) + few
+    return ([f"{head}:"] if rest and re.search(r"\w", head) else []) + few
 
 
 def to_translate(request: str, last: str | None) -> str | None:
-    """The text that a request wants translated: what it quotes; what stands behind its colon; what
-    its shape holds; the last answer, where it only points at one. None where none of these is
-    there."""
+    """The text that a request wants translated: what it quotes, what follows its colon, what its
+    pattern holds, or the last answer if it only points at one. None if there is none of these."""
     request = " ".join(request.split()).rstrip(" :")
     quoted = request[slice(*_quoted(request))]
     if re.search(r"\w", quoted):
-        return _unquoted(quoted)
-    head, *behind = _COLON.split(request, maxsplit=1)
-    if behind and behind[0].strip() and _points(head):
-        return _behind(behind[0].strip(), head)
-    if not _points(request):
-        return _held(request)
-    return None if "following" in request.lower() else last
-
-
-def _quoted(request: str) -> tuple[int, int]:
-    """From where the first mark opens to behind the last that closes it; (0, 0) where none does."""
-    found = []
-    for opens, closes in _MARKS:
-        first, ends = opens.search(request), [mark.end() for mark in closes.finditer(request)]
-        if first and ends and ends[-1] - first.end() > 1:  # there is something in between
-            found.append((first.start(), ends[-1]))
-    return min(found, default=(0, 0))
+        return _strip_quotes(quoted)
+    head, *rest = _COLON.split(request, maxsplit=1)
+    if rest and rest[0].strip() and _points(head):
+        text = rest[0].strip()
+        match = None if _LANGUAGE.search(head) else _ENDS_IN_LANGUAGE.fullmatch(text)
+        return match["text"] if match else text
+    if _points(request):
+        return None if "following" in request.lower() else last
+    for pattern in _HOLDING:
+        if match := pattern.fullmatch(request):
+            polite = match.groupdict().get("polite")
+            text = match["text"].rstrip(" ?" if polite else " ")
+            return text if re.search(r"\w", text) else None
+    return None
 
 
 def unquoted(text: str) -> str:
-    """A text that is all in quotation marks, without them; another one as it is."""
-    return _unquoted(text) if text and _quoted(text) == (0, len(text)) else text
+    """A text without the quotation marks around all of it, if there are any."""
+    return _strip_quotes(text) if text and _quoted(text) == (0, len(text)) else text
 
 
-def _unquoted(text: str) -> str:
-    """Without the quotation marks at its ends, and without the same ones within."""
+def _quoted(request: str) -> tuple[int, int]:
+    """From the first opening mark to behind the last that closes it; (0, 0) without quotes."""
+    spans = []
+    for opens, closes in _MARKS:
+        first, ends = opens.search(request), [mark.end() for mark in closes.finditer(request)]
+        if first and ends and ends[-1] - first.end() > 1:  # there is something in between
+            spans.append((first.start(), ends[-1]))
+    return min(spans, default=(0, 0))
+
+
+def _strip_quotes(text: str) -> str:
+    """Without the quotation marks at both ends, and the same ones within."""
     return re.sub(rf"(?<!\w){text[0]}|{text[-1]}(?!\w)", "", text).strip()
 
 
 def _points(request: str) -> bool:
-    return any(shape.fullmatch(request) for shape in _POINTING)
-
-
-def _behind(text: str, head: str) -> str:
-    """What stands behind a colon, without its language where none stands before."""
-    found = None if _LANGUAGE.search(head) else _ENDS_IN_LANGUAGE.fullmatch(text)
-    return found["text"] if found else text
-
-
-def _held(request: str) -> str | None:
-    for shape in _HOLDING:
-        if found := shape.fullmatch(request):
-            polite = found.groupdict().get("polite")
-            text = found["text"].rstrip(" ?" if polite else " ")
-            return text if re.search(r"\w", text) else None
-    return None
+    return any(pattern.fullmatch(request) for pattern in _POINTING)

@@ -1,18 +1,20 @@
-"""What was said so far, with all evidence; one JSON line a turn.
+"""The conversation so far with all evidence, saved as one JSON line for each turn.
 
-Everything that the assistant remembers (the photo, a question it asked back, the last answer) is
-read from the turns, so that a session that was saved goes on as if it had never stopped.
+All that the assistant remembers (the photo, a question that it asked, its last answer) is read from
+the turns, so a saved session continues as if it had never stopped.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait.types import PlaitError
 from plait.util.files import write_atomically
+
+DIGITS = 4  # of probabilities and scores
 
 
 class _Line(BaseModel):
@@ -37,7 +39,7 @@ class Found(_Line):
     Attributes:
         photo: its path.
         score: cosine similarity, at most 1.
-        caption: of the photo, where captions were searched.
+        caption: of the photo, if captions were searched.
     """
 
     photo: str
@@ -46,29 +48,30 @@ class Found(_Line):
 
 
 class Turn(_Line):
-    """A request, its answer, and what the answer goes by.
+    """A request, its answer, and the evidence for it.
 
     Attributes:
-        request: what was asked; of a recording, what was heard; where the user has chosen one of
-            several meanings, the request that was meant.
-        answer: what is said to the user.
-        ok: whether it answers; else it asks back, or says what is lacking, wrong or not found.
-        photo: the photo spoken of.
-        recording: what was listened to, where the request was spoken.
-        intent: what was asked for; None where nothing was routed.
-        waits: what it lacks, and is answered with as soon as that is given.
-        intents: the probability of every intent, the likeliest first.
-        choices: the intents among which the user is asked to choose.
+        request: what the user asked: the text of a spoken request; the original request if the user
+            has just chosen one of its meanings.
+        answer: what the assistant says.
+        ok: whether that answers the request; False if the assistant asks back, needs something, or
+            reports that something is wrong or was not found.
+        photo: the photo that the conversation is about.
+        recording: the recording of a spoken request.
+        intent: what the request asks for; None if it was not classified.
+        waits: what the request waits for, ``image`` or ``text``: it is answered once that is given.
+        intents: the probability of every intent, the most probable first.
+        choices: the intents that the user is asked to choose from.
         model: who answered: a package or ``hub:NAME``.
-        inputs: what it was given.
-        value: its answer as it gave it.
-        probability: of the answer; where it has steps the geometric mean of theirs.
-        steps: the words or word pieces of a sentence; 0 where it was not made step by step.
+        inputs: what the model was given.
+        value: the model's answer, as it gave it.
+        probability: of the answer; for a text the geometric mean over its words.
+        steps: words or word pieces of a text; 0 for an answer that was not made step by step.
         alternatives: other answers, best first.
-        interval: between which a number is, as often as the model's recipe says.
-        shares: each input's share of the answer, for models with several.
-        note: what of its text the model can't read.
-        found: photos, the best first.
+        interval: low and high end of a number's interval.
+        shares: the contribution of each input, for models with several.
+        note: which part of its text the model can't read.
+        found: photos, best first.
     """
 
     request: str
@@ -77,7 +80,7 @@ class Turn(_Line):
     photo: str | None = None
     recording: str | None = None
     intent: str | None = None
-    waits: Literal["image", "text"] | None = None
+    waits: str | None = None
     intents: dict[str, float] = Field(default_factory=dict)
     choices: list[str] = Field(default_factory=list)
     model: str | None = None
@@ -91,95 +94,95 @@ class Turn(_Line):
     note: str | None = None
     found: list[Found] = Field(default_factory=list)
 
-
-class Session:
-    """The turns so far; with a file, each is added to it as soon as it is made."""
-
-    def __init__(self, file: str | Path | None = None) -> None:
-        """Goes on with the file's turns where there is one.
-
-        Raises:
-            PlaitError: the file can't be read, or holds something else.
-        """
-        self.file = Path(file) if file is not None else None
-        self.turns: list[Turn] = []
-        if self.file is not None and self.file.exists():
-            self.turns = read_turns(self.file)
+    def changed(self, **fields: Any) -> Turn:
+        """A copy with some fields changed."""
+        return self.model_copy(update=fields)
 
     @property
-    def photo(self) -> str | None:
-        """The photo spoken of."""
-        return self.turns[-1].photo if self.turns else None
+    def line(self) -> str:
+        """The turn as a line of a saved session."""
+        return self.model_dump_json(exclude_defaults=True) + "\n"
+
+
+class Session:
+    """The turns so far; with a file, each new turn is appended to it."""
+
+    def __init__(self, file: str | Path | None = None) -> None:
+        """Continues with the file's turns if it exists.
+
+        Raises:
+            PlaitError: the file can't be read, or is not a session.
+        """
+        self.file = Path(file) if file is not None else None
+        self.turns = read_turns(self.file) if self.file and self.file.exists() else []
 
     @property
     def last(self) -> Turn | None:
-        """The last turn: the assistant may have asked back in it."""
+        """The last turn, in which the assistant may have asked back."""
         return self.turns[-1] if self.turns else None
 
     @property
+    def photo(self) -> str | None:
+        """The photo that the conversation is about."""
+        return self.last.photo if self.last else None
+
+    @property
     def answered(self) -> Turn | None:
-        """The last turn in which a model answered a request, or a search found photos."""
-        return next(filter(_answers, reversed(self.turns)), None)
+        """The last turn in which a model answered or a search found photos."""
+        turns = (turn for turn in reversed(self.turns) if turn.value is not None or turn.found)
+        return next(turns, None)
 
     def add(self, turn: Turn) -> Turn:
-        """Keep a turn."""
+        """Add a turn, also to the file."""
         self.turns.append(turn)
         if self.file is not None:
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 with self.file.open("a", encoding="utf-8") as file:
-                    file.write(_line(turn))
+                    file.write(turn.line)
             except OSError as error:
-                raise PlaitError(f"{self.file} can't be written: {error.strerror}") from None
+                raise PlaitError(f"can't write {self.file}: {error.strerror}") from None
         return turn
 
     def save(self, path: str | Path) -> None:
-        """Write all turns, over what the file held.
+        """Write all turns to a file, in place of what it held.
 
         Raises:
             PlaitError: the file can't be written.
         """
-        text = "".join(map(_line, self.turns))
+        text = "".join(turn.line for turn in self.turns)
         write_atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
 
-    def goes_on(self, path: str | Path) -> bool:
-        """Whether a file holds nothing but this session's first turns."""
-        kept = "".join(map(_line, self.turns)).encode()
+    def continues(self, path: str | Path) -> bool:
+        """Whether a file holds nothing but the first turns of this session."""
+        whole = "".join(turn.line for turn in self.turns).encode()
         try:
             with Path(path).open("rb") as file:
-                return kept.startswith(file.read(len(kept) + 1))
+                return whole.startswith(file.read(len(whole) + 1))
         except OSError:
             return False
-
-
-def _answers(turn: Turn) -> bool:
-    return turn.value is not None or bool(turn.found)
-
-
-def _line(turn: Turn) -> str:
-    return turn.model_dump_json(exclude_defaults=True) + "\n"
 
 
 def read_turns(path: Path) -> list[Turn]:
     """The turns of a saved session.
 
     Raises:
-        PlaitError: the file can't be read, or a line is no turn.
+        PlaitError: the file can't be read, or a line is not a turn.
     """
     try:
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise PlaitError(f"the session {path} can't be read: {why}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise PlaitError(f"can't read the session {path}: {reason}") from None
     turns = []
     for number, line in enumerate(filter(None, lines), start=1):
         try:
             turns.append(Turn.model_validate_json(line))
         except ValidationError as error:
             first = error.errors()[0]
-            at = ".".join(map(str, first["loc"]))
+            field = ".".join(map(str, first["loc"]))
             raise PlaitError(
-                f"line {number} of {path} is no turn of a session: {at} {first['msg']}".strip(),
+                f"line {number} of {path} is not a turn: {field} {first['msg']}",
                 expected="a file written by plait chat",
             ) from None
     return turns

@@ -24,7 +24,7 @@ def data(
     """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
     from plait.cli.show import show_profile
     from plait.data.tables import read_table
-    from plait.pipeline.columns import guess_column
+    from plait.pipeline.guess import guess_column
     from plait.pipeline.profile import profile
 
     rows = read_table(table)
@@ -53,15 +53,19 @@ def list_(
 
 @commands.command()
 def recipe(
-    name: Annotated[str, argument(..., "A shipped recipe.")],
+    name: str = argument("captioning", "A shipped recipe."),
     set_: Set = None,
     resolved: bool = option(False, "Write out every default."),
+    schema: bool = option(False, "Print the JSON Schema of recipes instead.", "--schema"),
     as_json: AsJson = False,
 ) -> None:
     """Print a shipped recipe."""
     from plait.config.recipe import load_recipe, recipe_text
+    from plait.config.schema import recipe_schema
 
-    if as_json:
+    if schema:
+        print_json(recipe_schema())
+    elif as_json:
         print(load_recipe(name, set_ or []).model_dump_json(indent=2))
     elif resolved or set_:
         print(load_recipe(name, set_ or []).to_yaml(), end="")

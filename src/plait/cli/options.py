@@ -34,7 +34,11 @@ Recipe = Annotated[str, argument(..., "A shipped recipe or a YAML file.")]
 Set = Annotated[
     list[str] | None, option(..., "Override a setting: PATH=VALUE. May be repeated.", "--set")
 ]
+Engine = Annotated[
+    str, option(..., "torch, or onnx, which starts faster (exports the model once).")
+]
 AsJson = Annotated[bool, option(..., "Print JSON.", "--json")]
+Split = Annotated[str | None, option(..., "Use only the train, val or test rows.", panel=TABLE)]
 Column = Annotated[
     list[str] | None,
     option(
@@ -61,14 +65,19 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
-class ScoredOptions(TableOptions):
-    """As `TableOptions`, for commands that score a part of the rows."""
+class ScoredRows(TableOptions):
+    """Which rows of a table are scored, and how they are read."""
 
-    split: str | None = option(None, "Use only the train, val or test rows.", panel=TABLE)
+    split: Split = None
+    include_training: bool = option(
+        False, "Also score records that the model was trained on.", "--include-training",
+        panel=TABLE,
+    )  # fmt: skip
 
     def given(self) -> dict[str, Any]:
         """The arguments of the same meaning of the Python API."""
-        return {**super().given(), "split": self.split}
+        chosen = {"split": self.split, "include_training": self.include_training}
+        return {**super().given(), **chosen}
 
 
 @dataclass(frozen=True)

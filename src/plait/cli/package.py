@@ -1,4 +1,4 @@
-"""Commands that share and deploy packages: export, serve, push, pull, arpa."""
+"""Commands that check, share and deploy packages: verify, export, serve, push, pull, arpa."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 import plait
-from plait.cli.options import AsJson, Model, TableOptions, argument, option, print_json, with_groups
+from plait.cli.options import (
+    AsJson,
+    Engine,
+    Model,
+    TableOptions,
+    argument,
+    option,
+    print_json,
+    with_groups,
+)
 from plait.render.progress import show_progress
 from plait.types import UsageError
 
@@ -84,6 +93,7 @@ def serve(
     allow_host: list[str] | None = option(
         None, "A host name that clients may use. May be repeated."
     ),
+    engine: Engine = "torch",
 ) -> None:
     """Serve models over HTTP, with a web page to try them."""
     from plait.web.serve import serve as run_server
@@ -91,14 +101,33 @@ def serve(
 
     settings = Settings(
         request_bytes=int(limits.max_mb * MEGABYTE), pixels=limits.max_pixels,
-        seconds=limits.max_seconds, timeout=limits.timeout, waiting=limits.queue,
-        keys=keys_of_file(keys) if keys else ()
+        seconds=limits.max_seconds, timeout=limits.timeout, queue=limits.queue,
+        keys=keys_of_file(keys) if keys else (),
     )  # fmt: skip
 
     def ready(address: str) -> None:
         print(f"{', '.join(models)} at {address} (stop with Ctrl-C)", flush=True)
 
-    run_server(models, host, port, settings, allow_host or [], ready)
+    run_server(models, host, port, settings, allow_host or [], engine, ready)
+
+
+@commands.command()
+def verify(
+    package: Annotated[str, argument(..., "A shipped model or a package's folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a package's files against its manifest: the SHA-256 of each."""
+    from plait.package.format import verify_package
+    from plait.package.paths import find_package
+
+    folder = find_package(package)
+    digests = verify_package(folder)
+    if as_json:
+        print_json({"folder": str(folder), "sha256": digests})
+        return
+    for name, digest in digests.items():
+        print(f"{digest}  {name}")
+    print(f"{folder}: {len(digests)} files, unchanged since the package was written")
 
 
 @commands.command()

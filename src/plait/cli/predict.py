@@ -14,6 +14,7 @@ from plait.cli.options import (
     AsJson,
     Column,
     DecodingOptions,
+    Engine,
     Model,
     OnBad,
     SamplingOptions,
@@ -36,17 +37,16 @@ def caption(
     model: str = option("captioner", "A shipped model or a package's folder."),
     out: Path | None = option(None, "Write a .csv or .json file instead of printing."),
     explain: Path | None = option(None, "Draw where the model looked, to this folder."),
-    engine: str = option("torch", "torch, or onnx, which starts faster (exports the model once)."),
+    engine: Engine = "torch",
     on_bad: OnBad = "stop",
     as_json: AsJson = False,
 ) -> None:
     """Caption photos: one sentence for each."""
-    from plait.tasks.predict import caption_photos
+    from plait.tasks.caption import Destination, caption_photos
 
+    destination = Destination(out, explain, as_json)
     with show_progress() as progress:
-        caption_photos(
-            photos, model, decoding.given(), on_bad, out, explain, as_json, engine, progress
-        )
+        caption_photos(photos, model, decoding.given(), on_bad, destination, engine, progress)
 
 
 @commands.command()
@@ -58,16 +58,16 @@ def predict(
     decoding: SamplingOptions,
     out: Path = option(Path("predictions.csv"), "The .csv or .json file to write."),
     shares: bool = option(False, "Add each input's share of the answer.", "--shares"),
+    engine: Engine = "torch",
     as_json: AsJson = False,
 ) -> None:
     """Answer every row of a table."""
-    from plait.tasks.predict import predict_table
+    from plait.tasks.predict import PredictSettings, predict_table
 
+    columns = pairs("--column", rows.column)
+    settings = PredictSettings(columns, decoding.given(), rows.on_bad, shares, engine)
     with show_progress() as progress:
-        predict_table(
-            model, table, pairs("--column", rows.column), decoding.given(), rows.on_bad, out,
-            as_json, shares, progress
-        )  # fmt: skip
+        predict_table(model, table, settings, out, as_json, progress)
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,12 @@ def transcribe(
         -1.0, "Mark segments that score lower as unsure (nats per unit, at most 0)."
     ),
     on_bad: OnBad = "stop",
+    engine: Engine = "torch",
 ) -> None:
     """Transcribe recordings, with times."""
     from plait.tasks.transcribe import transcribe_files
 
-    transcribe_files(recordings, model, kind, out, on_bad, sure, decoding.given())
+    transcribe_files(recordings, model, kind, out, on_bad, sure, decoding.given(), engine)
 
 
 @commands.command()
@@ -144,11 +145,12 @@ def translate(
     ),
     photo: Path | None = option(None, "What the sentences are about."),
     out: Path | None = option(None, "Write a text file instead of printing."),
+    engine: Engine = "torch",
 ) -> None:
     """Translate sentences, with a photo if the model uses one."""
     from plait.tasks.translate import translate_all
 
-    translate_all(sentences or [], model, photo, out, decoding.given())
+    translate_all(sentences or [], model, photo, out, decoding.given(), engine)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.network import build_output
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package
 from plait.package.paths import shipped_models
+from plait.pipeline.parts import build_output
 from plait.pipeline.profile import SEEN
 from plait.render.console import console, errors, show_bad
 from plait.render.progress import Progress
@@ -79,10 +79,8 @@ class TrainingView:
             return
         show_scores(recipe, scores["validation"], None)
         kinds = [spec.modality for spec in recipe.inputs.values()]
-        one_photo = (
-            kinds == ["image"]
-            and next(iter(recipe.outputs.values())).component.answer_type == "text"
-        )
+        first = next(iter(recipe.outputs.values())).component
+        one_photo = kinds == ["image"] and first.answer_type == "text"
         usage = f"plait caption PHOTO --model {out}" if one_photo else f"plait predict {out} TABLE"
         console.print(f"the model is in {out}; try: {usage}")
 

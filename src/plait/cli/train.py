@@ -12,9 +12,10 @@ import plait
 from plait.cli.options import (
     AsJson,
     DecodingOptions,
+    Engine,
     Model,
     Recipe,
-    ScoredOptions,
+    ScoredRows,
     TrainingOptions,
     argument,
     names,
@@ -69,38 +70,46 @@ class MoreScores:
     by: str | None = option(None, "For each value of this column, separately.", panel=MORE)
 
 
+@dataclass(frozen=True)
+class Written:
+    """Files that an evaluation writes."""
+
+    page: Path | None = option(None, "Write a page with the ten best and ten worst answers.")
+    errors: Path | None = option(None, "Write the wrong transcripts, aligned with the right ones.")
+
+
 @commands.command()
 @with_groups
 def evaluate(
     model: Model,
     table: Scored,
-    rows: ScoredOptions,
+    rows: ScoredRows,
     decoding: DecodingOptions,
     more: MoreScores,
-    page: Path | None = option(None, "Write a page with the ten best and ten worst answers."),
-    errors: Path | None = option(None, "Write the wrong transcripts, aligned with the right ones."),
+    files: Written,
+    engine: Engine = "torch",
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a table, with 95 % intervals."""
     from plait.cli.show import show_columns, show_scores
 
     options = {**rows.given(), **decoding.given()}
-    loaded = plait.load(model)
+    loaded = plait.load(model, engine)
     with show_progress() as progress:
         evaluation = loaded.evaluate(table, progress=progress, **vars(more), **options)
-    if page is not None:
+    if files.page is not None:
         from plait.report.best_and_worst import best_and_worst
 
-        best_and_worst(evaluation, page)
-    if errors is not None:
+        best_and_worst(evaluation, files.page)
+    if files.errors is not None:
         from plait.report.best_and_worst import write_errors
 
-        write_errors(evaluation, errors)
+        write_errors(evaluation, files.errors)
     if as_json:
         print_json(evaluation.to_json())
     else:
         show_columns(evaluation.columns)
-        show_scores(loaded.recipe, evaluation.to_json(), page)
+        show_scores(loaded.recipe, evaluation.to_json(), files.page)
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,7 @@ def _row_counts(given: str | None) -> list[int]:
 def report(
     model: Model,
     table: Scored,
-    rows: ScoredOptions,
+    rows: ScoredRows,
     decoding: DecodingOptions,
     out: Path = option(Path("report.html"), "The page to write."),
 ) -> None:

@@ -1,8 +1,8 @@
-"""The classical baseline: what a comparison is held against, always.
+"""The classical baseline, to which every comparison holds its variants.
 
-Each input's classical representation as one plain vector, side by side, and a linear model of
-them: logistic regression for classes and labels, ridge regression (with the output's own loss) for
-numbers. It takes seconds, and a network that is no better is not worth its cost.
+The inputs' classical representations as one long vector, and a linear model of it: logistic
+regression for classes and labels, ridge regression (with the output's own loss) for numbers. It
+takes seconds, and a network that is no better is not worth its cost.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
 from plait.modalities.base import Classical, Modality
-from plait.network import build_network, build_parts
+from plait.network import TorchEngine, build_network
 from plait.nn.blocks import count_parameters
 from plait.nn.head import Head
-from plait.pipeline.features import CachedRecords, view_key
-from plait.pipeline.records import Preparer, fit_states, open_table, some_rows, split_table
-from plait.types import Fused, Prediction, State, Tokens
+from plait.pipeline.inputs import view_key
+from plait.pipeline.parts import build_parts
+from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table
+from plait.types import Fused, Prediction, Tokens
 
-MOST_ROWS = 5000  # that it learns from; more would take minutes and add little
-PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # of the squared weights; the validation loss chooses
-STEPS = 100  # of L-BFGS at the most, for each penalty
+MOST_ROWS = 5000  # to learn from; more would take minutes and add little
+PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # on the squared weights; the validation loss chooses
+STEPS = 100  # of L-BFGS at most, for each penalty
 NAME: Final = "classical"
 
 
@@ -39,15 +40,15 @@ class Answers:
     """The baseline's answers.
 
     Attributes:
-        predictions, references: by output; those that have no linear model, as text, are left out.
-        rows: their numbers in the table, from 1, one a record.
-        learned: how many records they were learned from.
-        parameters: of the linear models.
-        seconds: of fitting them, cached features given.
+        predictions, references: by output, without those that have no linear model, such as text.
+        rows: numbers of the answered records in the table, from 1.
+        learned: how many records the baseline learned from.
+        parameters: number of weights of the linear models.
+        seconds: of fitting them, with cached features.
     """
 
-    predictions: Mapping[str, list[Prediction]]
-    references: Mapping[str, list[Any]]
+    predictions: dict[str, list[Prediction]]
+    references: dict[str, list[Any]]
     rows: list[int]
     learned: int
     parameters: int
@@ -55,8 +56,8 @@ class Answers:
 
 
 def classical_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with every input in its modality's classical representation, with its own
-    settings where the recipe has it already."""
+    """The recipe with every input in its modality's classical representation; one that the recipe
+    already has keeps its settings."""
     data = recipe.model_dump()
     for spec in data["inputs"].values():
         name = classical_name(spec["modality"])
@@ -67,7 +68,7 @@ def classical_recipe(recipe: Recipe) -> Recipe:
 
 
 def classical_name(modality: str) -> str:
-    """The representation of a modality that gives plain vectors."""
+    """The representation of a modality that gives one plain vector for each record."""
     return next(
         name
         for name in registry.names(modality)
@@ -76,36 +77,39 @@ def classical_name(modality: str) -> str:
 
 
 def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Answers:
-    """Learn from the training rows, choose by the validation rows, answer those of ``split``.
+    """Learn from the training rows, choose the penalty by the validation rows, answer ``split``.
 
     Args:
         recipe: its inputs and outputs; how it represents and fuses them does not matter.
         table: all rows.
-        split: ``train``, ``val`` or ``test``, which of them to answer.
-        bad: where cells that can't be used are counted.
+        split: which rows to answer: ``train``, ``val`` or ``test``.
+        bad: counts the cells that can't be used.
     """
     recipe = classical_recipe(recipe)
-    parts = build_parts(recipe)
-    rows, columns = open_table(recipe, parts, table)
-    splits = split_table(recipe, parts, rows, columns)
+    unfitted = build_parts(recipe)
+    rows, columns = open_table(recipe, unfitted, table)
+    splits = split_table(recipe, unfitted, rows, columns)
     most = min(MOST_ROWS, recipe.data.rows or MOST_ROWS)
     learning = rows.where(some_rows(splits["train"], most, recipe.seed))
-    states = fit_states(recipe, parts, learning, columns)
-    network = build_network(recipe, parts, states)
-    preparer = Preparer(parts, states, network, columns, bad)
+    parts = fit_parts(recipe, unfitted, learning, columns)
+    network = build_network(recipe, parts)
+    preparer = Preparer(parts, TorchEngine(network), columns, bad)
     train, _ = preparer.prepare(learning, views=False)
     val, _ = preparer.prepare(rows.where(splits["val"]), views=False)
     asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
     begun = time.perf_counter()
-    vectors = _Vectors(parts.modalities, states, train)
+    vectors = _Vectors(parts.modalities, train)
     chosen_by, wanted = vectors(val), vectors(asked)
-    found: dict[str, list[Prediction]] = {}
+    predictions: dict[str, list[Prediction]] = {}
     parameters = 0
     for name, output in parts.outputs.items():
         if output.linear:
-            head = network.head(name)
-            fit_linear(head, vectors.train, train.targets[name], chosen_by, val.targets[name])
-            found[name] = network.decode(name, wanted, output.options())
+            head, collate = network.head(name), output.collate
+            targets = collate(list(train.targets[name])), collate(list(val.targets[name]))
+            fit_linear(head, vectors.train, targets[0], chosen_by, targets[1])
+            with torch.no_grad():
+                raw = {key: value.numpy() for key, value in head.raw_outputs(wanted).items()}
+            predictions[name] = output.decode(raw, head.fitted(), output.options())
             parameters += count_parameters(head)
     answered = rows.where([splits[split][row] for row in kept])
     references = {
@@ -113,25 +117,23 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
             parts.outputs[name].reference(cell, answered.root)
             for cell in answered.column(columns[f"outputs.{name}"])
         ]
-        for name in found
+        for name in predictions
     }
     numbers = [answered.number(row) for row in range(len(answered))]
     seconds = time.perf_counter() - begun
-    return Answers(found, references, numbers, len(train), parameters, seconds)
+    return Answers(predictions, references, numbers, len(train), parameters, seconds)
 
 
 class _Vectors:
     """Records -> one vector each: the inputs' vectors side by side, each input centred and scaled
-    by one number, so that all count alike; an absent input is zeros, and says so.
+    by one number, so that all inputs weigh the same; a missing input is zeros and a flag.
 
     Attributes:
-        train: those of the records that the scales are of.
+        train: the vectors of the records that the scales come from.
     """
 
-    def __init__(
-        self, modalities: Mapping[str, Modality], states: Mapping[str, State], train: CachedRecords
-    ) -> None:
-        self.modalities, self.states = modalities, states
+    def __init__(self, modalities: Mapping[str, Modality], train: Records) -> None:
+        self.modalities = modalities
         self.scales: dict[str, tuple[np.ndarray, float]] = {}
         raw = {name: self._raw(name, train) for name in modalities}
         for name, (values, there) in raw.items():
@@ -140,8 +142,8 @@ class _Vectors:
             self.scales[name] = mean, max(size, 1e-6)
         self.train = self._scaled(raw)
 
-    def __call__(self, records: CachedRecords) -> Fused:
-        """(N, D) as a head gets it."""
+    def __call__(self, records: Records) -> Fused:
+        """(N, D) as heads take it."""
         return self._scaled({name: self._raw(name, records) for name in self.modalities})
 
     def _scaled(self, raw: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fused:
@@ -153,14 +155,14 @@ class _Vectors:
         mask = torch.ones(len(pooled), 1, dtype=torch.bool)
         return Fused(pooled, Tokens(pooled[:, None], mask), {})
 
-    def _raw(self, name: str, records: CachedRecords) -> tuple[np.ndarray, np.ndarray]:
-        """(N, D), and (N,) bool, which of them are there."""
-        modality = self.modalities[name].with_state(self.states[f"inputs.{name}"])
-        space, keys, _ = records.inputs[name]
+    def _raw(self, name: str, records: Records) -> tuple[np.ndarray, np.ndarray]:
+        """(N, D), and (N,) bool: which of them are there."""
+        modality, features = self.modalities[name], records.inputs[name]
+        space, keys = features.space, features.keys
         assert isinstance(modality, Classical)
         known = [at for at, key in enumerate(keys) if key is not None]
-        found = space.get([view_key(str(keys[at]), 0) for at in known])
-        filled = [(at, row) for at, row in zip(known, found, strict=True) if len(row)]
+        rows = space.get([view_key(str(keys[at]), 0) for at in known])
+        filled = [(at, row) for at, row in zip(known, rows, strict=True) if len(row)]
         there = np.zeros(len(keys), bool)
         there[[at for at, _ in filled]] = True
         if not filled:
@@ -174,11 +176,11 @@ class _Vectors:
 def fit_linear(
     head: Head, x: Fused, targets: Sequence[Any], val: Fused, wanted: Sequence[Any]
 ) -> None:
-    """Give a head one linear layer, fitted with the penalty that has the least validation loss;
+    """Give a head one linear layer, fitted with the penalty that has the lowest validation loss;
     then let it calibrate itself.
 
-    The loss is convex: L-BFGS finds its one minimum, from the strongest penalty to the weakest,
-    each from the one before.
+    The loss is convex: L-BFGS finds its only minimum, from the strongest penalty to the weakest,
+    each starting where the one before ended.
     """
     linear = head.to_linear(x.pooled.shape[1])
     head.begin(targets)

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from plait.comparison.found import Comparison, Line
+from plait.comparison.findings import Comparison, Line
 from plait.comparison.report import heading
-from plait.package.card import number
-from plait.render.curves import DPI, LOSS_COLOUR, SCORE_COLOURS, tidy
-from plait.util.files import write_atomically
+from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, save_figure, tidy
+from plait.render.numbers import number
+from plait.util.imports import can_make, needed
 
 TITLES = {
     "fused": "all inputs",
@@ -27,29 +24,34 @@ TITLES = {
     "classical": "classical",
 }
 COLOURS = dict(zip(TITLES, (*SCORE_COLOURS, LOSS_COLOUR), strict=True))
-"""By the variant's role, as the titles are."""
+"""By the variant's role, like the titles."""
 
-SHORTEST = 0.1  # seconds that are shown
-POINTS = 72  # an inch
-NUMBER = (10.0, 7.0)  # points that a number takes, wide and high
+SHORTEST = 0.1  # seconds on the axis
+POINTS = 72  # in an inch
+NUMBER = (10.0, 7.0)  # width and height of a number, in points
 OFFSETS = [
     (radius * math.cos(angle), radius * math.sin(angle))
     for radius in (11.0, 19.0, 27.0, 35.0)
     for angle in np.pi * (0.25 + np.arange(8) / 4)
 ]
-"""Where a number may be beside its point: right above it, then around it, then further away."""
+"""Where a number may lie beside its point: right above it, then around it, then further away."""
 
 
-def draw_comparison(found: Comparison, picture: Path) -> None:
-    """A PNG: on the left the scores with their 95 % intervals, the best on top; on the right the
-    scores against the seconds of training, numbered as on the left."""
-    lines = [line for line in found.lines if line.score is not None]
-    figure = Figure(figsize=(11.0, 1.6 + 0.36 * len(lines)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+def draw_comparison(comparison: Comparison, picture: Path) -> None:
+    """Draw a PNG: on the left the scores with their 95 % intervals, the best on top; on the right
+    the scores against the seconds of training, numbered as on the left. None without matplotlib.
+
+    Raises:
+        PlaitError: the picture can't be written.
+    """
+    if not can_make(picture.name, "matplotlib", CHARTS):
+        return
+    lines = [line for line in comparison.lines if line.score is not None]
+    figure = new_figure(11.0, 1.6 + 0.36 * len(lines))
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
-    _scores(left, lines, heading(found))
-    _cost(right, lines, found.title)
-    write_atomically(picture, lambda part: figure.savefig(part, format="png"))
+    _scores(left, lines, heading(comparison))
+    _cost(right, lines, comparison.title)
+    save_figure(figure, picture)
 
 
 def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
@@ -69,7 +71,7 @@ def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:
         range(len(lines)), [f"{line.name}  {n}" for n, line in enumerate(lines, start=1)]
     )
     axes.set_ylim(len(lines) - 0.5, -0.7)
-    axes.set_xlabel(f"{title}, with 95 % interval; a stroke is a seed")
+    axes.set_xlabel(f"{title}, with 95 % intervals; each stroke is a seed")
 
 
 def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
@@ -81,14 +83,15 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
         label = None if line.role in named else TITLES[line.role]
         named.add(line.role)
         axes.plot([x], [y], "o", color=COLOURS[line.role], ms=7, label=label)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # small runs are within one decade
+    ticker = needed("matplotlib.ticker", CHARTS)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))  # runs may share a decade
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.set_xlabel("seconds of training")
     axes.set_ylabel(title)
     axes.margins(0.12)
     axes.legend(frameon=False, fontsize=8)
-    axes.figure.draw_without_rendering()  # where the points are is known once all is laid out
+    axes.figure.draw_without_rendering()  # only then are the points' places known
     places = axes.transData.transform(points) * POINTS / axes.figure.dpi
     for place, (point, offset) in enumerate(zip(points, beside(places), strict=True), start=1):
         axes.annotate(
@@ -98,15 +101,15 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
 
 
 def beside(places: NDArray[np.float64]) -> list[tuple[float, float]]:
-    """(N, 2) points -> where beside each of them its number is to be, so that no number lies on
-    another or on a point; as near as can be. All in typographic points."""
-    taken, found = list(places), []
+    """(N, 2) points -> where to write each one's number, as near as possible, so that no number
+    lies on another or on a point. All in typographic points."""
+    taken, offsets = list(places), []
     for place in places:
         free = (o for o in OFFSETS if not any(_overlap(place + o, other) for other in taken))
         offset = next(free, OFFSETS[0])
         taken.append(place + offset)
-        found.append(offset)
-    return found
+        offsets.append(offset)
+    return offsets
 
 
 def _overlap(place: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

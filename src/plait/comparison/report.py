@@ -5,120 +5,94 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.found import LOOKS, Comparison, Finding, Line
+from plait.comparison.findings import LOOKS, Comparison, Finding, Line
 from plait.comparison.statistics import Difference
-from plait.package.card import number
+from plait.render.numbers import number
 
 HEADINGS = (
-    "variant",
-    "score",
-    "95 %",
-    "records",
-    "to best",
-    "weights",
-    "training",
-    "answer",
-    "MiB",
-)
-LESS_NEEDED = ("MiB", "answer", "weights", "training", "records")
-"""Headings of what a narrow terminal can do without, the first of them first."""
+    "variant", "score", "95 %", "records", "vs best", "weights", "training", "latency", "MiB",
+)  # fmt: skip
+LESS_NEEDED = ("MiB", "latency", "weights", "training", "records")
+"""Headings that a narrow terminal can do without, the least needed first."""
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def table_rows(found: Comparison) -> list[tuple[str, ...]]:
-    """Every line of the comparison, under `HEADINGS`."""
-    return [_row(line) for line in found.lines]
+def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Every line of the comparison, below `HEADINGS`."""
+    return [_row(line) for line in comparison.lines]
 
 
 def _row(line: Line) -> tuple[str, ...]:
     if line.score is None or line.interval is None:
         return (line.name, "none", *[""] * (len(HEADINGS) - 2))
+    behind = line.behind
+    unit, suffix = next(((u, s) for u, s in UNITS if line.trained >= u), (1, ""))
     return (
         line.name,
         number(line.score),
         "–".join(map(number, line.interval)),
         f"{line.records:,}",
-        "" if line.behind is None else _behind(line.behind),
-        _short(line.trained),
+        "" if behind is None else signed(behind.mean) + ("" if behind.real else "?"),
+        f"{line.trained / unit:.3g}{suffix}" if suffix else str(line.trained),
         f"{line.seconds:,.1f} s",
         "" if line.milliseconds is None else f"{line.milliseconds:.0f} ms",
         f"{line.memory:,.0f}",
     )
 
 
-def _behind(difference: Difference) -> str:
-    return signed(difference.mean) + ("" if difference.real else "?")
-
-
 def signed(value: float) -> str:
-    """A difference as people are shown it, as many digits as a score has."""
+    """A difference with its sign, and as many digits as a score has."""
     return f"+{number(value)}" if value >= 0 else number(value)
 
 
-def _short(count: float) -> str:
-    """12,345 as 12k."""
-    for size, unit in UNITS:
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)
-
-
-def heading(found: Comparison) -> str:
+def heading(comparison: Comparison) -> str:
     """Which score of which output, on which rows."""
-    return f"{found.title} of {found.output}, on {found.split}"
+    return f"{comparison.title} of {comparison.output}, on {comparison.split}"
 
 
-def sentences(found: Comparison) -> list[str]:
-    """What was found, a sentence each."""
-    best = found.line(found.winner)
+def sentences(comparison: Comparison) -> list[str]:
+    """The findings, and what to know about them, one sentence each."""
+    best, others = comparison.line(comparison.winner), comparison.others
+    seeds = f"{len(best.seeds)} seeds" if len(best.seeds) > 1 else "1 seed"
     said = [
-        f"Of what was trained, {best.name} is best on {found.split}: {found.title} "
-        f"{_score(best)}, {_seeds(best)}, {best.records:,} records."
+        f"Of the trained variants, {best.name} is best on {comparison.split}: {comparison.title} "
+        f"{_score(best)}, {seeds}, {best.records:,} records."
     ]
-    if found.others:
-        were = "was" if len(found.others) == 1 else "were"
+    if others:
+        options = ", ".join(f"--output {name}" for name in others)
+        was = "was" if len(others) == 1 else "were"
         said.append(
-            f"Scored by {found.output} alone; {' and '.join(found.others)} {were} not looked at "
-            f"({', '.join(f'--output {name}' for name in found.others)})."
+            f"Only {comparison.output} was scored; {' and '.join(others)} {was} not ({options})."
         )
-    if any(line.behind is not None and not line.behind.real for line in found.lines):
-        said.append("A ? marks a distance to the best that may be noise.")
-    said += list(_without_score(found))
-    said += list(_of_fewer_records(found))
-    said += _told(found)
+    if any(line.behind is not None and not line.behind.real for line in comparison.lines):
+        said.append("A ? marks a difference from the best that may be noise.")
+    for line in comparison.lines:
+        if line.score is None:
+            said.append(f"{line.name} has no score: {line.failed.splitlines()[0].rstrip('.')}.")
+    for line in comparison.lines:
+        if line.score is not None and line.records < best.records:
+            said.append(
+                f"{line.name} answered {line.records:,} of the {best.records:,} records: its score "
+                "and its difference from the best are of those alone, and it can't be the best."
+            )
+    said += _findings(comparison)
     if len(best.seeds) == 1:
-        said.append("One seed a variant: the intervals know nothing of other draws of the weights.")
-    if found.test is not None:
-        said += list(_of_test(found.test))
-    said += [f"Left out: {variant}." for variant in found.left_out]
-    if found.unfinished:
+        said.append("With one seed, the intervals leave out the chance of other initial weights.")
+    test = comparison.test
+    if test is not None and test.line(test.winner).score is not None:
         said.append(
-            f"Not finished in the time given: {', '.join(found.unfinished)}. "
-            "The same command goes on with them."
+            f"On the test rows, which had no part in the choice, its {test.title} is "
+            f"{_score(test.line(test.winner))}."
+        )
+        said += [f"There, {sentence[0].lower()}{sentence[1:]}" for sentence in _findings(test)]
+    said += [f"Left out: {variant}." for variant in comparison.left_out]
+    if comparison.unfinished:
+        said.append(
+            f"Not finished within the budget: {', '.join(comparison.unfinished)}. "
+            "Run the same command again to continue."
         )
     return said
-
-
-def _without_score(found: Comparison) -> Iterator[str]:
-    for line in found.lines:
-        if line.score is None:
-            yield f"{line.name} has no score: {line.failed.splitlines()[0].rstrip('.')}."
-
-
-def _of_fewer_records(found: Comparison) -> Iterator[str]:
-    """Those whose scores are of other records than the best one's."""
-    most = found.line(found.winner).records
-    for line in found.lines:
-        if line.score is not None and line.records < most:
-            yield (
-                f"{line.name} answered {line.records:,} of the {most:,} records: its score is of "
-                "those, its distance to the best too, and it can't be the best."
-            )
-
-
-def _seeds(line: Line) -> str:
-    return f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else "1 seed"
 
 
 def _score(line: Line) -> str:
@@ -128,42 +102,35 @@ def _score(line: Line) -> str:
     return f"{number(line.score)} ({low} to {high})"
 
 
-def _of_test(test: Comparison) -> Iterator[str]:
-    line = test.line(test.winner)
-    if line.score is None:
-        return
-    yield f"On the test rows, which chose nothing, it has {test.title} {_score(line)}."
-    for said in _told(test):
-        yield f"There, {said[0].lower()}{said[1:]}"
+def _findings(comparison: Comparison) -> Iterator[str]:
+    """A sentence for each finding. Their differences and those from the best share one
+    correction."""
+    behind = sum(line.behind is not None for line in comparison.lines)
+    for finding in comparison.findings:
+        yield _sentence(finding, behind + len(comparison.findings))
 
 
-def _told(found: Comparison) -> list[str]:
-    """The findings; they and the distances to the best are corrected together."""
-    behind = sum(line.behind is not None for line in found.lines)
-    return [_sentence(finding, behind + len(found.findings)) for finding in found.findings]
-
-
-def _sentence(finding: Finding, told: int) -> str:
-    """What a finding says; ``told`` differences share one correction."""
+def _sentence(finding: Finding, differences: int) -> str:
+    """A finding; ``differences`` share its correction."""
     d = finding.difference
     better = "better than" if d.mean > 0 else "worse than" if d.mean < 0 else "as good as"
-    second = finding.second
-    if finding.about == "fusion":
-        second = f"the best single input, {second}"
+    best = "the best single input, " if finding.about == "fusion" else ""
     low, high = map(signed, d.interval)
-    size = f"{signed(d.mean)}, 95 % interval {low} to {high}"
-    noise = "" if d.real else f", which may be noise{_corrected(d, told)}"
-    return f"{_verdict(finding)}: {finding.first} is {better} {second} ({size}){noise}."
+    noise = "" if d.real else f", which may be noise{_corrected(d, differences)}"
+    return (
+        f"{_verdict(finding)}: {finding.first} is {better} {best}{finding.second} "
+        f"({signed(d.mean)}, 95 % interval {low} to {high}){noise}."
+    )
 
 
 def _verdict(finding: Finding) -> str:
+    helps = finding.difference.mean > 0
     if finding.about.startswith(LOOKS):
         part = finding.about.removeprefix(LOOKS)
         if not finding.difference.real:
             return f"The model is not shown to look at {part}"
-        looks = finding.difference.mean > 0
-        return f"The model {finding.about}" if looks else f"The model is misled by its {part}"
-    subject, helps, hurts, to_help = {
+        return f"The model looks at {part}" if helps else f"The model is misled by its {part}"
+    subject, positive, negative, to_help = {
         "fusion": ("Fusion", "helps", "hurts", "to help"),
         CLASSICAL: (
             "The network",
@@ -175,24 +142,24 @@ def _verdict(finding: Finding) -> str:
     }.get(finding.about, (finding.about, "earns its place", "does harm", "to earn its place"))
     if not finding.difference.real:
         return f"{subject} is not shown {to_help}"
-    return f"{subject} {helps if finding.difference.mean > 0 else hurts}"
+    return f"{subject} {positive if helps else negative}"
 
 
-def _corrected(difference: Difference, told: int) -> str:
-    """Why a difference whose own interval excludes 0 may be noise all the same."""
+def _corrected(difference: Difference, differences: int) -> str:
+    """Why a difference whose own interval excludes 0 may still be noise."""
     low, high = difference.interval
     if low <= 0 <= high:
         return ""
     p, adjusted = difference.p, difference.adjusted
-    return f": p {p:.2g}, {adjusted:.2g} after correction for {told} differences"
+    return f": p {p:.2g}, {adjusted:.2g} after correction for {differences} differences"
 
 
-def markdown(found: Comparison) -> str:
+def markdown(comparison: Comparison) -> str:
     """The table and the sentences, as a page."""
     table = [
         f"| {' | '.join(HEADINGS)} |",
         f"|{'---|' * len(HEADINGS)}",
-        *(f"| {' | '.join(row)} |" for row in table_rows(found)),
+        *(f"| {' | '.join(row)} |" for row in table_rows(comparison)),
     ]
-    said = [f"- {sentence}" for sentence in sentences(found)]
-    return "\n".join([f"# {heading(found)}", "", *table, "", *said, ""])
+    said = [f"- {sentence}" for sentence in sentences(comparison)]
+    return "\n".join([f"# {heading(comparison)}", "", *table, "", *said, ""])

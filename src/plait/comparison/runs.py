@@ -1,8 +1,8 @@
-"""One run of a comparison, in a process of its own: its answers, its time, its memory.
+"""One run of a comparison, in its own process: its answers, its time, its memory.
 
-A process of its own because memory is measured by its highest use, which a process never gives
-back, and because a run that takes the machine down must not take the others with it. What a run
-found is kept as JSON; a comparison that is called again goes on from there.
+Its own process because memory is measured by its peak, which never falls again within a process,
+and because a run that crashes must not take the others with it. A run's result is kept as JSON; a
+comparison that is called again continues from there.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
 from plait.evaluation.results import Evaluation
-from plait.model import Model, load
-from plait.network import build_output
+from plait.model import Model, load_model
 from plait.nn.blocks import count_parameters
 from plait.outputs.base import Output
+from plait.pipeline.parts import build_output
 from plait.training.train import train
 from plait.types import PlaitError, Prediction
 from plait.util.digests import digest
 from plait.util.files import make_folder, write_atomically
 
-TIMED, WARM = 20, 3  # records answered one at a time for the time, after some that aren't counted
+TIMED, WARM = 20, 3  # records that are answered one at a time and timed, after some that are not
 ABOUT = ("about", "command", "expected", "card")
-"""A recipe's words that change nothing of a run."""
+"""Fields of a recipe that do not change a run."""
 MIB = 1024.0  # KiB
 DIGITS = 12  # of the digest in a folder's name
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a run is to do.
+    """What a run does.
 
     Attributes:
-        recipe: what is trained, seed and all; or what the classical baseline takes its inputs from.
-        table: its records and their splits, the same for all runs, whatever a recipe's inputs are.
-        digest: of the table, by which a result from before is known to be of the same.
+        recipe: what is trained, with its seed; for the classical baseline, where its inputs come
+            from.
+        table: the records and their splits, the same for all runs, whatever their inputs.
+        digest: of the table, so that an earlier result is known to be of the same one.
         split: whose rows are answered.
-        place: the variant's folder, in which each of its runs has one.
-        classical: the classical baseline instead of the recipe's network.
-        trained: it was trained before, and is to answer another split.
+        variant_folder: in which each of the variant's runs has a folder.
+        classical: run the classical baseline instead of the recipe's network.
+        trained: the model was trained before, and answers another split now.
     """
 
     recipe: Recipe
@@ -59,13 +60,13 @@ class Job:
     digest: str
     split: str
     on_bad: OnBad
-    place: Path
+    variant_folder: Path
     classical: bool = False
     trained: bool = False
 
     @property
     def depends_on(self) -> dict[str, Any]:
-        """What makes two runs the same one: not what a recipe says of itself."""
+        """What makes two runs the same."""
         return {
             "recipe": self.recipe.model_dump(mode="json", exclude=set(ABOUT)),
             "table": self.digest,
@@ -75,18 +76,18 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the run keeps what it makes: another recipe's or table's run has another one."""
+        """The run's folder; a run of another recipe or table has another one."""
         name = digest(json.dumps(self.depends_on, sort_keys=True))[:DIGITS]
-        return self.place / f"seed-{self.recipe.seed}-{name}"
+        return self.variant_folder / f"seed-{self.recipe.seed}-{name}"
 
     @property
     def kept(self) -> Path:
-        """Where its result is kept."""
+        """The file of its result."""
         return self.folder / f"{self.split}.json"
 
     @property
     def package(self) -> Path:
-        """Where the trained model is."""
+        """The folder of the trained model."""
         return self.folder / "model"
 
     @property
@@ -97,18 +98,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run found.
+    """The result of a run.
 
     Attributes:
-        rows: their numbers in the table, from 1, of the records that were answered.
+        rows: numbers of the answered records in the table, from 1.
         predictions: by output; references: what they are scored against.
         learned: how many records it learned from.
-        parameters: all; trained: those that learned.
-        seconds: of training, without reading media and frozen encoders, whose results are kept.
-        milliseconds: of one record's answer from its files, the median; None for the baseline.
-        memory: MiB, the most that the process took.
+        parameters: number of weights; trained: of those that learned.
+        seconds: of training, without reading media and running frozen encoders, which is cached.
+        milliseconds: median time to answer one record from its files; None for the baseline.
+        memory: MiB, the peak of the process.
         failed: why there is no result; empty where there is one.
-        swapped: by input, the predictions with another record's, where there are several inputs.
+        swapped: by input, the predictions with another record's; for several inputs.
     """
 
     rows: list[int] = field(default_factory=list)
@@ -146,7 +147,7 @@ class Result:
 
 
 def finished(job: Job) -> Result | None:
-    """The result of the same run, from before; None where it was never finished."""
+    """The result of the same run, if it was finished before."""
     if not job.kept.is_file():
         return None
     raw = json.loads(job.kept.read_text(encoding="utf-8"))
@@ -154,9 +155,9 @@ def finished(job: Job) -> Result | None:
 
 
 def run(job: Job, seconds: float | None) -> Result | None:
-    """Do it in a process of its own; None where it was not finished in time (it can go on later).
+    """Run a job in its own process; None where it was not finished in time (it can continue later).
 
-    A `PlaitError` of the run becomes its result, and so does that it was killed or crashed.
+    A `PlaitError` of the run becomes its result, and so does a crash.
     """
     make_folder(job.folder)
     command = [sys.executable, "-c", "from plait.comparison.runs import main; main()"]
@@ -177,13 +178,13 @@ def run(job: Job, seconds: float | None) -> Result | None:
 
 
 def main() -> None:
-    """The process: a job comes in, its result is kept."""
+    """The process of a run: reads a job from its input, and keeps the result."""
     job: Job = pickle.load(sys.stdin.buffer)
     keep(job, answered(job))
 
 
 def answered(job: Job) -> Result:
-    """Do it here; a `PlaitError` becomes the result."""
+    """Run a job in this process; a `PlaitError` becomes the result."""
     try:
         return _classical(job) if job.classical else _trained(job)
     except PlaitError as error:
@@ -197,56 +198,48 @@ def keep(job: Job, result: Result) -> None:
 
 
 def _classical(job: Job) -> Result:
-    found = answer_classically(job.recipe, job.table, job.split, ErrorPolicy(job.on_bad))
-    return Result(
-        rows=found.rows,
-        predictions=dict(found.predictions),
-        references=dict(found.references),
-        learned=found.learned,
-        parameters=found.parameters,
-        trained=found.parameters,
-        seconds=found.seconds,
-        memory=memory(),
-    )
+    answers = answer_classically(job.recipe, job.table, job.split, ErrorPolicy(job.on_bad))
+    return Result(**vars(answers), trained=answers.parameters, memory=memory())
 
 
 def _trained(job: Job) -> Result:
     if job.trained:
-        model = load(job.package)
+        model = load_model(job.package)
     else:
         model = train(job.recipe, job.table, job.package, on_bad=job.on_bad)
     several = len(model.recipe.inputs) > 1
-    found = model.evaluate(job.table, split=job.split, swapped=several, on_bad=job.on_bad)
+    evaluation = model.evaluate(job.table, split=job.split, swapped=several, on_bad=job.on_bad)
+    swapped = evaluation.swapped.items()
     return Result(
-        rows=[found.table.number(row) for row in found.rows],
-        predictions=dict(found.predictions),
-        references=dict(found.references),
-        swapped={name: dict(again.predictions) for name, again in found.swapped.items()},
+        rows=[evaluation.table.number(row) for row in evaluation.rows],
+        predictions=dict(evaluation.predictions),
+        references=dict(evaluation.references),
+        swapped={name: dict(ablation.predictions) for name, ablation in swapped},
         learned=model.scores["trained"]["records"],
         parameters=count_parameters(model.network),
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],
-        milliseconds=_milliseconds(model, found),
+        milliseconds=_milliseconds(model, evaluation),
         memory=memory(),
     )
 
 
-def _milliseconds(model: Model, found: Evaluation) -> float:
-    """The median time of one record's answer, from its files; of records that were scored."""
-    table = found.table
-    cells = {name: table.column(found.columns[f"inputs.{name}"]) for name in model.recipe.inputs}
+def _milliseconds(model: Model, evaluation: Evaluation) -> float:
+    """Median time to answer one of the scored records from its files."""
+    table, columns = evaluation.table, evaluation.columns
+    cells = {name: table.column(columns[f"inputs.{name}"]) for name in model.recipe.inputs}
     times = []
-    for row in found.rows[: WARM + TIMED]:
+    for row in evaluation.rows[: WARM + TIMED]:
         record = {name: column[row] for name, column in cells.items()}
         begun = time.perf_counter()
-        model.predict(record, root=table.root, bad=ErrorPolicy("missing"))
+        list(model.predict_batch([record], root=table.root, policy=ErrorPolicy("missing")))
         times.append(time.perf_counter() - begun)
     return median(times[WARM:] or times) * 1000
 
 
 def memory() -> float:
-    """MiB that this process took at the most. Linux's ``ru_maxrss`` is no less than what the
-    process that started it held then; ``VmHWM`` begins anew with the program."""
+    """Peak memory of this process in MiB. Linux's ``ru_maxrss`` starts at what the parent process
+    held when it started this one; ``VmHWM`` starts anew with the program."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     peak = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)

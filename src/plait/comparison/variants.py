@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import yaml
 
@@ -16,12 +16,13 @@ from plait.util.suggest import did_you_mean
 
 ALL = "all"
 HOW = "how"
-"""The parameter by which a fusion has several ways."""
+"""The setting by which a kind of fusion has several ways."""
 
 JOINT = "joint"
-"""The parameter of a fusion that has another one inside."""
+"""The setting of a fusion that contains another one."""
 
 Role = Literal["alone", "without", "fused", "rows", "classical"]
+Settings: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Variant:
     """One way to learn from the table.
 
     Attributes:
-        name: unique among those compared.
-        role: ``alone``: one input; ``without``: all inputs but one; ``fused``: all of them;
-            ``rows``: all of them, from fewer training rows; ``classical``: the baseline, which
-            takes its inputs from the recipe.
-        about: the input that is alone or left out, the number of rows; else empty.
-        recipe: what is trained, but for the seed.
-        of: the variant that it is, but for the input or the rows that it lacks; else empty.
+        name: unique within a comparison.
+        role: ``alone``: one input; ``without``: all inputs but one; ``fused``: all inputs;
+            ``rows``: all inputs, with fewer training rows; ``classical``: the baseline, which takes
+            only its inputs from the recipe.
+        about: the input that is alone or left out, or the number of rows; else empty.
+        recipe: what is trained, apart from the seed.
+        of: name of the variant from which an input or rows were taken away; else empty.
     """
 
     name: str
@@ -51,37 +52,60 @@ def make_variants(
     representations: Mapping[str, Any] | None = None,
     rows: Sequence[int] = (),
 ) -> list[Variant]:
-    """The single inputs first, then all but one, then the fusions, then fewer rows.
+    """The single inputs, all but one, the fusions, and fewer rows, in this order.
 
-    All but one, and fewer rows, have the fusion and the representations of the recipe, or the
-    first ones that are tried where the recipe's own are not.
+    "All but one" and "fewer rows" use the recipe's fusion and representations, or, where these are
+    not among those tried, the first that are.
 
     Args:
-        recipe: where everything else comes from.
-        fusions: names as ``early.gated``, ``late`` (all its ways) or ``all``; none is the recipe's.
+        recipe: provides everything else.
+        fusions: names such as ``early.gated``, ``late`` (all its ways) or ``all``; the recipe's own
+            if empty.
         representations: input -> ``all``, a name or settings, or a list of those; the recipe's own
-            where an input is not named.
-        rows: numbers of training rows to learn from, beside all of them.
+            for inputs that are not named.
+        rows: numbers of training rows to learn from, besides all of them.
 
     Raises:
         UsageError: there is no such input, fusion or representation.
     """
     tried = _representations(recipe, representations or {})
-    settings = _fusions(recipe, fusions)
-    several = len(recipe.inputs) > 1
-    fused = list(_fused(recipe, tried, settings))
-    # What lacks something is held against the same fusion, or a better one would be its loss.
-    whole = next((variant for variant in fused if variant.recipe == recipe), fused[0])
-    found = [*_alone(recipe, tried)] if several else []
-    if len(recipe.inputs) > 2:
-        found += _without(whole)
-    return [*found, *fused, *(_of_rows(whole, number) for number in sorted(set(rows)))]
+    alone = [
+        Variant(
+            " ".join([f"{name} alone", *_differences({name: choices}, {name: settings})]),
+            "alone",
+            name,
+            _changed(recipe, {name: settings}, {"kind": "none", **_shared(recipe, "none")}),
+        )
+        for name, choices in tried.items()
+        for settings in choices
+        if len(tried) > 1
+    ]
+    fused = list(_fused(recipe, tried, _fusions(recipe, fusions)))
+    # What lacks something is compared with the same fusion, so that only the lack counts.
+    full = next((variant for variant in fused if variant.recipe == recipe), fused[0])
+    own = {name: spec.representation for name, spec in full.recipe.inputs.items()}
+    without = [
+        Variant(
+            f"without {name}",
+            "without",
+            name,
+            _changed(full.recipe, {n: r for n, r in own.items() if n != name}, full.recipe.fusion),
+            of=full.name,
+        )
+        for name in own
+        if len(own) > 2
+    ]
+    fewer = [
+        Variant(f"{number} rows", "rows", str(number), _with_rows(full.recipe, number), full.name)
+        for number in sorted(set(rows))
+    ]
+    return [*alone, *without, *fused, *fewer]
 
 
 def parse_representations(given: Iterable[str]) -> dict[str, Any]:
     """``audio=all``, ``audio=mfcc,waveform`` or ``audio=[mfcc, {kind: waveform, rate: 8000}]`` ->
     input -> what `make_variants` takes."""
-    found = {}
+    parsed = {}
     for item in given:
         name, equals, text = item.partition("=")
         try:
@@ -90,57 +114,40 @@ def parse_representations(given: Iterable[str]) -> dict[str, Any]:
             value = None
         if not (equals and name and value):
             raise UsageError(
-                f"--representation {item!r} names none",
+                f"--representation {item!r} names no representation",
                 expected="INPUT=all, INPUT=NAME,NAME or INPUT=[NAME, {kind: NAME, SETTING: VALUE}]",
             )
-        found[name] = value.split(",") if isinstance(value, str) and value != ALL else value
-    return found
-
-
-def _alone(recipe: Recipe, tried: Mapping[str, list[dict[str, Any]]]) -> Iterator[Variant]:
-    alone = {"kind": "none", **_same(recipe, "none")}
-    for name, choices in tried.items():
-        for settings in choices:
-            how = _differences({name: choices}, {name: settings})
-            changed = _changed(recipe, {name: settings}, alone)
-            yield Variant(" ".join([f"{name} alone", *how]), "alone", name, changed)
+        parsed[name] = value.split(",") if isinstance(value, str) and value != ALL else value
+    return parsed
 
 
 def _fused(
-    recipe: Recipe, tried: Mapping[str, list[dict[str, Any]]], fusions: Mapping[str, dict[str, Any]]
+    recipe: Recipe, tried: Mapping[str, list[Settings]], fusions: Mapping[str, Settings]
 ) -> Iterator[Variant]:
     for choice in product(*tried.values()):
         chosen = dict(zip(tried, choice, strict=True))
-        how = _differences(tried, chosen)
+        differences = _differences(tried, chosen)
         for name, fusion in fusions.items():
-            title = " ".join([name, *how]) if len(tried) > 1 else " ".join(how) or name
-            yield Variant(title, "fused", "", _changed(recipe, chosen, fusion))
+            parts = [name, *differences] if len(tried) > 1 or not differences else differences
+            yield Variant(" ".join(parts), "fused", "", _changed(recipe, chosen, fusion))
 
 
-def _without(whole: Variant) -> Iterator[Variant]:
-    recipe = whole.recipe
-    for name in recipe.inputs:
-        others = {n: s.representation for n, s in recipe.inputs.items() if n != name}
-        changed = _changed(recipe, others, recipe.fusion)
-        yield Variant(f"without {name}", "without", name, changed, of=whole.name)
-
-
-def _of_rows(whole: Variant, number: int) -> Variant:
-    data = whole.recipe.model_dump()
+def _with_rows(recipe: Recipe, number: int) -> Recipe:
+    data = recipe.model_dump()
     data["data"]["rows"] = number
-    return Variant(f"{number} rows", "rows", str(number), check_recipe(data), of=whole.name)
+    return check_recipe(data)
 
 
 def _changed(
-    recipe: Recipe, representations: Mapping[str, dict[str, Any]], fusion: Mapping[str, Any]
+    recipe: Recipe, representations: Mapping[str, Settings], fusion: Mapping[str, Any]
 ) -> Recipe:
-    """With these inputs only, in these representations. What learned with an input that is not
-    there learns by itself."""
+    """The recipe with these inputs only, in these representations. What learned together with an
+    input that is gone learns by itself."""
     data = recipe.model_dump()
     gone = {f"inputs.{name}" for name in recipe.inputs if name not in representations}
     for part in (*data["inputs"].values(), *data["outputs"].values()):
-        if part["learn_with"] in gone:
-            part["learn_with"] = None
+        if part["fit_with"] in gone:
+            part["fit_with"] = None
     data["inputs"] = {
         name: {**data["inputs"][name], "representation": settings}
         for name, settings in representations.items()
@@ -149,21 +156,19 @@ def _changed(
     return check_recipe(data)
 
 
-def _differences(
-    tried: Mapping[str, list[dict[str, Any]]], chosen: Mapping[str, dict[str, Any]]
-) -> list[str]:
-    """``audio=mfcc`` of each input that has several representations; numbered where two of them
-    have one name."""
-    found = []
+def _differences(tried: Mapping[str, list[Settings]], chosen: Mapping[str, Settings]) -> list[str]:
+    """``audio=mfcc`` for each input that has several representations; numbered where two of these
+    have the same name."""
+    differences = []
     for name, choices in tried.items():
         if len(choices) > 1:
             kinds = [choice["kind"] for choice in choices]
             kind, place = chosen[name]["kind"], choices.index(chosen[name]) + 1
-            found.append(f"{name}={kind}" + (f"-{place}" if kinds.count(kind) > 1 else ""))
-    return found
+            differences.append(f"{name}={kind}" + (f"-{place}" if kinds.count(kind) > 1 else ""))
+    return differences
 
 
-def _representations(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _representations(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, list[Settings]]:
     """Input -> settings to try."""
     for name in given:
         if name not in recipe.inputs:
@@ -172,20 +177,20 @@ def _representations(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, list
                 expected=f"one of: {', '.join(recipe.inputs)}",
                 hint=did_you_mean(name, recipe.inputs),
             )
-    found = {}
+    tried = {}
     for name, spec in recipe.inputs.items():
         own = spec.representation
-        wanted = given.get(name, own)
-        if wanted == ALL:
-            others = [n for n in _buildable(spec.modality) if n != own["kind"]]
-            wanted = [own, *others]
-        items = wanted if isinstance(wanted, list) else [wanted]
-        found[name] = [_as_settings(spec.modality, item, own) for item in items]
-    return found
+        items = given.get(name, own)
+        if items == ALL:
+            items = [own, *(n for n in _without_required(spec.modality) if n != own["kind"])]
+        items = items if isinstance(items, list) else [items]
+        tried[name] = [_as_settings(spec.modality, item, own) for item in items]
+    return tried
 
 
-def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> dict[str, Any]:
-    """A name's settings are the recipe's own where it is the recipe's, else the defaults."""
+def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> Settings:
+    """The settings of a name: the recipe's own where it has this representation, else the
+    defaults."""
     settings = {"kind": item.strip()} if isinstance(item, str) else item
     if not (isinstance(settings, dict) and isinstance(settings.get("kind"), str)):
         raise UsageError(f"{item!r} is no representation", expected="a name, or kind and settings")
@@ -193,68 +198,58 @@ def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> dict[str, 
     return dict(own) if settings == {"kind": own["kind"]} else settings
 
 
-def _buildable(modality: str) -> list[str]:
-    """Representations that need no setting."""
-    return [
-        name
-        for name in registry.names(modality)
-        if all(
-            default is not ... for _, default in registry.find(modality, name).parameters.values()
-        )
-    ]
+def _without_required(modality: str) -> list[str]:
+    """Representations that have a default for every setting."""
+    fields = {n: registry.find(modality, n).schema.model_fields for n in registry.names(modality)}
+    return [name for name in fields if not any(f.is_required() for f in fields[name].values())]
 
 
-def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Name -> settings, as the recipe has them where they fit."""
+def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, Settings]:
+    """Name -> settings, the recipe's own where they apply."""
     if len(recipe.inputs) == 1:
         return {recipe.name: dict(recipe.fusion)}
     if not names:
         return {_title(recipe.fusion): dict(recipe.fusion)}
     known = {title: s for kind in registry.names("fusion") for title, s in _ways(recipe, kind)}
-    found: dict[str, dict[str, Any]] = {}
+    chosen: dict[str, Settings] = {}
     for name in names:
         fitting = {t: s for t, s in known.items() if name in (ALL, t, t.split(".")[0])}
         if not fitting:
+            # ``gated`` may be any fusion's way of that name.
+            ways = [repr(title) for title in known if title.endswith(f".{name}")]
             raise UsageError(
                 f"there is no fusion {name!r}",
-                expected=f"{ALL}, or of: {', '.join(known)}",
-                hint=_meant(name, known),
+                expected=f"{ALL}, or one of: {', '.join(known)}",
+                hint=f"did you mean {' or '.join(ways)}?"
+                if ways
+                else did_you_mean(name, [*known, *registry.names("fusion")]),
             )
-        found |= fitting
-    return found
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """``gated`` may be any fusion's way of that name; otherwise the nearest name."""
-    ways = [repr(title) for title in known if title.endswith(f".{name}")]
-    if ways:
-        return f"did you mean {' or '.join(ways)}?"
-    return did_you_mean(name, [*known, *registry.names("fusion")])
+        chosen |= fitting
+    return chosen
 
 
 def _title(fusion: Mapping[str, Any]) -> str:
-    return ".".join([fusion["kind"], *([fusion[HOW]] if HOW in fusion else [])])
+    return f"{fusion['kind']}.{fusion[HOW]}" if HOW in fusion else str(fusion["kind"])
 
 
-def _same(recipe: Recipe, kind: str) -> dict[str, Any]:
-    """The settings of the recipe's fusion that another kind has too, but for its way."""
+def _shared(recipe: Recipe, kind: str) -> Settings:
+    """The settings of the recipe's fusion that another kind has too, except for its way."""
     fields = registry.find("fusion", kind).schema.model_fields
-    known = {**recipe.fusion.get(JOINT, {}), **recipe.fusion}
-    return {
-        key: value for key, value in known.items() if key in fields and key not in ("kind", HOW)
-    }
+    own = {**recipe.fusion.get(JOINT, {}), **recipe.fusion}
+    return {key: value for key, value in own.items() if key in fields and key not in ("kind", HOW)}
 
 
-def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every way of a kind of fusion that takes several inputs. Settings that the recipe's fusion
-    has too are kept; a fusion inside it is the recipe's own where that can be."""
-    if kind == "none":
+def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, Settings]]:
+    """Title and settings of every way of a kind of fusion that takes several inputs. Settings that
+    the recipe's fusion has too are kept; a fusion inside it is the recipe's own where possible."""
+    cls: Any = registry.find("fusion", kind).cls
+    if not cls.several_inputs:
         return
-    fields = registry.find("fusion", kind).schema.model_fields
-    own, same = recipe.fusion, _same(recipe, kind)
-    if JOINT in fields and own["kind"] == "early":
-        same[JOINT] = dict(own)
-    ways = get_args(fields[HOW].annotation) if HOW in fields else [None]
-    for way in ways:
-        settings = {"kind": kind, **same, **({HOW: way} if way else {})}
+    fields = cls.model_fields
+    shared = _shared(recipe, kind)
+    own: Any = registry.find("fusion", recipe.fusion["kind"]).cls
+    if JOINT in fields and not own.has_branches:
+        shared[JOINT] = dict(recipe.fusion)
+    for way in get_args(fields[HOW].annotation) if HOW in fields else [None]:
+        settings = {"kind": kind, **shared, **({HOW: way} if way else {})}
         yield _title(settings), settings

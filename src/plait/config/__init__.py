@@ -1,1 +1,1 @@
-"""Recipes, their overrides, and the registry of components."""
+"""Recipes, their overrides and old names, and the registry of components."""

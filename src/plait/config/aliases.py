@@ -21,6 +21,7 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "audio/*": {"longest": "max_seconds", "reader": "sequence_encoder"},
     "fusion/hybrid": {"own": "branch_loss_weight"},
     "image/*": {"fit": "resize"},
+    "inputs": {"learn_with": "fit_with"},
     "output/text": {
         "scores": "metrics",
         "longest": "max_length",
@@ -31,6 +32,7 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
         "detect": "detected_words",
         "detection": "detection_weight",
     },
+    "outputs": {"learn_with": "fit_with"},
     "series/*": {
         "longest": "max_steps",
         "reader": "sequence_encoder",

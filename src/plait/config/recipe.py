@@ -44,7 +44,7 @@ def _column(value: Any) -> Any:
     return value
 
 
-LearnWith = Annotated[
+FitWith = Annotated[
     str | None,
     _doc(
         "inputs.NAME or outputs.NAME, whose column is fitted together with this one: they share a "
@@ -62,7 +62,7 @@ class InputSpec(_Section):
         BeforeValidator(_column),
         _doc("column of the table; a list if the modality reads several; guessed if null"),
     ] = None
-    learn_with: LearnWith = None
+    fit_with: FitWith = None
     representation: Annotated[Settings, _doc("the representation: its kind and settings")]
 
 
@@ -75,7 +75,7 @@ class OutputSpec(_Section):
         BeforeValidator(_column),
         _doc("column of the table; a list if the output reads several; guessed if null"),
     ] = None
-    learn_with: LearnWith = None
+    fit_with: FitWith = None
     weight: Annotated[
         float, _doc("weight of its loss, and of its score when the best weights are chosen", gt=0)
     ] = 1.0
@@ -281,12 +281,12 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True) -> Recipe:
-    """Check a recipe, replace old names of settings, and fill in all defaults.
+    """Check a recipe, fill in all defaults, and replace old names of settings.
 
     Args:
         raw: what the user wrote.
         files: whether files that the recipe names must exist, as for training.
-        warn: whether to warn of old names; not for packages, whose recipes nobody edits.
+        warn: whether a warning names the old names; not of a package, whose recipe nobody edits.
 
     Raises:
         UsageError: the recipe has errors; the message has one line for each.
@@ -403,10 +403,10 @@ def _wrong_partners(data: Settings) -> list[str]:
         for name, spec in _sections(data, section)
     }
     return [
-        f"{path}.learn_with: got {partner!r}; only {', '.join(sorted(set(parts) - {path}))}. "
+        f"{path}.fit_with: got {partner!r}; only {', '.join(sorted(set(parts) - {path}))}. "
         + did_you_mean(str(partner), set(parts) - {path})
         for path, spec in parts.items()
-        if (partner := spec.get("learn_with")) is not None and partner not in set(parts) - {path}
+        if (partner := spec.get("fit_with")) is not None and partner not in set(parts) - {path}
     ]
 
 

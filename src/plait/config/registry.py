@@ -123,8 +123,8 @@ def register(kind: str, name: str) -> Callable[[C], C]:
             cls.__qualname__,
         ):
             raise PlaitError(
-                f"{cls.__module__} registers a {kind} called {name!r}, which "
-                f"{other.cls.__module__} has registered already"
+                f"{cls.__module__} registers {kind} {name!r}, which {other.cls.__module__} has "
+                "registered already"
             )
         _COMPONENTS[kind, name] = Registered(kind, name, cls)
         return cls

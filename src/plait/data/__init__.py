@@ -1,1 +1,1 @@
-"""Tables, splits, safe opening of media, the feature cache."""
+"""Tables, splits, and safe reading of media."""

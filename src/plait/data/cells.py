@@ -23,13 +23,13 @@ class ErrorPolicy:
         policy: ``stop`` at the first bad cell, ``skip`` its record, or treat the input as
             ``missing``.
         failures: one line for each bad cell.
-        met: (row, input) of each bad cell, with rows as the caller counts them.
+        handled: (row, input) of each bad cell, with rows as the caller counts them.
         in_table: whether messages name the row and column; False for files named one by one.
     """
 
     policy: OnBad = "stop"
     failures: list[str] = field(default_factory=list)
-    met: set[tuple[int, str]] = field(default_factory=set)
+    handled: set[tuple[int, str]] = field(default_factory=set)
     in_table: bool = True
 
     def handle(self, number: int, column: str, error: BadCell) -> None:

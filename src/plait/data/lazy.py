@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from plait.types import PlaitError
+from plait.util.imports import needed
 
 LARGE = 64 << 20  # bytes, uncompressed; larger columns stay in the file
 BLOCK_BYTES = 4 << 20
@@ -76,10 +77,9 @@ class ColumnBlocks:
 
     def __init__(self, path: Path, name: str, plain: Callable[[Any], Any]) -> None:
         """``plain`` is applied to every cell."""
-        import pyarrow.parquet  # here: slow to import, and captioning doesn't need it
-
+        parquet = needed("pyarrow.parquet", "arrow")
         self.path, self.name, self._plain = path, name, plain
-        self._file = pyarrow.parquet.ParquetFile(path, buffer_size=STREAM_BYTES, pre_buffer=False)
+        self._file = parquet.ParquetFile(path, buffer_size=STREAM_BYTES, pre_buffer=False)
         about = self._file.metadata
         counts = [about.row_group(g).num_rows for g in range(about.num_row_groups)]
         self._starts = [0, *accumulate(counts)]  # of the row groups
@@ -126,8 +126,7 @@ class ColumnBlocks:
 
     def _read(self, row: int) -> tuple[int, list[Any]]:
         """The block with that row, and the number of its first row."""
-        import pyarrow as pa
-
+        pa = needed("pyarrow", "arrow")
         group = bisect_right(self._starts, row) - 1
         if group != self._group or row < self._next:
             self._group, self._next = group, self._starts[group]

@@ -181,16 +181,14 @@ def read_parquet(path: Path) -> Columns:
     columns stay in the file (`plait.data.lazy`).
 
     Raises:
-        PlaitError: the file is missing or is not Parquet.
+        PlaitError: the file is missing or is not Parquet, or pyarrow is not installed.
     """
-    import pyarrow as pa  # here: slow to import, and captioning doesn't need it
-    import pyarrow.parquet
-
+    pa, parquet = needed("pyarrow", "arrow"), needed("pyarrow.parquet", "arrow")
     if not path.exists():
         raise missing(path)
     try:
-        # Not pyarrow.parquet.read_table, which adds columns from the names of folders.
-        file = pa.parquet.ParquetFile(path)
+        # The file's own schema: none of what the folders' names could say.
+        file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
         if len(set(names)) < len(names):
             raise PlaitError(f"{path} has two columns with the same name", expected="unique names")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from plait.data.media import load_bytes
 from plait.types import BadCell
+from plait.util.imports import needed
 from plait.util.suggest import did_you_mean
 
 KINDS = "a CSV, NPY or Parquet file of numbers, or a list of numbers"
@@ -249,11 +250,9 @@ def _read_npy(data: bytes, name: str) -> Values:
 
 def _read_parquet(data: bytes, name: str) -> tuple[Values, list[str]]:
     """A column is a channel."""
-    import pyarrow as pa  # here: slow to import, and most series don't need it
-    import pyarrow.parquet
-
+    pa, parquet = needed("pyarrow", "arrow"), needed("pyarrow.parquet", "arrow")
     try:
-        file = pa.parquet.ParquetFile(pa.BufferReader(data))
+        file = parquet.ParquetFile(pa.BufferReader(data))
         _check_size(name, file.metadata.num_rows, file.metadata.num_columns)
         for field in file.schema_arrow:  # before reading: a small file may hold long texts
             kind = field.type

@@ -1,26 +1,26 @@
-"""What an evaluation found: predictions, references and scores."""
+"""The results of an evaluation: predictions, references and scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.tables import Table
-from plait.evaluation.predictions import Group
+from plait.evaluation.groups import Group
 from plait.outputs.base import Output
 from plait.outputs.scores import Scorer, with_intervals
-from plait.package.card import number
-from plait.pipeline.features import Corruption
+from plait.pipeline.inputs import Corruption
+from plait.render.numbers import number
 from plait.types import ColumnName, Prediction
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Scores by output with one input made worse in one way."""
+    """Scores by output with one input corrupted in one way."""
 
     input: str
     how: Corruption
@@ -28,18 +28,17 @@ class Corrupted:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
-        scores = {name: scores.to_json() for name, scores in self.scores.items()}
-        return {"input": self.input, **vars(self.how), "scores": scores}
+        return {"input": self.input, **vars(self.how), "scores": _all_json(self.scores)}
 
 
 @dataclass(frozen=True)
-class Lost:
-    """How much less a score is with less, or something else, than the model was given.
+class Drop:
+    """How much a score drops when the same records are answered with less.
 
     Attributes:
         score: its name, the first of the output's best metrics.
-        value: the score of all records, less that of the same records then.
-        interval: 95 %, by resampling records (paired bootstrap).
+        value: the score with all inputs minus the score without.
+        interval: 95 %, from resampled records, the same for both (paired bootstrap).
     """
 
     score: str
@@ -47,10 +46,10 @@ class Lost:
     interval: tuple[float, float]
 
     @classmethod
-    def between(cls, name: str, whole: Scorer, then: Scorer, records: int) -> Lost:
-        """Of the score ``name`` of the same records, answered twice."""
+    def between(cls, name: str, full: Scorer, ablated: Scorer, records: int) -> Drop:
+        """The drop of the score ``name`` between two sets of answers to the same records."""
         value, interval = with_intervals(
-            lambda rows: {name: whole(rows)[name] - then(rows)[name]}, records
+            lambda rows: {name: full(rows)[name] - ablated(rows)[name]}, records
         )
         return cls(name, value[name], interval[name])
 
@@ -60,60 +59,64 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Again:
-    """The same records answered again, with less or with something else.
+class Ablation:
+    """The same records answered without some inputs, or with another record's in their place.
 
     Attributes:
-        predictions: by output, a record each.
+        predictions: by output, one for each record.
         scores: by output.
-        lost: by output, how much less than with all that there is.
+        lost: by output, how much the score drops; empty where nothing was taken away.
     """
 
     predictions: Mapping[str, list[Prediction]]
     scores: Mapping[str, Any]
-    lost: Mapping[str, Lost]
+    lost: Mapping[str, Drop]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {
-            "scores": {name: scores.to_json() for name, scores in self.scores.items()},
-            "lost": {name: lost.to_json() for name, lost in self.lost.items()},
-        }
+        return {"scores": _all_json(self.scores), "lost": _all_json(self.lost)}
 
 
+@dataclass(eq=False, repr=False)
 class Evaluation:
-    """What `Model.evaluate` found: predictions, references and scores, row by row."""
+    """What `Model.evaluate` returns: predictions, references and scores, record by record.
 
-    def __init__(
-        self,
-        table: Table,
-        columns: Mapping[str, ColumnName],
-        rows: Sequence[int],
-        predictions: Mapping[str, list[Prediction]],
-        references: Mapping[str, list[Any]],
-        scores: Mapping[str, Any],
-        problems: Sequence[str],
-        subsets: Mapping[tuple[str, ...], Again] | None = None,
-        corrupted: Sequence[Corrupted] = (),
-        by: str | None = None,
-        groups: Sequence[Group] = (),
-        swapped: Mapping[str, Again] | None = None,
-        vectors: NDArray[np.float32] | None = None,
-        outputs: Mapping[str, Output] | None = None,
-    ) -> None:
-        self.vectors, self.outputs = vectors, outputs or {}
-        self.by, self.groups = by, groups
-        self.subsets, self.corrupted, self.swapped = subsets or {}, corrupted, swapped or {}
-        self.table, self.columns, self.rows = table, columns, rows
-        self.predictions, self.references = predictions, references
-        self.scores, self.failures = scores, problems
+    Attributes:
+        table: the records that were read; columns: input or output -> its column.
+        rows: which of the table's rows were scored, N of them.
+        predictions, references: by output, N each.
+        scores: by output; each has ``to_json``, and its scores by name.
+        failures: a line for each cell that could not be used.
+        subsets: names of inputs -> the scores with these alone, the others missing.
+        corrupted: the scores with one input corrupted.
+        by: the column that groups the rows; groups: the scores of each group.
+        swapped: input -> the scores with another record's in its place.
+        vectors: (N, D) the records' fused vectors.
+        outputs: the model's, which know how their answers are shown.
+
+    What was not asked for is empty, or None.
+    """
+
+    table: Table
+    columns: Mapping[str, ColumnName]
+    rows: Sequence[int]
+    predictions: Mapping[str, list[Prediction]]
+    references: Mapping[str, list[Any]]
+    scores: Mapping[str, Any]
+    failures: Sequence[str]
+    subsets: Mapping[tuple[str, ...], Ablation] = field(default_factory=dict)
+    corrupted: Sequence[Corrupted] = ()
+    by: str | None = None
+    groups: Sequence[Group] = ()
+    swapped: Mapping[str, Ablation] = field(default_factory=dict)
+    vectors: NDArray[np.float32] | None = None
+    outputs: Mapping[str, Output] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """A line an output: its scores that have intervals, by the names that Python has."""
+        """A line for each output: its scores that have intervals, by their names in Python."""
         lines = []
-        for output, scores in self.scores.items():
-            found = scores.to_json()
-            values = [f"{name} {number(found[name])}" for name in found["intervals"]]
+        for output, scores in _all_json(self.scores).items():
+            values = [f"{name} {number(scores[name])}" for name in scores["intervals"]]
             lines.append(f"{output}, {number(len(self.rows))} records: {', '.join(values)}")
         return "\n".join(lines)
 
@@ -121,42 +124,43 @@ class Evaluation:
         return f"<plait.Evaluation {'; '.join(str(self).splitlines())}>"
 
     def shares(self) -> dict[str, dict[str, dict[str, float]]]:
-        """By output and input: its mean share of the answers, and the mean size of its share;
-        empty where they were not asked for."""
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for name, predictions in self.predictions.items():
-            inputs = predictions[0].shares if predictions else {}
-            for part in inputs:
-                values = np.array([prediction.shares[part] for prediction in predictions])
-                found.setdefault(name, {})[part] = {
-                    "mean": float(values.mean()), "size": float(np.abs(values).mean())
-                }  # fmt: skip
-        return found
+        """By output and input: the mean of its shares of the answers, and their mean size; empty
+        where shares were not asked for."""
+        return {
+            name: {
+                part: {
+                    "mean": float(np.mean([p.shares[part] for p in predictions])),
+                    "size": float(np.mean([abs(p.shares[part]) for p in predictions])),
+                }
+                for part in predictions[0].shares
+            }
+            for name, predictions in self.predictions.items()
+            if predictions and predictions[0].shares
+        }
 
     def to_json(self) -> dict[str, Any]:
-        """The scores of every output, the columns, the number of records, the bad cells, and the
-        inputs' shares, the scores with each subset of them, or with one of them made worse, and
-        those of each group of rows, where they were asked for."""
-        found = {
+        """Plain JSON: the number of records, the columns, the bad cells, every output's scores, and
+        whatever else was asked for."""
+        result = {
             "records": len(self.rows),
             "columns": dict(self.columns),
             "bad": list(self.failures),
-            "scores": {name: scores.to_json() for name, scores in self.scores.items()},
+            "scores": _all_json(self.scores),
         }
         if shares := self.shares():
-            found["shares"] = shares
+            result["shares"] = shares
         if self.subsets:
-            found["subsets"] = [
-                {"inputs": list(subset), **again.to_json()}
-                for subset, again in self.subsets.items()
+            result["subsets"] = [
+                {"inputs": list(s), **a.to_json()} for s, a in self.subsets.items()
             ]
         if self.swapped:
-            found["swapped"] = [
-                {"input": name, **again.to_json()} for name, again in self.swapped.items()
-            ]
+            result["swapped"] = [{"input": n, **a.to_json()} for n, a in self.swapped.items()]
         if self.corrupted:
-            found["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
+            result["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
         if self.by is not None:
-            found["by"] = self.by
-            found["groups"] = [group.to_json() for group in self.groups]
-        return found
+            result |= {"by": self.by, "groups": [group.to_json() for group in self.groups]}
+        return result
+
+
+def _all_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.to_json() for name, value in values.items()}

@@ -1,9 +1,9 @@
 """Each input's share of an answer: Shapley values over the inputs, and how pairs work together.
 
-An input's share is how much it adds to what the model thinks of its answer, averaged over all
-orders in which the inputs could be given (Shapley 1953; Lundberg and Lee 2017, arXiv:1705.07874).
-What is not given is missing, as the model knows missing inputs. A record's shares sum to what the
-model thinks with all of its inputs minus what it thinks with none.
+An input's share is how much it adds to the model's support for its answer, averaged over all orders
+in which the inputs could be given (Shapley 1953; Lundberg and Lee 2017, arXiv:1705.07874). The
+others are missing, as in training with missing inputs. A record's shares sum to the support with
+all of its inputs minus the support with none.
 
 Shapes: B records, M inputs.
 """
@@ -15,56 +15,58 @@ from itertools import combinations
 from math import factorial
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from plait.network import Batch, Network
+from plait.pipeline.batch import Batch
+from plait.pipeline.engine import Engine
 from plait.types import Prediction, UsageError
 
 MAX_INPUTS = 8  # 256 subsets
 
+Floats = NDArray[np.float64]
 Subset = frozenset[str]
 Pair = tuple[str, str]
 
 
 def input_shares(
-    network: Network, batch: Batch, output: str, predictions: Sequence[Prediction]
+    engine: Engine, batch: Batch, output: str, predictions: Sequence[Prediction]
 ) -> list[dict[str, float]]:
-    """For each record, by input, its share of ``Head.support`` for the predicted answer.
+    """For each record, by input, its share of the model's support for the predicted answer.
 
     Raises:
-        UsageError: the model has more than eight inputs.
+        UsageError: the model has more than eight inputs, or the engine can't tell.
     """
-    names = list(network.encoders)
+    names = list(batch.lengths)
     answers = [prediction.value for prediction in predictions]
-    rows = shapley(names, supports(network, batch, output, answers)).tolist()
+    rows = shapley(names, supports(engine, batch, output, answers)).tolist()
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def supports(
-    network: Network, batch: Batch, output: str, answers: Sequence[Any]
-) -> dict[Subset, Tensor]:
-    """(B,) ``Head.support`` for the answers by every subset of the inputs.
+    engine: Engine, batch: Batch, output: str, answers: Sequence[Any]
+) -> dict[Subset, Floats]:
+    """(B,) the support for the answers by every subset of the inputs.
 
     Raises:
-        UsageError: the model has more than eight inputs.
+        UsageError: the model has more than eight inputs, or the engine can't tell.
     """
-    names = list(network.encoders)
+    names = list(batch.lengths)
     if len(names) > MAX_INPUTS:
-        raise UsageError(f"shares of {len(names)} inputs", expected=f"{MAX_INPUTS} at the most")
+        raise UsageError(f"shares of {len(names)} inputs", expected=f"at most {MAX_INPUTS}")
     return {
-        subset: network.support(batch.with_inputs(subset), output, answers)
+        subset: engine.support(batch.with_inputs(subset), output, answers)
         for subset in subsets(names)
     }
 
 
 def subsets(names: Sequence[str]) -> list[Subset]:
-    """All of them, the empty one first."""
+    """All subsets, the empty one first."""
     sizes = range(len(names) + 1)
     return [frozenset(chosen) for size in sizes for chosen in combinations(names, size)]
 
 
-def shapley(names: Sequence[str], values: Mapping[Subset, Tensor]) -> Tensor:
+def shapley(names: Sequence[str], values: Mapping[Subset, Floats]) -> Floats:
     """(B, M) from the value (B,) of every subset:
 
     sum over the subsets S without i of |S|! (M - |S| - 1)! / M! · (v(S + i) - v(S)).
@@ -72,17 +74,17 @@ def shapley(names: Sequence[str], values: Mapping[Subset, Tensor]) -> Tensor:
     count = len(names)
     columns = []
     for name in names:
-        column = torch.zeros_like(values[frozenset()])
+        column = np.zeros_like(values[frozenset()])
         for subset, value in values.items():
             if name not in subset:
                 size = len(subset)
                 weight = factorial(size) * factorial(count - size - 1) / factorial(count)
                 column += weight * (values[subset | {name}] - value)
         columns.append(column)
-    return torch.stack(columns, dim=1)
+    return np.stack(columns, axis=1)
 
 
-def interactions(names: Sequence[str], values: Mapping[Subset, Tensor]) -> dict[Pair, Tensor]:
+def interactions(names: Sequence[str], values: Mapping[Subset, Floats]) -> dict[Pair, Floats]:
     """Pair of inputs -> (B,) what they are worth together beyond what each is worth alone: the
     Shapley interaction index (Grabisch and Roubens 1999, "An axiomatic approach to the concept of
     interaction among players in cooperative games", Int. J. Game Theory 28),
@@ -98,7 +100,7 @@ def interactions(names: Sequence[str], values: Mapping[Subset, Tensor]) -> dict[
     """
     count, found = len(names), {}
     for one, other in combinations(names, 2):
-        total = torch.zeros_like(values[frozenset()])
+        total = np.zeros_like(values[frozenset()])
         for subset, value in values.items():
             if not subset & {one, other}:
                 size = len(subset)

@@ -1,4 +1,4 @@
-"""Where each word was looked for: the photo first, then one tile a word.
+"""Where the model looked for each word: the photo, then a tile for each word.
 
 The picture of Show, Attend and Tell (Xu et al. 2015, arXiv:1502.03044).
 """
@@ -21,27 +21,28 @@ from plait.types import Prediction, UsageError
 from plait.util.files import write_atomically
 
 TILE = 224  # pixels a side
-LABEL, TITLE = 30, 44  # pixels under each tile, over all
-SMALLEST, LARGEST = 8, 18  # of the letters
+LABEL, TITLE = 30, 44  # pixels below each tile, and above all tiles
+SMALLEST, LARGEST = 8, 18  # size of the letters
 GAP = 8
 COLUMNS = 5
 INK, PAPER = (20, 20, 20), (255, 255, 255)
-DARKEST = 0.35  # of the photo's light, where nothing was looked for
+DIGITS = 4  # of the detected words' probabilities
+DARKEST = 0.35  # brightness of the photo where the model did not look
 
 
 @dataclass(frozen=True)
 class Attention:
-    """Where a prediction's words were looked for in one of its inputs.
+    """Where the model looked in one input for each word of its answer.
 
     Attributes:
-        asked: the output that answered.
-        prediction: its answer.
+        answering: the output that gave the answer.
+        prediction: the answer.
         input: the input's name.
-        pixels: (H, W, 3) uint8, what the encoder saw.
+        pixels: (H, W, 3) uint8, the picture that the encoder saw.
         grid: (rows, columns) of the input's tokens.
     """
 
-    asked: Output
+    answering: Output
     prediction: Prediction
     input: str
     pixels: NDArray[np.uint8]
@@ -49,17 +50,17 @@ class Attention:
 
     @property
     def words(self) -> Sequence[str]:
-        """The words of the answer, or what else is said at a time."""
-        return self.asked.words(self.prediction)
+        """The words of the answer, or its other steps."""
+        return self.answering.words(self.prediction)
 
     @property
     def maps(self) -> NDArray[np.float32]:
-        """(words, rows, columns): a map for each word. It adds up to the share of the attention
-        that this input got: the rest went to detected words and to other inputs."""
-        return self.asked.attention(self.prediction)[self.input].reshape(-1, *self.grid)
+        """(words, rows, columns): a map for each word. Its sum is the share of the attention that
+        this input got; the rest went to detected words and to other inputs."""
+        return self.answering.attention(self.prediction)[self.input].reshape(-1, *self.grid)
 
     def picture(self) -> Image.Image:
-        """The photo, then one tile a word, bright where it was looked for."""
+        """The photo, then a tile for each word, bright where the model looked for it."""
         photo = cv2.resize(self.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
         tiles = [_tile(photo, "")]
         for word, weights in zip(self.words, self.maps, strict=True):
@@ -67,11 +68,11 @@ class Attention:
         return _sheet(tiles, self.prediction.value)
 
     def to_json(self) -> dict[str, Any]:
-        """The maps as numbers."""
+        """The answer and its maps as plain JSON."""
         words = zip(self.words, np.round(self.maps, 5).tolist(), strict=True)
         return {
             "caption": self.prediction.value,
-            "detected": self.asked.to_json(self.prediction).get("detected", {}),
+            "detected": self.answering.to_json(self.prediction, DIGITS).get("detected", {}),
             "grid": list(self.grid),
             "words": [{"word": word, "attention": numbers} for word, numbers in words],
         }
@@ -81,6 +82,7 @@ class Attention:
 
         Raises:
             UsageError: the name ends in neither.
+            PlaitError: the file can't be written.
         """
         path = Path(path)
         if path.suffix == ".png":
@@ -94,7 +96,7 @@ class Attention:
 
 
 def _lit(photo: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The photo, bright where the word was looked for and dark elsewhere."""
+    """The photo, bright where the model looked for the word and dark elsewhere."""
     light = cv2.resize(weights.astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_CUBIC)
     light = np.clip(light, 0, None)
     light = (light / max(float(light.max()), 1e-9))[..., None]
@@ -111,14 +113,12 @@ def _tile(picture: NDArray[np.uint8], text: str) -> Image.Image:
 
 def _write(picture: Image.Image, text: str, y: float) -> None:
     """Text in the middle of the picture's width, as large as fits."""
-    draw, size = ImageDraw.Draw(picture), LARGEST
-    while size > SMALLEST and draw.textlength(text, _font(size)) > picture.width - 2 * GAP:
-        size -= 1
-    draw.text((picture.width / 2, y), text, INK, _font(size), anchor="mm")
-
-
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size)
+    draw = ImageDraw.Draw(picture)
+    for size in range(LARGEST, SMALLEST - 1, -1):
+        font = ImageFont.load_default(size)
+        if draw.textlength(text, font) <= picture.width - 2 * GAP:
+            break
+    draw.text((picture.width / 2, y), text, INK, font, anchor="mm")
 
 
 def _sheet(tiles: Sequence[Image.Image], title: str) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Records of a table as people can look at them, and those that a model sees as most alike."""
+"""The records of a table as people see them, and those that a model sees as most similar."""
 
 from __future__ import annotations
 
@@ -8,40 +8,61 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, is_missing
+from plait.data.index import Hit, Index, Name
 from plait.data.tables import Table, read_table
 from plait.evaluation.predictions import embed_records
-from plait.explain.explanation import Neighbour
 from plait.explain.probe import Probe
-from plait.network import Network, Parts
-from plait.pipeline.features import Progress
+from plait.pipeline.engine import Engine
+from plait.pipeline.inputs import Progress
+from plait.pipeline.parts import Parts
 from plait.pipeline.records import Preparer, nothing_left, open_table, rows_of_split
-from plait.types import BadCell, ColumnName, State
+from plait.types import BadCell, ColumnName
 
-NEAREST, OTHERS = 6, 3  # that are shown; the latter of another right answer
-AT_ONCE = 64  # records whose vectors are computed
-LETTERS = 160  # of a cell
+NEAREST, NEAREST_OTHER = 6, 3  # that are shown; the latter with another right answer
+LONGEST_TEXT = 160  # letters of a cell
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training record that the model sees as similar to the explained one.
+
+    Attributes:
+        row: its number in the table.
+        similarity: cosine of the two records' fused vectors, -1 to 1.
+        answer: the right answer in the table.
+        text, pixels: as `Album.look` gives them.
+    """
+
+    row: int
+    similarity: float
+    answer: Any
+    text: str
+    pixels: NDArray[np.uint8] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON, without the pixels."""
+        return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
 @dataclass(frozen=True)
 class Album:
-    """A table's records, to be looked at.
+    """A table's records as people see them.
 
     Attributes:
         columns: "inputs.NAME" and "outputs.NAME" -> column.
     """
 
     parts: Parts
-    states: Mapping[str, State]
     table: Table
     columns: Mapping[str, ColumnName]
 
     def look(self, row: int) -> tuple[str, NDArray[np.uint8] | None]:
-        """What of a record can be written, and what can be seen: (H, W, 3), None where nothing."""
+        """A record's texts and values in one line, and its first picture: (H, W, 3), None where it
+        has none."""
         texts, pixels = [], None
         for name, modality in self.parts.modalities.items():
             column = self.columns.get(f"inputs.{name}")
@@ -49,86 +70,77 @@ class Album:
             if is_missing(cell):
                 continue
             if not modality.media:
-                texts.append(_written(cell))
+                texts.append(_text(cell))
             if pixels is None:
                 try:
-                    fitted = modality.with_state(self.states[f"inputs.{name}"])
-                    pixels = fitted.picture(cell, self.table.root)
+                    pixels = modality.picture(cell, self.table.root)
                 except BadCell:
                     continue
         return "; ".join(texts), pixels
 
     def name(self, row: int) -> str:
-        """A file's name where the record has one, else the number of its row."""
+        """The name of the record's first file, or the number of its row."""
         for path, column in self.columns.items():
             cell = self.table.column(column)[row] if path.startswith("inputs.") else None
-            kind = self.parts.modalities.get(path.removeprefix("inputs."))
-            if kind is not None and kind.media and isinstance(cell, (str, Path)):
+            modality = self.parts.modalities.get(path.removeprefix("inputs."))
+            if modality is not None and modality.media and isinstance(cell, (str, Path)):
                 return Path(cell).name
         return f"row {self.table.number(row)}"
 
 
-def _written(cell: Any) -> str:
+def _text(cell: Any) -> str:
     if isinstance(cell, Mapping):
         cell = ", ".join(f"{name} {value}" for name, value in cell.items() if not is_missing(value))
     text = " ".join(str(cell).split())
-    return text if len(text) <= LETTERS else f"{text[:LETTERS]}…"
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def find_neighbours(
     probe: Probe,
-    network: Network,
+    engine: Engine,
     recipe: Recipe,
     parts: Parts,
-    states: Mapping[str, State],
     table: Table | str | Path,
     columns: Mapping[str, ColumnName],
     progress: Progress | None,
 ) -> tuple[list[Neighbour], list[Neighbour]]:
-    """The training records whose fused vectors point most nearly the same way, and the nearest
-    of those whose right answer is another than was given; of the latter none where an answer may
-    be worded in several ways. Cells that can't be used are passed over.
+    """The training records whose fused vectors are most similar to the explained record's, and the
+    most similar ones whose right answer is not the given one; none of the latter for outputs whose
+    answers can be worded in several ways. Cells that can't be used are passed over.
 
     Raises:
         PlaitError: the table has no training records.
     """
     recipe = recipe.with_columns(columns)
     opened = table if isinstance(table, Table) else read_table(table)
-    rows, taken = open_table(recipe, parts, opened, columns)
-    rows = rows.where(rows_of_split(recipe, parts, rows, taken, "train"))
-    bad = ErrorPolicy("skip")
-    records, kept = Preparer(parts, states, network, taken, bad, progress).prepare(
-        rows, views=False
-    )
+    rows, chosen = open_table(recipe, parts, opened, columns)
+    rows = rows.where(rows_of_split(recipe, parts, rows, chosen, "train"))
+    policy = ErrorPolicy("skip")
+    records, kept = Preparer(parts, engine, chosen, policy, progress).prepare(rows, views=False)
     if not kept:
-        raise nothing_left("can be compared", bad)
-    vectors = embed_records(network, records, AT_ONCE, probe.device, progress)
-    with torch.no_grad():
-        own = network.fuse(probe.batch).pooled.float().cpu().numpy()[0]
+        raise nothing_left("can be compared", policy)
+    index = Index()
+    index.add(kept, embed_records(engine, records, progress))
+    hits = index.search(engine.embed(probe.batch), len(index))[0]
     output = parts.outputs[probe.output]
-    cells = rows.column(taken[f"outputs.{probe.output}"])
-    answers = [_one(output.reference(cells[row], rows.root)) for row in kept]
-    album, likeness = Album(parts, states, rows, taken), cosines(vectors, own)
-    order = np.argsort(-likeness, kind="stable").tolist()
-    others = [] if output.several_answers else [at for at in order if answers[at] != probe.answer]
+    cells = rows.column(chosen[f"outputs.{probe.output}"])
+    answers: dict[Name, Any] = {
+        row: first_reference(output.reference(cells[row], rows.root)) for row in kept
+    }
+    others = (
+        [] if output.several_answers else [hit for hit in hits if answers[hit.name] != probe.answer]
+    )
+    album = Album(parts, rows, chosen)
 
-    def shown(some: Sequence[int]) -> list[Neighbour]:
+    def described(some: Sequence[Hit]) -> list[Neighbour]:
         return [
-            Neighbour(
-                rows.number(kept[at]), float(likeness[at]), answers[at], *album.look(kept[at])
-            )
-            for at in some
-        ]  # fmt: skip
+            Neighbour(rows.number(row), score, answers[row], *album.look(row))
+            for row, score in ((int(name), score) for name, score in some)
+        ]
 
-    return shown(order[:NEAREST]), shown(others[:OTHERS])
+    return described(hits[:NEAREST]), described(others[:NEAREST_OTHER])
 
 
-def _one(reference: Any) -> Any:
-    """A right answer; the first of several."""
+def first_reference(reference: Any) -> Any:
+    """A right answer; the first where there are several."""
     return reference[0] if isinstance(reference, list) else reference
-
-
-def cosines(vectors: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N, D) and (D,) -> (N,) of the angles between them."""
-    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(own)
-    return (vectors @ own).astype(np.float64) / np.maximum(lengths, 1e-12)

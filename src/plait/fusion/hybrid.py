@@ -27,7 +27,7 @@ class HybridFusion(Fusion):
 
     joint: Annotated[
         dict[str, Any], Nested("fusion"), Field(description="the joint branch's fusion")
-    ] = {"kind": "early"}  # noqa: RUF012 - pydantic copies it
+    ] = {"kind": "early"}
     branch_loss_weight: Annotated[
         float, Field(ge=0, description="weight of each branch's own loss")
     ] = 0.3

@@ -10,6 +10,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -83,6 +84,8 @@ class Modality(Component, ABC):
     is_modality = True
     facts: ClassVar[Facts] = Facts()
     """Of the modality as a whole; declared on the base class of its representations."""
+    encoder_class: ClassVar[str]
+    """Full name of the `Encoder`, which is built from the modality and ``pretrained``."""
     media: ClassVar[bool] = True
     """Whether a cell is a file or its bytes: rows with the same file never get different splits."""
     corruptions: ClassVar[Sequence[str]] = ()
@@ -201,10 +204,12 @@ class Modality(Component, ABC):
         """Changes when what `read` returns would; part of the feature cache's key, and of what a
         package checks when it is loaded."""
 
-    @abstractmethod
     def encoder(self, pretrained: bool) -> Encoder:
         """The network side; without ``pretrained`` no weights are read, as they will be
         replaced."""
+        module, _, name = self.encoder_class.rpartition(".")
+        encoder: Encoder = getattr(import_module(module), name)(self, pretrained)
+        return encoder
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:
         """What `read` saw, as (H, W, 3) uint8, for explanations; None where there is none."""

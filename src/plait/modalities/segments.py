@@ -20,6 +20,7 @@ from plait.render.html import picture_uri
 
 Weights: TypeAlias = NDArray[np.float64]
 Kept: TypeAlias = NDArray[np.bool_]
+Span: TypeAlias = tuple[int, int]
 Perturb: TypeAlias = Callable[[Kept], NDArray[Any]]
 """(P,) which parts are kept -> the item with the others hidden, as `Modality.read` would return it;
 of length 0 where nothing is left, which is an absent input."""
@@ -42,14 +43,15 @@ class Segments(ABC):
     def __init__(self, parts: Sequence[str], perturb: Perturb) -> None:
         self.parts, self.perturb = tuple(parts), perturb
 
-    @abstractmethod
     def overlap(self, tokens: int) -> Weights:
-        """(T, P) how much of each of an encoder's tokens lies in each part; a row sums to 1."""
+        """(T, P) how much of each of an encoder's tokens lies in each part; a row sums to 1. By
+        default both lie evenly along one line."""
+        return along(tokens, len(self.parts))
 
-    @abstractmethod
     def symbol(self, name: str) -> str:
         """What all drawings share, once a page, as an HTML element with that ``id``; empty where
         there is nothing."""
+        return ""
 
     @abstractmethod
     def drawing(self, weights: Weights, name: str) -> str:
@@ -61,9 +63,8 @@ class Words(Segments):
     """A text and its words."""
 
     def __init__(
-        self, text: str, words: Sequence[tuple[int, int]], tokens: Sequence[tuple[int, int]],
-        perturb: Perturb,
-    ) -> None:  # fmt: skip
+        self, text: str, words: Sequence[Span], tokens: Sequence[Span], perturb: Perturb
+    ) -> None:
         """Words and tokens as spans of characters, first and behind the last."""
         super().__init__([text[start:end] for start, end in words], perturb)
         self.text, self.words, self.tokens = text, words, tokens
@@ -72,28 +73,23 @@ class Words(Segments):
         """By the characters that they share; tokens of no character, such as a start, are
         everywhere."""
         if tokens != len(self.tokens):
-            return along(tokens, len(self.words))
-        found = np.array([[shared(t, w) for w in self.words] for t in self.tokens], np.float64)
-        return normalised(found.reshape(tokens, len(self.words)))
-
-    def symbol(self, name: str) -> str:
-        """Nothing: the text itself is drawn."""
-        return ""
+            return super().overlap(tokens)
+        token, word = np.array(self.tokens).reshape(-1, 1, 2), np.array(self.words)
+        shared = np.minimum(token[..., 1], word[:, 1]) - np.maximum(token[..., 0], word[:, 0])
+        return normalised(np.clip(shared, 0, None).astype(np.float64))
 
     def drawing(self, weights: Weights, name: str) -> str:
         """The text, its words coloured."""
-        found, at = [], 0
-        for (start, end), weight, strength in zip(
-            self.words, weights, opacities(weights), strict=True
-        ):
-            word = escape(self.text[start:end])
-            found.append(escape(self.text[at:start]))
-            found.append(
-                f'<mark class="{tone(weight)}" style="--how:{strength * 100:.0f}%" '
-                f'title="{weight:+.4f}">{word}</mark>'
+        pieces, at = [], 0
+        strengths = STRONGEST * magnitudes(weights)
+        for (start, end), weight, strength in zip(self.words, weights, strengths, strict=True):
+            pieces.append(
+                f'{escape(self.text[at:start])}<mark class="{tone(weight)}" '
+                f'style="--how:{strength * 100:.0f}%" title="{weight:+.4f}">'
+                f"{escape(self.text[start:end])}</mark>"
             )
             at = end
-        return f'<p class="words">{"".join(found)}{escape(self.text[at:])}</p>'
+        return f'<p class="words">{"".join(pieces)}{escape(self.text[at:])}</p>'
 
 
 class Listing(Segments):
@@ -102,14 +98,6 @@ class Listing(Segments):
     def __init__(self, values: Sequence[tuple[str, str]], perturb: Perturb) -> None:
         super().__init__([name for name, _ in values], perturb)
         self.values = values
-
-    def overlap(self, tokens: int) -> Weights:
-        """A token a value."""
-        return along(tokens, len(self.values))
-
-    def symbol(self, name: str) -> str:
-        """Nothing: the values themselves are drawn."""
-        return ""
 
     def drawing(self, weights: Weights, name: str) -> str:
         """A bar a value."""
@@ -136,7 +124,6 @@ class Grid(Segments):
         perturb: Perturb,
         *,
         square: bool = False,
-        in_order: bool = False,
         spans: Callable[[int], Weights] | None = None,
     ) -> None:
         """
@@ -145,25 +132,23 @@ class Grid(Segments):
             size: width and height of the drawing.
             rows, columns: what they are called; empty names are not written.
             perturb: as in `Segments`.
-            square: whether tokens lie on a square grid, row by row, and not along the columns.
-            in_order: whether they lie evenly along all parts, row after row.
-            spans: T -> (T, C), where tokens lie along the columns if not evenly.
+            square: whether tokens lie on a square grid, row by row.
+            spans: T -> (T, C), where tokens lie along the columns; without, and where they are not
+                on a square, they lie evenly along all parts, row after row.
         """
         names = [", ".join(filter(None, (c, r))) or f"{n + 1}, {m + 1}"
                  for n, r in enumerate(rows) for m, c in enumerate(columns)]  # fmt: skip
         super().__init__(names, perturb)
         self.backdrop, self.size, self.rows, self.columns = backdrop, size, rows, columns
-        self.square, self.in_order, self.spans = square, in_order, spans
-        self.broad = any(rows)
+        self.square, self.spans, self.broad = square, spans, any(rows)
 
     def overlap(self, tokens: int) -> Weights:
         """By the area that they share; a number that fills no square is everywhere."""
         rows, columns = len(self.rows), len(self.columns)
-        if self.in_order:
-            return along(tokens, rows * columns)
+        if self.spans is not None:
+            return np.tile(self.spans(tokens) / rows, rows)  # (T, R · C)
         if not self.square:
-            over = along(tokens, columns) if self.spans is None else self.spans(tokens)
-            return np.tile(over / rows, rows)  # (T, R · C)
+            return super().overlap(tokens)
         side = round(tokens**0.5)
         if side * side != tokens:
             return along(1, rows * columns).repeat(tokens, axis=0)
@@ -172,8 +157,7 @@ class Grid(Segments):
 
     def symbol(self, name: str) -> str:
         """The backdrop, which every drawing shows again."""
-        width, height = self.size
-        inside = self.backdrop
+        (width, height), inside = self.size, self.backdrop
         if not isinstance(inside, str):
             inside = (
                 f'<image href="{picture_uri(inside, SIDE)}" width="{width}" height="{height}" '
@@ -189,16 +173,18 @@ class Grid(Segments):
         of zero show a picture as it is."""
         width, height = self.size
         wide, high = width / len(self.columns), height / len(self.rows)
-        tiles = []
-        for number, (weight, strength) in enumerate(zip(weights, opacities(weights), strict=True)):
-            row, column = divmod(number, len(self.columns))
-            tiles.append(
-                f'<rect class="{tone(weight)}" x="{column * wide:.1f}" y="{row * high:.1f}" '
-                f'width="{wide + 0.4:.1f}" height="{high + 0.4:.1f}" '
-                f'fill-opacity="{strength:.2f}"><title>{escape(self.parts[number])}: '
-                f"{weight:+.4f}</title></rect>"
+        strengths = STRONGEST * magnitudes(weights)
+        tiles = [
+            f'<rect class="{tone(weight)}" x="{number % len(self.columns) * wide:.1f}" '
+            f'y="{number // len(self.columns) * high:.1f}" width="{wide + 0.4:.1f}" '
+            f'height="{high + 0.4:.1f}" fill-opacity="{strength:.2f}">'
+            f"<title>{escape(part)}: {weight:+.4f}</title></rect>"
+            for number, (part, weight, strength) in enumerate(
+                zip(self.parts, weights, strengths, strict=True)
             )
-        left, below = _margin(self.rows), 18 if any(self.columns) else 0
+        ]
+        longest = max(map(len, self.rows), default=0)
+        left, below = longest and longest * 7 + 10, 18 if any(self.columns) else 0
         kind = "grid" if isinstance(self.backdrop, str) or not weights.any() else "grid faint"
         return (
             f'<svg class="{kind}" viewBox="{-left} 0 {width + left} {height + below}" role="img" '
@@ -221,12 +207,6 @@ class Grid(Segments):
         return "".join(rows + columns)
 
 
-def _margin(names: Sequence[str]) -> int:
-    """Room for the rows' names."""
-    longest = max(map(len, names), default=0)
-    return longest * 7 + 10 if longest else 0
-
-
 def along(tokens: int, parts: int) -> Weights:
     """(T, P): both evenly along one line, by the length that they share."""
     edges = np.linspace(0, 1, tokens + 1)
@@ -241,27 +221,17 @@ def spread(starts: NDArray[np.float64], ends: NDArray[np.float64], parts: int) -
     return normalised(np.clip(high - low, 0, None))
 
 
-def normalised(found: Weights) -> Weights:
+def normalised(shares: Weights) -> Weights:
     """Rows that sum to 1; those of zeros are alike everywhere."""
-    total = found.sum(axis=1, keepdims=True)
-    even = np.full_like(found, 1 / max(1, found.shape[1]))
-    return np.where(total > 0, found / np.where(total > 0, total, 1), even)
-
-
-def shared(one: tuple[int, int], other: tuple[int, int]) -> int:
-    """How many places two spans have in common."""
-    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+    total = shares.sum(axis=1, keepdims=True)
+    even = np.full_like(shares, 1 / max(1, shares.shape[1]))
+    return np.where(total > 0, shares / np.where(total > 0, total, 1), even)
 
 
 def magnitudes(weights: Weights) -> Weights:
     """(P,) 0 to 1, as shares of the heaviest."""
     size = np.abs(weights)
     return size / max(float(size.max(initial=0)), 1e-12)
-
-
-def opacities(weights: Weights) -> Weights:
-    """(P,) how strongly each part is coloured."""
-    return STRONGEST * magnitudes(weights)
 
 
 def tone(weight: float) -> str:

@@ -30,12 +30,14 @@ class Encoder(nn.Module, ABC):
     trunk: nn.Module
     """The frozen part; nn.Identity where everything learns."""
 
-    @abstractmethod
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """Records as read -> what the frozen part makes of each, (L, ...) float or integer.
+        """Records as read -> what the frozen part makes of each, (L, ...) float or integer; by
+        default one after the other.
 
         Floats are kept as float16, integers as int32.
         """
+        with torch.no_grad():
+            return [self.trunk(item) for item in items]
 
     def prepare_batch(self, batch: Tensor) -> Tensor:
         """`prepare` of records of one length side by side, (B, L, ...) -> (B, L', ...)."""

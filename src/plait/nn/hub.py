@@ -21,12 +21,20 @@ from plait.types import PlaitError, State
 from plait.util.files import is_folder
 from plait.util.imports import needed
 
-HubName = Annotated[str, Field(min_length=1, description="name on the hub, or a folder")]
+HubName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="name on the hub, with @REVISION for a branch, tag or commit; or a folder",
+    ),
+]
 HubTrain = Annotated[
     Literal["frozen", "all"], Field(description="which layers learn: none, or all")
 ]
 
 PATIENCE = 10.0  # seconds to wait for the hub
+REVISION = "revision"
+"""The key of a model's configuration that holds the commit it was resolved to."""
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
 """What transformers raises for a name, a file or an architecture that it can't use."""
 
@@ -42,19 +50,45 @@ def transformers() -> Any:
     return library
 
 
-def check_reachable(name: str) -> None:
-    """Tell at once that the hub can't be reached, unless the model is on the disk; the library
-    would try again, for half a minute.
+def located(name: str) -> tuple[str, str | None]:
+    """The repository and the revision of ``NAME`` or ``NAME@REVISION``; a folder is taken as it
+    is."""
+    repository, at, revision = name.rpartition("@")
+    return (name, None) if not at or is_folder(Path(name)) else (repository, revision)
+
+
+def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
+    """``cls.from_pretrained`` of a name on the hub, at its revision, or of a folder. No code of the
+    model's repository is run.
 
     Raises:
-        PlaitError: so it is.
+        PlaitError: the hub can't be reached, or has no such model.
+    """
+    check_reachable(name)
+    repository, revision = located(name)
+    with clearly(name):
+        return cls.from_pretrained(
+            repository, revision=revision or "main", trust_remote_code=False, **options
+        )
+
+
+def check_reachable(name: str) -> None:
+    """Say at once that the hub can't be reached, unless the model is on the disk: the library would
+    retry for half a minute.
+
+    Raises:
+        PlaitError: it can't be reached.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
+    repository, revision = located(name)
+    if is_folder(Path(repository)):
+        return
     try:
-        if not is_folder(Path(name)) and try_to_load_from_cache(name, "config.json") is None:
-            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=PATIENCE)
+        if try_to_load_from_cache(repository, "config.json", revision=revision) is None:
+            url = hf_hub_url(repository, "config.json", revision=revision)
+            get_hf_file_metadata(url, timeout=PATIENCE)
     except HfHubHTTPError:
         pass  # it answers; what is wrong with the name the library says
     except Exception as error:  # whatever its HTTP library raises, which is another in each version
@@ -62,13 +96,13 @@ def check_reachable(name: str) -> None:
 
 
 def load_config(name: str) -> State:
-    """A model's architecture as plain JSON, to keep in a package."""
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    """A model's architecture as plain JSON, to keep in a package; with the commit that a name on
+    the hub was resolved to."""
+    config = read_pretrained(transformers().AutoConfig, name)
     state: State = json.loads(config.to_json_string(use_diff=False))
     state.pop("_name_or_path", None)  # where it was read is no one's business
+    if commit := getattr(config, "_commit_hash", None):
+        state[REVISION] = commit
     return state
 
 
@@ -79,10 +113,7 @@ def load_tokenizer(name: str) -> State:
         ``tokenizer``: the JSON of `tokenizers`; ``specials``: ids of tokens that aren't text;
         ``bos``, ``eos``: ids of the start and the end token, or None.
     """
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        tokenizer = library.AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    tokenizer = read_pretrained(transformers().AutoTokenizer, name)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise PlaitError(
@@ -101,13 +132,10 @@ def load_tokenizer(name: str) -> State:
 
 def load_extractor(name: str) -> State:
     """What turns sounds into a model's input, as plain JSON with ``feature_extractor_type``."""
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        found = library.AutoFeatureExtractor.from_pretrained(name, trust_remote_code=False)
-        state: State = json.loads(found.to_json_string())
+    extractor = read_pretrained(transformers().AutoFeatureExtractor, name)
+    state: State = json.loads(extractor.to_json_string())
     if "sampling_rate" not in state:
-        raise PlaitError(f"the model {name!r} hears no sounds", expected="an audio model")
+        raise PlaitError(f"the model {name!r} takes no sound", expected="an audio model")
     return state
 
 
@@ -124,10 +152,7 @@ def build_extractor(state: State) -> Any:
 
 def load_processor(name: str) -> Any:
     """What makes a photo and a text a vision-language model's input, with its chat template."""
-    library = transformers()
-    check_reachable(name)
-    with clearly(name):
-        return library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
+    return read_pretrained(transformers().AutoProcessor, name)
 
 
 def load_json(name: str, file: str) -> State | None:
@@ -148,11 +173,14 @@ def _download(name: str, file: str) -> Path | None:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    repository, revision = located(name)
     # The cache remembers a file as a path, and an absence as an object of its own.
-    if not isinstance(try_to_load_from_cache(name, file), (str, type(None))):
+    if not isinstance(
+        try_to_load_from_cache(repository, file, revision=revision), (str, type(None))
+    ):
         return None
     try:
-        return Path(hf_hub_download(name, file))
+        return Path(hf_hub_download(repository, file, revision=revision))
     except LocalEntryNotFoundError as error:
         raise _unusable(name, error) from None
     except EntryNotFoundError:

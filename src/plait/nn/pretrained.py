@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from plait.nn.hub import (
     FAILURES,
+    REVISION,
     HubName,
     HubTrain,
     build_extractor,
@@ -21,15 +22,19 @@ from plait.nn.hub import (
     load_json,
     load_processor,
     load_tokenizer,
+    located,
+    read_pretrained,
     transformers,
 )
 from plait.types import PlaitError, State
 
 __all__ = [
-    "FAILURES", "HubName", "HubTrain", "build_extractor", "build_model", "check_reachable",
-    "clearly", "load_config", "load_extractor", "load_json", "load_processor", "load_tokenizer",
-    "new_cache", "probe", "refuse_missing", "transformers",
+    "FAILURES", "HubName", "HubTrain", "build_extractor", "build_features", "build_model",
+    "check_reachable", "clearly", "load_config", "load_extractor", "load_json", "load_processor",
+    "load_tokenizer", "new_cache", "probe", "read_pretrained", "refuse_missing", "transformers",
 ]  # fmt: skip
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:
@@ -51,16 +56,48 @@ def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[
     """
     library = transformers()
     with clearly(name):
-        built = library.CONFIG_MAPPING[config["model_type"]].from_dict(copy.deepcopy(config))
+        plain = {key: copy.deepcopy(value) for key, value in config.items() if key != REVISION}
+        built = library.CONFIG_MAPPING[config["model_type"]].from_dict(plain)
         cls = getattr(library, kind)
         # Eager attention is the one that can return its weights.
         options = {"attn_implementation": "eager"}
         if not pretrained:
             return cls.from_config(built, **options).float(), set()
-        model, found = cls.from_pretrained(
-            name, config=built, output_loading_info=True, trust_remote_code=False, **options
-        )
-    return model.float(), set(found["missing_keys"])
+    # The commit that the architecture is of, if it is known: a branch may have moved since.
+    pinned = f"{located(name)[0]}@{config[REVISION]}" if REVISION in config else name
+    model, info = read_pretrained(cls, pinned, config=built, output_loading_info=True, **options)
+    return model.float(), set(info["missing_keys"])
+
+
+def build_features(
+    name: str,
+    config: State,
+    pretrained: bool,
+    wrap: Callable[[Any], M],
+    trial: tuple[Tensor, ...],
+    **said: str,
+) -> tuple[M, Tensor]:
+    """A module round a model of `AutoModel`, in evaluation mode, and its result of a trial input.
+
+    Only the parameters that the result depends on can learn: a pooler or the vector of a mask has
+    nothing to learn here.
+
+    Args:
+        name, config, pretrained: as for `build_model`.
+        wrap: makes the module of the model.
+        trial: its arguments.
+        said: ``what``, ``expected`` and ``hint`` of the error, as for `probe`.
+
+    Raises:
+        PlaitError: the module can't read the trial, or the weights lack some.
+    """
+    model, missing = build_model("AutoModel", name, config, pretrained)
+    features = wrap(model).eval()
+    values, used = probe(features, *trial, **said)
+    refuse_missing(name, model, missing, used)
+    for parameter in features.parameters():
+        parameter.requires_grad_(id(parameter) in used)
+    return features, values
 
 
 def probe(

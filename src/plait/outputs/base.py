@@ -8,6 +8,7 @@ Shapes: B records.
 
 from __future__ import annotations
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -66,6 +67,9 @@ class Output(Component, ABC):
     """Whether targets move with the geometry of the one input that they lie in (boxes)."""
     branches: ClassVar[bool] = True
     """Whether it answers for each branch of a fusion with branches."""
+    stored: ClassVar[bool] = False
+    """Whether targets are arrays (L, ...) of numbers that are kept in the feature cache rather than
+    in memory; `content` and `fingerprint` then name them."""
     mixup: ClassVar[bool] = True
     """Whether its loss makes sense for two records mixed."""
     subsets: ClassVar[bool] = True
@@ -124,6 +128,22 @@ class Output(Component, ABC):
             UnseenLabel: no training row has such an answer.
         """
 
+    def content(self, cell: Any, root: Path) -> bytes:
+        """What a cell holds, which names its stored target in the cache.
+
+        Raises:
+            BadCell: there is nothing to read.
+        """
+        return repr(cell).encode()
+
+    def fingerprint(self) -> str:
+        """Changes when what `read` returns would; part of a stored target's key."""
+        return json.dumps([type(self).__name__, self.model_dump(mode="json"), self.state])
+
+    def bound_input(self, inputs: Sequence[str]) -> str:
+        """The input that targets move with, if the output is ``bound``; the first by default."""
+        return inputs[0]
+
     def move(self, target: Any, geometry: Geometry) -> Any:
         """The target after its input was augmented; the target itself unless it is `bound`."""
         return target
@@ -177,7 +197,7 @@ class Output(Component, ABC):
 
     @property
     def choices(self) -> Sequence[Any] | None:
-        """All answers of a fitted output that gives one of a few (classes); None for others."""
+        """All that a fitted output chooses its answers from (classes, labels); None for others."""
         return None
 
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
@@ -194,11 +214,16 @@ class Output(Component, ABC):
                 {"value": other.value, "score": rounded(other.score, digits)}
                 for other in prediction.alternatives
             ],
+            **self.details_json(prediction, digits),
         }
         if prediction.shares:
             shares = prediction.shares.items()
             found["shares"] = {name: rounded(share, digits) for name, share in shares}
         return found
+
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The part of `to_json` that this kind of output adds."""
+        return {}
 
     def draw(self, prediction: Prediction, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """The answer drawn on a picture (H, W, 3); None for answers that lie in no picture."""
@@ -274,13 +299,12 @@ class Output(Component, ABC):
 
     # The network side ------------------------------------------------------------------------
 
+    def check_exportable(self) -> None:
+        """Raises UsageError if answers can't be made without torch."""
+
     @abstractmethod
     def head(
-        self,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """The network of a fitted output.
 

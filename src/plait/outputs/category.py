@@ -5,9 +5,10 @@ Shapes: N records, C classes.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -53,6 +54,42 @@ class Probabilities:
     probabilities: Mapping[Any, float]
 
 
+class ChoiceOutput(Output, ABC):
+    """What outputs that choose from a list have in common."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> list[Any]:
+        """What it chooses from, in the order of the network's numbers."""
+
+    @cached_property
+    def ids(self) -> dict[Any, int]:
+        """Class or label -> its number."""
+        return {value: number for number, value in enumerate(self.choices)}
+
+    def confidence(self, prediction: Prediction) -> float:
+        """The class's probability; the geometric mean of those of a label's yes or no."""
+        return prediction.score
+
+    def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
+        """Of every class or label."""
+        return prediction.details.probabilities
+
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """Every class's or label's probability."""
+        items = self.probabilities(prediction).items()
+        return {"probabilities": {str(value): rounded(p, digits) for value, p in items}}
+
+    def store(self, prediction: Prediction) -> dict[str, Any]:
+        """With the probabilities as pairs: classes may be numbers, which JSON has no keys of."""
+        pairs = list(self.probabilities(prediction).items())
+        return super().store(prediction) | {"probabilities": pairs}
+
+    def restore(self, raw: Mapping[str, Any]) -> Prediction:
+        """With the probabilities."""
+        return replace(super().restore(raw), details=Probabilities(dict(raw["probabilities"])))
+
+
 class CategoryOptions(Options):
     """How classes are answered."""
 
@@ -60,7 +97,7 @@ class CategoryOptions(Options):
 
 
 @register("output", "category")
-class CategoryOutput(Output):
+class CategoryOutput(ChoiceOutput):
     """One of several classes, with its probability."""
 
     linear: ClassVar[bool] = True
@@ -102,19 +139,9 @@ class CategoryOutput(Output):
         return {"classes": classes, "counts": [counts[value] for value in classes]}
 
     @property
-    def classes(self) -> list[Any]:
-        """The classes, in the order of the network's numbers."""
-        return self.state["classes"]
-
-    @property
     def choices(self) -> list[Any]:
         """The classes."""
-        return self.classes
-
-    @cached_property
-    def ids(self) -> dict[Any, int]:
-        """Class -> its number."""
-        return {value: number for number, value in enumerate(self.classes)}
+        return self.state["classes"]
 
     def read(self, cell: Any, root: Path) -> int:
         """The class's number."""
@@ -122,7 +149,7 @@ class CategoryOutput(Output):
             raise BadCell("the class is empty", expected="a class")
         value = as_class(cell)
         if value not in self.ids:
-            known = ", ".join(map(repr, self.classes[:SHOWN]))
+            known = ", ".join(map(repr, self.choices[:SHOWN]))
             raise UnseenLabel(
                 f"no training row has the class {value!r}", target=UNSEEN, expected=known
             )
@@ -151,7 +178,7 @@ class CategoryOutput(Output):
         found = []
         order = np.argsort(-raw["probable"], axis=-1, kind="stable").tolist()
         for row, best in zip(raw["probable"].tolist(), order, strict=True):
-            ranked = {self.classes[n]: row[n] for n in best}
+            ranked = {self.choices[n]: row[n] for n in best}
             first, *others = (Alternative(value, p) for value, p in ranked.items())
             others = others[: options.num - 1]
             details = Probabilities(ranked)
@@ -161,29 +188,6 @@ class CategoryOutput(Output):
     def to_cell(self, value: Any) -> Any:
         """The class."""
         return value
-
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """With every class's probability."""
-        return super().to_json(prediction, digits) | probabilities_json(prediction, digits)
-
-    def confidence(self, prediction: Prediction) -> float:
-        """The class's probability."""
-        return prediction.score
-
-    def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
-        """Of every class."""
-        return prediction.details.probabilities
-
-    def store(self, prediction: Prediction) -> dict[str, Any]:
-        """With the probabilities as pairs: classes may be numbers, which JSON has no keys of."""
-        pairs = list(self.probabilities(prediction).items())
-        return super().store(prediction) | {"probabilities": pairs}
-
-    def restore(self, raw: Mapping[str, Any]) -> Prediction:
-        """With the probabilities."""
-        return Prediction(
-            raw["value"], raw["score"], details=Probabilities(dict(raw["probabilities"]))
-        )
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """Accuracy, macro F1, log loss and calibration error.
@@ -227,11 +231,7 @@ class CategoryOutput(Output):
         return "probability of the right class", np.array(values)
 
     def head(
-        self,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """A linear layer on the pooled vector; branches' log-probabilities are blended."""
         from plait.outputs.networks import CategoryHead
@@ -262,12 +262,6 @@ def _classes(cells: Iterable[Any]) -> Iterator[Any]:
 def _order(value: Any) -> tuple[str, Any]:
     """Classes of one type stand together."""
     return type(value).__name__, value
-
-
-def probabilities_json(prediction: Prediction, digits: int | None) -> dict[str, Any]:
-    """The `Probabilities` of a prediction as JSON, by the classes' or labels' names."""
-    items = prediction.details.probabilities.items()
-    return {"probabilities": {str(value): rounded(p, digits) for value, p in items}}
 
 
 def _point_scores(right: Ints, probable: Floats) -> dict[str, float]:

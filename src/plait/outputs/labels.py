@@ -17,8 +17,8 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import is_blank
-from plait.outputs.base import Output, RawOutputs, Steps
-from plait.outputs.category import Probabilities, probabilities_json
+from plait.outputs.base import RawOutputs, Steps
+from plait.outputs.category import ChoiceOutput, Probabilities
 from plait.outputs.options import Options
 from plait.outputs.scores import Scorer, check_paired
 from plait.types import BadCell, Branches, PlaitError, Prediction, State, UnseenLabel
@@ -46,7 +46,7 @@ class LabelsOptions(Options):
 
 
 @register("output", "labels")
-class LabelsOutput(Output):
+class LabelsOutput(ChoiceOutput):
     """Any number of labels at once, each with its probability.
 
     A cell is a list of labels, or a text in which they stand between separators. The empty list,
@@ -94,7 +94,7 @@ class LabelsOutput(Output):
         rows = 0
         for cell in cells:
             try:
-                counts.update(self.labels_of(cell))
+                counts.update(self.labels(cell))
             except BadCell:
                 continue
             rows += 1
@@ -109,21 +109,16 @@ class LabelsOutput(Output):
         return {"labels": labels, "counts": [counts[n] for n in labels], "rare": rare, "rows": rows}
 
     @property
-    def labels(self) -> list[str]:
-        """The labels that were learned, in the order of the network's numbers."""
+    def choices(self) -> list[str]:
+        """The labels that were learned."""
         return self.state["labels"]
-
-    @cached_property
-    def ids(self) -> dict[str, int]:
-        """Label -> its number."""
-        return {label: number for number, label in enumerate(self.labels)}
 
     @cached_property
     def rare(self) -> frozenset[str]:
         """The labels that too few training rows have."""
         return frozenset(self.state["rare"])
 
-    def labels_of(self, cell: Any) -> tuple[str, ...]:
+    def labels(self, cell: Any) -> tuple[str, ...]:
         """A cell's labels, sorted, each once.
 
         Raises:
@@ -140,11 +135,11 @@ class LabelsOutput(Output):
 
     def read(self, cell: Any, root: Path) -> list[int]:
         """The labels' numbers; labels too rare to be learned are left out."""
-        labels = self.labels_of(cell)
+        labels = self.labels(cell)
         learned = [self.ids[label] for label in labels if label in self.ids]
         for label in labels:
             if label not in self.ids and label not in self.rare:
-                known = ", ".join(map(repr, self.labels[:SHOWN]))
+                known = ", ".join(map(repr, self.choices[:SHOWN]))
                 raise UnseenLabel(
                     f"no training row has the label {label!r}", target=learned, expected=known
                 )
@@ -160,7 +155,7 @@ class LabelsOutput(Output):
 
     def reference(self, cell: Any, root: Path) -> tuple[str, ...]:
         """The labels; those too rare to be learned are among them, and count as missed."""
-        return self.labels_of(cell)
+        return self.labels(cell)
 
     def options(self, **options: Any) -> LabelsOptions:
         """How many labels to name, or how probable they must be."""
@@ -186,36 +181,14 @@ class LabelsOutput(Output):
         for row, best, is_chosen, score in zip(
             probable.tolist(), order.tolist(), chosen, scores.tolist(), strict=True
         ):
-            value = tuple(self.labels[n] for n in best if is_chosen[n])
-            details = Probabilities({self.labels[n]: row[n] for n in best})
+            value = tuple(self.choices[n] for n in best if is_chosen[n])
+            details = Probabilities({self.choices[n]: row[n] for n in best})
             found.append(Prediction(value, score, details=details))
         return found
 
     def to_cell(self, value: Sequence[str]) -> str:
         """The labels with separators between them; without any, a separator alone."""
         return self.separator.join(value) or self.separator
-
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """With every label's probability."""
-        return super().to_json(prediction, digits) | probabilities_json(prediction, digits)
-
-    def confidence(self, prediction: Prediction) -> float:
-        """The geometric mean of the probabilities of its yeses and noes."""
-        return prediction.score
-
-    def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
-        """Of every label."""
-        return prediction.details.probabilities
-
-    def store(self, prediction: Prediction) -> dict[str, Any]:
-        """With the probabilities."""
-        pairs = list(self.probabilities(prediction).items())
-        return super().store(prediction) | {"probabilities": pairs}
-
-    def restore(self, raw: Mapping[str, Any]) -> Prediction:
-        """With the probabilities."""
-        details = Probabilities(dict(raw["probabilities"]))
-        return Prediction(tuple(raw["value"]), raw["score"], details=details)
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
         """Mean average precision, micro F1, macro F1 and exact match; see `_Scorer`."""
@@ -234,11 +207,7 @@ class LabelsOutput(Output):
         return "F1 of the labels", np.array(found)
 
     def head(
-        self,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """A linear layer on the pooled vector."""
         from plait.outputs.networks import LabelsHead
@@ -268,7 +237,7 @@ def best_threshold(probable: Floats, right: Bools) -> float:
 
 def _as_label(item: Any) -> str:
     if isinstance(item, bool) or not isinstance(item, (str, int)):
-        raise BadCell(f"{item!r:.60} is no label", expected="text or a whole number")
+        raise BadCell(f"{item!r:.60} is not a label", expected="text or a whole number")
     return str(item).strip()
 
 

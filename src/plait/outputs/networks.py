@@ -117,7 +117,7 @@ class CategoryHead(PooledHead):
 
     def __init__(self, output: CategoryOutput, width: int, branches: Branches | None) -> None:
         log_softmax = partial(F.log_softmax, dim=-1)
-        super().__init__(width, len(output.classes), output.dropout, branches, log_softmax)
+        super().__init__(width, len(output.choices), output.dropout, branches, log_softmax)
         self.output = output
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
@@ -163,7 +163,7 @@ class LabelsHead(PooledHead):
     """Each label's logit."""
 
     def __init__(self, output: LabelsOutput, width: int, branches: Branches | None) -> None:
-        super().__init__(width, len(output.labels), output.dropout, branches)
+        super().__init__(width, len(output.choices), output.dropout, branches)
         self.output = output
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = ((output.state["rows"] - counts) / counts).clamp(1 / HEAVIEST, HEAVIEST)

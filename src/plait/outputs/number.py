@@ -149,11 +149,10 @@ class NumberOutput(Output):
         ends = self.bounds(prediction)
         return {} if ends is None else {"low": ends[0], "high": ends[1]}
 
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """With the interval where there is one; numbers in units keep their digits."""
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The interval where there is one; numbers in units keep their digits."""
         ends = self.bounds(prediction)
-        interval = {} if ends is None else {"interval": list(ends)}
-        return super().to_json(prediction, digits) | interval
+        return {} if ends is None else {"interval": list(ends)}
 
     def same(self, prediction: Prediction, value: Any) -> bool:
         """Within the interval; equal where there is none."""
@@ -202,11 +201,7 @@ class NumberOutput(Output):
         return "minus the error", np.array([-abs(p.value - float(right)) for p, right in pairs])
 
     def head(
-        self,
-        width: int,
-        inputs: Sequence[str],
-        pretrained: bool,
-        branches: Branches | None = None,
+        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """A linear layer on the pooled vector."""
         from plait.outputs.networks import NumberHead
@@ -230,13 +225,13 @@ def as_number(cell: Any) -> float:
     if is_blank(cell):
         raise BadCell("the number is empty", expected="a number")
     if isinstance(cell, bool) or not isinstance(cell, (int, float, str, Decimal)):
-        raise BadCell(f"{cell!r:.60} is no number", expected="a number")
+        raise BadCell(f"{cell!r:.60} is not a number", expected="a number")
     try:
         value = float(cell)
     except (ValueError, OverflowError):
         value = math.nan
     if not abs(value) <= LARGEST or (isinstance(cell, str) and "_" in cell):
-        raise BadCell(f"{cell!r:.60} is no number", expected="a finite one such as -1.5 or 2e3")
+        raise BadCell(f"{cell!r:.60} is not a number", expected="a finite one such as -1.5 or 2e3")
     return value
 
 

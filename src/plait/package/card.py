@@ -2,49 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from plait.config.recipe import Recipe
-from plait.network import build_output
+from plait.pipeline.parts import build_output
+from plait.render.numbers import number as number
 
 HUNDREDTH = " / 100"
 """The end of the title of a score that repeats another one as a share of 1: the best weights are
 chosen by the share, and people are shown the original, in points of 100."""
 
 
-def write_card(recipe: Recipe, scores: Mapping[str, Any]) -> str:
-    """The card as Markdown: recipe, data, licence, scores with intervals, command."""
+def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, Any]) -> str:
+    """The card in Markdown: data, licence, scores with intervals, how to repeat the run.
+
+    Args:
+        recipe: with every default resolved.
+        scores: of the validation records, and how the model was trained.
+        states: what the components learned, for the commits of pretrained parts.
+    """
     trained = scores.get("trained", {})
-    seconds = round(trained["seconds"]) if "seconds" in trained else "?"
+    records = trained.get("refit", trained.get("records", "?"))
+    table, versions = trained.get("table", {}), trained.get("versions", {})
     lines = [
         f"# {recipe.name}",
-        "",
-        recipe.about,
+        *(["", recipe.about] if recipe.about else []),
         "",
         "## Data and licence",
-        f"- Trained on: {recipe.card.data} "
-        f"({trained.get('refit', trained.get('records', '?'))} records).",
+        f"- Trained on: {recipe.card.data} ({records} records).",
+        *([f"- Table: {table['path']}, digest {table['digest']}."] if table else []),
         f"- Licence of the weights: {recipe.card.licence}.",
+        *(f"- Pretrained: {part}." for part in pretrained_parts(recipe, states)),
         "",
         "## Scores",
         *_score_lines(recipe, scores.get("validation", {})),
         "",
         "## How to reproduce it",
         "```",
-        recipe.command or "plait train RECIPE TABLE",
+        trained.get("command") or recipe.command or "plait train RECIPE TABLE",
         "```",
         f"Seed {recipe.seed}; best weights from {trained.get('best', '?')}; "
-        f"{seconds} seconds of training. Every setting is in recipe.yaml.",
+        f"{round(trained['seconds']) if 'seconds' in trained else '?'} seconds of training. Every "
+        "setting is in recipe.yaml.",
     ]
+    if versions:
+        lines.append(
+            ", ".join(f"{library} {version}" for library, version in versions.items()) + "."
+        )
+    if trained.get("commit"):
+        lines.append(f"Commit of plait: {trained['commit']}.")
     return "\n".join(lines) + "\n"
 
 
-def number(value: float) -> str:
-    """A score as it is shown."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+def pretrained_parts(recipe: Recipe, states: Mapping[str, Any]) -> Iterator[str]:
+    """The models of the hub that a model contains, with the commit that each was resolved to."""
+    for path, state in states.items():
+        section, _, name = path.partition(".")
+        if section == "inputs":
+            settings = recipe.inputs[name].representation
+        else:
+            settings = recipe.outputs[name].settings.get("decoder", {})
+        commit = _find(state, "revision")
+        if settings.get("kind") == "hub" and "name" in settings:
+            yield f"hub:{settings['name']}" + (f" at commit {commit}" if commit else "")
+
+
+def _find(state: Any, key: str) -> str | None:
+    """The value of a key somewhere in nested mappings."""
+    if not isinstance(state, Mapping):
+        return None
+    if isinstance(state.get(key), str):
+        return str(state[key])
+    return next((found for value in state.values() if (found := _find(value, key))), None)
 
 
 def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -3,115 +3,185 @@
 recipe.yaml          every setting, defaults written out
 state.json           states fitted to the columns (vocabulary...), scores, format
 weights.safetensors  the network's weights
+records.safetensors  digests of the records that it learned from and was chosen by
 card.md              data, licence, scores, how to reproduce
+manifest.json        the SHA-256 of every other file, checked when the package is loaded
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from plait.config.recipe import Recipe, check_recipe
-from plait.package.paths import CARD, FILES, RECIPE, STATE, WEIGHTS, find_package
+from plait.package.memory import Memory
+from plait.package.paths import CARD, FILES, MANIFEST, RECIPE, RECORDS, STATE, WEIGHTS, find_package
 from plait.types import PlaitError, State, UsageError
 from plait.util.files import new_folder
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # format 1 has neither a manifest nor the records' digests
+REQUIRED = {1: (RECIPE, STATE, WEIGHTS, CARD), 2: FILES}
+COPY_AGAIN = "copy the package again, whole, or train it again"
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package's contents, without its weights."""
+    """A package's contents, its weights still on disk.
+
+    Attributes:
+        folder: where it is.
+        recipe: with every default resolved.
+        states: "inputs.NAME" and "outputs.NAME" -> what each component learned.
+        scores: of the validation records, and how it was trained.
+        preprocessing: digest of how every input is read.
+        memory: the records that it learned from.
+    """
 
     folder: Path
     recipe: Recipe
     states: Mapping[str, State]
     scores: Mapping[str, Any]
     preprocessing: str
+    memory: Memory = field(default_factory=Memory)
 
 
 def read_package(name_or_path: str | Path) -> Package:
-    """Read and check a package, all but its weights.
+    """A package whose files are all there, undamaged and of a format that this plait reads.
+
+    Args:
+        name_or_path: a shipped model's name or a package's folder.
 
     Raises:
-        UsageError: there is no such model.
-        PlaitError: a file is missing or damaged, or the package has another format.
+        PlaitError: a file is missing, damaged or changed, or the format is another.
     """
     folder = find_package(name_or_path)
-    for name in FILES:
+    _check_files(folder, REQUIRED[1])
+    with _readable(folder):
+        about = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        if not isinstance(about, dict) or not isinstance(raw, dict):
+            raise ValueError(f"{STATE if isinstance(raw, dict) else RECIPE} holds no mapping")
+    if about.get("format") not in READABLE:
+        raise PlaitError(
+            f"the package {folder} has format {about.get('format')!r}",
+            expected=f"format {FORMAT} or older",
+            hint="install the plait that made it, or train it again",
+        )
+    _check_files(folder, REQUIRED[about["format"]])
+    if about["format"] > 1:
+        verify_package(folder)
+    with _readable(folder):
+        memory = _read_memory(folder) if about["format"] > 1 else Memory()
+        recipe = check_recipe(raw, warn=False)
+        return Package(
+            folder, recipe, about["states"], about["scores"], about["preprocessing"], memory
+        )
+
+
+def verify_package(folder: Path) -> dict[str, str]:
+    """Check every file against the manifest.
+
+    Returns:
+        File name -> its SHA-256.
+
+    Raises:
+        PlaitError: a file was changed, or the package has no manifest.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise PlaitError(
+            f"the package {folder} has no {MANIFEST}: it can't be verified",
+            expected="a package written by plait 0.2 or later",
+            hint="load it with plait and save it again",
+        )
+    with _readable(folder):
+        expected: dict[str, str] = json.loads((folder / MANIFEST).read_text())["sha256"]
+    actual = {name: _sha256(folder / name) for name in FILES if name != MANIFEST}
+    changed = [name for name, digest in actual.items() if expected.get(name) != digest]
+    if changed:
+        raise PlaitError(
+            f"the package {folder} was changed after it was written: {', '.join(changed)}",
+            expected=f"the files whose SHA-256 {MANIFEST} lists", hint=COPY_AGAIN,
+        )  # fmt: skip
+    return actual
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_files(folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
         if not (folder / name).is_file():
             raise PlaitError(
                 f"the package {folder} lacks {name}",
-                expected=f"the files {', '.join(FILES)}",
-                hint="copy the whole package again, or train it again",
-            )
-    about, raw = _read_json(folder), _read_yaml(folder)
-    if about.get("format") != FORMAT:
-        raise PlaitError(
-            f"the package {folder} has format {about.get('format')!r}",
-            expected=f"format {FORMAT}, which this version of plait reads",
-            hint="install the version of plait that made it, or train it again",
-        )
+                expected=f"the files {', '.join(names)}", hint=COPY_AGAIN,
+            )  # fmt: skip
+
+
+def _read_memory(folder: Path) -> Memory:
+    from safetensors.numpy import load_file
+
+    return Memory.of(**load_file(folder / RECORDS))
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Within, what can't be read is one line."""
     try:
-        recipe = check_recipe(raw, warn=False)
-        return Package(folder, recipe, about["states"], about["scores"], about["preprocessing"])
-    except (UsageError, KeyError) as error:
-        raise _damaged(folder, error) from None
+        yield
+    except Exception as error:  # safetensors has an error class of its own in each version
+        if isinstance(error, PlaitError) and not isinstance(error, UsageError):
+            raise
+        why = " ".join(str(error).split())
+        raise PlaitError(f"the package {folder} is damaged: {why}", hint=COPY_AGAIN) from None
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
-    try:
-        about = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _damaged(folder, error) from None
-    if not isinstance(about, dict):
-        raise _damaged(folder, f"{STATE} is not a mapping")
-    return about
+def write_package(package: Package, tensors: Mapping[str, Any], card: str) -> None:
+    """Write a package to a temporary folder, then rename it: there is never half of one.
 
+    Args:
+        package: what is written, and where.
+        tensors: name -> torch tensor, the network's weights.
+        card: Markdown.
+    """
+    from safetensors.numpy import save_file as save_arrays
+    from safetensors.torch import save_file  # torch is slow to import
 
-def _read_yaml(folder: Path) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
-        raise _damaged(folder, error) from None
-    if not isinstance(raw, dict):
-        raise _damaged(folder, f"{RECIPE} is not a recipe")
-    return raw
-
-
-def _damaged(folder: Path, why: object) -> PlaitError:
-    text = " ".join(str(why).split())
-    return PlaitError(
-        f"the package {folder} is damaged: {text}", hint="copy the whole package again"
-    )
-
-
-def write_package(
-    folder: Path,
-    recipe: Recipe,
-    states: Mapping[str, State],
-    tensors: Mapping[str, Any],
-    scores: Mapping[str, Any],
-    preprocessing: str,
-    card: str,
-) -> None:
-    """Write the package to a temporary folder, and rename it: it is never half-written."""
-    from safetensors.torch import save_file  # here: imports torch, which is slow
-
-    about = {"format": FORMAT, "preprocessing": preprocessing, "scores": scores, "states": states}
-    with new_folder(folder) as part:
-        (part / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+    about = {
+        "format": FORMAT,
+        "preprocessing": package.preprocessing,
+        "scores": package.scores,
+        "states": package.states,
+    }
+    with new_folder(package.folder) as part:
+        (part / RECIPE).write_text(package.recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         save_file(dict(tensors), part / WEIGHTS)
-        (part / WEIGHTS).chmod(0o644)  # like the other files; safetensors makes it private
+        save_arrays(package.memory.to_arrays(), part / RECORDS)
         (part / CARD).write_text(card, encoding="utf-8")
-        check_target(folder)
+        write_manifest(part)
+        for name in (WEIGHTS, RECORDS):
+            (part / name).chmod(0o644)  # like the others; safetensors hides it from other users
+        check_target(package.folder)
+
+
+def write_manifest(folder: Path) -> None:
+    """The digests of a package's files as they are now."""
+    digests = {name: _sha256(folder / name) for name in FILES if name != MANIFEST}
+    text = json.dumps({"format": FORMAT, "sha256": digests}, indent=1)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def check_target(folder: Path) -> None:
@@ -128,7 +198,7 @@ def check_target(folder: Path) -> None:
     if others:
         raise UsageError(
             f"{folder} contains files that don't belong to a package, such as {others[0]}",
-            hint="choose another folder with --out",
+            hint="name another folder with --out",
         )
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.package.card import score_rows
 from plait.package.format import Package, check_target, read_package
@@ -24,18 +25,7 @@ from plait.util.imports import needed
 
 README = "README.md"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-STARTS = ("/", "./", "../", "~")  # of the path of a folder; no repository starts so
-TASKS: Mapping[tuple[str, str], str] = {
-    ("image", "text"): "image-to-text",
-    ("image", "category"): "image-classification",
-    ("text", "category"): "text-classification",
-    ("audio", "text"): "automatic-speech-recognition",
-    ("audio", "category"): "audio-classification",
-    ("video", "category"): "video-classification",
-    ("table", "category"): "tabular-classification",
-    ("table", "number"): "tabular-regression",
-}
-"""The only input's modality and the only output's kind -> the Hub's name of the task."""
+STARTS = ("/", "./", "../", "~")  # of a folder's path, as no repository is written
 LICENCES = {"apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0",
             "cc-by-nc-4.0"}  # fmt: skip
 
@@ -141,7 +131,9 @@ def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     licence = recipe.card.licence.strip().lower()
     kinds = [spec.modality for spec in recipe.inputs.values()]
     answers = [spec.kind for spec in recipe.outputs.values()]
-    task = TASKS.get((kinds[0], answers[0])) if len(kinds) == len(answers) == 1 else None
+    task = None
+    if len(kinds) == len(answers) == 1:
+        task = registry.modality(kinds[0]).facts.hub_tasks.get(answers[0])
     results = list(_results(library, recipe, scores, task or "other"))
     known = licence in LICENCES
     data = library.ModelCardData(

@@ -10,7 +10,8 @@ from plait.util.files import is_folder
 from plait.util.suggest import did_you_mean
 
 RECIPE, STATE, WEIGHTS, CARD = "recipe.yaml", "state.json", "weights.safetensors", "card.md"
-FILES = (RECIPE, STATE, WEIGHTS, CARD)
+RECORDS, MANIFEST = "records.safetensors", "manifest.json"
+FILES = (RECIPE, STATE, WEIGHTS, CARD, RECORDS, MANIFEST)
 
 
 def shipped_models() -> list[str]:

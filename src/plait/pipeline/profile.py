@@ -11,7 +11,7 @@ from typing import Any
 from plait.data.images import open_image
 from plait.data.media import name_cell
 from plait.data.tables import Table, cell_key
-from plait.pipeline.columns import modality_of
+from plait.pipeline.guess import modality_of
 from plait.types import BadCell
 from plait.util.digests import digest
 

@@ -1,40 +1,43 @@
-"""Tables to records: which columns, which rows, which splits, what is learned from them."""
+"""From a table to records: rows, splits, fitted components, cached features, batches."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from plait.config.recipe import InputSpec, Recipe, one_column
+from plait.config.recipe import InputSpec, Recipe
 from plait.data.cells import ErrorPolicy, is_missing
+from plait.data.media import MediaInfo
+from plait.data.rows import padded, to_row
 from plait.data.splits import split_rows
-from plait.data.tables import (
-    Table,
-    cell_key,
-    group_captions,
-    read_table,
-    split_key,
-)
+from plait.data.tables import Table, cell_key, group_captions, read_table, split_key
 from plait.modalities.base import Modality
-from plait.network import Network, Parts
+from plait.outputs.base import Output
+from plait.pipeline.batch import Batch
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.columns import certain_columns, guess_column, plain_columns
-from plait.pipeline.features import (
-    CachedRecords,
+from plait.pipeline.columns import choose_columns, choose_scored_columns, split_column
+from plait.pipeline.engine import Engine
+from plait.pipeline.inputs import (
     Corruption,
-    PreparedInput,
+    Features,
+    InputReader,
     Progress,
+    cache_features,
     content_keys,
-    fill_cache,
+    view_key,
+    view_seed,
 )
+from plait.pipeline.parts import Parts
 from plait.pipeline.remember import remembered
 from plait.types import (
     BadCell,
@@ -43,18 +46,14 @@ from plait.types import (
     State,
     UnseenLabel,
     UsageError,
-    column_names,
     column_text,
 )
-from plait.util.suggest import did_you_mean, nearest
+from plait.util.digests import digest
 
 log = logging.getLogger("plait")
 
 COMPARED = "split, as compared"
 """The column of the splits that a comparison made, in its own copy of the table."""
-
-Column: TypeAlias = tuple[FeatureSpace, list[str | None], int]
-"""An input's features: the cache, each row's key or None, the number of views."""
 
 
 def open_table(
@@ -63,235 +62,35 @@ def open_table(
     table: Table | str | Path,
     named: Mapping[str, ColumnName] | None = None,
 ) -> tuple[Table, dict[str, ColumnName]]:
-    """The table, one row a record, and the columns of the recipe's inputs and outputs.
+    """The table with one row a record, and the columns of the recipe's inputs and outputs.
 
     Rows of one photo (or sound, or clip) are one record with all their texts; rows of equal plain
-    text stay apart, as the same sentence may well be said twice. With ``named``, the columns that
-    the user names, the table may lack others: inputs without a column are missing, and not among
-    the columns returned. Rows that were made records once stay so, whatever inputs another recipe
-    takes of them.
+    text stay apart, as people may well say the same thing twice. Rows that were made records once
+    stay records, whatever inputs another recipe reads.
+
+    Args:
+        recipe: whose inputs and outputs they are.
+        parts: its components.
+        table: a table, or what `read_table` takes.
+        named: the columns that the user named, for a table to be scored: inputs without a column
+            are then missing, and not among the columns returned. Without, every input must have
+            one.
     """
     rows = table if isinstance(table, Table) else read_table(table)
     if named is None:
         columns = choose_columns(recipe, parts, rows)
     else:
-        columns = _choose_scored(recipe, parts, rows, named)
-    [read, *others] = parts.modalities
+        columns = choose_scored_columns(recipe, parts, rows, named)
+    [first, *others] = parts.modalities
     for name, output in parts.outputs.items():
-        if (
-            output.several_answers
-            and not others
-            and parts.modalities[read].media
-            and not rows.records
-        ):
-            given = columns[f"inputs.{read}"]
+        single = not others and parts.modalities[first].media and f"outputs.{name}" in columns
+        if output.several_answers and single and not rows.records:
             split, group = split_column(recipe, rows), recipe.data.group
-            photos = {} if split is None else {split: split_key}
-            photos |= {} if group is None else {group: cell_key}
-            rows = group_captions(rows, given, str(columns[f"outputs.{name}"]), photos)
+            keys = {} if split is None else {split: split_key}
+            keys |= {} if group is None else {group: cell_key}
+            target = str(columns[f"outputs.{name}"])
+            rows = group_captions(rows, columns[f"inputs.{first}"], target, keys)
     return replace(rows, records=True), columns
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What an input or an output asks of the table: a column of that name, or of that kind.
-
-    Attributes:
-        column: as the recipe names it.
-        several: whether it reads several columns at once.
-    """
-
-    name: str
-    column: ColumnName | None
-    kind: str
-    several: bool = False
-
-    def named(self, table: Table) -> ColumnName | None:
-        """The recipe's column; of several, all names, also where they stand in one text."""
-        if not (self.several and isinstance(self.column, str)):
-            return self.column
-        one = self.column in table.columns
-        return [self.column] if one else [part.strip() for part in self.column.split(",")]
-
-    def misspelt(self, columns: Iterable[str]) -> str:
-        """How to name one of the columns that is called nearly so; empty where none is."""
-        close = nearest(column_text(self.column or self.name), columns)
-        if close is None:
-            return ""
-        return f"did you mean {close!r}? name it with --column {self.name}={close}"
-
-
-def _wishes(recipe: Recipe, parts: Parts) -> dict[str, _Wish]:
-    """The inputs' by "inputs.NAME"."""
-    return {
-        f"inputs.{n}": _Wish(n, s.column, s.modality, parts.modalities[n].several_columns)
-        for n, s in recipe.inputs.items()
-    }
-
-
-def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
-    """ "inputs.NAME" and "outputs.NAME" -> column: named in the recipe, called so, or guessed."""
-    used = {split_column(recipe, table), recipe.data.group} - {None}
-    # The answers choose first: an input must not be guessed to be one of them.
-    wishes = _output_wishes(recipe) | _wishes(recipe, parts)
-    chosen = _choose(table, wishes, cast(set[str], used))
-    return dict(sorted(chosen.items(), key=lambda item: item[0].startswith("outputs.")))
-
-
-def _output_wishes(recipe: Recipe) -> dict[str, _Wish]:
-    return {
-        f"outputs.{name}": _Wish(name, spec.column, spec.kind, spec.component.columns == "several")
-        for name, spec in recipe.outputs.items()
-        if spec.component.columns != "none"
-    }
-
-
-def _choose_scored(
-    recipe: Recipe, parts: Parts, table: Table, named: Mapping[str, ColumnName]
-) -> dict[str, ColumnName]:
-    """As `choose_columns`, without the inputs that the table lacks."""
-    outputs = _choose(table, _output_wishes(recipe), set())
-    answers = [column for chosen in outputs.values() for column in column_names(chosen)]
-    inputs = choose_present_columns(recipe, parts, table, named, answers)
-    return {f"inputs.{name}": column for name, column in inputs.items()} | outputs
-
-
-def choose_present_columns(
-    recipe: Recipe,
-    parts: Parts,
-    table: Table,
-    named: Mapping[str, ColumnName],
-    answers: Collection[str] = (),
-) -> dict[str, ColumnName]:
-    """Input name -> column of the inputs that the table has; those it lacks are missing.
-
-    ``named`` are columns that the user names, as in `Recipe.with_columns`: they must be there.
-    No input is guessed to be one of the ``answers``' columns.
-
-    Raises:
-        UsageError: one of those isn't, or the table has none.
-    """
-    chosen: dict[str, ColumnName] = {}
-    lacking: dict[str, tuple[_Wish, UsageError]] = {}
-    unanswered = {name: cells for name, cells in table.columns.items() if name not in answers}
-    for path, wish in _wishes(recipe.with_columns(named), parts).items():
-        certain = bool({wish.name, path} & set(named))
-        wished = wish if certain else _of_those_there(table, wish)
-        there = table if certain or wish.column else replace(table, columns=unanswered)
-        try:
-            chosen[wish.name] = _choose(there, {path: wished}, set())[path]
-        except UsageError as error:
-            if certain:
-                raise
-            lacking[wish.name] = wish, error
-    if not chosen:
-        raise _no_input(table, unanswered, list(lacking.values()))
-    taken = {name for column in chosen.values() for name in column_names(column)}
-    for wish, _ in lacking.values():
-        hint = wish.misspelt(set(unanswered) - taken)
-        log.warning(
-            "%s has no column for the input %r: it is missing%s",
-            table.path, wish.name, hint and f"; {hint}",
-        )  # fmt: skip
-    return chosen
-
-
-def _no_input(
-    table: Table, columns: Iterable[str], lacking: Sequence[tuple[_Wish, UsageError]]
-) -> UsageError:
-    """The error of a table without any input: what of an only one, or a list of them all."""
-    if len(lacking) == 1:
-        return lacking[0][1]
-    wishes = [wish for wish, _ in lacking]
-    hints = [hint for wish in wishes if (hint := wish.misspelt(columns))]
-    return UsageError(
-        f"{table.path} has no column for any input",
-        expected=", ".join(f"{wish.name} ({wish.kind})" for wish in wishes)
-        + f"; it has {', '.join(table.columns)}",
-        hint="; ".join(hints) or "name them with --column NAME=COLUMN",
-    )
-
-
-def _of_those_there(table: Table, wish: _Wish) -> _Wish:
-    """The wish for several columns without those that the table lacks, unless it lacks all."""
-    names = wish.named(table)
-    if names is None or isinstance(names, str):
-        return wish
-    there = [name for name in names if name in table.columns]
-    lacks = [name for name in names if name not in there]
-    if there and lacks:
-        log.warning("%s has no column %s: missing values", table.path, column_text(lacks))
-    return replace(wish, column=there or names)
-
-
-def _choose(table: Table, wishes: Mapping[str, _Wish], used: set[str]) -> dict[str, ColumnName]:
-    """A column for each: those that are named or called so, then guesses among what is left, of
-    what may take all that is left at last."""
-    chosen: dict[str, ColumnName] = {}
-    for path, wish in wishes.items():
-        named = wish.named(table)
-        if named is not None:
-            chosen[path] = _checked(table, path, wish, named)
-        elif wish.name in table.columns:
-            chosen[path] = [wish.name] if wish.several else wish.name
-    for path, wish in sorted(wishes.items(), key=lambda item: item[1].several):
-        if path not in chosen:
-            taken = used | {name for column in chosen.values() for name in column_names(column)}
-            guess = _guess_several if wish.several else _guess
-            chosen[path] = guess(table, path, wish, taken)
-    return {path: chosen[path] for path in wishes}
-
-
-def _checked(table: Table, path: str, wish: _Wish, named: ColumnName) -> ColumnName:
-    """The named columns; UsageError where there are none such, or too many."""
-    if not wish.several and not isinstance(named, str):
-        raise one_column(path, named)
-    for name in column_names(named):
-        if name not in table.columns:
-            hint = did_you_mean(name, table.columns)
-            raise UsageError(
-                f"{table.path} has no column {name!r} for {path}",
-                expected=f"one of: {', '.join(table.columns)}",
-                hint=f"{hint} name it with --column {path}=NAME".strip(),
-            )
-    return named
-
-
-def _guess(table: Table, path: str, wish: _Wish, used: set[str]) -> ColumnName:
-    left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
-    guess = guess_column(left, wish.kind)
-    if guess is None:
-        raise _none_looks_like(left, path, wish)
-    others = [c for c in certain_columns(left, wish.kind) if c != guess]
-    if others:
-        log.warning(
-            "%s is taken to be column %r, not %s; name another with --column %s=NAME",
-            path, guess, " or ".join(map(repr, others)), path,
-        )  # fmt: skip
-    return guess
-
-
-def _guess_several(table: Table, path: str, wish: _Wish, used: set[str]) -> ColumnName:
-    """All plain columns that nothing else uses."""
-    found = plain_columns(table, used)
-    if not found:
-        raise _none_looks_like(table, path, wish)
-    log.warning(
-        "%s is taken to be the columns %s; name others with --column %s=NAME,NAME",
-        path, column_text(found), path,
-    )  # fmt: skip
-    return found
-
-
-def _none_looks_like(table: Table, path: str, wish: _Wish) -> UsageError:
-    if hint := wish.misspelt(table.columns):
-        what = "target" if path.startswith("outputs.") else "input"
-        return UsageError(f"the {what} {wish.name!r} is not in {table.path}", hint=hint)
-    return UsageError(
-        f"no column of {table.path} looks like {wish.kind}",
-        expected=f"one of: {', '.join(table.columns)}",
-        hint=f"name it with --column {path}=NAME",
-    )
 
 
 def split_table(
@@ -301,16 +100,16 @@ def split_table(
     columns: Mapping[str, ColumnName],
     to_learn: bool = True,
 ) -> dict[str, list[int]]:
-    """train, val and test rows; ``to_learn`` as of `split_rows`.
+    """The rows of train, val and test; ``to_learn`` as in `split_rows`.
 
     Raises:
-        UsageError: a comparison chose them, and the table doesn't say how.
+        UsageError: a comparison chose the splits, and the table doesn't have them.
     """
     column = split_column(recipe, table)
     if column == COMPARED and column not in table.columns:
         raise UsageError(
             f"the model was trained in a comparison, which split the rows; {table.path} does not "
-            "say how, so rows that it learned from might be scored",
+            "say how, so the scores might be of rows that it learned from",
             expected="no --split, with a table of other rows",
             hint="for scores of its test rows: plait compare --test; to train it anew: "
             "--set data.split=null",
@@ -320,7 +119,7 @@ def split_table(
         for name, modality in parts.modalities.items()
         if modality.media and f"inputs.{name}" in columns
     ]
-    found = split_rows(
+    splits = split_rows(
         table,
         column=column,
         ratios=recipe.data.ratios,
@@ -330,25 +129,18 @@ def split_table(
         overlap=recipe.data.overlap,
         to_learn=to_learn,
     )
-    return {str(name): rows for name, rows in found.items()}
-
-
-def split_column(recipe: Recipe, table: Table) -> str | None:
-    """Named in the recipe, or guessed; none where the split is by group."""
-    if recipe.data.split is not None or recipe.data.group is not None:
-        return recipe.data.split
-    return guess_column(table, "split")
+    return {str(name): rows for name, rows in splits.items()}
 
 
 def rows_of_split(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName], split: str
 ) -> list[int]:
-    """The rows of train, val or test, split as training would.
+    """The rows of train, val or test, split as in training.
 
     Raises:
-        UsageError: there is no such split, or it can't be told which rows are in it.
+        UsageError: there is no such split, or the table does not tell which rows are in it.
     """
-    splits = _splits_again(recipe, parts, table, columns)
+    splits = _split_again(recipe, parts, table, columns)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
     if not splits[split]:
@@ -356,7 +148,7 @@ def rows_of_split(
     return splits[split]
 
 
-def _splits_again(
+def _split_again(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[int]]:
     """As `split_table`, of a table that may lack inputs."""
@@ -373,13 +165,13 @@ def _splits_again(
 def warn_of_learned(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> None:
-    """Says how many rows of a table to be scored the model learned from, where that can be told.
+    """Warn how many rows of a table to be scored a model learned from, as far as the table tells.
 
-    Without a split column that is so only of the table that it was trained on, and it may be
-    another one.
+    For packages that keep no digests of their training records. Without a split column this holds
+    only if it is the table that the model was trained on.
     """
     try:
-        splits = _splits_again(recipe, parts, table, columns)
+        splits = _split_again(recipe, parts, table, columns)
     except PlaitError:  # the table doesn't say
         return
     refit = recipe.training.refit
@@ -389,81 +181,84 @@ def warn_of_learned(
         return
     unseen = [name for name in ("test", "val") if splits[name] and not (refit and name == "val")]
     log.warning(
-        "%s%d of these %d rows were learned from%s",
-        "" if split_column(recipe, table) else "if the model was trained on this table, ",
+        "%sthe model learned from %d of these %d rows%s",
+        "" if split_column(recipe, table) else "if it was trained on this table, ",
         learned, len(table),
-        f": --split {unseen[0]} scores only those that were not" if unseen else "",
+        f": --split {unseen[0]} scores only the others" if unseen else "",
     )  # fmt: skip
 
 
-def warn_of_unread(
-    parts: Parts, states: Mapping[str, State], table: Table, columns: Mapping[str, ColumnName]
-) -> None:
-    """Says of each input how many cells are not read whole, and why not for one of them."""
+def warn_of_unread(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> None:
+    """Warn for each input how many cells are not read in full, with an example."""
     for name, modality in parts.modalities.items():
         column = columns.get(f"inputs.{name}")
         if modality.reads_whole or column is None:
             continue
-        fitted = modality.with_state(states[f"inputs.{name}"])
-        found = _unread(fitted, table.column(column), table.root)
-        if found:
-            row, why = found[0]
+        unread = _unread(modality, table.column(column), table.root)
+        if unread:
+            row, why = unread[0]
             log.warning(
-                "column %r: %d of %d cells are not read whole, row %d for one: %s",
-                column_text(column), len(found), len(table), table.number(row), why,
+                "column %r: %d of %d cells are not read in full; row %d, for example: %s",
+                column_text(column), len(unread), len(table), table.number(row), why,
             )  # fmt: skip
 
 
 def _unread(modality: Modality, cells: Sequence[Any], root: Path) -> list[tuple[int, str]]:
-    """Which rows' cells are not read whole, and why; of files as remembered, if they were asked
-    before."""
+    """The rows whose cells are not read in full, and why; for files this is remembered."""
 
     def look() -> State:
-        found = []
+        rows = []
         for row, cell in enumerate(cells):
-            with suppress(BadCell):  # it is told elsewhere
+            with suppress(BadCell):  # reported elsewhere
                 why = "" if is_missing(cell) else modality.unread(cell, root)
-                found += [(row, why)] if why else []
-        return {"found": found}
+                rows += [(row, why)] if why else []
+        return {"rows": rows}
 
     if not modality.media:
-        return list(look()["found"])
+        return list(look()["rows"])
     keys = content_keys(modality, cells, root)
     depends_on = json.dumps(["unread", modality.fingerprint(), keys])
-    return [(row, why) for row, why in remembered(depends_on, look)["found"]]
+    return [(row, why) for row, why in remembered(depends_on, look)["rows"]]
 
 
 def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
-    """So many of the rows at the most, drawn by the seed, in their order; all of them where None.
-    Fewer are always among more."""
+    """At most ``most`` of the rows, drawn by the seed, in their order; all of them if None.
+
+    A smaller draw is always part of a larger one.
+    """
     drawn = np.random.default_rng(seed).permutation(len(rows))
     return [rows[at] for at in sorted(drawn[:most])]
 
 
-def fit_states(
+def fit_parts(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
-) -> dict[str, State]:
-    """What every input and output learns from the training rows, or learned from the same before.
+) -> Parts:
+    """Every input and output, fitted to the training rows.
 
     Raises:
-        PlaitError: nothing can be learned from a column; the message names it.
+        PlaitError: a component can't be fitted to its column; the message names the column.
     """
-    learns: Mapping[str, Callable[[Sequence[Any]], State]] = {
-        f"inputs.{name}": partial(_learn_input, recipe.inputs[name], modality, table.root)
-        for name, modality in parts.modalities.items()
-    } | {
-        f"outputs.{name}": partial(output.fit, root=table.root)
-        for name, output in parts.outputs.items()
-    }
-    partners = {f"inputs.{name}": spec.learn_with for name, spec in recipe.inputs.items()}
-    partners |= {f"outputs.{name}": spec.learn_with for name, spec in recipe.outputs.items()}
-    return {
-        path: _learned(path, learn, table, [columns[p] for p in (path, partners[path]) if p])
-        for path, learn in learns.items()
-    }
+    partners = {f"inputs.{name}": spec.fit_with for name, spec in recipe.inputs.items()}
+    partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}
+
+    def cells(path: str, needed: bool) -> list[Sequence[Any]]:
+        """The part's own column, and its partner's if it has one."""
+        paths = [p for p in (path, partners[path]) if p and (needed or p in columns)]
+        return [table.column(columns[p]) for p in paths]
+
+    states: dict[str, State] = {}
+    for name, modality in parts.modalities.items():
+        fit = partial(_fit_input, recipe.inputs[name], modality, table.root)
+        path = f"inputs.{name}"
+        states[path] = _fitted(path, columns[path], fit, cells(path, True))
+    for name, output in parts.outputs.items():
+        path, needed = f"outputs.{name}", output.columns != "none"
+        fit = partial(_fit_output, output, table.root)
+        states[path] = _fitted(path, columns.get(path, ""), fit, cells(path, needed))
+    return parts.with_states(states)
 
 
-def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequence[Any]) -> State:
+def _fit_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequence[Any]) -> State:
     if not modality.fits_on_files:
         return modality.fit(cells, root)
     keys = content_keys(modality, cells, root)
@@ -471,138 +266,308 @@ def _learn_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequenc
     return remembered(depends_on, lambda: modality.fit(cells, root))
 
 
-def _learned(
+def _fit_output(output: Output, root: Path, cells: Sequence[Any]) -> State:
+    return output.fit(cells, root)
+
+
+def _fitted(
     path: str,
-    learn: Callable[[Sequence[Any]], State],
-    table: Table,
-    columns: Sequence[ColumnName],
+    column: ColumnName,
+    fit: Callable[[Sequence[Any]], State],
+    columns: Sequence[Sequence[Any]],
 ) -> State:
-    """What is learned from the part's own column, and from its partner's where it has one."""
-    cells, where = table.column(columns[0]), f"{path}, column {column_text(columns[0])!r}"
-    if all(map(is_missing, cells)):
+    """What ``fit`` learns from a part's own column, and from its partner's if it has one."""
+    where = f"{path}, column {column_text(column)!r}"
+    if columns and all(map(is_missing, columns[0])):
         raise PlaitError(
-            f"{where}: all training cells are empty", expected="one at least that is not",
+            f"{where}: all training cells are empty", expected="at least one that is not",
             hint="fill the column, or take it out of the recipe",
         )  # fmt: skip
     try:
-        for other in columns[1:]:
-            cells = [*cells, *table.column(other)]
-        return learn(cells)
+        return fit(columns[0] if len(columns) == 1 else list(chain.from_iterable(columns)))
     except PlaitError as error:
         raise type(error)(
             f"{where}: {error.what}", expected=error.expected, hint=error.hint
         ) from None
 
 
-def nothing_left(for_what: str, bad: ErrorPolicy) -> PlaitError:
-    """The error where no record can be used, with the first cell's."""
-    first = bad.failures[0] if bad.failures else "there are no rows"
-    return PlaitError(f"no record {for_what}: {first}")
+def nothing_left(purpose: str, policy: ErrorPolicy) -> PlaitError:
+    """The error where no record can be used; it quotes the first bad cell's."""
+    first = policy.failures[0] if policy.failures else "there are no rows"
+    return PlaitError(f"no record {purpose}: {first}")
+
+
+@dataclass(frozen=True)
+class Targets(Sequence[Any]):
+    """One output's targets, one a record; None where a row has none.
+
+    Attributes:
+        output: whose they are.
+        values: the targets; or, of an output whose targets are ``stored``, their keys in ``space``.
+        space: the cache of arrays that need not fit in memory.
+        input: the input whose geometry they move with; empty if they don't move.
+        modality: that input's.
+        infos: what its files say of themselves, one a record.
+    """
+
+    output: Output
+    values: Sequence[Any]
+    space: FeatureSpace | None = None
+    input: str = ""
+    modality: Modality | None = None
+    infos: Sequence[MediaInfo | None] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: Any) -> Any:
+        """One record's target, as it was read."""
+        value = self.values[row]
+        return value if self.space is None or value is None else self.space.get([value])[0]
+
+    def where(self, rows: Sequence[int]) -> Targets:
+        """Those of some records."""
+        infos = [self.infos[row] for row in rows] if self.infos else ()
+        return replace(self, values=[self.values[row] for row in rows], infos=infos)
+
+    def batch(self, rows: Sequence[int], keys: Sequence[str | None], views: Any) -> list[Any]:
+        """The targets of some records, whose inputs have these content keys and are shown in these
+        views."""
+        if self.modality is None:
+            return [self[row] for row in rows]
+        moved = []
+        for row, view in zip(rows, views, strict=True):
+            target, key, info = self[row], keys[row], self.infos[row]
+            geometry = None
+            if key is not None and info is not None:
+                geometry = self.modality.geometry(info, int(view), view_seed(key))
+            moved.append(target if geometry is None else self.output.move(target, geometry))
+        return moved
+
+
+@dataclass(frozen=True)
+class Records:
+    """Records whose inputs lie prepared in the cache; batches come in any order."""
+
+    inputs: Mapping[str, Features]
+    targets: Mapping[str, Targets]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def where(self, rows: Sequence[int]) -> Records:
+        """Only these records, in this order."""
+        inputs = {
+            name: replace(features, keys=[features.keys[row] for row in rows])
+            for name, features in self.inputs.items()
+        }
+        targets = {name: targets.where(rows) for name, targets in self.targets.items()}
+        return Records(inputs, targets, len(rows))
+
+    def with_inputs(self, names: Collection[str]) -> Records:
+        """The same records with all other inputs missing."""
+        inputs = {
+            name: features if name in names else replace(features, keys=[None] * self.count)
+            for name, features in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
+
+    def with_swapped(self, name: str, seed: int = 0) -> Records:
+        """The same records, each with this input of another record whose content differs."""
+        keys = self.inputs[name].keys
+        order = np.random.default_rng(seed).permutation(self.count).tolist()
+        swapped: list[str | None] = [None] * self.count
+        for place, row in enumerate(order):
+            others = (keys[order[(place + step) % self.count]] for step in range(1, self.count))
+            swapped[row] = next((k for k in others if k is not None and k != keys[row]), keys[row])
+        features = replace(self.inputs[name], keys=swapped)
+        return replace(self, inputs={**self.inputs, name: features})
+
+    def batch(self, rows: Sequence[int], rng: np.random.Generator | None = None) -> Batch:
+        """The rows as a batch; with ``rng`` each in a random view, else as they are."""
+        prepared: dict[str, NDArray[Any]] = {}
+        lengths: dict[str, NDArray[np.int64]] = {}
+        views: dict[str, Any] = {}
+        for name, features in self.inputs.items():
+            some = rng is not None and features.views
+            views[name] = rng.integers(0, some, len(rows)) if rng and some else [0] * len(rows)
+            wanted = {
+                at: view_key(key, int(view))
+                for at, (row, view) in enumerate(zip(rows, views[name], strict=True))
+                if (key := features.keys[row]) is not None
+            }
+            cached = features.space.get(list(wanted.values()))
+            values = dict(zip(wanted, cached, strict=True))
+            prepared[name], lengths[name] = padded(
+                [values.get(at) for at in range(len(rows))], features.space.example
+            )
+        return Batch(prepared, lengths, {
+            name: targets.batch(
+                rows,
+                self.inputs[targets.input].keys if targets.input else (),
+                views[targets.input] if targets.input else (),
+            )
+            for name, targets in self.targets.items()
+        })  # fmt: skip
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All rows in order."""
+        for start in range(0, self.count, size):
+            yield self.batch(range(start, min(start + size, self.count)))
 
 
 @dataclass(frozen=True)
 class Preparer:
-    """Turns tables into cached records, with what the network's parts have learned.
+    """Turns tables into cached records.
 
     Attributes:
-        bad: where cells that can't be used are counted.
+        parts: fitted.
+        engine: runs the frozen parts of the encoders.
+        columns: "inputs.NAME" and "outputs.NAME" -> column.
+        policy: what happens with cells that can't be used.
+        progress: called while features are computed.
     """
 
     parts: Parts
-    states: Mapping[str, State]
-    network: Network
+    engine: Engine
     columns: Mapping[str, ColumnName]
-    bad: ErrorPolicy
+    policy: ErrorPolicy
     progress: Progress | None = None
 
-    def prepare(self, table: Table, *, views: bool) -> tuple[CachedRecords, list[int]]:
-        """A table's records, and the rows that they come from (bad ones left out).
+    def prepare(self, table: Table, *, views: bool) -> tuple[Records, list[int]]:
+        """A table's records, and their rows in it: rows with bad cells are left out by the policy.
 
         Args:
             table: its rows.
             views: whether the records are to be learned from, each in several versions.
         """
-        self.network.eval()
-        spoilt: set[int] = set()
-        inputs = {n: self._input(n, table, views, spoilt) for n in self.parts.modalities}
-        targets = {name: self._targets(name, table, views) for name in self.parts.outputs}
+        inputs, bad, empty = self._all_inputs(table, views)
+        targets = {n: self._targets(n, table, views) for n in self.parts.outputs}
         rows = [
             row
-            for row in self._with_input(table, inputs)
-            if any(keys[row] is not None for _, keys, _ in inputs.values())
-            and all(values[row] is not None for values in targets.values())
-            and not (self.bad.policy == "skip" and row in spoilt)
+            for row in range(len(table))
+            if row not in empty
+            and any(features.keys[row] is not None for features in inputs.values())
+            and all(target.values[row] is not None for target in targets.values())
+            and not (self.policy.policy == "skip" and row in bad)
         ]
-        records = CachedRecords(
-            {n: (space, [keys[r] for r in rows], c) for n, (space, keys, c) in inputs.items()},
-            {name: [values[r] for r in rows] for name, values in targets.items()},
-            len(rows),
-        )
-        return records, rows
+        return Records(inputs, targets, len(table)).where(rows), rows
+
+    def prepare_inputs(self, table: Table) -> tuple[Records, set[int]]:
+        """All of a table's rows as records without targets, and the rows that can't be answered:
+        those without an input that can be used and, by the policy ``skip``, those with a bad cell.
+        """
+        inputs, bad, empty = self._all_inputs(table, views=False)
+        left_out = empty | (bad if self.policy.policy == "skip" else set())
+        records = Records(inputs, {}, len(table))
+        for row in range(len(table)):
+            if all(features.keys[row] is None for features in inputs.values()):
+                left_out.add(row)
+        return records, left_out
 
     def corrupted(
-        self, table: Table, records: CachedRecords, rows: Sequence[int], name: str,
-        corruption: Corruption,
-    ) -> CachedRecords:  # fmt: skip
-        """Records of `prepare`, from these rows, with one input made worse; its bad cells were met
-        there."""
-        met = replace(self, bad=ErrorPolicy(self.bad.policy))
-        space, keys, count = met._input(name, table.where(rows), False, set(), corruption)
-        return replace(records, inputs={**records.inputs, name: (space, keys, count)})
+        self, table: Table, records: Records, rows: Sequence[int], name: str, how: Corruption
+    ) -> Records:
+        """Records of `prepare`, from these rows, with one input made worse; its bad cells were
+        handled there."""
+        quiet = replace(self, policy=ErrorPolicy(self.policy.policy))
+        features = quiet._input(name, table.where(rows), False, set(), how)
+        return replace(records, inputs={**records.inputs, name: features})
+
+    def _all_inputs(
+        self, table: Table, views: bool
+    ) -> tuple[dict[str, Features], set[int], set[int]]:
+        """Every input's features, the rows with a bad cell, and those where all cells are empty."""
+        bad: set[int] = set()
+        inputs = {name: self._input(name, table, views, bad) for name in self.parts.modalities}
+        cells = [self._cells(name, table) for name in inputs]
+        empty = set()
+        for row in range(len(table)):
+            # Cells are looked at only where needed: they may lie in a large file.
+            nothing = all(features.keys[row] is None for features in inputs.values())
+            if nothing and all(is_missing(column[row]) for column in cells):
+                number = table.number(row)
+                self.policy.failures.append(f"row {number}: no input that could be used")
+                empty.add(row)
+        return inputs, bad, empty
 
     def _input(
-        self, name: str, table: Table, views: bool, spoilt: set[int],
+        self, name: str, table: Table, views: bool, bad: set[int],
         corruption: Corruption | None = None,
-    ) -> Column:  # fmt: skip
-        """An input's features; rows with a bad cell are added to ``spoilt``."""
-        modality, encoder = self.parts.modalities[name], self.network.encoder(name)
-        state = self.states[f"inputs.{name}"]
-        source = PreparedInput(name, modality, encoder, state, table.root, corruption)
-        count = modality.views if views else 1
-        device = next(self.network.parameters()).device
+    ) -> Features:  # fmt: skip
+        """An input's features; rows with a bad cell are added to ``bad``."""
+        modality = self.parts.modalities[name]
+        reader = InputReader(name, modality, self.engine, table.root, corruption)
 
         def handle(row: int, error: BadCell) -> None:
-            self._meet(table, self.columns[f"inputs.{name}"], row, error)
-            spoilt.add(row)
+            column = column_text(self.columns[f"inputs.{name}"])
+            self.policy.handle(table.number(row), column, error)
+            bad.add(row)
 
-        cells = self._cells(name, table)
-        space, keys = fill_cache(source, cells, count, handle, device, self.progress)
-        return space, keys, count
+        cells, count = self._cells(name, table), modality.views if views else 1
+        return cache_features(reader, cells, count, handle, self.progress)
 
     def _cells(self, name: str, table: Table) -> Sequence[Any]:
-        """An input's cells, all empty where the table has no column for it."""
+        """An input's cells, all empty if the table has no column for it."""
         column = self.columns.get(f"inputs.{name}")
         return [None] * len(table) if column is None else table.column(column)
 
-    def _targets(self, name: str, table: Table, learn: bool) -> list[Any]:
-        """Each row's target, None where it has none."""
-        column = self.columns[f"outputs.{name}"]
-        output = self.parts.outputs[name].with_state(self.states[f"outputs.{name}"])
-        targets: list[Any] = []
-        unlearned: dict[int, UnseenLabel] = {}
-        for row, cell in enumerate(table.column(column)):
+    def _targets(self, name: str, table: Table, learn: bool) -> Targets:
+        """An output's targets; None for rows that have none."""
+        output, column = self.parts.outputs[name], self.columns.get(f"outputs.{name}")
+        title = column_text(column or name)
+        values: list[Any] = []
+        unseen: dict[int, UnseenLabel] = {}
+        space = None
+        if output.stored:
+            example = to_row(output.example())
+            space = FeatureSpace(
+                digest("targets", output.fingerprint()), example.shape, example.dtype
+            )
+            space.refresh()
+        for row, cell in enumerate([None] * len(table) if column is None else table.column(column)):
             try:
-                targets.append(output.read(cell, table.root))
+                if space is None:
+                    values.append(output.read(cell, table.root))
+                    continue
+                key = digest(output.content(cell, table.root))
+                if key not in space:
+                    space.add({key: to_row(output.read(cell, table.root))})
+                values.append(key)
             except BadCell as error:
                 if isinstance(error, UnseenLabel) and not learn:
-                    unlearned[table.number(row)] = error
-                    targets.append(error.target)
+                    unseen[table.number(row)] = error
+                    values.append(error.target)
                 else:
-                    self._meet(table, column, row, error)
-                    targets.append(None)
-        self.bad.note_unseen_labels(column_text(column), unlearned)
-        return targets
+                    self.policy.handle(table.number(row), title, error)
+                    values.append(None)
+        self.policy.note_unseen_labels(title, unseen)
+        if not output.bound:
+            return Targets(output, values, space)
+        source = output.bound_input(list(self.parts.modalities))
+        modality = self.parts.modalities[source]
+        infos: list[MediaInfo | None] = []
+        for cell in self._cells(source, table):
+            try:
+                infos.append(None if is_missing(cell) else modality.media_info(cell, table.root))
+            except BadCell:  # reported when it was read
+                infos.append(None)
+        return Targets(output, values, space, source, modality, infos)
 
-    def _meet(self, table: Table, column: ColumnName, row: int, error: BadCell) -> None:
-        self.bad.handle(table.number(row), column_text(column), error)
+    def digests(self, records: Records, table: Table, rows: Sequence[int]) -> list[int]:
+        """What each record of `prepare` holds, as a 64-bit number: by these a package knows the
+        records that it learned from.
 
-    def _with_input(self, table: Table, inputs: Mapping[str, Column]) -> Iterator[int]:
-        """The rows that are not empty; the others are named."""
-        cells = [self._cells(name, table) for name in inputs]
-        for row in range(len(table)):
-            # Cells are looked at only where needed: they may lie in a large file.
-            nothing = all(keys[row] is None for _, keys, _ in inputs.values())
-            if nothing and all(is_missing(column[row]) for column in cells):
-                self.bad.failures.append(f"row {table.number(row)}: no input that could be used")
-            else:
-                yield row
+        Two records are the same if their inputs are. Plain texts and numbers may well be the same
+        by chance: without a file among the inputs, the targets must be the same too.
+        """
+        keys = [features.keys for features in records.inputs.values()]
+        targets: list[Sequence[Any]] = []
+        if not any(modality.media for modality in self.parts.modalities.values()):
+            paths = (f"outputs.{name}" for name in self.parts.outputs)
+            targets = [table.column(self.columns[path]) for path in paths if path in self.columns]
+        return [
+            int(digest(*(k[at] or "" for k in keys), *(repr(c[row]) for c in targets))[:16], 16)
+            for at, row in enumerate(rows)
+        ]

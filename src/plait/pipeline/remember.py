@@ -14,7 +14,7 @@ from plait.util.digests import digest
 from plait.util.files import write_atomically
 from plait.util.paths import cache_folder
 
-FORMAT = "1"  # increase it when fitting changes, so that old states are not used
+FORMAT = "2"  # increase it when fitting changes, so that old states are not used
 MOST = 200  # states kept; a visual vocabulary takes about 50 kB
 
 

@@ -1,41 +1,38 @@
 """The learning curve of a run as a picture: loss above, free-running scores below.
 
-Each stage of the training has a column of its own, as losses of different objectives can't be
-compared; the scores can, and share their axis.
+Each stage of the training has its own column, as losses of different objectives can't be compared;
+scores can, and share their axis.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from plait.util.files import write_atomically
+from plait.util.imports import can_make, needed
 
+CHARTS = "charts"  # the extra that brings matplotlib
 SCORE_COLOURS = ("#c8553d", "#2a7f9e", "#7a9e2a", "#8e5ea2")
 """Of the scores, in the order of the log."""
 LOSS_COLOUR = "#4a4e69"
 GRID_COLOUR = "#e3e3ea"
 HEIGHT, WIDTH, DPI = 6.0, 9.0, 120
-LOWEST_TOP = 0.1  # scores below it are nearly nothing, and must not look like something
-NARROWEST = 0.35  # a short stage's column, as a share of the widest one's
+LOWEST_TOP = 0.1  # scores below it are close to nothing, and must not look like something
+NARROWEST = 0.35  # of a short stage's column, as a share of the widest one
 
 
 @dataclass
 class StageCurve:
-    """One stage's points.
+    """The points of one stage.
 
     Attributes:
-        name: the stage's name.
+        name: of the stage.
         loss: (step within the stage, loss).
-        scores: score's title -> (step within the stage, value), one point a validation.
+        scores: title of the score -> (step within the stage, value), one point for each validation.
     """
 
     name: str
@@ -44,52 +41,45 @@ class StageCurve:
 
     @property
     def steps(self) -> int:
-        """How many steps have been logged."""
+        """How many steps the log has."""
         return self.loss[-1][0] if self.loss else 1
 
 
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib, in inches, that needs no display.
+
+    Raises:
+        PlaitError: matplotlib is not installed.
+    """
+    figure = needed("matplotlib.figure", CHARTS).Figure(
+        figsize=(width, height), dpi=DPI, layout="constrained"
+    )
+    needed("matplotlib.backends.backend_agg", CHARTS).FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, picture: Path) -> None:
+    """Write a figure as a PNG.
+
+    Raises:
+        PlaitError: the picture can't be written.
+    """
+    write_atomically(picture, lambda part: figure.savefig(part, format="png"))
+
+
 def draw_curve(log: Path, picture: Path) -> None:
-    """Draw a run's ``log.jsonl`` as a PNG; a log without any step or score leaves no picture.
+    """Draw a run's ``log.jsonl`` as a PNG; a log without any step or score leaves no picture, and
+    neither does a machine without matplotlib.
 
     Raises:
         PlaitError: the picture can't be written.
     """
     curves = read_curves(log)
-    if curves:
-        figure = _figure(curves)
-        write_atomically(picture, lambda part: figure.savefig(part, format="png"))
-
-
-def read_curves(log: Path) -> list[StageCurve]:
-    """The stages of a log in their order; lines that a kill cut short are left out."""
-    curves: dict[str, StageCurve] = {}
-    for line in _lines(log):
-        name = line["stage"]
-        curve = curves.setdefault(name, StageCurve(name))
-        if line["event"] == "step":
-            curve.loss.append((line["done"], line["loss"]))
-            continue
-        for score, title in line["metrics"].items():
-            # A validation follows the last step of its epoch.
-            curve.scores.setdefault(title, []).append((curve.steps, line[score]))
-    return list(curves.values())
-
-
-def _lines(log: Path) -> Iterator[dict[str, Any]]:
-    for text in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(line, dict) and line.get("event") in ("step", "validation"):
-            yield line
-
-
-def _figure(curves: list[StageCurve]) -> Any:
+    if not curves or not can_make(picture.name, "matplotlib", CHARTS):
+        return
     widest = max(curve.steps for curve in curves)
     widths = [max(curve.steps / widest, NARROWEST) for curve in curves]
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(WIDTH, HEIGHT)
     axes = figure.subplots(
         2, len(curves), squeeze=False, sharex="col", gridspec_kw={"width_ratios": widths}
     )
@@ -102,47 +92,59 @@ def _figure(curves: list[StageCurve]) -> Any:
     scored = next((axes[1, column] for column, curve in enumerate(curves) if curve.scores), None)
     if scored is not None:
         scored.legend(frameon=False, loc="upper left")
-    return figure
+    save_figure(figure, picture)
+
+
+def read_curves(log: Path) -> list[StageCurve]:
+    """The stages of a log in their order; lines that a kill cut short are left out."""
+    curves: dict[str, StageCurve] = {}
+    for text in log.read_text(encoding="utf-8").splitlines() if log.is_file() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if not isinstance(line, dict) or line.get("event") not in ("step", "validation"):
+            continue
+        curve = curves.setdefault(line["stage"], StageCurve(line["stage"]))
+        if line["event"] == "step":
+            curve.loss.append((line["done"], line["loss"]))
+            continue
+        for score, title in line["metrics"].items():
+            # A validation follows the last step of its epoch.
+            curve.scores.setdefault(title, []).append((curve.steps, line[score]))
+    return list(curves.values())
 
 
 def _draw_loss(axes: Any, curve: StageCurve) -> None:
-    _whole_steps(axes)
+    _tidy_steps(axes)
     axes.set_title(curve.name, loc="left", fontweight="bold")
-    if curve.loss:
-        axes.plot(*zip(*curve.loss, strict=True), color=LOSS_COLOUR, lw=1.4, **_dots(curve.loss))
+    if curve.loss:  # a single point needs a mark to be seen
+        mark = "o" if len(curve.loss) == 1 else None
+        axes.plot(*zip(*curve.loss, strict=True), color=LOSS_COLOUR, lw=1.4, marker=mark, ms=4)
 
 
 def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
-    _whole_steps(axes)
+    _tidy_steps(axes)
     axes.set_xlabel("step")
     axes.set_xlim(0, curve.steps * 1.06)
     axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
     for (title, points), colour in zip(curve.scores.items(), cycle(SCORE_COLOURS), strict=False):
         line = zip(*points, strict=True)
         axes.plot(*line, color=colour, lw=1.6, marker="o", ms=4, label=title)
-        _name_best(axes, points, colour)
+        step, best = max(points, key=lambda point: point[1])
+        axes.annotate(
+            f"{best:.3f}", (step, best), (0, 7), textcoords="offset points", ha="center",
+            color=colour, fontsize=9,
+        )  # fmt: skip
 
 
-def _name_best(axes: Any, points: list[tuple[int, float]], colour: str) -> None:
-    step, value = max(points, key=lambda point: point[1])
-    axes.annotate(
-        f"{value:.3f}", (step, value), (0, 7), textcoords="offset points", ha="center",
-        color=colour, fontsize=9,
-    )  # fmt: skip
-
-
-def _dots(points: list[tuple[int, float]]) -> dict[str, Any]:
-    """A single point needs a mark to be seen; a long line does not."""
-    return {"marker": "o", "ms": 4} if len(points) == 1 else {}
+def _tidy_steps(axes: Any) -> None:
+    tidy(axes)
+    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
 
 
 def tidy(axes: Any) -> None:
-    """The look of all pictures of numbers: two axes, and a grid behind what is drawn."""
+    """The look of all charts: two axes, and a grid behind what is drawn."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=GRID_COLOUR, lw=0.8)
     axes.set_axisbelow(True)
-
-
-def _whole_steps(axes: Any) -> None:
-    tidy(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))

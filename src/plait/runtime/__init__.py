@@ -1,9 +1,9 @@
-"""Runs exported models with onnxruntime and numpy, without torch.
+"""Runs exported models by onnxruntime and numpy, without torch; writes and quantises them.
 
 model = plait.runtime.load("captioner.onnx")
 model.predict("photo.jpg").value
 """
 
-from plait.runtime.model import OnnxModel, load
+from plait.runtime.onnx import load_exported as load
 
-__all__ = ["OnnxModel", "load"]
+__all__ = ["load"]

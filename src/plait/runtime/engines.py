@@ -1,4 +1,4 @@
-"""What answers: a package by torch, or its exported graphs by onnxruntime, which start sooner."""
+"""Opens models: a package by torch, or its exported graphs by onnxruntime, which start sooner."""
 
 from __future__ import annotations
 
@@ -7,92 +7,49 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
 import plait
-from plait.data.cells import ErrorPolicy
-from plait.outputs.base import Output
-from plait.outputs.options import Options
+from plait.model import Model, load_model
 from plait.package.paths import FILES, find_package
-from plait.types import Prediction, UsageError
+from plait.runtime.onnx import FORMAT, MODEL, load_exported
+from plait.types import UsageError
 from plait.util.files import make_folder, not_written
 from plait.util.paths import cache_folder
-
-if TYPE_CHECKING:
-    from plait.explain.attention import Attention
 
 Engine: TypeAlias = Literal["torch", "onnx"]
 
 
-class Answerer(Protocol):
-    """What a `Model` and an `OnnxModel` have in common."""
+def load(name_or_path: str | Path, engine: str = "torch") -> Model:
+    """A trained model.
 
-    @property
-    def name(self) -> str:
-        """The recipe's."""
-
-    @property
-    def output(self) -> str:
-        """The name of the only (or first) output."""
-
-    @property
-    def inputs(self) -> Mapping[str, str]:
-        """Input -> modality."""
-
-    @property
-    def outputs(self) -> Mapping[str, str]:
-        """Output -> kind."""
-
-    def answers(
-        self, records: Iterable[Any], *, root: str | Path = ".", bad: ErrorPolicy | None = None,
-        first_row: int = 0, shares: bool = False, **options: Any,
-    ) -> Iterator[dict[str, Prediction]]:  # fmt: skip
-        """Each record's answers by output."""
-
-    def decoding_options(self, **options: Any) -> Mapping[str, Options]:
-        """How each output's answers are found."""
-
-    def attention(
-        self, record: Any, prediction: Prediction, *, root: str | Path = ".",
-        output: str | None = None,
-    ) -> Attention:  # fmt: skip
-        """Where an answer that was given looked."""
-
-    def output_of(self, name: str) -> Output:
-        """The output of that name, which knows how its answers are shown."""
-
-
-def open_model(name: str, engine: str) -> Answerer:
-    """A shipped model, a package's folder or an exported model's, with what is to run it.
-
-    A package that ``onnx`` is to run is exported once, to plait's cache folder.
+    Args:
+        name_or_path: a model that comes with plait, a package's folder, or an exported model's.
+        engine: what runs it: ``torch``, or ``onnx`` for onnxruntime, which starts sooner and needs
+            no torch. A package that onnx runs is exported once, to plait's cache folder. An
+            exported model always runs by onnx.
 
     Raises:
-        UsageError: there is no such engine or model, or it can't be exported.
+        UsageError: there is no such engine or model, or the model can't be exported.
+        PlaitError: the package is incomplete or damaged, or its preprocessing is not what this
+            plait would do.
+
+    Example:
+        >>> plait.load("captioner").predict("photo.jpg").value
+        'a cat lies on a couch'
     """
     if engine not in get_args(Engine):
         raise UsageError(f"there is no engine {engine!r}", expected=" or ".join(get_args(Engine)))
-    # Each engine's library is slow to import.
-    if cast(Engine, engine) == "torch":
-        from plait.model import load as load_package
-
-        return load_package(name)
-    from plait.runtime import load
-
-    return load(exported(name))
+    if (Path(name_or_path) / MODEL).is_file():
+        return load_exported(name_or_path)
+    if engine == "torch":
+        return load_model(name_or_path)
+    return load_exported(exported(str(name_or_path)))
 
 
 def exported(name: str) -> Path:
-    """The folder of an exported model: the name itself, or made of the package of that name.
-
-    It lies in plait's cache folder, and is made anew when the package has changed.
-    """
-    from plait.runtime.model import FORMAT, MODEL
-
-    if (Path(name) / MODEL).is_file():
-        return Path(name)
+    """The exported graphs of a package, in plait's cache folder; made anew when it has changed."""
     package = find_package(name)
     files = [(package / file).stat() for file in FILES if (package / file).is_file()]
     state = [FORMAT, plait.__version__, *((file.st_size, file.st_mtime_ns) for file in files)]
@@ -115,11 +72,10 @@ def exported(name: str) -> Path:
 
 
 def _export_to(folder: Path, name: str) -> None:
-    from plait.model import load as load_package
-    from plait.runtime.export import export
+    from plait.runtime.export import export  # needs torch
 
     print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
-    export(load_package(name), folder, tuned=True)
+    export(load_model(name), folder, tuned=True)
 
 
 def _digest(text: str) -> str:

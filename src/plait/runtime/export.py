@@ -1,4 +1,4 @@
-"""Writes a model as ONNX graphs and one JSON, which `plait.runtime` runs without torch."""
+"""Writes a model as ONNX graphs, which `plait.runtime` runs without torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 import plait
 from plait.config import registry
-from plait.data.rows import Row
+from plait.data.rows import Row, padded
 from plait.model import Model
-from plait.network import Batch
+from plait.network import TorchEngine, as_row
 from plait.nn.head import Graph
-from plait.outputs.text.decoders.networks.base import under
-from plait.pipeline.features import as_row, as_tensor, pad_rows
-from plait.runtime.model import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
+from plait.package.paths import RECIPE, STATE
+from plait.runtime.onnx import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
 from plait.types import PlaitError, State, UsageError
 from plait.util.files import new_folder
 from plait.util.imports import needed
@@ -46,27 +45,27 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     needed("onnx", "export")
     needed("onnxruntime", "export")
     path = Path(folder)
-    if model.device.type != "cpu":  # graphs are traced and run on the processor
-        own = copy.deepcopy(model.network).cpu()
-        model = Model(model.recipe, model.states, own, model.scores)
+    if model.network.device.type != "cpu":  # graphs are traced and run on the processor
+        network = copy.deepcopy(model.network).cpu()
+        model = Model(model.recipe, model.parts, TorchEngine(network), model.scores)
     _check_target(path)
-    outputs = {name: _output(model, name) for name in model.network.heads}
-    readings = {name: _reading(model, name) for name in model.recipe.inputs}
+    _check_exportable(model)
     with new_folder(path) as part:
         with _quiet(), torch.no_grad():
-            inputs = {name: _input(model, name, readings[name], part) for name in readings}
-            numbers = _network(model, part)
-            for name, settings in outputs.items():
-                graph = model.network.head(name).graph(numbers[name])
-                settings["graph"] = graph and _write(graph, part, f"step-{_quoted(name)}.onnx")
-        about = {
-            "format": FORMAT, "plait": plait.__version__, "name": model.recipe.name,
-            "about": model.recipe.about, "inputs": inputs, "outputs": outputs,
-        }  # fmt: skip
+            inputs = {name: _input(model, name, part) for name in model.recipe.inputs}
+            raw = _network(model, part)
+            outputs = {}
+            for name in model.recipe.outputs:
+                head = model.network.head(name)
+                graph = head.graph(raw[name])
+                file = graph and _write(graph, part, f"step-{_quoted(name)}.onnx")
+                outputs[name] = {"fitted": head.fitted(), "graph": file}
         for graph_file in part.glob("*.onnx") if tuned else ():
             _tune(graph_file)
-        text = json.dumps(about, ensure_ascii=False, indent=1)
-        (part / MODEL).write_text(text, encoding="utf-8")
+        about = {"format": FORMAT, "plait": plait.__version__, "inputs": inputs, "outputs": outputs}
+        (part / RECIPE).write_text(model.recipe.to_yaml(), encoding="utf-8")
+        (part / STATE).write_text(json.dumps(model.states, ensure_ascii=False), encoding="utf-8")
+        (part / MODEL).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return path
 
 
@@ -76,7 +75,8 @@ def _check_target(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", hint="name another folder")
     there = sorted(file.name for file in path.iterdir()) if path.is_dir() else []
-    others = [name for name in there if name != MODEL and not name.endswith(".onnx")]
+    known = {MODEL, RECIPE, STATE}
+    others = [name for name in there if name not in known and not name.endswith(".onnx")]
     if others:
         raise UsageError(
             f"{path} holds other files than an exported model's, {others[0]} for one",
@@ -84,28 +84,22 @@ def _check_target(path: Path) -> None:
         )
 
 
-def _reading(model: Model, name: str) -> State:
-    modality, spec = model.parts.modalities[name], model.recipe.inputs[name]
-    if not modality.exportable:
-        kinds = (registry.find(spec.modality, n) for n in registry.names(spec.modality))
-        can = [kind.title for kind in kinds if kind.cls.exportable]  # type: ignore[attr-defined]
-        raise UsageError(
-            f"input {name!r}: {spec.modality} as {spec.representation['kind']} can't be exported",
-            expected=" or ".join(can) or f"no input of the modality {spec.modality}",
-        )
-    return {
-        "modality": spec.modality, "representation": spec.representation,
-        "state": model.states[f"inputs.{name}"],
-    }  # fmt: skip
-
-
-def _output(model: Model, name: str) -> State:
-    """What `plait.runtime` must know of an output."""
-    head, spec = model.network.head(name), model.recipe.outputs[name]
-    return {
-        "kind": spec.kind, "settings": spec.settings, "state": model.states[f"outputs.{name}"],
-        "fitted": head.fitted(),
-    }  # fmt: skip
+def _check_exportable(model: Model) -> None:
+    """Raises UsageError if a component can't run without torch; the message names those that
+    can."""
+    for name, spec in model.recipe.inputs.items():
+        if not model.parts.modalities[name].exportable:
+            kinds = [registry.find(spec.modality, n) for n in registry.names(spec.modality)]
+            can = [
+                kind.title for kind in kinds if getattr(kind.cls, "exportable", True) is not False
+            ]
+            raise UsageError(
+                f"input {name!r}: {spec.modality} as {spec.representation['kind']} can't be "
+                "exported",
+                expected=" or ".join(can) or f"no input of the modality {spec.modality}",
+            )
+    for output in model.parts.outputs.values():
+        output.check_exportable()
 
 
 def _quoted(name: str) -> str:
@@ -125,8 +119,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _input(model: Model, name: str, reading: State, folder: Path) -> State:
-    """Writes the frozen part of an input's encoder, if it does anything; what is told of it."""
+def _input(model: Model, name: str, folder: Path) -> State:
+    """Writes the frozen part of an input's encoder, if it computes anything; its entry in
+    model.json."""
     encoder, items = model.network.encoder(name), _items(model, name)
     prepared = encoder.prepare(items[:1])[0]
     file = None
@@ -137,16 +132,13 @@ def _input(model: Model, name: str, reading: State, folder: Path) -> State:
         )  # fmt: skip
         file = _write(graph, folder, f"prepare-{_quoted(name)}.onnx")
     row = as_row(prepared)
-    return {
-        "modality": model.recipe.inputs[name].modality, "reading": reading, "prepare": file,
-        "row": {"shape": row.shape, "type": str(row.dtype)},
-    }  # fmt: skip
+    return {"prepare": file, "row": {"shape": row.shape, "type": str(row.dtype)}}
 
 
 def _items(model: Model, name: str) -> list[Tensor]:
-    """Two made-up records as read, as long as they come and about half as long."""
-    modality = model.parts.modalities[name].with_state(model.states[f"inputs.{name}"])
-    item = as_tensor(modality.example())
+    """Two made-up items, of the usual length and about half as long."""
+    modality = model.parts.modalities[name]
+    item = torch.from_numpy(modality.example())
     generator = torch.Generator().manual_seed(0)
     if item.is_floating_point():
         item = item + 0.1 * torch.randn(item.shape, generator=generator)
@@ -156,8 +148,7 @@ def _items(model: Model, name: str) -> list[Tensor]:
 
 
 def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
-    """Writes everything from prepared records to the outputs' numbers; two examples of these, by
-    output."""
+    """Writes everything from prepared records to raw outputs; two examples of these, by output."""
     network = model.network
     batches: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
     for name in model.recipe.inputs:
@@ -165,18 +156,26 @@ def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
         full, short = (as_row(features) for features in prepared)
         two: list[list[Row | None]] = [[full, short], [short, None, short]]
         for batch, rows in zip(batches, two, strict=True):
-            batch[name], batch[f"{LENGTHS}{name}"] = pad_rows(rows, full)
+            values, lengths = padded(rows, full)
+            batch[name] = torch.from_numpy(values)
+            batch[f"{LENGTHS}{name}"] = torch.from_numpy(lengths)
 
     def run(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         names = list(model.recipe.inputs)
         lengths = {name: tensors[f"{LENGTHS}{name}"] for name in names}
-        fused = network.fuse(Batch({name: tensors[name] for name in names}, lengths, {}))
-        found = {name: network.head(name).raw_outputs(fused) for name in network.heads}
-        return {f"{name}/{key}": v for name, own in found.items() for key, v in own.items()}
+        fused = network.fuse_tensors({name: tensors[name] for name in names}, lengths)
+        raw = {name: network.head(name).raw_outputs(fused) for name in network.heads}
+        return {f"{name}/{key}": v for name, own in raw.items() for key, v in own.items()}
 
     _write(Graph(network, run, batches), folder, NETWORK)
-    given = [run(batch) for batch in batches]
-    return {name: [under(f"{name}/", numbers) for numbers in given] for name in network.heads}
+    results = [run(batch) for batch in batches]
+    return {
+        name: [
+            {k[len(name) + 1 :]: v for k, v in raw.items() if k.startswith(f"{name}/")}
+            for raw in results
+        ]
+        for name in network.heads
+    }
 
 
 class _Flat(nn.Module):

@@ -24,10 +24,9 @@ from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.tables import Table
 from plait.model import Model
 from plait.outputs.scores import interval, resamples
-from plait.pipeline.features import Progress
+from plait.pipeline.inputs import Progress
 from plait.pipeline.records import open_table, rows_of_split, some_rows
-from plait.runtime.model import MODEL, QUIET, OnnxModel, read_about
-from plait.runtime.model import load as load_exported
+from plait.runtime.onnx import MODEL, QUIET, load_exported, read_about
 from plait.types import ColumnName, PlaitError, Prediction, UsageError
 from plait.util.files import new_folder
 from plait.util.imports import needed
@@ -141,10 +140,10 @@ def _calls(
 ) -> dict[str, list[Arrays]]:
     """What each graph is given while these records are answered, by file."""
     calls: dict[str, list[Arrays]] = {}
-    model = OnnxModel(folder, lambda file, arrays: calls.setdefault(file, []).append(arrays))
+    model = load_exported(folder, lambda file, arrays: calls.setdefault(file, []).append(arrays))
     for record in records:
         if not all(map(is_missing, record.values())):
-            list(model.answers([record], root=root, bad=ErrorPolicy("missing")))
+            list(model.predict_batch([record], root=root, policy=ErrorPolicy("missing")))
     if not calls:
         raise PlaitError("no training row has an input that could be used")
     return {
@@ -198,13 +197,16 @@ def _silence() -> Iterator[None]:
 
 
 def _losses(
-    model: Model, exported: OnnxModel, table: Table, columns: Mapping[str, ColumnName] | None,
+    model: Model, exported: Model, table: Table, columns: Mapping[str, ColumnName] | None,
     on_bad: OnBad, progress: Progress | None,
 ) -> list[Loss]:  # fmt: skip
-    before = model.evaluate(table, columns=columns, on_bad=on_bad, progress=progress)
+    before = model.evaluate(
+        table, columns=columns, on_bad=on_bad, progress=progress, include_training=True
+    )
     taken, kept = before.columns, table.where(before.rows)
     records = list(_cells(kept, taken))
-    after = list(exported.answers(records, root=kept.root, bad=ErrorPolicy("missing")))
+    quiet = ErrorPolicy("missing")
+    after = list(exported.predict_batch(records, root=kept.root, policy=quiet))
     return [
         _loss(model, name, before.predictions[name], [a[name] for a in after], references)
         for name, references in before.references.items()
@@ -224,7 +226,7 @@ def _loss(
 
     drawn = [difference(rows) for rows in resamples(count, RESAMPLES, seed=0)]
     every = np.arange(count)
-    same = np.mean([one.value == other.value for one, other in zip(before, after, strict=True)])
+    same = np.mean([output.same(a, b.value) for a, b in zip(before, after, strict=True)])
     return Loss(
         name, output.titles.get(metric, metric), old(every)[metric], new(every)[metric],
         interval(drawn), float(same), count,

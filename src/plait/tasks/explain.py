@@ -11,9 +11,9 @@ from rich.table import Table as RichTable
 from plait.data.tables import is_table_name, read_table
 from plait.explain.explanation import Explanation
 from plait.model import Model
-from plait.pipeline.records import choose_present_columns
+from plait.pipeline.columns import choose_present_columns
 from plait.render.console import console
-from plait.render.html import shown
+from plait.render.numbers import shown
 from plait.types import UsageError
 from plait.util.files import is_folder
 
@@ -68,14 +68,14 @@ def find_record(
 def show(explanation: Explanation) -> None:
     """The answer, each input's share of it, and how well each method explains it."""
     console.print(shown(explanation.prediction.value), soft_wrap=True)
-    if detected := explanation.asked.to_json(explanation.prediction).get("detected"):
+    if detected := explanation.answering.to_json(explanation.prediction).get("detected"):
         words = ", ".join(f"{word} {probability:.2f}" for word, probability in detected.items())
         console.print(f"detected: {words}", soft_wrap=True)
     if len(explanation.shares) > 1:
         shares = RichTable("input", "share")
         for name, share in explanation.shares.items():
             shares.add_row(name, f"{share:+.3f}")
-        for pair, together in explanation.pairs.items():
+        for pair, together in explanation.interactions.items():
             shares.add_row(f"{' with '.join(pair)}, beyond both", f"{together:+.3f}")
         console.print(shares)
         console.print(explanation.enough, soft_wrap=True)
@@ -83,8 +83,8 @@ def show(explanation: Explanation) -> None:
     for name, explained in explanation.inputs.items():
         for method, result in explained.methods.items():
             areas = (result.curves.deletion.area, result.curves.insertion.area)
-            like = "-" if result.likeness is None else f"{result.likeness:+.2f}"
+            like = "-" if result.similarity is None else f"{result.similarity:+.2f}"
             methods.add_row(name, method, *(f"{area:.3f}" for area in areas), like)
-        chance = (explained.chance.deletion.area, explained.chance.insertion.area)
+        chance = (explained.random_order.deletion.area, explained.random_order.insertion.area)
         methods.add_row(name, "random order", *(f"{area:.3f}" for area in chance), "")
     console.print(methods)

@@ -26,15 +26,17 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.model import load
-from plait.network import Batch, Network, Parts, build_network, build_parts
+from plait.data.rows import padded
+from plait.network import Network, TorchEngine, build_network
 from plait.nn.blocks import count_parameters
 from plait.nn.encoder import Encoder
 from plait.nn.head import Head
 from plait.package.paths import shipped_models
-from plait.pipeline.features import as_row, as_tensor, pad_rows
+from plait.pipeline.batch import Batch
+from plait.pipeline.parts import Parts, build_parts
 from plait.render.console import console
-from plait.types import Fused, State, Tokens, UsageError
+from plait.runtime.engines import load
+from plait.types import Fused, Tokens, UsageError
 from plait.util.files import write_atomically
 from plait.util.suggest import did_you_mean
 
@@ -145,7 +147,7 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
                 "the settings of a trained model can't be changed", expected="a recipe"
             )
         model = load(what)
-        return measure(what, model.recipe, model.parts, model.states, model.network)
+        return measure(what, model.recipe, model.parts, model.network)
     known = [*shipped_models(), *shipped()]
     if what not in shipped() and Path(what).suffix not in (".yaml", ".yml"):
         raise UsageError(
@@ -154,37 +156,31 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
             hint=did_you_mean(what, known),
         )
     recipe = load_recipe(what, overrides)
-    parts = build_parts(recipe)
-    states = made_up_states(parts)
+    parts = made_up_parts(build_parts(recipe))
     note = "no data was read: vocabularies and the like are as large as the recipe allows"
     # Shapes don't depend on the weights, which may be missing.
-    network = build_network(recipe, parts, states, pretrained=False)
-    return measure(what, recipe, parts, states, network, [note])
+    network = build_network(recipe, parts, pretrained=False)
+    return measure(what, recipe, parts, network, [note])
 
 
 # Made-up data -------------------------------------------------------------------------------
 
 
-def made_up_states(parts: Parts) -> dict[str, State]:
-    """The states fitted to made-up cells, as large as the recipe allows."""
+def made_up_parts(parts: Parts) -> Parts:
+    """Inputs and outputs fitted to made-up cells, with states as large as the recipe allows."""
     inputs = {f"inputs.{n}": m.fit(m.samples(), Path()) for n, m in parts.modalities.items()}
     outputs = {f"outputs.{n}": o.fit(o.samples(), Path()) for n, o in parts.outputs.items()}
-    return {**inputs, **outputs}
+    return parts.with_states({**inputs, **outputs})
 
 
-def made_up_batch(parts: Parts, states: Mapping[str, State], network: Network) -> Batch:
+def made_up_batch(parts: Parts, network: Network) -> Batch:
     """A batch of blank inputs and made-up targets."""
-    device = next(network.parameters()).device
-    prepared, lengths = {}, {}
+    engine, prepared, lengths = TorchEngine(network), {}, {}
     for name, modality in parts.modalities.items():
-        fitted = modality.with_state(states[f"inputs.{name}"])
-        blank = as_tensor(fitted.example()).to(device)
-        rows = [as_row(features) for features in network.encoder(name).prepare([blank] * RECORDS)]
-        prepared[name], lengths[name] = pad_rows(rows, rows[0])
-    targets = {
-        name: [output.example()] * RECORDS for name, output in parts.fitted(states).outputs.items()
-    }
-    return Batch(prepared, lengths, targets).to(device)
+        rows = engine.prepare(name, [modality.example()] * RECORDS)
+        prepared[name], lengths[name] = padded(rows, rows[0])
+    targets = {name: [output.example()] * RECORDS for name, output in parts.outputs.items()}
+    return Batch(prepared, lengths, targets)
 
 
 # Measuring ----------------------------------------------------------------------------------
@@ -194,12 +190,11 @@ def measure(
     name: str,
     recipe: Recipe,
     parts: Parts,
-    states: Mapping[str, State],
     network: Network,
     notes: Sequence[str] = (),
 ) -> Summary:
     """Run a batch through the network, and summarise each layer and its result."""
-    shapes = _shapes(recipe, parts, states, network.eval())
+    shapes = _shapes(parts, network.eval())
     measured = tuple(_part(at, module, shapes) for at, module in _parts(network))
     tensors = chain(network.parameters(), network.buffers())
     return Summary(
@@ -209,15 +204,13 @@ def measure(
         parameters=count_parameters(network),
         trained=count_parameters(network, trainable=True),
         megabytes=round(sum(t.numel() * t.element_size() for t in tensors) / 1e6, 2),
-        graph=_graph(recipe, parts, states, {part.name: part for part in measured}),
+        graph=_graph(recipe, parts, {part.name: part for part in measured}),
         notes=tuple(notes),
     )
 
 
 @torch.no_grad()
-def _shapes(
-    recipe: Recipe, parts: Parts, states: Mapping[str, State], network: Network
-) -> dict[nn.Module, str]:
+def _shapes(parts: Parts, network: Network) -> dict[nn.Module, str]:
     """The shape of each module's first result, as text."""
     shapes: dict[nn.Module, str] = {}
 
@@ -228,7 +221,7 @@ def _shapes(
 
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        network(made_up_batch(parts, states, network))
+        network(made_up_batch(parts, network))
     finally:
         for hook in hooks:
             hook.remove()
@@ -320,12 +313,10 @@ def _holds_blocks(module: nn.Module) -> bool:
 # The graph ----------------------------------------------------------------------------------
 
 
-def _graph(
-    recipe: Recipe, parts: Parts, states: Mapping[str, State], measured: Mapping[str, Part]
-) -> Graph:
+def _graph(recipe: Recipe, parts: Parts, measured: Mapping[str, Part]) -> Graph:
     lanes = []
     for name, spec in recipe.inputs.items():
-        example = parts.modalities[name].with_state(states[f"inputs.{name}"]).example()
+        example = parts.modalities[name].example()
         shape = shape_text((RECORDS, *example.shape))
         kind = str(spec.representation["kind"])
         lanes.append(

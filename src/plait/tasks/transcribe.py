@@ -133,6 +133,7 @@ def transcribe_files(
     on_bad: str,
     sure: float,
     options: Mapping[str, Any],
+    engine: str = "torch",
 ) -> None:
     """Transcribe recordings, and print the transcripts or write one file for each to a folder.
 
@@ -152,7 +153,8 @@ def transcribe_files(
             check_recording(path)
         except BadCell as error:  # a wrong name is not a bad recording, which might be skipped
             raise UsageError(error.what, expected=error.expected, hint=error.hint) from None
-    bad, model = ErrorPolicy(check_policy(on_bad), in_table=False), open_transcriber(model_name)
+    bad = ErrorPolicy(check_policy(on_bad), in_table=False)
+    model = open_transcriber(model_name, engine)
     model.check(options)  # before reading any file
     for number, (path, target) in enumerate(zip(files, targets, strict=True)):
         try:

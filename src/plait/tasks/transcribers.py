@@ -22,10 +22,11 @@ from plait.modalities.audio import whisper
 from plait.modalities.audio.base import SHORTEST, Sound
 from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.audio.networks.features import LogMel
-from plait.model import Model, load
-from plait.nn.pretrained import check_reachable, clearly, transformers
+from plait.model import Model
+from plait.nn.hub import read_pretrained, transformers
 from plait.outputs.text.decoding import Decoding
 from plait.outputs.text.details import TextDetails
+from plait.runtime.engines import load
 from plait.types import Prediction, UsageError
 from plait.util.imports import needed
 
@@ -80,11 +81,12 @@ class Transcriber(Protocol):
         """The transcript of each piece."""
 
 
-def open_transcriber(name: str) -> Transcriber:
+def open_transcriber(name: str, engine: str = "torch") -> Transcriber:
     """Open a transcriber.
 
     Args:
         name: a package; ``hub:NAME``, a whole model such as Whisper or wav2vec 2.0; or ``whisper``.
+        engine: what runs a package, as for `plait.load`; the others have an engine of their own.
 
     Raises:
         UsageError: the model doesn't turn audio into text.
@@ -94,7 +96,7 @@ def open_transcriber(name: str) -> Transcriber:
         return ShippedWhisper()
     if name.startswith(HUB):
         return HubTranscriber(name.removeprefix(HUB))
-    return PackageTranscriber(load(name))
+    return PackageTranscriber(load(name, engine))
 
 
 class PackageTranscriber:
@@ -107,7 +109,7 @@ class PackageTranscriber:
         assert isinstance(modality, Sound)
         self.rate, self.longest = modality.rate, modality.max_seconds
         # If silence is trimmed, tokens don't tell the time.
-        pace = modality.with_state(model.states[f"inputs.{self.name}"]).pace()
+        pace = modality.pace()
         self.token = 0.0 if modality.trim else pace
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -117,7 +119,7 @@ class PackageTranscriber:
     def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         """Each piece as a record."""
         records = [{self.name: _wav(part, self.rate)} for part in parts]
-        answers = self.model.answers(records, **options)
+        answers = self.model.predict_batch(records, **options)
         return [
             self._segment(part, answer[self.output])
             for part, answer in zip(parts, answers, strict=True)
@@ -191,10 +193,8 @@ class HubTranscriber:
 
     def __init__(self, name: str) -> None:
         library = transformers()
-        check_reachable(name)
-        with clearly(name):
-            config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
-            self.processor = library.AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        config = read_pretrained(library.AutoConfig, name)
+        self.processor = read_pretrained(library.AutoProcessor, name)
         self.ctc = type(config) in library.MODEL_FOR_CTC_MAPPING
         if not self.ctc and type(config) not in library.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING:
             raise UsageError(
@@ -202,9 +202,7 @@ class HubTranscriber:
                 expected="Whisper, wav2vec 2.0, HuBERT or similar, with its tokenizer",
             )
         kind = "AutoModelForCTC" if self.ctc else "AutoModelForSpeechSeq2Seq"
-        with clearly(name):
-            loader = getattr(library, kind)
-            self.network = loader.from_pretrained(name, trust_remote_code=False).eval()
+        self.network = read_pretrained(getattr(library, kind), name).eval()
         if not self.ctc:  # a piece is one window; Whisper would restart it at a timestamp
             self.network.generation_config.force_unique_generate_call = True
             logging.getLogger("transformers.generation.utils").addFilter(_is_relevant)

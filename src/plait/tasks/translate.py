@@ -13,7 +13,8 @@ from typing import Any
 
 from plait.data.cells import in_chunks
 from plait.data.readers import read_text
-from plait.model import Model, load
+from plait.model import Model
+from plait.runtime.engines import load
 from plait.types import BadCell, PlaitError, UsageError
 from plait.util.files import is_file, is_folder, write_atomically
 
@@ -85,7 +86,7 @@ def _translate(
     if photo is not None:
         if image is None:
             raise UsageError(f"the model {model.recipe.name} takes no photo", hint="leave it out")
-        model.source(image, Path()).read(photo)
+        model.parts.modalities[image].read(photo, Path())
         shared = {image: photo}
 
     def translations() -> Iterator[str]:
@@ -101,7 +102,7 @@ def _translate(
                 if why := model.unread({text: sentence}).get(text):
                     log.warning("%s: %s", textwrap.shorten(sentence, SHOWN, placeholder="..."), why)
             records = [{text: sentence, **shared} for sentence in single]
-            answers = model.answers(records, **options)
+            answers = model.predict_batch(records, **options)
             translated = (str(answer[output].value) for answer in answers)
             for own in parts:
                 yield " ".join(islice(translated, len(own)))
@@ -155,11 +156,12 @@ def translate_all(
     photo: Path | None,
     out: Path | None,
     options: Mapping[str, Any],
+    engine: str = "torch",
 ) -> None:
     """Translate sentences, the lines of text files, or the lines of standard input."""
     for item in given:
         _check_given(item)
-    model = load(model_name)
+    model = load(model_name, engine)
     batch = 1 if not given and sys.stdin.isatty() else CHUNK  # a typed line is answered at once
     translated = _translate(model, _lines(given), photo, batch, options)
     if out is None:

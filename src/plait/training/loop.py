@@ -28,17 +28,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, TrainingSpec
-from plait.evaluation.predictions import evaluate_records
 from plait.network import Network
 from plait.nn.blocks import has_bfloat16
-from plait.pipeline.features import CachedRecords
+from plait.pipeline.records import Records
 from plait.render.curves import draw_curve
-from plait.types import PlaitError, Prediction
+from plait.types import PlaitError
 from plait.util.files import write_atomically
 
 LOG_EVERY = 10  # steps
-DRAW_EVERY = 30.0  # seconds; drawing takes a third of a second, a small run's epoch less
-EVALUATION_BATCH = 64
+DRAW_EVERY = 30.0  # seconds; a drawing takes a third of one, a small run's epoch less
 
 
 @dataclass(frozen=True)
@@ -86,13 +84,11 @@ class Validation:
     """How the best weights are chosen.
 
     Attributes:
-        records: the validation records.
-        score: predictions by output -> scores.
-        metrics: the deciding scores, in order, with their titles.
+        score: the network, in evaluation mode -> the scores of the validation records.
+        metrics: the scores that decide, in their order, with their titles.
     """
 
-    records: CachedRecords
-    score: Callable[[Mapping[str, list[Prediction]]], Mapping[str, float]]
+    score: Callable[[Network], Mapping[str, float]]
     metrics: Mapping[str, str]
 
 
@@ -110,7 +106,7 @@ class Trainer:
         self,
         recipe: Recipe,
         network: Network,
-        train: CachedRecords,
+        train: Records,
         validation: Validation | None,
         folder: Path,
         report: Report | None = None,
@@ -121,7 +117,7 @@ class Trainer:
         self.epochs = self.spec.epochs if epochs is None else epochs
         self.report = report or (lambda line: None)
         self.network = network
-        self.device = next(network.parameters()).device
+        self.device = network.device
         self.stages = stages(self.spec)
         self.progress = Progress()
         for name, targets in train.targets.items():
@@ -205,8 +201,8 @@ class Trainer:
         torch.manual_seed(int(rng.integers(1 << 62)))
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * self._rate(stage, number, per_epoch)
-        batch = self.train.batch(rows.tolist(), rng).to(self.device)
-        if stage.samples:  # on-policy: trains the probabilities that it samples from
+        batch = self.train.batch(rows.tolist(), rng)
+        if stage.samples:  # on-policy: the probabilities that are learned are those drawn from
             self.network.eval()
         with self._autocast():
             loss: Tensor = self.network(batch, stage.samples)
@@ -278,10 +274,7 @@ class Trainer:
     def _validate(self, validation: Validation, stage: str) -> None:
         weights = self._swap_in_average()
         self.network.eval()
-        records = validation.records
-        scores = validation.score(
-            evaluate_records(self.network, records, EVALUATION_BATCH, self.device)
-        )
+        scores = validation.score(self.network)
         value = [float(scores[name]) for name in validation.metrics]
         at = f"{stage} epoch {self.progress.epoch}"
         if value > self.progress.best:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ from filelock import FileLock, Timeout
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
-from plait.model import Model, load
-from plait.network import Network, Parts, build_network, build_parts
+from plait.evaluation.predictions import predict_records
+from plait.model import Model, load_model
+from plait.network import Network, TorchEngine, build_network
 from plait.package.format import check_target
-from plait.pipeline.features import CachedRecords, Progress
+from plait.package.memory import Memory
+from plait.pipeline.inputs import Progress
+from plait.pipeline.parts import Parts, build_parts
 from plait.pipeline.records import (
     Preparer,
-    fit_states,
+    Records,
+    fit_parts,
     nothing_left,
     open_table,
     some_rows,
@@ -33,13 +38,14 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.training.loop import Report, Trainer, Validation, pick_device
-from plait.types import ColumnName, PlaitError, Prediction, State, UsageError
+from plait.training.provenance import provenance, train_command
+from plait.types import ColumnName, PlaitError, Prediction, UsageError
 from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
 FEW = 2000  # records; with fewer, pretrained layers do better frozen
 HALF_LARGEST = 65504  # float16's
-TOGETHER = "together"
+TOGETHER, LIKELIHOOD = "together", "likelihood"
 
 log = logging.getLogger("plait")
 
@@ -79,7 +85,13 @@ def train(
         UsageError: the recipe, an override or a column is wrong, or ``out`` is not a package's.
         PlaitError: the table can't be read, or has nothing to learn from.
     """
+    overrides = list(overrides)
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
+    named = recipe if isinstance(recipe, str) else f"{recipe.name}.yaml"
+    command = train_command(
+        named, str(table.path if isinstance(table, Table) else table), str(out), overrides,
+        columns or {}, on_bad,
+    )  # fmt: skip
     checked = checked.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
@@ -90,92 +102,128 @@ def train(
     splits = _splits(checked, parts, rows, taken)
     if shown:
         shown(taken, {name: len(indexes) for name, indexes in splits.items()})
-    bad = ErrorPolicy(on_bad or checked.data.on_bad)
+    policy = ErrorPolicy(on_bad or checked.data.on_bad)
     with run_folder(target, checked, rows) as folder:
-        states, network = _start(checked, parts, rows.where(splits["train"]), taken)
-        warn_of_unread(parts, states, rows, taken)
-        preparer = Preparer(parts, states, network, taken, bad, progress)
-        records, kept = preparer.prepare(rows.where(splits["train"]), views=True)
-        val, val_kept = preparer.prepare(rows.where(splits["val"]), views=False)
-        _check_records(records, val, bad, report)
-        _check_pretrained(network, len(records))
-        scorer = Scorer(checked, parts, rows.where(splits["val"]).where(val_kept), taken)
-        validation = Validation(val, scorer, scorer.metrics)
-        fresh = deepcopy(network) if checked.training.refit else None
-        trainer = Trainer(checked, network, records, validation, folder, report)
-        if fresh is None or not trainer.progress.finished:  # otherwise the refit is resumed
-            _tell_resumed(trainer, folder, report)
-        calibrate(trainer.run(), val)
-        half = keep_half(network, checked)
-        model = Model(checked, states, network, {})
-        found = model.evaluate(rows.where(splits["val"]), columns=taken, on_bad=bad.policy)
-        trained: dict[str, Any] = {
-            "records": len(kept),
-            "left_out": len(splits["train"]) - len(kept),
-            "best": trainer.progress.best_at,
-            "seconds": round(trainer.progress.seconds, 3),
-        }
-        if fresh is not None:
-            both = rows.where(splits["train"] + splits["val"])
-            # Bad cells and unseen labels were reported before.
-            quiet = ErrorPolicy("skip" if bad.policy == "stop" else bad.policy)
-            again = replace(preparer, network=fresh, bad=quiet)
-            records, _ = again.prepare(both, views=True)
-            last = trainer.progress.best_epoch
-            seconds = _refit(checked, network, fresh, records, last, folder / "refit", report)
-            half = keep_half(fresh, checked)
-            model = Model(checked, states, fresh, {})
-            seconds = round(trained["seconds"] + seconds, 3)
-            trained |= {"refit": len(records), "seconds": seconds}
-        model.scores = {"validation": found.to_json(), "trained": trained}
+        run = _Run(checked, rows, taken, splits, folder, policy, progress, report)
+        model, half = run.train(parts)
+        model.scores["trained"] |= provenance(rows, table_digest(rows), command)
         model.save(target, half=half)
     return model
 
 
-def _refit(
-    recipe: Recipe,
-    network: Network,
-    fresh: Network,
-    records: CachedRecords,
-    epochs: int,
-    folder: Path,
-    report: Report | None,
-) -> float:
-    """Train a fresh network on all records, and return the seconds it took. It takes over the
-    calibration of ``network``, which was done on records that were not used for training."""
-    make_folder(folder)
-    trainer = Trainer(recipe, fresh, records, None, folder, report, epochs)
-    _tell_resumed(trainer, folder, report, refit=True)
-    if report and not trainer.progress.finished:
-        report({"event": "refit", "records": len(records), "epochs": epochs})
-    trainer.run()
-    for name in recipe.outputs:
-        # A head's buffers are its calibration.
-        calibrated = dict(network.head(name).named_buffers())
-        fresh.head(name).load_state_dict(calibrated, strict=False)
-    return trainer.progress.seconds
+@dataclass(frozen=True)
+class _Run:
+    """One run of the training.
 
+    Attributes:
+        recipe: what is trained.
+        table: one row a record.
+        columns: "inputs.NAME" and "outputs.NAME" -> column.
+        splits: the rows of train and val.
+        folder: the run's.
+        policy: what happens with cells that can't be used.
+        progress: called while features are computed.
+        report: called with every line of the training log.
+    """
 
-def _tell_resumed(
-    trainer: Trainer, folder: Path, report: Report | None, refit: bool = False
-) -> None:
-    if trainer.resumed and report:
-        at = trainer.progress
-        report({"event": "resumed", "folder": str(folder), "refit": refit, "epoch": at.epoch,
-                "step": at.step, "finished": at.finished})  # fmt: skip
+    recipe: Recipe
+    table: Table
+    columns: Mapping[str, ColumnName]
+    splits: Mapping[str, list[int]]
+    folder: Path
+    policy: ErrorPolicy
+    progress: Progress | None
+    report: Report | None
+
+    def train(self, unfitted: Parts) -> tuple[Model, bool]:
+        """The trained model, scored on the validation rows; and whether its weights are kept as
+        float16."""
+        recipe, train, val = self.recipe, self._rows("train"), self._rows("val")
+        parts, network = _start(recipe, unfitted, train, self.columns)
+        warn_of_unread(parts, self.table, self.columns)
+        preparer = Preparer(parts, TorchEngine(network), self.columns, self.policy, self.progress)
+        records, kept = preparer.prepare(train, views=True)
+        val_records, val_kept = preparer.prepare(val, views=False)
+        _check_records(records, val_records, self.policy, self.report)
+        _check_pretrained(network, len(records))
+        memory = Memory(
+            frozenset(preparer.digests(records, train, kept)),
+            frozenset(preparer.digests(val_records, val, val_kept)),
+        )
+        scorer = Scorer(recipe, parts, val_records, val.where(val_kept), self.columns)
+        fresh = deepcopy(network) if recipe.training.refit else None
+        validation = Validation(scorer, scorer.metrics)
+        trainer = Trainer(recipe, network, records, validation, self.folder, self.report)
+        if fresh is None or not trainer.progress.finished:  # else the refit is resumed
+            self.report_resumed(trainer)
+        calibrate(trainer.run(), val_records)
+        half = keep_half(network, recipe)
+        model = Model(recipe, parts, TorchEngine(network))
+        evaluation = model.evaluate(val, columns=self.columns, on_bad=self.policy.policy)
+        trained: dict[str, Any] = {
+            "records": len(kept),
+            "left_out": len(train) - len(kept),
+            "best": trainer.progress.best_at,
+            "seconds": round(trainer.progress.seconds, 3),
+        }
+        if fresh is not None:
+            seconds = self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
+            half = keep_half(fresh, recipe)
+            trained["seconds"] = round(trained["seconds"] + seconds, 3)
+            memory = Memory(memory.training | memory.validation)
+            network = fresh
+        scores = {"validation": evaluation.to_json(), "trained": trained}
+        return Model(recipe, parts, TorchEngine(network), scores, memory), half
+
+    def _rows(self, split: str) -> Table:
+        return self.table.where(self.splits[split])
+
+    def _refit(
+        self, parts: Parts, network: Network, fresh: Network, epochs: int, trained: dict[str, Any]
+    ) -> float:
+        """Train a fresh network on training and validation records together. It takes over the
+        calibration of ``network``, which is from records that that one had not learned from.
+        Returns the seconds it took."""
+        folder = self.folder / "refit"
+        make_folder(folder)
+        both = self.table.where(self.splits["train"] + self.splits["val"])
+        # Bad cells and classes that no training row has were reported before.
+        quiet = ErrorPolicy("skip" if self.policy.policy == "stop" else self.policy.policy)
+        preparer = Preparer(parts, TorchEngine(fresh), self.columns, quiet, self.progress)
+        records, _ = preparer.prepare(both, views=True)
+        trainer = Trainer(self.recipe, fresh, records, None, folder, self.report, epochs)
+        self.report_resumed(trainer, refit=True)
+        if self.report and not trainer.progress.finished:
+            self.report({"event": "refit", "records": len(records), "epochs": epochs})
+        trainer.run()
+        for name in self.recipe.outputs:
+            # A head's buffers are its calibration.
+            calibrated = dict(network.head(name).named_buffers())
+            fresh.head(name).load_state_dict(calibrated, strict=False)
+        trained["refit"] = len(records)
+        return trainer.progress.seconds
+
+    def report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
+        """Report that a run was resumed from its last checkpoint."""
+        if trainer.resumed and self.report:
+            at = trainer.progress
+            self.report({"event": "resumed", "folder": str(trainer.folder), "refit": refit,
+                         "epoch": at.epoch, "step": at.step, "finished": at.finished})  # fmt: skip
 
 
 def _start(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
-) -> tuple[dict[str, State], Network]:
-    """The states fitted to the columns, and the network; or both from a trained model."""
+) -> tuple[Parts, Network]:
+    """The components fitted to the training rows, and the network; or both as in a trained model
+    to start from."""
     if recipe.training.start is None:
-        states = fit_states(recipe, parts, table, columns)
-        return states, build_network(recipe, parts, states).to(pick_device())
+        fitted = fit_parts(recipe, parts, table, columns)
+        return fitted, build_network(recipe, fitted).to(pick_device())
     start = recipe.training.start
-    model = load(start)
+    model = load_model(start)
     try:
-        network = build_network(recipe, parts, model.states, pretrained=False)
+        fitted = parts.with_states(model.states)
+        network = build_network(recipe, fitted, pretrained=False)
         network.load_state_dict(model.network.state_dict())
     except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
         raise UsageError(
@@ -184,7 +232,7 @@ def _start(
             expected=f"its parts, {', '.join(sorted(model.states))}, of the same sizes",
             hint=f"start from the recipe of {start}, its recipe.yaml",
         ) from None
-    return dict(model.states), network.to(pick_device())
+    return fitted, network.to(pick_device())
 
 
 def _splits(
@@ -201,17 +249,15 @@ def _splits(
     return splits | {"train": some_rows(splits["train"], recipe.data.rows, recipe.seed)}
 
 
-def _check_records(
-    train: CachedRecords, val: CachedRecords, bad: ErrorPolicy, report: Report | None
-) -> None:
-    """Report what was left out; raise PlaitError if nothing remains."""
+def _check_records(train: Records, val: Records, bad: ErrorPolicy, report: Report | None) -> None:
+    """Name what was left out; stop where nothing remains."""
     if report and bad.failures:
         report({"event": "bad", "count": len(bad.failures), "problems": bad.failures})
     for name, records in (("training", train), ("validation", val)):
         if not len(records):
             raise nothing_left(f"is left for {name}", bad)
-    for name, (_, keys, _) in train.inputs.items():
-        if not any(keys):
+    for name, features in train.inputs.items():
+        if not any(features.keys):
             raise PlaitError(
                 f"no training record has the input {name!r}",
                 expected="at least one",
@@ -229,13 +275,12 @@ def _check_pretrained(network: Network, count: int) -> None:
 
 
 @torch.no_grad()
-def calibrate(network: Network, records: CachedRecords) -> None:
-    """Calibrate every output on the validation records."""
+def calibrate(network: Network, records: Records) -> None:
+    """Let every output fit its probabilities to validation records."""
     network.eval()
-    device = next(network.parameters()).device
     for name, targets in records.targets.items():
-        batches = (batch.to(device) for batch in records.batches(CALIBRATION_BATCH))
-        network.head(name).calibrate((network.fuse(batch) for batch in batches), targets)
+        fused = (network.fuse(batch) for batch in records.batches(CALIBRATION_BATCH))
+        network.head(name).calibrate(fused, network.collate[name](list(targets)))
 
 
 @torch.no_grad()
@@ -252,56 +297,97 @@ def keep_half(network: Network, recipe: Recipe) -> bool:
 
 
 class Scorer:
-    """Scores predictions on the validation records for early stopping: fast, without intervals.
+    """Scores a network on the validation records for early stopping: quick, no intervals.
 
-    With several outputs, the best weights have the best weighted mean of the outputs' first
-    metrics. These are 1 for perfect answers and about 0 for uninformed ones; values below 0 count
-    as 0, so that an output that learns nothing doesn't decide for the others.
+    With several outputs the best weights are those with the best weighted mean of the outputs'
+    first metrics, each of which is 1 for perfect answers and about 0 for a model that knows
+    nothing. Values below 0 count as 0: an output that learns nothing must not decide for the
+    others. An output that is validated by its loss counts with exp(-loss).
 
     Attributes:
         metrics: the deciding metrics, in order, with their titles.
     """
 
     def __init__(
-        self, recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+        self,
+        recipe: Recipe,
+        parts: Parts,
+        records: Records,
+        table: Table,
+        columns: Mapping[str, ColumnName],
     ) -> None:
-        self.outputs = parts.outputs
+        self.records = records
+        self.by_loss = {n: o for n, o in parts.outputs.items() if o.validated_by == "loss"}
+        self.outputs = {n: o for n, o in parts.outputs.items() if n not in self.by_loss}
+        self.answering = Parts(parts.modalities, self.outputs)
         self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
         self.references = {
             name: [
                 output.reference(cell, table.root)
                 for cell in table.column(columns[f"outputs.{name}"])
             ]
-            for name, output in parts.outputs.items()
+            for name, output in self.outputs.items()
         }
-        self.all = np.arange(len(table))
+        firsts = {name: output.best_metrics[0] for name, output in self.outputs.items()}
+        self.firsts = {name: firsts.get(name, LIKELIHOOD) for name in parts.outputs}
         self.metrics = self._metrics()
 
     def _metrics(self) -> dict[str, str]:
-        first, *others = self.outputs.values()
-        if not others:
-            return {metric: first.titles[metric] for metric in first.best_metrics}
-        each = {
-            f"{name}.{output.best_metrics[0]}": f"{name} {output.titles[output.best_metrics[0]]}"
+        if len(self.firsts) == 1:
+            (name,) = self.firsts
+            if name in self.by_loss:
+                return {LIKELIHOOD: LIKELIHOOD}
+            output = self.outputs[name]
+            return {metric: output.titles[metric] for metric in output.best_metrics}
+        titles = {
+            f"{name}.{first}": f"{name} "
+            + (self.outputs[name].titles[first] if name in self.outputs else first)
+            for name, first in self.firsts.items()
+        }
+        return {TOGETHER: TOGETHER, **titles}
+
+    def __call__(self, network: Network) -> dict[str, float]:
+        """The scores of a network in evaluation mode, see `combine`."""
+        predictions = {}
+        if self.outputs:
+            predictions = predict_records(self.answering, TorchEngine(network), self.records)
+        return self.combine(predictions, {n: self._likelihood(network, n) for n in self.by_loss})
+
+    def combine(
+        self,
+        predictions: Mapping[str, list[Prediction]],
+        likelihoods: Mapping[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``.
+
+        Args:
+            predictions: of the outputs that are validated by their answers.
+            likelihoods: of the others, 0 to 1.
+        """
+        scores = {
+            name: output.scorer(predictions[name], self.references[name])(
+                np.arange(len(predictions[name]))
+            )
             for name, output in self.outputs.items()
         }
-        return {TOGETHER: TOGETHER, **each}
+        scores |= {name: {LIKELIHOOD: value} for name, value in (likelihoods or {}).items()}
+        if len(scores) == 1:
+            return scores[next(iter(scores))]
+        each = {f"{n}.{metric}": v for n, own in scores.items() for metric, v in own.items()}
+        weighted = [
+            self.weights[name] * max(scores[name][first], 0.0)
+            for name, first in self.firsts.items()
+        ]
+        return {TOGETHER: sum(weighted) / sum(self.weights.values()), **each}
 
-    def __call__(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, float]:
-        """Metric -> value; with several outputs, ``NAME.METRIC`` and ``together``."""
-        found = {
-            name: output.scorer(predictions[name], self.references[name])(self.all)
-            for name, output in self.outputs.items()
-        }
-        if len(found) == 1:
-            return found[next(iter(found))]
-        each = {f"{n}.{metric}": v for n, scores in found.items() for metric, v in scores.items()}
-        return {TOGETHER: self._together(found), **each}
-
-    def _together(self, found: Mapping[str, Mapping[str, float]]) -> float:
-        firsts = {name: found[name][o.best_metrics[0]] for name, o in self.outputs.items()}
-        total = sum(self.weights[name] * max(value, 0.0) for name, value in firsts.items())
-        return total / sum(self.weights.values())
+    @torch.no_grad()
+    def _likelihood(self, network: Network, name: str) -> float:
+        """exp(-loss) of an output, the loss being the mean over the records."""
+        total = 0.0
+        for batch in self.records.batches(CALIBRATION_BATCH):
+            wanted = network.collate[name](batch.targets[name])
+            total += float(network.head(name).loss(network.fuse(batch), wanted)) * len(batch)
+        return math.exp(-total / len(self.records))
 
 
 @contextmanager

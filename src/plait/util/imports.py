@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import logging
+from functools import cache
 from typing import Any
 
 from plait.types import PlaitError
+
+log = logging.getLogger("plait")
 
 
 def needed(library: str, extra: str) -> Any:
@@ -21,3 +25,15 @@ def needed(library: str, extra: str) -> Any:
             f"this needs the library {library}, which can't be imported: {error}",
             hint=f"pip install 'plait[{extra}]'",
         ) from None
+
+
+@cache
+def can_make(what: str, library: str, extra: str) -> bool:
+    """Whether an optional library is there to make ``what``, which can be done without; where it
+    is not, one line in the log says so, once."""
+    try:
+        needed(library, extra)
+    except PlaitError as error:
+        log.warning("no %s: %s", what, error)
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""What the server answers: predictions as JSON, with where each word was looked for."""
+"""What the server answers: predictions as JSON, and what each word attended to."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from plait.explain.attention import Attention
 from plait.model import Model
 from plait.types import Prediction, UsageError
 
-HERE = Path()  # no cell is a path
-DIGITS = 6  # of scores and probabilities
-OF_ATTENTION = 5
+ROOT = Path()  # of the cells: never used, as requests hold no paths
 
 
-class Other(BaseModel):
+class Alternative(BaseModel):
     """Another answer that the model considered."""
 
     value: Any
@@ -30,102 +27,101 @@ class Other(BaseModel):
 
 
 class Looked(BaseModel):
-    """Where each word of an answer was looked for in an input."""
+    """Where the model looked in an input, word by word."""
 
     input: str
     words: list[str]
-    maps: Annotated[
-        list[list[list[float]]],
-        Field(description="a word: rows of the picture's grid, from the top"),
-    ]
-    picture: Annotated[str, Field(description="what the model saw, as a data: URL")]
+    maps: list[list[list[float]]] = Field(description="a map for each word: its rows, top first")
+    picture: str = Field(description="the picture as the model saw it, a data: URL")
 
 
 class Answer(BaseModel):
-    """An output's answer; outputs may add fields of their own."""
-
-    model_config = ConfigDict(extra="allow")
+    """One output's answer."""
 
     value: Any
-    score: Annotated[
-        float | None, Field(description="mean log-probability of a text's words; else as a class's")
-    ]
-    confidence: Annotated[
-        float | None, Field(description="how probable the answer is to the model, 0 to 1")
-    ]
-    alternatives: list[Other] = []
+    score: float | None = Field(description="mean log-probability per word; else probability")
+    confidence: float | None = Field(description="how probable the model thinks it is, 0 to 1")
+    alternatives: list[Alternative] = []
     probabilities: dict[str, float] = {}
     interval: tuple[float, float] | None = None
-    shares: Annotated[dict[str, float], Field(description="of each input, where asked for")] = {}
-    detected: Annotated[dict[str, float], Field(description="words that the inputs call for")] = {}
-    looked: Annotated[Looked | None, Field(description="where asked for, and known")] = None
+    shares: dict[str, float] = Field({}, description="contribution of each input, on request")
+    detected: dict[str, float] = Field({}, description="words that the inputs suggest")
+    looked: Looked | None = Field(None, description="where the model looked, on request")
 
 
-class Answered(BaseModel):
+class Answers(BaseModel):
     """A record's answers, by output."""
 
     answers: dict[str, Answer]
 
 
 class Problem(BaseModel):
-    """What is wrong, in one line: what happened, what was expected, how to mend it."""
+    """What is wrong, in one line: what happened, what was expected, what to do."""
 
     error: str
 
 
-class ManyAnswered(BaseModel):
-    """Each record's answers, or what is wrong with it, in the order of the request."""
+class BatchAnswers(BaseModel):
+    """In the order of the request, each record's answers or what is wrong with it."""
 
-    results: list[Answered | Problem]
+    results: list[Answers | Problem]
 
 
-def as_answers(
-    model: Model, record: Mapping[str, Any], found: Mapping[str, Prediction], explain: bool
-) -> Answered:
-    """A record's predictions as they are sent; ``explain``: with where they looked."""
-    answers = {}
-    for name, prediction in found.items():
-        output = model.output_of(name)
-        confidence = output.confidence(prediction)
-        answer = output.to_json(prediction, DIGITS)
-        for each in (answer, *answer["alternatives"]):
-            each["value"], each["score"] = _plain(each["value"]), _finite(each["score"])
-        answers[name] = Answer(
-            **answer,
-            confidence=None if confidence is None else _finite(confidence),
-            looked=_looked(model, record, name, prediction) if explain else None,
-        )
-    return Answered(answers=answers)
+def to_answers(
+    model: Model, record: Mapping[str, Any], predictions: Mapping[str, Prediction], explain: bool
+) -> Answers:
+    """A record's predictions by output as they are sent; ``explain`` adds where it looked."""
+    return Answers(
+        answers={
+            output: _answer(model, output, prediction, record if explain else None)
+            for output, prediction in predictions.items()
+        }
+    )
+
+
+def _answer(
+    model: Model, output: str, prediction: Prediction, record: Mapping[str, Any] | None
+) -> Answer:
+    answering = model.parts.outputs[output]
+    details = answering.to_json(prediction)
+    looked = None
+    if record and answering.attention(prediction):
+        looked = _looked(model, record, output, prediction)
+    return Answer(
+        value=_plain(prediction.value),
+        score=_plain(prediction.score),
+        confidence=_plain(answering.confidence(prediction)),
+        alternatives=[
+            Alternative(value=_plain(other.value), score=_plain(other.score))
+            for other in prediction.alternatives
+        ],
+        probabilities={k: round(p, 6) for k, p in details.get("probabilities", {}).items()},
+        interval=answering.bounds(prediction),
+        shares={name: round(share, 6) for name, share in prediction.shares.items()},
+        detected={word: round(p, 4) for word, p in details.get("detected", {}).items()},
+        looked=looked,
+    )
 
 
 def _looked(
     model: Model, record: Mapping[str, Any], output: str, prediction: Prediction
 ) -> Looked | None:
     try:
-        attention = model.attention(record, prediction, root=HERE, output=output)
-    except UsageError:  # it looks at no picture
+        attention = model.attention(record, prediction, root=ROOT, output=output)
+    except UsageError:  # none of the inputs is a picture
         return None
-    maps = np.round(attention.maps.astype(np.float64), OF_ATTENTION).tolist()
+    stream = io.BytesIO()
+    Image.fromarray(attention.pixels).save(stream, "JPEG", quality=85)
     return Looked(
         input=attention.input,
         words=list(attention.words),
-        maps=maps,
-        picture=_picture(attention),
+        maps=np.round(attention.maps.astype(np.float64), 5).tolist(),
+        picture=f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}",
     )
 
 
-def _picture(attention: Attention) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(attention.pixels).save(stream, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"
-
-
 def _plain(value: Any) -> Any:
-    """JSON has no tuples, and no numbers that are none."""
-    if isinstance(value, tuple):
-        return list(value)
-    return _finite(value) if isinstance(value, float) else value
-
-
-def _finite(value: float) -> float | None:
-    return round(value, DIGITS) if math.isfinite(value) else None
+    """A value that JSON can hold: it has no tuples, NaN or infinity."""
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return list(value) if isinstance(value, tuple) else value

@@ -1,47 +1,48 @@
-"""The server's routes: two a model, the page, and what operators ask for."""
+"""The server's routes: two for each model, the page, and those for operators."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib.resources
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
-import torch
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
 import plait
 from plait.model import Model
-from plait.types import BadCell, PlaitError, UsageError
-from plait.web.answers import HERE, Answered, ManyAnswered, Problem
-from plait.web.batching import Batcher, Full, Job
-from plait.web.guards import KEY_HEADER, App, Guards, Refused
-from plait.web.schema import Request, Schema, Wanted, make_schema
+from plait.types import BadCell, PlaitError, UsageError, column_text
+from plait.web.answers import ROOT, Answers, BatchAnswers, Problem
+from plait.web.batching import Batcher, Job, QueueFull
+from plait.web.guards import KEY_HEADER, Guards, Refused
+from plait.web.schema import RequestBase, make_schema
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
 
 log = logging.getLogger("plait.web")
 
-PAGE = importlib.resources.files("plait") / "web" / "page"
-KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+PAGE = Path(__file__).parent / "page"
 STATUSES = {
-    401: "a key is needed", 403: "a page of another site asks", 413: "the request is too large",
-    415: "neither JSON nor a form", 422: "the request or a file in it can't be used",
-    429: "too many records wait", 503: "the answer took too long",
+    401: "a key is needed", 403: "the request comes from a page of another site",
+    413: "the request is too large", 415: "the request is neither JSON nor a form",
+    422: "the request, or a file in it, can't be used", 429: "too many records are waiting",
+    503: "the answer took too long",
 }  # fmt: skip
-HUNG = 60  # seconds beyond the time-out: no batch takes so long
-CHECKING = 4  # threads that look at files' headers
-LARGE = 1_000_000  # bytes of a body that is taken apart beside the event loop
+HUNG = 60  # seconds beyond the time-out after which a batch counts as hung
+CHECKERS = 4  # threads that look at the headers of files
+LARGE = 1_000_000  # bytes of a body that is parsed in a thread, not in the event loop
 
 
 class Server:
@@ -50,16 +51,11 @@ class Server:
     def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
         self.models, self.settings = models, settings
         self.schemas = {name: make_schema(name, model, settings) for name, model in models.items()}
-        self.batcher = Batcher(
-            models, settings.waiting, settings.batch, settings.gather, _workers(models), self._count
-        )
         self.metrics = Metrics(lambda: self.batcher.waiting)
-        self._checking = anyio.CapacityLimiter(CHECKING)
-        self._describe: dict[str, Any] = {}
-        self.app: App = Guards(self._routes(), settings, self.metrics)
-
-    def _count(self, model: str, records: int, seconds: float) -> None:
-        self.metrics.batch(model, records, seconds)
+        self.batcher = Batcher(models, settings, _workers(models), self.metrics.batch)
+        self._checkers = anyio.CapacityLimiter(CHECKERS)
+        self.api = self._routes()
+        self.app = Guards(self.api, settings, self.metrics)
 
     def _routes(self) -> FastAPI:
         app = FastAPI(
@@ -67,17 +63,22 @@ class Server:
             openapi_url=None, lifespan=self._lifespan, redirect_slashes=False,
         )  # fmt: skip
         app.add_exception_handler(Exception, _unexpected)
-        app.add_exception_handler(PlaitError, _told)
+        app.add_exception_handler(PlaitError, _plait_error)
         app.add_exception_handler(HTTPException, _http_error)
         for name, schema in self.schemas.items():
-            self._add(app, name, "predict", schema.one, Answered)
-            self._add(app, name, "batch", schema.many, ManyAnswered)
-        app.get("/models", summary="What is served, and what each model takes")(self._list)
+            self._add(app, name, "predict", schema.one, Answers)
+            self._add(app, name, "batch", schema.many, BatchAnswers)
+        app.get("/models", summary="The models and what each one takes")(self._list)
         app.get("/health", summary="Whether the server answers")(self._health)
-        app.get("/metrics", summary="For Prometheus", response_class=Response)(self._metrics)
-        app.get("/openapi.json", include_in_schema=False)(lambda: JSONResponse(self._openapi(app)))
-        for path, body, kind in page_files():
-            app.get(path, include_in_schema=False)(_file(body, kind))
+        metrics: Any = {"summary": "Metrics for Prometheus", "response_class": Response}
+        app.get("/metrics", **metrics)(self._metrics)
+        for path, respond in {
+            "/openapi.json": lambda: JSONResponse(self._openapi),
+            "/": lambda: FileResponse(PAGE / "index.html"),
+            "/docs": lambda: FileResponse(PAGE / "docs.html"),
+        }.items():
+            app.get(path, include_in_schema=False, response_model=None)(respond)
+        app.mount("/page", StaticFiles(directory=PAGE))
         return app
 
     @asynccontextmanager
@@ -87,201 +88,147 @@ class Server:
         await anyio.to_thread.run_sync(self.batcher.stop)
 
     def _add(
-        self,
-        app: FastAPI,
-        name: str,
-        what: str,
-        body: type[Wanted],
-        answer: type[Answered] | type[ManyAnswered],
+        self, app: FastAPI, name: str, verb: str, body: type[RequestBase], answer: type[BaseModel]
     ) -> None:
-        """The route of one record or of several, which takes JSON or a form."""
-        schema, single = self.schemas[name], answer is Answered
+        """Add the route for one record or for several; it takes JSON or a form."""
+        single = answer is Answers
 
-        async def handle(request: HttpRequest) -> Response:
-            asked = await self._understand(request, schema, body)
-            results = await self._answer(name, asked)
-            if not single:
-                found = [r if isinstance(r, Answered) else Problem(error=str(r)) for r in results]
-                return _json(ManyAnswered(results=found))
-            (result,) = results
-            return _json(result) if isinstance(result, Answered) else _refusal(result)
+        async def handle(http: HttpRequest) -> Response:
+            raw, content_type = await http.body(), http.headers.get("content-type", "")
+            read = partial(self.schemas[name].read, body, content_type, raw)
+            jobs = read() if len(raw) < LARGE else await anyio.to_thread.run_sync(read)
+            results = await self._answer(jobs)
+            if single:
+                (one,) = results
+                return _json(one) if isinstance(one, Answers) else _refusal(one)
+            many = [r if isinstance(r, Answers) else Problem(error=str(r)) for r in results]
+            return _json(BatchAnswers(results=many))
 
-        about = self.models[name].recipe.about
         app.post(
-            f"/models/{name}/{what}",
+            f"/models/{name}/{verb}",
             summary=f"{name}: one record" if single else f"{name}: several records",
-            description=about,
+            description=self.models[name].recipe.about,
             response_model=answer,
             responses={code: {"model": Problem, "description": d} for code, d in STATUSES.items()},
-            operation_id=f"{name}-{what}",
+            operation_id=f"{name}-{verb}",
         )(handle)
 
-    async def _understand(
-        self, request: HttpRequest, schema: Schema, body: type[Wanted]
-    ) -> Request:
-        """The request's body, checked, and the sizes that its files claim."""
-        raw, kind = await request.body(), request.headers.get("content-type", "")
-        if len(raw) < LARGE:
-            asked = schema.read(body, kind, raw)
-        else:
-            asked = await anyio.to_thread.run_sync(schema.read, body, kind, raw)
-        self.models[schema.name].decoding_options(**asked.options)  # raises UsageError
-        return asked
-
-    async def _answer(self, name: str, asked: Request) -> list[Answered | PlaitError]:
+    async def _answer(self, jobs: Sequence[Job]) -> list[Answers | PlaitError]:
         """Each record's answers, or what is wrong with it.
 
         Raises:
-            Full: too many records wait.
+            QueueFull: too many records wait.
             Refused: it takes too long.
         """
-        bad = await anyio.to_thread.run_sync(
-            lambda: [self._check(name, record) for record in asked.records],
-            limiter=self._checking,
+        errors = await anyio.to_thread.run_sync(
+            lambda: list(map(self._check, jobs)), limiter=self._checkers
         )
-        options = tuple(sorted(asked.options.items()))
-        jobs = {
-            row: Job(name, record, options, asked.shares, asked.explain)
-            for row, record in enumerate(asked.records)
-            if bad[row] is None
-        }
-        self.batcher.submit(list(jobs.values()))
-        waiting = [asyncio.wrap_future(job.result) for job in jobs.values()]
+        jobs = [job for job, error in zip(jobs, errors, strict=True) if error is None]
+        self.batcher.submit(jobs)
+        futures = [asyncio.wrap_future(job.result) for job in jobs]
         try:
             with anyio.fail_after(self.settings.timeout):
-                found = iter(await asyncio.gather(*waiting, return_exceptions=True))
+                results = iter(await asyncio.gather(*futures))
         except TimeoutError:
             raise Refused(
                 503, "the answer took too long", hint="try again, or ask for fewer beams"
             ) from None
         finally:
-            self.batcher.forget(jobs.values())
-        return [_outcome(bad[row] or next(found)) for row in range(len(asked.records))]
+            self.batcher.withdraw(jobs)
+        return [error or next(results) for error in errors]
 
-    def _check(self, name: str, record: Mapping[str, Any]) -> BadCell | None:
-        """What is wrong with a record by the headers of its files; None where nothing is."""
-        for key, cell in record.items():
+    def _check(self, job: Job) -> BadCell | None:
+        """What the headers of a record's files say against it, if anything."""
+        modalities = self.models[job.model].parts.modalities
+        for key, cell in job.record.items():
             try:
-                self.settings.check(self.models[name].parts.modalities[key].media_info(cell, HERE))
+                self.settings.check_size(modalities[key].media_info(cell, ROOT))
             except BadCell as error:
                 return BadCell(f"{key}: {error}")
         return None
 
     def _list(self) -> JSONResponse:
-        """What a page needs to offer every model."""
-        if not self._describe:
-            self._describe = {
-                "version": plait.__version__,
-                "limits": {"request_bytes": self.settings.request_bytes,
-                           "seconds": self.settings.seconds, "records": self.settings.records},
-                "models": [self._about(name) for name in self.models],
-            }  # fmt: skip
-        return JSONResponse(self._describe)
+        return JSONResponse(self._listing)
 
-    def _about(self, name: str) -> dict[str, Any]:
-        model, schema = self.models[name], self.schemas[name]
-        cells = schema.inputs.model_json_schema()["properties"]
-        return {
-            "name": name,
-            "about": model.recipe.about,
-            "inputs": [
-                {"name": key, "modality": spec.modality, "column": schema.columns[key],
-                 "schema": cells[key]}
-                for key, spec in model.recipe.inputs.items()
-            ],
-            "outputs": list(model.recipe.outputs),
-            "options": schema.options.model_json_schema()["properties"],
-        }  # fmt: skip
+    @cached_property
+    def _listing(self) -> dict[str, Any]:
+        """All that a page needs to offer every model."""
+        models = []
+        for name, model in self.models.items():
+            schema, inputs = self.schemas[name], model.recipe.inputs
+            cells = schema.inputs.model_json_schema()["properties"]
+            models.append({
+                "name": name,
+                "about": model.recipe.about,
+                "inputs": [
+                    {"name": key, "modality": spec.modality,
+                     "column": column_text(spec.column or key), "schema": cells[key]}
+                    for key, spec in inputs.items()
+                ],
+                "outputs": list(model.recipe.outputs),
+                "options": schema.options.model_json_schema()["properties"],
+            })  # fmt: skip
+        limits = {"request_bytes": self.settings.request_bytes, "seconds": self.settings.seconds,
+                  "records": self.settings.records}  # fmt: skip
+        return {"version": plait.__version__, "limits": limits, "models": models}
 
     def _health(self) -> JSONResponse:
-        """503 where records are not answered any more."""
-        ails = self.batcher.ails(HUNG + self.settings.timeout)
-        status = {"status": ails or "ok", "waiting": self.batcher.waiting}
-        return JSONResponse(status, 503 if ails else 200)
+        """503 if records are no longer being answered."""
+        trouble = self.batcher.trouble(HUNG + self.settings.timeout)
+        status = {"status": trouble or "ok", "waiting": self.batcher.waiting}
+        return JSONResponse(status, 503 if trouble else 200)
 
     def _metrics(self) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4")
 
-    def _openapi(self, app: FastAPI) -> dict[str, Any]:
-        """FastAPI's own, with the requests' schemas and the key added."""
-        if app.openapi_schema is None:
-            found = get_openapi(title="plait", version=plait.__version__, routes=app.routes)
-            self._add_bodies(found)
-            if self.settings.keys:
-                key = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
-                found["components"]["securitySchemes"] = {"key": key}
-                found["security"] = [{"key": []}]
-            app.openapi_schema = found
-        return app.openapi_schema
-
-    def _add_bodies(self, api: dict[str, Any]) -> None:
-        """What every model's routes take, to an OpenAPI document."""
+    @cached_property
+    def _openapi(self) -> dict[str, Any]:
+        """FastAPI's own document, with the requests' schemas and the key."""
+        api = get_openapi(title="plait", version=plait.__version__, routes=self.api.routes)
         bodies: dict[str, type[BaseModel]] = {}
         for name, schema in self.schemas.items():
             bodies |= {f"/models/{name}/predict": schema.one, f"/models/{name}/batch": schema.many}
-        references, own = models_json_schema(
+        references, schemas = models_json_schema(
             [(body, "validation") for body in bodies.values()],
             ref_template="#/components/schemas/{model}",
         )
-        api["components"]["schemas"].update(own["$defs"])
+        api["components"]["schemas"].update(schemas["$defs"])
         for path, body in bodies.items():
             reference = {"schema": references[body, "validation"]}
             content = {"application/json": reference, "multipart/form-data": reference}
             api["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
+        if self.settings.keys:
+            key = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
+            api["components"]["securitySchemes"] = {"key": key}
+            api["security"] = [{"key": []}]
+        return api
 
 
 def _workers(models: Mapping[str, Model]) -> int:
-    """Threads that answer: one a processor, and one alone where another device computes."""
-    elsewhere = any(model.device.type != "cpu" for model in models.values())
-    return 1 if elsewhere else torch.get_num_threads()
-
-
-def page_files() -> Sequence[tuple[str, bytes, str]]:
-    """Path, content and kind of every file of the page: read once, so that no path that a client
-    names is ever looked up."""
-    found = []
-    for file in PAGE.iterdir():
-        kind = KINDS[file.name.rpartition(".")[2]]
-        path = {"index.html": "/", "docs.html": "/docs"}.get(file.name, f"/page/{file.name}")
-        found.append((path, file.read_bytes(), kind))
-    return found
-
-
-def _file(body: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
-    async def send() -> Response:
-        return Response(body, media_type=kind)
-
-    return send
+    """Threads that answer: one for each processor, but a single one for another device."""
+    return min(
+        model.engine.workers if model.engine.device == "cpu" else 1 for model in models.values()
+    )
 
 
 def _json(answer: BaseModel) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def _outcome(found: Any) -> Answered | PlaitError:
-    """A record's own error stays; any other fails the whole request."""
-    if isinstance(found, BaseException) and not isinstance(found, PlaitError):
-        raise found
-    assert isinstance(found, (Answered, PlaitError))
-    return found
-
-
-def _status(error: PlaitError) -> int:
+def _refusal(error: PlaitError) -> Response:
+    """Never raise a kept error again: its frames would hold on to it and to the request."""
     if isinstance(error, Refused):
-        return error.status
-    if isinstance(error, Full):
-        return 429
-    return 422 if isinstance(error, (UsageError, BadCell)) else 503
+        status = error.status
+    elif isinstance(error, QueueFull):
+        status = 429
+    else:
+        status = 422 if isinstance(error, (UsageError, BadCell)) else 503
+    return JSONResponse({"error": str(error)}, status)
 
 
-async def _told(request: HttpRequest, error: Exception) -> Response:
+async def _plait_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, PlaitError)
     return _refusal(error)
-
-
-def _refusal(error: PlaitError) -> Response:
-    """Never raised again from where it is kept: its frames would hold it, and the request."""
-    return JSONResponse({"error": str(error)}, _status(error))
 
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:

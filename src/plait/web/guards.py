@@ -1,36 +1,31 @@
-"""What every request passes before it is looked at: who asks, from where, and how much it is; and
-what happens when its client goes away.
+"""What every request passes first: who asks, from where, how large it is, and that its client is
+still there.
 
-A page of another site can make a browser send requests to this machine. It is kept out by the
-host's name, which must be this server's own, and by the origin, which browsers tell.
+A page of another site can make a visitor's browser send requests here. Two checks keep it out: the
+host must be one of this server's own names, and so must the origin, which browsers send along.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plait.types import PlaitError
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 LOCKED = ("/models", "/metrics")
-"""Paths below which a key is needed, where keys are set."""
+"""Paths below which a client needs a key, if keys are set."""
 KEY_HEADER = "x-api-key"
-AGAIN, SOON = {429, 503}, {"retry-after": "1"}
-"""Statuses after which to try again, and what tells when: seconds."""
+BUSY, AGAIN = {429, 503}, {"retry-after": "1"}
+"""Statuses after which to try again, and in how many seconds."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -46,186 +41,137 @@ HEADERS = {
 
 
 class Refused(PlaitError):
-    """A request that is not looked at: with an HTTP status."""
+    """A request that is turned away with an HTTP status."""
 
     def __init__(self, status: int, what: str, *, expected: str = "", hint: str = "") -> None:
         super().__init__(what, expected=expected, hint=hint)
         self.status = status
 
 
-class Body:
-    """A request's body as it comes, and how large it is."""
-
-    def __init__(self) -> None:
-        self.size, self._parts = 0, list[bytes]()
-
-    def add(self, part: bytes) -> None:
-        """What came next."""
-        self.size += len(part)
-        self._parts.append(part)
-
-    def whole(self) -> bytes:
-        """All of it; the parts are let go."""
-        found = b"".join(self._parts)
-        self._parts.clear()
-        return found
-
-
 class Guards:
-    """The server's outermost layer."""
+    """The server's outermost layer. Of what it does, Starlette has only the check of host names,
+    and that one refuses IP addresses."""
 
-    def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
-        self._held = 0  # bytes of the requests that are under way
+        self._held = 0  # bytes of all request bodies in memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, or hand it on with its body read; count it in either case."""
+        """Refuse a request, or read its body and hand it on; count it either way."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        start, status, body = time.perf_counter(), 500, Body()
+        start, status, parts = time.perf_counter(), 500, list[bytes]()
 
-        async def answer(message: Message) -> None:
+        async def respond(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": _with_headers(message.get("headers", []), status)}
+                headers = MutableHeaders(scope=message)
+                for name, value in (HEADERS | AGAIN if status in BUSY else HEADERS).items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
-            headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+            headers = Headers(scope=scope)
             self._check(scope["path"], headers)
-            await self._read(headers, receive, body)
-            await self._while_there(scope, body.whole(), receive, answer)
+            await self._read(headers, receive, parts)
+            parts[:] = [b"".join(parts)]
+            await self._answer(scope, parts[0], receive, respond)
         except Refused as error:
-            await _refuse(error, answer)
-        except ConnectionResetError:  # the client is gone
-            status = 499
+            refusal = JSONResponse({"error": str(error)}, error.status, {"connection": "close"})
+            await refusal(scope, receive, respond)
+        except ConnectionResetError:
+            status = 499  # as nginx counts a client that went away
         finally:
-            self._held -= body.size
+            self._held -= sum(map(len, parts))
             route = getattr(scope.get("route"), "path", "(none)")
-            seconds = time.perf_counter() - start
-            self.metrics.request(scope["method"], route, status, seconds)
+            self.metrics.request(scope["method"], route, status, time.perf_counter() - start)
 
     def _check(self, path: str, headers: Mapping[str, str]) -> None:
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not self._is_called(_name(host)):
+        host, origin = headers.get("host", "").lower(), headers.get("origin")
+        if not self._goes_by(_split(f"//{host}").hostname or ""):
             raise Refused(
-                421, "this server is not called so", hint="name it with plait serve --allow-host"
+                421, "this server does not go by that name", hint="start it with --allow-host NAME"
             )
-        if origin is not None and _place(origin) != host.lower():
-            raise Refused(403, "a page of another site asks", expected="this server's own page")
+        if origin is not None and _split(origin.lower()).netloc != (host or None):
+            raise Refused(403, "the request comes from a page of another site")
         if self.settings.keys and path.startswith(LOCKED):
             key = headers.get(KEY_HEADER) or headers.get("authorization", "").partition(" ")[2]
-            if not self.settings.admits(key.strip()):
-                raise Refused(401, "a key is needed", expected="a known one, as X-API-Key")
+            if not self.settings.accepts(key.strip()):
+                raise Refused(401, "this server needs a key", expected="a known one as X-API-Key")
 
-    def _is_called(self, name: str) -> bool:
-        """Whether a client may call this server so. By an address it always may: only names can be
-        made to lead elsewhere."""
-        return not self.settings.hosts or name in self.settings.hosts or _is_address(name)
+    def _goes_by(self, name: str) -> bool:
+        """An IP address is always right: only names can be made to lead elsewhere."""
+        if not self.settings.hosts or name in self.settings.hosts:
+            return True
+        try:
+            return bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
 
-    async def _while_there(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Let the app answer; where the client goes away, stop it.
+    async def _read(self, headers: Mapping[str, str], receive: Receive, parts: list[bytes]) -> None:
+        """The whole body of a request, so that slow and endless ones never reach what lies behind.
 
         Raises:
-            ConnectionResetError: it went.
+            Refused: it is too large or too slow, or all bodies together are too large.
+            ConnectionResetError: the client went away.
         """
+        largest, size, more = self.settings.request_bytes, 0, True
+        claimed = headers.get("content-length", "0")
+        if not claimed.isdecimal() or int(claimed[:20]) > largest:
+            raise _too_large(largest)
+        try:
+            with anyio.fail_after(self.settings.read_timeout):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionResetError
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    self._held += len(parts[-1])
+                    if size > largest:
+                        raise _too_large(largest)
+                    if self._held > max(self.settings.held_bytes, largest):  # one always fits
+                        raise Refused(429, "too much is being sent", hint="try again in a moment")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Refused(408, "the request arrived too slowly") from None
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Let the app answer, but raise ConnectionResetError as soon as the client goes away."""
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def replay() -> Message:
+            for message in messages:
+                return message
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        async def stop_when_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
         async with anyio.create_task_group() as tasks:
-
-            async def stop_when_gone() -> None:
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-                tasks.cancel_scope.cancel()
-
             tasks.start_soon(stop_when_gone)
-            await self.app(scope, _replay(body), send)
+            await self.app(scope, replay, send)
             tasks.cancel_scope.cancel()
             return
         raise ConnectionResetError
 
-    async def _read(self, headers: Mapping[str, str], receive: Receive, body: Body) -> None:
-        """All of a request's body, so that a slow or endless one never reaches what is behind."""
-        most = self.settings.request_bytes
-        claimed = headers.get("content-length", "0")
-        if not claimed.isdecimal() or int(claimed[:20]) > most:
-            raise _too_large(most)
-        most_held = max(self.settings.held_bytes, most)  # one request always finds room
-        try:
-            with anyio.fail_after(self.settings.reading):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ConnectionResetError
-                    part = message.get("body", b"")
-                    body.add(part)
-                    self._held += len(part)
-                    if body.size > most:
-                        raise _too_large(most)
-                    if self._held > most_held:
-                        raise Refused(429, "too much is being sent", hint="try again in a moment")
-                    if not message.get("more_body"):
-                        return
-        except TimeoutError:
-            raise Refused(408, "the request came too slowly") from None
 
-
-def _too_large(most: int) -> Refused:
+def _too_large(largest: int) -> Refused:
     return Refused(
-        413, "the request is too large", expected=f"{most:,} bytes at the most",
+        413, "the request is too large", expected=f"at most {largest:,} bytes",
         hint="send fewer or smaller files",
     )  # fmt: skip
 
 
-def _place(origin: str) -> str | None:
-    """The host and port of an address, in small letters; None where it is none."""
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none if it is malformed."""
     try:
-        return urlsplit(origin).netloc.lower()
+        return urlsplit(address)
     except ValueError:
-        return None
-
-
-def _name(host: str) -> str:
-    """A host without its port, in small letters."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _with_headers(given: list[tuple[bytes, bytes]], status: int) -> list[tuple[bytes, bytes]]:
-    known = {name.lower() for name, _ in given}
-    wanted = HEADERS | SOON if status in AGAIN else HEADERS
-    ours = {name.encode(): value.encode() for name, value in wanted.items()}
-    return [*given, *((name, value) for name, value in ours.items() if name not in known)]
-
-
-async def _refuse(error: Refused, send: Send) -> None:
-    body = json.dumps({"error": str(error)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close"),
-               (b"content-length", str(len(body)).encode())]  # fmt: skip
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _replay(body: bytes) -> Receive:
-    """A ``receive`` that gives the body that was read, and then nothing."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            await anyio.sleep_forever()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+        return SplitResult("", "", "", "", "")

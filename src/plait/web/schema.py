@@ -1,12 +1,13 @@
-"""What a model's endpoints take, derived from its recipe: the inputs, and how answers are found.
+"""The requests that a model's routes take: their schema, made from its recipe; reading them.
 
-A request is checked against pydantic models that are made here, once a model. Media arrive as
-bytes, within JSON as base64: a type that has no room for a path or an address.
+A request is checked by pydantic models that are built here once for each model. Files arrive as
+bytes, or as base64 within JSON: nothing in a request can name a path or an address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,55 +18,44 @@ from pydantic_core import PydanticCustomError
 from plait.data.cells import is_missing
 from plait.model import Model
 from plait.outputs.options import Options
-from plait.types import UsageError, column_text
-from plait.web.forms import read_form
+from plait.types import UsageError
+from plait.web.batching import Job
 from plait.web.guards import Refused
 from plait.web.settings import Settings
 
-Record = Mapping[str, Any]
-ONE, MANY = "inputs", "records"
 COSTLY = {"beam", "num"}
-"""Options of a search with as many times the work."""
+"""Options of a beam search that multiply its work."""
+MAX_PARTS = 1000  # of a form
 
 
 class Strict(BaseModel):
-    """Takes what it names and nothing else."""
+    """Refuses unknown fields."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class InputsBase(Strict):
-    """A record: one input at least."""
+    """A record with at least one input."""
 
     @model_validator(mode="after")
-    def _has_one(self) -> InputsBase:
+    def _is_not_empty(self) -> InputsBase:
         if not self.record():
             names = ", ".join(str(field.alias) for field in type(self).model_fields.values())
             raise PydanticCustomError("empty", f"a record without an input; one of: {names}")
         return self
 
     def record(self) -> dict[str, Any]:
-        """Input -> cell, of those that are there."""
-        cells = {str(field.alias): getattr(self, name)
-                 for name, field in type(self).model_fields.items()}  # fmt: skip
+        """Input -> cell, without missing inputs."""
+        fields = type(self).model_fields.items()
+        cells = {str(field.alias): getattr(self, name) for name, field in fields}
         return {name: cell for name, cell in cells.items() if not is_missing(cell)}
 
 
-class Wanted(Strict):
-    """What all requests may ask for beside the answer."""
+class RequestBase(Strict):
+    """What every request may ask for besides the answer."""
 
-    shares: Annotated[bool, Field(description="also each input's share of the answers")] = False
-    explain: Annotated[bool, Field(description="also where each word was looked for")] = False
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request that was understood."""
-
-    records: Sequence[Record]
-    options: Mapping[str, Any]
-    shares: bool
-    explain: bool
+    shares: Annotated[bool, Field(description="add the contribution of each input")] = False
+    explain: Annotated[bool, Field(description="add where the model looked for each word")] = False
 
 
 @dataclass(frozen=True)
@@ -74,134 +64,171 @@ class Schema:
 
     Attributes:
         name: what the model is served as.
+        model: what it answers with.
         inputs: one record.
-        options: how answers are found, with the recipe's defaults.
-        one: a request of one record, under ``inputs``.
-        many: a request of several, under ``records``.
-        columns: input -> what it stands under in a table; inputs may share one.
-        tables: inputs whose cells have columns of their own.
+        options: of decoding, with the recipe's defaults.
+        one: a request for one record, under ``inputs``.
+        many: a request for several, under ``records``.
     """
 
     name: str
+    model: Model
     inputs: type[InputsBase]
     options: type[BaseModel]
-    one: type[Wanted]
-    many: type[Wanted]
-    columns: Mapping[str, str]
-    tables: frozenset[str]
+    one: type[RequestBase]
+    many: type[RequestBase]
 
-    def read(self, body: type[Wanted], kind: str, raw: bytes) -> Request:
-        """A request's body, checked; ``body`` is ``one`` or ``many``, ``kind`` its content type.
+    def read(self, body: type[RequestBase], content_type: str, raw: bytes) -> list[Job]:
+        """Read and check a request; ``body`` is ``one`` or ``many``.
 
         Raises:
-            UsageError: it is damaged, or asks for what there isn't.
-            Refused: it is of another kind.
+            UsageError: it is damaged, or has unknown fields or wrong values.
+            Refused: it is neither JSON nor a form.
         """
         try:
-            if kind.lower().startswith("multipart/form-data"):
-                found: Any = body.model_validate(self.nested(read_form(kind, raw)))
-            elif kind.lower().startswith("application/json"):
+            if content_type.lower().startswith("multipart/form-data"):
+                found: Any = body.model_validate(self._nested(read_form(content_type, raw)))
+            elif content_type.lower().startswith("application/json"):
                 found = body.model_validate_json(raw)
             else:
                 raise Refused(415, "neither JSON nor a form", expected="application/json")
         except ValidationError as error:
-            raise UsageError(one_line(error)) from None
-        several = found.records if MANY in type(found).model_fields else [found.inputs]
-        records = [inputs.record() for inputs in several]
+            raise UsageError(_first_error(error)) from None
+        several = found.records if body is self.many else [found.inputs]
         options = found.options.model_dump(exclude_unset=True)
-        return Request(records, options, found.shares, found.explain)
+        self.model.decoding_options(**options)
+        return [
+            Job(self.name, inputs.record(), tuple(sorted(options.items())), found.shares,
+                found.explain)
+            for inputs in several
+        ]  # fmt: skip
 
-    def nested(self, parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-        """The parts of a form as one mapping: a part's name is the path that its value has in
-        JSON, ``inputs.photo``, ``records.0.photo``, ``options.beam``.
+    def _nested(self, parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """The parts of a form as the JSON that they stand for. Their names are paths:
+        ``inputs.photo``, ``inputs.row.speed``, ``records.0.photo``, ``options.beam``, ``shares``.
 
         Raises:
             UsageError: a name is no such path, or comes twice.
         """
         found: dict[str, Any] = {}
-        many: dict[int, dict[str, Any]] = {}
+        records: dict[int, dict[str, Any]] = {}
         for name, value in parts:
-            head, _, rest = name.partition(".")
-            if head == MANY:
-                number, _, rest = rest.partition(".")
-                if not (number.isascii() and number.isdecimal() and len(number) < 5):
-                    raise UsageError(f"the part {name!r:.60}", expected=f"{MANY}.NUMBER.INPUT")
-                self._put(many.setdefault(int(number), {}), rest, value, name)
-            elif head == ONE and rest:
-                self._put(found.setdefault(ONE, {}), rest, value, name)
-            elif head == "options" and rest:
-                _put(found.setdefault(head, {}), rest, value, name)
+            head, _, key = name.partition(".")
+            target: Any = found
+            if head == "records":
+                number, _, key = key.partition(".")
+                if not re.fullmatch("[0-9]{1,4}", number):
+                    raise UsageError(f"the part {name!r:.60}", expected="records.NUMBER.INPUT")
+                target = records.setdefault(int(number), {})
+            elif head in ("inputs", "options") and key:
+                target = found.setdefault(head, {})
             else:
-                _put(found, name, value, name)
-        if many:
-            found[MANY] = [many[number] for number in sorted(many)]
-        return found
+                key = name
+            table, _, column = key.partition(".")
+            if column and head in ("inputs", "records") and self._has_columns(table):
+                target, key = target.setdefault(table, {}), column
+            if not isinstance(target, dict) or key in target:
+                raise UsageError(f"the part {name!r:.60} comes twice")
+            target[key] = value
+        return found | ({"records": [records[n] for n in sorted(records)]} if records else {})
 
-    def _put(self, record: dict[str, Any], path: str, value: Any, name: str) -> None:
-        """A value at ``INPUT`` of a record, or at ``INPUT.COLUMN`` where it has columns."""
-        head, dot, column = path.partition(".")
-        if dot and head in self.tables:
-            _put(record.setdefault(head, {}), column, value, name)
-        else:
-            _put(record, path, value, name)
+    def _has_columns(self, name: str) -> bool:
+        modality = self.model.parts.modalities.get(name)
+        return modality is not None and modality.several_columns
 
 
-def _put(found: dict[str, Any], key: str, value: Any, name: str) -> None:
-    if key in found:
-        raise UsageError(f"the part {name!r:.60} comes twice")
-    found[key] = value
+# Not Starlette's parser (python-multipart): it takes every form that is cut short, and writes large
+# files to disk. The package multipart does neither, but shares its import name with the former.
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))', re.I)
+_NAME = re.compile(rb';\s*name="([^"\r\n]{0,1000})"', re.I)
+_FILE = re.compile(rb";\s*filename\*?=", re.I)
+_DISPOSITION = re.compile(rb"^content-disposition:\s*form-data\s*(;[^\r\n]*)$", re.I | re.M)
+
+
+def read_form(content_type: str, body: bytes) -> Iterator[tuple[str, bytes | str]]:
+    """The parts of a form (multipart/form-data, RFC 7578): each one's name, and its value as bytes
+    if it is a file, else as a string. All stays in memory.
+
+    Raises:
+        UsageError: the form is damaged or cut short.
+    """
+    match = _BOUNDARY.search(content_type)
+    if match is None:
+        raise UsageError("the form has no boundary", expected="multipart/form-data; boundary=...")
+    boundary = b"\r\n--" + (match[1] or match[2]).encode("latin-1", "replace")
+    whole = b"\r\n" + body
+    if whole.count(boundary) > MAX_PARTS + 1:
+        raise UsageError(f"the form has over {MAX_PARTS:,} parts")
+    _, *parts = whole.split(boundary)
+    if not parts or not parts[-1].startswith(b"--"):
+        raise UsageError("the form is damaged or cut short", expected="a boundary at its end")
+    return map(_read_part, parts[:-1])
+
+
+def _read_part(part: bytes) -> tuple[str, bytes | str]:
+    """Headers, an empty line, the value."""
+    headers, empty_line, value = part.partition(b"\r\n\r\n")
+    disposition = _DISPOSITION.search(headers.replace(b"\r\n", b"\n"))
+    name = disposition and _NAME.search(disposition[1])
+    if not (empty_line and disposition and name):
+        raise UsageError("a part of the form has no name", expected='form-data; name="..."')
+    try:
+        title = name[1].decode().replace("%22", '"')
+        return title, value if _FILE.search(disposition[1]) else value.decode()
+    except UnicodeDecodeError:
+        raise UsageError("a part of the form is not UTF-8", hint="send bytes as a file") from None
 
 
 def make_schema(name: str, model: Model, settings: Settings) -> Schema:
-    """The requests of a model that is served as ``name``, within the settings' limits."""
-    every = model.decoding_options()
-    unused = {output: set(model.output_of(output).unused_options) for output in every}
-    used = {o: set(type(options).model_fields) - unused[o] for o, options in every.items()}
-    useless = set().union(*unused.values()) - set().union(*used.values())
+    """The requests for a model that is served as ``name``, within the limits of the settings."""
+    by_output = model.decoding_options()
+    # An option is offered if an output that has it can use it.
+    lacks = {output: set(model.parts.outputs[output].unused_options) for output in by_output}
+    usable = {o: set(type(options).model_fields) - lacks[o] for o, options in by_output.items()}
+    unusable = set().union(*lacks.values()) - set().union(*usable.values())
+    options = _options(name, by_output.values(), unusable, settings.beams)
     inputs = _inputs(name, model)
-    options = _options(name, every.values(), useless, settings.beams)
-    asked: Any = (options, Field(default_factory=options))
-    one = create_model(f"{name}.Request", __base__=Wanted, inputs=(inputs, ...), options=asked)
+    more: Any = {"__base__": RequestBase, "options": (options, Field(default_factory=options))}
     several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]
-    many = create_model(f"{name}.Batch", __base__=Wanted, records=(several, ...), options=asked)
-    specs = model.recipe.inputs
-    columns = {key: column_text(spec.column or key) for key, spec in specs.items()}
-    tables = {key for key, part in model.parts.modalities.items() if part.several_columns}
-    return Schema(name, inputs, options, one, many, columns, frozenset(tables))
+    one = create_model(f"{name}.Request", inputs=(inputs, ...), **more)
+    many = create_model(f"{name}.Batch", records=(several, ...), **more)
+    return Schema(name, model, inputs, options, one, many)
 
 
 def _inputs(name: str, model: Model) -> type[InputsBase]:
-    """Fields have made-up names, as inputs may be called what a pydantic model can't have."""
+    """Fields are numbered, as an input may have a name that a pydantic field can't have."""
     fields: dict[str, Any] = {}
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
-        cell = modality.with_state(model.states[f"inputs.{key}"]).request_type()
-        fields[f"input_{number}"] = (cell | None, Field(default=None, alias=key, title=key))
+        facts, cell = modality.facts, modality.request_type()
+        form: Any = {
+            "widget": facts.widget, "accept": facts.accept, "noun": facts.noun,
+            "example": facts.example.strip("'"),
+        }  # fmt: skip
+        field = Field(default=None, alias=key, title=key, json_schema_extra={"form": form})
+        fields[f"input_{number}"] = (cell | None, field)
     return create_model(f"{name}.Inputs", __base__=InputsBase, **fields)
 
 
 def _options(
-    name: str, every: Collection[Options], useless: Collection[str], beams: int
+    name: str, by_output: Collection[Options], unusable: Collection[str], beams: int
 ) -> type[BaseModel]:
-    """The outputs' decoding options without the ``useless`` ones, which no output has a use for; of
-    outputs that share an option, the first one's default is shown."""
+    """The decoding options of all outputs; of one that several have, the first default is shown."""
     fields: dict[str, Any] = {}
-    costly = COSTLY if any("beam" in type(options).model_fields for options in every) else set()
-    for options in every:
+    searches = any("beam" in type(options).model_fields for options in by_output)
+    for options in by_output:
         for key, field in type(options).model_fields.items():
-            if key in useless:
+            if key in unusable:
                 continue
+            default, about = getattr(options, key), Field(description=field.description)
             kind: Any = Annotated[field.annotation, field]
-            if key in costly:  # a recipe's own default is not refused
-                most = Le(max(beams, getattr(options, key) or 1))
-                kind = Annotated[
-                    field.annotation, Field(description=field.description), Ge(1), most
-                ]
-            fields.setdefault(key, (kind, getattr(options, key)))
+            if searches and key in COSTLY:  # the recipe's own default is always accepted
+                kind = Annotated[field.annotation, about, Ge(1), Le(max(beams, default or 1))]
+            fields.setdefault(key, (kind, default))
     return create_model(f"{name}.Options", __base__=Strict, **fields)
 
 
-def one_line(error: ValidationError) -> str:
-    """The first thing that is wrong with a request: where, what, and what was expected."""
+def _first_error(error: ValidationError) -> str:
+    """The first thing that is wrong with a request: where, and what was expected."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])[:120] or "the request"
     if first["type"] == "extra_forbidden":

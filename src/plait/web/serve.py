@@ -1,8 +1,9 @@
-"""What the command ``serve`` does: load models, bind, run until it is told to stop."""
+"""The command ``serve``: load models, bind, run until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import signal
 import socket
@@ -12,17 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plait.model import Model, load
+from plait.model import Model
 from plait.package.paths import find_package
+from plait.runtime.engines import load
 from plait.types import UsageError
 from plait.util.imports import needed
 from plait.web.settings import Settings
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SLACK = 40  # seconds that a connection has beyond those for its request and for its answer
-GRACE = 20  # seconds in which requests that are under way may end
-OPEN = 1000  # connections
+SLACK = 40  # seconds that a connection lasts beyond those for the request and for the answer
+GRACE = 20  # seconds in which open requests may end
+CONNECTIONS = 1000
 
 
 def serve(
@@ -31,55 +33,56 @@ def serve(
     port: int,
     settings: Settings,
     allowed: Iterable[str] = (),
+    engine: str = "torch",
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve models until SIGTERM or SIGINT, then answer what is under way, and return.
+    """Serve models until SIGTERM or SIGINT, then answer open requests and return.
 
     Args:
-        models: shipped models' names and packages' folders; ``NAME=FOLDER`` names one.
-        host: the address to bind; 127.0.0.1 is seen from this machine alone.
-        port: 0 takes any that is free.
-        settings: what clients may do.
-        allowed: further names that clients may call the server by.
+        models: names of shipped models and folders of packages; ``NAME=FOLDER`` names one.
+        host: the address to bind; 127.0.0.1 can be reached from this machine only.
+        port: 0 takes any free one.
+        settings: limits and keys.
+        allowed: further names that the server answers to.
+        engine: what runs the models, as for `plait.load`.
         ready: called with the server's address once clients can connect.
 
     Raises:
-        UsageError: there is no such model, two have one name, or the port can't be had.
+        UsageError: there is no such model, two have the same name, or the port is taken.
         PlaitError: a library is missing, or a package is damaged.
     """
     uvicorn = needed("uvicorn", "serve")
     needed("fastapi", "serve"), needed("prometheus_client", "serve")
     from plait.web.app import Server
-    from plait.web.memory import settle
     from plait.web.watch import log_to
 
-    named = name_models(models)
+    loaded = load_models(models, engine)
     listening = _listen(host, port)
     log_to(sys.stderr)
-    # By another name it is called where somebody made that name lead here, to use it through a
-    # visitor's browser. Behind a proxy, or in a network, whoever runs it says by which.
+    # Any other name was made to lead here by somebody who wants to use the server through a
+    # visitor's browser. Behind a proxy, or in a network, the operator has to allow the name.
     hosts = frozenset(n.lower() for n in {host, *LOOPBACK, socket.gethostname(), *allowed})
-    server = Server(named, replace(settings, hosts=hosts))
-    server.batcher.warm()
-    settle()
+    server = Server(loaded, replace(settings, hosts=hosts))
+    server.batcher.warm_up()
+    gc.collect()
+    gc.freeze()  # what is here now stays: later collections skip it
     config = uvicorn.Config(
-        server.app, http=limited(settings.reading + settings.timeout + SLACK), ws="none",
+        server.app, http=limited(settings.read_timeout + settings.timeout + SLACK), ws="none",
         lifespan="on", log_config=None, access_log=False,
         server_header=False, date_header=False, timeout_graceful_shutdown=GRACE,
-        limit_concurrency=OPEN, timeout_keep_alive=10, h11_max_incomplete_event_size=32_768,
+        limit_concurrency=CONNECTIONS, timeout_keep_alive=10, h11_max_incomplete_event_size=32_768,
     )  # fmt: skip
-    running = uvicorn.Server(config)
-    # uvicorn repeats the signal that stopped it, for whoever stood there before: nobody needs it.
+    # uvicorn raises the signal that stopped it once more, for handlers that were there before.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     name, bound = listening.getsockname()[:2]
     ready(f"http://{f'[{name}]' if ':' in name else name}:{bound}")
-    running.run(sockets=[listening])
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def limited(seconds: float) -> type[Any]:
-    """uvicorn's connections, that end where an exchange takes longer: a head that never ends, or an
-    answer that is never read, would hold a place for ever."""
+    """uvicorn's connections with a time limit for each request and its answer, which uvicorn lacks:
+    a header that never ends, or an answer that is never read, would hold a connection for ever."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Limited(H11Protocol):
@@ -99,27 +102,28 @@ def limited(seconds: float) -> type[Any]:
     return Limited
 
 
-def name_models(models: Iterable[str]) -> dict[str, Model]:
-    """Loaded, by the names that they are served as: a shipped model's own, a folder's last part,
-    or what stands before ``=``.
+def load_models(models: Iterable[str], engine: str = "torch") -> dict[str, Model]:
+    """Models by the names that they are served as: a shipped model's own, a folder's last part, or
+    what stands before ``=``.
 
     Raises:
-        UsageError: two have one name, or a name can't stand in an address.
+        UsageError: two have the same name, or a name can't be part of an address.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for given in models:
-        name, equals, place = given.partition("=")
-        folder = find_package(place if equals else given)
-        name = name if equals else folder.absolute().name
+        before, equals, after = given.partition("=")
+        source = after if equals else given
+        folder = find_package(source)
+        name = before if equals else folder.absolute().name
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"a model can't be served as {name!r}", expected="letters, digits, . _ and -",
-                hint=f"name it: NAME={place or given}",
+                hint=f"name it: NAME={source}",
             )  # fmt: skip
-        if name in found:
+        if name in folders:
             raise UsageError(f"two models would be served as {name!r}", hint="name one NAME=FOLDER")
-        found[name] = folder
-    return {name: load(folder) for name, folder in found.items()}
+        folders[name] = folder
+    return {name: load(folder, engine) for name, folder in folders.items()}
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -127,7 +131,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=512)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
-            f"can't listen on {host} port {port} ({why})", hint="choose another --port"
+            f"can't listen on {host} port {port} ({reason})", hint="choose another --port"
         ) from None

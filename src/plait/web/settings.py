@@ -1,10 +1,10 @@
-"""What the server allows, and whom: every limit once, with its default."""
+"""Every limit of the server with its default, and the keys that clients need."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,28 +12,28 @@ from plait.data.media import MediaInfo
 from plait.types import BadCell, UsageError
 
 MEGABYTE = 1_000_000
-LEAST_KEY = 16  # letters
+KEY_LENGTH = 16  # characters of the shortest key that can't simply be guessed
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much a client may send, how much may wait, and for how long.
+    """How much a client may send, how long everything may take, and who may ask.
 
     Attributes:
-        request_bytes: of a request's body.
-        held_bytes: of all requests' that are under way.
-        pixels: of a picture, or of a video's frame.
-        seconds: of a sound or a video.
-        records: of a batch request.
-        beams: of a text's search, and sentences that it may find.
-        waiting: records that wait for the model; more are turned away.
-        batch: records that a thread answers together; so few that while two threads answer some of
-            32 clients the others' requests are there.
-        gather: seconds without a further one, after which those that wait are answered.
+        request_bytes: largest request body.
+        held_bytes: largest size of all request bodies in memory together.
+        pixels: largest picture, or frame of a video.
+        seconds: longest sound or video.
+        records: most records in a batch request.
+        beams: widest beam search, and most sentences that it returns.
+        queue: most records that wait for the model; a request for more is turned away.
+        batch: most records that one thread answers together. Few enough that, with 32 clients and
+            two threads, the requests for the next batch arrive while this one is computed.
+        gather: seconds without a further record after which a batch starts.
         timeout: seconds that a request waits for its answer.
-        reading: seconds that a client may take to send its request.
-        hosts: names that the server is called by beside its addresses; empty where all are right.
-        keys: digests of the keys, one of which a client must name; empty where none is needed.
+        read_timeout: seconds that a client may take to send its request.
+        hosts: names that the server answers to, besides IP addresses; empty for any name.
+        keys: digests of the keys that clients may use; empty if no key is needed.
     """
 
     request_bytes: int = 20 * MEGABYTE
@@ -42,57 +42,56 @@ class Settings:
     seconds: float = 120.0
     records: int = 64
     beams: int = 10
-    waiting: int = 128
+    queue: int = 128
     batch: int = 11
     gather: float = 0.004
     timeout: float = 30.0
-    reading: float = 20.0
+    read_timeout: float = 20.0
     hosts: frozenset[str] = frozenset()
     keys: tuple[bytes, ...] = field(default=(), repr=False)
 
-    def check(self, extent: MediaInfo) -> None:
-        """Raises BadCell where a file claims to hold more than is allowed here."""
-        if extent.pixels > self.pixels:
+    def check_size(self, media: MediaInfo) -> None:
+        """Raise BadCell if a file claims to hold more than is allowed."""
+        if media.pixels > self.pixels:
             raise BadCell(
-                f"{extent.pixels:,} pixels", expected=f"{self.pixels:,} at the most",
+                f"{media.pixels:,} pixels", expected=f"at most {self.pixels:,}",
                 hint="scale it down first",
             )  # fmt: skip
-        if extent.seconds > self.seconds:
+        if media.seconds > self.seconds:
             raise BadCell(
-                f"{extent.seconds:,.0f} seconds", expected=f"{self.seconds:,.0f} at the most",
+                f"{media.seconds:,.0f} seconds", expected=f"at most {self.seconds:,.0f}",
                 hint="cut it into pieces",
             )  # fmt: skip
 
-    def admits(self, key: str) -> bool:
-        """Whether a key is one of those; in a time that doesn't tell how nearly it is."""
-        given = digest(key)
-        # All are compared, and none of the results decides anything before the last.
+    def accepts(self, key: str) -> bool:
+        """Whether this is one of the keys; takes equally long whichever it resembles."""
+        given = _digest(key)
         return sum(hmac.compare_digest(given, known) for known in self.keys) > 0
 
 
-def digest(key: str) -> bytes:
-    """What is kept of a key: all are of one length."""
+def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def read_keys(lines: Sequence[str]) -> tuple[bytes, ...]:
-    """The digests of keys, one a line; empty lines and those after # count for nothing.
+def read_keys(lines: Iterable[str]) -> tuple[bytes, ...]:
+    """The digests of keys, one a line; empty lines and lines starting with # are ignored.
 
     Raises:
-        UsageError: there is none, or one is short enough to be guessed.
+        UsageError: there is no key, or one is so short that it could be guessed.
     """
-    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    stripped = (line.strip() for line in lines)
+    keys = [line for line in stripped if line and not line.startswith("#")]
     if not keys:
         raise UsageError("there is no key", expected="one a line")
-    if any(len(key) < LEAST_KEY for key in keys):
-        raise UsageError("a key is short", expected=f"{LEAST_KEY} letters at least")
-    return tuple(digest(key) for key in keys)
+    if any(len(key) < KEY_LENGTH for key in keys):
+        raise UsageError("a key is too short", expected=f"at least {KEY_LENGTH} characters")
+    return tuple(map(_digest, keys))
 
 
 def keys_of_file(path: Path) -> tuple[bytes, ...]:
-    """The digests of the keys in a file. Raises UsageError where it can't be read."""
+    """The digests of the keys in a file. Raises UsageError if it can't be read."""
     try:
         return read_keys(path.read_text(encoding="utf-8").splitlines())
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
-        raise UsageError(f"the keys in {path} can't be read ({why})") from None
+        reason = getattr(error, "strerror", None) or "it is not a text file"
+        raise UsageError(f"can't read the keys in {path} ({reason})") from None

@@ -25,7 +25,7 @@ from plait.data.texts import is_sentence
 from plait.data.video import is_video
 from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
-from plait.modalities.segments import Grid, Kept, Segments
+from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.types import Geometry
 from plait.util.imports import needed
 
@@ -70,17 +70,14 @@ class Sound(Modality):
 
     rate: Rate = 16000
     max_seconds: MaxSeconds = 10.0
-    trim: Annotated[bool, Field(description="cut silence off both ends")] = False
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (speed, gain, noise) to cache")
-    ] = 1
-    speed: Annotated[
-        float, Field(ge=0, le=0.5, description="views are faster or slower by up to this share")
-    ] = 0.1
-    noise: Annotated[
-        tuple[float, float],
-        Field(description="decibels of a view above its noise, fewest and most"),
-    ] = (5.0, 30.0)
+    trim: bool = Field(False, description="cut silence off both ends")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (speed, gain, noise)")
+    speed: float = Field(
+        0.1, ge=0, le=0.5, description="views are up to this share faster or slower"
+    )
+    noise: tuple[float, float] = Field(
+        (5.0, 30.0), description="fewest and most decibels of a view above its noise"
+    )
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
@@ -187,7 +184,10 @@ class Sound(Modality):
 
         rows = [f"{low:,.0f}–{high:,.0f} Hz" for low, high in pairwise(edges.tolist())][::-1]
         columns = [f"{seconds * n / times:.2f} s" for n in range(times)]
-        return Grid(_greys(sound, self.rate), DRAWN, rows, columns, perturb)
+        return Grid(
+            _greys(sound, self.rate), DRAWN, rows, columns, perturb,
+            spans=lambda tokens: along(tokens, times),
+        )  # fmt: skip
 
 
 def filtered(

@@ -11,15 +11,12 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plait.config.registry import register
 from plait.modalities.audio.base import Sound
 from plait.nn.hub import HubName, HubTrain, load_config, load_extractor
 from plait.types import PlaitError, State
-
-if TYPE_CHECKING:
-    from plait.modalities.audio.networks.hub import HubSoundEncoder
 
 AST_FRAMES = 100  # a second
 # Left-out layers and masked stretches are for pretraining; the latter, longer than some sounds,
@@ -31,6 +28,7 @@ NO_PRETRAINING = {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerd
 class HubSound(Sound):
     """Any audio encoder of the Hugging Face hub, or of a local folder in its format."""
 
+    encoder_class = "plait.modalities.audio.networks.hub.HubSoundEncoder"
     exportable = False
 
     name: HubName
@@ -69,12 +67,6 @@ class HubSound(Sound):
     def fingerprint(self) -> str:
         """As any sound's, with the feature extractor."""
         return json.dumps([super().fingerprint(), self.state["extractor"]])
-
-    def encoder(self, pretrained: bool) -> HubSoundEncoder:
-        """The model; its weights come from the hub or the folder only if ``pretrained``."""
-        from plait.modalities.audio.networks.hub import HubSoundEncoder
-
-        return HubSoundEncoder(self, pretrained)
 
 
 def window_samples(extractor: State) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from plait.modalities.audio.base import Sound, Token
 from plait.modalities.audio.mel import frame_samples, hop_seconds
 from plait.modalities.base import Classical, Dropout, Width
 
-if TYPE_CHECKING:
-    from plait.modalities.audio.networks.convolutional import MfccEncoder
-
 PARTS = 5  # of a sound, for its vector
 STRIDES = {20: (1, 2), 40: (2, 2)}  # milliseconds of a token -> of the convolutions
 
@@ -27,19 +24,15 @@ STRIDES = {20: (1, 2), 40: (2, 2)}  # milliseconds of a token -> of the convolut
 class Mfcc(Sound, Classical):
     """Mel-frequency cepstral coefficients through a small network of convolutions and a GRU."""
 
-    bands: Annotated[int, Field(ge=16, le=256, description="mel bands")] = 40
-    coefficients: Annotated[
-        int, Field(ge=2, le=256, description="how many of them, from the 0th; at most bands")
-    ] = 20
-    differences: Annotated[
-        int, Field(ge=0, le=2, description="0, 1: with first, 2: and second differences")
-    ] = 2
-    normalise: Annotated[
-        bool, Field(description="bring each number to mean 0 and deviation 1 in each sound")
-    ] = True
+    encoder_class = "plait.modalities.audio.networks.convolutional.MfccEncoder"
+
+    bands: int = Field(40, ge=16, le=256, description="mel bands")
+    coefficients: int = Field(20, ge=2, le=256, description="from the 0th; at most bands")
+    differences: int = Field(2, ge=0, le=2, description="0; 1: with first; 2: and second ones")
+    normalise: bool = Field(True, description="each number to mean 0, deviation 1 in each sound")
     token: Token = 40
-    channels: Annotated[int, Field(ge=8, le=1024, description="of the convolutions")] = 96
-    layers: Annotated[int, Field(ge=1, le=4, description="layers of the GRU")] = 1
+    channels: int = Field(96, ge=8, le=1024, description="of the convolutions")
+    layers: int = Field(1, ge=1, le=4, description="layers of the GRU")
     width: Width = 128
     dropout: Dropout = 0.2
 
@@ -64,12 +57,6 @@ class Mfcc(Sound, Classical):
     def pace(self) -> float:
         """As many frames as the strides make one of."""
         return math.prod(STRIDES[self.token]) * hop_seconds(self.rate)
-
-    def encoder(self, pretrained: bool) -> MfccEncoder:
-        """The network; it has no pretrained weights."""
-        from plait.modalities.audio.networks.convolutional import MfccEncoder
-
-        return MfccEncoder(self)
 
 
 def _in_parts(frames: NDArray[np.float32]) -> NDArray[np.float32]:

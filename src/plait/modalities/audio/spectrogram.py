@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -11,9 +10,6 @@ from plait.config.registry import register
 from plait.modalities.audio.base import SequenceDropout, SequenceLayers, Sound, Token
 from plait.modalities.audio.mel import frame_samples, hop_seconds
 from plait.modalities.base import SequenceEncoderKind, Width
-
-if TYPE_CHECKING:
-    from plait.modalities.audio.networks.convolutional import SpectrogramEncoder
 
 TIME_STRIDES = {20: (1, 2, 1, 1), 40: (1, 2, 1, 2)}  # milliseconds of a token -> of the layers
 
@@ -24,22 +20,18 @@ class Spectrogram(Sound):
 
     A frame is 25 ms long, one begins each 10 ms."""
 
-    bands: Annotated[int, Field(ge=16, le=256, description="mel bands")] = 64
-    channels: Annotated[int, Field(ge=4, le=512, description="of the last layer")] = 64
+    encoder_class = "plait.modalities.audio.networks.convolutional.SpectrogramEncoder"
+
+    bands: int = Field(64, ge=16, le=256, description="mel bands")
+    channels: int = Field(64, ge=4, le=512, description="of the last layer")
     token: Token = 40
     width: Width = 128
     sequence_encoder: SequenceEncoderKind = "gru"
     layers: SequenceLayers = 1
     dropout: SequenceDropout = 0.0
-    normalise: Annotated[
-        bool, Field(description="bring each band to mean 0 and deviation 1 in each sound")
-    ] = True
-    mask_bands: Annotated[
-        int, Field(ge=0, description="most bands hidden while learning (SpecAugment)")
-    ] = 8
-    mask_frames: Annotated[
-        int, Field(ge=0, description="most frames hidden while learning (SpecAugment)")
-    ] = 10
+    normalise: bool = Field(True, description="each band to mean 0 and deviation 1 in each sound")
+    mask_bands: int = Field(8, ge=0, description="most bands hidden in learning (SpecAugment)")
+    mask_frames: int = Field(10, ge=0, description="most frames hidden in learning (SpecAugment)")
 
     @property
     def min_samples(self) -> int:
@@ -49,9 +41,3 @@ class Spectrogram(Sound):
     def pace(self) -> float:
         """As many frames as the strides make one of."""
         return math.prod(TIME_STRIDES[self.token]) * hop_seconds(self.rate)
-
-    def encoder(self, pretrained: bool) -> SpectrogramEncoder:
-        """The network; it has no pretrained weights."""
-        from plait.modalities.audio.networks.convolutional import SpectrogramEncoder
-
-        return SpectrogramEncoder(self)

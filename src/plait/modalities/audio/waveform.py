@@ -7,16 +7,12 @@ norms over the channels alone, so that a record doesn't depend on its batch.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from plait.config.registry import register
 from plait.modalities.audio.base import Sound
 from plait.modalities.base import Width
-
-if TYPE_CHECKING:
-    from plait.modalities.audio.networks.convolutional import WaveformEncoder
 
 TOKEN = 0.04  # most seconds of a token; it lasts at least half of that
 
@@ -25,25 +21,17 @@ TOKEN = 0.04  # most seconds of a token; it lasts at least half of that
 class Waveform(Sound):
     """The samples themselves through a stack of strided convolutions."""
 
-    channels: Annotated[int, Field(ge=8, le=1024, description="of the last layer")] = 128
-    layers: Annotated[
-        int, Field(ge=0, le=12, description="layers after the strided ones, each over 3 tokens")
-    ] = 2
+    encoder_class = "plait.modalities.audio.networks.convolutional.WaveformEncoder"
+
+    channels: int = Field(128, ge=8, le=1024, description="of the last layer")
+    layers: int = Field(2, ge=0, le=12, description="layers over 3 tokens, after the strided ones")
     width: Width = 128
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1
-    normalise: Annotated[
-        bool, Field(description="bring the samples of each sound to mean 0 and deviation 1")
-    ] = True
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout")
+    normalise: bool = Field(True, description="samples to mean 0 and deviation 1 in each sound")
 
     def pace(self) -> float:
         """The product of the strides."""
         return math.prod(token_strides(self.rate)) / self.rate
-
-    def encoder(self, pretrained: bool) -> WaveformEncoder:
-        """The network; it has no pretrained weights."""
-        from plait.modalities.audio.networks.convolutional import WaveformEncoder
-
-        return WaveformEncoder(self)
 
 
 def token_strides(rate: int) -> list[int]:

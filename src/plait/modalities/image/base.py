@@ -6,7 +6,6 @@ Shapes: S pixels a side.
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,9 +48,7 @@ class Photo(Modality):
     fixed_length = True
     corruptions = ("noise", "blur")
 
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (mirrored, cropped) to cache")
-    ] = 1
+    views: int = Field(1, ge=1, le=16, description="augmented versions (mirrored, cropped)")
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
@@ -61,9 +58,10 @@ class Photo(Modality):
         return "possible" if isinstance(cell, (str, bytes)) and not is_sentence(cell) else "no"
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, Fit]:
-        """Pixels a side, and how a photo is brought to them."""
+        """Pixels a side, and how a photo is brought to them; by default as set."""
+        own: Any = self
+        return own.size, own.resize
 
     def read(self, cell: Any, root: Path) -> Pixels:
         """(S, S, 3) uint8."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.images import Fit
 from plait.modalities.image.base import Photo, Resize
-
-if TYPE_CHECKING:
-    from plait.modalities.image.networks import CnnEncoder
 
 NetworkName = Literal["lite0", "lite1", "lite2"]
 Train = Literal["frozen", "last-blocks", "all"]
@@ -22,20 +19,13 @@ SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}  # pixels a side, as each was
 class Cnn(Photo):
     """EfficientNet-Lite's feature map (ImageNet weights): a token for each 32×32 pixels."""
 
-    network: Annotated[
-        NetworkName, Field(description="EfficientNet-Lite 0, 1 or 2: larger, better, slower")
-    ] = "lite0"
-    train: Annotated[
-        Train, Field(description="which layers learn: none, the last blocks, or all")
-    ] = "frozen"
-    blocks: Annotated[int, Field(ge=1, le=16, description="how many blocks are 'last-blocks'")] = 5
-    layer: Annotated[
-        Literal["block", "head"],
-        Field(description="features of the last block or of the head (1280 wide)"),
-    ] = "head"
-    size: Annotated[
-        int | None, Field(ge=32, le=1024, description="pixels a side; null: the network's own")
-    ] = None
+    encoder_class = "plait.modalities.image.networks.CnnEncoder"
+
+    network: NetworkName = Field("lite0", description="EfficientNet-Lite: larger, better, slower")
+    train: Train = Field("frozen", description="which layers learn: none, the last blocks, or all")
+    blocks: int = Field(5, ge=1, le=16, description="how many blocks are 'last-blocks'")
+    layer: Literal["block", "head"] = Field("head", description="whose features: the head has 1280")
+    size: int | None = Field(None, ge=32, le=1024, description="pixels a side; null: its own")
 
     resize: Resize = "squash"
 
@@ -43,9 +33,3 @@ class Cnn(Photo):
     def shape(self) -> tuple[int, Fit]:
         """By default the size that the network was trained on."""
         return self.size or SIZES[self.network], self.resize
-
-    def encoder(self, pretrained: bool) -> CnnEncoder:
-        """The network, with its ImageNet weights unless a package will bring others."""
-        from plait.modalities.image.networks import CnnEncoder
-
-        return CnnEncoder(self, pretrained)

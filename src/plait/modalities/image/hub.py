@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,9 +21,6 @@ from plait.modalities.image.base import Photo
 from plait.nn.hub import HubName, HubTrain, load_config, load_json
 from plait.types import State
 
-if TYPE_CHECKING:
-    from plait.modalities.image.networks import HubImageEncoder
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = 224  # where neither the processor nor the model names one
 
@@ -32,15 +29,14 @@ SIZE = 224  # where neither the processor nor the model names one
 class HubImage(Photo):
     """Any image model of the Hugging Face hub, or of a local folder in its format."""
 
+    encoder_class = "plait.modalities.image.networks.HubImageEncoder"
+
     name: HubName
     train: HubTrain = "frozen"
-    size: Annotated[
-        int | None, Field(ge=8, le=1024, description="pixels a side; null: the model's own")
-    ] = None
-    resize: Annotated[
-        Literal["auto", "squash", "crop"],
-        Field(description="squash the photo to a square, or crop it; auto: the model's own way"),
-    ] = "auto"
+    size: int | None = Field(None, ge=8, le=1024, description="pixels a side; null: its own")
+    resize: Literal["auto", "squash", "crop"] = Field(
+        "auto", description="squash the photo to a square, or crop it; auto: the model's own way"
+    )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The model's architecture and how its photos are read, so that a package needs no hub:
@@ -72,12 +68,6 @@ class HubImage(Photo):
     def fingerprint(self) -> str:
         """As any photo's, with the mean and deviation."""
         return json.dumps([super().fingerprint(), self.state["mean"], self.state["std"]])
-
-    def encoder(self, pretrained: bool) -> HubImageEncoder:
-        """The model; its weights come from the hub or the folder only if ``pretrained``."""
-        from plait.modalities.image.networks import HubImageEncoder
-
-        return HubImageEncoder(self, pretrained)
 
 
 def _size_and_fit(config: State, processor: State) -> tuple[int, Fit]:

@@ -15,12 +15,15 @@ from torch import Tensor, nn
 
 from plait.modalities.image.cnn import Cnn
 from plait.modalities.image.hub import HubImage, one_side
+from plait.modalities.image.inception_resnet_v2 import InceptionResNetV2
 from plait.modalities.image.patterns import Pyramid
+from plait.modalities.image.pixels import Pixels
+from plait.modalities.image.visual_words import VisualWords
 from plait.nn import efficientnet_lite as lite
 from plait.nn import inception_resnet_v2 as inception
 from plait.nn.blocks import freeze, present_tokens
 from plait.nn.encoder import Encoder
-from plait.nn.pretrained import build_model, probe, refuse_missing
+from plait.nn.pretrained import build_features
 from plait.types import PlaitError, State, Tokens
 
 HALF = (127.5,) * 3  # mean and deviation that bring 0..255 to -1..1
@@ -61,12 +64,12 @@ class PixelsEncoder(PhotoEncoder):
 
     mean, std = HALF, HALF
 
-    def __init__(self, size: int, patch: int, width: int) -> None:
+    def __init__(self, photo: Pixels, pretrained: bool) -> None:
         super().__init__()
-        side = size // patch
+        side = photo.size // photo.patch
         self.trunk = nn.Identity()
-        self.grid, self.length, self.width = (side, side), side * side, width
-        self.project = nn.Conv2d(3, width, patch, patch)
+        self.grid, self.length, self.width = (side, side), side * side, photo.width
+        self.project = nn.Conv2d(3, photo.width, photo.patch, photo.patch)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, 3, S, S) -> Tokens."""
@@ -116,18 +119,17 @@ class InceptionEncoder(PhotoEncoder):
     trunk: inception.InceptionResNetV2
     mean, std = HALF, HALF
 
-    def __init__(self, weights: str, pretrained: bool) -> None:
-        """``weights``: the user's file, read if ``pretrained``."""
+    def __init__(self, photo: InceptionResNetV2, pretrained: bool) -> None:
         super().__init__()
         self.trunk = inception.InceptionResNetV2()
         if pretrained:
-            if not weights:
+            if not photo.weights:
                 raise PlaitError(
                     "inception-resnet-v2 has no weights",
                     expected=f"Keras' file {inception.KERAS_FILE}, or a .safetensors file",
                     hint="name it with --set inputs.NAME.representation.weights=FILE",
                 )
-            inception.load_weights(self.trunk, weights)
+            inception.load_weights(self.trunk, photo.weights)
         freeze(self.trunk)
         side = inception.GRID
         self.grid, self.length, self.width = (side, side), side * side, inception.CHANNELS
@@ -146,20 +148,18 @@ class HubImageEncoder(PhotoEncoder):
         super().__init__()
         state, (size, _) = image.state, image.shape
         self.mean, self.std = state["mean"], state["std"]
-        model, missing = build_model("AutoModel", image.name, state["config"], pretrained)
-        features = Features(_vision_part(model), state["config"], size).eval()
-        values, used = probe(
-            features,
-            torch.zeros(1, 3, size, size),
+        features, values = build_features(
+            image.name,
+            state["config"],
+            pretrained,
+            lambda model: Features(_vision_part(model), state["config"], size),
+            (torch.zeros(1, 3, size, size),),
             what=f"hub:{image.name} can't read a photo of {size} × {size} pixels",
             expected="an image model with a feature map or patch tokens (last_hidden_state)",
             hint="leave size as null, or name another model",
         )
-        refuse_missing(image.name, model, missing, used)
         self.length, self.width = values.shape[1:]
         self.grid = features.grid
-        for p in features.parameters():  # a pooler or a mask token, say, has nothing to learn here
-            p.requires_grad_(id(p) in used)
         frozen = image.train == "frozen"
         self.trunk: nn.Module = freeze(features) if frozen else nn.Identity()
         self.top: nn.Module = nn.Identity() if frozen else features
@@ -257,8 +257,9 @@ class VisualWordsEncoder(Encoder):
 
     trunk: Histograms
 
-    def __init__(self, pyramid: Pyramid, width: int) -> None:
+    def __init__(self, photo: VisualWords, pretrained: bool) -> None:
         super().__init__()
+        pyramid, width = photo.pyramid, photo.width
         self.trunk, self.width = Histograms(pyramid), width
         self.sides = [2**level for level in range(pyramid.levels)]
         finest = self.sides[-1]
@@ -266,10 +267,6 @@ class VisualWordsEncoder(Encoder):
         shape = (pyramid.levels, len(pyramid.centres), width)
         self.weight = nn.Parameter(torch.randn(shape) * width**-0.5)
         self.bias = nn.Parameter(torch.zeros(width))
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """(S, S, 3) uint8 each -> (C, V) each."""
-        return [self.trunk(item) for item in items]
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, C, V) -> Tokens, cells row by row from the top left."""

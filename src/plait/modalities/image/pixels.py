@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
 from pydantic import Field, model_validator
 
 from plait.config.registry import register
-from plait.data.images import Fit
 from plait.modalities.base import Width
 from plait.modalities.image.base import Photo, Resize
-
-if TYPE_CHECKING:
-    from plait.modalities.image.networks import PixelsEncoder
 
 
 @register("image", "pixels")
 class Pixels(Photo):
     """The pixels, nothing pretrained: patches through one learned projection."""
 
-    size: Annotated[int, Field(ge=8, le=512, description="pixels a side")] = 128
+    encoder_class = "plait.modalities.image.networks.PixelsEncoder"
+
+    size: int = Field(128, ge=8, le=512, description="pixels a side")
     resize: Resize = "squash"
-    patch: Annotated[int, Field(ge=1, le=64, description="pixels a side of a patch")] = 16
+    patch: int = Field(16, ge=1, le=64, description="pixels a side of a patch")
     width: Width = 128
 
     @model_validator(mode="after")
@@ -32,14 +28,3 @@ class Pixels(Photo):
                 "raise size"
             )
         return self
-
-    @property
-    def shape(self) -> tuple[int, Fit]:
-        """As they are set."""
-        return self.size, self.resize
-
-    def encoder(self, pretrained: bool) -> PixelsEncoder:
-        """The patch projection; it has no pretrained weights."""
-        from plait.modalities.image.networks import PixelsEncoder
-
-        return PixelsEncoder(self.size, self.patch, self.width)

@@ -19,7 +19,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -27,14 +27,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.images import Fit, open_resized
+from plait.data.images import open_resized
 from plait.modalities.base import Classical, Item, Width
 from plait.modalities.image.base import Photo, Resize
 from plait.modalities.image.patterns import DIMENSION, SHADES, Finder, Keypoints, Pyramid
 from plait.types import BadCell, PlaitError, State
-
-if TYPE_CHECKING:
-    from plait.modalities.image.networks import VisualWordsEncoder
+from plait.util.imports import needed
 
 SAMPLED_PHOTOS, SAMPLED_DESCRIPTORS = 1000, 100_000  # at most, for k-means: 50 MB
 CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
@@ -44,32 +42,19 @@ CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
 class VisualWords(Photo, Classical):
     """A histogram of SIFT patterns in the cells of a spatial pyramid; nothing pretrained."""
 
+    encoder_class = "plait.modalities.image.networks.VisualWordsEncoder"
     reads_prepared = True
     fits_on_files = True
 
-    keypoints: Annotated[
-        Keypoints, Field(description="dense: on a regular grid; detected: where SIFT finds any")
-    ] = "dense"
-    step: Annotated[int, Field(ge=2, le=64, description="pixels between the grid's keypoints")] = 8
-    patch: Annotated[
-        int, Field(ge=8, le=256, description="pixels a side that a grid's keypoint describes")
-    ] = 32
-    words: Annotated[int, Field(ge=2, le=2000, description="most visual words")] = 300
-    levels: Annotated[
-        int, Field(ge=1, le=4, description="of the pyramid: 1×1, 2×2, 4×4, 8×8 cells")
-    ] = 3
-    assign: Annotated[
-        Literal["hard", "soft"],
-        Field(description="a keypoint counts for the nearest word, or is shared by the nearest"),
-    ] = "soft"
+    keypoints: Keypoints = Field("dense", description="on a grid, or where SIFT detects any")
+    step: int = Field(8, ge=2, le=64, description="pixels between the grid's keypoints")
+    patch: int = Field(32, ge=8, le=256, description="pixels a side that a keypoint describes")
+    words: int = Field(300, ge=2, le=2000, description="most visual words")
+    levels: int = Field(3, ge=1, le=4, description="of the pyramid: 1×1, 2×2, 4×4, 8×8 cells")
+    assign: Literal["hard", "soft"] = Field("soft", description="to the nearest word, or shared")
     width: Width = 128
-    size: Annotated[int, Field(ge=32, le=1024, description="pixels a side")] = 256
+    size: int = Field(256, ge=32, le=1024, description="pixels a side")
     resize: Resize = "squash"
-
-    @property
-    def shape(self) -> tuple[int, Fit]:
-        """As they are set."""
-        return self.size, self.resize
 
     @property
     def finder(self) -> Finder:
@@ -90,17 +75,17 @@ class VisualWords(Photo, Classical):
         that training uses are those that the package keeps.
 
         Raises:
-            PlaitError: no training photo has a keypoint.
+            PlaitError: no training photo has a keypoint, or scikit-learn is not installed.
         """
-        from sklearn.cluster import MiniBatchKMeans  # slow to import
-
+        cluster = needed("sklearn.cluster", "classical")
         sampled = np.concatenate([np.zeros((0, DIMENSION), np.float32), *self._sample(cells, root)])
         words = min(self.words, len(np.unique(sampled, axis=0)))
         if not words:
             raise PlaitError(
                 "no training photo has a keypoint", expected="photos that are not all of one shade"
             )
-        means = MiniBatchKMeans(words, batch_size=4096, n_init=3, random_state=0).fit(sampled)
+        clusters = cluster.MiniBatchKMeans(words, batch_size=4096, n_init=3, random_state=0)
+        means = clusters.fit(sampled)
         centres = (means.cluster_centers_ * SHADES).round().clip(0, SHADES).astype(np.uint8)
         return {"centres": base64.b64encode(centres.tobytes()).decode(), "words": words}
 
@@ -133,9 +118,3 @@ class VisualWords(Photo, Classical):
         quarters (as RootSIFT does: Arandjelović and Zisserman 2012)."""
         shares = np.stack([row[:CLASSICAL_CELLS].reshape(-1) for row in rows])
         return np.sqrt(shares.astype(np.float32))
-
-    def encoder(self, pretrained: bool) -> VisualWordsEncoder:
-        """The histogram and the learned layer; nothing is pretrained."""
-        from plait.modalities.image.networks import VisualWordsEncoder
-
-        return VisualWordsEncoder(self.pyramid, self.width)

@@ -65,32 +65,16 @@ class Sensor(Modality):
     corruptions = ("noise",)
     fits_on_files = True
 
-    time: Annotated[
-        Channel | None,
-        Field(description="channel that holds the time; null: rows are evenly spaced"),
-    ] = None
-    rate: Annotated[
-        float | None, Field(gt=0, description="steps a unit of time, to which it is resampled")
-    ] = None
-    centre: Annotated[
-        list[Channel] | None,
-        Field(description="channels of a point (a hip's x, y, z) taken from all points in turn"),
-    ] = None
-    max_steps: Annotated[
-        int, Field(ge=2, le=100_000, description="steps; longer series are cut")
-    ] = 1024
-    jitter: Annotated[
-        float, Field(ge=0, le=10, description="noise in an augmented view, deviations")
-    ] = 0.05
-    scale: Annotated[
-        float, Field(ge=0, lt=1, description="spread of each channel's factor in an augmented view")
-    ] = 0.1
-    warp: Annotated[
-        float, Field(ge=0, lt=1, description="spread of speed in an augmented view")
-    ] = 0.2
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (noise, scale, speed) to cache")
-    ] = 1
+    time: Channel | None = Field(None, description="channel of the time; null: rows are even")
+    rate: float | None = Field(None, gt=0, description="steps a unit of time, after resampling")
+    centre: list[Channel] | None = Field(
+        None, description="channels of a point (a hip's x, y, z) taken from all points in turn"
+    )
+    max_steps: int = Field(1024, ge=2, le=100_000, description="steps; longer series are cut")
+    jitter: float = Field(0.05, ge=0, le=10, description="noise of a view, in deviations")
+    scale: float = Field(0.1, ge=0, lt=1, description="spread of a view's factor of each channel")
+    warp: float = Field(0.2, ge=0, lt=1, description="spread of a view's speed")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (noise, scale, speed)")
 
     @model_validator(mode="after")
     def _times_have_a_rate(self) -> Self:
@@ -248,8 +232,10 @@ def _are_numbers(cell: Any) -> bool:
 class Moments:
     """Mean and deviation of C channels over many series, gaps left out, one series at a time.
 
-    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
-    the mean is far from zero.
+    Attributes:
+        series: how many were added.
+        gaps: (C,) whether a channel has any.
+        level, change: of the measurements, and of their changes from step to step.
     """
 
     def __init__(self, channels: int) -> None:
@@ -266,16 +252,18 @@ class Moments:
 
     def to_json(self) -> State:
         """As a state."""
-        return {
-            "mean": _rounded(self.level.mean),
-            "deviation": _rounded(self.level.deviation()),
-            "change": _rounded(self.change.deviation()),
-            "gaps": self.gaps.tolist(),
-        }
+        sums = self.level.mean, self.level.deviation(), self.change.deviation()
+        mean, deviation, change = ([float(f"{v:.{DIGITS}g}") for v in values] for values in sums)
+        gaps = self.gaps.tolist()
+        return {"mean": mean, "deviation": deviation, "change": change, "gaps": gaps}
 
 
 class Sums:
-    """Count, mean and summed squared distance from the mean of C channels."""
+    """Count, mean and summed squared distance from the mean of C channels.
+
+    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
+    the mean is far from zero.
+    """
 
     def __init__(self, channels: int) -> None:
         self.count, self.mean, self.squares = np.zeros((3, channels))
@@ -297,10 +285,6 @@ class Sums:
         deviation = np.sqrt(self.squares / np.maximum(self.count, 1))
         alike = deviation <= 1e-9 * np.maximum(np.abs(self.mean), 1e-9)
         return np.where(alike, 1.0, deviation)
-
-
-def _rounded(values: NDArray[np.float64]) -> list[float]:
-    return [float(f"{value:.{DIGITS}g}") for value in values]
 
 
 def _lines(values: NDArray[np.float32], lane: NDArray[np.int64]) -> str:

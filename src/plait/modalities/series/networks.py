@@ -20,15 +20,6 @@ from plait.types import State, Tokens
 KERNEL = 5  # steps that a convolution sees at a time
 
 
-class StepEncoder(Encoder):
-    """An encoder whose frozen part works on one series at a time."""
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """(L, 2, C) each -> what the frozen part makes of each."""
-        with torch.no_grad():
-            return [self.trunk(item) for item in items]
-
-
 class Channels(nn.Module):
     """(L, 2, C) -> (L, C'): the values; their changes, in deviations of change, if asked for; and
     where each channel was measured, for the G channels that had gaps in training.
@@ -60,12 +51,12 @@ class Channels(nn.Module):
         return torch.cat([*parts, measured[:, self.gaps]], dim=1)
 
 
-class SequenceEncoder(StepEncoder):
+class SequenceEncoder(Encoder):
     """(L, 2, C) -> Tokens (B, L / product of the strides, width)."""
 
     trunk: Channels
 
-    def __init__(self, series: SeriesSequence) -> None:
+    def __init__(self, series: SeriesSequence, pretrained: bool) -> None:
         super().__init__()
         self.trunk = Channels(series.state, series.differences)
         self.strides, self.channel_dropout = series.strides, series.channel_dropout
@@ -121,12 +112,12 @@ class Statistics(nn.Module):
         return torch.from_numpy(found).to(item.device)
 
 
-class WindowsEncoder(StepEncoder):
+class WindowsEncoder(Encoder):
     """(L, 2, C) -> Tokens (B, W, width), one a window."""
 
     trunk: Statistics
 
-    def __init__(self, series: Windows) -> None:
+    def __init__(self, series: Windows, pretrained: bool) -> None:
         super().__init__()
         self.trunk = Statistics(series.factor, series.windows)
         self.length, self.width = series.windows, series.width

@@ -6,7 +6,7 @@ Shapes: N records, L steps, C channels, W windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,15 @@ from plait.modalities.segments import spread
 from plait.modalities.series.base import Sensor
 from plait.modalities.series.reading import window_statistics
 
-if TYPE_CHECKING:
-    from plait.modalities.series.networks import WindowsEncoder
-
 
 @register("series", "windows")
 class Windows(Sensor, Classical):
     """Mean, deviation, extremes, slope and roughness of each channel in a few windows."""
 
+    encoder_class = "plait.modalities.series.networks.WindowsEncoder"
     reads_prepared = True
 
-    windows: Annotated[
-        int, Field(ge=1, le=512, description="windows a series, each overlapping half the next")
-    ] = 8
+    windows: int = Field(8, ge=1, le=512, description="windows; each overlaps half the next")
     width: Width = 128
     dropout: Dropout = 0.2
 
@@ -52,9 +48,3 @@ class Windows(Sensor, Classical):
     def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, W · 7 · C): the windows side by side."""
         return np.stack([row.reshape(-1) for row in rows]).astype(np.float32)
-
-    def encoder(self, pretrained: bool) -> WindowsEncoder:
-        """The network; nothing is pretrained."""
-        from plait.modalities.series.networks import WindowsEncoder
-
-        return WindowsEncoder(self)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,6 @@ from plait.modalities.table.kinds import (
 from plait.types import BadCell, PlaitError, State, UsageError
 from plait.util.suggest import did_you_mean
 
-if TYPE_CHECKING:
-    from plait.modalities.table.networks import ColumnsEncoder
-
 log = logging.getLogger("plait")
 
 READING_VERSION = 1  # raise it when the same cell would be read otherwise: old caches must miss
@@ -66,6 +63,8 @@ class Columns(Modality, Classical):
     up to 2,048.
     """
 
+    encoder_class = "plait.modalities.table.networks.ColumnsEncoder"
+
     facts = Facts(
         widget="columns",
         noun="columns",
@@ -76,26 +75,18 @@ class Columns(Modality, Classical):
     fixed_length = True
     corruptions = ("noise", "lost columns")
 
-    kinds: Annotated[
-        dict[str, KindName] | None,
-        Field(description="column: number, category or date; those not named are guessed"),
-    ] = None
-    min_count: Annotated[int, Field(ge=1, description="rarer categories count as unseen")] = 2
-    categories: Annotated[
-        int, Field(ge=1, le=100_000, description="most of a column; the commonest are kept")
-    ] = 1000
-    numbers: Annotated[
-        Literal["linear", "periodic"],
-        Field(description="linear: number times a vector; periodic: through learned waves"),
-    ] = "linear"
-    layers: Annotated[
-        int, Field(ge=0, le=12, description="blocks in which columns attend to each other")
-    ] = 1
-    width: Annotated[int, Field(ge=8, le=2048, description="width of a token")] = 64
+    kinds: dict[str, KindName] | None = Field(
+        None, description="column: number, category or date; those not named are guessed"
+    )
+    min_count: int = Field(2, ge=1, description="rarer categories count as unseen")
+    categories: int = Field(1000, ge=1, le=100_000, description="most of a column, the commonest")
+    numbers: Literal["linear", "periodic"] = Field(
+        "linear", description="linear: number times a vector; periodic: through learned waves"
+    )
+    layers: int = Field(1, ge=0, le=12, description="blocks in which columns attend to each other")
+    width: int = Field(64, ge=8, le=2048, description="width of a token")
     dropout: Dropout = 0.1
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (noise, lost columns) to cache")
-    ] = 1
+    views: int = Field(1, ge=1, le=16, description="augmented versions (noise, lost columns)")
 
     @classmethod
     def example_cell(cls, columns: Sequence[str]) -> str:
@@ -250,12 +241,6 @@ class Columns(Modality, Classical):
         ids = [np.eye(size)[values[:, at, 0]] for at, size in enumerate(sizes)]
         return np.concatenate([numbers, *ids], axis=1).astype(np.float32)
 
-    def encoder(self, pretrained: bool) -> ColumnsEncoder:
-        """The columns' tokens; nothing is pretrained."""
-        from plait.modalities.table.networks import ColumnsEncoder
-
-        return ColumnsEncoder(self)
-
 
 def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:
     """A record with noise on its scaled numbers; 0 stays 0."""
@@ -267,7 +252,9 @@ def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:
 def _as_mapping(cell: Any) -> Mapping[Any, Any]:
     """The cell, or BadCell where it is no mapping."""
     if not isinstance(cell, Mapping):
-        raise BadCell(f"{cell!r:.60} is no set of columns", expected="a mapping, column -> value")
+        raise BadCell(
+            f"{cell!r:.60} is not a mapping of columns", expected="a mapping, column -> value"
+        )
     return cell
 
 

@@ -54,7 +54,7 @@ class Kind(ABC):
 
     @abstractmethod
     def parse(self, value: Any) -> Any:
-        """A value that is not missing, as `learn` and `code` want it; BadCell where it is none."""
+        """A value that is not missing, as `fit` and `code` take it; BadCell where it is none."""
 
     @abstractmethod
     def fit(self, values: Sequence[Any]) -> State:
@@ -68,9 +68,9 @@ class Kind(ABC):
     def code(self, value: Any, state: State) -> Coded:
         """The value's id, 1 or more, and its numbers."""
 
-    @abstractmethod
     def ids(self, state: State) -> int:
-        """How many ids there are, the missing value's with them."""
+        """How many ids there are: missing, there, and those that the kind adds."""
+        return THERE + 1
 
     @abstractmethod
     def schema(self, state: State) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Kind(ABC):
 
     def refuse(self, value: Any, why: str = "") -> BadCell:
         """The error for a value that is not of this kind."""
-        return BadCell(f"{value!r:.60} {why or f'is no {self.name}'}", expected=self.expected)
+        return BadCell(f"{value!r:.60} {why or f'is not a {self.name}'}", expected=self.expected)
 
 
 class Number(Kind):
@@ -135,10 +135,6 @@ class Number(Kind):
     def schema(self, state: State) -> dict[str, Any]:
         """The mean as the example."""
         return {"type": ["number", "null"], "examples": [float(f"{state['mean']:.3g}")]}
-
-    def ids(self, state: State) -> int:
-        """Missing or there."""
-        return 2
 
 
 class Category(Kind):
@@ -225,10 +221,6 @@ class Date(Kind):
         """The last one as the example."""
         return {"type": ["string", "null"], "format": "date-time", "examples": [state["last"]]}
 
-    def ids(self, state: State) -> int:
-        """Missing or there."""
-        return 2
-
 
 def _places(moment: datetime) -> tuple[float, float, float]:
     """Which share of its year, its week (from Monday) and its day has gone by."""
@@ -249,8 +241,8 @@ def likely_kind(values: Iterable[Any], kinds: Mapping[KindName, Kind]) -> KindNa
     So one value of a wrong kind does not turn a column of numbers into categories: it is named
     when it is read.
     """
-    found = list(values)
+    sample = list(values)
     for name in ("number", "date"):
-        if sum(map(kinds[name].accepts, found)) >= MOSTLY * len(found):
+        if sum(map(kinds[name].accepts, sample)) >= MOSTLY * len(sample):
             return name
     return "category"

@@ -5,7 +5,6 @@ Shapes: B records, C columns, N numbers a column, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
@@ -31,7 +30,7 @@ class ColumnsEncoder(Encoder):
     offsets: Tensor
     numeric: Tensor
 
-    def __init__(self, table: Columns) -> None:
+    def __init__(self, table: Columns, pretrained: bool) -> None:
         super().__init__()
         self.trunk = nn.Identity()
         ids = [kind.ids(state) for _, kind, state in table.columns]
@@ -51,10 +50,6 @@ class ColumnsEncoder(Encoder):
             EncoderBlock(self.width, heads, table.dropout) for _ in range(table.layers)
         )
         self.norm = nn.LayerNorm(self.width) if table.layers else nn.Identity()
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The ids and numbers as they are."""
-        return list(items)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, C, 1 + N) -> Tokens (B, C, D)."""

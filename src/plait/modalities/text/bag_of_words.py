@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,6 @@ from plait.modalities.base import Classical, Item, Width
 from plait.modalities.text.base import Text
 from plait.types import PlaitError, State
 
-if TYPE_CHECKING:
-    from plait.modalities.text.networks import BagEncoder
-
 SCALE = 1_000_000  # weights of terms are kept as whole millionths
 WORD = re.compile(r"\b\w+\b")  # words of one letter too: "I", digits
 
@@ -30,23 +28,18 @@ WORD = re.compile(r"\b\w+\b")  # words of one letter too: "I", digits
 class BagOfWords(Text, Classical):
     """Counts or TF-IDF of words or letter groups, through one learned layer: one token a text."""
 
-    weight: Annotated[
-        Literal["counts", "tf-idf"],
-        Field(description="counts: 1 + log of how often; tf-idf: rare terms weigh more"),
-    ] = "tf-idf"
-    unit: Annotated[
-        Literal["words", "letters"], Field(description="terms are groups of words or of letters")
-    ] = "words"
-    min_n: Annotated[int, Field(ge=1, le=8, description="fewest words or letters of a term")] = 1
-    max_n: Annotated[int, Field(ge=1, le=8, description="most words or letters of a term")] = 2
-    min_count: Annotated[
-        int, Field(ge=1, description="texts that must have a term for it to count")
-    ] = 2
-    vocabulary: Annotated[
-        int, Field(ge=2, le=1_000_000, description="most terms; the commonest are kept")
-    ] = 20_000
+    encoder_class = "plait.modalities.text.networks.BagEncoder"
+
+    weight: Literal["counts", "tf-idf"] = Field(
+        "tf-idf", description="counts: 1 + log of how often; tf-idf: rare terms weigh more"
+    )
+    unit: Literal["words", "letters"] = Field("words", description="what terms are groups of")
+    min_n: int = Field(1, ge=1, le=8, description="fewest words or letters of a term")
+    max_n: int = Field(2, ge=1, le=8, description="most words or letters of a term")
+    min_count: int = Field(2, ge=1, description="texts that must have a term for it to count")
+    vocabulary: int = Field(20_000, ge=2, le=1_000_000, description="most terms, the commonest")
     width: Width = 128
-    dropout: Annotated[float, Field(ge=0, lt=1, description="of terms, while learning")] = 0.1
+    dropout: float = Field(0.1, ge=0, lt=1, description="of terms, while learning")
 
     def _terms(self, text: str) -> list[str]:
         return list(terms(text, self.unit, min(self.min_n, self.max_n), self.max_n))
@@ -54,20 +47,21 @@ class BagOfWords(Text, Classical):
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
         log((1 + texts) / (1 + texts that have it)) + 1."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        counter = TfidfVectorizer(
-            analyzer=self._terms, min_df=self.min_count, max_features=self.vocabulary
-        )
-        try:
-            counter.fit(self.texts(cells))
-        except ValueError:  # its message speaks of documents and of pruning
+        total, counts, texts = 0, Counter[str](), Counter[str]()
+        for text in self.texts(cells):
+            terms_here = Counter(self._terms(text))
+            counts.update(terms_here)
+            texts.update(terms_here.keys())
+            total += 1
+        known = [term for term, count in texts.items() if count >= self.min_count]
+        if not known:
             raise PlaitError(
                 f"no term occurs in {self.min_count} of the training texts",
                 hint="lower the representation's min_count, or give more texts",
-            ) from None
-        found = counter.get_feature_names_out().tolist()
-        return {"terms": found, "idf": [round(float(v), 5) for v in counter.idf_]}
+            )
+        kept = sorted(sorted(known, key=lambda term: (-counts[term], term))[: self.vocabulary])
+        idf = [round(math.log((1 + total) / (1 + texts[term])) + 1, 5) for term in kept]
+        return {"terms": kept, "idf": idf}
 
     @cached_property
     def _weights(self) -> tuple[dict[str, int], NDArray[np.float32]]:
@@ -104,12 +98,6 @@ class BagOfWords(Text, Classical):
         for value, row in zip(values, rows, strict=True):
             value[row[:, 0]] = row[:, 1] / SCALE
         return values
-
-    def encoder(self, pretrained: bool) -> BagEncoder:
-        """The learned layer."""
-        from plait.modalities.text.networks import BagEncoder
-
-        return BagEncoder(len(self.state["terms"]), self.width, self.dropout)
 
 
 def terms(text: str, unit: Literal["words", "letters"], min_n: int, max_n: int) -> Iterator[str]:

@@ -44,9 +44,7 @@ class Text(Modality):
     media = False
     corruptions = ("dropped words",)
 
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (words left out) to cache")
-    ] = 1
+    views: int = Field(1, ge=1, le=16, description="augmented versions (words left out) to cache")
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -20,20 +20,18 @@ from plait.modalities.text.tokenizer import PieceTokenizer, load_pieces
 from plait.nn.hub import HubName, HubTrain
 from plait.types import State
 
-if TYPE_CHECKING:
-    from plait.modalities.text.networks import HubTextEncoder
-
 
 @register("text", "hub")
 class HubText(TokenizedText):
     """Any text model of the Hugging Face hub, or of a local folder in its format."""
 
+    encoder_class = "plait.modalities.text.networks.HubTextEncoder"
+
     name: HubName
     train: HubTrain = "frozen"
-    tokens: Annotated[
-        Literal["pieces", "text"],
-        Field(description="a token for each word piece, or their mean for the whole text"),
-    ] = "pieces"
+    tokens: Literal["pieces", "text"] = Field(
+        "pieces", description="a token for each word piece, or their mean for the whole text"
+    )
 
     @property
     def ends(self) -> int:
@@ -48,9 +46,3 @@ class HubText(TokenizedText):
     def tokenizer(self) -> PieceTokenizer:
         """The model's own."""
         return PieceTokenizer(self.state["tokenizer"], self.max_length)
-
-    def encoder(self, pretrained: bool) -> HubTextEncoder:
-        """The model; its weights come from the hub or the folder only if ``pretrained``."""
-        from plait.modalities.text.networks import HubTextEncoder
-
-        return HubTextEncoder(self, pretrained)

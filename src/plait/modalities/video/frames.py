@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import cv2
 from pydantic import Field, model_validator
@@ -21,9 +21,6 @@ from plait.modalities.image.base import Photo
 from plait.modalities.video.base import Clip
 from plait.types import BadCell, State
 
-if TYPE_CHECKING:
-    from plait.modalities.video.networks import FramesEncoder
-
 PHOTO_SIZE = 256  # pixels a side of the frames that an image representation learns from
 
 
@@ -31,11 +28,13 @@ PHOTO_SIZE = 256  # pixels a side of the frames that an image representation lea
 class Frames(Clip):
     """Some frames through an image representation each, then over time by a GRU or attention."""
 
+    encoder_class = "plait.modalities.video.networks.FramesEncoder"
+
     image: Annotated[
         dict[str, Any],
         Field(description="how a frame is represented: an image representation's settings"),
         Nested("image"),
-    ] = {"kind": "cnn"}  # noqa: RUF012 - pydantic copies it
+    ] = {"kind": "cnn"}
     sequence_encoder: MeanOrSequence = "gru"
     layers: Layers = 1
     width: Width = 128
@@ -85,9 +84,3 @@ class Frames(Clip):
     def fingerprint(self) -> str:
         """As any clip's, with how a frame is read."""
         return json.dumps([super().fingerprint(), self.photo.fingerprint()])
-
-    def encoder(self, pretrained: bool) -> FramesEncoder:
-        """The image representation's network and what reads over time."""
-        from plait.modalities.video.networks import FramesEncoder
-
-        return FramesEncoder(self, pretrained)

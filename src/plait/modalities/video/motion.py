@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +15,6 @@ from plait.data.images import Fit
 from plait.modalities.base import Classical, Width
 from plait.modalities.video.base import Clip
 
-if TYPE_CHECKING:
-    from plait.modalities.video.networks import MotionEncoder
-
 SCALE = 4.0  # brings the differences to about 1
 PLACES = 16  # a side, of the small pictures that make its vector
 
@@ -26,30 +23,19 @@ PLACES = 16  # a side, of the small pictures that make its vector
 class Motion(Clip, Classical):
     """Small grey frames and their differences through a (2+1)-D convolutional network."""
 
-    frames: Annotated[
-        int, Field(ge=2, le=256, description="frames, spread evenly over the clip")
-    ] = 24
-    size: Annotated[int, Field(ge=16, le=256, description="pixels a side")] = 64
-    resize: Annotated[Fit, Field(description="squash the frame to a square, or crop it")] = "squash"
-    channels: Annotated[int, Field(ge=8, le=512, description="of the last layer")] = 96
-    width: Width = 128
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.3
+    encoder_class = "plait.modalities.video.networks.MotionEncoder"
 
-    @property
-    def shape(self) -> tuple[int, Fit]:
-        """As they are set."""
-        return self.size, self.resize
+    frames: int = Field(24, ge=2, le=256, description="frames, spread evenly over the clip")
+    size: int = Field(64, ge=16, le=256, description="pixels a side")
+    resize: Fit = Field("squash", description="squash the frame to a square, or crop it")
+    channels: int = Field(96, ge=8, le=512, description="of the last layer")
+    width: Width = 128
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout")
 
     def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, 2 · PLACES²): where a clip is how bright, and where it moves how much, on average
         over its frames (motion energy; Bobick and Davis 2001, IEEE TPAMI 23)."""
         return np.stack([_energy(row.astype(np.float32)) for row in rows])
-
-    def encoder(self, pretrained: bool) -> MotionEncoder:
-        """The network; it has no pretrained weights."""
-        from plait.modalities.video.networks import MotionEncoder
-
-        return MotionEncoder(self)
 
 
 def _energy(grey: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -70,7 +70,7 @@ class FramesEncoder(Encoder):
 class MotionEncoder(Encoder):
     """(F, S, S, 3) uint8 -> Tokens (B, F / 2, width)."""
 
-    def __init__(self, clip: Motion) -> None:
+    def __init__(self, clip: Motion, pretrained: bool) -> None:
         super().__init__()
         self.trunk = nn.Identity()
         widths = [2, *(max(4, clip.channels >> LAYERS - 1 - n) for n in range(LAYERS))]

@@ -8,6 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+# Raw outputs of a text beside its decoder's: detected words, their probabilities, CTC's emissions.
+DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
+
 
 @dataclass(frozen=True)
 class TextDetails:

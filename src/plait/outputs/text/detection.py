@@ -1,4 +1,4 @@
-"""Which words occur in texts: what word detectors learn."""
+"""Which words occur in texts: the targets of `plait.outputs.text.networks.detector`."""
 
 from __future__ import annotations
 

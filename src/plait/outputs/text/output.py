@@ -23,9 +23,8 @@ from plait.outputs.scores import Scores
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
 from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, Decoding, unavailable
-from plait.outputs.text.details import TextDetails
+from plait.outputs.text.details import DETECTED, EMISSIONS, PROBABILITIES, TextDetails
 from plait.outputs.text.detection import word_shares
-from plait.outputs.text.graph import DETECTED, EMISSIONS, PROBABILITIES
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram
 from plait.outputs.text.metrics.answers import AnswerMetrics
@@ -86,7 +85,7 @@ class TextOutput(Output):
     ] = 64
     decoder: Annotated[
         dict[str, Any], Field(description="the decoder: kind and its settings"), Nested("decoder")
-    ] = {"kind": "transformer"}  # noqa: RUF012 - pydantic copies it
+    ] = {"kind": "transformer"}
     texts_per_step: Annotated[
         int | None, Field(ge=1, description="texts of a record to learn from in a step; null: all")
     ] = None
@@ -129,8 +128,8 @@ class TextOutput(Output):
         kind = self.decoder.get("kind")
         if (self.unit == "hub") != (kind == "hub"):
             raise ValueError(
-                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub with "
-                "a hub:NAME decoder, another unit with any other"
+                f"unit {self.unit!r} doesn't go with the decoder {kind!r}; expected unit hub "
+                "with a hub:NAME decoder, another unit with any other"
             )
         if (self.ctc_weight or kind == CTC) and self.detected_words:
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
@@ -310,10 +309,10 @@ class TextOutput(Output):
         """The text."""
         return value
 
-    def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """See `Output.to_json`; also the detected words."""
-        detected = {word: round(p, 4) for word, p in _kept_details(prediction).detected.items()}
-        return super().to_json(prediction, digits) | {"detected": detected}
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The detected words."""
+        detected = _kept_details(prediction).detected.items()
+        return {"detected": {word: round(p, 4) for word, p in detected}}
 
     def confidence(self, prediction: Prediction) -> float:
         """The geometric mean of the tokens' probabilities."""

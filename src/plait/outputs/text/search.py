@@ -263,9 +263,9 @@ def sample(
     # A row a sequence: each is dropped when it ends.
     progress = _Progress(records * each, 1, limits.max_words + 1)
     scorer.select(progress.records // each)
-    tokens = np.full((records * each, 1), BOS)
+    tokens = np.full(records * each, BOS)
     for _ in range(limits.max_words + 1):
-        scores, by_input = scorer.next(tokens[:, 0])
+        scores, by_input = scorer.next(tokens)
         guided = by_input is not scores
         log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
         count = len(progress.records)
@@ -273,8 +273,9 @@ def sample(
         tokens = np.where(progress.done[:, 0], PAD, _draw(_truncate(scores, decoding), chance))
         gained = scores[np.arange(count), tokens] - log_kept
         gained = np.where(progress.done[:, 0], np.float32(0), gained)
-        tokens, ranking = tokens[:, None], progress.ranking + gained[:, None]
-        progress.extend(np.zeros_like(tokens), tokens, ranking, by_input if guided else None)
+        ranking = progress.ranking + gained[:, None]
+        column = tokens[:, None]
+        progress.extend(np.zeros_like(column), column, ranking, by_input if guided else None)
         kept = progress.drop_finished()
         if not len(progress.records):
             break
@@ -284,9 +285,9 @@ def sample(
     found = progress.finish()
     scores, lengths = found.scores.reshape(records, each), found.lengths.reshape(records, each)
     order = np.argsort(-scores / lengths, axis=1, kind="stable")
-    rows = np.arange(records)[:, None]
+    row = np.arange(records)[:, None]
     token_ids = found.token_ids.reshape(records, each, -1)
-    return Hypotheses(token_ids[rows, order], scores[rows, order], lengths[rows, order])
+    return Hypotheses(token_ids[row, order], scores[row, order], lengths[row, order])
 
 
 def _flat(progress: _Progress) -> Ints:

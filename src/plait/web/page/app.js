@@ -1,46 +1,46 @@
-// The page: what the user gives goes to the server as soon as it is there, and the answer is shown.
+// The page: every change of an input goes to the server at once, and its answer is shown.
 
 import {draw} from "./answers.js";
 import {Batch} from "./batch.js";
 import * as history from "./history.js";
 import {cards as makeCards} from "./inputs.js";
-import {byId, make, shown} from "./make.js";
+import {byId, make, summary} from "./make.js";
 import {Options} from "./options.js";
-import {Gone, KeyNeeded, isThere, models, predict, rememberKey} from "./server.js";
+import {Gone, KeyNeeded, back, models, predict, rememberKey} from "./server.js";
 
-const TYPING = 400; // milliseconds of rest before a text is sent
-const RETRY = 1500; // milliseconds between two looks for a server that is gone
+const TYPING = 400; // milliseconds without a key press after which a text is sent
+const EMPTY = "The answer will appear here.";
 
-const page = {model: null, cards: [], options: null, before: null, timer: 0, asking: null};
+const page = {model: null, cards: [], options: null, previous: null, timer: 0, request: null};
 const batch = new Batch(() => ({model: page.model.name, cards: page.cards, options: page.options}));
 
 async function open() {
-  let found;
+  let listing;
   try {
-    found = await models();
+    listing = await models();
   } catch (error) {
-    return trouble(error, open);
+    return fail(error, open);
   }
   const choice = byId("model");
-  choice.replaceChildren(...found.models.map((model) => new Option(model.name, model.name)));
-  const named = () => found.models.find((model) => `#${model.name}` === location.hash);
+  choice.replaceChildren(...listing.models.map((model) => new Option(model.name, model.name)));
   choice.onchange = () => { location.hash = choice.value; };
   onhashchange = () => {
-    const model = named() ?? found.models[0];
+    const named = listing.models.find((model) => `#${model.name}` === location.hash);
+    const model = named ?? listing.models[0];
     if (model === page.model) return;
     choice.value = model.name;
     use(model);
   };
-  byId("model-choice").hidden = found.models.length < 2;
+  byId("model-choice").hidden = listing.models.length < 2;
   page.model = null;
   onhashchange();
 }
 
 function use(model) {
-  page.asking?.abort();
+  page.request?.abort();
   page.cards.forEach((card) => card.widget.release?.());
   page.model = model;
-  page.before = null;
+  page.previous = null;
   document.title = `${model.name} · plait`;
   byId("about").textContent = model.about ?? "";
   page.cards = makeCards(model.inputs, changed);
@@ -49,42 +49,42 @@ function use(model) {
   byId("option-fields").replaceChildren(...page.options.elements);
   byId("options").hidden = !page.options.elements.length;
   byId("result").replaceChildren();
-  say("The answer will stand here.");
+  say(EMPTY);
   batch.describe();
 }
 
+// now: don't wait for more typing; fresh: it is another record, not a change of this one.
 function changed({now, fresh}) {
   clearTimeout(page.timer);
-  if (fresh) page.before = null;
+  if (fresh) page.previous = null;
   page.timer = setTimeout(ask, now ? 0 : TYPING);
 }
 
 async function ask() {
-  page.asking?.abort();
-  const asking = page.asking = new AbortController();
-  const given = page.cards.flatMap((card) => card.parts());
-  if (!given.length) {
+  page.request?.abort();
+  const request = page.request = new AbortController();
+  const inputs = page.cards.flatMap((card) => card.parts());
+  if (!inputs.length) {
     byId("result").replaceChildren();
-    const off = page.cards.some((card) => card.filled);
-    return say(off ? "All that was given is switched off." : "The answer will stand here.");
+    return say(page.cards.some((card) => card.filled) ? "All inputs are switched off." : EMPTY);
   }
-  say("Asking…");
+  say("Waiting for the answer…");
   const parts = [
-    ...given.map(([path, value]) => [`inputs.${path}`, value]), ...page.options.parts(),
+    ...inputs.map(([path, value]) => [`inputs.${path}`, value]), ...page.options.parts(),
     ["explain", "true"], ...(page.model.inputs.length > 1 ? [["shares", "true"]] : []),
   ];
   const start = performance.now();
   try {
     const answers = await predict(page.model.name, parts,
-      {signal: asking.signal, busy: () => say("The server is busy; trying again…")});
-    draw(byId("result"), answers, page.before);
-    page.before = answers;
+      {signal: request.signal, busy: () => say("The server is busy; trying again…")});
+    draw(byId("result"), answers, page.previous);
+    page.previous = answers;
     const seconds = (performance.now() - start) / 1000;
     say(`Answered in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`);
-    byId("status").append(make("span", {class: "heard"}, `: ${inWords(answers)}`));
+    byId("status").append(make("span", {class: "heard"}, `: ${summary(answers)}`));
     keep(answers);
   } catch (error) {
-    if (error.name !== "AbortError") trouble(error, ask);
+    if (error.name !== "AbortError") fail(error, ask);
   }
 }
 
@@ -92,15 +92,9 @@ function keep(answers) {
   const used = page.cards.filter((card) => card.filled && card.used.size);
   const file = used.map((card) => card.widget.file).find(Boolean);
   history.remember({
-    model: page.model.name,
-    answer: inWords(answers),
+    model: page.model.name, answer: summary(answers), typed: !file,
     given: used.map((card) => card.widget.label).join(" · "),
-    typed: !file,
   }, file);
-}
-
-function inWords(answers) {
-  return Object.values(answers).map((answer) => shown(answer.value)).join("; ");
 }
 
 function say(text, problem = "") {
@@ -109,7 +103,7 @@ function say(text, problem = "") {
   byId("problem").hidden = !problem;
 }
 
-function trouble(error, again) {
+function fail(error, again) {
   if (error instanceof KeyNeeded) {
     say("");
     byId("key-form").hidden = false;
@@ -122,33 +116,22 @@ function trouble(error, again) {
     };
   } else if (error instanceof Gone) {
     say("");
-    wait(again);
+    byId("gone").hidden = false;
+    back().then(() => { byId("gone").hidden = true; again(); });
   } else {
     byId("result").replaceChildren();
-    page.before = null;
+    page.previous = null;
     say("", error.message);
   }
 }
 
-function wait(again) {
-  const gone = byId("gone");
-  gone.textContent = "The server does not answer. What you gave is kept; it is asked again as soon as it is back.";
-  gone.hidden = false;
-  const look = async () => {
-    if (!(await isThere())) return setTimeout(look, RETRY);
-    gone.hidden = true;
-    again();
-  };
-  setTimeout(look, RETRY);
-}
-
-// The link would take the model's place in the address.
+// Following the link would replace the model's name in the address.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("answer").focus();
 });
-byId("usual").addEventListener("click", () => { page.options.reset(); changed({now: true}); });
-// A file that misses its card would replace the page.
+byId("reset").addEventListener("click", () => { page.options.reset(); changed({now: true}); });
+// A file that is dropped beside its card would replace the page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
 addEventListener("paste", (event) => {
   const file = event.clipboardData?.files[0];

@@ -1,12 +1,12 @@
-// Many files, one after the other, a few under way at a time; the answers as a table and a CSV.
+// Many files, a few at a time; the answers as a table and a CSV.
 
-import {byId, make, percent, shown} from "./make.js";
-import {Gone, Problem, isThere, predict} from "./server.js";
+import {byId, make, percent, shown, summary} from "./make.js";
+import {Gone, back, predict} from "./server.js";
 
 const TOGETHER = 4;
 
 export class Batch {
-  // current(): {model, cards, options} as they stand now.
+  // current(): {model, cards, options} as they are now.
   constructor(current) {
     this.current = current;
     byId("batch-files").addEventListener("change", (event) => {
@@ -21,8 +21,8 @@ export class Batch {
     const card = this.card();
     byId("batch").hidden = !card;
     byId("batch-about").textContent = card?.isFile
-      ? `Each file is taken as ${card.names.join(" and ")}; everything else stays as it is above.`
-      : "Text files: each line is a text of its own.";
+      ? `Each file is used as “${card.names.join("” and “")}”; other inputs and options stay as above.`
+      : "Text files with one text on each line.";
   }
 
   card() {
@@ -38,14 +38,14 @@ export class Batch {
     const todo = card.isFile ? files.map((file) => ({name: file.name, value: file}))
       : (await Promise.all(files.map(lines))).flat();
     const others = cards.filter((other) => other !== card).flatMap((other) => other.parts());
-    this.rows = todo.map((item) => ({name: item.name, element: row(item.name)}));
+    this.rows = todo.map(({name}) => ({name, element: row(name)}));
     this.start();
     let next = 0;
     const work = async () => {
       while (next < todo.length && !stopped.signal.aborted) {
         const at = next++;
-        const own = card.parts(todo[at].value);
-        const parts = [...own, ...others].map(([path, value]) => [`inputs.${path}`, value]);
+        const inputs = [...card.parts(todo[at].value), ...others];
+        const parts = inputs.map(([path, value]) => [`inputs.${path}`, value]);
         this.rows[at].outcome = await outcome(model, [...parts, ...options.parts()], stopped.signal);
         if (!stopped.signal.aborted) this.advance(this.rows[at]);
       }
@@ -63,10 +63,10 @@ export class Batch {
   }
 
   advance(one) {
-    const [, answer, sure] = one.element.cells;
-    const {answers, problem} = one.outcome;
-    answer.textContent = problem ?? Object.values(answers).map((a) => shown(a.value)).join("; ");
-    sure.textContent = Object.values(answers ?? {}).filter((a) => a.confidence != null)
+    const [, answer, confidence] = one.element.cells;
+    const {answers = {}, problem} = one.outcome;
+    answer.textContent = problem ?? summary(answers);
+    confidence.textContent = Object.values(answers).filter((a) => a.confidence != null)
       .map((a) => percent(a.confidence)).join("; ");
     this.done++;
     this.count();
@@ -86,8 +86,8 @@ export class Batch {
   }
 
   save() {
-    const done = this.rows.filter((one) => one.outcome && (one.outcome.answers || one.outcome.problem));
-    const outputs = [...new Set(done.flatMap((one) => Object.keys(one.outcome.answers ?? {})))];
+    const done = this.rows.filter(({outcome}) => outcome?.answers || outcome?.problem);
+    const outputs = [...new Set(done.flatMap(({outcome}) => Object.keys(outcome.answers ?? {})))];
     const table = [["file", ...outputs.flatMap((name) => [name, `${name}_confidence`]), "error"]];
     for (const {name, outcome} of done) {
       const cells = outputs.flatMap((output) => {
@@ -96,10 +96,9 @@ export class Batch {
       });
       table.push([name, ...cells, outcome.problem ?? ""]);
     }
-    const link = make("a", {download: "answers.csv",
-      href: URL.createObjectURL(new Blob([toCsv(table)], {type: "text/csv"}))});
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    const href = URL.createObjectURL(new Blob([toCsv(table)], {type: "text/csv"}));
+    make("a", {download: "answers.csv", href}).click();
+    setTimeout(() => URL.revokeObjectURL(href), 10000);
   }
 }
 
@@ -118,17 +117,13 @@ async function outcome(model, parts, signal) {
     try {
       return {answers: await predict(model, parts, {signal})};
     } catch (error) {
-      if (error instanceof Problem) return {problem: error.message};
-      if (error instanceof Gone) {
-        while (!signal.aborted && !(await isThere())) await new Promise((go) => setTimeout(go, 1500));
-        if (!signal.aborted) continue;
-      }
-      return {problem: error.name === "AbortError" ? "" : error.message};
+      if (error instanceof Gone && !signal.aborted) await back(signal);
+      else return {problem: error.name === "AbortError" ? "" : error.message};
     }
   }
 }
 
-// Cells that a table program would take for a formula begin with an apostrophe.
+// Cells that a spreadsheet would take for a formula get an apostrophe in front.
 export function toCsv(table) {
   const cell = (value) => {
     let text = String(value);

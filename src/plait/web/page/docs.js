@@ -2,75 +2,71 @@
 
 import {byId, make} from "./make.js";
 
-const METHODS = ["get", "post"];
-
 async function open() {
   const response = await fetch("/openapi.json");
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  if (!response.ok) throw new Error(`the server answered with status ${response.status}`);
   const api = await response.json();
-  const routes = Object.entries(api.paths).flatMap(([path, item]) =>
-    METHODS.filter((method) => item[method]).map((method) => route(api, path, method, item[method])));
-  byId("routes").replaceChildren(...routes);
+  byId("routes").replaceChildren(...Object.entries(api.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, about]) => route(api, path, method, about))));
 }
 
 function route(api, path, method, about) {
   const body = about.requestBody?.content["application/json"]?.schema;
   const answer = about.responses["200"]?.content?.["application/json"]?.schema;
-  const others = Object.entries(about.responses).filter(([code]) => code !== "200");
+  const errors = Object.entries(about.responses).filter(([code]) => code !== "200");
+  const part = (title, content) => [make("h3", {}, title), content];
   return make("section", {class: "output", "aria-label": `${method} ${path}`},
     make("h2", {}, about.summary ?? ""),
     make("p", {class: "path"}, make("code", {}, `${method.toUpperCase()} ${path}`)),
-    about.description && about.description !== about.summary ? make("p", {}, about.description) : null,
-    body ? make("h3", {}, "Request") : null, body ? fields(api, body) : null,
-    body ? make("h3", {}, "Such as") : null,
-    body ? make("pre", {tabindex: 0}, make("code", {}, example(api, path, body))) : null,
-    answer?.$ref ? make("h3", {}, "Answer") : null, answer?.$ref ? fields(api, answer) : null,
-    others.length ? make("details", {}, make("summary", {}, "When it does not answer"), make("ul", {},
-      ...others.map(([code, why]) => make("li", {}, make("code", {}, code), ` ${why.description}`))))
+    about.description && make("p", {}, about.description),
+    ...(body ? part("Request", fields(api, body)) : []),
+    ...(body ? part("Example",
+      make("pre", {tabindex: 0}, make("code", {}, example(api, path, body)))) : []),
+    ...(answer?.$ref ? part("Response", fields(api, answer)) : []),
+    errors.length ? make("details", {}, make("summary", {}, "Errors"), make("ul", {},
+      ...errors.map(([code, why]) => make("li", {}, make("code", {}, code), ` ${why.description}`))))
       : null);
 }
 
 function resolved(api, schema) {
   if (!schema?.$ref) return schema ?? {};
-  return schema.$ref.slice(2).split("/").reduce((found, key) => found[key.replaceAll("~1", "/")], api);
+  return schema.$ref.slice(2).split("/").reduce((part, key) => part[key.replaceAll("~1", "/")], api);
 }
 
-// A schema's fields as a table; those of fields that are objects stand below, with a dot.
+// A schema's fields as a table; nested ones are listed below, with dots in their names.
 function fields(api, schema) {
   return make("div", {class: "scroll"}, make("table", {},
-    make("thead", {}, make("tr", {}, ...["Field", "Type", "Usually", "What it is"].map(
+    make("thead", {}, make("tr", {}, ...["Field", "Type", "Default", "Description"].map(
       (title) => make("th", {scope: "col"}, title)))),
     make("tbody", {}, ...rows(api, schema, ""))));
 }
 
-function rows(api, schema, before, depth = 0) {
-  const whole = resolved(api, schema);
-  return Object.entries(whole.properties ?? {}).flatMap(([name, raw]) => {
-    const field = resolved(api, raw);
-    const inner = below(api, raw);
-    const path = `${before}${name}`;
-    const usual = "default" in raw && !inner ? JSON.stringify(raw.default) : "";
-    const own = make("tr", {}, make("td", {}, make("code", {}, path)), make("td", {}, type(api, raw)),
-      make("td", {}, make("code", {}, usual)), make("td", {}, told(field)));
-    const mark = inner?.mark ?? "";
-    return [own, ...(inner && depth < 4 ? rows(api, inner.schema, `${path}${mark}.`, depth + 1) : [])];
+function rows(api, schema, prefix, depth = 0) {
+  return Object.entries(resolved(api, schema).properties ?? {}).flatMap(([name, raw]) => {
+    const nested = below(api, raw);
+    const usual = "default" in raw && !nested ? JSON.stringify(raw.default) : "";
+    const own = make("tr", {}, make("td", {}, make("code", {}, prefix + name)),
+      make("td", {}, type(api, raw)), make("td", {}, make("code", {}, usual)),
+      make("td", {}, description(resolved(api, raw))));
+    if (!nested || depth === 4) return [own];
+    return [own, ...rows(api, nested.schema, `${prefix}${name}${nested.mark}.`, depth + 1)];
   });
 }
 
-// What has fields of its own below a field: an object, a list of them, or a mapping to them.
+// The schema of a field's own fields: of an object, a list of objects, or a mapping to objects.
 function below(api, raw) {
-  const known = kinds(api, raw);
-  for (const kind of known) {
-    if (kind.properties) return {schema: kind};
-    const item = resolved(api, kind.items);
-    const inner = item.properties ? item : kinds(api, item).find((one) => one.properties);
-    if (inner) return {schema: inner, mark: "[]"};
-    const value = resolved(api, kind.additionalProperties === true ? {} : kind.additionalProperties);
+  for (const kind of kinds(api, raw)) {
+    if (kind.properties) return {schema: kind, mark: ""};
+    const item = kinds(api, kind.items).find((one) => one.properties);
+    if (item) return {schema: item, mark: "[]"};
+    const values = kind.additionalProperties;
+    const value = resolved(api, values === true ? {} : values);
     if (value?.properties) return {schema: value, mark: ".NAME"};
   }
   return null;
 }
 
+// The alternatives of a schema, without null.
 function kinds(api, raw) {
   const schema = resolved(api, raw);
   return (schema.anyOf ?? [schema]).map((one) => resolved(api, one)).flatMap(
@@ -86,37 +82,32 @@ function type(api, raw) {
   return [...new Set(names)].join(" or ");
 }
 
-function told(field) {
+function description(field) {
   const known = (field.anyOf ?? [field]).find((one) => one.type !== "null") ?? {};
   const examples = field.examples ?? known.examples;
-  const limits = [
-    known.minimum != null && `${known.minimum} at the least`,
-    known.maximum != null && `${known.maximum} at the most`,
-    known.maxItems != null && `${known.maxItems} at the most`,
-    known.maxLength != null && `${known.maxLength.toLocaleString("en")} letters at the most`,
-    examples && `such as ${examples.slice(0, 8).join(", ")}`,
-  ].filter(Boolean);
-  return [field.description ?? known.description, ...limits].filter(Boolean).join("; ");
+  const limit = (value, text) => value != null && text.replace("N", value.toLocaleString("en"));
+  return [
+    field.description ?? known.description,
+    limit(known.minimum, "at least N"), limit(known.maximum, "at most N"),
+    limit(known.maxItems, "at most N items"), limit(known.maxLength, "at most N characters"),
+    examples && `e.g. ${examples.slice(0, 8).join(", ")}`,
+  ].filter(Boolean).join("; ");
 }
 
-// A command that asks, with the first options left as they are usually.
+// A command that sends a request, all options left at their defaults.
 function example(api, path, body) {
   const whole = resolved(api, body).properties;
-  const many = Boolean(whole.records);
-  const inputs = resolved(api, many ? whole.records.items : whole.inputs);
-  const parts = Object.entries(inputs.properties).flatMap(([name, raw]) =>
-    values(api, raw).map(([inner, value]) =>
-      `-F '${many ? "records.0" : "inputs"}.${name}${inner}=${value}'`));
-  return [`curl ${location.origin}${path}`, ...parts].join(" \\\n  ");
-}
-
-const SAMPLES = {"image/*": "photo.jpg", "audio/*": "sound.wav", "video/*": "clip.mp4"};
-
-function values(api, raw) {
-  const kind = kinds(api, raw)[0] ?? {};
-  if (kind.contentMediaType) return [["", `@${SAMPLES[kind.contentMediaType] ?? "series.csv"}`]];
-  if (!kind.properties) return [["", "a few words"]];
-  return Object.entries(kind.properties).map(([name, one]) => [`.${name}`, one.examples?.[0] ?? ""]);
+  const prefix = whole.records ? "records.0" : "inputs";
+  const inputs = resolved(api, whole.records?.items ?? whole.inputs);
+  const parts = Object.entries(inputs.properties).flatMap(([name, {form, ...raw}]) => {
+    const columns = Object.entries(kinds(api, raw)[0]?.properties ?? {});
+    if (form.widget === "columns") {
+      return columns.map(([column, one]) => `${name}.${column}=${one.examples?.[0] ?? ""}`);
+    }
+    return [`${name}=${form.widget === "file" ? "@" : ""}${form.example}`];
+  });
+  return [`curl ${location.origin}${path}`, ...parts.map((part) => `-F '${prefix}.${part}'`)]
+    .join(" \\\n  ");
 }
 
 open().catch((error) => {

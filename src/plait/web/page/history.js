@@ -1,16 +1,16 @@
-// Earlier answers, kept in this browser alone, and the same in all of its tabs.
+// Earlier answers, stored in this browser only and shared by all of its tabs.
 
 import {byId, make} from "./make.js";
 
 const KEY = "plait-history";
 const MOST = 30;
-const SIDE = 96; // pixels of a small picture
-const SAME = 8000; // milliseconds within which a changed request replaces the one before
+const SIDE = 96; // pixels of a thumbnail
+const TYPING = 8000; // milliseconds within which a changed text replaces the one before
 
 function read() {
   try {
-    const found = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found : [];
+    const entries = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    return Array.isArray(entries) ? entries : [];
   } catch {
     return [];
   }
@@ -19,38 +19,35 @@ function read() {
 function write(entries) {
   try {
     localStorage.setItem(KEY, JSON.stringify(entries));
-  } catch { // no room: pictures are what takes it
+  } catch { // no room: try without thumbnails
     const plain = entries.map(({picture, ...rest}) => rest);
-    try { localStorage.setItem(KEY, JSON.stringify(plain)); } catch { /* none is kept, then */ }
+    try { localStorage.setItem(KEY, JSON.stringify(plain)); } catch { /* then nothing is stored */ }
   }
 }
 
 export async function remember(entry, file) {
-  const picture = file?.type.startsWith("image/") ? await small(file) : null;
-  const kept = read();
-  const [last] = kept;
-  const again = last && last.given === entry.given && last.model === entry.model;
-  const typing = last && last.typed && entry.typed && Date.now() - last.when < SAME;
-  write([{...entry, picture, when: Date.now()}, ...(again || typing ? kept.slice(1) : kept)].slice(0, MOST));
+  const picture = file?.type.startsWith("image/") ? await thumbnail(file).catch(() => null) : null;
+  const entries = read();
+  const [last] = entries;
+  const same = last && last.given === entry.given && last.model === entry.model;
+  const typing = last && last.typed && entry.typed && Date.now() - last.when < TYPING;
+  const older = same || typing ? entries.slice(1) : entries;
+  write([{...entry, picture, when: Date.now()}, ...older].slice(0, MOST));
   show();
 }
 
-async function small(file) {
-  try {
-    const image = await createImageBitmap(file);
-    const scale = SIDE / Math.max(image.width, image.height);
-    const canvas = make("canvas", {width: Math.max(1, image.width * scale),
-      height: Math.max(1, image.height * scale)});
-    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    return canvas.toDataURL("image/jpeg", 0.7);
-  } catch {
-    return null;
-  }
+async function thumbnail(file) {
+  const image = await createImageBitmap(file);
+  const scale = SIDE / Math.max(image.width, image.height);
+  const canvas = make("canvas", {width: Math.max(1, image.width * scale),
+    height: Math.max(1, image.height * scale)});
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.7);
 }
 
-export function show() {
+function show() {
   const entries = read();
-  byId("forget").hidden = !entries.length;
+  byId("clear-history").hidden = !entries.length;
   byId("history-list").replaceChildren(...entries.map((entry) =>
     make("li", {},
       entry.picture ? make("img", {src: entry.picture, alt: ""}) : null,
@@ -60,7 +57,7 @@ export function show() {
 }
 
 export function start() {
-  byId("forget").addEventListener("click", () => { localStorage.removeItem(KEY); show(); });
+  byId("clear-history").addEventListener("click", () => { localStorage.removeItem(KEY); show(); });
   addEventListener("storage", (event) => event.key === KEY && show());
   show();
 }

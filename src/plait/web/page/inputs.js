@@ -1,14 +1,8 @@
-// What the model is given: a card for each input, made from the input's JSON Schema. Inputs that
-// read the same column of a table share a card: they see the same text or photo.
+// The inputs: a card for each, made from what its JSON Schema says under "form": a file of some
+// types, a text, or columns. Inputs that read the same column share a card.
 
-import {make, stamped} from "./make.js";
+import {make, notNull, stamped} from "./make.js";
 import {record} from "./sound.js";
-
-// The part of a schema that says what is wanted: null is allowed everywhere and says nothing.
-function wanted(schema) {
-  const kinds = (schema.anyOf ?? [schema]).filter((kind) => kind.type !== "null");
-  return kinds.length === 1 && kinds[0].anyOf ? wanted(kinds[0]) : kinds[0];
-}
 
 export function cards(inputs, changed) {
   const groups = new Map();
@@ -21,13 +15,16 @@ export function cards(inputs, changed) {
 
 class Card {
   constructor(group, several, changed) {
+    const {form, ...raw} = group[0].schema;
+    const schema = notNull(raw);
     this.names = group.map((input) => input.name);
     this.used = new Set(this.names);
-    const schema = wanted(group[0].schema);
     const title = group.length > 1 ? group[0].column : group[0].name;
-    this.isFile = Boolean(schema.contentMediaType);
-    this.isText = !this.isFile && schema.type === "string";
-    this.widget = widgetFor(schema, title, changed);
+    this.isFile = form.widget === "file";
+    this.isText = form.widget === "text";
+    if (this.isFile) this.widget = new FileWidget(form, schema.description, title, changed);
+    else if (this.isText) this.widget = new TextWidget(title, changed);
+    else this.widget = new ColumnsWidget(schema.properties, changed);
     const switches = several ? this.names.map((name) => this.toggle(name, changed)) : [];
     this.element = make(
       "section", {class: "input", "aria-label": title},
@@ -44,10 +41,10 @@ class Card {
       this.element.classList.toggle("off", this.used.size === 0);
       changed({now: true});
     });
-    return make("label", {class: "switch"}, box, this.names.length > 1 ? `use ${name}` : "use it");
+    return make("label", {class: "switch"}, box, this.names.length > 1 ? `Use ${name}` : "Use");
   }
 
-  // [path within a record, value] of what is there and used; file stands in for the own value.
+  // [path within a record, value] of what is filled in and used; a file can take its place.
   parts(file) {
     const values = file === undefined ? this.widget.values() : [["", file]];
     return [...this.used].flatMap((name) => values.map(([path, value]) => [name + path, value]));
@@ -58,42 +55,35 @@ class Card {
   }
 }
 
-function widgetFor(schema, title, changed) {
-  const media = schema.contentMediaType;
-  if (media) return new FileWidget(media, schema.description, title, changed);
-  if (schema.type === "object") return new TableWidget(schema.properties, changed);
-  return new TextWidget(title, changed);
-}
-
 class TextWidget {
   constructor(title, changed) {
-    this.area = make("textarea", {"aria-label": title, placeholder: "Type here"});
-    this.area.addEventListener("input", () => changed({now: false}));
-    this.element = this.area;
+    this.element = make("textarea", {"aria-label": title, placeholder: "Type here",
+      oninput: () => changed({now: false})});
   }
 
   values() {
-    return this.area.value.trim() ? [["", this.area.value]] : [];
+    return this.element.value.trim() ? [["", this.element.value]] : [];
   }
 
   get label() {
-    return this.area.value.trim().slice(0, 200);
+    return this.element.value.trim().slice(0, 200);
   }
 }
 
-class TableWidget {
+class ColumnsWidget {
   constructor(columns, changed) {
     this.fields = Object.entries(columns).map(([name, schema], number) => {
-      const listed = (schema.examples ?? []).map((example) => make("option", {value: example}));
+      const examples = schema.examples ?? [];
       const list = schema.type.includes("string") && !schema.format && `list-${number}`;
       const field = make("input", {
         type: "text", list, name, autocomplete: "off", spellcheck: "false",
         inputmode: schema.type.includes("number") ? "decimal" : null,
-        placeholder: schema.examples?.length ? `such as ${schema.examples[0]}` : "",
+        placeholder: examples.length ? `e.g. ${examples[0]}` : "",
+        oninput: () => changed({now: false}),
       });
-      field.addEventListener("input", () => changed({now: false}));
-      const choices = list ? make("datalist", {id: list}, ...listed) : null;
-      return {name, field, label: make("label", {}, name, field, choices)};
+      const choices = list && make("datalist", {id: list},
+        ...examples.map((value) => make("option", {value})));
+      return {name, field, label: make("label", {}, name, field, choices || null)};
     });
     this.element = make("div", {class: "fields"}, ...this.fields.map((one) => one.label));
   }
@@ -109,29 +99,29 @@ class TableWidget {
 }
 
 class FileWidget {
-  constructor(media, about, title, changed) {
-    Object.assign(this, {media, changed, file: null, device: null, turn: 0});
-    this.picker = make("input", {type: "file", accept: media, "aria-label": `Choose ${title}`});
-    this.picker.addEventListener("change", () => this.picker.files[0] && this.take(this.picker.files[0]));
-    this.picker.addEventListener("click", () => { this.picker.value = ""; });
+  constructor({accept, noun}, about, title, changed) {
+    Object.assign(this, {changed, file: null, device: null, turn: 0});
+    this.media = accept.split("/")[0]; // "image", "audio" and "video" are what browsers can show
+    this.picker = make("input", {type: "file", accept, "aria-label": `Choose ${title}`,
+      onchange: () => this.picker.files[0] && this.take(this.picker.files[0]),
+      onclick: () => { this.picker.value = ""; }});
     this.view = make("div", {class: "view"});
     this.note = make("p", {class: "quiet", role: "status"});
-    const kind = {"image/*": "a photo", "audio/*": "a sound", "video/*": "a video"}[media] ?? "a file";
-    this.without = make("button", {type: "button", hidden: true, onclick: () => this.drop()}, "Remove");
-    this.buttons = make("div", {class: "row"},
-      make("label", {class: "button"}, `Choose ${kind}`, this.picker), this.deviceButton(), this.without);
-    this.hint = make("p", {class: "quiet"}, `Drop ${kind} here`);
-    this.element = make("div", {class: "drop", title: about}, this.view, this.hint, this.buttons,
+    this.remove = make("button", {type: "button", hidden: true, onclick: () => this.clear()}, "Remove");
+    this.hint = make("p", {class: "quiet"}, `Drop ${noun} here`);
+    this.element = make("div", {class: "drop", title: about}, this.view, this.hint,
+      make("div", {class: "row"}, make("label", {class: "button"}, `Choose ${noun}`, this.picker),
+        this.deviceButton(), this.remove),
       this.note);
     this.listen();
   }
 
   deviceButton() {
-    if (!navigator.mediaDevices) return null; // they are there for https and this machine alone
-    if (this.media === "image/*") {
-      return make("button", {type: "button", onclick: () => this.camera()}, "Take one");
+    if (!navigator.mediaDevices) return null; // browsers offer them to https and localhost only
+    if (this.media === "image") {
+      return make("button", {type: "button", onclick: () => this.camera()}, "Use camera");
     }
-    if (this.media === "audio/*") {
+    if (this.media === "audio") {
       this.recordButton = make("button", {type: "button", onclick: () => this.record()}, "Record");
       return this.recordButton;
     }
@@ -139,24 +129,25 @@ class FileWidget {
   }
 
   listen() {
-    const drop = this.element;
-    drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
-    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-    drop.addEventListener("drop", (event) => {
+    const {element} = this;
+    const over = (on) => element.classList.toggle("over", on);
+    element.addEventListener("dragover", (event) => { event.preventDefault(); over(true); });
+    element.addEventListener("dragleave", () => over(false));
+    element.addEventListener("drop", (event) => {
       event.preventDefault();
-      drop.classList.remove("over");
+      over(false);
       if (event.dataTransfer.files[0]) this.take(event.dataTransfer.files[0]);
     });
   }
 
-  // Lets go of a camera or microphone that is on.
+  // Switch off a camera or microphone that is on.
   release() {
     this.turn++;
     this.device?.();
     this.device = null;
   }
 
-  // What is opened, or null where it was let go of while the user was asked whether it may be.
+  // An opened device, or null if it was released while the user was asked for permission.
   async opened(open, close) {
     this.release();
     const turn = this.turn;
@@ -167,38 +158,36 @@ class FileWidget {
   }
 
   take(file) {
-    this.release();
-    this.file = file;
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = URL.createObjectURL(file);
+    this.set(file);
     this.preview();
-    this.hint.hidden = true;
-    this.without.hidden = false;
-    this.note.textContent = file.name;
-    this.element.classList.add("filled");
-    this.changed({now: true, fresh: true});
   }
 
-  drop() {
-    this.release();
-    this.file = null;
+  clear() {
     this.picker.value = "";
     URL.revokeObjectURL(this.url);
     this.view.replaceChildren();
-    this.hint.hidden = false;
-    this.without.hidden = true;
-    this.note.textContent = "";
-    this.element.classList.remove("filled");
+    this.set(null);
     this.picker.focus();
+  }
+
+  set(file) {
+    this.release();
+    this.file = file;
+    this.hint.hidden = Boolean(file);
+    this.remove.hidden = !file;
+    this.note.textContent = file?.name ?? "";
+    this.element.classList.toggle("filled", Boolean(file));
     this.changed({now: true, fresh: true});
   }
 
   preview() {
-    const tag = {"image/*": "img", "audio/*": "audio", "video/*": "video"}[this.media];
-    const attributes = tag === "img" ? {alt: `The photo: ${this.file.name}`} : {controls: true};
-    this.view.replaceChildren(...(tag ? [make(tag, {src: this.url, ...attributes})] : []));
-    const drawn = this.view.firstChild; // what the browser can't show, the server may yet read
-    drawn?.addEventListener("error", () => drawn.remove());
+    const tag = {image: "img", audio: "audio", video: "video"}[this.media];
+    const attributes = tag === "img" ? {alt: `The photo ${this.file.name}`} : {controls: true};
+    const shown = tag && make(tag, {src: this.url, ...attributes});
+    this.view.replaceChildren(...(shown ? [shown] : []));
+    shown?.addEventListener("error", () => shown.remove()); // the server may still read it
   }
 
   async camera() {
@@ -209,35 +198,35 @@ class FileWidget {
         navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}}), stop);
       if (!stream) return;
     } catch (error) {
-      this.note.textContent = `No camera can be used (${error.message || error.name}).`;
+      this.note.textContent = `Can't use the camera (${error.message || error.name}).`;
       return;
     }
     const video = make("video", {autoplay: true, muted: true, playsinline: true});
     video.srcObject = stream;
-    this.device = () => { stop(stream); bar.remove(); };
-    const shoot = make("button", {type: "button", class: "main", onclick: async () => {
+    const shoot = make("button", {type: "button", class: "main", onclick: () => {
       const canvas = make("canvas", {width: video.videoWidth, height: video.videoHeight});
       canvas.getContext("2d").drawImage(video, 0, 0);
       this.release();
       canvas.toBlob((blob) => this.take(new File([blob], stamped("photo", "jpg"), {type: "image/jpeg"})),
         "image/jpeg", 0.92);
-    }}, "Take the photo");
+    }}, "Take photo");
     const cancel = make("button", {type: "button", onclick: () => {
       this.release();
       this.file ? this.preview() : this.view.replaceChildren();
     }}, "Cancel");
     const bar = make("div", {class: "row"}, shoot, cancel);
+    this.device = () => { stop(stream); bar.remove(); };
     this.view.replaceChildren(video);
     this.view.after(bar);
     shoot.focus();
   }
 
   async record() {
-    const button = this.recordButton;
-    if (this.recording) {
-      this.take(this.recording.file());
-      return;
-    }
+    if (this.recording) return this.take(this.recording.file());
+    const label = (text, live) => {
+      this.recordButton.textContent = text;
+      this.recordButton.classList.toggle("live", live);
+    };
     try {
       const recording = await this.opened(record, (late) => late.stop());
       if (!recording) return;
@@ -245,14 +234,12 @@ class FileWidget {
       this.device = () => {
         this.recording.stop();
         this.recording = null;
-        button.textContent = "Record";
-        button.classList.remove("live");
+        label("Record", false);
       };
-      button.textContent = "Stop recording";
-      button.classList.add("live");
-      this.note.textContent = "Recording";
+      label("Stop recording", true);
+      this.note.textContent = "Recording…";
     } catch (error) {
-      this.note.textContent = `No microphone can be used (${error.message || error.name}).`;
+      this.note.textContent = `Can't use the microphone (${error.message || error.name}).`;
     }
   }
 

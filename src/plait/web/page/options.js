@@ -1,6 +1,6 @@
-// How the answer is found: a field for each option, made from its JSON Schema.
+// The options of a model: a field for each, made from its JSON Schema.
 
-import {make} from "./make.js";
+import {make, notNull} from "./make.js";
 
 const FIRST = ["beam", "num", "sample", "temperature", "top_k", "top_p", "seed"];
 
@@ -12,11 +12,11 @@ export class Options {
     this.elements = this.fields.map((one) => one.label);
   }
 
-  // [path, value] of those that are not as usual.
+  // [path, value] of each that differs from its default.
   parts() {
-    return this.fields
-      .filter((one) => one.read() !== "" && one.read() !== one.usual)
-      .map((one) => [`options.${one.name}`, one.read()]);
+    return this.fields.map((one) => [one, one.read()])
+      .filter(([one, value]) => value !== "" && value !== one.usual)
+      .map(([one, value]) => [`options.${one.name}`, value]);
   }
 
   reset() {
@@ -25,28 +25,21 @@ export class Options {
 }
 
 function field(name, schema, changed) {
-  const kind = (schema.anyOf ?? [schema]).find((one) => one.type !== "null");
+  const kind = notNull(schema);
   const usual = schema.default == null ? "" : String(schema.default);
-  const own = kind.type === "boolean" ? checkbox() : number(kind);
-  own.write(usual);
-  own.input.addEventListener("change", () => changed({now: true}));
-  const label = make("label", {}, name.replaceAll("_", " "), own.input,
-    make("small", {}, (schema.description ?? "").replace("null:", "empty:")));
-  return {name, usual, label, ...own};
-}
-
-function checkbox() {
-  const input = make("input", {type: "checkbox"});
-  return {
-    input, read: () => String(input.checked), write: (value) => { input.checked = value === "true"; },
-  };
-}
-
-function number(kind) {
-  const whole = kind.type === "integer";
-  const input = make("input", {
-    type: "number", step: whole ? 1 : "any", min: kind.minimum ?? kind.exclusiveMinimum ?? null,
-    max: kind.maximum ?? null,
+  const boolean = kind.type === "boolean";
+  const input = make("input", boolean ? {type: "checkbox"} : {
+    type: "number", step: kind.type === "integer" ? 1 : "any", max: kind.maximum ?? null,
+    min: kind.minimum ?? kind.exclusiveMinimum ?? null,
   });
-  return {input, read: () => input.value, write: (value) => { input.value = value; }};
+  const read = () => (boolean ? String(input.checked) : input.value);
+  const write = (value) => {
+    if (boolean) input.checked = value === "true";
+    else input.value = value;
+  };
+  write(usual);
+  input.addEventListener("change", () => changed({now: true}));
+  const about = (schema.description ?? "").replace("null:", "empty:");
+  const label = make("label", {}, name.replaceAll("_", " "), input, make("small", {}, about));
+  return {name, usual, label, read, write};
 }

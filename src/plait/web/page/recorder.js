@@ -1,4 +1,4 @@
-// Runs where sound is made: hands on what the microphone gives, one channel.
+// Runs in the audio thread: passes on what the microphone hears, one channel.
 
 class Recorder extends AudioWorkletProcessor {
   process([channels]) {

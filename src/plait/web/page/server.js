@@ -1,24 +1,23 @@
-// The server as the page sees it: what it serves, and its answers.
+// The server as the page sees it: the models that it serves, and their answers.
+
+import {pause} from "./make.js";
 
 const TRIES = 8;
+const RETRY = 1500; // milliseconds between two attempts to reach a server that is gone
 
 export class Problem extends Error {}      // the request can't be answered; the message says why
-export class Gone extends Error {}         // the server does not answer
+export class Gone extends Error {}         // the server is not responding
 export class KeyNeeded extends Error {}
 
 export function rememberKey(key) {
   sessionStorage.setItem("plait-key", key);
 }
 
-function headers() {
-  const key = sessionStorage.getItem("plait-key");
-  return key ? {"X-API-Key": key} : {};
-}
-
 async function call(path, options = {}) {
+  const key = sessionStorage.getItem("plait-key");
   let response;
   try {
-    response = await fetch(path, {...options, headers: headers()});
+    response = await fetch(path, {...options, headers: key ? {"X-API-Key": key} : {}});
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Gone();
@@ -29,19 +28,19 @@ async function call(path, options = {}) {
 
 export async function models() {
   const response = await call("/models");
-  if (!response.ok) throw new Problem(await said(response));
+  if (!response.ok) throw await problem(response);
   return response.json();
 }
 
-export async function isThere() {
-  try {
-    return (await fetch("/health")).ok;
-  } catch {
-    return false;
+// Resolves once the server responds again.
+export async function back(signal) {
+  while (!signal?.aborted) {
+    await pause(RETRY);
+    if (await fetch("/health").then((response) => response.ok, () => false)) return;
   }
 }
 
-// Parts are [path, value] as in a form; busy() is called while the server has too much to do.
+// Parts are [path, value] as in a form; busy() is called when the server has too much to do.
 export async function predict(model, parts, {signal, busy} = {}) {
   for (let attempt = 1; ; attempt++) {
     const form = new FormData();
@@ -49,26 +48,14 @@ export async function predict(model, parts, {signal, busy} = {}) {
     const response = await call(`/models/${model}/predict`, {method: "POST", body: form, signal});
     if (response.ok) return (await response.json()).answers;
     const crowded = response.status === 429 || response.status === 503;
-    if (!crowded || attempt === TRIES) throw new Problem(await said(response));
+    if (!crowded || attempt === TRIES) throw await problem(response);
     busy?.();
-    await pause(1000 * (Number(response.headers.get("Retry-After")) || 1), signal);
+    await pause(1000 * (Number(response.headers.get("Retry-After")) || 1));
+    signal?.throwIfAborted();
   }
 }
 
-async function said(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return `the server answered ${response.status}`;
-  }
-}
-
-function pause(milliseconds, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(new DOMException("given up", "AbortError"));
-    });
-  });
+async function problem(response) {
+  const body = await response.json().catch(() => ({}));
+  return new Problem(body.error ?? `the server answered with status ${response.status}`);
 }

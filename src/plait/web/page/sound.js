@@ -22,37 +22,33 @@ export async function record() {
     stop();
     throw error;
   }
-  // What was heard until now.
+  // What was recorded so far.
   const file = () =>
     new File([toWav(parts, context.sampleRate)], stamped("recording", "wav"), {type: "audio/wav"});
   return {file, stop};
 }
 
-// Float samples in parts -> 16-bit WAV, one channel.
+// Float samples in parts -> 16-bit PCM WAV, one channel.
 export function toWav(parts, rate) {
-  const count = parts.reduce((sum, part) => sum + part.length, 0);
-  const view = new DataView(new ArrayBuffer(HEADER + 2 * count));
+  const samples = parts.flatMap((part) => [...part]);
+  const view = new DataView(new ArrayBuffer(HEADER + 2 * samples.length));
   const text = (at, letters) =>
     [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
   text(0, "RIFF");
-  view.setUint32(4, HEADER - 8 + 2 * count, true);
+  view.setUint32(4, HEADER - 8 + 2 * samples.length, true);
   text(8, "WAVEfmt ");
   view.setUint32(16, 16, true);
-  view.setUint16(20, 1, true); // plain samples
+  view.setUint16(20, 1, true); // PCM
   view.setUint16(22, 1, true); // channels
   view.setUint32(24, rate, true);
   view.setUint32(28, 2 * rate, true);
   view.setUint16(32, 2, true);
   view.setUint16(34, 16, true);
   text(36, "data");
-  view.setUint32(40, 2 * count, true);
-  let at = HEADER;
-  for (const part of parts) {
-    for (const sample of part) {
-      const cut = Math.max(-1, Math.min(1, sample));
-      view.setInt16(at, Math.round(cut * 32767), true);
-      at += 2;
-    }
-  }
+  view.setUint32(40, 2 * samples.length, true);
+  samples.forEach((sample, at) => {
+    const cut = Math.max(-1, Math.min(1, sample));
+    view.setInt16(HEADER + 2 * at, Math.round(cut * 32767), true);
+  });
   return view.buffer;
 }

@@ -30,21 +30,12 @@ def tokens_of(count: int, strides: Sequence[int]) -> int:
     return count
 
 
-class FrameEncoder(Encoder):
-    """An encoder whose frozen part makes frames of one sound at a time."""
-
-    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """(N,) samples each -> (L, ...) frames each."""
-        with torch.no_grad():
-            return [self.trunk(item) for item in items]
-
-
-class SpectrogramEncoder(FrameEncoder):
+class SpectrogramEncoder(Encoder):
     """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each, or of 20."""
 
     trunk: LogMel
 
-    def __init__(self, sound: Spectrogram) -> None:
+    def __init__(self, sound: Spectrogram, pretrained: bool) -> None:
         super().__init__()
         self.trunk = LogMel(sound.rate, sound.bands, sound.normalise)
         self.mask_bands, self.mask_frames = sound.mask_bands, sound.mask_frames
@@ -99,12 +90,12 @@ def _stretch(shape: Sequence[int], most: int, device: torch.device) -> Tensor:
     return (at >= start) & (at < start + size)
 
 
-class MfccEncoder(FrameEncoder):
+class MfccEncoder(Encoder):
     """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each, or of 20."""
 
     trunk: Cepstrum
 
-    def __init__(self, sound: Mfcc) -> None:
+    def __init__(self, sound: Mfcc, pretrained: bool) -> None:
         super().__init__()
         self.trunk = Cepstrum(
             sound.rate, sound.bands, sound.coefficients, sound.differences, sound.normalise
@@ -134,7 +125,7 @@ class MfccEncoder(FrameEncoder):
 class WaveformEncoder(Encoder):
     """(N,) samples -> Tokens (B, T, width) of 20 to 40 ms each."""
 
-    def __init__(self, sound: Waveform) -> None:
+    def __init__(self, sound: Waveform, pretrained: bool) -> None:
         super().__init__()
         self.trunk = Level() if sound.normalise else nn.Identity()
         self.strides = token_strides(sound.rate)

@@ -19,7 +19,7 @@ from plait.modalities.audio.networks.layers import zero_behind
 from plait.nn.blocks import freeze, length_mask
 from plait.nn.encoder import Encoder
 from plait.nn.hub import build_extractor
-from plait.nn.pretrained import build_model, probe, refuse_missing
+from plait.nn.pretrained import build_features
 from plait.types import State, Tokens
 
 
@@ -31,19 +31,18 @@ class HubSoundEncoder(Encoder):
     def __init__(self, sound: HubSound, pretrained: bool) -> None:
         super().__init__()
         state = sound.state
-        model, missing = build_model("AutoModel", sound.name, state["config"], pretrained)
-        features = Features(model, state["extractor"]).eval()
-        values, used = probe(
-            Alone(features),
-            torch.zeros(sound.max_samples),
+        alone, values = build_features(
+            sound.name,
+            state["config"],
+            pretrained,
+            lambda model: Alone(Features(model, state["extractor"])),
+            (torch.zeros(sound.max_samples),),
             what=f"hub:{sound.name} can't hear a sound of {sound.max_seconds:g} seconds",
             expected="an audio model with hidden states in order (last_hidden_state)",
             hint="change max_seconds, or name another model",
         )
-        refuse_missing(sound.name, model, missing, used)
         self.length, self.width = values.shape
-        for p in features.parameters():  # the vector for masked stretches, say, is never used here
-            p.requires_grad_(id(p) in used)
+        features = alone.features
         frozen = sound.train == "frozen"
         self.trunk: nn.Module = freeze(features) if frozen else nn.Identity()
         self.top: nn.Module = nn.Identity() if frozen else features

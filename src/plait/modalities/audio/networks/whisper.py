@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait.modalities.audio.networks.convolutional import FrameEncoder
 from plait.modalities.audio.networks.features import LogMel
 from plait.modalities.audio.networks.layers import zero_behind
 from plait.modalities.audio.whisper import RATE, WEIGHTS, Whisper
 from plait.nn.blocks import EncoderBlock, freeze, length_mask, make_reader
+from plait.nn.encoder import Encoder
 from plait.types import PlaitError, Tokens
 from plait.util.imports import needed
 
@@ -38,7 +38,7 @@ class Size(NamedTuple):
     places: int = 1500
 
 
-class WhisperEncoder(FrameEncoder):
+class WhisperEncoder(Encoder):
     """(N,) samples -> Tokens (B, T, width), T = ⌈L / 2⌉."""
 
     pretrained = True

@@ -1,4 +1,4 @@
-"""`hub:NAME`: a causal language model of the transformers library that reads the input first."""
+"""`hub:NAME`: a causal language model of the transformers library, with a learned prefix."""
 
 from __future__ import annotations
 

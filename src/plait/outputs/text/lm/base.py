@@ -1,7 +1,7 @@
 """The contract of a language model: how probable the next token of a text is, whatever the input.
 
-Its scores are added to a decoder's while searching (see `plait.outputs.text.search.Mixture`), with
-a weight that is calibrated on the validation records.
+Its scores are added to a decoder's while searching (`plait.outputs.text.search.Mixture`), with a
+weight that is calibrated on the validation records.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class NeuralLanguageModel(LanguageModel):
         Field(description="the decoder: kind and its settings"),
         # A language model learns token by token, and a package keeps no pretrained model of it.
         Nested("decoder", but=("ctc", "hub")),
-    ] = {"kind": "gru-attention", "units": 256}  # noqa: RUF012 - pydantic copies it
+    ] = {"kind": "gru-attention", "units": 256}
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
         """Nothing before training."""

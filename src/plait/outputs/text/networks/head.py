@@ -19,6 +19,7 @@ from plait.data.vocabulary import BOS, EOS
 from plait.nn.blocks import token_cross_entropy
 from plait.nn.branches import of_branch
 from plait.nn.head import Arrays, Graph, Head
+from plait.outputs.steps import MEMORY, NEXT, PAST, SCORES, TOKENS
 from plait.outputs.text.decoders.ctc import CtcDecoder
 from plait.outputs.text.decoders.networks.base import (
     DecoderNetwork,
@@ -30,17 +31,8 @@ from plait.outputs.text.decoders.networks.blended import BlendedNetwork
 from plait.outputs.text.decoders.networks.ctc import CtcNetwork
 from plait.outputs.text.decoders.networks.teaching import teacher_forced
 from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, NEVER_GENERATED
+from plait.outputs.text.details import DETECTED, EMISSIONS, PROBABILITIES
 from plait.outputs.text.detection import bags_of_words
-from plait.outputs.text.graph import (
-    DETECTED,
-    EMISSIONS,
-    MEMORY,
-    NEXT,
-    PAST,
-    PROBABILITIES,
-    SCORES,
-    TOKENS,
-)
 from plait.outputs.text.networks.detector import Detected, WordDetector
 from plait.outputs.text.networks.losses import References, self_critical_loss
 from plait.outputs.text.networks.steps import TorchSteps, before
@@ -195,7 +187,7 @@ class TextHead(Head):
 
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """Every network's state before the first token, the detected words, CTC's emissions; see
-        `plait.outputs.text.graph`."""
+        `plait.outputs.steps`."""
         fused, detected = self._detect(fused)
         starts = {name: network.start(fused) for name, network in self._networks().items()}
         together = DecoderState.together(starts)
@@ -237,7 +229,7 @@ class TextHead(Head):
         return places if at == fused.tokens.values.shape[1] else {}
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
-        """A step, see `plait.outputs.text.graph`; the examples follow one token and two."""
+        """A step, see `plait.outputs.steps`; its examples come after one token and after two."""
         if not self.output.decoder_settings.exportable:
             raise UsageError(
                 f"the decoder {self.output.decoder['kind']} can't be exported",

@@ -86,7 +86,7 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, i: int, state: DecoderState, after: DecoderState, attend: bool
     ) -> tuple[Tensor, Tensor]:
-        """(N, L, D) -> (N, L, D), and attention (N, L, T); adds keys and values to ``after``."""
+        """(N, L, D) -> (N, L, D), attention (N, L, T); puts its keys and values into ``after``."""
         y = self.norms[0](x)
         key, value = self.read.keys_values(y)  # (N, H, L, Dh)
         begun = state.past[f"key{i}"].shape[2] > 0

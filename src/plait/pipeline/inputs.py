@@ -1,0 +1,248 @@
+"""One input of a model: its cells read, prepared by the frozen part of the encoder, and cached."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from numpy.typing import NDArray
+
+from plait.data.cells import in_chunks, is_missing
+from plait.data.digests import FileDigests, file_digests
+from plait.data.media import MAX_BYTES
+from plait.data.rows import Row
+from plait.modalities.base import Modality
+from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
+from plait.pipeline.engine import EncoderEngine
+from plait.types import BadCell
+from plait.util.digests import digest
+from plait.util.files import is_file
+
+READ_THREADS = 2
+LOOKAHEAD = 8  # chunks that are computed before they are asked for
+UNREADABLE = "unreadable:"
+CACHE_FORMAT = "3"  # raise it when rows are kept otherwise: old caches must miss
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how many are done, and of how many."""
+Item = tuple[Any, int, int]
+"""A cell, the view of it that is wanted, and the seed of its views."""
+Outcome: TypeAlias = Row | BadCell | None
+"""What a cell gave: its features, what is wrong with it, or None where it is empty."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """How records are made worse: one of ``Modality.corruptions``, and how much, 1 to 5."""
+
+    kind: str
+    strength: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.strength}"
+
+
+class InputReader:
+    """Reads an input's cells and prepares them for the network.
+
+    Args:
+        name: the input's.
+        modality: fitted.
+        engine: runs the frozen part of the encoder.
+        root: relative paths start here.
+        corruption: makes every record worse once it is read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        modality: Modality,
+        engine: EncoderEngine,
+        root: Path,
+        corruption: Corruption | None = None,
+    ) -> None:
+        self.name, self.modality, self.engine, self.root = name, modality, engine, root
+        self.corruption = corruption
+
+    def keys(self, cells: Iterable[Any]) -> list[str | None]:
+        """`content_keys`; those of corrupted records differ from those of the originals."""
+        keys = content_keys(self.modality, cells, self.root)
+        if self.corruption is None:
+            return keys
+        return [key and f"{key}-{self.corruption}" for key in keys]
+
+    def read(self, cell: Any, view: int = 0, seed: int = 0) -> NDArray[Any]:
+        """One cell, read, corrupted and augmented, (L, ...)."""
+        item = self.modality.read(cell, self.root)
+        if self.corruption is not None:
+            item = self.modality.corrupt(item, self.corruption.kind, self.corruption.strength)
+        return self.modality.augment(item, view, seed)
+
+    @cached_property
+    def example(self) -> Row:
+        """The features of a blank record, for their shape and type."""
+        return self.engine.prepare(self.name, [self.modality.example()])[0]
+
+    def space(self) -> FeatureSpace:
+        """The cache of this preprocessing and this frozen network."""
+        name = digest(
+            CACHE_FORMAT, self.modality.fingerprint(), self.engine.frozen_digest(self.name)
+        )
+        return FeatureSpace(name, self.example.shape, self.example.dtype)
+
+    def rows(self, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+        """Read and prepare cells, in order; a bad cell gives its error instead of features."""
+        return self._in_parallel(self._prepare, items)
+
+    def features(self, items: Iterable[NDArray[Any]]) -> Iterator[Row]:
+        """The features of items that are read already, in order."""
+        return self._in_parallel(partial(self.engine.prepare, self.name), items)
+
+    def _in_parallel(
+        self, work: Callable[[list[T]], Sequence[R]], items: Iterable[T]
+    ) -> Generator[R, None, None]:
+        with ThreadPoolExecutor(self.engine.workers, initializer=self.engine.start_worker) as pool:
+            for results in _ahead(pool, work, in_chunks(items, self.engine.chunk)):
+                yield from results
+
+    def _prepare(self, items: Sequence[Item]) -> list[Outcome]:
+        read: list[NDArray[Any] | BadCell | None] = []
+        for cell, view, seed in items:
+            try:
+                read.append(None if is_missing(cell) else self.read(cell, view, seed))
+            except BadCell as error:
+                # Its frames hold the file, in a circle that would stay until it is collected.
+                error.__cause__ = error.__context__ = None
+                read.append(error.with_traceback(None))
+        full = [item for item in read if not (item is None or isinstance(item, BadCell))]
+        rows = iter(self.engine.prepare(self.name, full) if full else ())
+        return [i if i is None or isinstance(i, BadCell) else next(rows) for i in read]
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Like ``pool.map``, but with only a few results waiting, so that memory stays small."""
+    waiting: deque[Future[R]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > LOOKAHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[str | None]:
+    """Each cell's content as a key; None where it is missing. Files that have not changed since
+    their digest was last taken are not read."""
+
+    def key(cell: Any) -> str | None:
+        if is_missing(cell):
+            return None
+        try:
+            return _content_digest(modality, root, files, cell)
+        except BadCell:  # `read` will say what is wrong with it
+            return f"{UNREADABLE}{digest(repr(cell))}"
+
+    with file_digests() as files, ThreadPoolExecutor(READ_THREADS) as pool:
+        return list(_ahead(pool, key, cells))
+
+
+def _content_digest(modality: Modality, root: Path, files: FileDigests, cell: Any) -> str:
+    if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
+        path = root / cell
+        if is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+            with suppress(OSError):  # `content` will say what is wrong with it
+                return files.of(path)
+    return digest(modality.content(cell, root))
+
+
+def view_seed(key: str) -> int:
+    """The seed of a record's augmented views, from its content key."""
+    return int(digest(key)[:8], 16)
+
+
+def view_key(key: str, view: int) -> str:
+    """A row's key for one of its views."""
+    return f"{key}.{view}"
+
+
+@dataclass(frozen=True)
+class Features:
+    """One input of a table's records, prepared and cached.
+
+    Attributes:
+        space: the cache.
+        keys: each record's content key; None where the input is missing.
+        views: how many augmented versions of each there are; version 0 is the original.
+    """
+
+    space: FeatureSpace
+    keys: Sequence[str | None]
+    views: int = 1
+
+
+def cache_features(
+    reader: InputReader,
+    cells: Sequence[Any],
+    views: int,
+    handle: Callable[[int, BadCell], None],
+    progress: Progress | None = None,
+) -> Features:
+    """Compute what the cache lacks of a column.
+
+    Args:
+        reader: of the input.
+        cells: one a record; they are fetched as they are needed, as a column may be larger than
+            the memory.
+        views: augmented versions of each.
+        handle: called with the row of every bad cell; should it raise, it does so at the first.
+        progress: called while features are computed.
+    """
+    space, keys = reader.space(), reader.keys(cells)
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if key is not None:
+            first.setdefault(key, row)
+    failed: dict[str, BadCell] = {}
+    with space.lock:
+        space.refresh()
+        todo = [
+            (key, row, view)
+            for key, row in first.items()
+            for view in range(views)
+            if view_key(key, view) not in space
+        ]
+        wanted = {view_key(key, view) for key in first for view in range(views)}
+        done = 0
+        # Once a few are there the space knows how long rows are, and so what the rest will need.
+        for part in (todo[:CHUNK_ROWS], todo[CHUNK_ROWS:]):
+            left = [item for item in part if item[0] not in failed]
+            space.make_room(len(left), wanted)
+            kept: dict[str, Row] = {}
+            outcomes = reader.rows((cells[row], view, view_seed(key)) for key, row, view in left)
+            for number, ((key, row, view), outcome) in enumerate(
+                zip(left, outcomes, strict=True), start=1
+            ):
+                if isinstance(outcome, BadCell):
+                    if key not in failed:
+                        failed[key] = outcome
+                        handle(row, outcome)
+                elif outcome is not None:
+                    kept[view_key(key, view)] = outcome
+                if kept and (len(kept) >= CHUNK_ROWS or number == len(left)):
+                    space.add(kept)
+                    kept = {}
+                if progress and (number % 16 == 0 or number == len(left)):
+                    progress(f"features of {reader.name}", done + number, len(todo))
+            done += len(part)
+    for row, key in enumerate(keys):
+        if key is not None and key in failed and row != first[key]:
+            handle(row, failed[key])
+    return Features(space, [None if key in failed else key for key in keys], views)
