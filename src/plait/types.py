@@ -41,6 +41,10 @@ class PlaitError(Exception):
         hint: what to do about it.
 
     The arguments are kept as attributes of the same names.
+
+    Example:
+        >>> str(plait.PlaitError("the file is empty", expected="a table", hint="save it again"))
+        'the file is empty; expected a table; save it again'
     """
 
     def __init__(self, what: str, *, expected: str = "", hint: str = "") -> None:
@@ -57,6 +61,13 @@ class BadCell(PlaitError):
     """A cell of a table that can't be used: a truncated photo, an empty caption.
 
     For tables the policy ``on_bad`` says what happens then: ``stop``, ``skip`` or ``missing``.
+
+    Example:
+        >>> try:
+        ...     plait.load("captioner").predict("gone.jpg")
+        ... except plait.BadCell as error:
+        ...     print(error.what)
+        gone.jpg is missing
     """
 
 
@@ -76,7 +87,15 @@ class UnseenLabel(BadCell):
 
 
 class UsageError(PlaitError):
-    """A wrong argument, option or recipe. The command line exits with 2."""
+    """A wrong argument, option or recipe. The command line exits with 2.
+
+    Example:
+        >>> try:
+        ...     plait.load("captoiner")
+        ... except plait.UsageError as error:
+        ...     print(error.what)
+        there is no model 'captoiner'
+    """
 
 
 @dataclass(frozen=True)
@@ -163,6 +182,11 @@ class Prediction:
         shares: for models with several inputs, each input's share of the answer.
         details: what else the output reports, in a dataclass of its own: `Probabilities`
             (category, labels), `Interval` (number), `TextDetails` (text).
+
+    Example:
+        >>> request = "what is in the photo?"
+        >>> plait.load("intents").predict({"words": request, "letters": request}).value
+        'caption'
     """
 
     value: Any

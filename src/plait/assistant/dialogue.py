@@ -34,6 +34,10 @@ class Assistant:
     Attributes:
         config: which model answers what.
         session: the turns so far.
+
+    Example:
+        >>> assistant = plait.Assistant()
+        >>> assistant.say("What is in this photo?", photo="photo.jpg").answer
     """
 
     def __init__(

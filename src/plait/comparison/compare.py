@@ -96,6 +96,12 @@ def compare(
     Raises:
         PlaitError: no run could be finished.
         UsageError: the table has none of the asked rows, or a setting is wrong.
+
+    Returns:
+        Every variant's score with its interval, the winner, and which differences are real.
+
+    Example:
+        >>> plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"], seeds=3).winner
     """
     plan = Plan(**settings)
     if isinstance(recipe, str):

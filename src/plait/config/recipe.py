@@ -181,7 +181,12 @@ class CardSpec(_Section):
 
 
 class Recipe(_Section):
-    """What to read, how to represent and fuse it, what to predict, and how to train."""
+    """What to read, how to represent and fuse it, what to predict, and how to train.
+
+    Example:
+        >>> list(plait.load_recipe("captioning").inputs)
+        ['image']
+    """
 
     name: Annotated[str, _doc("the recipe's name")]
     about: Annotated[str, _doc("a description in one line")] = ""
@@ -261,7 +266,22 @@ def recipe_text(name_or_path: str) -> str:
 
 
 def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
-    """Load and check a recipe, with overrides applied (see `override`)."""
+    """Load and check a recipe.
+
+    Args:
+        name_or_path: a shipped recipe's name, or a YAML file.
+        overrides: settings to change, as ``path=value``; see `override`.
+
+    Returns:
+        The recipe with every default filled in.
+
+    Raises:
+        UsageError: there is no such recipe or setting; one line for each error in it.
+
+    Example:
+        >>> plait.load_recipe("captioning", ["training.epochs=5"]).training.epochs
+        5
+    """
     try:
         raw = yaml.safe_load(recipe_text(name_or_path))
     except yaml.YAMLError as error:

@@ -126,6 +126,9 @@ def read_table(path: str | Path) -> Table:
 
     Raises:
         PlaitError: the table is missing, empty or damaged; the message names the file and line.
+
+    Example:
+        >>> list(plait.read_table("photos.csv").columns)
     """
     if str(path).startswith("hub:"):
         table = _read_hub(str(path)[4:])

@@ -95,6 +95,10 @@ class Evaluation:
         outputs: the model's, which know how their answers are shown.
 
     What was not asked for is empty, or None.
+
+    Example:
+        >>> found = plait.load("my-captioner").evaluate("photos.csv", split="test")
+        >>> found.scores["caption"]["cider"], found.scores["caption"].intervals["cider"]
     """
 
     table: Table

@@ -45,6 +45,10 @@ def profile(
 
     Raises:
         UsageError: a column is missing.
+
+    Example:
+        >>> table = plait.read_table("photos.csv")
+        >>> plait.profile(table, "image", "caption")["photos"]["count"]
     """
     described: dict[str, Any] = {
         "rows": len(table),

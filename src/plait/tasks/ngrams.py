@@ -22,6 +22,9 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
     Raises:
         UsageError: the model has no n-gram model, or ``output`` doesn't name one.
         PlaitError: a unit can't be written in this format, or the file can't be written.
+
+    Example:
+        >>> plait.export_arpa(plait.load("my-speech"), "words.arpa.gz")
     """
     each = {name: output.ngrams() for name, output in model.parts.outputs.items()}
     ngrams = {name: own for name, own in each.items() if own is not None}

@@ -84,6 +84,10 @@ def train(
     Raises:
         UsageError: the recipe, an override or a column is wrong, or ``out`` is not a package's.
         PlaitError: the table can't be read, or has nothing to learn from.
+
+    Example:
+        >>> model = plait.train("captioning", "photos.csv", "my-captioner")
+        >>> model.predict("photo.jpg").value
     """
     overrides = list(overrides)
     checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
