@@ -97,7 +97,7 @@ def test_fewer_rows() -> None:
         (["mean"], {}, r"did you mean 'late.mean'\?"),
         ([], {"sound": "all"}, "there is no input 'sound'"),
         ([], {"audio": "mfc"}, "did you mean 'mfcc'"),
-        ([], {"audio": 3}, "3 is no representation"),
+        ([], {"audio": 3}, "3 is not a representation"),
     ],
 )
 def test_mistakes(fusions: list[str], representations: dict[str, object], message: str) -> None:

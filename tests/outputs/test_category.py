@@ -44,9 +44,9 @@ def answered(*rows: list[float]) -> list[Prediction]:
 def test_classes_of_any_kind() -> None:
     state = CategoryOutput().fit([3, "x ", 3.0, True, None, "", float("nan"), "x"], HERE)
     assert state == {"classes": [True, 3, "x"], "counts": [1, 2, 2]}
-    with pytest.raises(BadCell, match="is no class"):
+    with pytest.raises(BadCell, match="is not a class"):
         as_class([1])
-    with pytest.raises(BadCell, match="is no class"):
+    with pytest.raises(BadCell, match="is not a class"):
         as_class(0.5)
 
 

@@ -121,8 +121,8 @@ BAD: dict[str, list[tuple[Row, str]]] = {
         ({"x": "word " * 2_000_000}, "has 10,000,000 characters; expected at most 1,000,000"),
         ({"x": {"a": 1}}, "is not text; expected a string"),
         ({"x": "\0 \0"}, "the text is empty"),
-        ({"x": "a fair day", "y": [1]}, "column 'y': [1] is no class; expected text"),
-        ({"x": "a fine day", "y": 1.5}, "column 'y': 1.5 is no class"),
+        ({"x": "a fair day", "y": [1]}, "column 'y': [1] is not a class; expected text"),
+        ({"x": "a fine day", "y": 1.5}, "column 'y': 1.5 is not a class"),
         ({"x": "a cold day", "y": None}, "column 'y': the class is empty"),
     ],
     "audio": [

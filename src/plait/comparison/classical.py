@@ -2,7 +2,7 @@
 
 The inputs' classical representations as one long vector, and a linear model of it: logistic
 regression for classes and labels, ridge regression (with the output's own loss) for numbers. It
-takes seconds, and a network that is no better is not worth its cost.
+takes seconds, and a network that isn't better is not worth its cost.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def _milliseconds(model: Model, evaluation: Evaluation) -> float:
 
 def memory() -> float:
     """Peak memory of this process in MiB. Linux's ``ru_maxrss`` starts at what the parent process
-    held when it started this one; ``VmHWM`` starts anew with the program."""
+    held when it started this one; ``VmHWM`` starts at 0 with the program."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     peak = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)

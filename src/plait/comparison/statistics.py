@@ -1,10 +1,10 @@
 """Which differences are real: the paired bootstrap over records, and Student's t over seeds.
 
-Each resample draws the records anew, the same for everything that is compared. What other seeds
+Each resample draws the records again, the same for everything that is compared. What other seeds
 would give is added: the mean of S seeds with the standard deviation s lies s / √S · t from that of
 all seeds, where t is Student's with S - 1 degrees of freedom (1908, Biometrika 6). A difference of
 two means has both parts, with one variance pooled from all seeds of the two. Drawing the few seeds
-anew, as the records are, would give (S - 1) / S of their variance and no heavy tails: the bootstrap
+too, as the records are, would give (S - 1) / S of their variance and no heavy tails: the bootstrap
 over few clusters rejects too often (Cameron, Gelbach and Miller, 2008, Review of Economics and
 Statistics 90). So an interval covers both sources of chance: the records that happened to be in the
 table, and the initial weights that happened to be drawn.

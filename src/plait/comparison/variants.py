@@ -193,7 +193,9 @@ def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> Settings:
     defaults."""
     settings = {"kind": item.strip()} if isinstance(item, str) else item
     if not (isinstance(settings, dict) and isinstance(settings.get("kind"), str)):
-        raise UsageError(f"{item!r} is no representation", expected="a name, or kind and settings")
+        raise UsageError(
+            f"{item!r} is not a representation", expected="a name, or kind and settings"
+        )
     settings = registry.canonical(modality, settings)
     return dict(own) if settings == {"kind": own["kind"]} else settings
 

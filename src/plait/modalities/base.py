@@ -54,7 +54,7 @@ class Facts:
     Attributes:
         column_names: usual names of its column, the likeliest first.
         example: a cell, as Python writes it, for messages.
-        files: the kinds of file that a cell may be, for messages; empty if it is no file.
+        files: the kinds of file that a cell may be, for messages; empty if cells are not files.
         accept: the media type of these files.
         noun: what the web page calls one of them, with its article.
         widget: how the web page asks for a cell.
@@ -133,7 +133,7 @@ class Modality(Component, ABC):
             root: the folder in which relative paths are looked up.
 
         Raises:
-            BadCell: the cell can't be used; the message names the file and how to mend it.
+            BadCell: the cell can't be used; the message names the file and how to fix it.
         """
 
     def unread(self, cell: Any, root: Path) -> str:
@@ -189,7 +189,7 @@ class Modality(Component, ABC):
 
     def prepare(self, item: Item) -> Item:
         """The share of the encoder's frozen part that is numpy's work, which an exported model
-        does before its graph; the item itself where there is none."""
+        does before its graph; the item itself if there is none."""
         return item
 
     @abstractmethod
@@ -213,7 +213,7 @@ class Modality(Component, ABC):
         return encoder
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:
-        """What `read` saw, as (H, W, 3) uint8, for explanations; None where there is none."""
+        """What `read` saw, as (H, W, 3) uint8, for explanations; None if there is none."""
         return None
 
     def segments(self, cell: Any, root: Path) -> Segments:

@@ -247,7 +247,7 @@ def as_class(cell: Any) -> Any:
         return int(cell)
     if isinstance(cell, (bool, int)):
         return cell
-    raise BadCell(f"{cell!r:.60} is no class", expected="text, a whole number or yes/no")
+    raise BadCell(f"{cell!r:.60} is not a class", expected="text, a whole number or yes/no")
 
 
 def _classes(cells: Iterable[Any]) -> Iterator[Any]:

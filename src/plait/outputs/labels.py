@@ -198,7 +198,7 @@ class LabelsOutput(ChoiceOutput):
     def rightness(
         self, predictions: Sequence[Prediction], references: Sequence[Any]
     ) -> tuple[str, Floats]:
-        """F1 of the record's own labels, 1 where there are none and none were said."""
+        """F1 of the record's own labels, 1 if there are none and none were predicted."""
         found = []
         for prediction, right in zip(predictions, references, strict=True):
             count = len(prediction.value) + len(right)

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-DIGITS = 6  # of the standard deviation that are told: the network's float32 holds no more
+DIGITS = 6  # of the standard deviation that are shown: the network's float32 has no more
 LARGEST = 1e100  # its square is still a float
 OF_INTERVALS = {
     "coverage": "share inside the interval",
     "width": "mean width of the interval",
 }
-"""Metrics of intervals; None where there are none."""
+"""Metrics of intervals; None without intervals."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class NumberOutput(Output):
         return {} if ends is None else {"interval": list(ends)}
 
     def same(self, prediction: Prediction, value: Any) -> bool:
-        """Within the interval; equal where there is none."""
+        """Within the interval; equal without one."""
         ends = self.bounds(prediction)
         if ends is None:
             return super().same(prediction, value)

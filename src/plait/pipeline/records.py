@@ -111,7 +111,7 @@ def split_table(
             f"the model was trained in a comparison, which split the rows; {table.path} does not "
             "say how, so the scores might be of rows that it learned from",
             expected="no --split, with a table of other rows",
-            hint="for scores of its test rows: plait compare --test; to train it anew: "
+            hint="for scores on its test rows: plait compare --test; to train it again: "
             "--set data.split=null",
         )
     media = [

@@ -131,7 +131,7 @@ def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
 
 def _photo(evaluation: Evaluation, row: int) -> tuple[str, str]:
     """A record's first input that is a photo, as a small picture, and the name of the record; no
-    picture where there is none, or it can't be read."""
+    picture if there is none, or it can't be read."""
     table = evaluation.table
     label = f"row {table.number(row)}"
     for path, column in evaluation.columns.items():

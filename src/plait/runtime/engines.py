@@ -49,7 +49,7 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
 
 
 def exported(name: str) -> Path:
-    """The exported graphs of a package, in plait's cache folder; made anew when it has changed."""
+    """The exported graphs of a package, in plait's cache folder, renewed when it has changed."""
     package = find_package(name)
     files = [(package / file).stat() for file in FILES if (package / file).is_file()]
     state = [FORMAT, plait.__version__, *((file.st_size, file.st_mtime_ns) for file in files)]

@@ -39,7 +39,8 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     numbers are compared with torch's.
 
     Raises:
-        UsageError: an input's representation or an output can't be exported; which can is told.
+        UsageError: an input's representation or an output can't be exported; the message lists
+            those that can.
         PlaitError: a graph can't be written, or gives other numbers than torch.
     """
     needed("onnx", "export")

@@ -80,14 +80,14 @@ def quantise(
     on_bad: OnBad = "stop",
     progress: Progress | None = None,
 ) -> list[Loss]:
-    """Replace an exported model's graphs by such of 8 bits, and measure what is lost.
+    """Replace an exported model's graphs by 8-bit ones, and measure what is lost.
 
     Args:
         model: the one that was exported.
         folder: its exported model.
         table: training rows to calibrate with, validation rows to score, split as in training.
         columns: an input's or output's name -> its column, where the guess is not the right one.
-        rows: score so many validation records at the most; None: all.
+        rows: the maximum number of validation records to score; None: all.
         on_bad: what to do with cells of the validation rows that can't be used.
         progress: called while answers are found.
 

@@ -108,7 +108,7 @@ class Schema:
         ``inputs.photo``, ``inputs.row.speed``, ``records.0.photo``, ``options.beam``, ``shares``.
 
         Raises:
-            UsageError: a name is no such path, or comes twice.
+            UsageError: a name is not a valid path, or is used twice.
         """
         found: dict[str, Any] = {}
         records: dict[int, dict[str, Any]] = {}

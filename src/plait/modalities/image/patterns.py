@@ -33,7 +33,7 @@ class Finder:
 
     def __call__(self, photo: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """(H, W, 3) uint8 -> descriptors (K, 128) of length 1, and places (K, 2) as x and y in
-        [0, 1]. A patch of one shade is no keypoint: nothing is to be seen there."""
+        [0, 1]. A uniform patch is not a keypoint: it shows nothing."""
         grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
         sift = cv2.SIFT.create(MOST_KEYPOINTS)
         if self.keypoints == "dense":

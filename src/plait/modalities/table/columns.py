@@ -153,7 +153,7 @@ class Columns(Modality, Classical):
         """(C, 1 + N) int32; (0, 1 + N) where all values are missing.
 
         Raises:
-            BadCell: it is no mapping, has another column, or a value that can't be used.
+            BadCell: the cell is not a mapping, has another column, or a value that can't be used.
         """
         values, known = _as_mapping(cell), [name for name, _, _ in self.columns]
         for name in values:
@@ -250,7 +250,7 @@ def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:
 
 
 def _as_mapping(cell: Any) -> Mapping[Any, Any]:
-    """The cell, or BadCell where it is no mapping."""
+    """The cell; raises BadCell if it is not a mapping."""
     if not isinstance(cell, Mapping):
         raise BadCell(
             f"{cell!r:.60} is not a mapping of columns", expected="a mapping, column -> value"

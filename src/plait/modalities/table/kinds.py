@@ -54,7 +54,7 @@ class Kind(ABC):
 
     @abstractmethod
     def parse(self, value: Any) -> Any:
-        """A value that is not missing, as `fit` and `code` take it; BadCell where it is none."""
+        """A value that is not missing, as `fit` and `code` take it, or BadCell for others."""
 
     @abstractmethod
     def fit(self, values: Sequence[Any]) -> State:
@@ -74,7 +74,7 @@ class Kind(ABC):
 
     @abstractmethod
     def schema(self, state: State) -> dict[str, Any]:
-        """Its values as JSON Schema, with examples; null where there is none."""
+        """Its values as JSON Schema, with examples; null if there is none."""
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is of this kind."""
@@ -140,11 +140,11 @@ class Number(Kind):
 class Category(Kind):
     """One of a few values: an id each, the commonest first, and one for all that are unseen.
 
-    Values are told apart as they are written, without the spaces around them; 3.0 is 3.
+    Values differ if they are written differently, apart from surrounding spaces; 3.0 is 3.
     """
 
     name = "category"
-    expected = f"a text of {LONGEST} letters at the most, a finite number, a date, or {YES_NO}"
+    expected = f"a text of at most {LONGEST} characters, a finite number, a date, or {YES_NO}"
     numbers = 0
 
     def __init__(self, min_count: int, most: int) -> None:

@@ -148,7 +148,7 @@ class FromIds(Encoder):
     """An encoder whose frozen part, if any, is a `PieceModel`."""
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The frozen model's vectors (L, D) or (1, D); the ids (L,) where there is none."""
+        """The frozen model's vectors (L, D) or (1, D); the ids (L,) if there is none."""
         return self.trunk(list(items))
 
     def prepare_batch(self, batch: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class WordVectors(TokenizedText):
         if found.keys() != wanted or {v.shape for v in found.values()} != {(size,)}:
             raise PlaitError(
                 f"the vectors {self.vectors} are others than when training began",
-                hint="start anew, or bring the old ones back",
+                hint="train again, or restore the old ones",
             )
         return np.stack([found[word] for word in words])
 

@@ -71,7 +71,7 @@ class Mixture:
 
     @property
     def guided(self) -> bool:
-        """Whether something else than the input counts: the score is no probability then."""
+        """Whether something else than the input counts: the score is not a probability then."""
         return LANGUAGE in self.weights or self.bonus != 0
 
 
@@ -122,7 +122,7 @@ class _Progress:
         token_ids: (R, K, L) tokens so far.
         ranking: (R, K) the score that they are searched by.
         scores, lengths: (R, K) as in `Hypotheses`.
-        done: (R, K) whether the hypothesis has ended, or is none.
+        done: (R, K) whether the hypothesis has ended, or doesn't exist.
     """
 
     def __init__(self, records: int, each: int, longest: int) -> None:
@@ -223,7 +223,7 @@ def beam_search(
         values, candidates = _largest(scores, each)  # (N, k)
         values -= log_kept[:, None]
         done = progress.done.ravel()
-        values[done], candidates[done] = -np.inf, PAD  # an ended one goes on with padding, ...
+        values[done], candidates[done] = -np.inf, PAD  # an ended one continues with padding, ...
         values[done, 0] = 0.0  # ... at no cost
         total = progress.ranking[..., None] + values.reshape(*progress.done.shape, each)
         lengths = progress.lengths + ~progress.done

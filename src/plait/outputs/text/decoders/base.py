@@ -26,7 +26,7 @@ class Decoder(Component, ABC):
 
     def fit(self) -> State:
         """What a package must keep of a pretrained model: a decoder with such a state builds its
-        network from it. Empty where there is none."""
+        network from it. Empty if there is none."""
         return {}
 
     def vocabulary(self) -> Vocabulary | None:

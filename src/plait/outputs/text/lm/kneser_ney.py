@@ -150,7 +150,7 @@ def _interpolated(
 def estimate_discounts(counts: Ints) -> Floats:
     """What is taken from n-grams that count 0, 1, 2, and 3 or more.
 
-    Chen and Goodman's equation 26: from how many count 1, 2, 3 and 4. Where one of these is none,
+    Chen and Goodman's equation 26: from how many count 1, 2, 3 and 4. Where one of these is 0,
     or a discount not above 0, the text is too short for it, and `DISCOUNTS` serve.
     """
     n = np.bincount(np.minimum(counts, 5), minlength=6).astype(np.float64)

@@ -138,7 +138,7 @@ class CiderReward:
         return weights
 
     def _with_themselves(self, hypotheses: Sequence[Sequence[int]]) -> Floats:
-        """(N,) CIDEr-D of references against themselves: 10 at the most, less by each order in
+        """(N,) CIDEr-D of references against themselves: at most 10, less by each order in
         which no n-gram has weight (a sentence too short, or n-grams that every photo has)."""
         sentences = _ragged(hypotheses)
         total = np.zeros(len(hypotheses))

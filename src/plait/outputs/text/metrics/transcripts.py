@@ -15,7 +15,7 @@ from plait.outputs.text.metrics.base import References, TextMetrics, Texts, plai
 from plait.types import PlaitError
 
 Alignment: TypeAlias = list[tuple[str, str]]
-"""(right word, predicted word) in turn; an empty one where there is none."""
+"""(right word, predicted word) in turn; an empty one if there is none."""
 
 CONFUSIONS = 20  # shown at most
 

@@ -179,7 +179,7 @@ def _running(enters: Tensor, stays: Tensor) -> Tensor:
 
 def _cumulative(x: Tensor) -> Tensor:
     """(N, T) -> (N, T), log of the sum of the exponentials so far; exported graphs have no such
-    operation and sum for each place anew."""
+    operation and sum again for each place."""
     if not torch.onnx.is_in_onnx_export():
         return x.logcumsumexp(dim=1)
     places = torch.arange(x.shape[1])
