@@ -100,7 +100,7 @@ def load_config(name: str) -> State:
     the hub was resolved to."""
     config = read_pretrained(transformers().AutoConfig, name)
     state: State = json.loads(config.to_json_string(use_diff=False))
-    state.pop("_name_or_path", None)  # where it was read is no one's business
+    state.pop("_name_or_path", None)  # where it was read from is private
     if commit := _commit(name):
         state[REVISION] = commit
     return state
