@@ -389,6 +389,14 @@ class TextOutput(Output):
         model = self.language_model_settings
         return None if model is None else model.ngram
 
+    def check_exportable(self) -> None:
+        """Raises UsageError for a decoder whose step needs torch."""
+        if not self.decoder_settings.exportable:
+            raise UsageError(
+                f"the decoder {self.decoder['kind']} can't be exported",
+                expected="transformer, gru-attention or ctc",
+            )
+
     def ngrams(self) -> tuple[NGram, Sequence[str]] | None:
         """See `Output.ngrams`."""
         return None if self.ngram is None else (self.ngram, self.tokenizer.units())

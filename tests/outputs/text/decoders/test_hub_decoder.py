@@ -27,7 +27,7 @@ from plait.outputs.text.decoders.networks.hub import HubNetwork
 from plait.outputs.text.decoding import Limits
 from plait.outputs.text.networks.head import TextHead
 from plait.outputs.text.output import TextOutput, TextTarget
-from plait.types import Fused, PlaitError, State, Tokens
+from plait.types import Fused, PlaitError, State, Tokens, UsageError
 
 transformers = pytest.importorskip("transformers")
 
@@ -295,3 +295,9 @@ def test_no_such_model_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_it_is_listed_with_its_argument() -> None:
     assert registry.find("decoder", "hub").title == "hub:NAME"
+
+
+def test_it_is_not_exported(gpt2: Path) -> None:
+    with pytest.raises(UsageError, match="the decoder hub can't be exported; expected transformer"):
+        output(gpt2).check_exportable()
+    TextOutput().check_exportable()

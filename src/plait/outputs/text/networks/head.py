@@ -37,7 +37,7 @@ from plait.outputs.text.networks.detector import Detected, WordDetector
 from plait.outputs.text.networks.losses import References, self_critical_loss
 from plait.outputs.text.networks.steps import TorchSteps, before
 from plait.outputs.text.output import TextOutput, TextTarget
-from plait.types import Alternative, Branches, Fused, Prediction, State, UsageError
+from plait.types import Alternative, Branches, Fused, Prediction, State
 
 SPACE = "␣"  # how a space is shown, and what can't be read
 # Weights of a language model that calibration tries, and bonuses, on at least so many records.
@@ -230,11 +230,6 @@ class TextHead(Head):
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
         """A step, see `plait.outputs.steps`; its examples come after one token and after two."""
-        if not self.output.decoder_settings.exportable:
-            raise UsageError(
-                f"the decoder {self.output.decoder['kind']} can't be exported",
-                expected="transformer, gru-attention or ctc",
-            )
         steps = []
         for done, example in enumerate(examples, start=1):
             tensors = {n: v for n, v in example.items() if n.startswith((MEMORY, PAST))}
