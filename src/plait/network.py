@@ -201,10 +201,11 @@ class Network(nn.Module):
                     return head.reinforce(seen, wanted, reinforce, branch)
                 return head.loss(seen, wanted, branch)
 
-            total = loss(fused)
-            if branches is not None:
+            if branches is None:
+                total = loss(fused)
+            else:  # dropout draws for each branch before it draws for the blend
                 own = [loss(part, branch) for branch, part in fused.branches.items()]
-                total = total + branches.branch_loss_weight * torch.stack(own).sum()
+                total = loss(fused) + branches.branch_loss_weight * torch.stack(own).sum()
             losses.append(self.weights[name] * total)
         return torch.stack(losses).sum()
 
