@@ -26,8 +26,8 @@ from plait.config.recipe import load_recipe
 from plait.network import build_network
 from plait.outputs.text.output import TextTarget
 from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.engine import build_parts
 from plait.pipeline.inputs import view_key
-from plait.pipeline.parts import build_parts
 from plait.pipeline.records import Records
 from plait.training.loop import Trainer, Validation
 

@@ -32,7 +32,7 @@ from plait.config.recipe import check_recipe, load_recipe
 from plait.data.tables import Table
 from plait.model import Model
 from plait.network import build_network
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import fit_states
 
 RATE = 8000

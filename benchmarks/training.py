@@ -26,8 +26,7 @@ from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
 from plait.network import Network, build_network
-from plait.pipeline.batch import Batch
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import Batch, build_parts
 from plait.pipeline.records import Preparer, Records, open_table, split_table
 from plait.training.loop import Trainer, Validation
 from plait.training.train import Scorer, _start

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.data.rows import Row, padded
 from plait.modalities.base import Modality
 from plait.network import EncoderEngine, as_row
+from plait.pipeline.engine import Row, padded
 from plait.pipeline.inputs import InputReader
 
 __all__ = ["as_row", "as_tensor", "pad_rows", "reader"]

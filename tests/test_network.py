@@ -11,8 +11,7 @@ import torch
 
 from plait.config.recipe import check_recipe
 from plait.network import Adapter, Network, build_network, mix
-from plait.pipeline.batch import Batch
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import Batch, build_parts
 from plait.tasks.summary import made_up_batch
 from plait.types import Fused, Tokens, UsageError
 

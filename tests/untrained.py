@@ -11,7 +11,7 @@ import torch
 from plait.config.recipe import check_recipe
 from plait.model import Model
 from plait.network import TorchEngine, build_network
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 
 
 def make_model(

@@ -13,16 +13,12 @@ import numpy as np
 
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
-from plait.data.rows import padded
 from plait.data.tables import Table, read_table
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
 from plait.outputs.options import Options
-from plait.package.format import Package, fingerprint, read_package, write_package
-from plait.package.memory import Memory
-from plait.pipeline.batch import Batch
-from plait.pipeline.engine import Engine
+from plait.package.format import Memory, Package, fingerprint, read_package, write_package
+from plait.pipeline.engine import Batch, Engine, Parts, build_parts, padded
 from plait.pipeline.inputs import InputReader, Outcome, Progress
-from plait.pipeline.parts import Parts, build_parts
 from plait.pipeline.records import Preparer
 from plait.types import (
     BadCell,

@@ -16,17 +16,15 @@ from torch import Tensor, nn
 
 from plait.config import registry
 from plait.config.recipe import Recipe
-from plait.data.rows import Row, to_row
 from plait.fusion.networks import FusionNetwork
 from plait.nn.blocks import NamedModules
 from plait.nn.encoder import Encoder
 from plait.nn.head import Arrays, Head
 from plait.outputs.base import RawOutputs, Steps
-from plait.package.paths import WEIGHTS
-from plait.pipeline.batch import Batch
-from plait.pipeline.parts import Parts
+from plait.package.format import WEIGHTS
+from plait.pipeline.engine import Batch, Parts, Row, to_row
 from plait.types import Fused, PlaitError, State, Tokens
-from plait.util.digests import digest
+from plait.util.files import digest
 
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records prepared at a time on a processor, on a GPU
 

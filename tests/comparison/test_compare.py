@@ -18,7 +18,7 @@ from plait.comparison.findings import Comparison
 from plait.comparison.report import sentences, table_rows
 from plait.comparison.runs import Job, Result, answered, keep
 from plait.config.recipe import check_recipe
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import open_table, split_table
 from plait.types import PlaitError, UsageError
 

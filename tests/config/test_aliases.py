@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from plait.config import registry
-from plait.config.aliases import ALIASES, rename
-from plait.config.recipe import check_recipe, load_recipe
+from plait.config.recipe import ALIASES, check_recipe, load_recipe, rename
 
 OLD: dict[str, Any] = {
     "name": "old",

@@ -14,7 +14,7 @@ import pytest
 
 from plait.config import registry
 from plait.data.tables import Table
-from plait.pipeline.guess import guess_column, modality_of, plain_columns
+from plait.pipeline.columns import guess_column, modality_of, plain_columns
 from plait.types import PlaitError, UsageError
 
 POINTS = """

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plait.config import registry
-from plait.config.aliases import ALIASES
+from plait.config.recipe import ALIASES
 from plait.fusion.base import Fusion
 from plait.fusion.networks import FusionNetwork
 from plait.network import Adapter

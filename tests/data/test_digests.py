@@ -10,7 +10,7 @@ import pytest
 
 from plait.data import digests
 from plait.data.digests import FileDigests, file_digests
-from plait.util.digests import digest
+from plait.util.files import digest
 
 
 @pytest.fixture

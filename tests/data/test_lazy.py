@@ -13,7 +13,7 @@ from samples import COLOURS, draw
 from plait.data import lazy, readers
 from plait.data.lazy import LazyColumn
 from plait.data.tables import Table, group_captions, read_table
-from plait.pipeline.guess import guess_column
+from plait.pipeline.columns import guess_column
 from plait.pipeline.profile import profile
 from plait.training.train import table_digest
 from plait.types import PlaitError

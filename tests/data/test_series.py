@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from plait.data import series as module
 from plait.data.series import KINDS, Series, open_series, resample
 from plait.data.tables import Table
-from plait.pipeline.guess import guess_column
+from plait.pipeline.columns import guess_column
 from plait.types import BadCell
 
 ROWS = np.array([[1.5, -2.0], [3.0, np.nan], [0.25, 1e3]])

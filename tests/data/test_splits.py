@@ -9,7 +9,7 @@ import pytest
 from plait.config.recipe import load_recipe
 from plait.data.splits import SPLITS, Splits, photo_keys, split_rows, unused_words
 from plait.data.tables import Table
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import open_table
 from plait.types import PlaitError, UsageError
 

@@ -19,7 +19,7 @@ from plait.data.tables import (
     read_table,
     split_key,
 )
-from plait.pipeline.guess import guess_column, plain_columns
+from plait.pipeline.columns import guess_column, plain_columns
 from plait.types import PlaitError, UsageError
 
 CSV = 'image,caption,n\na.jpg,"A dog, running.",1\nb.jpg,Two cats,\n'

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from plait.data import video
-from plait.data.media import MediaInfo
+from plait.data.cells import MediaInfo
 from plait.data.video import clip_content, clip_info, open_frames, spread
 from plait.types import BadCell, PlaitError
 

@@ -21,7 +21,7 @@ from plait.cli import main as cli
 from plait.comparison import compare
 from plait.comparison.variants import make_variants
 from plait.config.recipe import check_recipe, load_recipe
-from plait.package.paths import find_package
+from plait.package.format import find_package
 from plait.web import serve
 from plait.web.serve import load_models
 

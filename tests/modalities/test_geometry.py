@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from plait.data.cells import MediaInfo
 from plait.data.images import image_info
-from plait.data.media import MediaInfo
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.base import Modality
 from plait.modalities.image.pixels import Pixels

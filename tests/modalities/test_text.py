@@ -9,7 +9,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tensors import as_row, pad_rows
 
-from plait.data.texts import as_text
+from plait.data.cells import as_text
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
 from plait.modalities.text.base import Text
 from plait.modalities.text.word_sequence import WordSequence

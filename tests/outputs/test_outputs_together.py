@@ -17,7 +17,7 @@ from plait.config.recipe import check_recipe
 from plait.model import Model
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import Records
 from plait.tasks.predict import PredictSettings, predict_table
 from plait.tasks.summary import made_up_batch

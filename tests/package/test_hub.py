@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import plait
+from plait.package.format import FILES
 from plait.package.hub import pull, push
-from plait.package.paths import FILES
 from plait.types import PlaitError, UsageError
 
 

@@ -11,7 +11,7 @@ import pytest
 from plait.config.recipe import check_recipe
 from plait.data.tables import Table
 from plait.pipeline.columns import choose_columns
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import fit_parts
 from plait.types import UsageError
 

@@ -21,7 +21,7 @@ from plait.data.cells import is_missing
 from plait.data.tables import Table
 from plait.model import Model
 from plait.pipeline.columns import choose_present_columns
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import choose_columns
 from plait.types import BadCell, UsageError
 

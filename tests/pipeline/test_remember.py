@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from plait.pipeline import remember as learned
-from plait.pipeline.remember import remembered
+from plait.pipeline import cache
+from plait.pipeline.cache import remembered
 from plait.types import State
-from plait.util.paths import cache_folder
+from plait.util.files import cache_folder
 
 
 def _never() -> State:
@@ -32,7 +32,7 @@ def test_a_damaged_state_is_learned_again() -> None:
 
 
 def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learned, "MOST", 2)
+    monkeypatch.setattr(cache, "MOST", 2)
     for place, name in enumerate("abc"):
         remembered(name, lambda name=name: {"name": name})
         for path in (cache_folder() / "learned").glob("*.json"):

@@ -41,7 +41,7 @@ import numpy as np
 from plait.config.recipe import load_recipe
 from plait.data.cells import ErrorPolicy
 from plait.network import TorchEngine, build_network
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import Preparer, fit_parts, open_table
 
 recipe = load_recipe("clouds.yaml")

@@ -13,12 +13,12 @@ import pytest
 import plait
 from plait.cli.main import app
 from plait.runtime import load
+from plait.runtime.engines import FORMAT
 from plait.runtime.engines import load as open_model
 from plait.runtime.export import export
-from plait.runtime.onnx import FORMAT
 from plait.runtime.quantise import quantise
 from plait.types import PlaitError, UsageError
-from plait.util.paths import cache_folder
+from plait.util.files import cache_folder
 
 GRAPHS = {"network.onnx", "prepare-image.onnx", "step-caption.onnx"}
 

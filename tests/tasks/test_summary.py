@@ -18,7 +18,7 @@ from torch import nn
 from plait.config.recipe import check_recipe
 from plait.network import build_network
 from plait.nn.blocks import count_parameters
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.tasks.summary import (
     Box,
     Graph,

@@ -11,7 +11,7 @@ from plait.assistant.phrases import openings, without_quotes, word_set
 from plait.assistant.session import DIGITS
 from plait.model import Model
 from plait.package.format import read_package
-from plait.pipeline.parts import build_output
+from plait.pipeline.engine import build_output
 from plait.types import UsageError
 
 

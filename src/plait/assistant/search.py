@@ -30,17 +30,15 @@ from plait.data.cells import ErrorPolicy, in_chunks
 from plait.data.digests import file_digests
 from plait.data.images import find_images
 from plait.data.index import Index
-from plait.data.rows import Row, padded
 from plait.model import Model
 from plait.network import EncoderEngine, as_row
 from plait.nn.blocks import masked_mean
-from plait.package.paths import find_package
+from plait.package.format import find_package
 from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.engine import Row, padded
 from plait.pipeline.inputs import UNREADABLE, InputReader, Progress, cache_features, view_key
 from plait.types import BadCell, PlaitError
-from plait.util.digests import digest
-from plait.util.files import write_atomically
-from plait.util.paths import cache_folder
+from plait.util.files import cache_folder, digest, write_atomically
 
 Words = Literal["tf-idf", "minilm"]
 TOGETHER = 64  # photos between two writes to the cache

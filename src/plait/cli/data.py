@@ -24,7 +24,7 @@ def data(
     """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
     from plait.cli.show import show_profile
     from plait.data.tables import read_table
-    from plait.pipeline.guess import guess_column
+    from plait.pipeline.columns import guess_column
     from plait.pipeline.profile import profile
 
     rows = read_table(table)

@@ -117,8 +117,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a package's files against its manifest: the SHA-256 of each."""
-    from plait.package.format import verify_package
-    from plait.package.paths import find_package
+    from plait.package.format import find_package, verify_package
 
     folder = find_package(package)
     digests = verify_package(folder)

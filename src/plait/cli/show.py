@@ -17,9 +17,8 @@ from rich.text import Text
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
 from plait.package.card import in_points, number, score_rows, signatures
-from plait.package.format import read_package
-from plait.package.paths import shipped_models
-from plait.pipeline.parts import build_output
+from plait.package.format import read_package, shipped_models
+from plait.pipeline.engine import build_output
 from plait.pipeline.profile import SEEN
 from plait.render.console import console, errors, show_bad
 from plait.render.progress import Progress

@@ -24,8 +24,8 @@ from plait.modalities.base import Classical, Modality
 from plait.network import TorchEngine, build_network
 from plait.nn.blocks import count_parameters
 from plait.nn.head import Head
+from plait.pipeline.engine import build_parts
 from plait.pipeline.inputs import view_key
-from plait.pipeline.parts import build_parts
 from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table
 from plait.types import Fused, Prediction, Tokens, UsageError
 

@@ -24,8 +24,8 @@ from plait.data.tables import Table
 from plait.model import load_model
 from plait.package.format import check_target
 from plait.pipeline.columns import split_column
+from plait.pipeline.engine import build_output, build_parts
 from plait.pipeline.inputs import Progress
-from plait.pipeline.parts import build_output, build_parts
 from plait.pipeline.records import COMPARED, open_table, split_table
 from plait.render.numbers import number
 from plait.training.train import table_digest

@@ -27,11 +27,10 @@ from plait.evaluation.results import Evaluation
 from plait.model import Model, load_model
 from plait.nn.blocks import count_parameters
 from plait.outputs.base import Output
-from plait.pipeline.parts import build_output
+from plait.pipeline.engine import build_output
 from plait.training.train import train
 from plait.types import PlaitError, Prediction
-from plait.util.digests import digest
-from plait.util.files import make_folder, write_atomically
+from plait.util.files import digest, make_folder, write_atomically
 
 TIMED, WARM = 20, 3  # records that are answered one at a time and timed, after some that are not
 ABOUT = ("about", "command", "expected", "card")

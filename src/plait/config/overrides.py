@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from plait.config import registry
-from plait.config.component import Nested
+from plait.config.registry import Nested
 from plait.types import UsageError
 
 log = logging.getLogger("plait")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from plait.config import registry
-from plait.config.component import Component, Nested
 from plait.config.recipe import Recipe
+from plait.config.registry import Component, Nested
 
 Schema = dict[str, Any]
 

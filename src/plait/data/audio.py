@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.media import load_bytes
+from plait.data.cells import load_bytes
 from plait.types import BadCell
 from plait.util.imports import needed
 

@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from plait.util.digests import digest
-from plait.util.paths import cache_folder
+from plait.util.files import cache_folder, digest
 
 RACY_SECONDS = 2.0  # changes may fall in one tick of the clock; FAT's is the coarsest
 MAX_FILES = 1_000_000  # remembered; about 200 bytes each

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from plait.data.media import MediaInfo, load_bytes
+from plait.data.cells import MediaInfo, load_bytes
 from plait.types import BadCell, PlaitError
 from plait.util.files import is_folder
 

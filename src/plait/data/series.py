@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.media import load_bytes
+from plait.data.cells import load_bytes
 from plait.types import BadCell
 from plait.util.imports import needed
 from plait.util.suggest import did_you_mean

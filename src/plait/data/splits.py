@@ -10,12 +10,11 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from plait.data.cells import name_cell
 from plait.data.digests import file_digests
-from plait.data.media import name_cell
 from plait.data.tables import SPLIT_WORDS, Table, cell_key
 from plait.types import Overlap, PlaitError, UsageError
-from plait.util.digests import digest
-from plait.util.files import is_file
+from plait.util.files import digest, is_file
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from plait.data import readers
+from plait.data.cells import COLUMN_NAMES, SUFFIX, name_cell
 from plait.data.images import find_images, has_image_suffix
 from plait.data.lazy import LazyColumn, take
-from plait.data.media import name_cell
 from plait.data.readers import Columns
-from plait.data.texts import COLUMN_NAMES, SUFFIX
 from plait.types import ColumnName, PlaitError, UsageError
-from plait.util.digests import digest
-from plait.util.files import is_file, is_folder
+from plait.util.files import digest, is_file, is_folder
 from plait.util.suggest import did_you_mean
 
 SPLIT_WORDS = {

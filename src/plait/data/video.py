@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.data.cells import MediaInfo, load_bytes
 from plait.data.images import Fit, Pixels, has_image_suffix, open_resized, to_square
-from plait.data.media import MediaInfo, load_bytes
 from plait.types import BadCell
-from plait.util.digests import digest
-from plait.util.files import is_folder
+from plait.util.files import digest, is_folder
 from plait.util.imports import needed
 
 KINDS = "an MP4, MOV, AVI, WebM, MKV or GIF video, or a folder of images"

@@ -21,10 +21,9 @@ from plait.evaluation.predictions import (
 )
 from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation
 from plait.outputs.scores import Scorer
-from plait.package.memory import Memory
-from plait.pipeline.engine import Engine
+from plait.package.format import Memory
+from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Corruption, Progress
-from plait.pipeline.parts import Parts
 from plait.pipeline.records import (
     Preparer,
     Records,

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from plait.evaluation.shares import input_shares
 from plait.outputs.options import Options, options_by_output
-from plait.pipeline.batch import Batch
-from plait.pipeline.engine import Engine
+from plait.pipeline.engine import Batch, Engine, Parts
 from plait.pipeline.inputs import Progress
-from plait.pipeline.parts import Parts
 from plait.pipeline.records import Records
 from plait.types import Prediction
 

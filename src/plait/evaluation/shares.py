@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.pipeline.batch import Batch
-from plait.pipeline.engine import Engine
+from plait.pipeline.engine import Batch, Engine
 from plait.types import Prediction, UsageError
 
 MAX_INPUTS = 8  # 256 subsets

@@ -16,7 +16,7 @@ from plait.explain.checks import curves, heaviest_first, random_curves, rank_cor
 from plait.explain.explanation import ExplainedInput, Explanation, Method, Step
 from plait.explain.probe import Probe
 from plait.network import Network, TorchEngine
-from plait.pipeline.batch import Batch
+from plait.pipeline.engine import Batch
 
 ALTERNATIVES = 4  # to each step
 FEW, SHARES = (1, 2, 4), (0.25, 0.5, 0.75)  # how many segments are tried alone, and which shares

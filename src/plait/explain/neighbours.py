@@ -16,9 +16,8 @@ from plait.data.index import Hit, Index, Name
 from plait.data.tables import Table, read_table
 from plait.evaluation.predictions import embed_records
 from plait.explain.probe import Probe
-from plait.pipeline.engine import Engine
+from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Progress
-from plait.pipeline.parts import Parts
 from plait.pipeline.records import Preparer, nothing_left, open_table, rows_of_split
 from plait.types import BadCell, ColumnName
 

@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.data.rows import Row, padded
 from plait.modalities.segments import Segments
 from plait.network import Network, TorchEngine
 from plait.outputs.base import Output
 from plait.outputs.options import Options
-from plait.pipeline.batch import Batch
+from plait.pipeline.engine import Batch, Row, padded
 from plait.pipeline.inputs import InputReader
 from plait.types import Prediction
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from plait.config.component import Component
+from plait.config.registry import Component
 from plait.types import Branches
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.config.component import Component
-from plait.data.media import MediaInfo, file_type, load_bytes
+from plait.config.registry import Component
+from plait.data.cells import MediaInfo, file_type, load_bytes
 from plait.modalities.segments import Kept, Listing, Segments
 from plait.types import Geometry, State
 

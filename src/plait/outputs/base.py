@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.config.component import Component
+from plait.config.registry import Component
 from plait.outputs.options import Options
 from plait.outputs.scores import Scorer, Scores
 from plait.types import Branches, Geometry, Prediction, State

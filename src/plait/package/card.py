@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from plait.config.recipe import Recipe
-from plait.pipeline.parts import build_output
+from plait.pipeline.engine import build_output
 from plait.render.numbers import number as number
 
 HUNDREDTH = " / 100"

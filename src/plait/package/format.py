@@ -11,20 +11,98 @@ manifest.json        the SHA-256 of every other file, checked when the package i
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe, check_recipe
-from plait.package.memory import Memory
-from plait.package.paths import CARD, FILES, MANIFEST, RECIPE, RECORDS, STATE, WEIGHTS, find_package
 from plait.types import PlaitError, State, UsageError
-from plait.util.files import new_folder
+from plait.util.files import is_folder, new_folder
+from plait.util.suggest import did_you_mean
+
+RECIPE, STATE, WEIGHTS, CARD = "recipe.yaml", "state.json", "weights.safetensors", "card.md"
+RECORDS, MANIFEST = "records.safetensors", "manifest.json"
+FILES = (RECIPE, STATE, WEIGHTS, CARD, RECORDS, MANIFEST)
+
+
+def shipped_models() -> list[str]:
+    """The names of the shipped models."""
+    folder = importlib.resources.files("plait") / "models"
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if (p / RECIPE).is_file())
+
+
+def find_package(name_or_path: str | Path) -> Path:
+    """The folder of a package, given as a shipped model's name or a path.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    path = Path(name_or_path)
+    if is_folder(path):
+        return path
+    if str(name_or_path) in shipped_models():
+        return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
+    if str(name_or_path).startswith("hub:"):
+        raise UsageError(
+            f"{str(name_or_path)!r} is not a package; only plait transcribe uses whole Hub models",
+            expected=f"a package's folder or one of: {', '.join(shipped_models())}",
+            hint="train a recipe that uses it as a component",
+        )
+    raise UsageError(
+        f"there is no model {str(name_or_path)!r}",
+        expected=f"a package's folder or one of: {', '.join(shipped_models())}",
+        hint=did_you_mean(str(name_or_path), shipped_models()),
+    )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Digests of records.
+
+    Attributes:
+        training: of those that the weights were learned from.
+        validation: of those that the weights, thresholds and temperatures were chosen by.
+    """
+
+    training: frozenset[int] = frozenset()
+    validation: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.training or self.validation)
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self.training or digest in self.validation
+
+    def count(self, digests: Iterable[int]) -> dict[str, int]:
+        """How many records the model "learned from", and how many it "was chosen by"."""
+        seen = list(digests)
+        learned = sum(d in self.training for d in seen)
+        chosen = sum(d in self.validation and d not in self.training for d in seen)
+        counts = {"learned from": learned, "was chosen by": chosen}
+        return {how: count for how, count in counts.items() if count}
+
+    def to_arrays(self) -> dict[str, NDArray[np.uint64]]:
+        """As they are kept, sorted."""
+        return {
+            "training": np.array(sorted(self.training), np.uint64),
+            "validation": np.array(sorted(self.validation), np.uint64),
+        }
+
+    @classmethod
+    def of(cls, training: NDArray[np.uint64], validation: NDArray[np.uint64]) -> Memory:
+        """From `to_arrays`."""
+        return cls(frozenset(training.tolist()), frozenset(validation.tolist()))
+
 
 FORMAT = 2
 READABLE = (1, 2)  # format 1 has neither a manifest nor the records' digests

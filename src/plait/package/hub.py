@@ -17,8 +17,7 @@ from typing import Any
 from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.package.card import score_rows
-from plait.package.format import Package, check_target, read_package
-from plait.package.paths import CARD, FILES
+from plait.package.format import CARD, FILES, Package, check_target, read_package
 from plait.types import PlaitError, UsageError
 from plait.util.files import new_folder
 from plait.util.imports import needed

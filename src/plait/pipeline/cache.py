@@ -18,15 +18,16 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from plait.types import PlaitError
-from plait.util.paths import cache_folder
+from plait.types import PlaitError, State
+from plait.util.files import cache_folder, digest, write_atomically
 
 FREE_DISK = 1 << 30  # bytes that are always left free
 DEFAULT_LIMIT = 20 << 30  # bytes; PLAIT_CACHE_GB changes it
@@ -220,3 +221,25 @@ def _unwritable(folder: Path, error: OSError) -> PlaitError:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+FORMAT = "2"  # increase it when fitting changes, so that old states are not used
+MOST = 200  # states kept; a visual vocabulary takes about 50 kB
+
+
+def remembered(depends_on: str, learn: Callable[[], State]) -> State:
+    """The remembered state for this key, or else the result of ``learn``, which is then kept."""
+    folder = cache_folder() / "learned"
+    path = folder / f"{digest(FORMAT, depends_on)}.json"
+    with suppress(OSError, ValueError):
+        found: State = json.loads(path.read_text())
+        path.touch()
+        return found
+    state = learn()
+    with suppress(PlaitError):  # remembering only saves time
+        write_atomically(path, lambda part: part.write_text(json.dumps(state)))
+    with suppress(OSError):
+        by_age = sorted(folder.glob("*.json"), key=lambda kept: kept.stat().st_mtime)
+        for old in by_age[:-MOST]:
+            old.unlink()
+    return state

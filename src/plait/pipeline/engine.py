@@ -1,18 +1,94 @@
-"""What runs a model's networks: torch, or onnxruntime for its exported graphs."""
+"""A model's components, and what runs its networks on batches: torch, or onnxruntime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.rows import Row
-from plait.outputs.base import RawOutputs, Steps
-from plait.pipeline.batch import Batch
+from plait.config import registry
+from plait.config.recipe import OutputSpec, Recipe
+from plait.modalities.base import Modality
+from plait.outputs.base import Output, RawOutputs, Steps
 from plait.types import State
+
+LARGEST = 65504  # of float16
+
+Row: TypeAlias = NDArray[np.float16] | NDArray[np.int32]
+"""One record's features, (L, ...)."""
+
+
+def to_row(features: NDArray[Any]) -> Row:
+    """As they are stored: float16, clipped to ±65,504, or int32."""
+    if np.issubdtype(features.dtype, np.floating):
+        return features.clip(-LARGEST, LARGEST).astype(np.float16)
+    return features.astype(np.int32)
+
+
+def padded(
+    rows: Sequence[Row | None], example: Row
+) -> tuple[NDArray[np.float32] | NDArray[np.int64], NDArray[np.int64]]:
+    """Pad rows (L, ...) with zeros to one array (B, longest, ...), float32 or int64.
+
+    Returns the array and the lengths (B,) of the rows. None is a missing row, of length 0. A batch
+    in which all rows are missing is as long as ``example``, a row of the usual length.
+    """
+    lengths = [0 if row is None else len(row) for row in rows]
+    longest = max(lengths, default=0) or len(example)
+    kind = np.float32 if example.dtype == np.float16 else np.int64
+    values = np.zeros((len(rows), longest, *example.shape[1:]), kind)
+    for value, row, length in zip(values, rows, lengths, strict=True):
+        if row is not None:
+            value[:length] = row
+    return values, np.array(lengths, np.int64)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B records: for each input the features that its `Encoder.prepare` gave.
+
+    Attributes:
+        prepared: input name -> (B, L, ...) float32 or int64, zeros behind the shorter records.
+        lengths: input name -> (B,) int64, how much of each row is real; 0 where it is missing.
+        targets: output name -> B targets; empty when predicting.
+    """
+
+    prepared: Mapping[str, NDArray[Any]]
+    lengths: Mapping[str, NDArray[np.int64]]
+    targets: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.lengths.values())))
+
+    def with_inputs(self, names: Collection[str]) -> Batch:
+        """The same records with all other inputs missing."""
+        lengths = {k: v if k in names else np.zeros_like(v) for k, v in self.lengths.items()}
+        return replace(self, lengths=lengths)
+
+    def repeated(self, count: int) -> Batch:
+        """``count`` copies of the only record, without its targets."""
+        prepared = {k: np.broadcast_to(v, (count, *v.shape[1:])) for k, v in self.prepared.items()}
+        return Batch(prepared, {k: np.repeat(v, count) for k, v in self.lengths.items()})
+
+    def rows(self, which: slice) -> Batch:
+        """Some of the records, without their targets."""
+        return Batch(
+            {name: values[which] for name, values in self.prepared.items()},
+            {name: lengths[which] for name, lengths in self.lengths.items()},
+        )
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Batch]) -> Batch:
+        """The records of several batches of equal widths, without their targets."""
+        names = batches[0].lengths
+        return cls(
+            {name: np.concatenate([batch.prepared[name] for batch in batches]) for name in names},
+            {name: np.concatenate([batch.lengths[name] for batch in batches]) for name in names},
+        )
 
 
 class EncoderEngine(Protocol):
@@ -71,3 +147,40 @@ class Engine(EncoderEngine, Protocol):
         Raises:
             UsageError: the engine can't tell.
         """
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data sides of a recipe's inputs and outputs, by name."""
+
+    modalities: Mapping[str, Modality]
+    outputs: Mapping[str, Output]
+
+    @property
+    def states(self) -> dict[str, State]:
+        """What they were fitted to: "inputs.NAME" and "outputs.NAME" -> state."""
+        inputs = {f"inputs.{name}": part.state for name, part in self.modalities.items()}
+        return inputs | {f"outputs.{name}": part.state for name, part in self.outputs.items()}
+
+    def with_states(self, states: Mapping[str, State]) -> Parts:
+        """The same components, fitted."""
+        return Parts(
+            {n: part.with_state(states[f"inputs.{n}"]) for n, part in self.modalities.items()},
+            {n: part.with_state(states[f"outputs.{n}"]) for n, part in self.outputs.items()},
+        )
+
+
+def build_parts(recipe: Recipe, states: Mapping[str, State] | None = None) -> Parts:
+    """The components of a recipe; fitted to ``states`` where these are given."""
+    inputs: dict[str, Any] = {
+        name: registry.build(spec.modality, spec.representation)
+        for name, spec in recipe.inputs.items()
+    }
+    parts = Parts(inputs, {name: build_output(spec) for name, spec in recipe.outputs.items()})
+    return parts if states is None else parts.with_states(states)
+
+
+def build_output(spec: OutputSpec) -> Output:
+    """The output that a recipe names."""
+    output: Output = registry.build("output", {"kind": spec.kind, **spec.settings})
+    return output

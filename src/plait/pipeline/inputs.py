@@ -13,16 +13,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
-from plait.data.cells import in_chunks, is_missing
+from plait.data.cells import MAX_BYTES, in_chunks, is_missing
 from plait.data.digests import FileDigests, file_digests
-from plait.data.media import MAX_BYTES
-from plait.data.rows import Row
 from plait.modalities.base import Modality
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
-from plait.pipeline.engine import EncoderEngine
+from plait.pipeline.engine import EncoderEngine, Row
 from plait.types import BadCell
-from plait.util.digests import digest
-from plait.util.files import is_file
+from plait.util.files import digest, is_file
 
 READ_THREADS = 2
 LOOKAHEAD = 8  # chunks that are computed before they are asked for

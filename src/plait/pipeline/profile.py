@@ -8,12 +8,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from plait.data.cells import name_cell
 from plait.data.images import open_image
-from plait.data.media import name_cell
 from plait.data.tables import Table, cell_key
-from plait.pipeline.guess import modality_of
+from plait.pipeline.columns import modality_of
 from plait.types import BadCell
-from plait.util.digests import digest
+from plait.util.files import digest
 
 Progress = Callable[[int, int], None]
 

@@ -16,17 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.recipe import InputSpec, Recipe
-from plait.data.cells import ErrorPolicy, is_missing
-from plait.data.media import MediaInfo
-from plait.data.rows import padded, to_row
+from plait.data.cells import ErrorPolicy, MediaInfo, is_missing
 from plait.data.splits import split_rows
 from plait.data.tables import Table, cell_key, group_captions, read_table, split_key
 from plait.modalities.base import Modality
 from plait.outputs.base import Output
-from plait.pipeline.batch import Batch
-from plait.pipeline.cache import FeatureSpace
+from plait.pipeline.cache import FeatureSpace, remembered
 from plait.pipeline.columns import choose_columns, choose_scored_columns, split_column
-from plait.pipeline.engine import Engine
+from plait.pipeline.engine import Batch, Engine, Parts, padded, to_row
 from plait.pipeline.inputs import (
     Corruption,
     Features,
@@ -37,8 +34,6 @@ from plait.pipeline.inputs import (
     view_key,
     view_seed,
 )
-from plait.pipeline.parts import Parts
-from plait.pipeline.remember import remembered
 from plait.types import (
     BadCell,
     ColumnName,
@@ -48,7 +43,7 @@ from plait.types import (
     UsageError,
     column_text,
 )
-from plait.util.digests import digest
+from plait.util.files import digest
 
 log = logging.getLogger("plait")
 

@@ -12,7 +12,7 @@ from plait.data.cells import OnBad
 from plait.evaluation.results import Evaluation
 from plait.explain.neighbours import Album
 from plait.model import Model, load_model
-from plait.package.paths import find_package
+from plait.package.format import find_package
 from plait.pipeline.inputs import Progress
 from plait.render.html import render
 from plait.report import sections

@@ -4,6 +4,6 @@ model = plait.runtime.load("captioner.onnx")
 model.predict("photo.jpg").value
 """
 
-from plait.runtime.onnx import load_exported as load
+from plait.runtime.engines import load_exported as load
 
 __all__ = ["load"]

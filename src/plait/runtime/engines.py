@@ -1,22 +1,42 @@
-"""Opens models: a package by torch, or its exported graphs by onnxruntime, which start sooner."""
+"""Opens models: a package by torch, or its exported graphs by onnxruntime, which start sooner.
+
+An exported model is a folder, and needs no torch:
+
+model.json           format, and what each graph is
+recipe.yaml          every setting; state.json: what was learned from the columns
+network.onnx         from prepared records to raw outputs
+prepare-INPUT.onnx   the frozen part of an input's encoder, where it has one
+step-OUTPUT.onnx     one more token, for outputs that take steps
+"""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 import json
+import os
 import shutil
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
 
 import plait
+from plait.config.recipe import check_recipe
 from plait.model import Model, load_model
-from plait.package.paths import FILES, find_package
-from plait.runtime.onnx import FORMAT, MODEL, load_exported
-from plait.types import UsageError
-from plait.util.files import make_folder, not_written
-from plait.util.paths import cache_folder
+from plait.outputs.base import RawOutputs, Steps
+from plait.outputs.steps import GraphSteps
+from plait.package.format import FILES, RECIPE, STATE, find_package
+from plait.pipeline.engine import Batch, Parts, Row, build_parts, to_row
+from plait.types import PlaitError, State, UsageError
+from plait.util.files import cache_folder, digest, make_folder, not_written
+from plait.util.imports import needed
 
 Engine: TypeAlias = Literal["torch", "onnx"]
 
@@ -80,3 +100,171 @@ def _export_to(folder: Path, name: str) -> None:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+FORMAT = 3
+MODEL, NETWORK = "model.json", "network.onnx"
+LENGTHS = "lengths/"  # before an input's name: how much of each row is real
+QUIET = 3  # onnxruntime's level of errors
+
+Arrays = Mapping[str, NDArray[Any]]
+Watch = Callable[[str, Arrays], None]
+"""Called with a graph's file and all that it is given."""
+
+
+class Session:
+    """A graph that is loaded."""
+
+    def __init__(self, path: Path, threads: int, watch: Watch | None = None) -> None:
+        runtime = needed("onnxruntime", "onnx")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, QUIET
+        # Threads that spin while they wait keep a core from whoever else needs it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self.session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has a class of its own for each kind
+            why = " ".join(str(error).split())[:200]
+            raise PlaitError(f"{path} can't be run: {why}", hint="export the model again") from None
+        self.file, self.watch = path.name, watch
+        self.inputs = {item.name for item in self.session.get_inputs()}
+        self.outputs = [item.name for item in self.session.get_outputs()]
+
+    def __call__(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Named arrays -> named arrays; those that the graph does not need are left out."""
+        fed = {name: value for name, value in arrays.items() if name in self.inputs}
+        if self.watch is not None:
+            self.watch(self.file, fed)
+        return dict(zip(self.outputs, self.session.run(None, fed), strict=True))
+
+
+class OnnxEngine:
+    """Runs exported graphs by onnxruntime: `plait.pipeline.engine.Engine`."""
+
+    name = "onnx"
+    device = "cpu"
+    chunk = 1
+
+    def __init__(
+        self, folder: Path, about: State, parts: Parts, watch: Watch | None = None
+    ) -> None:
+        self.folder, self.about, self.parts, self.watch = folder, about, parts, watch
+        self.workers = os.cpu_count() or 1
+        self._prepare: dict[str, Session | None] = {}
+
+    def _load(self, file: str, threads: int) -> Session:
+        return Session(self.folder / file, threads, self.watch)
+
+    @cached_property
+    def _network(self) -> Session:
+        return self._load(NETWORK, self.workers)
+
+    @cached_property
+    def _steps(self) -> dict[str, GraphSteps]:
+        graphs = {name: part["graph"] for name, part in self.about["outputs"].items()}
+        return {n: GraphSteps(self._load(f, self.workers)) for n, f in graphs.items() if f}
+
+    def start_worker(self) -> None:
+        """Nothing: each item is prepared on one thread."""
+
+    def prepare(self, name: str, items: Sequence[NDArray[Any]]) -> list[Row]:
+        """See `Engine.prepare`."""
+        part, modality = self.about["inputs"][name], self.parts.modalities[name]
+        items = [modality.prepare(item) for item in items]
+        if name not in self._prepare:
+            self._prepare[name] = self._load(part["prepare"], 1) if part["prepare"] else None
+        session = self._prepare[name]
+        if session is None:
+            return [to_row(item) for item in items]
+        empty = np.zeros((0, *part["row"]["shape"][1:]), part["row"]["type"])
+        # A text in which a tokenizer finds nothing has no item to prepare.
+        return [
+            to_row(next(iter(session({"item": item}).values()))) if len(item) else empty
+            for item in items
+        ]
+
+    def frozen_digest(self, name: str) -> str:
+        """See `Engine.frozen_digest`."""
+        file = self.about["inputs"][name]["prepare"]
+        return digest("onnx", (self.folder / file).read_bytes() if file else "")
+
+    def threads(self, records: int) -> AbstractContextManager[None]:
+        """As many as there are cores."""
+        return nullcontext()
+
+    def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
+        """See `Engine.run`."""
+        lengths = {f"{LENGTHS}{name}": value for name, value in batch.lengths.items()}
+        results = self._network({**batch.prepared, **lengths})
+        raw: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in self.about["outputs"]}
+        for path, value in results.items():
+            # An output's name may hold a slash itself.
+            output = next(name for name in raw if path.startswith(f"{name}/"))
+            raw[output][path[len(output) + 1 :]] = value
+        return {name: (values, self._steps.get(name)) for name, values in raw.items()}
+
+    def fitted(self, output: str) -> State:
+        """See `Engine.fitted`."""
+        state: State = self.about["outputs"][output]["fitted"]
+        return state
+
+    def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> NDArray[np.float64]:
+        """Raises UsageError: the graphs do not give it."""
+        raise UsageError(
+            "an exported model gives no shares of its inputs", hint="use the package itself"
+        )
+
+    def embed(self, batch: Batch) -> NDArray[np.float32]:
+        """Raises UsageError: the graphs do not give it."""
+        raise UsageError("an exported model gives no vectors", hint="use the package itself")
+
+
+def read_about(folder: Path) -> State:
+    """What model.json says.
+
+    Raises:
+        UsageError: the folder is not an exported model.
+        PlaitError: it is of another format, or damaged.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is not an exported model", expected=f"a folder with {MODEL}",
+            hint="make one with: plait export MODEL FOLDER",
+        )  # fmt: skip
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise PlaitError(f"{path} is damaged: {error}", hint="export the model again") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        version = about.get("format") if isinstance(about, dict) else None
+        raise PlaitError(
+            f"{folder} has format {version!r}", expected=f"format {FORMAT}",
+            hint="export the model again",
+        )  # fmt: skip
+    return about
+
+
+def load_exported(folder: str | Path, watch: Watch | None = None) -> Model:
+    """An exported model's folder as a model, run by onnxruntime. Needs no torch.
+
+    Args:
+        folder: as `plait export` writes it.
+        watch: called with all that the graphs are given, to calibrate them.
+
+    Raises:
+        UsageError: the folder is not an exported model.
+        PlaitError: it is of another format, or damaged.
+    """
+    path = Path(folder)
+    about = read_about(path)
+    try:
+        recipe = check_recipe(yaml.safe_load((path / RECIPE).read_text("utf-8")), warn=False)
+        states = json.loads((path / STATE).read_text("utf-8"))
+        parts = build_parts(recipe, states)
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise PlaitError(f"{path} is damaged: {why}", hint="export the model again") from None
+    return Model(recipe, parts, OnnxEngine(path, about, parts, watch))

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 import plait
 from plait.config import registry
-from plait.data.rows import Row, padded
 from plait.model import Model
 from plait.network import TorchEngine, as_row
 from plait.nn.head import Graph
-from plait.package.paths import RECIPE, STATE
-from plait.runtime.onnx import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
+from plait.package.format import RECIPE, STATE
+from plait.pipeline.engine import Row, padded
+from plait.runtime.engines import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
 from plait.types import PlaitError, State, UsageError
 from plait.util.files import new_folder
 from plait.util.imports import needed

@@ -26,7 +26,7 @@ from plait.model import Model
 from plait.outputs.scores import interval, resamples
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import open_table, rows_of_split, some_rows
-from plait.runtime.onnx import MODEL, QUIET, load_exported, read_about
+from plait.runtime.engines import MODEL, QUIET, load_exported, read_about
 from plait.types import ColumnName, PlaitError, Prediction, UsageError
 from plait.util.files import new_folder
 from plait.util.imports import needed

@@ -26,14 +26,12 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.data.rows import padded
 from plait.network import Network, TorchEngine, build_network
 from plait.nn.blocks import count_parameters
 from plait.nn.encoder import Encoder
 from plait.nn.head import Head
-from plait.package.paths import shipped_models
-from plait.pipeline.batch import Batch
-from plait.pipeline.parts import Parts, build_parts
+from plait.package.format import shipped_models
+from plait.pipeline.engine import Batch, Parts, build_parts, padded
 from plait.render.console import console
 from plait.runtime.engines import load
 from plait.types import Fused, Tokens, UsageError

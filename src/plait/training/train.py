@@ -23,10 +23,9 @@ from plait.data.tables import Table
 from plait.evaluation.predictions import predict_records
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
-from plait.package.format import check_target
-from plait.package.memory import Memory
+from plait.package.format import Memory, check_target
+from plait.pipeline.engine import Parts, build_parts
 from plait.pipeline.inputs import Progress
-from plait.pipeline.parts import Parts, build_parts
 from plait.pipeline.records import (
     Preparer,
     Records,

@@ -1,7 +1,8 @@
-"""Checks of paths, and atomic writing: a half-written file is never seen."""
+"""Checks of paths, digests, and atomic writing: a half-written file is never seen."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -106,3 +107,21 @@ def not_written(path: Path | str, error: Exception) -> PlaitError:
         f"{path} can't be written: {getattr(error, 'strerror', None) or error}",
         hint="free some disk space or choose another folder",
     )
+
+
+def digest(*parts: bytes | str | memoryview) -> str:
+    """Hex digest of the parts; their boundaries count too."""
+    state = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        state.update(len(raw).to_bytes(8, "little"))
+        state.update(raw)
+    return state.hexdigest()
+
+
+def cache_folder() -> Path:
+    """``$PLAIT_CACHE`` if set, else ``plait`` in the user's cache folder."""
+    named = os.environ.get("PLAIT_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plait"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.model import Model
-from plait.package.paths import find_package
+from plait.package.format import find_package
 from plait.runtime.engines import load
 from plait.types import UsageError
 from plait.util.imports import needed

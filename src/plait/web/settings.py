@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plait.data.media import MediaInfo
+from plait.data.cells import MediaInfo
 from plait.types import BadCell, UsageError
 
 MEGABYTE = 1_000_000

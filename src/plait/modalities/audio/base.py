@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.data.audio import KINDS, count_seconds, is_sound, open_cut
-from plait.data.media import MediaInfo
-from plait.data.texts import is_sentence
+from plait.data.cells import MediaInfo, is_sentence
 from plait.data.video import is_video
 from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from plait.data.cells import MediaInfo, is_sentence
 from plait.data.images import KINDS, Fit, image_info, is_image, open_resized
-from plait.data.media import MediaInfo
-from plait.data.texts import is_sentence
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments
 from plait.types import Geometry

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
-from plait.data.media import MediaInfo, load_bytes, sent_bytes
+from plait.data.cells import MediaInfo, is_sentence, load_bytes, sent_bytes
 from plait.data.series import KINDS, Channel, Series, has_series_start, has_series_suffix
-from plait.data.texts import is_sentence
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.modalities.series.reading import open_even, standardised

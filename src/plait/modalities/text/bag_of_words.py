@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.texts import as_text
+from plait.data.cells import as_text
 from plait.modalities.base import Classical, Item, Width
 from plait.modalities.text.base import Text
 from plait.types import PlaitError, State

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from plait.data.texts import COLUMN_NAMES, MAX_LETTERS, as_text, is_sentence
+from plait.data.cells import COLUMN_NAMES, MAX_LETTERS, as_text, is_sentence
 from plait.data.vocabulary import word_spans
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Kept, Segments, Words

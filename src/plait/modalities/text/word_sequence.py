@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.texts import as_text
+from plait.data.cells import as_text
 from plait.data.vocabulary import UNK, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.modalities.base import Dropout, Item, Layers, SequenceEncoderKind, Width
 from plait.modalities.text.base import Text

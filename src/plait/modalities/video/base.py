@@ -16,9 +16,8 @@ from PIL import Image
 from pydantic import Field
 
 from plait.data.audio import is_sound
+from plait.data.cells import MediaInfo, is_sentence
 from plait.data.images import Fit, is_image
-from plait.data.media import MediaInfo
-from plait.data.texts import is_sentence
 from plait.data.video import (
     KINDS,
     clip_content,

@@ -12,8 +12,7 @@ import cv2
 from pydantic import Field, model_validator
 
 from plait.config import registry
-from plait.config.component import Nested
-from plait.config.registry import register
+from plait.config.registry import Nested, register
 from plait.data.images import Fit
 from plait.data.video import open_frames
 from plait.modalities.base import Dropout, Layers, MeanOrSequence, Width

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from plait.config import registry
-from plait.config.component import Nested
-from plait.config.registry import register
+from plait.config.registry import Nested, register
 from plait.data.vocabulary import EOS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.outputs.base import Output, RawOutputs, Steps
 from plait.outputs.scores import Scores

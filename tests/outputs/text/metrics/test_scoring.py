@@ -13,7 +13,7 @@ from plait.outputs.text.decoding import Decoding, Limits
 from plait.outputs.text.metrics.base import plain
 from plait.outputs.text.output import METRICS, TextOutput
 from plait.package.card import score_rows
-from plait.pipeline.parts import build_parts
+from plait.pipeline.engine import build_parts
 from plait.pipeline.records import Records
 from plait.training.train import Scorer
 from plait.types import Prediction

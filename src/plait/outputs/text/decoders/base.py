@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from plait.config.component import Component
+from plait.config.registry import Component
 from plait.data.vocabulary import Vocabulary
 from plait.types import State
 

@@ -30,8 +30,7 @@ from typing import Annotated, BinaryIO, NamedTuple, NoReturn, cast
 import numpy as np
 from pydantic import Field
 
-from plait.config.component import UserFile
-from plait.config.registry import register
+from plait.config.registry import UserFile, register
 from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.kneser_ney import NEVER_FOLLOWS, Ints, Level

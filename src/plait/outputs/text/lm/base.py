@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from plait.config.component import Component
+from plait.config.registry import Component
 from plait.data.vocabulary import Vocabulary
 from plait.types import State
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from plait.config import registry
-from plait.config.component import Nested
-from plait.config.registry import register
+from plait.config.registry import Nested, register
 from plait.data.vocabulary import Vocabulary
 from plait.outputs.text.lm.base import LanguageModel
 from plait.types import State

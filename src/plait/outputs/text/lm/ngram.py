@@ -26,8 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.config.component import UserFile
-from plait.config.registry import register
+from plait.config.registry import UserFile, register
 from plait.data.readers import read_text
 from plait.data.vocabulary import BOS, EOS, UNK, Vocabulary
 from plait.outputs.text.lm.base import LanguageModel

@@ -13,7 +13,7 @@ def add_to(app: typer.Typer) -> None:
     @app.command()
     def points(files: list[Path]) -> None:
         """Count the points of point clouds."""
-        from plait.data.media import load_bytes
+        from plait.data.cells import load_bytes
         from plait_pointcloud.files import KINDS, read_points
 
         for file in files:

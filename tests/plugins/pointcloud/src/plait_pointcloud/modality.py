@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.media import MediaInfo, load_bytes
+from plait.data.cells import MediaInfo, load_bytes
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator
 from plait.modalities.segments import Kept, Listing, Segments
 from plait.types import BadCell, Geometry, PlaitError, State

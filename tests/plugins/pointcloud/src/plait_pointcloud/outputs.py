@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.media import load_bytes
+from plait.data.cells import load_bytes
 from plait.outputs.base import Output, RawOutputs, Steps
 from plait.outputs.scores import Scorer
 from plait.types import BadCell, Branches, Geometry, PlaitError, Prediction, State
