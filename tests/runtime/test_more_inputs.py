@@ -57,12 +57,13 @@ def clips() -> list[bytes]:
     "representation",
     [
         {"kind": "motion", "frames": 8, "size": 32, "channels": 16, "width": 16},
+        {"kind": "motion", "frames": 5, "size": 32, "channels": 16, "width": 16},
         {"kind": "frames", "frames": 8, "width": 16,
          "image": {"kind": "pixels", "size": 16, "patch": 8, "width": 8}},
         {"kind": "frames", "frames": 8, "width": 16, "sequence_encoder": "mean",
          "image": {"kind": "cnn", "size": 64}},
     ],
-    ids=["motion", "learned", "frozen"],
+    ids=["motion", "motion-of-odd-lengths", "learned", "frozen"],
 )  # fmt: skip
 def test_clips(representation: dict[str, Any], clips: list[bytes], tmp_path: Path) -> None:
     parity("video", representation, clips, tmp_path)

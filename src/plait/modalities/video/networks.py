@@ -133,7 +133,8 @@ class SpaceTime(nn.Module):
         x = _only_real(x, lengths)
         y = self.time(x.flatten(3).transpose(1, 2))  # (B, C', F', H'·W')
         y = torch.relu(y).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
-        lengths = -(-lengths // self.stride)
+        # Rounded up, of positive numbers: ONNX rounds a negative quotient towards 0.
+        lengths = (lengths + self.stride - 1) // self.stride
         return _only_real(x + y if self.stride == 1 else y, lengths), lengths
 
 
