@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from plait.config.recipe import Recipe
-from plait.data.cells import ErrorPolicy, OnBad, is_missing
+from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table, read_table
+from plait.data.values import is_missing
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
 from plait.outputs.options import Options
 from plait.package.format import Memory, Package, fingerprint, read_package, write_package

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plait.config.recipe import load_recipe
-from plait.data.splits import SPLITS, Splits, photo_keys, split_rows, unused_words
+from plait.data.splits import SPLITS, Splits, photo_keys, split_rows
 from plait.data.tables import Table
 from plait.pipeline.engine import build_parts
 from plait.pipeline.records import open_table
@@ -51,7 +51,6 @@ def test_every_word_for_a_split(caplog: pytest.LogCaptureFixture) -> None:
         found = split(rows, column="s")
     assert found == {"train": [0, 1, 2], "val": [3, 4, 5, 6], "test": [7]}
     assert "extra (2 rows), (empty) (1 rows)" in caplog.text
-    assert unused_words(rows, "s") == {"extra": 2, "(empty)": 1}
 
 
 def test_a_column_without_train() -> None:

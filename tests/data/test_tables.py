@@ -12,12 +12,12 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from plait.data.split_column import find_split_column, split_key
 from plait.data.tables import (
     Table,
     cell_key,
     group_captions,
     read_table,
-    split_key,
 )
 from plait.pipeline.columns import guess_column, plain_columns
 from plait.types import PlaitError, UsageError
@@ -364,13 +364,17 @@ def test_group_captions_refuses_a_photo_in_two_splits() -> None:
     )
     found = r"a\.jpg has several values in column .*: train \(row 2\), x \(row 3\)"
     with pytest.raises(PlaitError, match=found):
-        group_captions(rows, "image", "caption", photos={"split": split_key})
+        group_captions(
+            rows, "image", "caption", photos={"split": split_key("split", rows.column("split"))}
+        )
     assert "split" not in group_captions(rows, "image", "caption").columns
 
 
 def test_group_captions_takes_words_for_one_split_as_equal() -> None:
     rows = table(image=["a", "a", "b"], caption=list("xyz"), split=["val", "Dev ", "train"])
-    found = group_captions(rows, "image", "caption", photos={"split": split_key})
+    found = group_captions(
+        rows, "image", "caption", photos={"split": split_key("split", rows.column("split"))}
+    )
     assert found.columns["split"] == ["val", "train"]
 
 
@@ -428,7 +432,7 @@ def test_guess_column(
     rows = table(**columns)
     assert guess_column(rows, "image") == image
     assert guess_column(rows, "text") == text
-    assert guess_column(rows, "split") == split
+    assert find_split_column({n: rows.sample(n) for n in rows.columns}) == split
 
 
 @pytest.mark.parametrize(

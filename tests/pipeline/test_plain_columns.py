@@ -17,8 +17,8 @@ import yaml
 import plait
 from plait.cli import main as cli
 from plait.config.recipe import Recipe, check_recipe
-from plait.data.cells import is_missing
 from plait.data.tables import Table
+from plait.data.values import is_missing
 from plait.model import Model
 from plait.pipeline.columns import choose_present_columns
 from plait.pipeline.engine import build_parts

@@ -22,6 +22,7 @@ from plait.config import registry
 from plait.config.overrides import override
 from plait.config.registry import Nested, UserFile
 from plait.data.cells import OnBad
+from plait.data.values import MISSING
 from plait.types import ColumnName, Overlap, UsageError, column_text
 from plait.util.suggest import did_you_mean
 
@@ -90,7 +91,9 @@ class OutputSpec(_Section):
 class DataSpec(_Section):
     """How the table is split, and what to do with bad cells."""
 
-    split: Annotated[str | None, _doc("column with each row's split; guessed if null")] = None
+    split: Annotated[
+        str | None, _doc("column with each row's split; guessed if null; random: by ratios")
+    ] = None
     ratios: Annotated[
         tuple[float, float, float], _doc("shares of train, val and test, without a split column")
     ] = (0.8, 0.1, 0.1)
@@ -105,6 +108,15 @@ class DataSpec(_Section):
         str | None, _doc("rows with equal values in this column stay in one split")
     ] = None
     on_bad: Annotated[OnBad, _doc("what to do with a bad cell")] = "stop"
+    missing: Annotated[
+        tuple[str, ...] | None,
+        _doc("texts that stand for an empty cell, such as NA; null: the usual ones"),
+    ] = None
+
+    @property
+    def missing_texts(self) -> frozenset[str]:
+        """The texts that stand for an empty cell."""
+        return MISSING if self.missing is None else frozenset(self.missing)
 
 
 class ReinforceSpec(_Section):

@@ -10,9 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from itertools import islice
-from numbers import Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args
 
@@ -76,19 +74,6 @@ def check_policy(name: str) -> OnBad:
     if name not in get_args(OnBad):
         raise UsageError(f"there is no policy {name!r}", expected=" or ".join(get_args(OnBad)))
     return cast(OnBad, name)
-
-
-def is_missing(cell: Any) -> bool:
-    """Whether a cell is empty: its input is missing, which is not an error."""
-    if isinstance(cell, Mapping):  # several columns
-        return all(map(is_missing, cell.values()))
-    nothing = cell is None or (isinstance(cell, (Real, date)) and cell != cell)  # NaN, pandas' NaT
-    return nothing or (isinstance(cell, (str, bytes, list)) and len(cell) == 0)
-
-
-def is_blank(cell: Any) -> bool:
-    """Whether a cell has no answer: None, NaN, or blank text."""
-    return cell is None or cell != cell or (isinstance(cell, str) and not cell.strip())
 
 
 def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

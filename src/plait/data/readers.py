@@ -28,7 +28,6 @@ ROWS = "a header and at least one row"
 SEPARATORS = ",;\t|"
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 MAX_CELL = 1 << 27  # characters per CSV cell; the column's modality has its own, lower limit
-NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 FLICKR_TOKENS = "Flickr8k.token.txt"
 FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
 
@@ -82,7 +81,7 @@ def read_csv(path: Path) -> Columns:
     if len(set(names)) < len(names):
         raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
     columns = zip(*lines, strict=True) if lines else [()] * len(names)
-    return {name: _typed(cells) for name, cells in zip(names, columns, strict=True)}
+    return dict(zip(names, columns, strict=True))
 
 
 def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
@@ -124,15 +123,6 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
     finally:
         csv.field_size_limit(before)
     return rows
-
-
-def _typed(cells: Sequence[str]) -> list[Any]:
-    """Cells with None for empty ones; numbers if every other cell is written as a number."""
-    filled = [cell for cell in cells if cell]
-    if filled and all(NUMBER.fullmatch(cell) for cell in filled):
-        whole = all(cell.lstrip("-").isdigit() for cell in filled)
-        return [(int(cell) if whole else float(cell)) if cell else None for cell in cells]
-    return [cell or None for cell in cells]
 
 
 def read_lines(path: Path) -> Columns:

@@ -8,16 +8,16 @@ import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from plait.data.cells import name_cell
 from plait.data.digests import file_digests
-from plait.data.tables import SPLIT_WORDS, Table, cell_key
+from plait.data.split_column import EXPECTED, SPLITS, Split, read_split_column
+from plait.data.tables import Table, cell_key
+from plait.data.values import class_key, is_missing
 from plait.types import Overlap, PlaitError, UsageError
 from plait.util.files import digest, is_file
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, Split, Split] = ("train", "val", "test")
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
 
@@ -74,14 +74,11 @@ def split_rows(
     return _by_ratio(table, _checked(ratios), keys, seed)
 
 
-def unused_words(table: Table, column: str) -> dict[str, int]:
-    """The words of a split column that name no split, with the number of rows of each."""
-    words = Counter(
-        "(empty)" if cell_key(c) is None else str(c)
-        for c in table.column(column)
-        if _split_of(c) is None
-    )
-    return dict(words.most_common())
+def splits_of(table: Table, column: str) -> list[Split | None]:
+    """Each row's split by a split column; None where its cell names none."""
+    cells = table.column(column)
+    meant = read_split_column(column, cells)
+    return [None if is_missing(cell) else meant.get(class_key(cell)) for cell in cells]
 
 
 def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
@@ -133,11 +130,6 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _split_of(cell: Any) -> Split | None:
-    word = SPLIT_WORDS.get(str(cell).strip().lower())
-    return next((split for split in SPLITS if split == word), None)
-
-
 def _by_column(
     table: Table,
     column: str,
@@ -145,17 +137,22 @@ def _by_column(
     overlap: Overlap,
     to_learn: bool,
 ) -> Splits:
-    by_row = [_split_of(cell) for cell in table.column(column)]
+    cells = table.column(column)
+    by_row = splits_of(table, column)
+    unused = Counter(
+        "(empty)" if is_missing(cell) else str(cell)
+        for cell, split in zip(cells, by_row, strict=True)
+        if split is None
+    )
     if overlap == "drop":
         by_row = _without_overlap(by_row, keys)
     splits: Splits = {split: [i for i, s in enumerate(by_row) if s == split] for split in SPLITS}
-    unused = unused_words(table, column)
     if not (splits["train"] if to_learn else any(splits.values())):
-        words = list(dict.fromkeys(str(cell) for cell in table.column(column)))
+        words = list(dict.fromkeys(map(str, cells)))
         lacks = "train" if to_learn else "a split"
         raise PlaitError(
             f"column {column!r} of {table.path} puts no row in {lacks}",
-            expected=f"the words {', '.join(SPLIT_WORDS)}; got {', '.join(words[:5])}",
+            expected=f"{EXPECTED}; got {', '.join(words[:5])}",
         )
     for key in keys:
         if overlap == "keep":
@@ -163,7 +160,7 @@ def _by_column(
         else:
             _check_apart(table, key, by_row, column)
     if unused:
-        counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in list(unused.items())[:10])
+        counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in unused.most_common(10))
         log.warning("column %r: these words name no split: %s", column, counts)
     return splits
 

@@ -8,8 +8,8 @@ written as a number, so that a name such as ``007`` stays a name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,10 @@ from plait.data.cells import COLUMN_NAMES, SUFFIX, name_cell
 from plait.data.images import find_images, has_image_suffix
 from plait.data.lazy import LazyColumn, take
 from plait.data.readers import Columns
+from plait.data.values import MISSING, is_missing, plain_column
 from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.files import digest, is_file, is_folder
 from plait.util.suggest import did_you_mean
-
-SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Words in a split column -> the split they mean."""
 
 FOLDER_TABLES = tuple(
     f"{name}{suffix}"
@@ -60,6 +54,7 @@ class Table:
         root: the folder that relative paths in cells start from.
         columns: name -> cells, all of the same length.
         numbers: each row's number in the file, counted from 1, if rows were selected or grouped.
+        empty: column -> how often each text, such as ``NA``, stood for an empty cell.
         records: whether every row is one record, so that rows need no more grouping.
     """
 
@@ -67,6 +62,7 @@ class Table:
     root: Path
     columns: Columns
     numbers: Sequence[int] | None = None
+    empty: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     records: bool = False
 
     def __len__(self) -> int:
@@ -96,7 +92,7 @@ class Table:
             some: Sequence[Any] = cells.sample(SAMPLE, START)
         else:
             some = cells[:: max(1, len(cells) // SAMPLE)]
-        return [cell for cell in some if cell not in (None, "", [])]
+        return [cell for cell in some if not is_missing(cell)]
 
     def number(self, row: int) -> int:
         """The row's number in the file, counted from 1."""
@@ -109,7 +105,7 @@ class Table:
         return replace(self, columns=columns, numbers=[self.number(i) for i in rows])
 
 
-def read_table(path: str | Path) -> Table:
+def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
     """Read a table.
 
     Args:
@@ -117,6 +113,7 @@ def read_table(path: str | Path) -> Table:
             gzipped (``.gz``); a Parquet or COCO captions JSON file; a folder with a table such as
             ``metadata.csv`` or ``captions.txt``, with the published Flickr8k files, or with images
             only; or ``hub:NAME``, a data set of the Hugging Face Hub.
+        missing: the texts that stand for an empty cell; see `plait.data.values`.
 
     Returns:
         The table. Numbered caption columns (``caption_0``, ``caption_1``...) are also collected in
@@ -134,9 +131,71 @@ def read_table(path: str | Path) -> Table:
         table = _read_folder(Path(path))
     else:
         table = _read_file(Path(path))
+    return _cleaned(table, missing)
+
+
+def as_table(data: Any, missing: Collection[str] = MISSING) -> Table:
+    """What people have as a table: a `Table` as it is; else what `read_table` takes, a data frame
+    of pandas or polars, an Arrow table, a dictionary of columns, or a list of dictionaries.
+
+    Args:
+        data: the records. Paths in cells of a frame are relative to the working folder.
+        missing: as of `read_table`.
+
+    Raises:
+        UsageError: it is something else.
+        PlaitError: as of `read_table`.
+
+    Example:
+        >>> as_table({"text": ["fine", "awful"], "label": ["pos", "neg"]}).columns["label"]
+        ['pos', 'neg']
+    """
+    if isinstance(data, Table):
+        return data
+    if isinstance(data, (str, Path)):
+        return read_table(data, missing)
+    name = f"the {type(data).__name__}"
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        names = dict.fromkeys(str(name) for row in data for name in row)
+        columns = {name: [row.get(name) for row in data] for name in names}
+    elif isinstance(data, Mapping) or hasattr(data, "column_names"):
+        keys = data if isinstance(data, Mapping) else data.column_names
+        columns = {str(key): _cells(data[key]) for key in keys}
+    elif hasattr(data, "columns") and hasattr(data, "shape"):
+        columns = {str(key): _cells(data[key]) for key in data.columns}
+    else:
+        raise UsageError(
+            f"{data!r:.60} is not a table",
+            expected="a path, a data frame, a dictionary of columns, or a list of records",
+        )
+    if len({len(cells) for cells in columns.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(cells):,}" for name, cells in columns.items())
+        raise UsageError(f"the columns of {name} differ in length: {lengths}")
+    return _cleaned(Table(Path(name), Path.cwd(), columns), missing)
+
+
+def _cells(column: Any) -> list[Any]:
+    """A frame's column as a list."""
+    if isinstance(column, (str, bytes)) or not hasattr(column, "__len__"):
+        raise UsageError(f"{column!r:.60} is not a column", expected="a list of cells")
+    as_python = getattr(column, "to_pylist", None) or getattr(column, "tolist", None)
+    return as_python() if as_python else list(column)
+
+
+def _cleaned(table: Table, missing: Collection[str]) -> Table:
+    """The table with plain values as cells; its numbered captions are gathered."""
     if not len(table):
-        raise PlaitError(f"{path} has no rows", expected="a header and at least one row")
-    return replace(table, columns=_gather_numbered(table.columns))
+        raise PlaitError(f"{table.path} has no rows", expected="a header and at least one row")
+    columns: Columns = {}
+    empty = {}
+    for name, cells in table.columns.items():
+        if isinstance(cells, LazyColumn):
+            columns[name] = cells
+            continue
+        columns[name], gone = plain_column(cells, frozenset(missing))
+        if gone:
+            empty[name] = gone
+    return replace(table, columns=_gather_numbered(columns), empty=empty)
 
 
 def group_captions(
@@ -187,16 +246,11 @@ def cell_key(cell: Any) -> Hashable:
     """A small key of any cell, equal for equal cells; None for an empty one."""
     if isinstance(cell, Mapping) and all(cell_key(value) is None for value in cell.values()):
         return None
-    if cell is None or cell == "" or cell == b"" or cell != cell:  # the last is NaN
+    if is_missing(cell):
         return None
     if isinstance(cell, bytes):
         return "bytes", digest(cell)
     return cell if isinstance(cell, (str, int, float)) else repr(cell)
-
-
-def split_key(cell: Any) -> Hashable:
-    """A key of a cell in a split column, equal for words with the same meaning."""
-    return SPLIT_WORDS.get(str(cell).strip().lower(), cell_key(cell))
 
 
 def _texts(cell: Any) -> list[str]:

@@ -122,7 +122,7 @@ def _typed(values: list[Any], texts: Sequence[str], gaps: frozenset[str]) -> lis
 def mostly(count: int, of: int) -> bool:
     """Whether so many of a column's cells say what it holds: 95 in 100, or all but one of five or
     more."""
-    return 0 < of and (count >= MOSTLY * of or (of - count == 1 and of >= 5))
+    return of > 0 and (count >= MOSTLY * of or (of - count == 1 and of >= 5))
 
 
 def _is_number(value: Any) -> bool:

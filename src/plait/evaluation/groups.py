@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.cells import is_missing
+from plait.data.values import is_missing
 from plait.outputs.scores import Intervals, Scorer, with_intervals
 
 Value: TypeAlias = str | int | float | None

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe
-from plait.data.cells import ErrorPolicy, is_missing
+from plait.data.cells import ErrorPolicy
 from plait.data.index import Hit, Index, Name
 from plait.data.tables import Table, read_table
+from plait.data.values import is_missing
 from plait.evaluation.predictions import embed_records
 from plait.explain.probe import Probe
 from plait.pipeline.engine import Engine, Parts

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.cells import is_blank
+from plait.data.values import is_missing
 from plait.outputs.base import Output, RawOutputs, Steps, rounded
 from plait.outputs.options import Options
 from plait.outputs.scores import Scorer, Scores, check_paired
@@ -145,7 +145,7 @@ class CategoryOutput(ChoiceOutput):
 
     def read(self, cell: Any, root: Path) -> int:
         """The class's number."""
-        if is_blank(cell):
+        if is_missing(cell):
             raise BadCell("the class is empty", expected="a class")
         value = as_class(cell)
         if value not in self.ids:
@@ -253,7 +253,7 @@ def as_class(cell: Any) -> Any:
 def _classes(cells: Iterable[Any]) -> Iterator[Any]:
     for cell in cells:
         try:
-            if not is_blank(cell):
+            if not is_missing(cell):
                 yield as_class(cell)
         except BadCell:
             continue

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.cells import is_blank
+from plait.data.values import is_missing
 from plait.outputs.base import RawOutputs, Steps
 from plait.outputs.category import ChoiceOutput, Probabilities
 from plait.outputs.options import Options
@@ -124,7 +124,7 @@ class LabelsOutput(ChoiceOutput):
         Raises:
             BadCell: it is empty, or holds something else than labels.
         """
-        if is_blank(cell):
+        if not isinstance(cell, (list, tuple)) and is_missing(cell):
             raise BadCell("the labels are missing", expected="labels, or a list without any")
         items = cell.split(self.separator) if isinstance(cell, str) else cell
         if isinstance(items, int) and not isinstance(items, bool):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.cells import is_blank
+from plait.data.values import is_missing
 from plait.outputs.base import Output, RawOutputs, Steps
 from plait.outputs.scores import Scorer, Scores, check_paired
 from plait.types import BadCell, Branches, PlaitError, Prediction, State
@@ -222,7 +222,7 @@ def as_number(cell: Any) -> float:
     Raises:
         BadCell: it is empty, yes/no, no number, infinite or beyond 1e100.
     """
-    if is_blank(cell):
+    if is_missing(cell):
         raise BadCell("the number is empty", expected="a number")
     if isinstance(cell, bool) or not isinstance(cell, (int, float, str, Decimal)):
         raise BadCell(f"{cell!r:.60} is not a number", expected="a number")

@@ -17,8 +17,9 @@ from typing import Any, cast
 from plait.config import registry
 from plait.config.recipe import Recipe, one_column
 from plait.data.dates import is_date
-from plait.data.readers import NUMBER
-from plait.data.tables import SPLIT_WORDS, Table
+from plait.data.split_column import find_split_column
+from plait.data.tables import Table
+from plait.data.values import NUMBER
 from plait.modalities.base import Match
 from plait.pipeline.engine import Parts
 from plait.types import ColumnName, UsageError, column_names, column_text
@@ -237,14 +238,19 @@ def _no_such_column(table: Table, path: str, request: _Request) -> UsageError:
 
 
 def split_column(recipe: Recipe, table: Table) -> str | None:
-    """The column that names each row's split, the recipe's or a guess; None if rows are split by
-    group."""
-    if recipe.data.split is not None or recipe.data.group is not None:
-        return recipe.data.split
-    return guess_column(table, SPLIT)
+    """The column that names each row's split, the recipe's or a guess; None if rows are split at
+    random or by group."""
+    named = recipe.data.split
+    if named == RANDOM and named not in table.columns:
+        return None
+    if named is not None or recipe.data.group is not None:
+        return named
+    used = {n for s in recipe.outputs.values() for n in column_names(s.column or ())}
+    return find_split_column({n: table.sample(n) for n in table.columns if n not in used})
 
 
-SPLIT = "split"
+RANDOM = "random"
+"""As the split column: rows are split at random, whatever the table's columns say."""
 LABEL_WORDS = 3  # maximum words per label
 LONGEST_WORD = 60  # characters of a cell that may be a category
 NAMED, CERTAIN = 0.5, 0.8  # share of the cells that must be possible, or certain
@@ -260,7 +266,7 @@ def guess_column(table: Table, wanted: str) -> str | None:
 
     Args:
         table: the records.
-        wanted: a modality, a kind of output, or `SPLIT`.
+        wanted: a modality or a kind of output.
     """
     names, recognises = _hints(wanted)
     known = {name.lower(): name for name in reversed(table.columns)}
@@ -353,11 +359,6 @@ def _labels(cell: Any) -> Match:
     return _category(cell)
 
 
-def _split(cell: Any) -> Match:
-    known = isinstance(cell, str) and cell.strip().lower() in SPLIT_WORDS
-    return "certain" if known else "no"
-
-
 _TARGETS: dict[str, tuple[tuple[str, ...], Recognises]] = {
     "category": (("label", "class", "category", "target", "sentiment", "y"), _category),
     "number": (
@@ -368,5 +369,4 @@ _TARGETS: dict[str, tuple[tuple[str, ...], Recognises]] = {
     "labels": (
         ("labels", "tags", "classes", "categories", "genres", "topics", "keywords"), _labels,
     ),
-    SPLIT: (("split", "set", "partition", "subset"), _split),
 }  # fmt: skip

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
 
-from plait.data.cells import MAX_BYTES, in_chunks, is_missing
+from plait.data.cells import MAX_BYTES, in_chunks
 from plait.data.digests import FileDigests, file_digests
+from plait.data.values import is_missing
 from plait.modalities.base import Modality
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
 from plait.pipeline.engine import EncoderEngine, Row

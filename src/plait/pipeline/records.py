@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.recipe import InputSpec, Recipe
-from plait.data.cells import ErrorPolicy, MediaInfo, is_missing
+from plait.data.cells import ErrorPolicy, MediaInfo
+from plait.data.split_column import check_split_names, split_key
 from plait.data.splits import split_rows
-from plait.data.tables import Table, cell_key, group_captions, read_table, split_key
+from plait.data.tables import Table, as_table, cell_key, group_captions
+from plait.data.values import is_missing
 from plait.modalities.base import Modality
 from plait.outputs.base import Output
 from plait.pipeline.cache import FeatureSpace, remembered
@@ -41,6 +43,7 @@ from plait.types import (
     State,
     UnseenLabel,
     UsageError,
+    column_names,
     column_text,
 )
 from plait.util.files import digest
@@ -54,7 +57,7 @@ COMPARED = "split, as compared"
 def open_table(
     recipe: Recipe,
     parts: Parts,
-    table: Table | str | Path,
+    table: Any,
     named: Mapping[str, ColumnName] | None = None,
 ) -> tuple[Table, dict[str, ColumnName]]:
     """The table with one row a record, and the columns of the recipe's inputs and outputs.
@@ -66,12 +69,12 @@ def open_table(
     Args:
         recipe: whose inputs and outputs they are.
         parts: its components.
-        table: a table, or what `read_table` takes.
+        table: what `as_table` takes.
         named: the columns that the user named, for a table to be scored: inputs without a column
             are then missing, and not among the columns returned. Without, every input must have
             one.
     """
-    rows = table if isinstance(table, Table) else read_table(table)
+    rows = as_table(table, recipe.data.missing_texts)
     if named is None:
         columns = choose_columns(recipe, parts, rows)
     else:
@@ -81,7 +84,7 @@ def open_table(
         single = not others and parts.modalities[first].media and f"outputs.{name}" in columns
         if output.several_answers and single and not rows.records:
             split, group = split_column(recipe, rows), recipe.data.group
-            keys = {} if split is None else {split: split_key}
+            keys = {} if split is None else {split: split_key(split, rows.column(split))}
             keys |= {} if group is None else {group: cell_key}
             target = str(columns[f"outputs.{name}"])
             rows = group_captions(rows, columns[f"inputs.{first}"], target, keys)
@@ -101,6 +104,9 @@ def split_table(
         UsageError: a comparison chose the splits, and the table doesn't have them.
     """
     column = split_column(recipe, table)
+    if to_learn and column is None and recipe.data.split is None and recipe.data.group is None:
+        targets = {n for path in columns for n in column_names(columns[path])}
+        check_split_names({n: table.sample(n) for n in table.columns if n not in targets})
     if column == COMPARED and column not in table.columns:
         raise UsageError(
             f"the model was trained in a comparison, which split the rows; {table.path} does not "

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.cells import ErrorPolicy, OnBad, is_missing
+from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
+from plait.data.values import is_missing
 from plait.model import Model
 from plait.outputs.scores import interval, resamples
 from plait.pipeline.inputs import Progress

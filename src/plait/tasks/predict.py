@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plait.data.cells import ErrorPolicy, check_policy, is_missing
+from plait.data.cells import ErrorPolicy, check_policy
 from plait.data.tables import Table, read_table
+from plait.data.values import is_missing
 from plait.pipeline.columns import choose_present_columns
 from plait.render.progress import Progress
 from plait.runtime.engines import load

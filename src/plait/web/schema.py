@@ -15,7 +15,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
-from plait.data.cells import is_missing
+from plait.data.values import is_missing
 from plait.model import Model
 from plait.outputs.options import Options
 from plait.types import UsageError

@@ -19,8 +19,8 @@ import numpy as np
 
 from plait.data.dates import KINDS as DATES
 from plait.data.dates import as_date
-from plait.data.readers import NUMBER
 from plait.data.tables import cell_key
+from plait.data.values import NUMBER
 from plait.types import BadCell, PlaitError, State
 
 KindName = Literal["number", "category", "date"]
