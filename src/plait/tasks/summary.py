@@ -458,8 +458,8 @@ def png(graph: Graph) -> bytes:
         corners = scaled((placed.x, top), (placed.x + WIDTH, bottom))
         draw.rounded_rectangle(corners, 10 * SCALE, fill, border, round(1.5 * SCALE))
         for line, y, size, colour in placed.texts:
-            font = ImageFont.load_default(size * SCALE)
-            draw.text(*scaled((placed.x + WIDTH / 2, y)), line, colour, font, anchor="mm")
+            (middle,) = scaled((placed.x + WIDTH / 2, y))
+            draw.text(middle, line, colour, ImageFont.load_default(size * SCALE), anchor="mm")
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True)
     return stream.getvalue()
