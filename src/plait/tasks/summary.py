@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, load_recipe, shipped
 from plait.network import Network, TorchEngine, build_network
+from plait.nn.base import Encoder, Head
 from plait.nn.blocks import count_parameters
-from plait.nn.encoder import Encoder
-from plait.nn.head import Head
 from plait.package.format import shipped_models
 from plait.pipeline.engine import Batch, Parts, build_parts, padded
 from plait.render.console import console
