@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from plait.nn.head import Arrays, Head
+from plait.nn.base import Arrays, Head
 from plait.outputs.base import Output
 from plait.types import Fused, Prediction, Tokens
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.nn.head import Arrays
+from plait.nn.base import Arrays
 from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
 from plait.outputs.text.decoding import DECODER, Decoding, Limits
 from plait.outputs.text.networks.steps import TorchSteps

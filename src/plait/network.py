@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.fusion.networks import FusionNetwork
+from plait.nn.base import Arrays, Encoder, Head
 from plait.nn.blocks import NamedModules
-from plait.nn.encoder import Encoder
-from plait.nn.head import Arrays, Head
 from plait.outputs.base import RawOutputs, Steps
 from plait.package.format import WEIGHTS
 from plait.pipeline.engine import Batch, Parts, Row, to_row

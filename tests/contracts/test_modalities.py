@@ -24,7 +24,7 @@ from plait.config import registry
 from plait.modalities.base import Modality
 from plait.modalities.text import networks as text_networks
 from plait.modalities.text import word_vectors
-from plait.nn.encoder import Encoder
+from plait.nn.base import Encoder
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
 from plait.types import BadCell
 

@@ -14,8 +14,8 @@ import torch
 from heads import decode
 
 from plait.config import registry
+from plait.nn.base import Head
 from plait.nn.blocks import alone, side_by_side
-from plait.nn.head import Head
 from plait.outputs.base import Output
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval

@@ -185,8 +185,8 @@ def test_a_column_that_is_not_there_is_a_missing_input(
     place = next(iter(PLACES))
     (tmp_path / "words.csv").write_text(f"words\nit is {place} number 3\n")
     out = tmp_path / "out.json"
-    settings = PredictSettings({}, {"num": 2})
-    predict_table(str(tmp_path / "model"), str(tmp_path / "words.csv"), settings, out, False)
+    settings = PredictSettings({"num": 2}, out)
+    predict_table(str(tmp_path / "model"), str(tmp_path / "words.csv"), settings)
     (row,) = json.loads(out.read_text())
     assert place in row["answer"]
     assert place in row["alternatives"][0]["answer"]
@@ -195,7 +195,7 @@ def test_a_column_that_is_not_there_is_a_missing_input(
         PlaitError,
         match=r"no column for any input; expected photo \(image\), words \(text\); it has",
     ):
-        predict_table(str(tmp_path / "model"), str(tmp_path / "none.csv"), settings, out, False)
+        predict_table(str(tmp_path / "model"), str(tmp_path / "none.csv"), settings)
 
 
 def test_a_column_that_is_not_there_is_scored_as_a_missing_input(

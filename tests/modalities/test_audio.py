@@ -16,7 +16,7 @@ from plait.modalities.audio.mfcc import Mfcc
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.base import Modality
-from plait.nn.encoder import Encoder
+from plait.nn.base import Encoder
 from plait.types import UsageError
 
 soxr = pytest.importorskip("soxr", reason="needs the extra plait[audio]")

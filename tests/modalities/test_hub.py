@@ -15,7 +15,7 @@ from vision_models import save_vision_model
 from plait.config import registry
 from plait.config.recipe import check_recipe
 from plait.modalities.image.hub import HubImage
-from plait.nn.encoder import Encoder
+from plait.nn.base import Encoder
 from plait.types import PlaitError, UsageError
 
 transformers = pytest.importorskip("transformers")

@@ -16,7 +16,7 @@ from tensors import as_row, pad_rows
 from plait.config import registry
 from plait.config.recipe import check_recipe
 from plait.modalities.audio.hub import HubSound
-from plait.nn.encoder import Encoder
+from plait.nn.base import Encoder
 from plait.nn.hub import build_extractor
 from plait.types import PlaitError, Tokens
 

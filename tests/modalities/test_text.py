@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from tensors import as_row, pad_rows
+from tensors import as_row, pad_rows, reader
 
 from plait.data.cells import as_text
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
@@ -121,6 +121,18 @@ def test_cells_that_are_none(cell: Any, words: str) -> None:
     with pytest.raises(BadCell, match=words) as error:
         as_text(cell)
     assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (WordSequence(max_length=12), WordSequence(max_length=18)),
+        (BagOfWords(min_count=1), BagOfWords(min_count=1, weight="counts")),
+    ],
+)
+def test_features_that_differ_are_not_cached_as_one(one: Text, other: Text, tmp_path: Path) -> None:
+    spaces = {reader("text", fitted(text), tmp_path).space().folder for text in (one, other)}
+    assert len(spaces) == 2
 
 
 def test_nothing_to_learn_from_is_an_error() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from samples import save_bert
-from tensors import as_row, pad_rows
+from tensors import as_row, pad_rows, reader
 
 from plait.config import registry
 from plait.modalities.text.hub import HubText
@@ -78,6 +78,15 @@ def test_other_families(folder: Path, kind: str) -> None:
     assert found.mask.sum(dim=1).tolist() == [5, 11, 3]
     (found.values * torch.randn(16)).sum().backward()
     assert [n for n, p in encoder.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_each_way_of_reading_has_its_own_cache(folder: Path) -> None:
+    settings: list[dict[str, Any]] = [
+        {"tokens": tokens, "max_length": length} for tokens in ("pieces", "text")
+        for length in (12, 18)
+    ]  # fmt: skip
+    texts = [fitted(HubText(name=str(folder), **setting)) for setting in settings]
+    assert len({reader("text", text, folder).space().folder for text in texts}) == 4
 
 
 def test_a_package_needs_no_hub(folder: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import Motion
 from plait.modalities.video.networks import GREY, moving
 from plait.network import build_network
-from plait.nn.encoder import Encoder
+from plait.nn.base import Encoder
 from plait.pipeline.engine import build_parts
 from plait.types import UsageError
 

@@ -132,10 +132,8 @@ def test_an_option_goes_to_the_outputs_that_have_it(model: Model) -> None:
 def test_answers_in_files(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,n\nblue huge cat dog,1\n,2\nred small,3\n")
     for name in ("out.csv", "out.json"):
-        settings = PredictSettings({}, {"num": 2})
-        predict_table(
-            str(folder / "model"), str(tmp_path / "t.csv"), settings, tmp_path / name, False
-        )
+        settings = PredictSettings({"num": 2}, tmp_path / name)
+        predict_table(str(folder / "model"), str(tmp_path / "t.csv"), settings)
     with (tmp_path / "out.csv").open(newline="") as file:
         first, empty, _ = csv.DictReader(file)
     assert list(first) == [
@@ -164,8 +162,8 @@ def test_shares_in_files_are_of_an_output(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text\nblue huge cat dog\n")
     for name in ("out.csv", "out.json"):
         table = str(tmp_path / "t.csv")
-        settings = PredictSettings({}, {}, shares=True)
-        predict_table(str(folder / "model"), table, settings, tmp_path / name, False)
+        settings = PredictSettings({}, tmp_path / name, shares=True)
+        predict_table(str(folder / "model"), table, settings)
     with (tmp_path / "out.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     (told,) = json.loads((tmp_path / "out.json").read_text())

@@ -42,11 +42,11 @@ def caption(
     as_json: AsJson = False,
 ) -> None:
     """Caption photos: one sentence for each."""
-    from plait.tasks.caption import Destination, caption_photos
+    from plait.tasks.predict import PredictSettings, caption_photos
 
-    destination = Destination(out, explain, as_json)
+    settings = PredictSettings(decoding.given(), out, as_json, on_bad, engine)
     with show_progress() as progress:
-        caption_photos(photos, model, decoding.given(), on_bad, destination, engine, progress)
+        caption_photos(photos, model, settings, explain, progress)
 
 
 @commands.command()
@@ -64,10 +64,11 @@ def predict(
     """Answer every row of a table."""
     from plait.tasks.predict import PredictSettings, predict_table
 
-    columns = pairs("--column", rows.column)
-    settings = PredictSettings(columns, decoding.given(), rows.on_bad, shares, engine)
+    settings = PredictSettings(
+        decoding.given(), out, as_json, engine=engine, shares=shares, **rows.given()
+    )
     with show_progress() as progress:
-        predict_table(model, table, settings, out, as_json, progress)
+        predict_table(model, table, settings, progress)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
 from plait.modalities.base import Classical, Modality
 from plait.network import TorchEngine, build_network
+from plait.nn.base import Head
 from plait.nn.blocks import count_parameters
-from plait.nn.head import Head
 from plait.pipeline.engine import build_parts
 from plait.pipeline.inputs import view_key
 from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table

@@ -24,7 +24,7 @@ from plait.modalities.segments import Kept, Listing, Segments
 from plait.types import Geometry, State
 
 if TYPE_CHECKING:
-    from plait.nn.encoder import Encoder
+    from plait.nn.base import Encoder
 
 Item: TypeAlias = NDArray[Any]
 """One record as it is read, (L, ...)."""

@@ -1,7 +1,7 @@
 """The contract of an output: everything that it knows of cells and answers, without torch.
 
 An output is written once and used by training, serving and the exported model alike. Its network
-side is a `plait.nn.head.Head`, built on demand from the same settings and state.
+side is a `plait.nn.base.Head`, built on demand from the same settings and state.
 
 Shapes: B records.
 """
@@ -24,7 +24,7 @@ from plait.outputs.scores import Scorer, Scores
 from plait.types import Branches, Geometry, Prediction, State
 
 if TYPE_CHECKING:
-    from plait.nn.head import Head
+    from plait.nn.base import Head
 
 RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
 """What `Head.raw_outputs` gives, by name, a row a record."""

@@ -33,7 +33,7 @@ from plait.types import (
 )
 
 if TYPE_CHECKING:
-    from plait.nn.head import Head
+    from plait.nn.base import Head
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -24,7 +24,7 @@ from plait.outputs.scores import Scorer, check_paired
 from plait.types import BadCell, Branches, PlaitError, Prediction, State, UnseenLabel
 
 if TYPE_CHECKING:
-    from plait.nn.head import Head
+    from plait.nn.base import Head
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

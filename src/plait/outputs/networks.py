@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plait.nn.base import Blend, Head, of_branch
 from plait.nn.blocks import NamedModules
-from plait.nn.branches import Blend, of_branch
-from plait.nn.head import Head
 from plait.outputs.category import UNSEEN, CategoryOutput
 from plait.outputs.labels import LabelsOutput, best_threshold
 from plait.outputs.number import NumberOutput, conformal_quantile

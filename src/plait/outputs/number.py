@@ -26,7 +26,7 @@ from plait.outputs.scores import Scorer, Scores, check_paired
 from plait.types import BadCell, Branches, PlaitError, Prediction, State
 
 if TYPE_CHECKING:
-    from plait.nn.head import Head
+    from plait.nn.base import Head
 
 Floats = NDArray[np.float64]
 

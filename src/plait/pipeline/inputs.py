@@ -90,10 +90,11 @@ class InputReader:
         return self.engine.prepare(self.name, [self.modality.example()])[0]
 
     def space(self) -> FeatureSpace:
-        """The cache of this preprocessing and this frozen network."""
-        name = digest(
-            CACHE_FORMAT, self.modality.fingerprint(), self.engine.frozen_digest(self.name)
-        )
+        """The cache of this preprocessing and this frozen network; the shapes tell apart what is
+        cut to another length, which a fingerprint need not."""
+        shapes = f"{self.modality.example().shape} -> {self.example.shape}"
+        frozen = self.engine.frozen_digest(self.name)
+        name = digest(CACHE_FORMAT, self.modality.fingerprint(), frozen, shapes)
         return FeatureSpace(name, self.example.shape, self.example.dtype)
 
     def rows(self, items: Iterable[Item]) -> Generator[Outcome, None, None]:

@@ -18,7 +18,7 @@ import plait
 from plait.config import registry
 from plait.model import Model
 from plait.network import TorchEngine, as_row
-from plait.nn.head import Graph
+from plait.nn.base import Graph
 from plait.package.format import RECIPE, STATE
 from plait.pipeline.engine import Row, padded
 from plait.runtime.engines import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session

@@ -1,75 +1,181 @@
-"""What the command ``predict`` does: a table in, an answer for each row out."""
+"""What the commands ``caption`` and ``predict`` do: photos or a table in, answers out, printed or
+written as CSV or JSON.
+
+Each output's values stand under its name. With several outputs, everything else about an answer
+has the output's name before it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from plait.data.cells import ErrorPolicy, check_policy
-from plait.data.tables import Table, read_table
+from plait.data.images import find_images
+from plait.data.tables import Table, is_table_name, read_table
 from plait.data.values import is_missing
+from plait.model import Model
+from plait.outputs.base import Output
 from plait.pipeline.columns import choose_present_columns
-from plait.render.progress import Progress
+from plait.render.progress import Progress, reported
 from plait.runtime.engines import load
-from plait.tasks.write import Row, to_json, writer
-from plait.types import ColumnName
+from plait.types import ColumnName, Prediction, UsageError
+from plait.util.files import write_atomically
 
-ROW = "row"
-"""The title of the rows' numbers in what is written."""
+PHOTO, ROW = "image", "row"
+"""What identifies a record: a photo's path, or a row's number and plain cells."""
+DIGITS = 4  # of scores and probabilities
+UNWRITTEN = ("value", "detected")
+"""Keys of a prediction's JSON that a file goes without: the value has the output's name there, and
+what led to it is for `plait explain`."""
+
+Answers: TypeAlias = Mapping[str, Prediction]
+"""One record's predictions by output."""
+Row: TypeAlias = tuple[Mapping[str, Any], Answers | None]
+"""What identifies a record, by title, and its answers; None if there are none."""
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How a table is answered.
+    """How records are answered, and where the answers go.
 
     Attributes:
-        columns: input -> column, where the guess would be wrong.
         options: of decoding.
+        out: a .csv or .json file; without one they are printed.
+        as_json: print JSON.
         on_bad: what to do with cells that can't be used.
-        shares: also each input's share of the answers.
         engine: ``torch`` or ``onnx``.
+        columns: input -> column of the table, where the guess would be wrong.
+        shares: also each input's share of the answers.
     """
 
-    columns: Mapping[str, str]
     options: Mapping[str, Any]
+    out: Path | None = None
+    as_json: bool = False
     on_bad: str = "stop"
-    shares: bool = False
     engine: str = "torch"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    shares: bool = False
+
+
+def caption_photos(
+    paths: Sequence[Path],
+    model_name: str,
+    settings: PredictSettings,
+    explain: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Caption photos and folders of photos; ``explain`` is a folder for pictures of where each word
+    looked.
+
+    Raises:
+        UsageError: there is no photo or no such model, or the model takes something else.
+        PlaitError: a photo can't be used and the policy is ``stop``.
+    """
+    for path in paths:
+        if is_table_name(path.name):
+            raise UsageError(f"{path} is a table", hint=f"try: plait predict {model_name} {path}")
+    policy = ErrorPolicy(check_policy(settings.on_bad), in_table=False)
+    model, photos = load(model_name, settings.engine), find_images(paths)
+    if not photos:
+        raise UsageError("no photo in " + ", ".join(map(str, paths)))
+    model.decoding_options(**settings.options)  # checked before any photo is read
+    outputs, out = model.parts.outputs, settings.out
+    write = writer(out, outputs) if out else None
+    rows = _captions(model, photos, policy, settings.options, progress)
+    if explain is not None:
+        rows = _explained(rows, model, explain)
+    if write is not None:
+        print(f"{write(rows)} of {len(photos)} photos captioned, written to {out}")
+    elif settings.as_json:
+        print(to_json(rows, outputs))
+    else:
+        _print(rows)
+    _show_failures(policy)
+
+
+def _captions(
+    model: Model,
+    photos: Sequence[Path],
+    policy: ErrorPolicy,
+    options: Mapping[str, Any],
+    progress: Progress | None,
+) -> Iterator[Row]:
+    """Each photo with its answers; None for photos that can't be used."""
+    if list(model.inputs.values()) != [PHOTO]:
+        raise UsageError(
+            f"the model {model.name!r} takes {', '.join(model.inputs)}",
+            expected="a model with one input, a photo",
+            hint="use plait predict MODEL TABLE",
+        )
+    (name,) = model.inputs
+    answers = model.predict_batch([{name: path} for path in photos], policy=policy, **options)
+    answers = reported(answers, "answers", len(photos), progress)
+    for number, (photo, answer) in enumerate(zip(photos, answers, strict=True)):
+        yield {PHOTO: str(photo)}, None if (number, name) in policy.handled else answer
+
+
+def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]:
+    """The same rows; on the way, a picture of each answer's attention is written."""
+    used: set[str] = set()
+    for identity, answers in rows:
+        if answers is not None:
+            photo = Path(identity[PHOTO])
+            stem = photo.stem
+            for parent in photo.absolute().parents:  # as many of them as make it unique
+                if stem in used:
+                    stem = f"{parent.name}-{stem}"
+            while stem in used:  # a.png and a.jpg in one folder
+                stem += "_"
+            used.add(stem)
+            model.attention(photo, answers[model.output]).save(folder / f"{stem}.png")
+        yield identity, answers
+    print(f"attention pictures are in {folder}", file=sys.stderr)
+
+
+def _print(rows: Iterable[Row]) -> None:
+    for identity, answers in rows:
+        for output, prediction in (answers or {}).items():
+            start = f"{identity[PHOTO]}: "
+            if answers and len(answers) > 1:
+                start = f"{identity[PHOTO]}, {output}: "
+            values = [prediction.value, *(other.value for other in prediction.alternatives)]
+            for rank, value in enumerate(values):
+                text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                print(f"{' ' * len(start) if rank else start}{text}")
+        sys.stdout.flush()
 
 
 def predict_table(
-    model_name: str,
-    table: str,
-    settings: PredictSettings,
-    out: Path,
-    as_json: bool,
-    progress: Progress | None = None,
+    model_name: str, table: str, settings: PredictSettings, progress: Progress | None = None
 ) -> None:
     """Answer every row of a table, and write or print the answers.
 
     Raises:
-        UsageError: there is no such model, table or column, or ``out`` can't be written.
+        UsageError: there is no such model, table or column, or the file can't be written.
         PlaitError: a cell can't be used and the policy is ``stop``.
     """
     model, rows = load(model_name, settings.engine), read_table(table)
     policy = ErrorPolicy(check_policy(settings.on_bad))
     model.decoding_options(**settings.options)  # checked before any row is read
-    write = writer(out, model.parts.outputs)
+    out, outputs = settings.out, model.parts.outputs
+    write = writer(out, outputs) if out else None
     columns = choose_present_columns(model.recipe, model.parts, rows, settings.columns)
     answers = model.predict_table(
         rows, columns, policy=policy, shares=settings.shares, progress=progress, **settings.options
     )
     answered: Iterator[Row] = zip(_identities(rows, columns), answers, strict=True)
-    if as_json:
-        print(to_json(answered, model.parts.outputs))
+    if settings.as_json or write is None:
+        print(to_json(answered, outputs))
     else:
         print(f"{write(answered)} of {len(rows)} rows answered, written to {out}")
-    if policy.failures:
-        from plait.render.console import show_bad  # rich is slow to import
-
-        show_bad(policy.failures)
+    _show_failures(policy)
 
 
 def _identities(table: Table, columns: Mapping[str, ColumnName]) -> Iterator[dict[str, Any]]:
@@ -82,3 +188,88 @@ def _identities(table: Table, columns: Mapping[str, ColumnName]) -> Iterator[dic
             plain = isinstance(cells[row], (str, int, float)) and not is_missing(cells[row])
             identity[column] = cells[row] if plain else None
         yield identity
+
+
+def _show_failures(policy: ErrorPolicy) -> None:
+    if policy.failures:
+        from plait.render.console import show_bad  # rich is slow to import
+
+        show_bad(policy.failures)
+
+
+def writer(path: Path, outputs: Mapping[str, Output]) -> Callable[[Iterable[Row]], int]:
+    """A function that writes rows to a file of the path's kind and returns how many of them have
+    answers.
+
+    Raises:
+        UsageError: files of that name can't be written.
+    """
+    formats = {".csv": to_csv, ".json": to_json}
+    text_of = formats.get(path.suffix.lower())
+    if text_of is None:
+        raise UsageError(
+            f"can't write answers to {path}", expected="a name ending in .csv or .json"
+        )
+
+    def write(rows: Iterable[Row]) -> int:
+        all_rows = list(rows)
+        # Names of files may be any bytes; they are written as they are.
+        text = text_of(all_rows, outputs).encode("utf-8", "surrogateescape")
+        write_atomically(path, lambda part: part.write_bytes(text))
+        return sum(answers is not None for _, answers in all_rows)
+
+    return write
+
+
+def to_csv(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
+    """A line for each record; the cells of records without answers are empty."""
+    lines = [(identity, _cells(answers, outputs)) for identity, answers in rows]
+    titles: dict[str, None] = dict.fromkeys(title for identity, _ in lines for title in identity)
+    for name, output in outputs.items():  # an output's columns stand together
+        titles |= dict.fromkeys([name, _title("score", name, outputs)][: 1 + output.shows_score])
+        titles |= {title: None for _, cells in lines for title in cells.get(name, {})}
+    file = io.StringIO(newline="")
+    table = csv.DictWriter(file, list(titles), restval="")
+    table.writeheader()
+    for identity, cells in lines:
+        table.writerow({**identity} | {k: v for own in cells.values() for k, v in own.items()})
+    return file.getvalue()
+
+
+def _cells(answers: Answers | None, outputs: Mapping[str, Output]) -> dict[str, dict[str, Any]]:
+    """Output -> title -> cell."""
+    cells: dict[str, dict[str, Any]] = {}
+    for name, prediction in (answers or {}).items():
+        output = outputs[name]
+        own: dict[str, Any] = {name: output.to_cell(prediction.value)}
+        if output.shows_score:
+            own[_title("score", name, outputs)] = f"{prediction.score:.4f}"
+        own |= {f"{name}_{key}": cell for key, cell in output.extra_cells(prediction).items()}
+        for source, share in prediction.shares.items():
+            own[f"share_{_title(source, name, outputs)}"] = f"{share:.4f}"
+        for rank, other in enumerate(prediction.alternatives, start=2):
+            own[f"{name}_{rank}"] = output.to_cell(other.value)
+        cells[name] = own
+    return cells
+
+
+def to_json(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
+    """A list with an object for each record; the values of records without answers are null."""
+    objects = []
+    for identity, answers in rows:
+        record = {**identity} | (dict.fromkeys(outputs) if answers is None else {})
+        for name, prediction in (answers or {}).items():
+            output = outputs[name]
+            own = output.to_json(prediction, DIGITS)
+            record[name] = own["value"]
+            own["alternatives"] = [
+                {name: other.pop("value"), **other} for other in own["alternatives"]
+            ]
+            unwritten = UNWRITTEN if output.shows_score else (*UNWRITTEN, "score")
+            record |= {_title(k, name, outputs): v for k, v in own.items() if k not in unwritten}
+        objects.append(record)
+    return json.dumps(objects, ensure_ascii=False, indent=2)
+
+
+def _title(key: str, output: str, outputs: Mapping[str, Output]) -> str:
+    return f"{output}_{key}" if len(outputs) > 1 else key

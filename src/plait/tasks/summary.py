@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from html import escape
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,12 @@ from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, load_recipe, shipped
 from plait.network import Network, TorchEngine, build_network
+from plait.nn.base import Encoder, Head
 from plait.nn.blocks import count_parameters
-from plait.nn.encoder import Encoder
-from plait.nn.head import Head
 from plait.package.format import shipped_models
 from plait.pipeline.engine import Batch, Parts, build_parts, padded
 from plait.render.console import console
+from plait.render.html import render
 from plait.runtime.engines import load
 from plait.types import Fused, Tokens, UsageError
 from plait.util.files import write_atomically
@@ -41,6 +40,13 @@ from plait.util.suggest import did_you_mean
 RECORDS = 2  # in the batch
 LONG_RUN = 5  # equal blocks from which the terminal shows a single line
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+COLOURS = {
+    "trained": ("green", "#e4f3ea", "#2f855a"),
+    "frozen": ("blue", "#e4ecf7", "#2b5d9b"),
+    "partly trained": ("cyan", "#e0f2f3", "#24808a"),
+    "": ("default", "#f4f2ec", "#8c8470"),
+}
+"""State -> colour on a terminal, fill and border of a box in a picture."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Part(Layer):
 
 @dataclass(frozen=True)
 class Box:
-    """A node of the graph: its title, two lines about it, and whether it is trained."""
+    """A node of the graph: its title, the lines about it, and whether it is trained."""
 
     title: str
     lines: tuple[str, ...]
@@ -104,7 +110,7 @@ class Summary:
     trained: int
     megabytes: float
     graph: Graph
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -112,12 +118,12 @@ class Summary:
 
 
 def summarise(what: str, overrides: list[str], out: Path | None, as_json: bool) -> None:
-    """Print a model's or a recipe's layers and graph; with ``out``, draw the graph too.
+    """Print a model's or a recipe's layers and graph.
 
     Args:
         what: a shipped model, a package's folder, a shipped recipe or a YAML file.
         overrides: ``path=value`` settings of a recipe.
-        out: an .svg or .png file.
+        out: an .svg or .png file for the graph.
         as_json: print JSON instead of tables.
 
     Raises:
@@ -146,8 +152,8 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
             )
         model = load(what)
         return measure(what, model.recipe, model.parts, model.network)
-    known = [*shipped_models(), *shipped()]
     if what not in shipped() and Path(what).suffix not in (".yaml", ".yml"):
+        known = [*shipped_models(), *shipped()]
         raise UsageError(
             f"there is no model or recipe {what!r}",
             expected=f"one of: {', '.join(known)}, a package's folder or a .yaml file",
@@ -157,11 +163,7 @@ def summary_of(what: str, overrides: Sequence[str] = ()) -> Summary:
     parts = made_up_parts(build_parts(recipe))
     note = "no data was read: vocabularies and the like are as large as the recipe allows"
     # Shapes don't depend on the weights, which may be missing.
-    network = build_network(recipe, parts, pretrained=False)
-    return measure(what, recipe, parts, network, [note])
-
-
-# Made-up data -------------------------------------------------------------------------------
+    return measure(what, recipe, parts, build_network(recipe, parts, pretrained=False), note)
 
 
 def made_up_parts(parts: Parts) -> Parts:
@@ -184,26 +186,26 @@ def made_up_batch(parts: Parts, network: Network) -> Batch:
 # Measuring ----------------------------------------------------------------------------------
 
 
-def measure(
-    name: str,
-    recipe: Recipe,
-    parts: Parts,
-    network: Network,
-    notes: Sequence[str] = (),
-) -> Summary:
+def measure(name: str, recipe: Recipe, parts: Parts, network: Network, *notes: str) -> Summary:
     """Run a batch through the network, and summarise each layer and its result."""
     shapes = _shapes(parts, network.eval())
-    measured = tuple(_part(at, module, shapes) for at, module in _parts(network))
+    modules: dict[str, nn.Module] = {
+        **{f"encoders.{name}": module for name, module in network.encoders.items()},
+        **{f"adapters.{name}": module for name, module in network.adapters.items()},
+        "fusion": network.fusion,
+        **{f"heads.{name}": module for name, module in network.heads.items()},
+    }
+    measured = {at: _part(at, module, shapes) for at, module in modules.items()}
     tensors = chain(network.parameters(), network.buffers())
     return Summary(
         name=name,
         about=recipe.about,
-        parts=measured,
+        parts=tuple(measured.values()),
         parameters=count_parameters(network),
         trained=count_parameters(network, trainable=True),
         megabytes=round(sum(t.numel() * t.element_size() for t in tensors) / 1e6, 2),
-        graph=_graph(recipe, parts, {part.name: part for part in measured}),
-        notes=tuple(notes),
+        graph=_graph(recipe, parts, measured),
+        notes=notes,
     )
 
 
@@ -229,14 +231,15 @@ def _shapes(parts: Parts, network: Network) -> dict[nn.Module, str]:
 def _first_tensor(result: Any) -> Tensor | None:
     if isinstance(result, Tensor):
         return result
+    if isinstance(result, Fused):
+        result = result.tokens
     if isinstance(result, Tokens):
         return result.values
-    if isinstance(result, Fused):
-        return result.tokens.values
+    if isinstance(result, Mapping):  # as the transformers library returns
+        result = list(result.values())
     if isinstance(result, (tuple, list)):
         return next((t for t in map(_first_tensor, result) if t is not None), None)
-    # The transformers library returns mappings.
-    return _first_tensor(list(result.values())) if isinstance(result, Mapping) else None
+    return None
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -249,92 +252,64 @@ def shape_text(shape: Sequence[int]) -> str:
     return f"({', '.join([batch, *rest])})"
 
 
-def _parts(network: Network) -> Iterator[tuple[str, nn.Module]]:
-    """Encoders, adapters, fusion and heads by path, in the order of the data flow."""
-    flow = ("encoders", "adapters", "fusion", "heads")
-    for at, module in sorted(network.named_children(), key=lambda item: flow.index(item[0])):
-        if isinstance(module, nn.ModuleDict):
-            yield from ((f"{at}.{name}", child) for name, child in module.items())
-        else:
-            yield at, module
-
-
 def _part(at: str, module: nn.Module, shapes: Mapping[nn.Module, str]) -> Part:
-    layers: tuple[Layer, ...] = ()
-    if isinstance(module, (Encoder, Head)):  # adapters and fusion are one line each
-        layers = tuple(_layers(module, shapes, 0))
-    line = _layer(at, module, shapes)
+    opened = isinstance(module, (Encoder, Head))  # adapters and fusion are one line each
+    layers = tuple(_layers(module, shapes)) if opened else ()
     # A head is not called but asked for its loss: its decoder tells the shape.
-    shape = line.shape or next((shapes[c] for c in module.children() if c in shapes), "")
-    return Part(at, line.kind, shape, line.parameters, line.trained, layers)
+    own = [shapes[m] for m in (module, *module.children()) if m in shapes]
+    return Part(at, type(module).__name__, next(iter(own), ""), *_counts(module), layers)
 
 
-def _layer(name: str, module: nn.Module, shapes: Mapping[nn.Module, str]) -> Layer:
-    trained = count_parameters(module, trainable=True)
-    shape = shapes.get(module, "")
-    return Layer(name, type(module).__name__, shape, count_parameters(module), trained)
+def _counts(module: nn.Module) -> tuple[int, int]:
+    return count_parameters(module), count_parameters(module, trainable=True)
 
 
-def _layers(module: nn.Module, shapes: Mapping[nn.Module, str], depth: int) -> Iterator[Layer]:
-    """The layers that get a line each; those without parameters are left out."""
-    for name, parameter in module.named_parameters(recurse=False):
-        count = parameter.numel()
-        shape = f"({', '.join(map(str, parameter.shape))})"
-        yield Layer(name, "Parameter", shape, count, count * parameter.requires_grad)
-    inside = isinstance(module, CONTAINERS)
-    for name, child in module.named_children():
-        if _opens(child, inside, depth):
-            for layer in _layers(child, shapes, depth + 1):
-                values = (layer.kind, layer.shape, layer.parameters, layer.trained)
-                yield Layer(f"{name}.{layer.name}", *values)
-        elif count_parameters(child):
-            yield _layer(name, child, shapes)
-
-
-def _opens(module: nn.Module, inside: bool, depth: int) -> bool:
-    """Whether a module's children get lines of their own.
+def _layers(
+    module: nn.Module, shapes: Mapping[nn.Module, str], before: str = "", depth: int = 0
+) -> Iterator[Layer]:
+    """The layers that get a line each, named from ``before`` on; those without parameters are left
+    out.
 
     A child of a container is a stage or block, and gets one line. Otherwise containers, the first
     level of a part (decoder, trunk) and modules with a stack of blocks are opened.
     """
-    if inside or not list(module.children()):
-        return False
-    return depth == 0 or isinstance(module, CONTAINERS) or _holds_blocks(module)
+    for name, parameter in module.named_parameters(recurse=False):
+        count = parameter.numel()
+        shape = f"({', '.join(map(str, parameter.shape))})"
+        yield Layer(before + name, "Parameter", shape, count, count * parameter.requires_grad)
+    for name, child in module.named_children():
+        opens = depth == 0 or isinstance(child, CONTAINERS) or _holds_blocks(child)
+        if opens and list(child.children()) and not isinstance(module, CONTAINERS):
+            yield from _layers(child, shapes, f"{before}{name}.", depth + 1)
+        elif count_parameters(child):
+            kind, shape = type(child).__name__, shapes.get(child, "")
+            yield Layer(before + name, kind, shape, *_counts(child))
 
 
 def _holds_blocks(module: nn.Module) -> bool:
     stacks = [child for child in module.children() if isinstance(child, nn.ModuleList)]
-    blocks = [block for stack in stacks for block in stack]
+    blocks = chain(*stacks)
     return any(list(b.children()) and not isinstance(b, CONTAINERS) for b in blocks)
 
 
-# The graph ----------------------------------------------------------------------------------
-
-
 def _graph(recipe: Recipe, parts: Parts, measured: Mapping[str, Part]) -> Graph:
-    lanes = []
+    def box(title: str, about: str, part: Part) -> Box:
+        size = f"{short_count(part.parameters)} {part.state}" if part.state else "no parameters"
+        return Box(title, tuple(line for line in (about, part.shape, size) if line), part.state)
+
+    lanes, to_fusion = [], "to the fusion's width"
     for name, spec in recipe.inputs.items():
-        example = parts.modalities[name].example()
-        shape = shape_text((RECORDS, *example.shape))
+        shape = shape_text((RECORDS, *parts.modalities[name].example().shape))
         kind = str(spec.representation["kind"])
-        lanes.append(
-            (
-                Box(name, (f"input: {spec.modality}", shape)),
-                _box(kind, "representation", measured[f"encoders.{name}"]),
-                _box("adapter", "to the fusion's width", measured[f"adapters.{name}"]),
-            )
-        )
+        encoder = box(kind, "representation", measured[f"encoders.{name}"])
+        adapter = box("adapter", to_fusion, measured[f"adapters.{name}"])
+        lanes.append((Box(name, (f"input: {spec.modality}", shape)), encoder, adapter))
+    fusion = box(f"fusion: {recipe.fusion['kind']}", "of the inputs", measured["fusion"])
     outputs = [
-        _box(f"output: {spec.kind}", name, measured[f"heads.{name}"])
+        box(f"output: {spec.kind}", name, measured[f"heads.{name}"])
         for name, spec in recipe.outputs.items()
     ]
-    fusion = _box(f"fusion: {recipe.fusion['kind']}", "of the inputs", measured["fusion"])
     return Graph(tuple(lanes), fusion, tuple(outputs))
-
-
-def _box(title: str, about: str, part: Part) -> Box:
-    size = f"{short_count(part.parameters)} {part.state}" if part.parameters else "no parameters"
-    return Box(title, tuple(line for line in (about, part.shape, size) if line), part.state)
 
 
 def short_count(count: int) -> str:
@@ -346,8 +321,6 @@ def short_count(count: int) -> str:
 
 
 # The terminal -------------------------------------------------------------------------------
-
-COLOURS = {"trained": "green", "frozen": "blue", "partly trained": "cyan", "": "default"}
 
 
 def show(summary: Summary, to: Console) -> None:
@@ -361,7 +334,10 @@ def show(summary: Summary, to: Console) -> None:
     for note in summary.notes:
         to.print(f"({note})")
     to.print()
-    to.print(_drawing(summary.graph))
+    graph = summary.graph
+    lanes = _beside(_down(_panel(node) for node in lane) for lane in graph.lanes)
+    outputs = _beside(_panel(node) for node in graph.outputs)
+    to.print(_down([lanes, _panel(graph.fusion), outputs]))
 
 
 def _table(summary: Summary) -> RichTable:
@@ -372,9 +348,11 @@ def _table(summary: Summary) -> RichTable:
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for part in summary.parts:
-        table.add_row(*_cells(part, ""), style="bold")
-        for layer in _runs_together(part.layers):
-            table.add_row(*_cells(layer, "  "))
+        for layer in (part, *_runs_together(part.layers)):
+            name, style = (layer.name, "bold") if layer is part else (f"  {layer.name}", "")
+            state = Text(layer.state.split(" ")[0], COLOURS[layer.state][0])
+            cells = (name, layer.kind, layer.shape, f"{layer.parameters:,}", state)
+            table.add_row(*cells, style=style)
         table.add_section()
     return table
 
@@ -383,149 +361,79 @@ def _runs_together(layers: Sequence[Layer]) -> Iterator[Layer]:
     """Long runs of equal blocks as one line, ``block17.0…19``, with the sum of their parameters."""
     for _, group in groupby(layers, lambda x: (x.kind, x.shape, x.parameters, x.trained)):
         run = list(group)
-        if len(run) < LONG_RUN:
-            yield from run
-            continue
-        first, count = run[0], len(run)
-        name = f"{first.name}…{run[-1].name.rpartition('.')[2]}"
-        sums = (count * first.parameters, count * first.trained)
-        yield Layer(name, f"{count} × {first.kind}", first.shape, *sums)
+        if len(run) >= LONG_RUN:
+            first, count = run[0], len(run)
+            name = f"{first.name}…{run[-1].name.rpartition('.')[2]}"
+            sums = (count * first.parameters, count * first.trained)
+            run = [Layer(name, f"{count} × {first.kind}", first.shape, *sums)]
+        yield from run
 
 
-def _cells(layer: Layer, indent: str) -> list[str | Text]:
-    colour = COLOURS[layer.state]
-    state = Text(layer.state.split(" ")[0], colour)
-    return [indent + layer.name, layer.kind, layer.shape, f"{layer.parameters:,}", state]
+def _down(items: Iterable[RenderableType]) -> Group:
+    """Each item below the one before, joined by arrows."""
+    first, *others = map(Align.center, items)
+    return Group(first, *chain(*((Align.center("↓"), item) for item in others)))
 
 
-def _drawing(graph: Graph) -> RenderableType:
-    """The lanes side by side, each from top to bottom; then fusion; then the outputs."""
-    lanes = _beside([Group(*_down([_panel(b) for b in lane])) for lane in graph.lanes])
-    outputs = _beside([_panel(b) for b in graph.outputs])
-    return Group(*_down([lanes, _panel(graph.fusion), outputs]))
-
-
-def _down(items: Sequence[RenderableType]) -> Iterator[RenderableType]:
-    for i, item in enumerate(items):
-        if i:
-            yield Align.center("↓")
-        yield Align.center(item)
-
-
-def _beside(items: Sequence[RenderableType]) -> RenderableType:
+def _beside(items: Iterable[RenderableType]) -> RichTable:
     grid = RichTable.grid(padding=(0, 2))
     grid.add_row(*items)
     return grid
 
 
-def _panel(node: Box) -> RenderableType:
-    return Panel.fit(
-        Text("\n".join(node.lines), justify="center"),
-        title=Text(node.title),
-        border_style=COLOURS[node.state],
-    )
+def _panel(node: Box) -> Panel:
+    lines = Text("\n".join(node.lines), justify="center")
+    return Panel.fit(lines, title=Text(node.title), border_style=COLOURS[node.state][0])
 
 
 # Pictures -----------------------------------------------------------------------------------
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 190, 96, 46, 26, 28
 STEPS = 5  # input, representation, adapter, fusion, output
+LONGEST = 26  # characters of a line
 INK, SOFT, EDGE, PAPER = "#1d1d22", "#5c5c66", "#8a8a96", "#ffffff"
-FILLS = {
-    "trained": ("#e4f3ea", "#2f855a"),
-    "frozen": ("#e4ecf7", "#2b5d9b"),
-    "partly trained": ("#e0f2f3", "#24808a"),
-    "": ("#f4f2ec", "#8c8470"),
-}
-"""State -> fill and border of a box."""
 SCALE = 2  # PNG pixels per unit
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A box with the position of its top left corner."""
+    """A box, its left side, and the height of its middle, where lines touch it."""
 
     box: Box
     x: float
     y: float
 
     @property
-    def middle(self) -> float:
-        """The height at which lines touch it."""
-        return self.y + HEIGHT / 2
+    def texts(self) -> Iterator[tuple[str, float, int, str]]:
+        """Each line of the box, the height of its middle, its font size and colour."""
+        lines = [self.box.title, *self.box.lines]
+        for i, line in enumerate(lines):
+            text = line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+            yield text, self.y + 20 * i - (len(lines) - 1) * 10, *((13, SOFT) if i else (15, INK))
 
 
 def place(graph: Graph) -> tuple[list[Placed], list[tuple[Placed, Placed]], tuple[int, int]]:
     """The boxes in five columns, the pairs joined by a line, and the size of the image."""
     rows = max(len(graph.lanes), len(graph.outputs))
-    height = 2 * MARGIN + rows * HEIGHT + (rows - 1) * GAP_Y
-    lanes = [
-        _column(boxes, step, height) for step, boxes in enumerate(zip(*graph.lanes, strict=True))
-    ]
-    (fusion,) = _column([graph.fusion], STEPS - 2, height)
-    outputs = _column(graph.outputs, STEPS - 1, height)
+    width = 2 * MARGIN + STEPS * (WIDTH + GAP_X) - GAP_X
+    height = 2 * MARGIN + rows * (HEIGHT + GAP_Y) - GAP_Y
+    columns: list[list[Placed]] = []
+    for step, boxes in enumerate([*zip(*graph.lanes, strict=True), [graph.fusion], graph.outputs]):
+        first = (height - (len(boxes) - 1) * (HEIGHT + GAP_Y)) / 2  # vertically centred
+        x = MARGIN + step * (WIDTH + GAP_X)
+        columns.append([Placed(b, x, first + i * (HEIGHT + GAP_Y)) for i, b in enumerate(boxes)])
+    *lanes, (fusion,), outputs = columns
     lines = [pair for a, b in pairwise(lanes) for pair in zip(a, b, strict=True)]
-    lines += [(placed, fusion) for placed in lanes[-1]]
-    lines += [(fusion, placed) for placed in outputs]
-    width = 2 * MARGIN + STEPS * WIDTH + (STEPS - 1) * GAP_X
-    return [*chain(*lanes), fusion, *outputs], lines, (width, height)
-
-
-def _column(boxes: Sequence[Box], step: int, height: int) -> list[Placed]:
-    """Boxes below each other, vertically centred."""
-    top = (height - len(boxes) * HEIGHT - (len(boxes) - 1) * GAP_Y) / 2
-    x = MARGIN + step * (WIDTH + GAP_X)
-    return [Placed(node, x, top + i * (HEIGHT + GAP_Y)) for i, node in enumerate(boxes)]
+    lines += [(placed, fusion) for placed in lanes[-1]] + [(fusion, placed) for placed in outputs]
+    return [*chain(*columns)], lines, (width, height)
 
 
 def svg(graph: Graph) -> bytes:
     """The graph as SVG."""
     boxes, lines, (width, height) = place(graph)
-    text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" font-family="system-ui, sans-serif">\n'
-        f'<rect width="{width}" height="{height}" fill="{PAPER}"/>\n'
-        + "".join(_svg_line(a, b) for a, b in lines)
-        + "".join(_svg_box(placed) for placed in boxes)
-        + "</svg>\n"
-    )
-    return text.encode()
-
-
-def _svg_line(a: Placed, b: Placed) -> str:
-    x1, x2, bend = a.x + WIDTH, b.x - 7, GAP_X / 2
-    path = f"M{x1} {a.middle}C{x1 + bend} {a.middle} {x2 - bend} {b.middle} {x2} {b.middle}"
-    head = f"M{b.x - 9} {b.middle - 5}L{b.x - 1} {b.middle}L{b.x - 9} {b.middle + 5}Z"
-    return (
-        f'<path d="{path}" fill="none" stroke="{EDGE}" stroke-width="1.6"/>'
-        f'<path d="{head}" fill="{EDGE}"/>\n'
-    )
-
-
-def _svg_box(placed: Placed) -> str:
-    fill, border = FILLS[placed.box.state]
-    texts = "".join(
-        f'<text x="{placed.x + WIDTH / 2}" y="{y + 4.5}" font-size="{size}" fill="{colour}" '
-        f'text-anchor="middle"{weight}>{escape(line)}</text>'
-        for line, y, size, colour, weight in _texts(placed)
-    )
-    return (
-        f'<rect x="{placed.x}" y="{placed.y}" width="{WIDTH}" height="{HEIGHT}" rx="10" '
-        f'fill="{fill}" stroke="{border}" stroke-width="1.5"/>{texts}\n'
-    )
-
-
-def _texts(placed: Placed) -> Iterator[tuple[str, float, int, str, str]]:
-    """Each line of a box: text, middle height, font size, colour, SVG weight."""
-    lines = [placed.box.title, *placed.box.lines]
-    top = placed.middle - (len(lines) - 1) * 10
-    for i, line in enumerate(lines):
-        style = (13, SOFT, "") if i else (15, INK, ' font-weight="600"')
-        yield (_cut(line), top + 20 * i, *style)
-
-
-def _cut(line: str, most: int = 26) -> str:
-    return line if len(line) <= most else line[: most - 1] + "…"
+    box = {"across": WIDTH, "down": HEIGHT, "gap": GAP_X, "colours": COLOURS}
+    size = {"width": width, "height": height, "edge": EDGE, "paper": PAPER}
+    return render("tasks/graph.svg", boxes=boxes, lines=lines, **box, **size).encode()
 
 
 def png(graph: Graph) -> bytes:
@@ -533,34 +441,27 @@ def png(graph: Graph) -> bytes:
     boxes, lines, (width, height) = place(graph)
     image = Image.new("RGB", (width * SCALE, height * SCALE), PAPER)
     draw = ImageDraw.Draw(image)
+
+    def scaled(*points: tuple[float, float]) -> list[tuple[float, float]]:
+        return [(x * SCALE, y * SCALE) for x, y in points]
+
     for a, b in lines:
-        _draw_line(draw, a, b)
+        start, end = a.x + WIDTH, b.x - 7
+        bend = (start + end) / 2
+        corners = scaled((start, a.y), (bend, a.y), (bend, b.y), (end, b.y))
+        draw.line(corners, EDGE, round(1.6 * SCALE), joint="curve")
+        draw.polygon(scaled((b.x - 9, b.y - 5), (b.x - 1, b.y), (b.x - 9, b.y + 5)), EDGE)
     for placed in boxes:
-        _draw_box(draw, placed)
+        _, fill, border = COLOURS[placed.box.state]
+        top, bottom = placed.y - HEIGHT / 2, placed.y + HEIGHT / 2
+        corners = scaled((placed.x, top), (placed.x + WIDTH, bottom))
+        draw.rounded_rectangle(corners, 10 * SCALE, fill, border, round(1.5 * SCALE))
+        for line, y, size, colour in placed.texts:
+            (middle,) = scaled((placed.x + WIDTH / 2, y))
+            draw.text(middle, line, colour, ImageFont.load_default(size * SCALE), anchor="mm")
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True)
     return stream.getvalue()
-
-
-def _draw_line(draw: ImageDraw.ImageDraw, a: Placed, b: Placed) -> None:
-    x1, x2, middle = a.x + WIDTH, b.x - 7, (a.x + WIDTH + b.x - 7) / 2
-    corners = [(x1, a.middle), (middle, a.middle), (middle, b.middle), (x2, b.middle)]
-    draw.line([_scaled(*p) for p in corners], EDGE, round(1.6 * SCALE), joint="curve")
-    head = [(b.x - 9, b.middle - 5), (b.x - 1, b.middle), (b.x - 9, b.middle + 5)]
-    draw.polygon([_scaled(*p) for p in head], EDGE)
-
-
-def _draw_box(draw: ImageDraw.ImageDraw, placed: Placed) -> None:
-    fill, border = FILLS[placed.box.state]
-    corners = [_scaled(placed.x, placed.y), _scaled(placed.x + WIDTH, placed.y + HEIGHT)]
-    draw.rounded_rectangle(corners, 10 * SCALE, fill, border, round(1.5 * SCALE))
-    for line, y, size, colour, _ in _texts(placed):
-        at = _scaled(placed.x + WIDTH / 2, y)
-        draw.text(at, line, colour, ImageFont.load_default(size * SCALE), anchor="mm")
-
-
-def _scaled(x: float, y: float) -> tuple[float, float]:
-    return x * SCALE, y * SCALE
 
 
 PICTURES: dict[str, Callable[[Graph], bytes]] = {".svg": svg, ".png": png}

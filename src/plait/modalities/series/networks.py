@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from plait.modalities.series.reading import STATISTICS, window_statistics
 from plait.modalities.series.sequence import SeriesSequence
 from plait.modalities.series.windows import Windows
+from plait.nn.base import Encoder
 from plait.nn.blocks import length_mask, make_reader, strided
-from plait.nn.encoder import Encoder
 from plait.types import State, Tokens
 
 KERNEL = 5  # steps that a convolution sees at a time

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from plait.modalities.table.columns import SCALE, Columns
 from plait.modalities.table.kinds import MISSING
+from plait.nn.base import Encoder
 from plait.nn.blocks import EncoderBlock, present_tokens
-from plait.nn.encoder import Encoder
 from plait.types import Tokens
 
 FREQUENCIES = 16  # of a number's periodic features

@@ -46,7 +46,7 @@ class BagOfWords(Text, Classical):
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
-        log((1 + texts) / (1 + texts that have it)) + 1."""
+        log((1 + texts) / (1 + texts that have it)) + 1, or 1 where only counts matter."""
         total, counts, texts = 0, Counter[str](), Counter[str]()
         for text in self.texts(cells):
             terms_here = Counter(self._terms(text))
@@ -61,12 +61,13 @@ class BagOfWords(Text, Classical):
             )
         kept = sorted(sorted(known, key=lambda term: (-counts[term], term))[: self.vocabulary])
         idf = [round(math.log((1 + total) / (1 + texts[term])) + 1, 5) for term in kept]
-        return {"terms": kept, "idf": idf}
+        return {"terms": kept, "idf": idf if self.weight == "tf-idf" else [1.0] * len(kept)}
 
     @cached_property
     def _weights(self) -> tuple[dict[str, int], NDArray[np.float32]]:
         """The id of each term, and what its counts are multiplied by."""
         ids = {term: number for number, term in enumerate(self.state["terms"])}
+        # Packages of old versions keep the inverse frequencies with "counts" too.
         idf = self.state["idf"] if self.weight == "tf-idf" else [1.0] * len(ids)
         return ids, np.array(idf, np.float32)
 

@@ -20,8 +20,8 @@ from plait.modalities.text.hub import HubText
 from plait.modalities.text.tokenizer import UNKNOWN
 from plait.modalities.text.word_sequence import WordSequence
 from plait.modalities.text.word_vectors import MINILM, WordVectors, minilm_folder
+from plait.nn.base import Encoder
 from plait.nn.blocks import freeze, length_mask, make_reader, masked_mean
-from plait.nn.encoder import Encoder
 from plait.nn.pretrained import build_features
 from plait.types import Tokens
 

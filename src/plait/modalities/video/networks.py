@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import SCALE, Motion
+from plait.nn.base import Encoder
 from plait.nn.blocks import count_parameters, length_mask, make_reader, masked_mean
-from plait.nn.encoder import Encoder
 from plait.types import Tokens
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)

@@ -32,7 +32,7 @@ from plait.outputs.text.search import Hypotheses, Mixture, generate
 from plait.types import Alternative, BadCell, Branches, PlaitError, Prediction, State, UsageError
 
 if TYPE_CHECKING:
-    from plait.nn.head import Head
+    from plait.nn.base import Head
 
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
 METRICS: Mapping[str, str] = {

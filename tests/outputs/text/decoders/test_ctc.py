@@ -13,7 +13,7 @@ import torch
 from searching import search
 
 from plait.data.vocabulary import BOS, EOS
-from plait.nn.head import Arrays
+from plait.nn.base import Arrays
 from plait.outputs.text.decoders.ctc import BLANK, CtcDecoder, align
 from plait.outputs.text.decoders.networks.base import DecoderState, log_scores
 from plait.outputs.text.decoders.networks.ctc import CtcNetwork

@@ -16,8 +16,8 @@ from plait.modalities.audio.networks.features import Cepstrum, Level, LogMel
 from plait.modalities.audio.networks.layers import ConvLayer, zero_behind
 from plait.modalities.audio.spectrogram import TIME_STRIDES, Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
+from plait.nn.base import Encoder
 from plait.nn.blocks import GruReader, length_mask, make_reader, strided
-from plait.nn.encoder import Encoder
 from plait.types import Tokens
 
 BAND_STRIDES = (2, 2, 2, 2)

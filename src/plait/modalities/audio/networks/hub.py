@@ -16,8 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 from plait.modalities.audio.base import SHORTEST
 from plait.modalities.audio.hub import HubSound
 from plait.modalities.audio.networks.layers import zero_behind
+from plait.nn.base import Encoder
 from plait.nn.blocks import freeze, length_mask
-from plait.nn.encoder import Encoder
 from plait.nn.hub import build_extractor
 from plait.nn.pretrained import build_features
 from plait.types import State, Tokens

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from plait.modalities.audio.networks.features import LogMel
 from plait.modalities.audio.networks.layers import zero_behind
 from plait.modalities.audio.whisper import RATE, WEIGHTS, Whisper
+from plait.nn.base import Encoder
 from plait.nn.blocks import EncoderBlock, freeze, length_mask, make_reader
-from plait.nn.encoder import Encoder
 from plait.types import PlaitError, Tokens
 from plait.util.imports import needed
 

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.data.vocabulary import BOS, EOS
+from plait.nn.base import Arrays, Graph, Head, of_branch
 from plait.nn.blocks import token_cross_entropy
-from plait.nn.branches import of_branch
-from plait.nn.head import Arrays, Graph, Head
 from plait.outputs.steps import MEMORY, NEXT, PAST, SCORES, TOKENS
 from plait.outputs.text.decoders.ctc import CtcDecoder
 from plait.outputs.text.decoders.networks.base import (

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from plait.nn.head import Arrays
+from plait.nn.base import Arrays
 from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
 from plait.outputs.text.decoders.networks.teaching import teacher_forced
 from plait.outputs.text.decoding import DECODER, NEVER_GENERATED, Decoding

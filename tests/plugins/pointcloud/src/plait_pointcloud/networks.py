@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from plait.fusion.networks import FusionNetwork
+from plait.nn.base import Encoder, Head
 from plait.nn.blocks import masked_mean, side_by_side
-from plait.nn.encoder import Encoder
-from plait.nn.head import Head
 from plait.types import Fused, Tokens
 from plait_pointcloud.modality import OCTANTS, PointNet
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from plait.nn.base import Blend
 from plait.nn.blocks import NamedModules
-from plait.nn.branches import Blend
 from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState, log_scores
 from plait.types import Branches, Fused
 

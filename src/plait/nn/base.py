@@ -1,6 +1,7 @@
-"""The network side of an output.
+"""The network sides of an input and of an output: `Encoder` and `Head`, and how the answers of a
+fusion's branches become one.
 
-Shapes: B records, L steps of an answer, T tokens, D width.
+Shapes: B records, L steps of an answer, T tokens, D width, M branches, K numbers of an answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,51 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait.types import Alternative, Fused, State
+from plait.types import Alternative, Branches, Fused, State, Tokens
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a batch of records into `Tokens`, in two steps.
+
+    ``prepare`` is the frozen part: it has no gradient and always gives the same, so its result
+    can be cached on disk, record by record. ``forward`` is the part that learns (it may do
+    nothing); it gets the records of a batch with zeros behind the shorter ones.
+    """
+
+    width: int
+    """D of the tokens."""
+    length: int
+    """The largest T of the tokens."""
+    grid: tuple[int, int] | None = None
+    """(rows, columns) when the tokens lie on a grid over the input."""
+    pretrained: bool = False
+    """Whether the part that learns starts from pretrained weights, and so learns slowly."""
+    trunk: nn.Module
+    """The frozen part; nn.Identity where everything learns."""
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """Records as read -> what the frozen part makes of each, (L, ...) float or integer; by
+        default one after the other.
+
+        Floats are kept as float16, integers as int32.
+        """
+        with torch.no_grad():
+            return [self.trunk(item) for item in items]
+
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """`prepare` of records of one length side by side, (B, L, ...) -> (B, L', ...)."""
+        return torch.stack(self.prepare(list(batch)))
+
+    @abstractmethod
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, ...) from `prepare`, and how much of each row is real, (B,), 0 where the input is
+        absent -> Tokens (B, T, D), absent rows masked out."""
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode for the part that learns; the frozen part stays in evaluation mode."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
 
 
 class Arrays(Mapping[str, NDArray[Any]]):
@@ -49,10 +94,10 @@ class Graph:
 
 
 class Head(nn.Module, ABC):
-    """The network side of an output: from what the fusion gives to the raw outputs, and the loss.
+    """Makes the raw outputs of what the fusion gives, and their loss.
 
-    `loss`, `support` and `raw_outputs` are the least that an output has; the other methods do what
-    is right for an answer that is made in one step and has nothing to calibrate.
+    An output has at least `loss`, `support` and `raw_outputs`; the other methods do what is right
+    for an answer that is made in one step and has nothing to calibrate.
     """
 
     def begin(self, targets: Sequence[Any]) -> None:
@@ -126,3 +171,40 @@ class Head(nn.Module, ABC):
         """Replace the network by one linear layer on a pooled vector of this width, all its weights
         0, and return it; heads of outputs that declare `Output.linear` have it."""
         raise NotImplementedError
+
+
+class Blend(nn.Module):
+    """The branches' answers (..., M, K) and their weights for each record (..., M) -> one answer
+    (..., K), the weighted sum.
+
+    With ``branches.stacked``, each number of each branch also has a learned factor, and the sum a
+    learned constant: linear stacking with a weight for each class (Ting and Witten 1999, "Issues
+    in stacked generalization", JAIR 10), learned on the training records beside the branches.
+    """
+
+    def __init__(self, branches: Branches, size: int) -> None:
+        super().__init__()
+        self.detached = branches.detached
+        self.factor: nn.Parameter | None = None
+        self.constant: nn.Parameter | None = None
+        if branches.stacked:
+            self.factor = nn.Parameter(torch.ones(len(branches.names), size))
+            self.constant = nn.Parameter(torch.zeros(size))
+
+    def forward(self, answers: Tensor, weights: Tensor) -> Tensor:
+        """(..., M, K) and (..., M) -> (..., K)."""
+        if self.detached and self.training:  # explanations need the gradient
+            answers = answers.detach()
+        if self.factor is not None:
+            answers = answers * self.factor
+        blended = (weights[..., None] * answers).sum(dim=-2)
+        return blended if self.constant is None else blended + self.constant
+
+
+def of_branch(module: nn.Module, name: str | None) -> nn.Module:
+    """The part of an output's module that answers for a branch; the whole module for None."""
+    if name is None:
+        return module
+    branches = module.branches
+    assert isinstance(branches, nn.ModuleDict)
+    return branches[name]
