@@ -7,6 +7,7 @@ nothing here names one.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,9 +18,10 @@ from typing import Any, cast
 from plait.config import registry
 from plait.config.recipe import Recipe, one_column
 from plait.data.dates import is_date
+from plait.data.lazy import LazyColumn
 from plait.data.split_column import find_split_column
 from plait.data.tables import Table
-from plait.data.values import NUMBER
+from plait.data.values import NUMBER, is_missing
 from plait.modalities.base import Match
 from plait.pipeline.engine import Parts
 from plait.types import ColumnName, UsageError, column_names, column_text
@@ -230,9 +232,11 @@ def _no_such_column(table: Table, path: str, request: _Request) -> UsageError:
     if hint := request.misspelt(table.columns):
         what = "target" if path.startswith("outputs.") else "input"
         return UsageError(f"the {what} {request.name!r} is not in {table.path}", hint=hint)
+    left_out = {name: numbers_rows(name, cells) for name, cells in table.columns.items()}
+    each = [f"{name} ({why})" if why else name for name, why in left_out.items()]
     return UsageError(
         f"no column of {table.path} looks like {request.kind}",
-        expected=f"one of: {', '.join(table.columns)}",
+        expected=f"one of: {', '.join(each)}",
         hint=f"name it with --column {path}=NAME",
     )
 
@@ -251,6 +255,9 @@ def split_column(recipe: Recipe, table: Table) -> str | None:
 
 RANDOM = "random"
 """As the split column: rows are split at random, whatever the table's columns say."""
+FEWEST = 5  # rows from which numbers that count them are no coincidence
+UNNAMED = re.compile(r"column_\d+|unnamed: ?\d+|level_\d+|index")
+IDENTIFIERS = {"id", "ids", "uuid", "guid", "identifier", "index"}
 LABEL_WORDS = 3  # maximum words per label
 LONGEST_WORD = 60  # characters of a cell that may be a category
 NAMED, CERTAIN = 0.5, 0.8  # share of the cells that must be possible, or certain
@@ -287,11 +294,61 @@ def certain_columns(table: Table, wanted: str) -> list[str]:
 
 
 def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
-    """The unused columns of numbers, booleans, dates, or words that recur."""
+    """The unused columns of numbers, booleans, dates, or words that recur, without those that only
+    number or name the rows."""
     left = [name for name in table.columns if name not in set(used)]
     return [
-        name for name in left if _share(table, name, _is_plain) > CERTAIN and _recurs(table, name)
+        name
+        for name in left
+        if _share(table, name, _is_plain) > CERTAIN
+        and _recurs(table, name)
+        and not numbers_rows(name, table.columns[name])
     ]
+
+
+def numbers_rows(name: str, cells: Sequence[Any]) -> str:
+    """Why a column tells nothing but which row it is; empty if it tells more.
+
+    An unnamed column of different whole numbers is what `to_csv` makes of a frame's index; numbers
+    that count the rows from 0 or 1, and different values in a column such as ``id``, are no better.
+    """
+    if isinstance(cells, LazyColumn) or len(cells) < FEWEST:
+        return ""
+    values = [cell for cell in cells if not is_missing(cell)]
+    if any(not isinstance(v, (int, str)) or isinstance(v, bool) for v in values):
+        return ""
+    different = len(set(map(str, values))) == len(cells)
+    if different and all(isinstance(value, int) for value in values):
+        counts = values == list(range(values[0], values[0] + len(cells))) and values[0] in (0, 1)
+        if counts or UNNAMED.fullmatch(name.lower()):
+            return "row numbers"
+    tokens = re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower())
+    return "identifiers" if different and tokens and tokens[-1] in IDENTIFIERS else ""
+
+
+def tell_columns(
+    table: Table, columns: Mapping[str, ColumnName], others: Iterable[str | None]
+) -> None:
+    """Say what becomes of cells that stand for nothing, and of columns that nothing reads.
+
+    Args:
+        table: the records.
+        columns: of the inputs and outputs.
+        others: columns that serve otherwise, such as the split.
+    """
+    used = {name for column in columns.values() for name in column_names(column)}
+    for name in table.columns:
+        if name in used and (gone := table.empty.get(name)):
+            texts = ", ".join(f"{text} {count:,}" for text, count in sorted(gone.items()))
+            log.warning("column %r: cells that count as empty: %s", name, texts)
+    unused = []
+    for name, cells in table.columns.items():
+        gathered = re.sub(r"[_ -]?\d+$", "", name) in used  # caption_0, caption_1...
+        if name not in {*used, *others} and not gathered:
+            why = numbers_rows(name, cells)
+            unused.append(f"{name} ({why})" if why else name)
+    if unused:
+        log.warning("not used: %s", ", ".join(unused))
 
 
 def modality_of(cell: Any) -> str | None:

@@ -24,7 +24,12 @@ from plait.data.values import is_missing
 from plait.modalities.base import Modality
 from plait.outputs.base import Output
 from plait.pipeline.cache import FeatureSpace, remembered
-from plait.pipeline.columns import choose_columns, choose_scored_columns, split_column
+from plait.pipeline.columns import (
+    choose_columns,
+    choose_scored_columns,
+    split_column,
+    tell_columns,
+)
 from plait.pipeline.engine import Batch, Engine, Parts, padded, to_row
 from plait.pipeline.inputs import (
     Corruption,
@@ -77,6 +82,8 @@ def open_table(
     rows = as_table(table, recipe.data.missing_texts)
     if named is None:
         columns = choose_columns(recipe, parts, rows)
+        if not rows.records:
+            tell_columns(rows, columns, {split_column(recipe, rows), recipe.data.group})
     else:
         columns = choose_scored_columns(recipe, parts, rows, named)
     [first, *others] = parts.modalities
