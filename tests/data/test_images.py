@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from plait.data.images import find_images, image_info, open_image, open_resized
+from plait.data.images import (
+    find_images,
+    has_image_start,
+    image_info,
+    open_image,
+    open_resized,
+)
 from plait.types import BadCell, PlaitError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -61,6 +68,7 @@ def bomb(width: int, height: int) -> bytes:
         ("TIFF", {"compression": "tiff_lzw"}),
         ("GIF", {}),
         ("BMP", {}),
+        ("AVIF", {"quality": 95}),
     ],
 )
 def test_opens_every_format(tmp_path: Path, kind: str, options: dict[str, Any]) -> None:
@@ -69,6 +77,57 @@ def test_opens_every_format(tmp_path: Path, kind: str, options: dict[str, Any]) 
     assert image.shape == (48, 64, 3)
     assert image.dtype == np.uint8
     assert corners(image) == CORNERS
+
+
+def heic(pixels: np.ndarray, **options: Any) -> bytes:
+    """A HEIC file, as phones make them."""
+    library = pytest.importorskip("pillow_heif", reason="needs the extra plait[heif]")
+    stream = io.BytesIO()
+    library.from_pillow(Image.fromarray(pixels)).save(stream, quality=95, **options)
+    return stream.getvalue()
+
+
+def test_heic(tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(heic(quarters()))
+    assert corners(open_image("IMG_1.HEIC", tmp_path)) == CORNERS
+    assert open_resized("IMG_1.HEIC", tmp_path, 32, "crop").shape == (32, 32, 3)
+    assert image_info("IMG_1.HEIC", tmp_path).pixels == 48 * 64
+
+
+def test_heic_of_a_phone_that_was_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.ascontiguousarray(np.rot90(quarters(), 1))
+    data = heic(stored, exif=exif.tobytes())
+    assert corners(open_image(data, tmp_path)) == CORNERS
+    assert image_info(data, tmp_path)[:2] == (64, 48)
+
+
+def test_heic_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = heic(quarters())
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    message = refused(data, tmp_path)
+    assert "is a HEIC image" in message
+    assert "plait[heif]" in message
+
+
+def test_avif_without_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(quarters(), "AVIF")
+    monkeypatch.setattr(features, "check", lambda name: False)
+    assert "upgrade pillow" in refused(data, tmp_path)
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", b"\0\0\0\x0cftypheic"])
+def test_a_heic_file_that_is_only_a_start(tmp_path: Path, start: bytes) -> None:
+    pytest.importorskip("pillow_heif", reason="needs the extra plait[heif]")
+    assert "damaged or truncated" in refused(start + b"\0" * 100, tmp_path)
+
+
+def test_files_of_one_family_are_told_apart_by_their_brands() -> None:
+    assert has_image_start(encode(quarters(), "AVIF"))
+    assert has_image_start(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
+    assert not has_image_start(b"\0\0\0\x18ftypisom\0\0\0\0isommp42")
+    assert not has_image_start(b"\0\0\0\x18ftypM4A \0\0\0\0isommp42")
 
 
 def test_a_cell_may_be_bytes_a_string_or_a_path(tmp_path: Path) -> None:
@@ -254,11 +313,11 @@ def test_bombs_of_other_formats(tmp_path: Path) -> None:
         assert "was not decoded" in refused(bytes(data), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF", "HEIF"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 def test_truncated(tmp_path: Path, kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    data = encode(noise, kind)
+    data = heic(noise) if kind == "HEIF" else encode(noise, kind)
     (tmp_path / "cut.jpg").write_bytes(data[: int(len(data) * share)])
     assert "cut.jpg" in refused("cut.jpg", tmp_path)
 

@@ -206,7 +206,11 @@ def test_models_health_and_metrics(served: Running) -> None:
     both, squares = listed["models"]
     assert [i["name"] for i in both["inputs"]] == ["photo", "words"]
     photo, words = (i["schema"]["form"] for i in both["inputs"])
-    assert (photo["widget"], photo["accept"], photo["noun"]) == ("file", "image/*", "a photo")
+    assert (photo["widget"], photo["accept"], photo["noun"]) == (
+        "file",
+        "image/*,.heic,.heif,.hif,.avif",
+        "a photo",
+    )
     assert words["widget"] == "text"
     assert squares["outputs"] == ["caption"]
     assert served.get("/health").json["status"] == "ok"

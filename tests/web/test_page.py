@@ -29,7 +29,7 @@ pytestmark = [
     # Playwright leaves the sockets of its event loop to the collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-PHOTO = "input[type=file][accept='image/*']"
+PHOTO = "input[type=file][accept^='image/*']"
 WAIT = 20_000  # milliseconds, for a machine that is busy
 
 Open = Callable[..., Any]

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from plait.types import BadCell, PlaitError, UnseenLabel, UsageError
+from plait.util.imports import needed
 
 OnBad = Literal["stop", "skip", "missing"]
 T = TypeVar("T")
@@ -165,6 +166,28 @@ def sent_bytes(value: Any) -> Any:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         raise PydanticCustomError("file", "this is not a file in base64") from None
+
+
+def brands(data: bytes) -> set[bytes]:
+    """The formats that a file of the MP4 family (HEIC, AVIF, M4A, MOV...) says it is in; empty for
+    others."""
+    if data[4:8] != b"ftyp":
+        return set()
+    box = data[8 : max(12, min(int.from_bytes(data[:4], "big"), 256))]
+    return {box[at : at + 4] for at in range(0, len(box), 4) if at != 4}  # there: a version
+
+
+def library_for(what: str, library: str, extra: str) -> Any:
+    """The optional library that reads a format.
+
+    Raises:
+        BadCell: it is not installed, so that other cells are read all the same; ``what`` begins the
+            message, which names the extra.
+    """
+    try:
+        return needed(library, extra)
+    except PlaitError as error:
+        raise BadCell(f"{what}: {error.what}", hint=error.hint) from None
 
 
 def name_cell(cell: Any) -> str:

@@ -1,32 +1,49 @@
 """Safe decoding of images, by a file's content rather than its name.
 
 The header is read before the pixels, so that a small file which claims to hold billions of pixels
-is refused without decoding it. Ordinary JPEG files are decoded by OpenCV, which is fast; other
-formats, and odd JPEG files, by Pillow. An unusable image is a `BadCell` with a one-line message.
+is refused without decoding it. Ordinary JPEG files are decoded by OpenCV, which is fast; HEIC by
+pillow-heif; other formats, and odd JPEG files, by Pillow. An unusable image is a `BadCell` with a
+one-line message.
+
+What a file says beside its pixels (EXIF, colour profile, texts) may be broken: the pixels are
+decoded all the same, as if it were not there.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
-from plait.data.cells import MediaInfo, load_bytes
+from plait.data.cells import MediaInfo, brands, library_for, load_bytes
+from plait.data.metadata import without_metadata
 from plait.types import BadCell, PlaitError
 from plait.util.files import is_folder
 
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 100  # of a progressive JPEG: usually about ten; each decodes all pixels again
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic",
+    ".heif", ".hif", ".avif",
+)  # fmt: skip
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-KINDS = "a JPEG, PNG, WebP, TIFF or GIF image"
+KINDS = "a JPEG, PNG, WebP, TIFF, GIF, HEIC or AVIF image"
+AVIF_BRANDS = {b"avif", b"avis"}
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+IMAGE_BRANDS = AVIF_BRANDS | HEIC_BRANDS | {b"mif1", b"mif2", b"msf1"}
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+"""EXIF's orientation -> what makes the image upright."""
 JPEG_END, JPEG_SCAN = b"\xff\xd9", b"\xff\xda"  # neither can occur in compressed pixels
 ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF's tag, and its values for rotated images
 REDUCED = (
@@ -37,6 +54,7 @@ REDUCED = (
 
 Pixels = NDArray[np.uint8]
 Fit = Literal["squash", "crop"]
+T = TypeVar("T")
 
 
 def open_image(cell: str | Path | bytes, root: Path) -> Pixels:
@@ -52,7 +70,7 @@ def open_image(cell: str | Path | bytes, root: Path) -> Pixels:
     Raises:
         BadCell: the image is missing, empty, truncated or too large, or is not an image.
     """
-    return _decode(*load_bytes(cell, root, KINDS), least=None)
+    return _decode(*load_bytes(cell, root, KINDS), None)
 
 
 def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> Pixels:
@@ -70,7 +88,7 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     Raises:
         BadCell: as for `open_image`.
     """
-    return to_square(_decode(*load_bytes(cell, root, KINDS), least=size), size, fit)
+    return to_square(_decode(*load_bytes(cell, root, KINDS), size), size, fit)
 
 
 def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
@@ -80,14 +98,15 @@ def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
         BadCell: the image is missing or empty, is not an image, or is too large to decode.
     """
     data, name = load_bytes(cell, root, KINDS)
-    image = _header(io.BytesIO(data), name)
-    size = image.width, image.height
-    try:  # Pillow decodes a whole PNG to look for EXIF data behind its pixels
+
+    def size(data: bytes) -> MediaInfo:
+        image = _header(io.BytesIO(data), name)
+        # Pillow decodes a whole PNG to look for EXIF data behind its pixels.
         known = image.format != "PNG" or "exif" in image.info
-        sideways = known and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
-    except Exception:  # damaged EXIF data, of which Pillow raises anything: as if there were none
-        sideways = False
-    return MediaInfo(*(size[::-1] if sideways else size))
+        sideways = known and _orientation(image) in SIDEWAYS
+        return MediaInfo(*(image.size[::-1] if sideways else image.size))
+
+    return _despite_metadata(size, data)
 
 
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
@@ -130,7 +149,8 @@ def has_image_suffix(name: str) -> bool:
 
 def has_image_start(data: bytes) -> bool:
     """Whether bytes start like an image file."""
-    return data.startswith(STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return webp or data.startswith(STARTS) or not IMAGE_BRANDS.isdisjoint(brands(data))
 
 
 def is_image(cell: Any) -> bool:
@@ -154,15 +174,35 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _decode(data: bytes, name: str, least: int | None) -> Pixels:
     """(H, W, 3) uint8; at a reduced size if the shorter side stays at ``least`` or more."""
+    return _despite_metadata(lambda data: _pixels(data, name, least), data)
+
+
+def _despite_metadata(read: Callable[[bytes], T], data: bytes) -> T:
+    """``read(data)``; if that fails, of the same image without metadata, which may be all that is
+    wrong with it."""
+    try:
+        return read(data)
+    except BadCell as error:
+        plain = without_metadata(data)
+        if plain == data:
+            raise
+        try:
+            return read(plain)
+        except BadCell:
+            raise error from None
+
+
+def _pixels(data: bytes, name: str, least: int | None) -> Pixels:
     stream = io.BytesIO(data)
     image = _header(stream, name)
     # Pillow has read up to the compressed pixels. A whole file has an end marker after them; one
     # before them would belong to a thumbnail.
-    whole = data.endswith(JPEG_END) or data.find(JPEG_END, stream.tell()) >= 0
-    if image.format == "JPEG" and image.mode in {"RGB", "L"} and whole:
+    if image.format == "JPEG" and image.mode in {"RGB", "L"}:
+        whole = data.endswith(JPEG_END) or data.find(JPEG_END, stream.tell()) >= 0
         # The strongest reduction that leaves at least `least` pixels.
         flags = (flag for factor, flag in REDUCED if least and min(image.size) >= factor * least)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), next(flags, cv2.IMREAD_COLOR))
+        flag = next(flags, cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if whole else None
         if pixels is not None:  # otherwise Pillow tries, and says what is wrong
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     return _by_pillow(image, name)
@@ -171,7 +211,7 @@ def _decode(data: bytes, name: str, least: int | None) -> Pixels:
 def _header(stream: io.BytesIO, name: str) -> Image.Image:
     """The image with only its header read."""
     try:
-        image = Image.open(stream, formats=FORMATS)
+        image = _opened(stream, name)
         pixels = image.width * image.height
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name, "") from None
@@ -180,6 +220,8 @@ def _header(stream: io.BytesIO, name: str) -> Image.Image:
         raise BadCell(
             f"{name} is not an image (it starts with {start!r})", expected=KINDS
         ) from None
+    except BadCell:
+        raise
     except Exception as error:  # Pillow's plug-ins raise anything on broken bytes
         raise _broken(name, error) from error
     if pixels > MAX_PIXELS:
@@ -192,6 +234,26 @@ def _header(stream: io.BytesIO, name: str) -> Image.Image:
             hint="save it again",
         )
     return image
+
+
+def _opened(stream: io.BytesIO, name: str) -> Image.Image:
+    """The image as Pillow, or pillow-heif, opens it.
+
+    Raises:
+        BadCell: the library for its format is not installed.
+    """
+    marks = brands(stream.getvalue())
+    if not AVIF_BRANDS.isdisjoint(marks):
+        if not features.check("avif"):
+            raise BadCell(
+                f"{name} is an AVIF image, which the installed Pillow can't read",
+                hint="pip install --upgrade pillow",
+            )
+    elif not IMAGE_BRANDS.isdisjoint(marks):
+        heif = library_for(f"{name} is a HEIC image", "pillow_heif", "heif")
+        image: Image.Image = heif.HeifImageFile(stream)
+        return image
+    return Image.open(stream, formats=FORMATS)
 
 
 def _too_large(name: str, size: str) -> BadCell:
@@ -212,12 +274,21 @@ def _broken(name: str, error: Exception) -> BadCell:
 def _by_pillow(image: Image.Image, name: str) -> Pixels:
     try:
         image.load()  # before anything else: it raises if the file is truncated
-        image = ImageOps.exif_transpose(image)
+        turned = UPRIGHT.get(_orientation(image))
+        image = image if turned is None else image.transpose(turned)
         if image.mode.startswith(("I", "F")):
             return _to_8_bits(np.asarray(image), image.mode)
         return np.array(_over_white(image))
     except Exception as error:  # see _header
         raise _broken(name, error) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the image is turned, by its EXIF data; 1, upright, if these are broken."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow raises anything
+        return 1
 
 
 def _over_white(image: Image.Image) -> Image.Image:

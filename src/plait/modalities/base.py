@@ -56,6 +56,7 @@ class Facts:
         example: a cell, as Python writes it, for messages.
         files: the kinds of file that a cell may be, for messages; empty if cells are not files.
         accept: the media type of these files.
+        also: suffixes and media types that a browser may not count among them, for the web page.
         noun: what the web page calls one of them, with its article.
         widget: how the web page asks for a cell.
         hub_tasks: kind of output -> what the Hugging Face hub calls a model of this one input.
@@ -67,6 +68,7 @@ class Facts:
     example: str = "..."
     files: str = ""
     accept: str = "application/octet-stream"
+    also: tuple[str, ...] = ()
     noun: str = "a file"
     widget: Literal["file", "text", "columns"] = "file"
     hub_tasks: Mapping[str, str] = field(default_factory=dict)

@@ -201,8 +201,8 @@ def _inputs(name: str, model: Model) -> type[InputsBase]:
     for number, (key, modality) in enumerate(model.parts.modalities.items()):
         facts, cell = modality.facts, modality.request_type()
         form: Any = {
-            "widget": facts.widget, "accept": facts.accept, "noun": facts.noun,
-            "example": facts.example.strip("'"),
+            "widget": facts.widget, "accept": ",".join((facts.accept, *facts.also)),
+            "noun": facts.noun, "example": facts.example.strip("'"),
         }  # fmt: skip
         field = Field(default=None, alias=key, title=key, json_schema_extra={"form": form})
         fields[f"input_{number}"] = (cell | None, field)

@@ -40,6 +40,7 @@ class Photo(Modality):
         example="'photo.jpg'",
         files=KINDS,
         accept="image/*",
+        also=(".heic", ".heif", ".hif", ".avif"),
         noun="a photo",
         hub_tasks={"text": "image-to-text", "category": "image-classification"},
         request="That needs a photo: give its path",
