@@ -52,6 +52,12 @@ class TrainingView:
             print(json.dumps(line), flush=True)
         elif line["event"] == "bad":
             show_bad(line["problems"])
+        elif line["event"] == "changed":
+            changed = ", ".join(f"{n:,} of {name!r}" for name, n in line["inputs"].items())
+            then = "starting again" if line["restarted"] else "going on all the same"
+            errors.print(
+                f"since the run in {line['folder']} began, files have changed ({changed}): {then}"
+            )
         elif line["event"] == "resumed" and line["finished"]:
             errors.print(f"the run in {line['folder']} is finished; writing its model again")
         elif line["event"] == "resumed":

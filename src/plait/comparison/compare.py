@@ -26,11 +26,11 @@ from plait.package.format import check_target
 from plait.pipeline.columns import split_column
 from plait.pipeline.engine import build_output, build_parts
 from plait.pipeline.inputs import Progress
-from plait.pipeline.records import COMPARED, open_table, split_table
+from plait.pipeline.records import COMPARED, file_keys, open_table, split_table
 from plait.render.numbers import number
 from plait.training.train import table_digest
 from plait.types import ColumnName, UsageError
-from plait.util.files import make_folder, write_atomically
+from plait.util.files import digest, make_folder, write_atomically
 from plait.util.suggest import did_you_mean
 
 OnRun = Callable[[str], None]
@@ -104,7 +104,7 @@ def compare(
         >>> plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"], seeds=3).winner
     """
     plan = Plan(**settings)
-    if isinstance(recipe, str):
+    if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, plan.overrides)
     # The rows that variants are compared on must not be learned from.
     training = recipe.training.model_copy(update={"refit": False})
@@ -178,7 +178,8 @@ class _Study:
             for row in rows:
                 names[row] = name
         self.table = replace(opened, columns={**opened.columns, COMPARED: names})
-        self.digest = table_digest(self.table)
+        files = file_keys(parts, opened, columns)
+        self.digest = digest(table_digest(self.table), json.dumps(files))
         self.on_bad = plan.on_bad or recipe.data.on_bad
         make_folder(out)
 

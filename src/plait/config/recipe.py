@@ -108,6 +108,10 @@ class DataSpec(_Section):
         str | None, _doc("rows with equal values in this column stay in one split")
     ] = None
     on_bad: Annotated[OnBad, _doc("what to do with a bad cell")] = "stop"
+    changed: Annotated[
+        Literal["restart", "continue"],
+        _doc("what to do with a run whose files have changed since it began"),
+    ] = "restart"
     missing: Annotated[
         tuple[str, ...] | None,
         _doc("texts that stand for an empty cell, such as NA; null: the usual ones"),
@@ -277,11 +281,11 @@ def recipe_text(name_or_path: str) -> str:
     )
 
 
-def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
     """Load and check a recipe.
 
     Args:
-        name_or_path: a shipped recipe's name, or a YAML file.
+        recipe: a shipped recipe's name, a YAML file, or what such a file holds.
         overrides: settings to change, as ``path=value``; see `override`.
 
     Returns:
@@ -294,16 +298,17 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         >>> plait.load_recipe("captioning", ["training.epochs=5"]).training.epochs
         5
     """
-    try:
-        raw = yaml.safe_load(recipe_text(name_or_path))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{name_or_path} is not YAML: {error}") from None
-    if not isinstance(raw, dict):
-        raise UsageError(
-            f"{name_or_path} is not a recipe", expected="a mapping with inputs, outputs..."
-        )
+    raw: Any = recipe
+    name = str(recipe) if isinstance(recipe, (str, Path)) else "the recipe"
+    if isinstance(recipe, (str, Path)):
+        try:
+            raw = yaml.safe_load(recipe_text(name))
+        except yaml.YAMLError as error:
+            raise UsageError(f"{name} is not YAML: {error}") from None
+    if not isinstance(raw, Mapping):
+        raise UsageError(f"{name} is not a recipe", expected="a mapping with inputs, outputs...")
     written, notes = rename(raw)  # before the overrides, as these name settings too
-    warn_of_old_names(name_or_path, notes)
+    warn_of_old_names(name, notes)
     return check_recipe(override(written, list(overrides)), files=True)
 
 

@@ -299,6 +299,20 @@ def _fitted(
         ) from None
 
 
+def file_keys(
+    parts: Parts, table: Table, columns: Mapping[str, ColumnName]
+) -> dict[str, list[str]]:
+    """What the files of each input hold, as a short key for each row; empty where there is none. A
+    file that can't be read has a key, too, which changes once it can."""
+    return {
+        name: [(key or "")[-16:] for key in content_keys(
+            modality, table.column(columns[f"inputs.{name}"]), table.root
+        )]
+        for name, modality in parts.modalities.items()
+        if modality.media and f"inputs.{name}" in columns
+    }  # fmt: skip
+
+
 def nothing_left(purpose: str, policy: ErrorPolicy) -> PlaitError:
     """The error where no record can be used; it quotes the first bad cell's."""
     first = policy.failures[0] if policy.failures else "there are no rows"

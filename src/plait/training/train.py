@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad
-from plait.data.tables import Table
+from plait.data.tables import Table, as_table
 from plait.evaluation.predictions import predict_records
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
@@ -29,6 +30,7 @@ from plait.pipeline.inputs import Progress
 from plait.pipeline.records import (
     Preparer,
     Records,
+    file_keys,
     fit_parts,
     nothing_left,
     open_table,
@@ -50,8 +52,8 @@ log = logging.getLogger("plait")
 
 
 def train(
-    recipe: Recipe | str,
-    table: Table | str | Path,
+    recipe: Recipe | str | Path | Mapping[str, Any],
+    table: Any,
     out: str | Path,
     *,
     overrides: Iterable[str] = (),
@@ -66,8 +68,9 @@ def train(
     The run has the folder ``out``.run beside it; called again after an interruption, it resumes.
 
     Args:
-        recipe: a recipe, a shipped recipe's name or a YAML file.
-        table: a table, or an argument of `read_table`.
+        recipe: a recipe, a shipped recipe's name, a YAML file, or what such a file holds.
+        table: a path as for `read_table`, a `Table`, a data frame, a dictionary of columns, or a
+            list of records.
         out: the folder for the package.
         overrides: settings as ``path=value``, for a recipe given by name.
         columns: input or output -> column, where the guess would be wrong.
@@ -89,24 +92,26 @@ def train(
         >>> model.predict("photo.jpg").value
     """
     overrides = list(overrides)
-    checked = load_recipe(recipe, overrides) if isinstance(recipe, str) else recipe
-    named = recipe if isinstance(recipe, str) else f"{recipe.name}.yaml"
+    checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    named = str(recipe) if isinstance(recipe, (str, Path)) else f"{checked.name}.yaml"
+    opened = as_table(table, checked.data.missing_texts)
     command = train_command(
-        named, str(table.path if isinstance(table, Table) else table), str(out), overrides,
+        named, str(table if isinstance(table, (str, Path)) else opened.path), str(out), overrides,
         columns or {}, on_bad,
     )  # fmt: skip
     checked = checked.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
     parts = build_parts(checked)
-    rows, taken = open_table(checked, parts, table)
+    rows, taken = open_table(checked, parts, opened)
     # Lists of columns are fixed from now on: they are not guessed again from another table.
     checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
     splits = _splits(checked, parts, rows, taken)
     if shown:
         shown(taken, {name: len(indexes) for name, indexes in splits.items()})
     policy = ErrorPolicy(on_bad or checked.data.on_bad)
-    with run_folder(target, checked, rows) as folder:
+    read = rows.where(sorted({*splits["train"], *splits["val"]}))
+    with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:
         run = _Run(checked, rows, taken, splits, folder, policy, progress, report)
         model, half = run.train(parts)
         model.scores["trained"] |= provenance(rows, table_digest(rows), command)
@@ -394,32 +399,69 @@ class Scorer:
 
 
 @contextmanager
-def run_folder(out: Path, recipe: Recipe, table: Table) -> Iterator[Path]:
+def run_folder(
+    out: Path,
+    recipe: Recipe,
+    table: Table,
+    files: Mapping[str, Sequence[str]] | None = None,
+    report: Report | None = None,
+) -> Iterator[Path]:
     """The run's folder, locked.
 
-    A run without a checkpoint has nothing to lose, and is restarted.
+    A run without a checkpoint has nothing to lose, and is restarted. So is one whose files have
+    changed: what it learned, and the weights that it chose, are of files that are gone; unless the
+    recipe says ``data.changed: continue``.
+
+    Args:
+        out: the folder of the package.
+        recipe: what is trained.
+        table: what it is trained on.
+        files: of each input that reads files, their contents' keys, a row each.
+        report: told of files that have changed.
 
     Raises:
         UsageError: the folder has a run of another recipe or table, or another process uses it.
     """
     folder = out.with_name(f"{out.name}.run")
-    what = json.dumps({"recipe": recipe.model_dump(mode="json"), "table": table_digest(table)})
-    path = folder / "run.json"
+    settings = recipe.model_dump(mode="json", exclude={"data": {"changed"}})
+    what = json.dumps({"recipe": settings, "table": table_digest(table)})
+    path, kept, checkpoint = (folder / n for n in ("run.json", "files.json", "checkpoint.pt"))
     make_folder(folder)
     try:
         with FileLock(folder / "lock", timeout=0):
-            begun = path.is_file() and (folder / "checkpoint.pt").is_file()
+            begun = path.is_file() and checkpoint.is_file()
             if begun and path.read_text() != what:
                 raise UsageError(
                     f"{folder} contains a run of another recipe or table",
                     hint=f"remove {folder}, or choose another --out",
                 )
+            if begun and files:
+                changed = _changed(json.loads(kept.read_text()) if kept.is_file() else {}, files)
+                again = recipe.data.changed == "restart"
+                if changed and again:
+                    checkpoint.unlink()
+                    (folder / "refit" / "checkpoint.pt").unlink(missing_ok=True)
+                if changed and report:
+                    report({"event": "changed", "folder": str(folder), "restarted": again,
+                            "inputs": changed})  # fmt: skip
+            write_atomically(kept, lambda part: part.write_text(json.dumps(files or {})))
             write_atomically(path, lambda part: part.write_text(what))
             yield folder
     except Timeout:
         raise UsageError(
             f"another process is training in {folder}", hint="wait for it, or choose another --out"
         ) from None
+
+
+def _changed(
+    before: Mapping[str, Sequence[str]], now: Mapping[str, Sequence[str]]
+) -> dict[str, int]:
+    """How many of an input's files differ between two runs, for the inputs where some do."""
+    counts = {
+        name: sum(a != b for a, b in zip_longest(before.get(name, ()), keys))
+        for name, keys in now.items()
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def table_digest(table: Table) -> str:
