@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,6 +31,8 @@ from plait.util.files import write_atomically
 PHOTO, ROW = "image", "row"
 """What identifies a record: a photo's path, or a row's number and plain cells."""
 DIGITS = 4  # of scores and probabilities
+ALL = ""
+"""Stands for all titles: where there are several outputs, each title has its output's name."""
 UNWRITTEN = ("value", "detected")
 """Keys of a prediction's JSON that a file goes without: the value has the output's name there, and
 what led to it is for `plait explain`."""
@@ -170,7 +172,7 @@ def predict_table(
     answers = model.predict_table(
         rows, columns, policy=policy, shares=settings.shares, progress=progress, **settings.options
     )
-    answered: Iterator[Row] = zip(_identities(rows, columns), answers, strict=True)
+    answered: Iterator[Row] = zip(_identities(rows, columns, outputs), answers, strict=True)
     if settings.as_json or write is None:
         print(to_json(answered, outputs))
     else:
@@ -178,15 +180,20 @@ def predict_table(
     _show_failures(policy)
 
 
-def _identities(table: Table, columns: Mapping[str, ColumnName]) -> Iterator[dict[str, Any]]:
+def _identities(
+    table: Table, columns: Mapping[str, ColumnName], outputs: Collection[str]
+) -> Iterator[dict[str, Any]]:
     """Each row's number, as errors name it, and the cells of inputs that read one column: texts,
-    paths and numbers. Others, such as a photo's bytes, are left empty."""
-    single = {c: table.column(c) for c in columns.values() if isinstance(c, str) and c != ROW}
+    paths and numbers. Others, such as a photo's bytes, are left empty. A column with the name of an
+    output, and the number where a column is called so, get another title."""
+    single = [column for column in columns.values() if isinstance(column, str)]
+    titles = {f"input_{c}" if c in outputs else c: table.column(c) for c in single}
+    numbered = ROW if ROW not in {*titles, *outputs} else f"{ROW}_number"
     for row in range(len(table)):
-        identity: dict[str, Any] = {ROW: table.number(row)}
-        for column, cells in single.items():
+        identity: dict[str, Any] = {numbered: table.number(row)}
+        for title, cells in titles.items():
             plain = isinstance(cells[row], (str, int, float)) and not is_missing(cells[row])
-            identity[column] = cells[row] if plain else None
+            identity[title] = cells[row] if plain else None
         yield identity
 
 
@@ -223,10 +230,12 @@ def writer(path: Path, outputs: Mapping[str, Output]) -> Callable[[Iterable[Row]
 
 def to_csv(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
     """A line for each record; the cells of records without answers are empty."""
-    lines = [(identity, _cells(answers, outputs)) for identity, answers in rows]
+    rows = list(rows)
+    taken = _taken(rows, outputs)
+    lines = [(identity, _cells(answers, outputs, taken)) for identity, answers in rows]
     titles: dict[str, None] = dict.fromkeys(title for identity, _ in lines for title in identity)
     for name, output in outputs.items():  # an output's columns stand together
-        titles |= dict.fromkeys([name, _title("score", name, outputs)][: 1 + output.shows_score])
+        titles |= dict.fromkeys([name, _title("score", name, taken)][: 1 + output.shows_score])
         titles |= {title: None for _, cells in lines for title in cells.get(name, {})}
     file = io.StringIO(newline="")
     table = csv.DictWriter(file, list(titles), restval="")
@@ -236,17 +245,27 @@ def to_csv(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
     return file.getvalue()
 
 
-def _cells(answers: Answers | None, outputs: Mapping[str, Output]) -> dict[str, dict[str, Any]]:
+def _taken(rows: Iterable[Row], outputs: Collection[str]) -> frozenset[str]:
+    """The titles that what belongs to an answer, such as its score, can't have; all of them where
+    there are several outputs."""
+    titles = {title for identity, _ in rows for title in identity}
+    return frozenset(titles | {*outputs} | ({ALL} if len(outputs) > 1 else set()))
+
+
+def _cells(
+    answers: Answers | None, outputs: Mapping[str, Output], taken: Collection[str]
+) -> dict[str, dict[str, Any]]:
     """Output -> title -> cell."""
     cells: dict[str, dict[str, Any]] = {}
     for name, prediction in (answers or {}).items():
         output = outputs[name]
         own: dict[str, Any] = {name: output.to_cell(prediction.value)}
         if output.shows_score:
-            own[_title("score", name, outputs)] = f"{prediction.score:.4f}"
+            own[_title("score", name, taken)] = f"{prediction.score:.4f}"
         own |= {f"{name}_{key}": cell for key, cell in output.extra_cells(prediction).items()}
         for source, share in prediction.shares.items():
-            own[f"share_{_title(source, name, outputs)}"] = f"{share:.4f}"
+            whose = f"{name}_{source}" if ALL in taken else source
+            own[f"share_{whose}"] = f"{share:.4f}"
         for rank, other in enumerate(prediction.alternatives, start=2):
             own[f"{name}_{rank}"] = output.to_cell(other.value)
         cells[name] = own
@@ -255,7 +274,8 @@ def _cells(answers: Answers | None, outputs: Mapping[str, Output]) -> dict[str, 
 
 def to_json(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
     """A list with an object for each record; the values of records without answers are null."""
-    objects = []
+    objects, rows = [], list(rows)
+    taken = _taken(rows, outputs)
     for identity, answers in rows:
         record = {**identity} | (dict.fromkeys(outputs) if answers is None else {})
         for name, prediction in (answers or {}).items():
@@ -266,10 +286,10 @@ def to_json(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
                 {name: other.pop("value"), **other} for other in own["alternatives"]
             ]
             unwritten = UNWRITTEN if output.shows_score else (*UNWRITTEN, "score")
-            record |= {_title(k, name, outputs): v for k, v in own.items() if k not in unwritten}
+            record |= {_title(k, name, taken): v for k, v in own.items() if k not in unwritten}
         objects.append(record)
     return json.dumps(objects, ensure_ascii=False, indent=2)
 
 
-def _title(key: str, output: str, outputs: Mapping[str, Output]) -> str:
-    return f"{output}_{key}" if len(outputs) > 1 else key
+def _title(key: str, output: str, taken: Collection[str]) -> str:
+    return f"{output}_{key}" if key in taken or ALL in taken else key
