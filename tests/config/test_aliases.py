@@ -74,7 +74,7 @@ def test_every_new_name_is_a_setting() -> None:
         if not slash:
             continue
         components = registry.names(kind) if name == "*" else [name]
-        known = {key for c in components for key in registry.find(kind, c).schema.model_fields}
+        known = {key for c in components for key in registry.find(kind, c).cls.model_fields}
         assert set(names.values()) <= known, place
         assert not set(names) & known or name == "*", place
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.data.audio import count_seconds, has_sound_start, open_sound
+from plait.data.audio import SOUND, count_seconds, open_sound
 from plait.types import BadCell, PlaitError
 
 soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")
@@ -132,7 +132,7 @@ def test_a_header_of_ten_hours_is_refused_without_decoding(
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 def test_an_mp3_is_known_by_its_start(rate: int) -> None:
-    assert has_sound_start(encode(tone(rate), rate, format="MP3"))
+    assert SOUND.is_certain(encode(tone(rate), rate, format="MP3"))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_mp3_is_known_by_its_start(rate: int) -> None:
     [b"", b"\xff", b"\xff\xd8\xff\xe0", "text".encode("utf-16"), b"\x89PNG", b"RIFF1234AVI "],
 )
 def test_what_is_no_sound_is_not_taken_for_one(start: bytes) -> None:
-    assert not has_sound_start(start)
+    assert not SOUND.is_certain(start)
 
 
 def test_a_sound_that_stops_in_the_middle_is_read_as_far_as_it_goes(tmp_path: Path) -> None:

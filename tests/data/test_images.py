@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, features
 
 from plait.data.images import (
+    IMAGE,
     find_images,
-    has_image_start,
     image_info,
     open_image,
     open_resized,
@@ -124,10 +124,10 @@ def test_a_heic_file_that_is_only_a_start(tmp_path: Path, start: bytes) -> None:
 
 
 def test_files_of_one_family_are_told_apart_by_their_brands() -> None:
-    assert has_image_start(encode(quarters(), "AVIF"))
-    assert has_image_start(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
-    assert not has_image_start(b"\0\0\0\x18ftypisom\0\0\0\0isommp42")
-    assert not has_image_start(b"\0\0\0\x18ftypM4A \0\0\0\0isommp42")
+    assert IMAGE.is_certain(encode(quarters(), "AVIF"))
+    assert IMAGE.is_certain(b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic")
+    assert not IMAGE.is_certain(b"\0\0\0\x18ftypisom\0\0\0\0isommp42")
+    assert not IMAGE.is_certain(b"\0\0\0\x18ftypM4A \0\0\0\0isommp42")
 
 
 def test_a_cell_may_be_bytes_a_string_or_a_path(tmp_path: Path) -> None:

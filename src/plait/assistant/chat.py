@@ -14,8 +14,8 @@ from pathlib import Path
 from plait.assistant.answers import TEXT, sentence
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
-from plait.data.audio import has_sound_suffix
-from plait.data.images import has_image_suffix
+from plait.data.audio import SOUND
+from plait.data.images import IMAGE
 from plait.render.console import console, errors
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError
@@ -125,7 +125,7 @@ class Terminal:
         path = as_path(line)
         command, _, rest = line.partition(" ")
         if path is not None:
-            hear = has_sound_suffix(path)
+            hear = SOUND.has_suffix(path)
             self.show(self.assistant.hear(path) if hear else self.assistant.show(path))
         elif command in self._commands:
             self._commands[command](_unquoted(rest))
@@ -248,5 +248,5 @@ def as_path(line: str) -> str | None:
     path = _unquoted(line)
     if is_file(Path(path).expanduser()):
         return path
-    media = has_image_suffix(path) or has_sound_suffix(path)
+    media = IMAGE.has_suffix(path) or SOUND.has_suffix(path)
     return path if media and len(path.split()) == 1 else None

@@ -17,7 +17,7 @@ from plait.assistant.intents import CAPTION, NEITHER, NONE, SEARCH, SIMILAR, TRA
 from plait.assistant.phrases import to_translate, unquoted
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
-from plait.data.images import has_image_suffix, open_image
+from plait.data.images import IMAGE, open_image
 from plait.model import Model
 from plait.pipeline.inputs import Progress
 from plait.runtime.engines import load
@@ -272,6 +272,6 @@ def _split_photo(request: str) -> tuple[str, str | None]:
     """A request without the path of the photo that it names, and that path."""
     for word in request.split():
         path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
-        if has_image_suffix(path):
+        if IMAGE.has_suffix(path):
             return request.replace(word, "this photo").strip(), path
     return request, None

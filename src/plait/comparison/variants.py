@@ -202,7 +202,7 @@ def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> Settings:
 
 def _without_required(modality: str) -> list[str]:
     """Representations that have a default for every setting."""
-    fields = {n: registry.find(modality, n).schema.model_fields for n in registry.names(modality)}
+    fields = {n: registry.find(modality, n).cls.model_fields for n in registry.names(modality)}
     return [name for name in fields if not any(f.is_required() for f in fields[name].values())]
 
 
@@ -236,7 +236,7 @@ def _title(fusion: Mapping[str, Any]) -> str:
 
 def _shared(recipe: Recipe, kind: str) -> Settings:
     """The settings of the recipe's fusion that another kind has too, except for its way."""
-    fields = registry.find("fusion", kind).schema.model_fields
+    fields = registry.find("fusion", kind).cls.model_fields
     own = {**recipe.fusion.get(JOINT, {}), **recipe.fusion}
     return {key: value for key, value in own.items() if key in fields and key not in ("kind", HOW)}
 

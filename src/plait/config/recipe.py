@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import importlib.resources
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,13 +19,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from plait.config import registry
-from plait.config.overrides import override
-from plait.config.registry import Nested, UserFile
+from plait.config.registry import UserFile, nested
 from plait.data.cells import OnBad
 from plait.data.values import MISSING
 from plait.types import ColumnName, Overlap, UsageError, column_text
 from plait.util.suggest import did_you_mean
 
+log = logging.getLogger("plait")
 Settings = dict[str, Any]
 
 
@@ -45,6 +45,11 @@ def _column(value: Any) -> Any:
     return value
 
 
+Columns = Annotated[
+    str | list[str] | None,
+    BeforeValidator(_column),
+    _doc("column of the table; a list if several are read at once; guessed if null"),
+]
 FitWith = Annotated[
     str | None,
     _doc(
@@ -58,11 +63,7 @@ class InputSpec(_Section):
     """One input: its kind of data, its column, and its representation."""
 
     modality: Annotated[str, _doc("kind of data")]
-    column: Annotated[
-        str | list[str] | None,
-        BeforeValidator(_column),
-        _doc("column of the table; a list if the modality reads several; guessed if null"),
-    ] = None
+    column: Columns = None
     fit_with: FitWith = None
     representation: Annotated[Settings, _doc("the representation: its kind and settings")]
 
@@ -71,11 +72,7 @@ class OutputSpec(_Section):
     """One output: what to predict, from which column."""
 
     kind: Annotated[str, _doc("kind of output")]
-    column: Annotated[
-        str | list[str] | None,
-        BeforeValidator(_column),
-        _doc("column of the table; a list if the output reads several; guessed if null"),
-    ] = None
+    column: Columns = None
     fit_with: FitWith = None
     weight: Annotated[
         float, _doc("weight of its loss, and of its score when the best weights are chosen", gt=0)
@@ -308,7 +305,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Iterable[str]
     if not isinstance(raw, Mapping):
         raise UsageError(f"{name} is not a recipe", expected="a mapping with inputs, outputs...")
     written, notes = rename(raw)  # before the overrides, as these name settings too
-    warn_of_old_names(name, notes)
+    _warn_of_old_names(name, notes)
     return check_recipe(override(written, list(overrides)), files=True)
 
 
@@ -323,13 +320,12 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
     Raises:
         UsageError: the recipe has errors; the message has one line for each.
     """
-    problems: list[str] = []
-    raw, notes = rename(raw)
+    data, notes = rename(raw)
     if warn:
-        warn_of_old_names("the recipe", notes)
-    data: Settings = copy.deepcopy(dict(raw))
+        _warn_of_old_names("the recipe", notes)
+    problems: list[str] = []
     try:
-        data = Recipe.model_validate(raw).model_dump()
+        data = Recipe.model_validate(data).model_dump()
     except ValidationError as error:
         problems += problem_lines(error, Recipe, "")
     for name, spec in _sections(data, "inputs"):
@@ -347,9 +343,9 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
         data["fusion"] = _resolve("fusion", data["fusion"], "fusion", problems, files)
     for name, spec in _sections(data, "outputs"):
         settings = {"kind": spec.get("kind"), **(spec.get("settings") or {})}
-        resolved = _resolve("output", settings, f"outputs.{name}.settings", problems, files)
-        spec["settings"] = {key: value for key, value in resolved.items() if key != "kind"}
-    problems += _combinations(data)
+        spec["settings"] = _resolve("output", settings, f"outputs.{name}.settings", problems, files)
+        spec["settings"].pop("kind")
+    problems += [*_wrong_names(data), *_unsupported(data), *_wrong_training(data.get("training"))]
     if problems:
         raise UsageError(together("the recipe", problems))
     return Recipe.model_validate(data)
@@ -357,89 +353,68 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
 
 def _sections(data: Settings, name: str) -> list[tuple[str, Settings]]:
     """The valid sections below ``inputs`` or ``outputs``, by name."""
-    sections = data.get(name)
-    if not isinstance(sections, dict):
-        return []
-    return [(str(key), value) for key, value in sections.items() if isinstance(value, dict)]
+    found = data.get(name)
+    specs = found.items() if isinstance(found, dict) else ()
+    return [(str(key), spec) for key, spec in specs if isinstance(spec, dict)]
 
 
-def _combinations(data: Settings) -> list[str]:
-    """Errors in the combination of sections."""
-    problems = [
-        f"{name}: none; expected at least one"
-        for name in ("inputs", "outputs")
-        if name in data and not data[name]
-    ]
-    problems += _wrong_partners(data)
-    problems += _unsupported(data)
-    problems += [
-        f"{section}.{name}: a name must not be empty or contain dots"
-        for section in ("inputs", "outputs")
-        for name, _ in _sections(data, section)
-        if "." in name or not name
-    ]
-    training = data.get("training")
-    if isinstance(training, dict) and training.get("epochs") == 0 and not training.get("start"):
-        problems.append(
-            "training.epochs: 0 trains nothing; expected at least 1, or a training.start"
-        )
-    if isinstance(training, dict) and training.get("refit"):
-        reinforce = training.get("reinforce")
-        if isinstance(reinforce, dict) and reinforce.get("epochs"):
-            problems.append(
-                "training.refit: can't be combined with training.reinforce; expected false"
-            )
-    return problems
-
-
-def _unsupported(data: Settings) -> list[str]:
-    """Errors where the recipe asks for what its fusion or outputs don't support."""
-    problems, branches = [], None
-    inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
-    mixup = isinstance(training, dict) and training.get("mixup")
-    try:
-        fusion = registry.build("fusion", data["fusion"])
-    except (KeyError, TypeError, UsageError, ValidationError):  # reported elsewhere
-        fusion = None
-    if fusion is not None:
-        if len(inputs) > 1 and not fusion.several_inputs:
-            kind = data["fusion"]["kind"]
-            problems.append(
-                f"fusion.kind: {kind!r} takes one input; choose another fusion for several"
-            )
-        try:
-            branches = fusion.branches(inputs)
-        except UsageError as error:
-            problems.append(f"fusion: {error}")
-    for name, spec in _sections(data, "outputs"):
-        at, column = f"outputs.{name}", spec.get("column")
-        with suppress(UsageError):  # an unknown output is reported elsewhere
-            output: Any = registry.find("output", str(spec.get("kind"))).cls
-            if mixup and not output.mixup:
-                problems.append(f"training.mixup: the targets of {at} can't be mixed; expected 0")
-            if branches and not output.branches:
-                problems.append(f"fusion: {at} can't answer for each branch; choose another fusion")
-            if column is not None and output.columns == "none":
-                problems.append(
-                    f"{at}.column: got {column!r}; expected null, as it reads no column"
-                )
-            if isinstance(column, list) and output.columns == "one":
-                problems.append(f"{at}.column: got {column!r}; expected one column")
-    return problems
-
-
-def _wrong_partners(data: Settings) -> list[str]:
+def _wrong_names(data: Settings) -> Iterator[str]:
+    """Errors in what inputs and outputs are called, by themselves and by their partners."""
     parts = {
         f"{section}.{name}": spec
         for section in ("inputs", "outputs")
         for name, spec in _sections(data, section)
     }
-    return [
-        f"{path}.fit_with: got {partner!r}; only {', '.join(sorted(set(parts) - {path}))}. "
-        + did_you_mean(str(partner), set(parts) - {path})
-        for path, spec in parts.items()
-        if (partner := spec.get("fit_with")) is not None and partner not in set(parts) - {path}
-    ]
+    for section in ("inputs", "outputs"):
+        if section in data and not data[section]:
+            yield f"{section}: none; expected at least one"
+    for path, spec in parts.items():
+        partner, others = spec.get("fit_with"), set(parts) - {path}
+        if partner is not None and partner not in others:
+            hint = did_you_mean(str(partner), others)
+            yield f"{path}.fit_with: got {partner!r}; only {', '.join(sorted(others))}. {hint}"
+        name = path.partition(".")[2]
+        if "." in name or not name:
+            yield f"{path}: a name must not be empty or contain dots"
+
+
+def _wrong_training(training: Any) -> Iterator[str]:
+    """Errors in the combination of training's settings."""
+    if not isinstance(training, dict):
+        return
+    if training.get("epochs") == 0 and not training.get("start"):
+        yield "training.epochs: 0 trains nothing; expected at least 1, or a training.start"
+    reinforce = training.get("reinforce")
+    if training.get("refit") and isinstance(reinforce, dict) and reinforce.get("epochs"):
+        yield "training.refit: can't be combined with training.reinforce; expected false"
+
+
+def _unsupported(data: Settings) -> Iterator[str]:
+    """Errors where the recipe asks for what its fusion or outputs don't support."""
+    inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
+    mixup = isinstance(training, dict) and training.get("mixup")
+    branches = None
+    with suppress(KeyError, TypeError, UsageError, ValidationError):  # reported elsewhere
+        fusion = registry.build("fusion", data["fusion"])
+        if len(inputs) > 1 and not fusion.several_inputs:
+            kind = data["fusion"]["kind"]
+            yield f"fusion.kind: {kind!r} takes one input; choose another fusion for several"
+        try:
+            branches = fusion.branches(inputs)
+        except UsageError as error:
+            yield f"fusion: {error}"
+    for name, spec in _sections(data, "outputs"):
+        at, column = f"outputs.{name}", spec.get("column")
+        with suppress(UsageError):  # an unknown output is reported elsewhere
+            output: Any = registry.find("output", str(spec.get("kind"))).cls
+            if mixup and not output.mixup:
+                yield f"training.mixup: the targets of {at} can't be mixed; expected 0"
+            if branches and not output.branches:
+                yield f"fusion: {at} can't answer for each branch; choose another fusion"
+            if column is not None and output.columns == "none":
+                yield f"{at}.column: got {column!r}; expected null, as it reads no column"
+            if isinstance(column, list) and output.columns == "one":
+                yield f"{at}.column: got {column!r}; expected one column"
 
 
 def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files: bool) -> Settings:
@@ -452,35 +427,29 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files:
     try:
         component = registry.find(kind, name)
         settings = registry.canonical(kind, settings)
-        rest = {key: value for key, value in settings.items() if key != "kind"}
-        model = component.schema.model_validate(rest)
+        given = {key: value for key, value in settings.items() if key != "kind"}
+        built = component.cls.model_validate(given)
     except UsageError as error:
         problems.append(f"{at}.kind: {error}")
         return settings
     except ValidationError as error:
-        problems.extend(problem_lines(error, component.schema, at))
+        problems += problem_lines(error, component.cls, at)
         return settings
     resolved: Settings = {"kind": component.name}
-    for key, field in component.schema.model_fields.items():
-        value = getattr(model, key)
-        nested = next((m for m in field.metadata if isinstance(m, Nested)), None)
+    for key, field in component.cls.model_fields.items():
+        value = getattr(built, key)
         if isinstance(value, BaseModel):
             value = value.model_dump(mode="json")
-        if nested and value is not None:
-            value = _resolve(nested.kind, value, f"{at}.{key}", problems, files)
-            problems += _out_of_place(value, nested, f"{at}.{key}")
-        if files and value is not None and any(isinstance(m, UserFile) for m in field.metadata):
-            problems += [] if Path(value).is_file() else [f"{at}.{key}: there is no file {value}"]
+        if (inner := nested(field)) and value is not None:
+            value = _resolve(inner.kind, value, f"{at}.{key}", problems, files)
+            if (wrong := value.get("kind")) in inner.but:
+                fit = [name for name in registry.names(inner.kind) if name not in inner.but]
+                problems.append(f"{at}.{key}.kind: got {wrong!r}; only {', '.join(fit)} here")
+        named = files and value is not None and UserFile() in field.metadata
+        if named and not Path(value).is_file():
+            problems.append(f"{at}.{key}: there is no file {value}")
         resolved[key] = value
     return resolved
-
-
-def _out_of_place(settings: Settings, nested: Nested, at: str) -> list[str]:
-    """An error if the component isn't allowed here."""
-    if settings.get("kind") not in nested.but:
-        return []
-    fit = [name for name in registry.names(nested.kind) if name not in nested.but]
-    return [f"{at}.kind: got {settings['kind']!r}; only {', '.join(fit)} here"]
 
 
 def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> list[str]:
@@ -522,7 +491,7 @@ def together(what: str, problems: list[str]) -> str:
     return f"{what} has {len(problems)} errors:\n  " + "\n  ".join(problems)
 
 
-log = logging.getLogger("plait")
+# Old names and overrides -----------------------------------------------------------------------
 
 ALIASES: Mapping[str, Mapping[str, str]] = {
     "audio/*": {"longest": "max_seconds", "reader": "sequence_encoder"},
@@ -553,68 +522,124 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
 the recipe such as "inputs" -> its old name -> its new name."""
 
 
-def rename(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """A recipe as it was written, with today's names of its settings, and a note on each that had
-    an old one. Where a setting has both names, the value of the old one counts: it is the one that
-    an override added."""
+def rename(raw: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+    """A copy of a recipe with today's names of its settings, and a note on each that had an old
+    one. If a setting has both names, the value of the old one counts: an override added it."""
     recipe, notes = copy.deepcopy(dict(raw)), list[str]()
+
+    def rename_keys(settings: Settings, at: str, place: str) -> None:
+        for old, new in ALIASES.get(place, {}).items():
+            if old in settings:
+                settings[new] = settings.pop(old)
+                notes.append(f"{at}.{old} is now {new}")
+
     for section in ("inputs", "outputs"):
-        for name, spec in _mappings(recipe.get(section)).items():
-            at = f"{section}.{name}"
-            _rename_keys(spec, at, section, notes)
-            if section == "inputs":
-                _rename_component(
-                    spec.get("modality"), spec.get("representation"), f"{at}.representation", notes
-                )
-            else:
-                settings = spec.get("settings")
-                _rename_component(
-                    "output", settings, f"{at}.settings", notes, name=spec.get("kind")
-                )
-    _rename_component("fusion", recipe.get("fusion"), "fusion", notes)
-    for section in ("data", "training", "card"):
-        _rename_keys(recipe.get(section), section, section, notes)
+        for name, spec in _sections(recipe, section):
+            rename_keys(spec, f"{section}.{name}", section)
+    for path, kind, name, settings in _components(recipe):
+        rename_keys(settings, path, f"{kind}/{name.split(':', 1)[0]}")
+        rename_keys(settings, path, f"{kind}/*")
     return recipe, notes
 
 
-def warn_of_old_names(what: str, notes: list[str]) -> None:
-    """One line for all of a recipe's old names."""
+def _components(raw: Settings) -> Iterator[tuple[str, str, str, Settings]]:
+    """The path, kind, name and settings of each component of a recipe that may have errors. A
+    component's inner ones follow it, and are looked for only then: its settings may be changed."""
+    for at, spec in _sections(raw, "inputs"):
+        yield from _with_inner(
+            f"inputs.{at}.representation", spec.get("modality"), spec.get("representation")
+        )
+    for at, spec in _sections(raw, "outputs"):
+        yield from _with_inner(
+            f"outputs.{at}.settings", "output", spec.get("settings"), spec.get("kind")
+        )
+    yield from _with_inner("fusion", "fusion", raw.get("fusion"))
+
+
+def _with_inner(
+    path: str, kind: Any, settings: Any, name: Any = None
+) -> Iterator[tuple[str, str, str, Settings]]:
+    if not isinstance(settings, dict) or not isinstance(kind, str):
+        return
+    name = str(settings.get("kind") if name is None else name)
+    yield path, kind, name, settings
+    if any(isinstance(value, dict) for value in settings.values()):
+        with suppress(UsageError):  # there is no such component: reported by the check
+            fields = registry.find(kind, name).cls.model_fields
+            for key, value in settings.items():
+                if inner := nested(fields.get(key)):
+                    yield from _with_inner(f"{path}.{key}", inner.kind, value)
+
+
+def _warn_of_old_names(what: str, notes: list[str]) -> None:
     if notes:
         log.warning("%s uses old names of settings: %s", what, ", ".join(notes))
 
 
-def _mappings(section: Any) -> dict[str, dict[str, Any]]:
-    found = section.items() if isinstance(section, dict) else ()
-    return {str(name): spec for name, spec in found if isinstance(spec, dict)}
+def override(raw: Settings, overrides: Sequence[str]) -> Settings:
+    """A copy of a recipe with overrides ``path=value``; values are YAML.
+
+    If a component's kind is overridden, settings that only the old kind has are dropped, with a
+    warning.
+
+    Raises:
+        UsageError: an override is not a valid setting.
+    """
+    changed = copy.deepcopy(raw)
+    problems = [problem for item in overrides if (problem := _set(changed, item))]
+    if problems:
+        raise UsageError("; ".join(problems), expected="path=value")
+    paths = [item.partition("=")[0].strip() for item in overrides]
+    for path in paths:
+        place, _, last = path.rpartition(".")
+        old, new = _at(raw, path), _at(changed, path)
+        if last == "kind" and old not in (None, new):
+            if place.startswith("outputs.") and place.count(".") == 1:
+                place += ".settings"
+            kept = {p[len(place) + 1 :].split(".")[0] for p in paths if p.startswith(f"{place}.")}
+            foreign = sorted(_foreign(changed, place) - kept - {"kind"})
+            for name in foreign:
+                del _at(changed, place)[name]
+            if foreign:
+                dropped = ", ".join(foreign)
+                log.warning("%s=%s: dropped the settings of %s: %s", path, new, old, dropped)
+    return changed
 
 
-def _rename_keys(settings: Any, at: str, place: str, notes: list[str]) -> None:
-    if not isinstance(settings, dict):
-        return
-    for old, new in ALIASES.get(place, {}).items():
-        if old in settings:
-            settings[new] = settings.pop(old)
-            notes.append(f"{at}.{old} is now {new}")
-
-
-def _rename_component(
-    kind: Any, settings: Any, at: str, notes: list[str], name: Any = None
-) -> None:
-    """The settings of a component, and of the components among them."""
-    if not isinstance(settings, dict) or not isinstance(kind, str):
-        return
-    name = str(settings.get("kind") if name is None else name).split(":", 1)[0]
-    _rename_keys(settings, at, f"{kind}/{name}", notes)
-    _rename_keys(settings, at, f"{kind}/*", notes)
-    inner = {key: value for key, value in settings.items() if isinstance(value, dict)}
-    if not inner:
-        return
+def _set(raw: Settings, override: str) -> str:
+    """Apply one override ``a.b.c=value``; returns its error, or an empty string."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        return f"--set {override!r} is not a setting"
+    *parents, last = path.strip().split(".")
+    node: Any = raw
+    for part in parents:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            return f"--set {path}: {part!r} has no settings"
     try:
-        fields = registry.find(kind, name).schema.model_fields
-    except UsageError:  # said when the recipe is checked
-        return
-    for key, value in inner.items():
-        marks = fields[key].metadata if key in fields else []
-        for mark in marks:
-            if isinstance(mark, Nested):
-                _rename_component(mark.kind, value, f"{at}.{key}", notes)
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return f"--set {path}: {text!r} is not YAML"
+    return ""
+
+
+def _at(raw: Any, path: str) -> Any:
+    """The value at this path; None if there is none."""
+    for part in path.split("."):
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return raw
+
+
+def _foreign(raw: Settings, path: str) -> set[str]:
+    """The settings at a path that their component doesn't have, or whose values it refuses."""
+    for at, kind, name, settings in _components(raw):
+        if at == path:
+            try:
+                known = {key: value for key, value in settings.items() if key != "kind"}
+                registry.find(kind, name).cls.model_validate(known)
+            except UsageError:  # reported by the check
+                return set()
+            except ValidationError as error:
+                return {str(e["loc"][0]) for e in error.errors() if e["loc"]} & set(settings)
+    return set()

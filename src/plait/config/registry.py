@@ -1,7 +1,4 @@
-"""Names to components: one table, filled by the modules that define them.
-
-A component's fields are its settings: names, types, defaults and a line of documentation are
-written once, there. Recipe checking, ``plait list`` and the docs are derived from them.
+"""What a component is, and names to components: one table, filled by the modules that define them.
 
 plait's own components lie in the folders of `FOLDERS`; those of other packages are named by the
 entry points of the group ``plait.components``, each a module that registers components on import::
@@ -19,16 +16,15 @@ import importlib
 import inspect
 import logging
 import pkgutil
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, create_model
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 from pydantic.fields import FieldInfo
 from typing_extensions import Self
 
@@ -60,49 +56,84 @@ C = TypeVar("C", bound=type)
 
 
 @dataclass(frozen=True)
+class Nested:
+    """Marks a field that holds another component's settings.
+
+    Attributes:
+        kind: the kind of the other component.
+        but: names of that kind that are not accepted there.
+    """
+
+    kind: str
+    but: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """Marks a field that names a file to learn from: it must exist when a recipe is trained, not
+    when a package is loaded."""
+
+
+class Component(BaseModel):
+    """A part of a model that a recipe names: its settings, and what it learned from its column.
+
+    A subclass declares its settings as fields, ``Annotated[int, Field(ge=1, description="...")]``.
+    The recipe's YAML, its JSON Schema, ``plait list``, the docs and the web page's forms are all
+    derived from them. A setting is checked when the component is built; unknown ones are refused.
+
+    This is the data side of a component and must import without torch. Its network side, an
+    ``nn.Module``, is built on demand from the same settings and state, and lies in the module
+    ``networks`` of the same folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    is_modality: ClassVar[bool] = False
+    """Whether it represents an input: the kind that it is registered under is a modality then."""
+    _state: State = PrivateAttr(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """What `fit` returned, plain JSON; empty before."""
+        return self._state
+
+    def with_state(self, state: Mapping[str, Any]) -> Self:
+        """The same component, fitted: a new object that knows ``state``."""
+        fitted = type(self)(**self.settings())
+        fitted._state = dict(state)
+        return fitted
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def nested(field: FieldInfo | None) -> Nested | None:
+    """The mark of a field that holds another component's settings; None for other fields."""
+    return next((m for m in field.metadata if isinstance(m, Nested)), None) if field else None
+
+
+@dataclass(frozen=True)
 class Registered:
-    """A class under its name, and its settings' schema."""
+    """A component's class under its name."""
 
     kind: str
     name: str
-    cls: type
+    cls: type[Component]
+
+    @property
+    def takes_argument(self) -> bool:
+        """Whether it is a family, whose names are ``family:ARGUMENT``."""
+        return ARGUMENT in self.cls.model_fields
 
     @property
     def title(self) -> str:
-        """How a recipe writes the name: ``hub:NAME`` for a family, which takes a ``name``."""
-        return f"{self.name}:NAME" if ARGUMENT in self.parameters else self.name
+        """How a recipe writes the name: ``hub:NAME`` for a family."""
+        return f"{self.name}:NAME" if self.takes_argument else self.name
 
     @property
     def about(self) -> str:
         """First line of the class's docstring."""
         return (inspect.getdoc(self.cls) or "").split("\n", 1)[0]
-
-    @cached_property
-    def parameters(self) -> dict[str, tuple[Any, Any]]:
-        """Parameter name -> (annotated type, default); ``...`` stands for "no default"."""
-        if issubclass(self.cls, Component):
-            fields = self.cls.model_fields.items()
-            return {name: (f, ... if f.is_required() else f.default) for name, f in fields}
-        initialise: Any = vars(self.cls)["__init__"]
-        hints = typing.get_type_hints(initialise, include_extras=True)
-        signature = inspect.signature(initialise)
-        return {
-            p.name: (hints[p.name], ... if p.default is p.empty else p.default)
-            for p in signature.parameters.values()
-            if p.kind is p.KEYWORD_ONLY
-        }
-
-    @cached_property
-    def schema(self) -> type[BaseModel]:
-        """A pydantic model of the parameters; unknown names are refused."""
-        if issubclass(self.cls, Component):
-            return self.cls
-        fields: dict[str, Any] = dict(self.parameters)
-        return create_model(
-            f"{self.kind}:{self.name}",
-            __config__=ConfigDict(extra="forbid", protected_namespaces=()),
-            **fields,
-        )
 
 
 _COMPONENTS: dict[tuple[str, str], Registered] = {}
@@ -118,46 +149,39 @@ def register(kind: str, name: str) -> Callable[[C], C]:
     """
 
     def add(cls: C) -> C:
-        other = _COMPONENTS.get((kind, name))
-        if other is not None and (other.cls.__module__, other.cls.__qualname__) != (
-            cls.__module__,
-            cls.__qualname__,
-        ):
+        new = Registered(kind, name, cls)
+        old = _COMPONENTS.setdefault((kind, name), new).cls
+        if (old.__module__, old.__qualname__) != (cls.__module__, cls.__qualname__):
             raise PlaitError(
-                f"{cls.__module__} registers {kind} {name!r}, which {other.cls.__module__} has "
+                f"{cls.__module__} registers {kind} {name!r}, which {old.__module__} has "
                 "registered already"
             )
-        _COMPONENTS[kind, name] = Registered(kind, name, cls)
+        _COMPONENTS[kind, name] = new
         return cls
 
     return add
 
 
-def _modules(package: str, others: bool = True) -> Iterator[str]:
-    """The modules of a package that may register components; with ``others`` those of its
-    sub-packages too, unless these belong to another kind."""
+def _modules(package: str, deep: bool = True) -> Iterator[str]:
+    """The modules of a package that may register components; if ``deep``, also those of its
+    sub-packages that belong to no other kind."""
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         path = f"{package}.{module.name}"
         if module.name == NETWORKS or path in FOLDERS.values():
             continue
         if not module.ispkg:
             yield path
-        elif others:
+        elif deep:
             yield from _modules(path)
 
 
 def _import_named(kind: str, name: str) -> None:
     """Import the module of plait that is called as the component is, if there is one."""
     module = name.replace("-", "_")
-    if kind not in FOLDERS or not module.isidentifier():
-        return
-    path = f"{FOLDERS[kind]}.{module}"
-    spec = find_spec(path)
-    if spec is None:
-        return
-    importlib.import_module(path)
-    if spec.submodule_search_locations is not None:
-        for inside in _modules(path, others=False):
+    path = f"{FOLDERS.get(kind)}.{module}"
+    if kind in FOLDERS and module.isidentifier() and (spec := find_spec(path)):
+        importlib.import_module(path)
+        for inside in _modules(path, deep=False) if spec.submodule_search_locations else ():
             importlib.import_module(inside)
 
 
@@ -246,7 +270,7 @@ def find(kind: str, name: str) -> Registered:
     return _COMPONENTS[key]
 
 
-def canonical(kind: str, settings: typing.Mapping[str, Any]) -> dict[str, Any]:
+def canonical(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with ``kind: family:ARGUMENT`` written out as ``kind: family, name: ARGUMENT``.
 
     Raises:
@@ -256,94 +280,36 @@ def canonical(kind: str, settings: typing.Mapping[str, Any]) -> dict[str, Any]:
     _, colon, argument = settings["kind"].partition(":")
     if not colon:
         return dict(settings)
-    if ARGUMENT not in component.parameters or ARGUMENT in settings:
-        raise UsageError(
-            f"{settings['kind']!r}: {component.name} takes no argument after a colon"
-            if ARGUMENT not in component.parameters
-            else f"{settings['kind']!r} is given a {ARGUMENT} as well",
-            expected=component.title,
-        )
+    if not component.takes_argument or ARGUMENT in settings:
+        wrong = f": {component.name} takes no argument after a colon"
+        if component.takes_argument:
+            wrong = f" is given a {ARGUMENT} as well"
+        raise UsageError(f"{settings['kind']!r}{wrong}", expected=component.title)
     return {**settings, "kind": component.name, ARGUMENT: argument}
 
 
-def build(kind: str, settings: typing.Mapping[str, Any], **given: Any) -> Any:
-    """Make the component that ``settings["kind"]`` names, with the other settings.
-
-    ``given`` are parameters that the caller supplies and the user can't write.
-    """
+def build(kind: str, settings: Mapping[str, Any]) -> Any:
+    """Make the component that ``settings["kind"]`` names, with the other settings."""
     settings = canonical(kind, settings)
     rest = {key: value for key, value in settings.items() if key != "kind"}
-    return find(kind, settings["kind"]).cls(**rest, **given)
+    return find(kind, settings["kind"]).cls(**rest)
 
 
 def describe(component: Registered) -> list[dict[str, Any]]:
-    """One row a parameter: name, type, default and its line of documentation."""
+    """One row per setting: name, type, default and its line of documentation."""
     return [
         {
             "name": name,
-            "type": _type_name(field),
+            "type": _type_name(field.annotation),
             "default": None if field.is_required() else field.get_default(),
             "required": field.is_required(),
             "about": field.description or "",
         }
-        for name, field in component.schema.model_fields.items()
+        for name, field in component.cls.model_fields.items()
     ]
 
 
-def _type_name(field: FieldInfo) -> str:
-    annotation = field.annotation
-    if typing.get_origin(annotation) is typing.Literal:
-        return " | ".join(str(value) for value in typing.get_args(annotation))
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
     return getattr(annotation, "__name__", str(annotation))
-
-
-@dataclass(frozen=True)
-class Nested:
-    """Marks a field that holds another component's settings.
-
-    Attributes:
-        kind: the kind of the other component.
-        but: names of that kind that are not accepted there.
-    """
-
-    kind: str
-    but: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class UserFile:
-    """Marks a field that names a file to learn from: it must exist when a recipe is trained, not
-    when a package is loaded."""
-
-
-class Component(BaseModel):
-    """A part of a model that a recipe names: its settings, and what it learned from its column.
-
-    A subclass declares its settings as fields, ``Annotated[int, Field(ge=1, description="...")]``.
-    The recipe's YAML, its JSON Schema, ``plait list``, the docs and the web page's forms are all
-    derived from them. A setting is checked when the component is built; unknown ones are refused.
-
-    This is the data side of a component and must import without torch. Its network side, an
-    ``nn.Module``, is built on demand from the same settings and state, and lies in the module
-    ``networks`` of the same folder.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-    is_modality: ClassVar[bool] = False
-    """Whether it represents an input: the kind that it is registered under is a modality then."""
-    _state: State = PrivateAttr(default_factory=dict)
-
-    @property
-    def state(self) -> State:
-        """What `fit` returned, plain JSON; empty before."""
-        return self._state
-
-    def with_state(self, state: Mapping[str, Any]) -> Self:
-        """The same component, fitted: a new object that knows ``state``."""
-        fitted = type(self)(**self.settings())
-        fitted._state = dict(state)
-        return fitted
-
-    def settings(self) -> dict[str, Any]:
-        """The settings by name, defaults included."""
-        return {name: getattr(self, name) for name in type(self).model_fields}

@@ -10,7 +10,7 @@ from typing import Any
 
 from plait.config import registry
 from plait.config.recipe import Recipe
-from plait.config.registry import Component, Nested
+from plait.config.registry import nested
 
 Schema = dict[str, Any]
 
@@ -50,7 +50,7 @@ def _component(kind: str, name: str) -> Schema:
     """A component as a recipe writes it: its kind, and its settings beside it."""
     settings, component = _settings(kind, name), registry.find(kind, name)
     title: Schema = {"const": name}
-    if registry.ARGUMENT in component.parameters:  # hub:NAME
+    if component.takes_argument:  # hub:NAME
         title = {"anyOf": [title, {"type": "string", "pattern": f"^{name}:.+"}]}
         required = settings.get("required", [])
         settings["required"] = [field for field in required if field != registry.ARGUMENT]
@@ -61,15 +61,13 @@ def _component(kind: str, name: str) -> Schema:
 
 def _settings(kind: str, name: str) -> Schema:
     component = registry.find(kind, name)
-    cls: type[Component] = component.cls
-    schema: Schema = cls.model_json_schema()
+    schema: Schema = component.cls.model_json_schema()
     schema = _inlined(schema, schema.pop("$defs", {}))
     schema["description"] = component.about
     schema.setdefault("properties", {})
-    for field, info in cls.model_fields.items():
-        nested = next((mark for mark in info.metadata if isinstance(mark, Nested)), None)
-        if nested is not None:
-            reference: Schema = {"$ref": f"#/$defs/{nested.kind}"}
+    for field, info in component.cls.model_fields.items():
+        if inner := nested(info):
+            reference: Schema = {"$ref": f"#/$defs/{inner.kind}"}
             optional = "anyOf" in schema["properties"][field]
             schema["properties"][field] = (
                 {"anyOf": [reference, {"type": "null"}]} if optional else reference

@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.cells import load_bytes
+from plait.data.cells import FileKind, load_bytes
 from plait.types import BadCell
 from plait.util.imports import needed
 
 KINDS = "a WAV, FLAC, OGG or MP3 file"
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+SOUND = FileKind(
+    (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au"),
+    # The last is an MP3 frame: eleven 1 bits, the version and layer III.
+    re.compile(rb"(?s)RIFF....WAVE|fLaC|OggS|ID3|\xff[\xe2\xe3\xea\xeb\xf2\xf3\xfa\xfb]"),
+)
 MAX_SECONDS, MAX_CHANNELS = 1800.0, 16
-MIN_RATE, MAX_RATE = 1000, 400_000  # samples a second
+MIN_RATE, MAX_RATE = 1000, 400_000  # samples per second
 QUIET = 40.0  # decibels below the loudest frame: silence
 FRAME = 0.02  # seconds per frame when looking for silence
 LOUDEST = 2.0**31  # sample; float files may hold integers that were not scaled
-
 CANCELLED = 0.01  # of the loudest channel's power; if the mean has less, channels cancel out
 MP3_TAGS = 1 << 20  # bytes at the start of a file that hold its tags and first frame
 BLOCK = 1 << 16  # samples decoded at a time
@@ -54,15 +57,18 @@ def open_sound(cell: str | Path | bytes, root: Path, rate: int) -> Sound:
         own, mono = file.samplerate, _mono(file)
     if not len(mono):
         raise BadCell(f"{name} has no samples", expected=KINDS, hint="record it again")
-    if not (np.abs(mono) <= LOUDEST).all():  # False for NaN too
-        raise BadCell(f"{name} has samples that are NaN or far too large", expected="samples in ±1")
+    check_samples(mono, name)
     resampled = mono if own == rate else soxr.resample(mono, own, rate).astype(np.float32)
     if not len(resampled):
-        raise BadCell(
-            f"{name} is too short: {len(mono)} samples",
-            expected=f"at least one at {rate:,} per second",
-        )
+        what = f"{name} is too short: {len(mono)} samples"
+        raise BadCell(what, expected=f"at least one at {rate:,} per second")
     return resampled
+
+
+def check_samples(mono: Sound, name: str) -> None:
+    """Raise BadCell unless all samples are numbers, and none is far too large."""
+    if not (np.abs(mono) <= LOUDEST).all():  # False for NaN too
+        raise BadCell(f"{name} has samples that are NaN or far too large", expected="samples in ±1")
 
 
 def open_cut(cell: Any, root: Path, rate: int, most: int, trim: bool) -> Sound:
@@ -112,8 +118,11 @@ def blocks(file: Any, size: int) -> Iterator[Sound]:
 def stops_early(file: Any, count: int) -> bool:
     """Whether an open audio file is truncated, judged by its header and pages. ``count`` is the
     number of samples per channel that could be decoded."""
-    if file.format == "MP3" and not _counts_frames(file.name):
-        return False  # its length is a guess from its first frames
+    if file.format == "MP3":
+        with open(file.name, "rb") as again:
+            start = again.read(MP3_TAGS)
+        if not any(mark in start for mark in (b"Xing", b"Info", b"VBRI")):
+            return False  # it doesn't count its frames: its length is a guess from the first
     info = file.extra_info.lower()
     if "end-of-stream" in info:  # libsndfile misses the mark of an OGG file's last page
         return True
@@ -123,13 +132,6 @@ def stops_early(file: Any, count: int) -> bool:
             return True
     # An MP3 file's count may be off by what its encoder put before the audio.
     return count + file.samplerate // 10 < file.frames < STREAMED
-
-
-def _counts_frames(path: str) -> bool:
-    """Whether an MP3 file says, after its tags, how many frames it has."""
-    with open(path, "rb") as file:
-        start = file.read(MP3_TAGS)
-    return any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
 
 
 def count_seconds(cell: str | Path | bytes, root: Path) -> float:
@@ -149,11 +151,9 @@ def _open(cell: str | Path | bytes, root: Path) -> Iterator[tuple[Any, str]]:
     with open_file(io.BytesIO(data), name) as file:
         seconds = file.frames / file.samplerate
         if seconds > MAX_SECONDS:
-            raise BadCell(
-                f"{name} is {seconds:,.0f} seconds long",
-                expected=f"at most {MAX_SECONDS:,.0f} seconds",
-                hint="cut it into pieces",
-            )
+            limit = f"at most {MAX_SECONDS:,.0f} seconds"
+            what = f"{name} is {seconds:,.0f} seconds long"
+            raise BadCell(what, expected=limit, hint="cut it into pieces")
         yield file, name
 
 
@@ -169,22 +169,16 @@ def open_file(source: Path | io.BytesIO, name: str) -> Iterator[Any]:
     try:
         with soundfile.SoundFile(source) as file:
             if not MIN_RATE <= file.samplerate <= MAX_RATE:
-                raise BadCell(
-                    f"{name} has {file.samplerate:,} samples per second",
-                    expected=f"{MIN_RATE:,} to {MAX_RATE:,}",
-                )
+                what = f"{name} has {file.samplerate:,} samples per second"
+                raise BadCell(what, expected=f"{MIN_RATE:,} to {MAX_RATE:,}")
             if file.channels > MAX_CHANNELS:
-                raise BadCell(
-                    f"{name} has {file.channels} channels", expected=f"at most {MAX_CHANNELS}"
-                )
+                what = f"{name} has {file.channels} channels"
+                raise BadCell(what, expected=f"at most {MAX_CHANNELS}")
             yield file
     except soundfile.SoundFileError as error:
         why = str(error).rpartition(": ")[2].strip(". ")  # soundfile's own name comes first
-        raise BadCell(
-            f"{name} is damaged or not audio ({why[:120]})",
-            expected=KINDS,
-            hint="get the file again",
-        ) from None
+        what = f"{name} is damaged or not audio ({why[:120]})"
+        raise BadCell(what, expected=KINDS, hint="get the file again") from None
 
 
 def _mono(file: Any) -> Sound:
@@ -200,23 +194,3 @@ def _mono(file: Any) -> Sound:
     file.seek(0)
     loudest = int(powers.argmax())
     return np.concatenate([block[:, loudest] for block in blocks(file, BLOCK)])
-
-
-def has_sound_suffix(name: str) -> bool:
-    """Whether a name has the suffix of an audio file."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def has_sound_start(data: bytes) -> bool:
-    """Whether bytes start like an audio file."""
-    wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    # An MP3 frame starts with eleven 1 bits; the next bits give its version and layer III.
-    mp3 = data[:1] == b"\xff" and data[1:2] != b"" and data[1] & 0xE6 == 0xE2
-    return wav or mp3 or data.startswith((b"fLaC", b"OggS", b"ID3"))
-
-
-def is_sound(cell: Any) -> bool:
-    """Whether a cell can only be audio: the name or the bytes of an audio file."""
-    if isinstance(cell, bytes):
-        return has_sound_start(cell)
-    return isinstance(cell, str) and has_sound_suffix(cell)

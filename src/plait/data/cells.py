@@ -1,7 +1,4 @@
-"""Cells of a table: missing and bad ones and the policy for them, texts, and the files they name.
-
-A file is never a folder, a device or huge.
-"""
+"""Cells of a table: missing and bad ones and the policy for them, texts, and files."""
 
 from __future__ import annotations
 
@@ -19,6 +16,16 @@ from pydantic_core import PydanticCustomError
 
 from plait.types import BadCell, PlaitError, UnseenLabel, UsageError
 from plait.util.imports import needed
+
+MAX_LETTERS = 1_000_000  # of a text
+MAX_BYTES = 1 << 30  # of a file
+NAME_LETTERS = 300  # of a file name in a message
+SUFFIX = re.compile(r"(?i)\.[a-z][a-z0-9]{1,4}$")  # of a file's name
+COLUMN_NAMES = (
+    "caption", "captions", "text", "texts", "sentence", "sentences", "description", "comment",
+    "raw", "reference", "references",
+)  # fmt: skip
+"""Usual names of a column of texts, the likeliest first."""
 
 OnBad = Literal["stop", "skip", "missing"]
 T = TypeVar("T")
@@ -58,13 +65,14 @@ class ErrorPolicy:
             column: the column with the targets.
             errors: row number -> error.
         """
-        if errors:
-            first, *others = errors
-            line = f"{self._line(first, column, errors[first])}; it counts as wrong"
-            if others:
-                some = ", ".join(map(str, others[:10])) + (", ..." if len(others) > 10 else "")
-                line += f", and so do {len(others):,} other rows: {some}"
-            self.failures.append(line)
+        if not errors:
+            return
+        first, *others = errors
+        line = f"{self._line(first, column, errors[first])}; it counts as wrong"
+        if others:
+            some = ", ".join(map(str, others[:10])) + (", ..." if len(others) > 10 else "")
+            line += f", and so do {len(others):,} other rows: {some}"
+        self.failures.append(line)
 
     def _line(self, number: int, column: str, error: BadCell) -> str:
         return f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
@@ -84,15 +92,6 @@ def in_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-MAX_LETTERS = 1_000_000
-COLUMN_NAMES = (
-    "caption", "captions", "text", "texts", "sentence", "sentences", "description", "comment",
-    "raw", "reference", "references",
-)  # fmt: skip
-"""Usual names of a column of texts, the likeliest first."""
-SUFFIX = re.compile(r"(?i)\.[a-z][a-z0-9]{1,4}$")  # of a file's name
-
-
 def as_text(cell: Any) -> str:
     """A cell as one string: a string, a number as it is written, or a list of strings, joined.
 
@@ -110,10 +109,8 @@ def as_text(cell: Any) -> str:
     if not isinstance(cell, str):
         raise BadCell(f"{cell!r:.60} is not text", expected="a string")
     if len(cell) > MAX_LETTERS:
-        raise BadCell(
-            f"the text has {len(cell):,} characters", expected=f"at most {MAX_LETTERS:,}",
-            hint="shorten it",
-        )  # fmt: skip
+        long = f"the text has {len(cell):,} characters"
+        raise BadCell(long, expected=f"at most {MAX_LETTERS:,}", hint="shorten it")
     text = cell.replace("\0", " ").strip()
     if not text:
         raise BadCell("the text is empty", expected="at least one word")
@@ -125,10 +122,6 @@ def is_sentence(cell: Any) -> bool:
     if isinstance(cell, list):
         return all(isinstance(item, str) for item in cell)
     return isinstance(cell, str) and " " in cell.strip() and not SUFFIX.search(cell.strip())
-
-
-MAX_BYTES = 1 << 30
-NAME_LETTERS = 300  # of a file name in a message
 
 
 class MediaInfo(NamedTuple):
@@ -149,13 +142,33 @@ class MediaInfo(NamedTuple):
         return self.width * self.height
 
 
+class FileKind(NamedTuple):
+    """A kind of file, which its name or its first bytes tell.
+
+    Attributes:
+        suffixes: the ends of its files' names, in lower case.
+        start: matches their first bytes.
+    """
+
+    suffixes: tuple[str, ...]
+    start: re.Pattern[bytes]
+
+    def has_suffix(self, name: str) -> bool:
+        """Whether a name has the suffix of such a file."""
+        return name.lower().endswith(self.suffixes)
+
+    def is_certain(self, cell: Any) -> bool:
+        """Whether a cell can only be such a file: its name or its bytes."""
+        if isinstance(cell, bytes):
+            return self.start.match(cell) is not None
+        return isinstance(cell, str) and self.has_suffix(cell)
+
+
 def file_type(kinds: str, media_type: str) -> Any:
     """The request type of a file: bytes, or base64 in JSON; never a path on the server."""
-    schema = {
-        "type": "string", "contentEncoding": "base64", "contentMediaType": media_type,
-        "description": kinds,
-    }  # fmt: skip
-    return Annotated[bytes, BeforeValidator(sent_bytes), WithJsonSchema(schema)]
+    schema = {"type": "string", "contentEncoding": "base64", "contentMediaType": media_type}
+    described = WithJsonSchema({**schema, "description": kinds})
+    return Annotated[bytes, BeforeValidator(sent_bytes), described]
 
 
 def sent_bytes(value: Any) -> Any:
@@ -213,7 +226,7 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
     if isinstance(cell, (bytes, bytearray)):
         data = bytes(cell)
     elif isinstance(cell, (str, Path)) and str(cell).strip():
-        data = _read(root / cell, name, kinds)
+        data = _read_file(root / cell, name, kinds)
     else:
         empty = cell is None or (isinstance(cell, str) and not cell)
         what = "is empty" if empty else f"contains {' '.join(repr(cell).split())[:40]}"
@@ -223,7 +236,7 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
     return data, name
 
 
-def _read(path: Path, name: str, kinds: str) -> bytes:
+def _read_file(path: Path, name: str, kinds: str) -> bytes:
     try:
         if path.is_dir():
             raise BadCell(f"{name} is a folder", expected=kinds)

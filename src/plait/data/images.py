@@ -12,6 +12,7 @@ decoded all the same, as if it were not there.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
-from plait.data.cells import MediaInfo, brands, library_for, load_bytes
+from plait.data.cells import FileKind, MediaInfo, brands, library_for, load_bytes
 from plait.data.metadata import without_metadata
 from plait.types import BadCell, PlaitError
 from plait.util.files import is_folder
@@ -29,15 +30,18 @@ from plait.util.files import is_folder
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 100  # of a progressive JPEG: usually about ten; each decodes all pixels again
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic",
-    ".heif", ".hif", ".avif",
-)  # fmt: skip
-STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-KINDS = "a JPEG, PNG, WebP, TIFF, GIF, HEIC or AVIF image"
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 IMAGE_BRANDS = AVIF_BRANDS | HEIC_BRANDS | {b"mif1", b"mif2", b"msf1"}
+IMAGE = FileKind(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic",
+     ".heif", ".hif", ".avif"),
+    re.compile(
+        rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|BM|II\*\x00|MM\x00\*|RIFF....WEBP"
+        rb"|....ftyp(....){0,60}?(" + b"|".join(sorted(IMAGE_BRANDS)) + rb")"
+    ),
+)  # fmt: skip
+KINDS = "a JPEG, PNG, WebP, TIFF, GIF, HEIC or AVIF image"
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -64,8 +68,7 @@ def open_image(cell: str | Path | bytes, root: Path) -> Pixels:
     its first frame.
 
     Args:
-        cell: a path, or the bytes of a file.
-        root: the folder that a relative path starts from.
+        cell: a path from the folder ``root``, or the bytes of a file.
 
     Raises:
         BadCell: the image is missing, empty, truncated or too large, or is not an image.
@@ -80,8 +83,7 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     then averaged over areas.
 
     Args:
-        cell: a path, or the bytes of a file.
-        root: the folder that a relative path starts from.
+        cell: a path from the folder ``root``, or the bytes of a file.
         size: pixels per side.
         fit: ``squash`` the whole image to a square, or ``crop`` its middle.
 
@@ -138,38 +140,18 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     images: dict[Path, None] = {}  # a dict, to keep the order and drop repetitions
     for path in map(Path, paths):
-        images.update(dict.fromkeys(_in_folder(path) if is_folder(path) else [path]))
+        found = [path]
+        if is_folder(path):
+            files = (p for p in path.rglob("*") if IMAGE.has_suffix(p.name) and p.name[0] != ".")
+            found = sorted(file for file in files if file.is_file())
+        if not found:
+            raise PlaitError(
+                f"the folder {path} contains no images",
+                expected=f"files ending in {', '.join(IMAGE.suffixes)}",
+                hint="choose another folder, or name the files",
+            )
+        images |= dict.fromkeys(found)
     return list(images)
-
-
-def has_image_suffix(name: str) -> bool:
-    """Whether a name has the suffix of an image."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def has_image_start(data: bytes) -> bool:
-    """Whether bytes start like an image file."""
-    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    return webp or data.startswith(STARTS) or not IMAGE_BRANDS.isdisjoint(brands(data))
-
-
-def is_image(cell: Any) -> bool:
-    """Whether a cell can only be an image: the name or the bytes of an image file."""
-    if isinstance(cell, bytes):
-        return has_image_start(cell)
-    return isinstance(cell, str) and has_image_suffix(cell)
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    images = [p for p in folder.rglob("*") if has_image_suffix(p.name) and p.name[0] != "."]
-    images = sorted(p for p in images if p.is_file())
-    if not images:
-        raise PlaitError(
-            f"the folder {folder} contains no images",
-            expected=f"files ending in {', '.join(SUFFIXES)}",
-            hint="choose another folder, or name the files",
-        )
-    return images
 
 
 def _decode(data: bytes, name: str, least: int | None) -> Pixels:
@@ -216,10 +198,8 @@ def _header(stream: io.BytesIO, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(name, "") from None
     except UnidentifiedImageError:
-        start = stream.getvalue()[:12]
-        raise BadCell(
-            f"{name} is not an image (it starts with {start!r})", expected=KINDS
-        ) from None
+        what = f"{name} is not an image (it starts with {stream.getvalue()[:12]!r})"
+        raise BadCell(what, expected=KINDS) from None
     except BadCell:
         raise
     except Exception as error:  # Pillow's plug-ins raise anything on broken bytes
@@ -228,11 +208,8 @@ def _header(stream: io.BytesIO, name: str) -> Image.Image:
         raise _too_large(name, f" of {image.width:,} x {image.height:,} pixels")
     scans = stream.getvalue().count(JPEG_SCAN) if image.format in ("JPEG", "MPO") else 0
     if scans > MAX_SCANS:
-        raise BadCell(
-            f"{name} is a JPEG with {scans:,} scans and was not decoded",
-            expected=f"at most {MAX_SCANS}",
-            hint="save it again",
-        )
+        what = f"{name} is a JPEG with {scans:,} scans and was not decoded"
+        raise BadCell(what, expected=f"at most {MAX_SCANS}", hint="save it again")
     return image
 
 
@@ -257,18 +234,14 @@ def _opened(stream: io.BytesIO, name: str) -> Image.Image:
 
 
 def _too_large(name: str, size: str) -> BadCell:
-    return BadCell(
-        f"{name} claims to be an image{size} and was not decoded",
-        expected=f"at most {MAX_PIXELS:,} pixels",
-        hint="scale it down first",
-    )
+    what = f"{name} claims to be an image{size} and was not decoded"
+    return BadCell(what, expected=f"at most {MAX_PIXELS:,} pixels", hint="scale it down first")
 
 
 def _broken(name: str, error: Exception) -> BadCell:
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return BadCell(
-        f"{name} is damaged or truncated ({why})", expected=KINDS, hint="get the file again"
-    )
+    what = f"{name} is damaged or truncated ({why})"
+    return BadCell(what, expected=KINDS, hint="get the file again")
 
 
 def _by_pillow(image: Image.Image, name: str) -> Pixels:
@@ -277,8 +250,12 @@ def _by_pillow(image: Image.Image, name: str) -> Pixels:
         turned = UPRIGHT.get(_orientation(image))
         image = image if turned is None else image.transpose(turned)
         if image.mode.startswith(("I", "F")):
-            return _to_8_bits(np.asarray(image), image.mode)
-        return np.array(_over_white(image))
+            grey = _to_8_bits(np.asarray(image), image.mode)
+            return np.repeat(grey[:, :, None], 3, axis=2)
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        return np.array(image.convert("RGB"))
     except Exception as error:  # see _header
         raise _broken(name, error) from error
 
@@ -291,25 +268,11 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    """RGB, over a white background."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
 def _to_8_bits(values: NDArray[Any], mode: str) -> Pixels:
-    """(H, W) grey of 16 bits or more -> (H, W, 3) uint8.
-
-    Integers keep the upper 8 of 16 bits. Floats in [0, 1] are scaled to 255; others are taken to
-    have that scale already.
-    """
-    if mode == "F":
-        values = np.nan_to_num(values)
-        scale = 255.0 if values.size and values.min() >= 0 and values.max() <= 1 else 1.0
-        grey = np.clip(np.round(values * scale), 0, 255)
-    else:
-        grey = np.clip(values.astype(np.int64) >> 8, 0, 255)
-    return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    """(H, W) grey of 16 bits or more. Integers keep the upper 8 of 16 bits; floats in [0, 1] are
+    scaled to 255, others are taken to have that scale already."""
+    if mode != "F":
+        return np.clip(values.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+    values = np.nan_to_num(values)
+    scale = 255.0 if values.size and values.min() >= 0 and values.max() <= 1 else 1.0
+    return np.clip(np.round(values * scale), 0, 255).astype(np.uint8)

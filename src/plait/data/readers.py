@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from plait.data.images import has_image_suffix
+from plait.data.images import IMAGE
 from plait.data.lazy import ColumnBlocks, LazyColumn, large_columns
 from plait.types import PlaitError
 from plait.util.imports import needed
@@ -73,7 +73,7 @@ def read_csv(path: Path) -> Columns:
     """
     lines = _cells_of_lines(read_text(path), path)
     names = [cell.strip() for cell in lines[0]]
-    if has_image_suffix(names[0].partition("#")[0]):
+    if IMAGE.has_suffix(names[0].partition("#")[0]):
         names = ["image", "caption"] if len(names) == 2 else [""] * len(names)
     else:
         lines = lines[1:]

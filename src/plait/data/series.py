@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import tokenize
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.cells import load_bytes
+from plait.data.cells import FileKind, load_bytes
 from plait.types import BadCell
 from plait.util.imports import needed
 from plait.util.suggest import did_you_mean
 
 KINDS = "a CSV, NPY or Parquet file of numbers, or a list of numbers"
-SUFFIXES = (".npy",)
-NPY_START, PARQUET_START = b"\x93NUMPY", b"PAR1"
+NPY = FileKind((".npy",), re.compile(rb"\x93NUMPY"))  # CSV and Parquet may be tables as well
 LARGEST = 1e30  # of a measurement; larger values, like infinity, mark gaps
 MAX_STEPS, MAX_CHANNELS, MAX_VALUES = 1_000_000, 4096, 50_000_000
 SEPARATORS = "\t;|,"  # the first of these on line 1; otherwise white space
@@ -96,9 +96,9 @@ def open_series(cell: Any, root: Path) -> Series:
     if isinstance(cell, (list, tuple, np.ndarray)):
         return _checked(_as_array(cell, "the list"), None, "the list")
     data, name = load_bytes(cell, root, KINDS)
-    if data.startswith(NPY_START):
+    if NPY.is_certain(data):
         return _checked(_read_npy(data, name), None, name)
-    if data.startswith(PARQUET_START):
+    if data.startswith(b"PAR1"):
         return _checked(*_read_parquet(data, name), name)
     return _checked(*_read_text(data, name), name)
 
@@ -145,16 +145,6 @@ def _on_grid(times: Values, column: Values, grid: Values, reach: float) -> Value
     after = np.searchsorted(at, grid).clip(0, len(at) - 1)
     distance = np.minimum(np.abs(at[after] - grid), np.abs(grid - at[(after - 1).clip(0)]))
     return np.where(distance <= reach * (1 + 1e-6), np.interp(grid, at, values), np.nan)
-
-
-def has_series_suffix(name: str) -> bool:
-    """Whether a name has a suffix that only series have (CSV is ambiguous)."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def has_series_start(data: bytes) -> bool:
-    """Whether bytes start like an NPY file."""
-    return data.startswith(NPY_START)
 
 
 def _checked(values: Values, names: Sequence[str] | None, name: str) -> Series:

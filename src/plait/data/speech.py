@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from plait.data.audio import (
     KINDS,
-    LOUDEST,
     Sound,
     blocks,
+    check_samples,
     one_channel,
     open_file,
     stops_early,
@@ -96,10 +96,7 @@ def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
     broken: list[str] = []
     for parts in in_chunks(_decoded(file, broken), steps):
         mono = one_channel(np.concatenate(parts))
-        if not (np.abs(mono) <= LOUDEST).all():
-            raise BadCell(
-                f"{name} has samples that are NaN or far too large", expected="samples in ±1"
-            )
+        check_samples(mono, name)
         # A constant offset is silent, but resampling would turn its start and end into clicks.
         offset = mono.mean() if offset is None else offset
         yield stream.resample_chunk(mono - offset), False

@@ -15,7 +15,7 @@ from typing import Any
 
 from plait.data import readers
 from plait.data.cells import COLUMN_NAMES, SUFFIX, name_cell
-from plait.data.images import find_images, has_image_suffix
+from plait.data.images import IMAGE, find_images
 from plait.data.lazy import LazyColumn, take
 from plait.data.readers import Columns
 from plait.data.values import MISSING, is_missing, plain_column
@@ -300,7 +300,7 @@ def _read_file(path: Path) -> Table:
         return _rooted(path, READERS[suffix](path), _usual_folders(path.parent))
     if not path.exists():
         raise readers.missing(path)
-    hint = "to caption a photo: plait caption FILE" if has_image_suffix(path.name) else ""
+    hint = "to caption a photo: plait caption FILE" if IMAGE.has_suffix(path.name) else ""
     raise PlaitError(f"{path} is not a known kind of table", expected=readers.KINDS, hint=hint)
 
 

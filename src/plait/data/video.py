@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.cells import MediaInfo, load_bytes
-from plait.data.images import Fit, Pixels, has_image_suffix, open_resized, to_square
+from plait.data.cells import FileKind, MediaInfo, load_bytes
+from plait.data.images import IMAGE, Fit, Pixels, open_resized, to_square
 from plait.types import BadCell
 from plait.util.files import digest, is_folder
 from plait.util.imports import needed
 
 KINDS = "an MP4, MOV, AVI, WebM, MKV or GIF video, or a folder of images"
-SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg")
+VIDEO = FileKind(  # without GIF, which is an image, too
+    (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg"),
+    re.compile(rb"(?s)RIFF....AVI |....(?:ftyp|moov|mdat)|\x1a\x45\xdf\xa3"),
+)
 CONTAINERS = "mov,matroska,avi,gif,mpeg,mpegts"  # other formats may refer to more files
 
 MAX_SECONDS = 4 * 3600.0
@@ -115,24 +118,6 @@ def spread(total: int, count: int) -> list[int]:
     return [(2 * part + 1) * total // (2 * count) for part in range(count)]
 
 
-def has_video_suffix(name: str) -> bool:
-    """Whether a name has the suffix of a video (not of an image: GIF is ambiguous)."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def has_video_start(data: bytes) -> bool:
-    """Whether bytes start like a video file (not like an image)."""
-    avi = data[:4] == b"RIFF" and data[8:12] == b"AVI "
-    return avi or data[4:8] in (b"ftyp", b"moov", b"mdat") or data.startswith(b"\x1a\x45\xdf\xa3")
-
-
-def is_video(cell: Any) -> bool:
-    """Whether a cell can only be a video: the name or the bytes of a video file."""
-    if isinstance(cell, bytes):
-        return has_video_start(cell)
-    return isinstance(cell, str) and has_video_suffix(cell)
-
-
 def is_animation(cell: str | bytes) -> bool:
     """Whether a path or a file's bytes are a GIF, which may be a video or an image."""
     return cell.startswith(b"GIF8") if isinstance(cell, bytes) else cell.lower().endswith(".gif")
@@ -148,7 +133,7 @@ def _folder(cell: Any, root: Path) -> Path | None:
 def _images(folder: Path) -> list[str]:
     """The names of the images in a folder, sorted with numbers by value."""
     try:
-        names = [p.name for p in folder.iterdir() if has_image_suffix(p.name) and p.name[0] != "."]
+        names = [p.name for p in folder.iterdir() if IMAGE.has_suffix(p.name) and p.name[0] != "."]
     except OSError as error:
         raise BadCell(f"{folder} can't be read ({error.strerror})", expected=KINDS) from None
     if not names:

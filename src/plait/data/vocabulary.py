@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from plait.types import PlaitError, State
 
@@ -79,19 +79,22 @@ class _Listed(Vocabulary):
         self.entries, self.lower = [*SPECIALS, *entries], lower
 
     @cached_property
-    def ids(self) -> dict[str, int]:
-        """Entry -> token id."""
+    def _ids(self) -> dict[str, int]:
         return {entry: i for i, entry in enumerate(self.entries) if i > UNK}
+
+    @abstractmethod
+    def _split(self, sentence: str) -> Sequence[str]: ...
 
     def __len__(self) -> int:
         return len(self.entries)
 
+    def encode(self, sentence: str) -> list[int]:
+        return [self._ids.get(entry, UNK) for entry in self._split(sentence)]
+
     def units(self) -> list[str]:
-        """The entries."""
         return list(self.entries)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The entries."""
         return [self.entries[i] for i in ids if i > UNK]
 
 
@@ -102,18 +105,13 @@ class WordVocabulary(_Listed):
         super().__init__(words, lower)
         self.punctuation = punctuation
 
-    def encode(self, sentence: str) -> list[int]:
-        """Unknown words become <unk>."""
-        words = split_words(sentence, self.punctuation, self.lower)
-        return [self.ids.get(word, UNK) for word in words]
+    def _split(self, sentence: str) -> list[str]:
+        return split_words(sentence, self.punctuation, self.lower)
 
     def spans(self, sentence: str) -> list[tuple[int, int]]:
         """The words'."""
-        return [
-            (start, end)
-            for start, end in word_spans(sentence)
-            if split_words(sentence[start:end], self.punctuation)
-        ]
+        spans = word_spans(sentence)
+        return [(a, b) for a, b in spans if split_words(sentence[a:b], self.punctuation)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The words joined."""
@@ -121,9 +119,8 @@ class WordVocabulary(_Listed):
 
     def to_state(self) -> State:
         """The list of words."""
-        words = self.entries[len(SPECIALS) :]
-        own = {"punctuation": self.punctuation, "lower": self.lower}
-        return {"unit": "words", "words": words, **own}
+        settings = {"punctuation": self.punctuation, "lower": self.lower}
+        return {"unit": "words", "words": self.entries[len(SPECIALS) :], **settings}
 
 
 class CharacterVocabulary(_Listed):
@@ -132,9 +129,8 @@ class CharacterVocabulary(_Listed):
     def __init__(self, characters: Sequence[str], lower: bool = True) -> None:
         super().__init__(characters, lower)
 
-    def encode(self, sentence: str) -> list[int]:
-        """Unknown characters become <unk>."""
-        return [self.ids.get(c, UNK) for c in _as_characters(sentence, self.lower)]
+    def _split(self, sentence: str) -> str:
+        return _as_characters(sentence, self.lower)
 
     def spans(self, sentence: str) -> list[tuple[int, int]]:
         """The characters', an accent with the letter before it."""
@@ -151,46 +147,6 @@ class CharacterVocabulary(_Listed):
         return {"unit": "characters", "characters": characters, "lower": self.lower}
 
 
-class SubwordVocabulary(Vocabulary):
-    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) with the same four specials."""
-
-    def __init__(self, tokenizer_json: str) -> None:
-        self._json = tokenizer_json
-        from tokenizers import Tokenizer  # slow to import
-
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        # A text that spells a special token is plain text. The JSON does not keep this setting.
-        self._tokenizer.encode_special_tokens = True
-
-    def __len__(self) -> int:
-        return int(self._tokenizer.get_vocab_size())
-
-    def encode(self, sentence: str) -> list[int]:
-        """Every text has an encoding; bytes are the last resort."""
-        return list(self._tokenizer.encode(sentence).ids)
-
-    def units(self) -> list[str]:
-        """The subwords as the tokenizer writes them, with Ġ for a space before them."""
-        return [str(self._tokenizer.id_to_token(i)) for i in range(len(self))]
-
-    def spans(self, sentence: str) -> list[tuple[int, int]]:
-        """As the tokenizer has them."""
-        return list(self._tokenizer.encode(sentence).offsets)
-
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The subwords."""
-        return [self._tokenizer.decode([i]).strip() for i in ids if i > UNK]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The subwords joined to words."""
-        text: str = self._tokenizer.decode([i for i in ids if i > UNK])
-        return join_words(text.split())
-
-    def to_state(self) -> State:
-        """The tokenizer's own JSON."""
-        return {"unit": "subwords", "tokenizer": self._json}
-
-
 class HubVocabulary(Vocabulary):
     """A pretrained language model's own tokens, their order kept, after the same four specials.
 
@@ -199,9 +155,9 @@ class HubVocabulary(Vocabulary):
     """
 
     def __init__(self, tokenizer_json: str, specials: Sequence[int]) -> None:
-        self._json, self._specials = tokenizer_json, list(specials)
         from tokenizers import Tokenizer  # slow to import
 
+        self._json, self._specials = tokenizer_json, list(specials)
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
 
     @cached_property
@@ -214,13 +170,18 @@ class HubVocabulary(Vocabulary):
     def _ids(self) -> dict[int, int]:
         return {token: i for i, token in enumerate(self.tokens, start=len(SPECIALS))}
 
+    def _encoded(self, sentence: str) -> Any:
+        return self._tokenizer.encode(sentence, add_special_tokens=False)
+
+    def _theirs(self, ids: Sequence[int]) -> list[int]:
+        return [self.tokens[i - len(SPECIALS)] for i in ids if i > UNK]
+
     def __len__(self) -> int:
         return len(SPECIALS) + len(self.tokens)
 
     def encode(self, sentence: str) -> list[int]:
         """As the tokenizer does, nothing added; its special tokens become <unk>."""
-        tokens = self._tokenizer.encode(sentence, add_special_tokens=False).ids
-        return [self._ids.get(token, UNK) for token in tokens]
+        return [self._ids.get(token, UNK) for token in self._encoded(sentence).ids]
 
     def units(self) -> list[str]:
         """The tokens as the tokenizer writes them."""
@@ -228,7 +189,7 @@ class HubVocabulary(Vocabulary):
 
     def spans(self, sentence: str) -> list[tuple[int, int]]:
         """As the tokenizer has them."""
-        return list(self._tokenizer.encode(sentence, add_special_tokens=False).offsets)
+        return list(self._encoded(sentence).offsets)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The tokens."""
@@ -239,12 +200,27 @@ class HubVocabulary(Vocabulary):
         text: str = self._tokenizer.decode(self._theirs(ids))
         return text.strip()
 
-    def _theirs(self, ids: Sequence[int]) -> list[int]:
-        return [self.tokens[i - len(SPECIALS)] for i in ids if i > UNK]
-
     def to_state(self) -> State:
         """The tokenizer's own JSON, and which of its tokens are special."""
         return {"unit": "hub", "tokenizer": self._json, "specials": self._specials}
+
+
+class SubwordVocabulary(HubVocabulary):
+    """Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) with the same four specials.
+    Every text has an encoding; bytes are the last resort."""
+
+    def __init__(self, tokenizer_json: str) -> None:
+        super().__init__(tokenizer_json, specials=range(len(SPECIALS)))
+        # A text that spells a special token is plain text. The JSON does not keep this setting.
+        self._tokenizer.encode_special_tokens = True
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The subwords joined to words."""
+        return join_words(super().decode(ids).split())
+
+    def to_state(self) -> State:
+        """The tokenizer's own JSON."""
+        return {"unit": "subwords", "tokenizer": self._json}
 
 
 def fit_vocabulary(
@@ -261,7 +237,7 @@ def fit_vocabulary(
         sentences: all of them, once.
         unit: what a token is; not ``hub``.
         min_count: rarer words or characters are unknown, rarer pairs are not joined to subwords.
-        size: most entries, the specials among them.
+        size: the maximum number of entries, specials included.
         punctuation: whether punctuation is kept, as words of its own.
         lower: whether texts are lower-cased.
     """

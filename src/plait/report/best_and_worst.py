@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from plait.data.images import has_image_suffix, open_image
+from plait.data.images import IMAGE, open_image
 from plait.evaluation.results import Evaluation
 from plait.render.html import picture_uri, render
 from plait.render.numbers import number
@@ -136,7 +136,7 @@ def _photo(evaluation: Evaluation, row: int) -> tuple[str, str]:
     label = f"row {table.number(row)}"
     for path, column in evaluation.columns.items():
         cell = table.column(column)[row] if path.startswith("inputs.") else None
-        is_path = isinstance(cell, (str, Path)) and has_image_suffix(str(cell))
+        is_path = isinstance(cell, (str, Path)) and IMAGE.has_suffix(str(cell))
         with suppress(BadCell):
             if cell is not None and (is_path or isinstance(cell, bytes)):
                 picture = picture_uri(open_image(cell, table.root), MAX_SIDE)

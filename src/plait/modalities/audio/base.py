@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.data.audio import KINDS, count_seconds, is_sound, open_cut
+from plait.data.audio import KINDS, SOUND, count_seconds, open_cut
 from plait.data.cells import MediaInfo, is_sentence
-from plait.data.video import is_video
+from plait.data.video import VIDEO
 from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
@@ -81,10 +81,10 @@ class Sound(Modality):
     @classmethod
     def recognises(cls, cell: Any) -> Match:
         """By a file's suffix or first bytes; any other word may be a file's name."""
-        if is_sound(cell):
+        if SOUND.is_certain(cell):
             return "certain"
         word = isinstance(cell, (str, bytes)) and not is_sentence(cell)
-        return "possible" if word and not is_video(cell) else "no"
+        return "possible" if word and not VIDEO.is_certain(cell) else "no"
 
     @property
     def max_samples(self) -> int:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.data.cells import MediaInfo, is_sentence
-from plait.data.images import KINDS, Fit, image_info, is_image, open_resized
+from plait.data.images import IMAGE, KINDS, Fit, image_info, open_resized
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments
 from plait.types import Geometry
@@ -53,7 +53,7 @@ class Photo(Modality):
     @classmethod
     def recognises(cls, cell: Any) -> Match:
         """By a file's suffix or first bytes; any other word may be a file's name."""
-        if is_image(cell):
+        if IMAGE.is_certain(cell):
             return "certain"
         return "possible" if isinstance(cell, (str, bytes)) and not is_sentence(cell) else "no"
 

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
 from plait.data.cells import MediaInfo, is_sentence, load_bytes, sent_bytes
-from plait.data.series import KINDS, Channel, Series, has_series_start, has_series_suffix
+from plait.data.series import KINDS, NPY, Channel, Series
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.modalities.series.reading import open_even, standardised
@@ -89,8 +89,9 @@ class Sensor(Modality):
         """Arrays' files, lists of numbers and mappings of them; any other word may be a file's
         name."""
         if isinstance(cell, (bytes, str)):
-            own = has_series_start(cell) if isinstance(cell, bytes) else has_series_suffix(cell)
-            return "certain" if own else "no" if is_sentence(cell) else "possible"
+            if NPY.is_certain(cell):
+                return "certain"
+            return "no" if is_sentence(cell) else "possible"
         if isinstance(cell, Mapping):
             numbers = all(isinstance(c, list) and _are_numbers(c) for c in cell.values())
             return "certain" if cell and numbers else "no"

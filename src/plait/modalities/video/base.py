@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from plait.data.audio import is_sound
+from plait.data.audio import SOUND
 from plait.data.cells import MediaInfo, is_sentence
-from plait.data.images import Fit, is_image
+from plait.data.images import IMAGE, Fit
 from plait.data.video import (
     KINDS,
+    VIDEO,
     clip_content,
     clip_info,
     is_animation,
-    is_video,
     open_frames,
 )
 from plait.modalities.base import Facts, Item, Match, Modality, view_generator
@@ -68,11 +68,11 @@ class Clip(Modality):
     def recognises(cls, cell: Any) -> Match:
         """By a file's suffix or first bytes; a GIF may be a clip, and any other word may be a
         folder of frames."""
-        if is_video(cell):
+        if VIDEO.is_certain(cell):
             return "certain"
         if not isinstance(cell, (str, bytes)):
             return "no"
-        other = is_sentence(cell) or is_sound(cell) or is_image(cell)
+        other = is_sentence(cell) or SOUND.is_certain(cell) or IMAGE.is_certain(cell)
         return "no" if other and not is_animation(cell) else "possible"
 
     @property
