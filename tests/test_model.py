@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 import plait
+from plait.data.cells import ErrorPolicy
 from plait.package.format import write_manifest
 from plait.training.train import run_folder, train
-from plait.types import BadCell, PlaitError, UsageError
+from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 
 def test_it_learns_what_the_photos_show(trained: Path, squares: Path) -> None:
@@ -58,14 +60,32 @@ def test_half_precision_is_half_the_size(trained: Path, tmp_path: Path) -> None:
     assert all(torch.equal(kept[name].float(), loaded[name]) for name in kept)
 
 
+def predict_without_photo(model: plait.Model) -> Prediction:
+    """A photo that can't be used is missing, if the policy says so."""
+    (answers,) = model.predict_batch([b"no photo"], policy=ErrorPolicy("missing"))
+    return answers[model.output]
+
+
+@pytest.mark.parametrize("record", [None, "", "  ", {"image": None}, {}, float("nan")])
+def test_a_record_without_an_input_is_refused(trained: Path, record: Any) -> None:
+    with pytest.raises(UsageError, match="the record has no input; expected one or more of image"):
+        plait.load(trained).predict(record)
+
+
+@pytest.mark.parametrize("records", ["photo.jpg", Path("photo.jpg"), {"image": "a.jpg"}, None, 3])
+def test_one_record_is_not_taken_for_several(trained: Path, records: Any) -> None:
+    with pytest.raises(UsageError, match="is not a list of records; expected several records"):
+        list(plait.load(trained).predict_batch(records))
+
+
 def test_a_missing_photo_shows_the_missing_token(trained: Path, squares: Path) -> None:
     """An absent input looks like its learned token, not like a black photo; and is finite."""
     model = plait.load(trained)
-    absent = model.predict({"image": None})
+    absent = predict_without_photo(model)
     assert np.isfinite(absent.score)
     with torch.no_grad():
         model.network.adapters["image"].missing.add_(3.0)
-    assert model.predict({"image": None}).score != absent.score
+    assert predict_without_photo(model).score != absent.score
     here = squares.with_name("000.png")
     assert model.predict(here).value == plait.load(trained).predict(here).value
 
@@ -82,6 +102,7 @@ def test_training_twice_gives_the_same_weights(
 
 SCRIPT = """
 import sys
+from plait.data.cells import ErrorPolicy
 from plait.package.format import write_manifest
 from plait.training.train import train
 if __name__ == "__main__":
@@ -336,11 +357,13 @@ def test_a_blank_example_is_prepared_once(trained: Path, monkeypatch: pytest.Mon
     encoder = model.network.encoder("image")
     whole = encoder.prepare
     monkeypatch.setattr(encoder, "prepare", lambda items: calls.append(len(items)) or whole(items))
-    assert model.predict({"image": None}).value == model.predict({"image": None}).value
+    assert predict_without_photo(model).value == predict_without_photo(model).value
     assert calls == [1]
 
 
-def test_one_prediction_takes_one_thread(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_prediction_takes_one_thread(
+    trained: Path, squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, seen, before = plait.load(trained), [], torch.get_num_threads()
     whole = model.engine.run
 
@@ -351,8 +374,8 @@ def test_one_prediction_takes_one_thread(trained: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(model.engine, "run", spy)
     try:
         torch.set_num_threads(2)
-        model.predict({"image": None})
-        list(model.predict_batch([{"image": None}] * 5))
+        model.predict(squares.with_name("000.png"))
+        list(model.predict_batch([squares.with_name("000.png")] * 5))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -13,11 +13,12 @@ import numpy as np
 
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
-from plait.data.tables import Table, read_table
-from plait.data.values import is_missing
+from plait.data.tables import Table, as_table
+from plait.data.values import is_missing, plain
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
 from plait.outputs.options import Options
 from plait.package.format import Memory, Package, fingerprint, read_package, write_package
+from plait.pipeline.columns import choose_present_columns
 from plait.pipeline.engine import Batch, Engine, Parts, build_parts, padded
 from plait.pipeline.inputs import InputReader, Outcome, Progress
 from plait.pipeline.records import Preparer
@@ -139,7 +140,7 @@ class Model:
 
     def predict_batch(
         self,
-        records: Iterable[Any],
+        records: Any,
         *,
         root: str | Path = ".",
         policy: ErrorPolicy | None = None,
@@ -150,7 +151,8 @@ class Model:
         are asked for.
 
         Args:
-            records: as for `predict`.
+            records: several records, each as for `predict`; or a data frame or `Table`, whose rows
+                are answered, with the columns that `evaluate` would read.
             root: relative paths start here.
             policy: counts and names the cells that can't be used, whose inputs are then missing.
                 Without, the first one raises.
@@ -162,7 +164,8 @@ class Model:
             UsageError: there is no such input or option.
         """
         chosen = self.decoding_options(**options)
-        for count, batch in self._batches(map(self._as_record, records), Path(root), policy):
+        each = map(self._as_record, self._records(records))
+        for count, batch in self._batches(each, Path(root), policy):
             with self.engine.threads(count):
                 predictions = predict_batch(self.parts, self.engine, batch, chosen, shares)
             for row in zip(*predictions.values(), strict=True):
@@ -219,7 +222,7 @@ class Model:
 
     def evaluate(
         self,
-        table: Table | str | Path,
+        table: Any,
         *,
         split: str | None = None,
         columns: Mapping[str, ColumnName] | None = None,
@@ -232,7 +235,8 @@ class Model:
         """Free-running scores over a table, against all references.
 
         Args:
-            table: a table, or what `plait.read_table` takes. Inputs without a column are missing.
+            table: a path as for `plait.read_table`, a `Table`, a data frame, a dictionary of
+                columns, or a list of records. Inputs without a column are missing.
             split: score only its train, val or test rows, split as in training.
             columns: an input's or output's name -> its column, where the model's own guess is
                 wrong.
@@ -262,7 +266,7 @@ class Model:
         settings = Settings(
             split, columns or {}, by, checks, on_bad, include_training, progress, decoding
         )
-        opened = table if isinstance(table, Table) else read_table(table)
+        opened = as_table(table, self.recipe.data.missing_texts)
         return Evaluator(self.recipe, self.parts, self.engine, self.memory, settings).run(opened)
 
     def explain(
@@ -360,6 +364,27 @@ class Model:
                 return Attention(answering, prediction, name, np.asarray(pixels), grid)
         raise UsageError("the model looks at no place of a picture", expected="an image input")
 
+    def _records(self, records: Any) -> Iterable[Any]:
+        """The records of a list or a table, one after the other.
+
+        Raises:
+            UsageError: it is one record, or no records.
+        """
+        if isinstance(records, Table) or (
+            hasattr(records, "columns") and hasattr(records, "shape")
+        ):
+            table = as_table(records, self.recipe.data.missing_texts)
+            columns = choose_present_columns(self.recipe, self.parts, table, {})
+            rows = zip(*map(table.column, columns.values()), strict=True)
+            return (dict(zip(columns, row, strict=True)) for row in rows)
+        if isinstance(records, (str, bytes, Path, Mapping)) or not isinstance(records, Iterable):
+            raise UsageError(
+                f"{records!r:.60} is not a list of records",
+                expected="several records, or a data frame",
+                hint="predict answers one record; read_table reads the table of a path",
+            )
+        return records
+
     def _as_record(self, record: Any) -> Mapping[str, Any]:
         names = list(self.recipe.inputs)
         if not isinstance(record, Mapping):
@@ -368,17 +393,19 @@ class Model:
                     f"the model takes {', '.join(names)}",
                     expected=f"a mapping from input to cell, such as {self._example_record()}",
                 )
-            return {names[0]: record}
-        if not record:
-            raise UsageError(
-                "the record has no input", expected=f"one or more of {', '.join(names)}"
-            )
+            record = {names[0]: record}
         unknown = set(record) - set(names)
         if unknown:
             raise UsageError(
-                f"unknown input {', '.join(sorted(unknown))}", expected=", ".join(names)
+                f"unknown input {', '.join(map(str, unknown))}", expected=", ".join(names)
             )
-        return record
+        missing = self.recipe.data.missing_texts
+        cells = {name: plain(cell, missing) for name, cell in record.items()}
+        if all(map(is_missing, cells.values())):
+            raise UsageError(
+                "the record has no input", expected=f"one or more of {', '.join(names)}"
+            )
+        return cells
 
     def _example_record(self) -> str:
         """A record of all inputs, as Python writes it."""

@@ -14,6 +14,7 @@ from samples import PLACES
 
 import plait
 from plait.cli import main as cli
+from plait.data.cells import ErrorPolicy
 from plait.data.tables import read_table
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
@@ -82,7 +83,8 @@ def test_shares_sum_to_what_all_inputs_add(model: Model, table: Path) -> None:
     lines = [json.loads(line) for line in table.read_text().splitlines()[:8]]
     records = [{name: line[name] for name in ("photo", "words")} for line in lines]
     found = [a["answer"] for a in model.predict_batch(records, root=table.parent, shares=True)]
-    nothing = model.predict({"photo": None}).details.probabilities
+    (answers,) = model.predict_batch([{"photo": b"none"}], policy=ErrorPolicy("missing"))
+    nothing = answers["answer"].details.probabilities
     for prediction in found:
         assert prediction.score > 0.8
         added = prediction.score - nothing[prediction.value]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from untrained import make_model
 
+from plait.data.cells import ErrorPolicy
 from plait.evaluation.predictions import predict_batch
 from plait.explain.attribution import GRADIENTS, OCCLUSION, integrated_gradients
 from plait.explain.explanation import Explanation
@@ -132,14 +133,14 @@ def test_the_smallest_sets_keep_the_answer_and_smaller_ones_do_not(
     explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
     answer = explained.prediction
-    keep = {
-        names: both_model.predict(
-            {name: record[name] if name in names else None for name in record},
-            root=both_table.parent,
-        ).value
-        == answer.value
-        for names in ((), ("photo",), ("words",), ("photo", "words"))
-    }
+    bad = {"photo": b"no photo", "words": 1j}  # missing, by the policy
+    keep = {}
+    for names in ((), ("photo",), ("words",), ("photo", "words")):
+        cells = {name: record[name] if name in names else bad[name] for name in record}
+        (found,) = both_model.predict_batch(
+            [cells], root=both_table.parent, policy=ErrorPolicy("missing")
+        )
+        keep[names] = found["answer"].value == answer.value
     size = min(len(names) for names, kept in keep.items() if kept)
     assert list(explained.smallest_sets) == [
         n for n, kept in keep.items() if kept and len(n) == size

@@ -52,7 +52,9 @@ def test_the_batch_is_open(folder: Path) -> None:
     assert [size.dim_value for size in sizes[1:]] == [3, 64, 64]
 
 
-def test_only_an_export_is_replaced(trained: Path, folder: Path, tmp_path: Path) -> None:
+def test_only_an_export_is_replaced(
+    trained: Path, folder: Path, squares: Path, tmp_path: Path
+) -> None:
     model = plait.load(trained)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds other files than an exported model"):
@@ -61,7 +63,7 @@ def test_only_an_export_is_replaced(trained: Path, folder: Path, tmp_path: Path)
     export(model, tmp_path / "again")
     (tmp_path / "again" / "network.onnx").write_text("garbage")
     with pytest.raises(PlaitError, match=r"network.onnx can't be run: .*; export the model again"):
-        load(tmp_path / "again").predict(b"")
+        load(tmp_path / "again").predict(next(squares.parent.glob("*.png")))
     export(model, tmp_path / "again")
     assert load(tmp_path / "again").name == "captioning"
 

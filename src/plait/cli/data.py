@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.options import AsJson, Set, argument, option, print_json
+from plait.cli.options import AsJson, Missing, Set, argument, names, option, print_json
 from plait.config.registry import FOLDERS
 from plait.render.progress import show_progress
 
@@ -19,15 +19,17 @@ def data(
     table: Annotated[str, argument(..., "CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
     image: str | None = option(None, "The image column. Default: a guess."),
     text: str | None = option(None, "The caption column. Default: a guess."),
+    missing: Missing = None,
     as_json: AsJson = False,
 ) -> None:
     """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
     from plait.cli.show import show_profile
     from plait.data.tables import read_table
+    from plait.data.values import MISSING
     from plait.pipeline.columns import guess_column
     from plait.pipeline.profile import profile
 
-    rows = read_table(table)
+    rows = read_table(table, MISSING if missing is None else names([missing]))
     image = image or guess_column(rows, "image")
     text = text or guess_column(rows, "text")
     with show_progress() as progress:

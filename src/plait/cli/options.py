@@ -50,6 +50,15 @@ Column = Annotated[
 ]
 _POLICY = "What to do with a bad cell: stop, skip (its record) or missing (leave the input out)."
 OnBad = Annotated[str, option(..., _POLICY, panel=TABLE)]
+Missing = Annotated[
+    str | None,
+    option(
+        ...,
+        "The texts that stand for an empty cell, separated by commas. Default: NA, nan, null and "
+        "others that pandas knows; for a trained model, what it was trained with.",
+        panel=TABLE,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,15 @@ class TableOptions:
 
     column: Column = None
     on_bad: OnBad = "stop"
+    missing: Missing = None
+
+    def read(self, table: str) -> Any:
+        """The table, if it is to be read otherwise than the model would read it; else its path."""
+        if self.missing is None:
+            return table
+        from plait.data.tables import read_table
+
+        return read_table(table, names([self.missing]))
 
     def given(self) -> dict[str, Any]:
         """The arguments of the same meaning of the Python API."""
@@ -86,14 +104,16 @@ class TrainingOptions:
 
     column: Column = None
     on_bad: str | None = option(None, f"{_POLICY} Default: as the recipe says.", panel=TABLE)
+    missing: Missing = None
     set_: Set = None
 
     def given(self) -> dict[str, Any]:
         """The arguments of the same meaning of the Python API."""
+        texts = None if self.missing is None else json.dumps(names([self.missing]))
         return {
             "columns": pairs("--column", self.column),
             "on_bad": _policy(self.on_bad) if self.on_bad else None,
-            "overrides": self.set_ or [],
+            "overrides": [*(self.set_ or []), *([f"data.missing={texts}"] if texts else [])],
         }
 
 

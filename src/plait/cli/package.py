@@ -59,7 +59,7 @@ def export(
             from plait.runtime.quantise import quantise
 
             losses = quantise(
-                loaded, folder, table, rows=rows, progress=progress, **options.given()
+                loaded, folder, options.read(table), rows=rows, progress=progress, **options.given()
             )
     if as_json:
         print_json({"folder": str(folder), "int8": [vars(loss) for loss in losses]})

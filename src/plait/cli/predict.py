@@ -68,7 +68,7 @@ def predict(
         decoding.given(), out, as_json, engine=engine, shares=shares, **rows.given()
     )
     with show_progress() as progress:
-        predict_table(model, table, settings, progress)
+        predict_table(model, rows.read(table), settings, progress)
 
 
 @dataclass(frozen=True)

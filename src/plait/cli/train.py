@@ -96,7 +96,7 @@ def evaluate(
     options = {**rows.given(), **decoding.given()}
     loaded = plait.load(model, engine)
     with show_progress() as progress:
-        evaluation = loaded.evaluate(table, progress=progress, **vars(more), **options)
+        evaluation = loaded.evaluate(rows.read(table), progress=progress, **vars(more), **options)
     if files.page is not None:
         from plait.report.best_and_worst import best_and_worst
 
@@ -198,5 +198,5 @@ def report(
 
     options = {**rows.given(), **decoding.given()}
     with show_progress() as progress:
-        write_report(model, table, out, progress=progress, **options)
+        write_report(model, rows.read(table), out, progress=progress, **options)
     print(f"written to {out}")

@@ -155,6 +155,7 @@ def as_table(data: Any, missing: Collection[str] = MISSING) -> Table:
     if isinstance(data, (str, Path)):
         return read_table(data, missing)
     name = f"the {type(data).__name__}"
+    columns: Columns
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
         columns = {name: [row.get(name) for row in data] for name in names}

@@ -64,6 +64,8 @@ def plain(cell: Any, missing: frozenset[str] = MISSING) -> Any:
     if isinstance(cell, str):
         text = cell.strip()
         return None if not text or text in missing else cell
+    if isinstance(cell, Mapping):  # several columns
+        return {name: plain(value, missing) for name, value in cell.items()}
     if isinstance(cell, (bytearray, memoryview)):
         return bytes(cell)
     if isinstance(cell, tuple):

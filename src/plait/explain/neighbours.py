@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.index import Hit, Index, Name
-from plait.data.tables import Table, read_table
+from plait.data.tables import Table, as_table
 from plait.data.values import is_missing
 from plait.evaluation.predictions import embed_records
 from plait.explain.probe import Probe
@@ -112,7 +112,7 @@ def find_neighbours(
         PlaitError: the table has no training records.
     """
     recipe = recipe.with_columns(columns)
-    opened = table if isinstance(table, Table) else read_table(table)
+    opened = as_table(table, recipe.data.missing_texts)
     rows, chosen = open_table(recipe, parts, opened, columns)
     rows = rows.where(rows_of_split(recipe, parts, rows, chosen, "train"))
     policy = ErrorPolicy("skip")

@@ -249,7 +249,7 @@ def split_column(recipe: Recipe, table: Table) -> str | None:
         return None
     if named is not None or recipe.data.group is not None:
         return named
-    used = {n for s in recipe.outputs.values() for n in column_names(s.column or ())}
+    used = {n for s in recipe.outputs.values() for n in column_names(s.column or [])}
     return find_split_column({n: table.sample(n) for n in table.columns if n not in used})
 
 

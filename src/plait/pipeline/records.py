@@ -91,6 +91,7 @@ def open_table(
         single = not others and parts.modalities[first].media and f"outputs.{name}" in columns
         if output.several_answers and single and not rows.records:
             split, group = split_column(recipe, rows), recipe.data.group
+            keys: dict[str, Callable[[Any], Any]]
             keys = {} if split is None else {split: split_key(split, rows.column(split))}
             keys |= {} if group is None else {group: cell_key}
             target = str(columns[f"outputs.{name}"])

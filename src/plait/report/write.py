@@ -23,7 +23,7 @@ from plait.util.files import write_atomically
 
 def write_report(
     model_name: str,
-    table: str | Path,
+    table: Any,
     out: Path,
     *,
     split: str | None = None,

@@ -56,7 +56,7 @@ def find_record(
         if is_table_name(what) or is_folder(Path(what)):
             raise UsageError(f"{what} is a table", expected="--row with the number of a row")
         return what, Path()
-    table = read_table(what)
+    table = read_table(what, model.recipe.data.missing_texts)
     numbers = [table.number(at) for at in range(len(table))]
     if row not in numbers:
         raise UsageError(f"{what} has no row {row}", expected=f"1 to {max(numbers, default=0)}")

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from plait.data.cells import ErrorPolicy, check_policy
 from plait.data.images import find_images
-from plait.data.tables import Table, is_table_name, read_table
+from plait.data.tables import Table, as_table, is_table_name
 from plait.data.values import is_missing
 from plait.model import Model
 from plait.outputs.base import Output
@@ -155,7 +155,7 @@ def _print(rows: Iterable[Row]) -> None:
 
 
 def predict_table(
-    model_name: str, table: str, settings: PredictSettings, progress: Progress | None = None
+    model_name: str, table: Any, settings: PredictSettings, progress: Progress | None = None
 ) -> None:
     """Answer every row of a table, and write or print the answers.
 
@@ -163,7 +163,8 @@ def predict_table(
         UsageError: there is no such model, table or column, or the file can't be written.
         PlaitError: a cell can't be used and the policy is ``stop``.
     """
-    model, rows = load(model_name, settings.engine), read_table(table)
+    model = load(model_name, settings.engine)
+    rows = as_table(table, model.recipe.data.missing_texts)
     policy = ErrorPolicy(check_policy(settings.on_bad))
     model.decoding_options(**settings.options)  # checked before any row is read
     out, outputs = settings.out, model.parts.outputs
