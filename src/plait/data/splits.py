@@ -109,10 +109,10 @@ def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
     keys: dict[Hashable, str] = {}
     with file_digests() as files:
         for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # in a fixed order
-            embedded = isinstance(cell, _Embedded)
-            keys[cell] = cell.key if embedded else str(cell)
+            embedded = cell if isinstance(cell, _Embedded) else None
+            keys[cell] = embedded.key if embedded else str(cell)
             if size and often[size] > 1:
-                content = cell.content if embedded else files.of(root / str(cell))
+                content = embedded.content if embedded else files.of(root / str(cell))
                 keys[cell] = first.setdefault(content, keys[cell])
     return [keys.get(cell) for cell in names]
 

@@ -35,8 +35,8 @@ FOLDER_TABLES = tuple(
     for suffix in (".csv", ".jsonl", ".txt", ".tsv", ".parquet", ".csv.gz", ".jsonl.gz")
 )
 _FLICKR = "Flicker8k_Dataset"  # as it was published
-IMAGE_FOLDERS = (".", "Images", "images", _FLICKR, "Flickr8k_Dataset", f"../{_FLICKR}")
-IMAGE_FOLDERS += ("../Images", "../images", f"{_FLICKR}/{_FLICKR}")
+IMAGE_FOLDERS = [".", "Images", "images", _FLICKR, "Flickr8k_Dataset", f"../{_FLICKR}"]
+IMAGE_FOLDERS += ["../Images", "../images", f"{_FLICKR}/{_FLICKR}"]
 SAMPLE = 200  # cells examined to see what a column holds
 START = 64  # bytes of a file that show its format
 FILES = 20  # cells examined to find the folder of their files
@@ -84,9 +84,11 @@ class Table:
     def sample(self, name: str) -> list[Any]:
         """Some non-empty cells of a column; of large files in a Parquet file, the first bytes."""
         cells = self.columns[name]
-        lazy = isinstance(cells, LazyColumn)
-        some = cells.sample(SAMPLE, START) if lazy else cells[:: max(1, len(cells) // SAMPLE)]
-        return [cell for cell in some if cell not in (None, "", [])]
+        if isinstance(cells, LazyColumn):
+            cells = cells.sample(SAMPLE, START)
+        else:
+            cells = cells[:: max(1, len(cells) // SAMPLE)]
+        return [cell for cell in cells if cell not in (None, "", [])]
 
     def number(self, row: int) -> int:
         """The row's number in the file, counted from 1."""
