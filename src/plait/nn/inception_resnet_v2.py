@@ -42,10 +42,10 @@ KERAS_MOMENTUM = 0.99  # Keras' share of the old mean; torch counts the share of
 KERAS_FILE = "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 # Each block is a row of branches, side by side; each branch a row of steps. A step is a pooling, or
-# a convolution: channels out, kernel height, kernel width and, where it halves the map, "halve".
-Step = str | tuple[int, int, int] | tuple[int, int, int, str]
+# a convolution: channels out, kernel height, kernel width and, where it halves the map, stride 2.
+Step = str | tuple[int, int, int] | tuple[int, int, int, int]
 Block = Sequence[Sequence[Step]]
-HALVE, MAX, MEAN = "halve", "max", "mean"
+MAX, MEAN = "max", "mean"
 
 MIXED_5B: Block = [  # 192 channels -> 320
     [(96, 1, 1)],
@@ -59,8 +59,8 @@ BLOCK35: Block = [
     [(32, 1, 1), (48, 3, 3), (64, 3, 3)],
 ]
 MIXED_6A: Block = [  # 320 -> 1088
-    [(384, 3, 3, HALVE)],
-    [(256, 1, 1), (256, 3, 3), (384, 3, 3, HALVE)],
+    [(384, 3, 3, 2)],
+    [(256, 1, 1), (256, 3, 3), (384, 3, 3, 2)],
     [MAX],
 ]
 BLOCK17: Block = [
@@ -68,9 +68,9 @@ BLOCK17: Block = [
     [(128, 1, 1), (160, 1, 7), (192, 7, 1)],
 ]
 MIXED_7A: Block = [  # 1088 -> 2080
-    [(256, 1, 1), (384, 3, 3, HALVE)],
-    [(256, 1, 1), (288, 3, 3, HALVE)],
-    [(256, 1, 1), (288, 3, 3), (320, 3, 3, HALVE)],
+    [(256, 1, 1), (384, 3, 3, 2)],
+    [(256, 1, 1), (288, 3, 3, 2)],
+    [(256, 1, 1), (288, 3, 3), (320, 3, 3, 2)],
     [MAX],
 ]
 BLOCK8: Block = [
@@ -106,15 +106,15 @@ class ShiftNorm(nn.Module):
 class ConvNorm(nn.Module):
     """Convolution without bias, batch norm, ReLU.
 
-    Padding is Keras' "same" for odd kernels at stride 1, or with ``valid`` none at all; the network
-    has no other kind (its strided convolutions are all "valid").
+    Padding is Keras' "same" for odd kernels at stride 1; with ``valid``, as in all of the network's
+    strided convolutions, there is none at all.
     """
 
     def __init__(
-        self, ins: int, outs: int, height: int, width: int, stride: int = 1, valid: bool = False
+        self, ins: int, outs: int, height: int, width: int, stride: int = 1, *, valid: bool = False
     ) -> None:
         super().__init__()
-        padding = (0, 0) if valid else (height // 2, width // 2)
+        padding = (0, 0) if valid or stride > 1 else (height // 2, width // 2)
         self.conv = nn.Conv2d(ins, outs, (height, width), stride, padding, bias=False)
         self.norm = ShiftNorm(outs)
 
@@ -138,15 +138,14 @@ class Branches(nn.Module):
 def _chain(channels: int, steps: Sequence[Step]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for step in steps:
-        if step == MAX:
+        if not isinstance(step, str):
+            layers.append(ConvNorm(channels, *step))
+            channels = step[0]
+        elif step == MAX:
             layers.append(nn.MaxPool2d(3, stride=2))
-        elif step == MEAN:
+        else:
             # TensorFlow's "same" average pooling does not count the padding at the borders.
             layers.append(nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False))
-        else:
-            outs, height, width, *halve = step
-            layers.append(ConvNorm(channels, outs, height, width, 1 + len(halve), bool(halve)))
-            channels = outs
     return nn.Sequential(*layers)
 
 
@@ -179,7 +178,7 @@ class InceptionResNetV2(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            ConvNorm(3, 32, 3, 3, stride=2, valid=True),  # (B, 32, 149, 149)
+            ConvNorm(3, 32, 3, 3, stride=2),  # (B, 32, 149, 149)
             ConvNorm(32, 32, 3, 3, valid=True),  # (B, 32, 147, 147)
             ConvNorm(32, 64, 3, 3),
             nn.MaxPool2d(3, stride=2),  # (B, 64, 73, 73)
