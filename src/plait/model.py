@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from itertools import islice, tee
+from itertools import repeat, tee
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from plait.config.recipe import Recipe
-from plait.data.cells import ErrorPolicy, OnBad
+from plait.data.cells import ErrorPolicy, OnBad, in_chunks
 from plait.data.tables import Table, as_table
 from plait.data.values import is_missing, plain
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
 from plait.outputs.options import Options
 from plait.package.format import Memory, Package, fingerprint, read_package, write_package
 from plait.pipeline.columns import choose_present_columns
-from plait.pipeline.engine import Batch, Engine, Parts, build_parts, padded
-from plait.pipeline.inputs import InputReader, Outcome, Progress
+from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded
+from plait.pipeline.inputs import InputReader, Progress
 from plait.pipeline.records import Preparer
-from plait.types import (
-    BadCell,
-    ColumnName,
-    PlaitError,
-    Prediction,
-    State,
-    UsageError,
-    column_names,
-)
+from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
 from plait.util.imports import needed
 
 if TYPE_CHECKING:
@@ -165,11 +158,14 @@ class Model:
         """
         chosen = self.decoding_options(**options)
         each = map(self._as_record, self._records(records))
-        for count, batch in self._batches(each, Path(root), policy):
-            with self.engine.threads(count):
+        for batch in self._batches(each, Path(root), policy):
+            with self.engine.threads(len(batch)):
                 predictions = predict_batch(self.parts, self.engine, batch, chosen, shares)
             for row in zip(*predictions.values(), strict=True):
                 yield dict(zip(predictions, row, strict=True))
+
+    answers = predict_batch
+    """Its name in version 0.1."""
 
     def predict_table(
         self,
@@ -213,12 +209,11 @@ class Model:
         """What is not read of a record's cells, by input, in a few words: a sound longer than the
         model hears, a text in letters that it has never seen. Inputs read in full are left out."""
         folder = Path(root)
-        reasons = {
-            name: self.parts.modalities[name].unread(cell, folder)
+        return {
+            name: why
             for name, cell in self._as_record(record).items()
-            if not is_missing(cell)
+            if not is_missing(cell) and (why := self.parts.modalities[name].unread(cell, folder))
         }
-        return {name: reason for name, reason in reasons.items() if reason}
 
     def evaluate(
         self,
@@ -301,27 +296,22 @@ class Model:
         from plait.explain.probe import Probe
         from plait.network import build_network
 
-        cells, name = self._as_record(record), output or self.output
+        cells, name, folder = self._as_record(record), output or self.output, Path(root)
         if name not in self.recipe.outputs:
             raise UsageError(
                 f"the model has no output {name!r}", expected=", ".join(self.recipe.outputs)
             )
         needed("captum.attr", "explain")  # said before anything is computed
         present = [n for n in self.recipe.inputs if not is_missing(cells.get(n))]
-        readers = {n: self.reader(n, Path(root)) for n in present}
-        segments = {n: r.modality.segments(cells[n], r.root) for n, r in readers.items()}
-        [(_, batch)] = self._batches([cells], Path(root), None)
-        chosen = self.decoding_options(**options)
+        readers = {n: self.reader(n, folder) for n in present}
+        segments = {n: r.modality.segments(cells[n], folder) for n, r in readers.items()}
+        [batch] = self._batches([cells], folder, None)
+        chosen, answering = self.decoding_options(**options), self.parts.outputs[name]
         prediction = predict_batch(self.parts, self.engine, batch, chosen)[name][0]
-        answering = self.parts.outputs[name]
         probe = Probe(batch, segments, readers, name, answering, prediction, chosen[name])
         network = self.network
-
-        def untrained() -> Network:
-            fresh = build_network(self.recipe, self.parts, pretrained=False)
-            return fresh.to(network.device).eval()
-
-        explanation = explain(probe, network, untrained, self.name)
+        untrained = build_network(self.recipe, self.parts, pretrained=False).to(network.device)
+        explanation = explain(probe, network, untrained.eval(), self.name)
         with suppress(UsageError):  # the model looks at no picture
             attention = self.attention(cells, prediction, root=root, output=name)
             explanation = replace(explanation, attention=attention)
@@ -386,34 +376,32 @@ class Model:
         return records
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
-        names = list(self.recipe.inputs)
+        """The cells of a record by input, as plain values."""
+        names, missing = list(self.recipe.inputs), self.recipe.data.missing_texts
         if not isinstance(record, Mapping):
             if len(names) > 1:
+                examples = {
+                    name: self.parts.modalities[name].example_cell(
+                        column_names(spec.column or "column")
+                    )
+                    for name, spec in self.recipe.inputs.items()
+                }
+                cells = ", ".join(f"{name!r}: {cell}" for name, cell in examples.items())
                 raise UsageError(
                     f"the model takes {', '.join(names)}",
-                    expected=f"a mapping from input to cell, such as {self._example_record()}",
+                    expected=f"a mapping from input to cell, such as {{{cells}}}",
                 )
             record = {names[0]: record}
-        unknown = set(record) - set(names)
-        if unknown:
+        if unknown := set(record) - set(names):
             raise UsageError(
                 f"unknown input {', '.join(map(str, unknown))}", expected=", ".join(names)
             )
-        missing = self.recipe.data.missing_texts
-        cells = {name: plain(cell, missing) for name, cell in record.items()}
-        if all(map(is_missing, cells.values())):
+        plain_cells = {name: plain(cell, missing) for name, cell in record.items()}
+        if all(map(is_missing, plain_cells.values())):
             raise UsageError(
                 "the record has no input", expected=f"one or more of {', '.join(names)}"
             )
-        return cells
-
-    def _example_record(self) -> str:
-        """A record of all inputs, as Python writes it."""
-        cells = {
-            name: self.parts.modalities[name].example_cell(column_names(spec.column or "column"))
-            for name, spec in self.recipe.inputs.items()
-        }
-        return "{" + ", ".join(f"{name!r}: {cell}" for name, cell in cells.items()) + "}"
+        return plain_cells
 
     def reader(self, name: str, root: Path) -> InputReader:
         """Reads and prepares the cells of an input; kept, as it computes an example of its own."""
@@ -425,47 +413,39 @@ class Model:
 
     def _batches(
         self, records: Iterable[Mapping[str, Any]], root: Path, policy: ErrorPolicy | None
-    ) -> Iterator[tuple[int, Batch]]:
-        """Batches of up to `BATCH` records, and how many there are in each; every input's cells
-        are read ahead in threads."""
+    ) -> Iterator[Batch]:
+        """Batches of up to `BATCH` records; every input's cells are read ahead in threads."""
         names = list(self.recipe.inputs)
-        copies = tee(records, len(names))
-
-        def cells(name: str, copy: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, int, int]]:
-            return ((record.get(name), 0, 0) for record in copy)
-
         with ExitStack() as stack:
-            streams = []
-            for name, copy in zip(names, copies, strict=True):
-                stream = self.reader(name, root).rows(cells(name, copy))
-                stack.callback(stream.close)
-                streams.append(stream)
-            rows = zip(*streams, strict=True)
-            start = 0
-            while chunk := list(islice(rows, BATCH)):
-                columns = zip(names, zip(*chunk, strict=True), strict=True)
-                yield len(chunk), self._batch(dict(columns), root, start, policy)
-                start += len(chunk)
+            streams = [
+                stack.enter_context(closing(self._features(name, copy, root, policy)))
+                for name, copy in zip(names, tee(records, len(names)), strict=True)
+            ]
+            for rows in in_chunks(zip(*streams, strict=True), BATCH):
+                prepared, lengths = {}, {}
+                for name, column in zip(names, zip(*rows, strict=True), strict=True):
+                    example = next((row for row in column if row is not None and len(row)), None)
+                    if example is None:
+                        example = self.reader(name, root).example
+                    prepared[name], lengths[name] = padded(column, example)
+                yield Batch(prepared, lengths)
 
-    def _batch(
-        self, outcomes: Mapping[str, tuple[Outcome, ...]], root: Path, start: int,
+    def _features(
+        self, name: str, records: Iterable[Mapping[str, Any]], root: Path,
         policy: ErrorPolicy | None,
-    ) -> Batch:  # fmt: skip
-        """What reading gave, by input, as a batch; ``start`` is the number of its first record."""
-        prepared, lengths = {}, {}
-        for name, values in outcomes.items():
-            rows = []
-            for number, value in enumerate(values, start=start):
-                if isinstance(value, BadCell):
-                    if policy is None:
-                        raise value
-                    policy.handle(number + 1, name, value)
-                    policy.handled.add((number, name))
-                rows.append(None if isinstance(value, BadCell) else value)
-            first = next((row for row in rows if row is not None and len(row)), None)
-            example = self.reader(name, root).example if first is None else first
-            prepared[name], lengths[name] = padded(rows, example)
-        return Batch(prepared, lengths)
+    ) -> Generator[Row | None, None, None]:  # fmt: skip
+        """An input of each record; None where it is missing or, by the policy, can't be used."""
+        cells = map(methodcaller("get", name), records)
+        outcomes = self.reader(name, root).rows(zip(cells, repeat(0), repeat(0)))  # the original
+        for number, outcome in enumerate(outcomes):
+            if not isinstance(outcome, BadCell):
+                yield outcome
+                continue
+            if policy is None:
+                raise outcome
+            policy.handle(number + 1, name, outcome)
+            policy.handled.add((number, name))
+            yield None
 
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package.
@@ -481,17 +461,10 @@ class Model:
             .contiguous()
             for name, value in self.network.state_dict().items()
         }
-        path = Path(folder)
-        package = Package(
-            path,
-            self.recipe,
-            self.parts.states,
-            self.scores,
-            preprocessing(self.parts),
-            self.memory,
-        )
         from plait.package.card import write_card  # not needed to answer
 
+        path, how = Path(folder), _preprocessing(self.parts)
+        package = Package(path, self.recipe, self.states, self.scores, how, self.memory)
         write_package(package, tensors, write_card(self.recipe, self.scores, self.states))
         return path
 
@@ -506,29 +479,19 @@ def load_model(name_or_path: str | Path) -> Model:
     from plait.network import TorchEngine, build_network, load_weights  # torch is slow to import
 
     package = read_package(name_or_path)
-    parts = checked_parts(package)
-    network = build_network(package.recipe, parts, pretrained=False)
-    load_weights(network, package.folder)
-    return Model(package.recipe, parts, TorchEngine(network), package.scores, package.memory)
-
-
-def checked_parts(package: Package) -> Parts:
-    """A package's components, fitted.
-
-    Raises:
-        PlaitError: they would not read cells as they did in training.
-    """
     parts = build_parts(package.recipe, package.states)
-    now = preprocessing(parts)
+    now = _preprocessing(parts)
     if now != package.preprocessing:
         raise PlaitError(
             f"the package {package.folder} was made with another preprocessing",
             expected=f"fingerprint {now}, but it has {package.preprocessing}",
             hint="install the plait that made it, or train it again",
         )
-    return parts
+    network = build_network(package.recipe, parts, pretrained=False)
+    load_weights(network, package.folder)
+    return Model(package.recipe, parts, TorchEngine(network), package.scores, package.memory)
 
 
-def preprocessing(parts: Parts) -> str:
+def _preprocessing(parts: Parts) -> str:
     """Digest of how every input is read."""
     return fingerprint({name: part.fingerprint() for name, part in parts.modalities.items()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +73,16 @@ class Network(nn.Module):
         }
         self.modality_dropout = recipe.training.modality_dropout
         self.mixup = recipe.training.mixup
-        width = self.fusion.width
+        width, dropout = self.fusion.width, recipe.training.token_dropout
         encoders = {name: part.encoder(pretrained) for name, part in parts.modalities.items()}
-        self.encoders = NamedModules(encoders)
-        self.adapters = NamedModules(
-            {
-                name: Adapter(encoder.width, width, encoder.length, recipe.training.token_dropout)
-                for name, encoder in encoders.items()
-            }
-        )
-        self.heads = NamedModules(
-            {
-                name: output.head(width, names, pretrained, self.fusion.branches)
-                for name, output in parts.outputs.items()
-            }
-        )
+        adapters = {n: Adapter(e.width, width, e.length, dropout) for n, e in encoders.items()}
+        branches = self.fusion.branches
+        heads = {
+            name: output.head(width, names, pretrained, branches)
+            for name, output in parts.outputs.items()
+        }
+        self.encoders, self.adapters = NamedModules(encoders), NamedModules(adapters)
+        self.heads = NamedModules(heads)
 
     @property
     def device(self) -> torch.device:
@@ -123,14 +119,12 @@ class Network(nn.Module):
         """A batch's features and lengths by input, where the network is."""
         device = self.device
 
-        def moved(values: np.ndarray) -> Tensor:  # torch shares memory with writable arrays alone
+        def moved(values: np.ndarray) -> Tensor:  # torch shares memory with writable arrays only
             shared = torch.from_numpy(np.require(values, requirements=["C", "W"]))
             return shared.to(device, non_blocking=True)
 
-        return (
-            {name: moved(values) for name, values in batch.prepared.items()},
-            {name: moved(values) for name, values in batch.lengths.items()},
-        )
+        prepared = {name: moved(values) for name, values in batch.prepared.items()}
+        return prepared, {name: moved(values) for name, values in batch.lengths.items()}
 
     def fuse_tensors(self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Fused:
         """As `fuse`, of tensors: input name -> (B, L, ...), and (B,)."""
@@ -170,13 +164,11 @@ class Network(nn.Module):
             reinforce: answers to sample for each record, in the second stage; 0 is likelihood.
         """
         fused = self.fuse(batch)
-        if self.training and self.mixup and not reinforce:
-            return self._mixed_loss(fused, batch.targets)
-        return self._loss(fused, batch.targets, reinforce)
-
-    def _mixed_loss(self, fused: Fused, targets: Mapping[str, Sequence[Any]]) -> Tensor:
-        """Every record is mixed with another after fusion, and so are their losses (mixup, Zhang et
-        al. 2018, arXiv:1710.09412; of hidden features, Verma et al. 2019, arXiv:1806.05236)."""
+        targets = batch.targets
+        if not (self.training and self.mixup) or reinforce:
+            return self._loss(fused, targets, reinforce)
+        # Every record is mixed with another after fusion, and so are their losses (mixup, Zhang et
+        # al. 2018, arXiv:1710.09412; of hidden features, Verma et al. 2019, arXiv:1806.05236).
         own = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
         order = torch.randperm(len(fused.pooled)).tolist()
         others = {name: [values[row] for row in order] for name, values in targets.items()}
@@ -191,18 +183,12 @@ class Network(nn.Module):
         branches = self.fusion.branches
         for name, values in targets.items():
             head, wanted = self.head(name), self.collate[name](values)
-
-            def loss(seen: Fused, branch: str | None = None, head: Head = head,
-                     wanted: Any = wanted) -> Tensor:  # fmt: skip
-                if reinforce:
-                    return head.reinforce(seen, wanted, reinforce, branch)
-                return head.loss(seen, wanted, branch)
-
+            loss = partial(head.reinforce, samples=reinforce) if reinforce else head.loss
             if branches is None:
-                total = loss(fused)
+                total = loss(fused, wanted)
             else:  # dropout draws for each branch before it draws for the blend
-                own = [loss(part, branch) for branch, part in fused.branches.items()]
-                total = loss(fused) + branches.branch_loss_weight * torch.stack(own).sum()
+                own = [loss(part, wanted, branch=at) for at, part in fused.branches.items()]
+                total = loss(fused, wanted) + branches.branch_loss_weight * torch.stack(own).sum()
             losses.append(self.weights[name] * total)
         return torch.stack(losses).sum()
 
@@ -345,8 +331,7 @@ class TorchEngine(EncoderEngine):
 
 def as_row(features: Tensor) -> Row:
     """Features as they are kept, see `to_row`."""
-    whole = not features.is_floating_point()
-    return to_row((features if whole else features.float()).cpu().numpy())
+    return to_row((features.float() if features.is_floating_point() else features).cpu().numpy())
 
 
 def _raw(weight: Tensor) -> memoryview:

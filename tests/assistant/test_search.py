@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from samples import draw
@@ -94,7 +95,8 @@ def test_photos_are_read_once(
     assert seen[-1] == ("captions", 6, 6)
     assert ("photos", 7, 7) in seen  # the one that was shown too
     again = plait.Assistant(config, photos=photos, progress=lambda *step: seen.append(step))
-    monkeypatch.setattr(PhotoSearch, "_caption", None)  # nothing is captioned again
+    captioner: Any = again._answerer("caption")
+    monkeypatch.setattr(captioner.model, "predict_batch", None)  # nothing is captioned again
     seen.clear()
     assert again.say("find photos like this", photo=photo).found == like
     assert again.say("find photos of a red square").found == of

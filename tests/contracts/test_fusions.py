@@ -157,3 +157,11 @@ def test_a_branch_sees_its_input_alone_and_counts_only_where_it_is(built: Built)
     for name in set(names) & set(fused.branches):
         assert list(fused.branches[name].parts) == [name]
         assert bool((counts[name] == 0).all()) == (name == "a")
+
+
+@pytest.mark.parametrize("how", ["attention", "bottleneck"])
+def test_an_input_may_be_called_as_torch_calls_its_own(how: str) -> None:
+    names = ("type", "values", "training")
+    fusion = registry.build("fusion", {"kind": "early", "how": how, "width": WIDTH}).network(names)
+    tokens = Tokens(torch.ones(B, 2, WIDTH), torch.ones(B, 2, dtype=torch.bool))
+    assert fusion(dict.fromkeys(names, tokens), there(names)).pooled.shape == (B, WIDTH)

@@ -91,10 +91,13 @@ def test_rows_in_order_read_a_row_group_once(
 ) -> None:
     column = read_table(write(tmp_path / "t.parquet", 100)).column("image")
     begun: list[int] = []
-    begin = lazy.ColumnBlocks._open
-    monkeypatch.setattr(
-        lazy.ColumnBlocks, "_open", lambda self, group: begun.append(group) or begin(self, group)
-    )
+    begin = pq.ParquetFile.iter_batches
+
+    def watched(self: Any, *args: Any, **options: Any) -> Any:
+        begun.extend(options["row_groups"])
+        return begin(self, *args, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
     assert list(column) == CELLS
     assert begun == [0, 1]
 

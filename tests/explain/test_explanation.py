@@ -44,7 +44,7 @@ def explained(both_model: Model, both_table: Path, record: Record) -> Explanatio
 def probe_of(model: Model, root: Path, record: Record) -> Probe:
     readers = {name: model.reader(name, root) for name in record}
     segments = {name: r.modality.segments(record[name], root) for name, r in readers.items()}
-    [(_, batch)] = model._batches([record], root, None)
+    [batch] = model._batches([record], root, None)
     output, options = model.parts.outputs["answer"], model.decoding_options()
     [prediction] = predict_batch(model.parts, model.engine, batch, options)["answer"]
     return Probe(batch, segments, readers, "answer", output, prediction, options["answer"])
@@ -62,7 +62,7 @@ def test_occlusion_is_what_the_answer_loses(
     explained: Explanation, both_model: Model, both_table: Path, record: Record
 ) -> None:
     without = record | {"words": "number 2 it is 13 41 it 66 is"}
-    [(_, both)] = both_model._batches([record, without], both_table.parent, None)
+    [both] = both_model._batches([record, without], both_table.parent, None)
     answer = explained.prediction.value
     whole, less = both_model.engine.support(both, "answer", [answer, answer]).tolist()
     weight = explained.inputs["words"].methods[OCCLUSION].attribution.weights[5]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from plait.modalities.audio.mel import mel_filters
-from plait.modalities.audio.networks.features import LogMel
+from plait.modalities.audio.networks import LogMel
 
 audio = pytest.importorskip("transformers.audio_utils", reason="needs the extra plait[hub]")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.signal import savgol_filter
 
-from plait.modalities.audio.networks.features import Cepstrum, dct_matrix, slope, standardise
+from plait.modalities.audio.networks import Cepstrum, dct_matrix, slope, standardise
 
 audio = pytest.importorskip("transformers.audio_utils", reason="needs the extra plait[hub]")
 

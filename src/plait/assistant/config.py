@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait.assistant.answers import PHOTO, RECORDING, TEXT
-from plait.assistant.intents import (
-    CAPTION,
-    INTENTS,
-    QUESTION,
-    TRANSLATION,
-    WITHOUT_MODEL,
-    intents_of,
-)
+from plait.assistant.intents import CAPTION, QUESTION, TRANSLATION, WITHOUT_MODEL, intents_of
 from plait.config.recipe import problem_lines, together
 from plait.package.format import read_package
 from plait.tasks.transcribers import HUB, SHIPPED
@@ -30,29 +23,13 @@ ROUTER, SPEECH = "intents", "speech"
 """Models that answer nothing themselves: one classifies requests, one transcribes speech."""
 
 
-@dataclass(frozen=True)
-class Role:
-    """The models that fit an intent.
-
-    Attributes:
-        needs: modalities that the answer is made from.
-        may: modalities that are used as well, if given.
-        makes: the kind of the model's first output; None for any.
-    """
+class Role(NamedTuple):
+    """The models that fit an intent: what they need, what they use as well if it is given (both
+    modalities), and the kind of their first output; None for any."""
 
     needs: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
     makes: str | None = None
-
-    def fits(self, takes: Collection[str], makes: str) -> bool:
-        """Whether a model with these modalities and this output fits."""
-        needs, may = set(self.needs), set(self.may)
-        return needs <= set(takes) <= needs | may and self.makes in (None, makes)
-
-    def __str__(self) -> str:
-        perhaps = ", perhaps with " if self.needs and self.may else ""
-        inputs = f"{' and '.join(self.needs)}{perhaps}{' or '.join(self.may)}"
-        return f"a model that makes {self.makes or 'an answer'} from {inputs}"
 
 
 ROLES: Mapping[str, Role] = {
@@ -147,7 +124,13 @@ def _check(raw: Mapping[str, Any], root: Path) -> AssistantConfig:
         prefix = HUB if model.startswith(HUB) else ""
         path = root / model.removeprefix(prefix)
         models[name] = f"{prefix}{path}" if is_folder(path) else model
-    problems += _unknown(models)
+    intents = [CAPTION, QUESTION, TRANSLATION]
+    with suppress(PlaitError):  # `_check_role` reports it
+        intents = intents_of(models.get(ROUTER, ROUTER))
+    known = [ROUTER, SPEECH, *(name for name in intents if name not in WITHOUT_MODEL)]
+    for name in (name for name in models if name not in known):
+        hint = did_you_mean(name, known)
+        problems.append(f"models.{name}: unknown; accepted: {', '.join(known)}. {hint}".strip())
     for name, package in models.items():
         try:
             _check_role(name, package)
@@ -161,20 +144,6 @@ def _check(raw: Mapping[str, Any], root: Path) -> AssistantConfig:
     return config.model_copy(update={"models": models, "photos": photos})
 
 
-def _unknown(models: Mapping[str, str]) -> list[str]:
-    """A line for each model whose intent does not exist."""
-    try:
-        intents = intents_of(models.get(ROUTER, ROUTER))
-    except PlaitError:  # `_check_role` reports it
-        intents = list(INTENTS)
-    known = [ROUTER, SPEECH, *(name for name in intents if name not in WITHOUT_MODEL)]
-    return [
-        f"models.{name}: unknown; accepted: {', '.join(known)}. {did_you_mean(name, known)}".strip()
-        for name in models
-        if name not in known
-    ]
-
-
 def _check_role(name: str, package: str) -> None:
     """By the package's recipe alone: no weights are read, and the hub is not asked."""
     if name == ROUTER:
@@ -182,10 +151,14 @@ def _check_role(name: str, package: str) -> None:
             raise UsageError(f"got {package!r}", expected="a plait package")
         intents_of(package)
     elif not package.startswith(HUB) and (name, package) != (SPEECH, SHIPPED):
-        recipe, role = read_package(package).recipe, ROLES.get(name, OWN)
+        recipe, (needs, may, makes) = read_package(package).recipe, ROLES.get(name, OWN)
         takes = sorted({spec.modality for spec in recipe.inputs.values()})
-        makes = next(iter(recipe.outputs.values())).component.answer_type
-        if not role.fits(takes, makes):
-            raise UsageError(
-                f"{package} makes {makes} from {' and '.join(takes)}", expected=str(role)
-            )
+        made = next(iter(recipe.outputs.values())).component.answer_type
+        if set(needs) <= set(takes) <= {*needs, *may} and makes in (None, made):
+            return
+        perhaps = ", perhaps with " if needs and may else ""
+        inputs = f"{' and '.join(needs)}{perhaps}{' or '.join(may)}"
+        raise UsageError(
+            f"{package} makes {made} from {' and '.join(takes)}",
+            expected=f"a model that makes {makes or 'an answer'} from {inputs}",
+        )

@@ -7,6 +7,7 @@ assistant.say("what is in this photo", photo="photo.jpg").answer
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from plait.tasks.transcribe import transcribe
 from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
 from plait.types import PlaitError, UsageError
 
+DROPPED = "All right. What else?"
 QUOTES, STOPS = "\"'()", ".,;:!?"  # around a path in a sentence
 
 
@@ -64,8 +66,6 @@ class Assistant:
         self.progress = progress
         self._router: Model = load(self.config.router)
         self._answerers: dict[str, answers.Answerer] = {}
-        self._speech: Transcriber | None = None
-        self._search: PhotoSearch | None = None
 
     def say(self, request: str, *, photo: str | Path | None = None) -> Turn:
         """Answer a request.
@@ -88,10 +88,6 @@ class Assistant:
         """Answer a spoken request, transcribed by the model under ``models.speech``."""
         path = str(Path(recording).expanduser())
         try:
-            if SPEECH not in self.config.models:
-                raise _no_model(SPEECH, SPEECH)
-            if self._speech is None:
-                self._speech = open_transcriber(self.config.models[SPEECH])
             parts = list(transcribe(self._speech, path))
             text = " ".join(part.text for part in parts).strip()
             if not text:
@@ -111,7 +107,7 @@ class Assistant:
             path = _checked(photo)
         except PlaitError as error:
             return self._add(Turn(request=str(photo), answer=str(error), ok=False))
-        if last is not None and last.waits and last.intent is not None:
+        if last and last.waits and last.intent:
             return self._add(self._answer(last.intent, last.changed(photo=path)))
         return self._add(Turn(request=str(photo), answer=f"I see {path}.", photo=path))
 
@@ -161,14 +157,14 @@ class Assistant:
         last = self.session.last
         if last and last.intent and last.waits == TEXT and not (sure and best == TRANSLATION):
             if intents.choose(turn.request, []) == NEITHER:
-                return _drop(turn)
+                return turn.changed(answer=DROPPED, ok=False)
             turn = turn.changed(intents=last.intents)
             return self._answer(last.intent, turn, unquoted(turn.request))
         offered = last.choices if last else []
         if offered and not (sure and intents.is_new_request(turn.request, best, offered)):
             choice = intents.choose(turn.request, offered)
             if choice == NEITHER:
-                return _drop(turn)
+                return turn.changed(answer=DROPPED, ok=False)
             if last and choice is not None:
                 turn = turn.changed(request=last.request, intents=last.intents)
                 return self._answer(choice, turn)
@@ -195,22 +191,20 @@ class Assistant:
             return self._found(name, turn)
         given = {PHOTO: turn.photo, RECORDING: turn.recording, TEXT: text or turn.request}
         if name == TRANSLATION:
-            given[TEXT] = text or to_translate(turn.request, self._last_text())
+            said = (
+                answers.sentence(turn.value)
+                for turn in reversed(self.session.turns)
+                if turn.value is not None and turn.intent != TRANSLATION
+            )
+            given[TEXT] = text or to_translate(turn.request, next(said, None))
             given[PHOTO] = turn.photo or ""  # a translator uses a photo if there is one
         turn = self._answerer(name).answer(turn, given)
         doubted = turn.probability is not None and turn.probability < self.config.doubt
         answer = f"perhaps: {turn.answer}" if doubted else turn.answer
         return turn.changed(answer=answer, model=self.config.models[name])
 
-    def _last_text(self) -> str | None:
-        """The last answer that is not a translation."""
-        for turn in reversed(self.session.turns):
-            if turn.value is not None and turn.intent != TRANSLATION:
-                return answers.sentence(turn.value)
-        return None
-
     def _found(self, name: str, turn: Turn) -> Turn:
-        search, count = self._photo_search(), self.config.found
+        search, count = self._search, self.config.found
         if name == SIMILAR:
             found = search.like(answers.require(PHOTO, {PHOTO: turn.photo}), count)
             nothing = f"There is no other photo in {search.folder} to compare with this one."
@@ -222,39 +216,39 @@ class Assistant:
         return turn.changed(answer=text or nothing, ok=bool(found), found=found, model=model)
 
     def _answerer(self, name: str) -> answers.Answerer:
-        model, count = self.config.models.get(name), self.config.alternatives
-        if model is None:
-            raise _no_model(intents.intent(name).noun, name)
         if name not in self._answerers:
+            model = self.config.models.get(name)
+            if model is None:
+                raise _no_model(intents.intent(name).noun, name)
             hub = model.startswith(HUB)
             kind = answers.HubAnswerer if hub else answers.PackageAnswerer
-            self._answerers[name] = kind(model.removeprefix(HUB), count)
+            self._answerers[name] = kind(model.removeprefix(HUB), self.config.alternatives)
         return self._answerers[name]
 
-    def _photo_search(self) -> PhotoSearch:
+    @cached_property
+    def _speech(self) -> Transcriber:
+        if SPEECH not in self.config.models:
+            raise _no_model(SPEECH, SPEECH)
+        return open_transcriber(self.config.models[SPEECH])
+
+    @cached_property
+    def _search(self) -> PhotoSearch:
         if self.config.photos is None:
             raise PlaitError(
                 "I have no photos to search; give their folder with --photos, or as photos in the "
                 "YAML"
             )
-        if self._search is None:
-            captioner = self._answerer(CAPTION)
-            if not isinstance(captioner, answers.PackageAnswerer):
-                raise PlaitError("a search needs a plait package under models.caption")
-            self._search = PhotoSearch(
-                self.config.photos, self.config.models[CAPTION], captioner.model,
-                self.config.words, self.progress,
-            )  # fmt: skip
-        return self._search
+        captioner = self._answerer(CAPTION)
+        if not isinstance(captioner, answers.PackageAnswerer):
+            raise PlaitError("a search needs a plait package under models.caption")
+        return PhotoSearch(
+            self.config.photos, self.config.models[CAPTION], captioner.model, self.config.words,
+            self.progress,
+        )  # fmt: skip
 
     def _add(self, turn: Turn) -> Turn:
         """Add a turn to the session, with the photo that the conversation is about."""
         return self.session.add(turn if turn.photo else turn.changed(photo=self.session.photo))
-
-
-def _drop(turn: Turn) -> Turn:
-    """The user wants nothing of what the assistant asked."""
-    return turn.changed(answer="All right. What else?", ok=False)
 
 
 def _no_model(noun: str, name: str) -> PlaitError:

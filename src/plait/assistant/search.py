@@ -63,21 +63,22 @@ _SUBJECT = re.compile(
 
 
 class PhotoSearch:
-    """The photos of a folder, as a captioning package with one photo as its input sees them."""
+    """The photos of a folder, as a captioning package with one photo as its input sees them.
+
+    Raises:
+        PlaitError: the model takes something else.
+    """
 
     def __init__(
         self, folder: Path, package: str, model: Model, words: Words, progress: Progress | None
     ) -> None:
-        """
-        Raises:
-            PlaitError: the model takes something else.
-        """
         if list(model.inputs.values()) != [PHOTO]:
             raise PlaitError(
                 f"the model {model.name} can't search photos",
                 expected="a package under models.caption that takes one photo",
             )
-        self.folder, self.model, self.words, self.progress = folder, model, words, progress
+        self.folder, self.model, self.words = folder, model, words
+        self._report: Progress = progress or (lambda what, done, total: None)
         (self._input,) = model.inputs
         self._reader = model.reader(self._input, Path())
         package_folder = find_package(package)
@@ -166,7 +167,13 @@ class PhotoSearch:
             captions = json.loads(file.read_text(encoding="utf-8"))
         todo, done = [key for key in paths if key not in captions], 0
         for chunk in in_chunks(todo, TOGETHER):
-            captions |= self._caption({key: paths[key] for key in chunk})
+            bad = ErrorPolicy("skip", in_table=False)
+            answers = self.model.predict_batch([paths[key] for key in chunk], policy=bad)
+            for row, (key, answer) in enumerate(zip(chunk, answers, strict=True)):
+                if (row, self._input) not in bad.handled:
+                    captions[key] = str(answer[self.model.output].value)
+            for line in bad.failures:
+                self._warn(line)
             done += len(chunk)
             self._report("captions", done, len(todo))
             others = [key for key in captions if key not in paths]
@@ -177,26 +184,11 @@ class PhotoSearch:
             write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
         return captions
 
-    def _caption(self, paths: Mapping[str, Path]) -> dict[str, str]:
-        bad = ErrorPolicy("skip", in_table=False)
-        answers = list(self.model.predict_batch(paths.values(), policy=bad))
-        for line in bad.failures:
-            self._warn(line)
-        return {
-            key: str(answer[self.model.output].value)
-            for row, (key, answer) in enumerate(zip(paths, answers, strict=True))
-            if (row, self._input) not in bad.handled
-        }
-
     def _warn(self, line: str) -> None:
         """Name a photo that can't be read, but only once."""
         if line not in self._reported:
             self._reported.add(line)
             log.warning(line)
-
-    def _report(self, what: str, done: int, total: int) -> None:
-        if self.progress:
-            self.progress(what, done, total)
 
 
 def subject(request: str) -> str:

@@ -6,6 +6,7 @@ the turns, so a saved session continues as if it had never stopped.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,6 @@ class Turn(_Line):
         """A copy with some fields changed."""
         return self.model_copy(update=fields)
 
-    @property
-    def line(self) -> str:
-        """The turn as a line of a saved session."""
-        return self.model_dump_json(exclude_defaults=True) + "\n"
-
 
 class Session:
     """The turns so far; with a file, each new turn is appended to it."""
@@ -114,7 +110,24 @@ class Session:
             PlaitError: the file can't be read, or is not a session.
         """
         self.file = Path(file) if file is not None else None
-        self.turns = read_turns(self.file) if self.file and self.file.exists() else []
+        self.turns: list[Turn] = []
+        if self.file is None or not self.file.exists():
+            return
+        try:
+            lines = self.file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PlaitError(f"can't read the session {self.file}: {reason}") from None
+        for number, line in enumerate(filter(None, lines), start=1):
+            try:
+                self.turns.append(Turn.model_validate_json(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(map(str, first["loc"]))
+                raise PlaitError(
+                    f"line {number} of {self.file} is not a turn: {field} {first['msg']}",
+                    expected="a file written by plait chat",
+                ) from None
 
     @property
     def last(self) -> Turn | None:
@@ -139,7 +152,7 @@ class Session:
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 with self.file.open("a", encoding="utf-8") as file:
-                    file.write(turn.line)
+                    file.write(_lines([turn]))
             except OSError as error:
                 raise PlaitError(f"can't write {self.file}: {error.strerror}") from None
         return turn
@@ -150,12 +163,12 @@ class Session:
         Raises:
             PlaitError: the file can't be written.
         """
-        text = "".join(turn.line for turn in self.turns)
+        text = _lines(self.turns)
         write_atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
 
     def continues(self, path: str | Path) -> bool:
         """Whether a file holds nothing but the first turns of this session."""
-        whole = "".join(turn.line for turn in self.turns).encode()
+        whole = _lines(self.turns).encode()
         try:
             with Path(path).open("rb") as file:
                 return whole.startswith(file.read(len(whole) + 1))
@@ -163,26 +176,6 @@ class Session:
             return False
 
 
-def read_turns(path: Path) -> list[Turn]:
-    """The turns of a saved session.
-
-    Raises:
-        PlaitError: the file can't be read, or a line is not a turn.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PlaitError(f"can't read the session {path}: {reason}") from None
-    turns = []
-    for number, line in enumerate(filter(None, lines), start=1):
-        try:
-            turns.append(Turn.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise PlaitError(
-                f"line {number} of {path} is not a turn: {field} {first['msg']}",
-                expected="a file written by plait chat",
-            ) from None
-    return turns
+def _lines(turns: Iterable[Turn]) -> str:
+    """Turns as lines of a saved session."""
+    return "".join(f"{turn.model_dump_json(exclude_defaults=True)}\n" for turn in turns)

@@ -20,7 +20,7 @@ from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package, shipped_models
 from plait.pipeline.engine import build_output
 from plait.pipeline.profile import SEEN
-from plait.render.console import console, errors, show_bad
+from plait.render.console import console, errors, show_bad, show_rows
 from plait.render.progress import Progress
 from plait.types import ColumnName, UsageError, column_text
 from plait.util.suggest import did_you_mean
@@ -28,6 +28,10 @@ from plait.util.suggest import did_you_mean
 GROUPS = 30  # groups shown at most; the largest ones
 GAP = 2  # characters between columns
 NAME = 8  # characters for names at least
+
+FINISHED = "the run in {folder} is finished; writing its model again"
+RESUMED = "resuming the {kind} in {folder} after {epoch} epochs and {step} steps"
+REFIT = "training again on all {records:,} training and validation records, for {epochs} epochs"
 
 
 class TrainingView:
@@ -58,18 +62,11 @@ class TrainingView:
             errors.print(
                 f"since the run in {line['folder']} began, files have changed ({changed}): {then}"
             )
-        elif line["event"] == "resumed" and line["finished"]:
-            errors.print(f"the run in {line['folder']} is finished; writing its model again")
         elif line["event"] == "resumed":
-            errors.print(
-                f"resuming the {'refit' if line['refit'] else 'run'} in {line['folder']} "
-                f"after {line['epoch']} epochs and {line['step']} steps"
-            )
+            text = FINISHED if line["finished"] else RESUMED
+            errors.print(text.format(kind="refit" if line.get("refit") else "run", **line))
         elif line["event"] == "refit":
-            errors.print(
-                f"training again on all {line['records']:,} training and validation records, "
-                f"for {line['epochs']} epochs"
-            )
+            errors.print(REFIT.format(**line))
         elif line["event"] == "validation":
             titles = line["metrics"]
             each = [in_points(title, line[name]) for name, title in titles.items()]
@@ -140,36 +137,26 @@ def show_scores(recipe: Recipe, evaluation: Mapping[str, Any], page: Path | None
     """The scores of an evaluation, given as JSON, with their intervals."""
     for name, scores in evaluation["scores"].items():
         title = f"{name}, {number(evaluation['records'])} records"
-        table = RichTable("score", "value", "95 % interval", title=title)
-        for row in score_rows(recipe, name, scores):
-            table.add_row(*row)
-        console.print(table)
+        show_rows(("score", "value", "95 % interval"), score_rows(recipe, name, scores), title)
         if signed := signatures(scores):
             console.print(Text(signed, "dim"), soft_wrap=True)
-    if "shares" in evaluation:
-        _show_shares(evaluation["shares"])
+    for name, shares in evaluation.get("shares", {}).items():
+        rows = [(part, f"{s['mean']:+.3f}", f"{s['size']:.3f}") for part, s in shares.items()]
+        show_rows(("input", "mean share", "mean size"), rows, f"{name}, shares of the answers")
     if "corrupted" in evaluation:
         _show_corrupted(recipe, evaluation)
-    if "subsets" in evaluation:
-        _show_subsets(recipe, evaluation["subsets"])
-    if "swapped" in evaluation:
-        _show_swapped(recipe, evaluation)
+    if subsets := evaluation.get("subsets"):
+        parts = [((" + ".join(subset["inputs"]),), subset) for subset in subsets]
+        _show_parts(recipe, "by inputs", ["inputs"], parts)
+    if swapped := evaluation.get("swapped"):
+        parts = [(("none",), {"scores": evaluation["scores"]})]
+        parts += [((part["input"],), part) for part in swapped]
+        _show_parts(recipe, "with another record's input", ["swapped"], parts)
     if "groups" in evaluation:
         _show_groups(recipe, evaluation["by"], evaluation["groups"])
     show_bad(evaluation["bad"])
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
-
-
-def _show_shares(shares: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Each input's share of the answers."""
-    for name, inputs in shares.items():
-        table = RichTable(
-            "input", "mean share", "mean size", title=f"{name}, shares of the answers"
-        )
-        for part, share in inputs.items():
-            table.add_row(part, f"{share['mean']:+.3f}", f"{share['size']:.3f}")
-        console.print(table)
 
 
 def _show_corrupted(recipe: Recipe, evaluation: Mapping[str, Any]) -> None:
@@ -180,28 +167,42 @@ def _show_corrupted(recipe: Recipe, evaluation: Mapping[str, Any]) -> None:
         for part in evaluation["corrupted"]:
             corrupted = score_rows(recipe, name, part["scores"][name])[0][1]
             rows.setdefault(f"{part['input']}: {part['kind']}", [clean]).append(corrupted)
-        strengths = map(str, range(len(next(iter(rows.values())))))
-        table = RichTable("input", *strengths, title=f"{name}, {title} by strength of corruption")
-        for corruption, values in rows.items():
-            table.add_row(corruption, *values)
-        console.print(table)
+        headings = ["input", *map(str, range(len(next(iter(rows.values())))))]
+        cells = [(corruption, *values) for corruption, values in rows.items()]
+        show_rows(headings, cells, f"{name}, {title} by strength of corruption")
 
 
-def _show_subsets(recipe: Recipe, subsets: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each subset of the inputs, a column for each score."""
-    names = [[" + ".join(subset["inputs"])] for subset in subsets]
+def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
+    """The largest groups of records; if their values are all numbers, sorted by them."""
+    largest, others = groups[:GROUPS], groups[GROUPS:]
+    if all(isinstance(group["value"], (int, float, type(None))) for group in largest):
+        largest = sorted(largest, key=lambda g: math.inf if g["value"] is None else g["value"])
+    names = ["(empty)" if group["value"] is None else str(group["value"]) for group in largest]
+    parts = [
+        ((n, number(group["records"])), group) for n, group in zip(names, largest, strict=True)
+    ]
+    _show_parts(recipe, f"by {by}", [by, "records"], parts)
+    if others:
+        records = sum(group["records"] for group in others)
+        console.print(f"and {number(len(others))} smaller groups, {number(records)} records")
+
+
+def _show_parts(
+    recipe: Recipe,
+    title: str,
+    headings: Sequence[str],
+    parts: Sequence[tuple[Sequence[str], Mapping[str, Any]]],
+) -> None:
+    """For each output a table with a row for each part of an evaluation: the cells that name it,
+    then its scores above their intervals; "-" for a score that it lacks."""
     for name in recipe.outputs:
-        rows = [_with_loss(recipe, name, subset) for subset in subsets]
-        _show_rows(f"{name}, by inputs", ["inputs"], names, rows)
-
-
-def _show_swapped(recipe: Recipe, evaluation: Mapping[str, Any]) -> None:
-    """A row for each input that is swapped between records, below one with nothing swapped."""
-    parts = [{"input": "none", "scores": evaluation["scores"]}, *evaluation["swapped"]]
-    for name in recipe.outputs:
-        rows = [_with_loss(recipe, name, part) for part in parts]
-        names = [[part["input"]] for part in parts]
-        _show_rows(f"{name}, with another record's input", ["swapped"], names, rows)
+        rows = [_with_loss(recipe, name, part) for _, part in parts]
+        scores = [score for score, _, _ in max(rows, key=len)]
+        lines = []
+        for (named, _), row in zip(parts, rows, strict=True):
+            cells = {score: f"{value}\n{ends}" if ends else value for score, value, ends in row}
+            lines.append((*named, *(cells.get(score, "-") for score in scores)))
+        show_rows([*headings, *scores], lines, f"{name}, {title}")
 
 
 def _with_loss(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -215,47 +216,14 @@ def _with_loss(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tup
     return rows
 
 
-def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each of the largest groups of records, a column for each score. Groups whose
-    values are all numbers are sorted by them."""
-    largest, others = groups[:GROUPS], groups[GROUPS:]
-    if all(isinstance(group["value"], (int, float, type(None))) for group in largest):
-        largest = sorted(largest, key=lambda g: math.inf if g["value"] is None else g["value"])
-    names = [
-        ["(empty)" if group["value"] is None else str(group["value"]), number(group["records"])]
-        for group in largest
-    ]
-    for name in recipe.outputs:
-        rows = [score_rows(recipe, name, group["scores"][name]) for group in largest]
-        _show_rows(f"{name}, by {by}", [by, "records"], names, rows)
-    if others:
-        records = sum(group["records"] for group in others)
-        console.print(f"and {number(len(others))} smaller groups, {number(records)} records")
-
-
-def _show_rows(
-    title: str,
-    headings: Sequence[str],
-    names: Sequence[Sequence[str]],
-    rows: Sequence[Sequence[tuple[str, str, str]]],
-) -> None:
-    """Each row's names, and its scores above their intervals; "-" for a score that a row lacks."""
-    scores = [score for score, _, _ in max(rows, key=len)]
-    table = RichTable(*headings, *scores, title=title)
-    for name, row in zip(names, rows, strict=True):
-        cells = {
-            score: f"{value}\n{interval}" if interval else value for score, value, interval in row
-        }
-        table.add_row(*name, *[cells.get(score, "-") for score in scores])
-    console.print(table)
-
-
 def show_profile(profiled: Mapping[str, Any]) -> None:
     """A table's profile: its columns, photos, captions and unreadable files."""
-    columns = RichTable("column", "kind", "empty", "distinct", title=f"{profiled['rows']:,} rows")
-    for name, about in profiled["columns"].items():
-        columns.add_row(name, about["kind"], f"{about['empty']:,}", f"{about['distinct']:,}")
-    console.print(columns)
+    columns = [
+        (name, about["kind"], f"{about['empty']:,}", f"{about['distinct']:,}")
+        for name, about in profiled["columns"].items()
+    ]
+    title = f"{profiled['rows']:,} rows"
+    show_rows(("column", "kind", "empty", "distinct"), columns, title)
     photos, captions = profiled.get("photos"), profiled.get("captions")
     if photos:
         spreads = {f"{side}, pixels": photos[side] for side in ("width", "height")}
@@ -279,11 +247,9 @@ def show_profile(profiled: Mapping[str, Any]) -> None:
 
 
 def _show_spreads(title: str, spreads: Mapping[str, Mapping[str, float] | None]) -> None:
-    table = RichTable("", "min", "mean", "median", "95th percentile", "max", title=title)
-    for name, spread in spreads.items():
-        if spread:
-            table.add_row(name, *[f"{value:,.4g}" for value in spread.values()])
-    console.print(table)
+    headings = ("", "min", "mean", "median", "95th percentile", "max")
+    rows = [(n, *(f"{v:,.4g}" for v in spread.values())) for n, spread in spreads.items() if spread]
+    show_rows(headings, rows, title)
 
 
 def list_kind(kind: str | None, as_json: bool) -> None:

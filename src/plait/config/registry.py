@@ -260,6 +260,8 @@ def find(kind: str, name: str) -> Registered:
     if key not in _COMPONENTS:
         _import_named(*key)
     if key not in _COMPONENTS:
+        _import_named(kind, "base")  # the simplest component of a kind may lie there
+    if key not in _COMPONENTS:
         _import_all(kind)
     if key not in _COMPONENTS:
         raise UsageError(

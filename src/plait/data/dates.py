@@ -36,18 +36,15 @@ def _written(text: str) -> datetime | None:
         return None
     hour, minute, second, zone = match.groups()[-4:]
     year, month, day = (int(match[part]) for part in "ymd")
+    offset = timedelta()
+    if zone not in (None, "Z"):
+        offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+        offset = -offset if zone[0] == "-" else offset
     try:
         moment = datetime(year, month, day, int(hour or 0), int(minute or 0), int(second or 0))
-        return _without_zone(moment.replace(tzinfo=_zone(zone)))
+        return _without_zone(moment.replace(tzinfo=timezone(offset)))
     except (ValueError, OverflowError):  # no such day, or the zone's offset leads before year 1
         return None
-
-
-def _zone(text: str | None) -> timezone | None:
-    if text is None or text == "Z":
-        return timezone.utc
-    sign = -1 if text[0] == "-" else 1
-    return timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[-2:])))
 
 
 def _without_zone(moment: datetime) -> datetime:

@@ -57,13 +57,17 @@ class FileDigests:
             OSError: the file can't be read.
         """
         name, stamp = os.fsencode(path.absolute()), _stamp(path)
-        known = self._find(name)
+        with self._lock:
+            known = self._find(name)
         if known is not None and known[0] == stamp:
             return known[1]
         computed = digest(path.read_bytes())
         young = time.time() - max(stamp[1:]) / 1e9 < RACY_SECONDS
         if not young and _stamp(path) == stamp:  # otherwise it may have changed while it was read
-            self._keep(name, stamp, computed)
+            with self._lock:
+                self._new[name] = (stamp, computed)
+                if len(self._new) >= WRITE_EVERY:
+                    self._write()
         return computed
 
     def close(self) -> None:
@@ -75,19 +79,12 @@ class FileDigests:
                 self._db = None
 
     def _find(self, name: bytes) -> tuple[_Stamp, str] | None:
-        with self._lock:
-            if name in self._new or self._db is None:
-                return self._new.get(name)
-            with self._or_without():
-                row = self._db.execute(_FIND, (name,)).fetchone()
-                return None if row is None else (row[:3], row[3])
-            return None
-
-    def _keep(self, name: bytes, stamp: _Stamp, value: str) -> None:
-        with self._lock:
-            self._new[name] = (stamp, value)
-            if len(self._new) >= WRITE_EVERY:
-                self._write()
+        if name in self._new or self._db is None:
+            return self._new.get(name)
+        with self._or_without():
+            row = self._db.execute(_FIND, (name,)).fetchone()
+            return None if row is None else (row[:3], row[3])
+        return None
 
     def _write(self) -> None:
         rows = [(name, *stamp, value) for name, (stamp, value) in self._new.items()]
@@ -108,9 +105,8 @@ class FileDigests:
             if self._db is not None:
                 self._db.close()
                 self._db = None
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-                error, sqlite3.OperationalError
-            ):
+            usable = isinstance(error, (sqlite3.OperationalError, OSError))  # locked, full...
+            if isinstance(error, sqlite3.DatabaseError) and not usable:
                 with suppress(OSError):
                     self._path.unlink()
 

@@ -74,8 +74,8 @@ class Index:
             vectors: (N, D), finite.
 
         Raises:
-            ValueError: the names and vectors differ in number, the width is another one than
-                before, or a number is not finite.
+            ValueError: the names and vectors differ in number, the width differs from before, or
+                a number is not finite.
         """
         rows = self._prepared(vectors)
         if len(names) != len(rows):
@@ -90,7 +90,7 @@ class Index:
             self._rows |= {name: row for row, name in enumerate(new, start=len(before))}
 
     def remove(self, names: Iterable[Name]) -> None:
-        """Remove the vectors of these names; names that are not there are passed over."""
+        """Remove the vectors of these names, as far as they are there."""
         gone = set(names)
         kept = [(name, row) for name, row in self._rows.items() if name not in gone]
         self._vectors = self._vectors[[row for _, row in kept]]
@@ -125,11 +125,8 @@ class Index:
         Raises:
             PlaitError: the disk is full or the folder can't be written.
         """
-        about = {
-            "names": json.dumps(list(self._rows)),
-            "measure": self.measure,
-            "model": self.model,
-        }
+        names = json.dumps(list(self._rows))
+        about = {"names": names, "measure": self.measure, "model": self.model}
         write_atomically(path, lambda part: save_file({"vectors": self._vectors}, part, about))
 
     @classmethod
@@ -150,9 +147,8 @@ class Index:
             index._rows = {name: row for row, name in enumerate(json.loads(about["names"]))}
             index._vectors = vectors
         except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise PlaitError(
-                f"the index {path} can't be read: {error}", hint="remove it and build it again"
-            ) from None
+            what = f"the index {path} can't be read: {error}"
+            raise PlaitError(what, hint="remove it and build it again") from None
         if model and index.model != model:
             raise PlaitError(
                 f"the index {path} holds another model's vectors",

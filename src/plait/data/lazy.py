@@ -1,8 +1,8 @@
 """Columns that stay in their Parquet file, so that a table may be larger than memory.
 
-They are read in blocks of a few rows, from the start of a row group: a row group may itself be
-larger than memory, and can't be entered in the middle. Reading rows in order reads the file once;
-going back to an earlier row restarts its row group.
+They are read in blocks of a few rows from the start of a row group, which may itself be larger than
+memory and can't be entered in the middle. Reading rows in order reads the file once; going back to
+an earlier row restarts its row group.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +113,26 @@ class ColumnBlocks:
     def sample(self, count: int, size: int) -> list[Any]:
         """The first cells of evenly spaced row groups; of bytes, the first ``size``."""
         if self._sample is None:
-            groups = [g for g in range(len(self._starts) - 1) if self._rows_of(g)]
+            groups = [(start, end) for start, end in pairwise(self._starts) if end > start]
             picked = groups[:: max(1, len(groups) // count)]
             each = -(-count // max(1, len(picked)))
-            rows = [self._starts[g] + i for g in picked for i in range(min(each, self._rows_of(g)))]
+            rows = [row for start, end in picked for row in range(start, min(start + each, end))]
             cells = map(self.cell, rows)
             self._sample = [cell[:size] if isinstance(cell, bytes) else cell for cell in cells]
         return self._sample
-
-    def _rows_of(self, group: int) -> int:
-        return self._starts[group + 1] - self._starts[group]
 
     def _read(self, row: int) -> tuple[int, list[Any]]:
         """The block with that row, and the number of its first row."""
         pa = needed("pyarrow", "arrow")
         group = bisect_right(self._starts, row) - 1
         if group != self._group or row < self._next:
+            about = self._file.metadata.row_group(group)
+            size = about.total_byte_size // max(1, about.num_rows) + 1
+            rows = max(1, min(MAX_ROWS, BLOCK_BYTES // size))
             self._group, self._next = group, self._starts[group]
-            self._batches = self._open(group)
+            self._batches = self._file.iter_batches(
+                rows, row_groups=[group], columns=[self.name], use_threads=False
+            )
         try:
             for batch in self._batches:
                 start, self._next = self._next, self._next + len(batch)
@@ -143,12 +145,3 @@ class ColumnBlocks:
         raise PlaitError(
             f"{self.path} can no longer be read ({why})", hint="don't change it while it is in use"
         )
-
-    def _open(self, group: int) -> Iterator[Any]:
-        about = self._file.metadata.row_group(group)
-        size = about.total_byte_size // max(1, about.num_rows) + 1
-        rows = max(1, min(MAX_ROWS, BLOCK_BYTES // size))
-        batches: Iterator[Any] = self._file.iter_batches(
-            rows, row_groups=[group], columns=[self.name], use_threads=False
-        )
-        return batches

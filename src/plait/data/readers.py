@@ -43,19 +43,14 @@ def read_text(path: Path) -> str:
     Raises:
         PlaitError: the file is missing, truncated, or not UTF-8 (the message names the line).
     """
-    data = _read_bytes(path)
     try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         what = f"{path} line {line} is not UTF-8 text (byte {data[error.start]:#04x})"
         raise PlaitError(what, hint="save the file as UTF-8") from None
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.suffix.lower() == ".gz" else data
     except FileNotFoundError:
         raise missing(path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -101,9 +96,8 @@ def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
 
 
 def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]]:
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, strict=True
-    )
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
     rows: list[list[str]] = []
     before = csv.field_size_limit(MAX_CELL)  # for the whole process
     try:
@@ -117,9 +111,8 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
             if row:
                 rows.append([cell.strip() for cell in row] if separator == "|" else row)
     except csv.Error as error:
-        raise PlaitError(
-            f"{path} line {reader.line_num}: {error}", hint="check the quotes up to this line"
-        ) from None
+        what = f"{path} line {reader.line_num}: {error}"
+        raise PlaitError(what, hint="check the quotes up to this line") from None
     finally:
         csv.field_size_limit(before)
     return rows
@@ -184,14 +177,13 @@ def read_parquet(path: Path) -> Columns:
             raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
         large = large_columns(file, names)
         small = file.read([name for name in names if name not in large] if large else None)
-        columns: Columns = {}
-        for name in names:
-            if name in large:
-                blocks = ColumnBlocks(path, name, _plain)
-                columns[name] = LazyColumn(blocks, range(len(blocks)))
-            else:
-                columns[name] = [_plain(cell) for cell in small.column(name).to_pylist()]
-        return columns
+        blocks = {name: ColumnBlocks(path, name, _plain) for name in large}
+        return {
+            name: LazyColumn(blocks[name], range(len(blocks[name])))
+            if name in large
+            else [_plain(cell) for cell in small.column(name).to_pylist()]
+            for name in names
+        }
     except (pa.ArrowException, OSError) as error:
         why = str(error).splitlines()[0]
         raise PlaitError(f"{path} is not a valid Parquet file ({why})") from None
@@ -218,24 +210,19 @@ def read_json(path: Path) -> Columns:
             f"{path} is not COCO captions", expected="the keys images and annotations, or a list"
         )
     try:
-        return _coco(content["images"], content["annotations"], path)
+        names = {image["id"]: image["file_name"] for image in content["images"]}
+        captions: dict[Any, list[str]] = {key: [] for key in names}
+        for annotation in content["annotations"]:
+            image, caption = annotation["image_id"], annotation["caption"]
+            if image not in captions:
+                raise PlaitError(f"{path}: a caption's image {image} is not among the images")
+            captions[image].append(caption)
     except (KeyError, TypeError) as error:
         raise PlaitError(
             f"{path} lacks {error} in an image or annotation",
             expected="images with id, file_name; annotations with image_id, caption",
             hint="use captions_*.json, not instances_*.json",
         ) from None
-
-
-def _coco(images: Iterable[Any], annotations: Iterable[Any], path: Path) -> Columns:
-    names = {image["id"]: image["file_name"] for image in images}
-    captions: dict[Any, list[str]] = {key: [] for key in names}
-    for annotation in annotations:
-        if annotation["image_id"] not in captions:
-            raise PlaitError(
-                f"{path}: a caption's image {annotation['image_id']} is not among the images"
-            )
-        captions[annotation["image_id"]].append(annotation["caption"])
     return {"image": list(names.values()), "captions": list(captions.values())}
 
 
@@ -256,18 +243,21 @@ def read_flickr8k(folder: Path) -> Columns:
     captions: dict[str, list[str]] = {}
     path = folder / FLICKR_TOKENS
     for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
         name, tab, caption = line.strip("\r").partition("\t")
-        if line.strip() and not tab:
+        if not tab:
             raise PlaitError(f"{path} line {number} is broken", expected="name.jpg#0<TAB>caption")
-        if line.strip():
-            captions.setdefault(name.rpartition("#")[0] or name, []).append(caption.strip())
+        captions.setdefault(name.rpartition("#")[0] or name, []).append(caption.strip())
     columns: Columns = {"image": list(captions), "captions": list(captions.values())}
     splits: dict[str, str] = {}
     for part, split in FLICKR_LISTS.items():
         path = folder / f"Flickr_8k.{part}Images.txt"
         if path.exists():
             splits.update(dict.fromkeys(read_text(path).split(), split))
-    return columns | ({"split": [splits.get(name) for name in captions]} if splits else {})
+    if splits:
+        columns["split"] = [splits.get(name) for name in captions]
+    return columns
 
 
 def read_hub(name: str) -> Columns:

@@ -11,7 +11,7 @@ import math
 import re
 import tokenize
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,12 +120,11 @@ def resample(series: Series, time: Channel, rate: float) -> Series:
     times, rows = times[timed], series.take(others).values[timed]
     steps = np.diff(times)
     if not len(times) or (steps < 0).any():
-        where = "" if not len(times) else f" after {times[int(np.argmax(steps < 0))]:g}"
-        raise BadCell(
-            f"{series.name}: the time channel {time!r} "
-            + (f"decreases{where}" if where else "has no numbers"),
-            expected="times that increase from row to row",
-        )
+        why = "has no numbers"
+        if len(times):
+            why = f"decreases after {times[int(np.argmax(steps < 0))]:g}"
+        what = f"{series.name}: the time channel {time!r} {why}"
+        raise BadCell(what, expected="times that increase from row to row")
     count = (times[-1] - times[0]) * rate
     _check_size(series.name, int(min(count, 1e15)) + 1, len(others))
     first = np.concatenate([[True], steps > 0])
@@ -157,18 +156,14 @@ def _checked(values: Values, names: Sequence[str] | None, name: str) -> Series:
 
 
 def _check_size(name: str, steps: int, channels: int) -> None:
+    size = f"{name} has {steps:,} rows of {channels:,} channels"
     if not steps or not channels:
-        raise BadCell(
-            f"{name} has {steps} rows of {channels} channels", expected="at least one of each"
-        )
+        raise BadCell(size, expected="at least one of each")
     if channels > MAX_CHANNELS:
         raise BadCell(f"{name} has {channels:,} channels", expected=f"at most {MAX_CHANNELS:,}")
     if steps > MAX_STEPS or steps * channels > MAX_VALUES:
-        raise BadCell(
-            f"{name} has {steps:,} rows of {channels:,} channels",
-            expected=f"at most {MAX_STEPS:,} rows and {MAX_VALUES:,} numbers",
-            hint="cut it into pieces",
-        )
+        limit = f"at most {MAX_STEPS:,} rows and {MAX_VALUES:,} numbers"
+        raise BadCell(size, expected=limit, hint="cut it into pieces")
 
 
 # Lists inside a table ------------------------------------------------------------------------
@@ -178,10 +173,8 @@ def _from_mapping(cell: Mapping[Any, Any]) -> tuple[Values, list[str]]:
     columns = [_as_array(column, f"channel {name!r}") for name, column in cell.items()]
     lengths = {len(column) for column in columns}
     if len(lengths) > 1:
-        raise BadCell(
-            f"the mapping's channels have {min(lengths)} to {max(lengths)} numbers",
-            expected="equally many in each",
-        )
+        what = f"the mapping's channels have {min(lengths)} to {max(lengths)} numbers"
+        raise BadCell(what, expected="equally many in each")
     if any(column.shape[1] != 1 for column in columns):
         raise BadCell("the mapping's channels contain lists", expected="a list of numbers for each")
     values = np.concatenate(columns, axis=1) if columns else np.zeros((0, 0))
@@ -194,11 +187,10 @@ def _as_array(cell: Any, name: str) -> Values:
         values = np.asarray(cell, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
         widths = {len(row) if isinstance(row, (list, tuple)) else 0 for row in cell}
-        ragged = f"has rows of {min(widths)} to {max(widths)} numbers"
-        raise BadCell(
-            f"{name} {ragged if len(widths) > 1 else 'contains something other than numbers'}",
-            expected="numbers, or rows of equal length",
-        ) from None
+        why = "contains something other than numbers"
+        if len(widths) > 1:
+            why = f"has rows of {min(widths)} to {max(widths)} numbers"
+        raise BadCell(f"{name} {why}", expected="numbers, or rows of equal length") from None
     return _as_rows(values, name)
 
 
@@ -216,11 +208,9 @@ def _read_npy(data: bytes, name: str) -> Values:
     """Reads the header first, and refuses one that claims too much."""
     stream = io.BytesIO(data)
     try:
-        read_header: Callable[..., Any] = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[np.lib.format.read_magic(stream)]
-        shape, _, dtype = read_header(stream)
+        formats: Any = np.lib.format
+        readers = {(1, 0): formats.read_array_header_1_0, (2, 0): formats.read_array_header_2_0}
+        shape, _, dtype = readers[formats.read_magic(stream)](stream)
         if dtype.kind not in "fiub":
             raise BadCell(
                 f"{name} contains {'pickled objects' if dtype.hasobject else dtype}",
@@ -228,9 +218,8 @@ def _read_npy(data: bytes, name: str) -> Values:
                 hint="save it with numpy.save(path, array.astype('float32'))",
             )
         if min(shape, default=0) < 0 or np.prod(shape, dtype=float) > MAX_VALUES:
-            raise BadCell(
-                f"{name} has the shape {shape}", expected=f"at most {MAX_VALUES:,} numbers"
-            )
+            limit = f"at most {MAX_VALUES:,} numbers"
+            raise BadCell(f"{name} has the shape {shape}", expected=limit)
         values = np.load(io.BytesIO(data), allow_pickle=False)
     except NPY_ERRORS as error:
         why = " ".join(str(error).split())[:100]
@@ -244,13 +233,11 @@ def _read_parquet(data: bytes, name: str) -> tuple[Values, list[str]]:
     try:
         file = parquet.ParquetFile(pa.BufferReader(data))
         _check_size(name, file.metadata.num_rows, file.metadata.num_columns)
+        known = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null
         for field in file.schema_arrow:  # before reading: a small file may hold long texts
-            kind = field.type
-            known = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null
-            if not any(test(kind) for test in known):
-                raise BadCell(
-                    f"{name}: column {field.name!r} contains {kind}", expected="columns of numbers"
-                )
+            if not any(test(field.type) for test in known):
+                what = f"{name}: column {field.name!r} contains {field.type}"
+                raise BadCell(what, expected="columns of numbers")
         table = file.read()
         columns = [column.to_numpy().astype(np.float64) for column in table.columns]
     except (pa.ArrowException, OSError) as error:
@@ -291,10 +278,10 @@ def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str]]]:
             yield from ((n, cells) for n, line in enumerate(text, 1) if (cells := line.split()))
             return
         reader = csv.reader(text, delimiter=separator)
-        decimal_comma = separator == ";"
         for cells in reader:
-            if cells and (len(cells) > 1 or cells[0].strip()):
-                cells = [c.replace(",", ".") for c in cells] if decimal_comma else cells
+            if separator == ";":  # commas are decimal points then
+                cells = [cell.replace(",", ".") for cell in cells]
+            if len(cells) > 1 or "".join(cells).strip():
                 yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:
         why = " ".join(str(error).split())[:60]

@@ -91,9 +91,8 @@ def check_recording(path: Path) -> None:
 def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
     """Resampled blocks, each with whether it is the last."""
     stream = needed("soxr", "audio").ResampleStream(file.samplerate, rate, 1, dtype="float32")
-    count, offset = 0, None
+    count, offset, broken = 0, None, list[str]()
     steps = max(1, round(BLOCK * file.samplerate / STEP))
-    broken: list[str] = []
     for parts in in_chunks(_decoded(file, broken), steps):
         mono = one_channel(np.concatenate(parts))
         check_samples(mono, name)
@@ -123,16 +122,17 @@ def _decoded(file: Any, broken: list[str]) -> Iterator[Sound]:
 
 def _parts(sound: Sound, size: int, longest: float, threshold: float) -> list[slice]:
     """The parts that aren't silent, in samples; a frame has ``size`` samples."""
-    loudness = _decibels(sound, size)
-    parts: list[slice] = []
-    for first, last in _runs(loudness > threshold, round(PAUSE / FRAME)):
-        margin = round(MARGIN / FRAME)
-        begin, end = max(0, first - margin), min(len(loudness), last + margin)
-        parts += [
-            slice(a * size, min(b * size, len(sound)))
-            for a, b in _cut(loudness, begin, end, max(1, int(longest / FRAME)))
-        ]
-    return parts
+    loudness, margin = _decibels(sound, size), round(MARGIN / FRAME)
+    return [
+        slice(begin * size, min(end * size, len(sound)))
+        for first, last in _runs(loudness > threshold, round(PAUSE / FRAME))
+        for begin, end in _cut(
+            loudness,
+            max(0, first - margin),
+            min(len(loudness), last + margin),
+            max(1, int(longest / FRAME)),
+        )
+    ]
 
 
 def _decibels(sound: Sound, size: int) -> NDArray[np.float64]:
@@ -175,8 +175,7 @@ def _cut(
     of each."""
     while end - begin > most:
         middle = begin + most // 2
-        cut = middle + int(loudness[middle : begin + most].argmin())
-        cut = max(cut, begin + 1)
+        cut = max(middle + int(loudness[middle : begin + most].argmin()), begin + 1)
         yield begin, cut
         begin = cut
     yield begin, end

@@ -20,6 +20,8 @@ from plait.util.files import digest, is_file
 
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
+_Keys = Sequence[Hashable]
+"""What photo or group each row belongs to; None for neither."""
 
 log = logging.getLogger("plait")
 
@@ -40,9 +42,8 @@ def split_rows(
     A split ``column`` says train, val (or validation, dev) or test; rows with other words are
     unused, and counted in a warning. If it has no validation rows, some training rows become
     validation rows, in proportion to the ratios. Without a split column, rows are split by
-    ``ratios``, in an order drawn from the seed and the photos' paths (or bytes) or groups, so that
-    it doesn't depend on the machine or the order of the rows; rows with neither are drawn by their
-    number.
+    ``ratios``, in an order drawn from the seed and the photos' paths (or bytes) or groups, whatever
+    the machine and the order of the rows; rows with neither are drawn by their number.
 
     Args:
         table: the records.
@@ -70,8 +71,17 @@ def split_rows(
         splits = _by_column(table, column, keys, overlap, to_learn)
         if splits["val"] or not splits["train"]:
             return splits
-        return _with_validation(table, splits, ratios, keys, seed)
-    return _by_ratio(table, _checked(ratios), keys, seed)
+        rows, share = splits["train"], ratios[1] / (ratios[0] + ratios[1])
+        own = [[each[row] for row in rows] for each in keys]
+        parted = _by_ratio(table.where(rows), (1 - share, share, 0.0), own, seed)
+        return splits | {name: [rows[at] for at in parted[name]] for name in ("train", "val")}
+    whole = abs(sum(ratios) - 1) < 1e-6  # False for NaN too
+    if len(ratios) != 3 or min(ratios) < 0 or ratios[0] <= 0 or not whole:
+        raise UsageError(
+            f"the split ratios are {list(ratios)}",
+            expected="three shares (train, val, test) that sum to 1, with train above 0",
+        )
+    return _by_ratio(table, ratios, keys, seed)
 
 
 def splits_of(table: Table, column: str) -> list[Split | None]:
@@ -87,18 +97,22 @@ def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
     Only the few files of equal size are read and compared. The keys are strings that don't depend
     on the table's folder.
     """
-    names = [_name(cell) for cell in cells]
+    names = [
+        _Embedded(_digest(cell), digest(cell), len(cell))
+        if isinstance(cell, bytes) and cell
+        else cell_key(cell)
+        for cell in cells
+    ]
     sizes = {cell: _size(cell, root) for cell in dict.fromkeys(names) if cell is not None}
     often = Counter(size for size in sizes.values() if size)
     first: dict[str, str] = {}  # content -> the key of the first cell that has it
     keys: dict[Hashable, str] = {}
     with file_digests() as files:
         for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # in a fixed order
-            keys[cell] = cell.key if isinstance(cell, _Embedded) else str(cell)
+            embedded = cell if isinstance(cell, _Embedded) else None
+            keys[cell] = embedded.key if embedded else str(cell)
             if size and often[size] > 1:
-                content = (
-                    cell.content if isinstance(cell, _Embedded) else files.of(root / str(cell))
-                )
+                content = embedded.content if embedded else files.of(root / str(cell))
                 keys[cell] = first.setdefault(content, keys[cell])
     return [keys.get(cell) for cell in names]
 
@@ -111,19 +125,12 @@ class _Embedded(NamedTuple):
     size: int
 
 
-def _name(cell: Any) -> Hashable:
-    if isinstance(cell, bytes) and cell:
-        return _Embedded(_digest(cell), digest(cell), len(cell))
-    return cell_key(cell)
-
-
 def _size(cell: Any, root: Path) -> int | None:
     """The size of a photo in bytes; None or 0 if it can't be used (opening it later tells why)."""
     if isinstance(cell, _Embedded):
         return cell.size
     path = root / str(cell)
-    readable = is_file(path) and os.access(path, os.R_OK)
-    return path.stat().st_size if readable else None
+    return path.stat().st_size if is_file(path) and os.access(path, os.R_OK) else None
 
 
 def _digest(data: bytes) -> str:
@@ -131,11 +138,7 @@ def _digest(data: bytes) -> str:
 
 
 def _by_column(
-    table: Table,
-    column: str,
-    keys: Sequence[Sequence[Hashable]],
-    overlap: Overlap,
-    to_learn: bool,
+    table: Table, column: str, keys: Sequence[_Keys], overlap: Overlap, to_learn: bool
 ) -> Splits:
     cells = table.column(column)
     by_row = splits_of(table, column)
@@ -154,40 +157,25 @@ def _by_column(
             f"column {column!r} of {table.path} puts no row in {lacks}",
             expected=f"{EXPECTED}; got {', '.join(words[:5])}",
         )
-    for key in keys:
-        if overlap == "keep":
-            _warn_of_shared(key, by_row)
-        else:
-            _check_apart(table, key, by_row, column)
+    for each in keys:
+        _check_apart(table, each, by_row, column, overlap)
     if unused:
         counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in unused.most_common(10))
         log.warning("column %r: these words name no split: %s", column, counts)
     return splits
 
 
-def _with_validation(
-    table: Table, splits: Splits, ratios: Ratios, keys: Sequence[Sequence[Hashable]], seed: int
-) -> Splits:
-    """The splits, with some training rows turned into validation rows."""
-    share = ratios[1] / (ratios[0] + ratios[1])
-    rows = splits["train"]
-    own = [[column[row] for row in rows] for column in keys]
-    parted = _by_ratio(table.where(rows), (1 - share, share, 0.0), own, seed)
-    return splits | {name: [rows[at] for at in parted[name]] for name in ("train", "val")}
-
-
-def _without_overlap(
-    by_row: Sequence[Split | None], keys: Sequence[Sequence[Hashable]]
-) -> list[Split | None]:
+def _without_overlap(by_row: Sequence[Split | None], keys: Sequence[_Keys]) -> list[Split | None]:
     """Each row's split, or None if a later split has the row's photo or group too."""
     kept = list(by_row)
-    for key in keys:
+    for each in keys:
         latest: dict[Hashable, int] = {}
-        for cell, split in zip(key, by_row, strict=True):
-            if cell is not None and split is not None:
-                latest[cell] = max(latest.get(cell, 0), SPLITS.index(split))
-        for row, (cell, split) in enumerate(zip(key, by_row, strict=True)):
-            if cell in latest and split is not None and SPLITS.index(split) < latest[cell]:
+        ranks = [None if split is None else SPLITS.index(split) for split in by_row]
+        for key, rank in zip(each, ranks, strict=True):
+            if key is not None and rank is not None:
+                latest[key] = max(latest.get(key, 0), rank)
+        for row, (key, rank) in enumerate(zip(each, ranks, strict=True)):
+            if rank is not None and rank < latest.get(key, 0):
                 kept[row] = None
     dropped = sum(a != b for a, b in zip(kept, by_row, strict=True))
     if dropped:
@@ -195,46 +183,30 @@ def _without_overlap(
     return kept
 
 
-def _warn_of_shared(keys: Sequence[Hashable], by_row: Sequence[Split | None]) -> None:
-    """Warn of photos or groups in several splits: the scores don't measure unseen photos then."""
-    splits: dict[Hashable, set[Split]] = {}
-    for key, split in zip(keys, by_row, strict=True):
-        if key is not None and split is not None:
-            splits.setdefault(key, set()).add(split)
-    shared = sum(len(each) > 1 for each in splits.values())
-    if shared:
-        log.warning("%d of %d photos or groups are in more than one split", shared, len(splits))
-
-
 def _check_apart(
-    table: Table, keys: Sequence[Hashable], by_row: Sequence[Split | None], column: str
+    table: Table, keys: _Keys, by_row: Sequence[Split | None], column: str, overlap: Overlap
 ) -> None:
-    seen: dict[Hashable, tuple[Split, int]] = {}
+    """Refuse photos or groups in several splits; with the overlap ``keep`` warn of them, as the
+    scores don't measure unseen photos then."""
+    rows: dict[Hashable, dict[Split, int]] = {}  # key -> the first row in each split
     for row, (key, split) in enumerate(zip(keys, by_row, strict=True)):
         if key is None or split is None:
             continue
-        other, before = seen.setdefault(key, (split, row))
-        if other != split:
+        first = rows.setdefault(key, {})
+        first.setdefault(split, row)
+        if len(first) > 1 and overlap != "keep":
+            (other, before), (split, row) = first.items()
             raise PlaitError(
                 f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
                 f"(row {table.number(row)}) by column {column!r}",
                 hint="put all its rows in one split, or set data.overlap to drop or keep",
             )
+    shared = sum(len(first) > 1 for first in rows.values())
+    if shared:
+        log.warning("%d of %d photos or groups are in more than one split", shared, len(rows))
 
 
-def _checked(ratios: Ratios) -> Ratios:
-    whole = abs(sum(ratios) - 1) < 1e-6
-    if len(ratios) != 3 or min(ratios) < 0 or ratios[0] <= 0 or not whole:
-        raise UsageError(
-            f"the split ratios are {list(ratios)}",
-            expected="three shares (train, val, test) that sum to 1, with train above 0",
-        )
-    return ratios
-
-
-def _by_ratio(
-    table: Table, ratios: Ratios, keys: Sequence[Sequence[Hashable]], seed: int
-) -> Splits:
+def _by_ratio(table: Table, ratios: Ratios, keys: Sequence[_Keys], seed: int) -> Splits:
     units = _shuffled(_units(len(table), keys), keys, seed)
     wanted = [s for s, ratio in zip(SPLITS, ratios, strict=True) if ratio > 0]
     if len(units) < len(wanted):
@@ -243,26 +215,20 @@ def _by_ratio(
             expected="at least one for each",
             hint="add rows",
         )
-    parts = _deal(units, ratios)
+    parts: dict[Split, list[list[int]]] = {split: [] for split in SPLITS}
+    before = 0
+    for unit in units:  # it goes where its middle lies in the sequence cut by the ratios
+        middle = (before + len(unit) / 2) / len(table)
+        late = middle > ratios[0] + ratios[1] and ratios[2] > 0
+        parts["train" if middle <= ratios[0] else "test" if late else "val"].append(unit)
+        before += len(unit)
     for split in wanted:
         if not parts[split]:  # a small table: the fullest split gives one
             parts[split].append(max(parts.values(), key=len).pop())
     return {split: sorted(row for unit in parts[split] for row in unit) for split in SPLITS}
 
 
-def _deal(units: Sequence[list[int]], ratios: Ratios) -> dict[Split, list[list[int]]]:
-    """Cut the sequence of units by the ratios; a unit goes where its middle lies."""
-    total, before = sum(map(len, units)), 0
-    parts: dict[Split, list[list[int]]] = {split: [] for split in SPLITS}
-    for unit in units:
-        middle = (before + len(unit) / 2) / total
-        late = middle > ratios[0] + ratios[1] and ratios[2] > 0
-        parts["train" if middle <= ratios[0] else "test" if late else "val"].append(unit)
-        before += len(unit)
-    return parts
-
-
-def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
+def _units(rows: int, keys: Sequence[_Keys]) -> list[list[int]]:
     """Units of rows that share a photo or a group, directly or through other rows."""
     parent = list(range(rows))
 
@@ -272,9 +238,9 @@ def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
             row = parent[row]
         return row
 
-    for column in keys:
+    for each in keys:
         first: dict[Hashable, int] = {}
-        for row, key in enumerate(column):
+        for row, key in enumerate(each):
             if key is not None:
                 parent[root(row)] = root(first.setdefault(key, row))
     units: dict[int, list[int]] = {}
@@ -283,9 +249,7 @@ def _units(rows: int, keys: Sequence[Sequence[Hashable]]) -> list[list[int]]:
     return list(units.values())
 
 
-def _shuffled(
-    units: list[list[int]], keys: Sequence[Sequence[Hashable]], seed: int
-) -> list[list[int]]:
+def _shuffled(units: list[list[int]], keys: Sequence[_Keys], seed: int) -> list[list[int]]:
     """The units in an order drawn from the seed and each unit's keys: its group if it has one,
     which doesn't depend on where files lie."""
 

@@ -28,17 +28,9 @@ FOLDER_TABLES = tuple(
     for name in ("metadata", "captions")
     for suffix in (".csv", ".jsonl", ".txt", ".tsv", ".parquet", ".csv.gz", ".jsonl.gz")
 )
-IMAGE_FOLDERS = (
-    ".",
-    "Images",
-    "images",
-    "Flicker8k_Dataset",
-    "Flickr8k_Dataset",
-    "../Flicker8k_Dataset",
-    "../Images",
-    "../images",
-    "Flicker8k_Dataset/Flicker8k_Dataset",
-)
+_FLICKR = "Flicker8k_Dataset"  # as it was published
+IMAGE_FOLDERS = [".", "Images", "images", _FLICKR, "Flickr8k_Dataset", f"../{_FLICKR}"]
+IMAGE_FOLDERS += ["../Images", "../images", f"{_FLICKR}/{_FLICKR}"]
 SAMPLE = 200  # cells examined to see what a column holds
 START = 64  # bytes of a file that show its format
 FILES = 20  # cells examined to find the folder of their files
@@ -89,10 +81,10 @@ class Table:
         """Some non-empty cells of a column; of large files in a Parquet file, the first bytes."""
         cells = self.columns[name]
         if isinstance(cells, LazyColumn):
-            some: Sequence[Any] = cells.sample(SAMPLE, START)
+            cells = cells.sample(SAMPLE, START)
         else:
-            some = cells[:: max(1, len(cells) // SAMPLE)]
-        return [cell for cell in some if not is_missing(cell)]
+            cells = cells[:: max(1, len(cells) // SAMPLE)]
+        return [cell for cell in cells if not is_missing(cell)]
 
     def number(self, row: int) -> int:
         """The row's number in the file, counted from 1."""
@@ -126,7 +118,7 @@ def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
         >>> list(plait.read_table("photos.csv").columns)
     """
     if str(path).startswith("hub:"):
-        table = _read_hub(str(path)[4:])
+        table = Table(Path(path), Path.cwd(), readers.read_hub(str(path)[4:]))
     elif is_folder(Path(path)):
         table = _read_folder(Path(path))
     else:
@@ -225,22 +217,27 @@ def group_captions(
         key = cell_key(cell)
         groups.setdefault(("row", row) if key is None else key, []).append(row)
     texts, firsts = table.column(caption), [rows[0] for rows in groups.values()]
-    columns: Columns = {}
-    photos = photos or {}
-    for name, cells in table.columns.items():
-        keys = [photos.get(name, cell_key)(cell) for cell in cells]
-        if name == caption:
-            columns[name] = [
-                [t for row in rows for t in _texts(texts[row])] for rows in groups.values()
-            ]
-        elif all(keys[row] == keys[rows[0]] for rows in groups.values() for row in rows):
+    columns: Columns = {
+        caption: [[t for row in rows for t in _texts(texts[row])] for rows in groups.values()]
+    }
+    for name in [name for name in table.columns if name != caption]:
+        cells, key_of = table.columns[name], (photos or {}).get(name, cell_key)
+        keys = [key_of(cell) for cell in cells]
+        varying = (rows for rows in groups.values() if len({keys[row] for row in rows}) > 1)
+        if (rows := next(varying, None)) is None:
             columns[name] = take(cells, firsts)
-        elif name in photos:
-            raise PlaitError(
-                _differing(table, image, name, keys, groups), hint="give each photo a single value"
+        elif name in (photos or {}):
+            first = {keys[row]: row for row in reversed(rows)}  # the first row of each value
+            values = ", ".join(
+                f"{cells[row]} (row {table.number(row)})" for row in sorted(first.values())
             )
-    numbers = [table.number(row) for row in firsts]
-    return replace(table, columns=columns, numbers=numbers)
+            photo = name_cell(table.column(image)[rows[0]])
+            raise PlaitError(
+                f"{photo} has several values in column {name!r}: {values}",
+                hint="give each photo a single value",
+            )
+    columns = {name: columns[name] for name in table.columns if name in columns}
+    return replace(table, columns=columns, numbers=[table.number(row) for row in firsts])
 
 
 def cell_key(cell: Any) -> Hashable:
@@ -255,28 +252,9 @@ def cell_key(cell: Any) -> Hashable:
 
 
 def _texts(cell: Any) -> list[str]:
-    """The captions in a cell, possibly none."""
+    """The captions in a cell, without empty ones."""
     items = cell if isinstance(cell, list) else [cell]
     return [str(item) for item in items if cell_key(item) is not None and str(item).strip()]
-
-
-def _differing(
-    table: Table,
-    image: ColumnName,
-    name: str,
-    keys: Sequence[Hashable],
-    groups: dict[Any, list[int]],
-) -> str:
-    """Describes the first photo with several values, and a row of each."""
-    cells, photos = table.columns[name], table.column(image)
-    for rows in groups.values():
-        first: dict[Hashable, int] = {}
-        for row in rows:
-            first.setdefault(keys[row], row)
-        if len(first) > 1:
-            values = ", ".join(f"{cells[row]} (row {table.number(row)})" for row in first.values())
-            return f"{name_cell(photos[rows[0]])} has several values in column {name!r}: {values}"
-    return ""
 
 
 def _gather_numbered(columns: Columns) -> Columns:
@@ -298,7 +276,7 @@ def _read_file(path: Path) -> Table:
     if suffix == "json":
         return _rooted(path, readers.read_json(path), readers.coco_folders(path))
     if suffix in READERS:
-        return _rooted(path, READERS[suffix](path), _usual_folders(path.parent))
+        return _rooted(path, READERS[suffix](path))
     if not path.exists():
         raise readers.missing(path)
     hint = "to caption a photo: plait caption FILE" if IMAGE.has_suffix(path.name) else ""
@@ -325,7 +303,7 @@ def _read_folder(folder: Path) -> Table:
     """The Flickr8k files, or else a table with a usual name, or else the images alone."""
     for texts in (folder, folder / "Flickr8k_text"):
         if (texts / readers.FLICKR_TOKENS).is_file():
-            return _rooted(texts, readers.read_flickr8k(texts), _usual_folders(texts))
+            return _rooted(texts, readers.read_flickr8k(texts))
     for name in FOLDER_TABLES:
         if (folder / name).is_file():
             return _read_file(folder / name)
@@ -333,23 +311,13 @@ def _read_folder(folder: Path) -> Table:
     return Table(folder, folder, {"image": images})
 
 
-def _read_hub(name: str) -> Table:
-    return Table(Path(f"hub:{name}"), Path.cwd(), readers.read_hub(name))
-
-
-def _usual_folders(folder: Path) -> list[Path]:
-    return [folder / name for name in IMAGE_FOLDERS]
-
-
-def _rooted(path: Path, columns: Columns, folders: Sequence[Path]) -> Table:
-    """The table, with the first folder that contains one of its first files as root."""
-    folder = path if path.is_dir() else path.parent
-    table = Table(path, folder, columns)
-    names = [
-        cell
-        for column in columns
-        for cell in table.sample(column)[:FILES]
-        if isinstance(cell, str) and SUFFIX.search(cell)
-    ]
-    roots = (root for root in folders if any(is_file(root / name) for name in names))
-    return replace(table, root=next(roots, folder))
+def _rooted(path: Path, columns: Columns, folders: Iterable[Path] = ()) -> Table:
+    """The table, with the first folder that contains one of its first files as root; the usual
+    folders if none are given."""
+    home = path if path.is_dir() else path.parent
+    table = Table(path, home, columns)
+    cells = [cell for column in columns for cell in table.sample(column)[:FILES]]
+    names = [cell for cell in cells if isinstance(cell, str) and SUFFIX.search(cell)]
+    places = folders or [home / name for name in IMAGE_FOLDERS]
+    roots = (root for root in places if any(is_file(root / name) for name in names))
+    return replace(table, root=next(roots, home))

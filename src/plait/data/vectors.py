@@ -16,6 +16,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -71,8 +72,14 @@ def read_vectors(path: str | Path, keep: Keep) -> dict[str, Vector]:
 
 def _records(stream: Stream, name: str, keep: Keep) -> Iterator[tuple[str, Vector]]:
     start = stream.peek(MAX_LINE)
-    _refuse_others(start, name)
+    if not start.strip():
+        raise PlaitError(f"the vectors {name} are empty", expected=KINDS)
+    for begin, (what, hint) in OTHERS.items():
+        if start.startswith(begin):
+            raise PlaitError(f"{name} is {what}", expected=KINDS, hint=hint)
     header = _HEADER.match(start)
+    if header is None and _CONTROL.search(start):
+        raise PlaitError(f"{name} contains no word vectors", expected=KINDS)
     if header is None:
         return _text(stream, name, None, 0, keep)
     count, size = int(header[1]), int(header[2])
@@ -82,16 +89,6 @@ def _records(stream: Stream, name: str, keep: Keep) -> Iterator[tuple[str, Vecto
     if _CONTROL.search(start, header.end()):
         return _binary(stream, name, count, size, keep)
     return _text(stream, name, count, size, keep)
-
-
-def _refuse_others(start: bytes, name: str) -> None:
-    if not start.strip():
-        raise PlaitError(f"the vectors {name} are empty", expected=KINDS)
-    for begin, (what, hint) in OTHERS.items():
-        if start.startswith(begin):
-            raise PlaitError(f"{name} is {what}", expected=KINDS, hint=hint)
-    if not _HEADER.match(start) and _CONTROL.search(start):
-        raise PlaitError(f"{name} contains no word vectors", expected=KINDS)
 
 
 def _text(
@@ -118,17 +115,13 @@ def _parted(line: bytes, size: int) -> tuple[str, list[bytes]]:
     if not 0 < size <= MAX_DIMENSION:
         raise ValueError(f"has {size} numbers after a word")
     word, *numbers = line.rsplit(b" ", size)
-    _, space, last = word.rpartition(b" ")
-    if len(numbers) < size or (space and _is_number(last)):
+    more = False
+    if b" " in word:
+        with suppress(ValueError):
+            more = math.isfinite(float(word.rpartition(b" ")[2]))
+    if len(numbers) < size or more:
         raise ValueError(f"has {line.count(b' ')} numbers after the word instead of {size}")
     return _word(word), numbers
-
-
-def _is_number(field: bytes) -> bool:
-    try:
-        return math.isfinite(float(field))
-    except ValueError:
-        return False
 
 
 def _word(word: bytes) -> str:
@@ -151,7 +144,12 @@ def _binary(
 ) -> Iterator[tuple[str, Vector]]:
     for number in range(count):
         try:
-            word = _word(_until_space(stream))
+            letters = bytearray()
+            while (letter := stream.read(1)) != b" ":
+                if not letter or len(letters) > MAX_WORD:
+                    raise ValueError("has no end" if letter else "is truncated")
+                letters += letter
+            word = _word(bytes(letters).lstrip(b"\n"))  # some programs write a line break before
             data = stream.read(4 * size)
             if len(data) < 4 * size:
                 raise ValueError("is truncated")
@@ -160,16 +158,6 @@ def _binary(
             raise _damaged(name, f"word {number + 1:,} of {count:,}", error) from None
         if vector is not None:
             yield word, vector
-
-
-def _until_space(stream: Stream) -> bytes:
-    """A word's bytes; some programs write a line break before it."""
-    letters = bytearray()
-    while (letter := stream.read(1)) != b" ":
-        if not letter or len(letters) > MAX_WORD:
-            raise ValueError("has no end" if letter else "is truncated")
-        letters += letter
-    return bytes(letters).lstrip(b"\n")
 
 
 def _damaged(name: str, place: str, what: object) -> PlaitError:

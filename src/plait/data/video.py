@@ -11,7 +11,6 @@ import io
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,28 +138,13 @@ def _images(folder: Path) -> list[str]:
     if not names:
         raise BadCell(f"the folder {folder} contains no images", expected=KINDS)
     if len(names) > MAX_FRAMES:
-        raise BadCell(
-            f"{folder} contains {len(names):,} images", expected=f"at most {MAX_FRAMES:,}"
-        )
-    return sorted(names, key=_by_number)
+        what = f"{folder} contains {len(names):,} images"
+        raise BadCell(what, expected=f"at most {MAX_FRAMES:,}")
 
+    def by_number(name: str) -> list[Any]:  # a10.png: "a", 10, ".png"
+        return [int(x) if at % 2 else x for at, x in enumerate(re.split(r"([0-9]+)", name))]
 
-def _by_number(name: str) -> list[Any]:
-    """``a10.png`` as ["a", 10, ".png"]: every second part is a number."""
-    parts: list[Any] = re.split(r"([0-9]+)", name)
-    return [int(part) if at % 2 else part for at, part in enumerate(parts)]
-
-
-@dataclass(frozen=True)
-class _Index:
-    """The times of a video's frames, sorted, and the positions where decoding can start."""
-
-    times: Sequence[int]
-    starts: Sequence[int]
-
-    def start(self, frame: int) -> int:
-        """The last position up to this frame where decoding can start."""
-        return self.starts[max(0, bisect_right(self.starts, frame) - 1)] if self.starts else 0
+    return sorted(names, key=by_number)
 
 
 def _decode(data: bytes, name: str, count: int, scaled: Callable[[Pixels], Pixels]) -> list[Pixels]:
@@ -169,12 +153,12 @@ def _decode(data: bytes, name: str, count: int, scaled: Callable[[Pixels], Pixel
     try:
         with _open(av, data) as container:
             _check(container, name)
-            index = _index(container, name)
+            times, starts = _index(container, name)
         if data.startswith(b"GIF") and not data.rstrip(b"\0").endswith(b";"):
             raise _truncated(name)
         with _open(av, data) as container:
-            wanted = spread(len(index.times), count)
-            decoded = _frames(container, index, wanted, name)
+            wanted = spread(len(times), count)
+            decoded = _frames(container, times, starts, wanted, name)
             frames = [scaled(_upright(frame, name)) for frame in decoded]
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
@@ -185,9 +169,8 @@ def _decode(data: bytes, name: str, count: int, scaled: Callable[[Pixels], Pixel
 
 def _damaged(name: str, error: Exception) -> BadCell:
     why = getattr(error, "strerror", None) or str(error).split("\n", 1)[0]
-    return BadCell(
-        f"{name} is damaged or not a video ({why[:120]})", expected=KINDS, hint="get the file again"
-    )
+    what = f"{name} is damaged or not a video ({why[:120]})"
+    return BadCell(what, expected=KINDS, hint="get the file again")
 
 
 def _open(av: Any, data: bytes) -> Any:
@@ -213,18 +196,16 @@ def _check(container: Any, name: str) -> None:
     _check_size(stream.codec_context, name)
     seconds = (container.duration or 0) / 1e6
     if seconds > MAX_SECONDS:
+        limit = f"at most {MAX_SECONDS:,.0f} seconds"
         raise BadCell(
-            f"{name} is {seconds:,.0f} seconds long",
-            expected=f"at most {MAX_SECONDS:,.0f} seconds", hint="cut it into pieces",
-        )  # fmt: skip
+            f"{name} is {seconds:,.0f} seconds long", expected=limit, hint="cut it into pieces"
+        )
 
 
 def _check_size(frame: Any, name: str) -> None:
     if frame.width * frame.height > MAX_PIXELS:
-        raise BadCell(
-            f"{name} has frames of {frame.width:,} x {frame.height:,} pixels",
-            expected=f"at most {MAX_PIXELS:,} pixels", hint="scale it down first",
-        )  # fmt: skip
+        what = f"{name} has frames of {frame.width:,} x {frame.height:,} pixels"
+        raise BadCell(what, expected=f"at most {MAX_PIXELS:,} pixels", hint="scale it down first")
 
 
 def _tick(packet: Any) -> int | None:
@@ -239,8 +220,9 @@ def _span(packet: Any, tick: int) -> tuple[float, float]:
     return float(tick * packet.time_base), float(end * packet.time_base)
 
 
-def _index(container: Any, name: str) -> _Index:
-    """Read all packets, without decoding them.
+def _index(container: Any, name: str) -> tuple[list[int], list[int]]:
+    """The times of a video's frames, sorted, and the positions where decoding can start. Reads all
+    packets, without decoding them.
 
     Raises:
         BadCell: there are no frames, too many, or they end long before the duration does.
@@ -256,36 +238,36 @@ def _index(container: Any, name: str) -> _Index:
         if packet.stream.index == stream.index:
             times.append((tick, packet.is_keyframe))
             if len(times) > MAX_FRAMES:
-                raise BadCell(
-                    f"{name} has more than {MAX_FRAMES:,} frames", hint="cut it into pieces"
-                )
+                what = f"{name} has more than {MAX_FRAMES:,} frames"
+                raise BadCell(what, hint="cut it into pieces")
     if not times:
         raise BadCell(f"{name} has no frames", expected=KINDS, hint="get the file again")
     if end - (begin or 0.0) < WHOLE * (container.duration or 0) / 1e6:
         raise _truncated(name)
     times.sort()
-    return _Index([t for t, _ in times], [at for at, (_, is_key) in enumerate(times) if is_key])
+    return [t for t, _ in times], [at for at, (_, is_key) in enumerate(times) if is_key]
 
 
 def _truncated(name: str) -> BadCell:
-    return BadCell(
-        f"{name} is truncated: it ends too early", expected=KINDS, hint="get the file again"
-    )
+    what = f"{name} is truncated: it ends too early"
+    return BadCell(what, expected=KINDS, hint="get the file again")
 
 
-def _frames(container: Any, index: _Index, wanted: Sequence[int], name: str) -> Iterator[Any]:
+def _frames(
+    container: Any, times: Sequence[int], starts: Sequence[int], wanted: Sequence[int], name: str
+) -> Iterator[Any]:
     """The frames at these positions, in order; skips stretches without a wanted one."""
     stream = _stream(container)
     stream.codec_context.thread_count = 1  # readers are threads already
     frames, at, decoded = container.decode(stream), -1, 0
     for position in wanted:
-        start = index.start(position)
+        start = starts[max(0, bisect_right(starts, position) - 1)] if starts else 0
         if start - at > SKIP:
-            container.seek(index.times[start], stream=stream)
+            container.seek(times[start], stream=stream)
             frames, at = container.decode(stream), start - 1
         for frame in frames:
             decoded += 1
-            at = at + 1 if frame.pts is None else bisect_left(index.times, frame.pts)
+            at = at + 1 if frame.pts is None else bisect_left(times, frame.pts)
             if decoded > MAX_DECODED:
                 raise BadCell(
                     f"{name} would need more than {MAX_DECODED:,} frames decoded",

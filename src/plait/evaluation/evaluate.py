@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import combinations
+from functools import partial
+from itertools import combinations, product, starmap
 from typing import Any
 
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
-from plait.evaluation.groups import score_groups
 from plait.evaluation.predictions import (
     Predictions,
     decoding_options,
     embed_records,
     predict_records,
+    read_references,
 )
-from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation
+from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation, score_groups
+from plait.outputs.base import Output
 from plait.outputs.scores import Scorer
 from plait.package.format import Memory
 from plait.pipeline.engine import Engine, Parts
@@ -58,15 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One evaluation of a model on a table.
-
-    Attributes:
-        recipe: the model's.
-        parts: its fitted components.
-        engine: runs its network.
-        memory: the records that it learned from.
-        settings: how the table is scored.
-    """
+    """One evaluation of a model (its recipe, fitted parts, engine and memory) on a table."""
 
     recipe: Recipe
     parts: Parts
@@ -75,14 +68,10 @@ class Evaluator:
     settings: Settings
 
     def run(self, opened: Table) -> Evaluation:
-        """The scores of a table's records, and what else the settings ask for.
-
-        Raises:
-            PlaitError: a cell can't be used and the policy is ``stop``; or no record is left.
-            UsageError: there is no column ``by``, or its values differ within a record.
-        """
-        settings = self.settings
-        table, columns = self._rows(opened)
+        """The scores of a table's records, and what else the settings ask for; raises as
+        `Model.evaluate`."""
+        settings, outputs, names = self.settings, self.parts.outputs, list(self.parts.modalities)
+        table, columns = self._open(opened)
         policy = ErrorPolicy(settings.on_bad)
         preparer = Preparer(self.parts, self.engine, columns, policy, settings.progress)
         records, kept = preparer.prepare(table, views=False)
@@ -90,53 +79,46 @@ class Evaluator:
             raise nothing_left("can be scored", policy)
         if not opened.records:
             records, kept = self._unseen(preparer, records, table, kept)
-        references = {
-            name: [
-                output.reference(cell, table.root)
-                for cell in _cells(table, columns.get(f"outputs.{name}"), kept)
-            ]
-            for name, output in self.parts.outputs.items()
-        }
-        scored = _Scored(self, references)
-        predictions = scored.predict(records, "shares" in settings.checks)
-        whole = scored.scorers(predictions)
-        groups = []
+        predict = partial(
+            predict_records, self.parts, self.engine, progress=settings.progress,
+            options=decoding_options(self.parts, **settings.decoding),
+        )  # fmt: skip
+        references = read_references(outputs, table, columns, kept)
+        scoring = _Scoring(outputs, references, settings.progress)
+        predictions = predict(records, shares="shares" in settings.checks)
+        scorers = scoring.scorers(predictions)
+        found = Evaluation(
+            table, columns, kept, predictions, references, scoring.scores(predictions),
+            policy.failures, by=settings.by, outputs=outputs,
+        )  # fmt: skip
         if settings.by is not None:
-            set_metrics = {name: out.set_metrics for name, out in self.parts.outputs.items()}
-            cells = _cells(table, settings.by, kept)
-            groups = score_groups(whole, cells, set_metrics)
-        scores = scored.scores(predictions)
-        subsets = {
-            subset: scored.ablation(records.with_inputs(subset), whole)
-            if len(subset) < len(self.parts.modalities)
-            else Ablation(predictions, scores, {})
-            for subset in (_subsets(list(self.parts.modalities)) if self._wants("subsets") else ())
-        }
-        return Evaluation(
-            table, columns, kept, predictions, references, scores, policy.failures,
-            subsets=subsets,
-            swapped={
-                name: scored.ablation(records.with_swapped(name), whole)
-                for name in (self.parts.modalities if self._wants("swapped") else ())
-            },
-            corrupted=[
-                Corrupted(name, how, scored.scores(scored.predict(
+            cells = table.column(settings.by)
+            set_metrics = {name: output.set_metrics for name, output in outputs.items()}
+            found.groups = score_groups(scorers, [cells[row] for row in kept], set_metrics)
+        if "subsets" in settings.checks:
+            fewer = (s for size in range(1, len(names)) for s in combinations(names, size))
+            found.subsets = {
+                subset: scoring.ablation(predict(records.with_inputs(subset)), scorers)
+                for subset in fewer
+            } | {tuple(names): Ablation(predictions, found.scores, {})}
+        if "swapped" in settings.checks:
+            found.swapped = {
+                name: scoring.ablation(predict(records.with_swapped(name)), scorers)
+                for name in names
+            }
+        if "corruptions" in settings.checks:
+            found.corrupted = [
+                Corrupted(name, how, scoring.scores(predict(
                     preparer.corrupted(table, records, kept, name, how)
                 )))
-                for name, how in (self._corruptions() if self._wants("corruptions") else ())
-            ],
-            by=settings.by,
-            groups=groups,
-            vectors=embed_records(self.engine, records, settings.progress)
-            if self._wants("vectors")
-            else None,
-            outputs=self.parts.outputs,
-        )  # fmt: skip
+                for name, modality in self.parts.modalities.items()
+                for how in starmap(Corruption, product(modality.corruptions, STRENGTHS))
+            ]  # fmt: skip
+        if "vectors" in settings.checks:
+            found.vectors = embed_records(self.engine, records, settings.progress)
+        return found
 
-    def _wants(self, check: str) -> bool:
-        return check in self.settings.checks
-
-    def _rows(self, opened: Table) -> tuple[Table, dict[str, ColumnName]]:
+    def _open(self, opened: Table) -> tuple[Table, dict[str, ColumnName]]:
         """The table's records that are to be scored, and their columns."""
         settings = self.settings
         recipe = self.recipe.with_columns(settings.columns)
@@ -185,66 +167,32 @@ class Evaluator:
         )  # fmt: skip
         return records.where(unseen), [rows[at] for at in unseen]
 
-    def _corruptions(self) -> list[tuple[str, Corruption]]:
-        return [
-            (name, Corruption(kind, strength))
-            for name, modality in self.parts.modalities.items()
-            for kind in modality.corruptions
-            for strength in STRENGTHS
-        ]
-
 
 @dataclass(frozen=True)
-class _Scored:
-    """Predicts the same records in several ways, and scores each."""
+class _Scoring:
+    """Scores the same records, however they were answered."""
 
-    evaluator: Evaluator
+    outputs: Mapping[str, Output]
     references: Mapping[str, list[Any]]
-
-    @cached_property
-    def options(self) -> Mapping[str, Any]:
-        """How answers are found."""
-        return decoding_options(self.evaluator.parts, **self.evaluator.settings.decoding)
-
-    def predict(self, records: Records, shares: bool = False) -> Predictions:
-        """Every record's predictions."""
-        parts, progress = self.evaluator.parts, self.evaluator.settings.progress
-        return predict_records(
-            parts, self.evaluator.engine, records, self.options, shares, progress
-        )
+    progress: Progress | None
 
     def scores(self, predictions: Predictions) -> dict[str, Any]:
         """By output, with intervals."""
-        if self.evaluator.settings.progress:
-            self.evaluator.settings.progress("scores", 0, 1)  # some take seconds to start
-        outputs = self.evaluator.parts.outputs
-        return {n: out.scores(predictions[n], self.references[n]) for n, out in outputs.items()}
+        if self.progress:
+            self.progress("scores", 0, 1)  # some take seconds to start
+        return {n: o.scores(predictions[n], self.references[n]) for n, o in self.outputs.items()}
 
     def scorers(self, predictions: Predictions) -> dict[str, Scorer]:
         """By output, of any choice of the records."""
-        outputs = self.evaluator.parts.outputs
-        return {n: out.scorer(predictions[n], self.references[n]) for n, out in outputs.items()}
+        return {n: o.scorer(predictions[n], self.references[n]) for n, o in self.outputs.items()}
 
-    def ablation(self, records: Records, whole: Mapping[str, Scorer]) -> Ablation:
-        """The scores of other versions of the records, and how much lower they are than those of
-        the ``whole`` ones."""
-        predictions = self.predict(records)
-        then = self.scorers(predictions)
+    def ablation(self, predictions: Predictions, whole: Mapping[str, Scorer]) -> Ablation:
+        """The scores of other answers, and how much lower they are than those of the whole ones."""
+        scorers = self.scorers(predictions)
         lost = {
-            name: Drop.between(output.best_metrics[0], whole[name], then[name], len(records))
-            for name, output in self.evaluator.parts.outputs.items()
+            name: Drop.between(
+                output.best_metrics[0], whole[name], scorers[name], len(predictions[name])
+            )
+            for name, output in self.outputs.items()
         }
         return Ablation(predictions, self.scores(predictions), lost)
-
-
-def _cells(table: Table, column: ColumnName | None, rows: Sequence[int]) -> list[Any]:
-    """A column's cells of these rows; None for an output without a column."""
-    if column is None:
-        return [None] * len(rows)
-    cells = table.column(column)
-    return [cells[row] for row in rows]
-
-
-def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """All but the empty one, the single inputs first."""
-    return [s for size in range(1, len(names) + 1) for s in combinations(names, size)]

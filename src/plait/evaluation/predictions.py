@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.data.tables import Table
 from plait.evaluation.shares import input_shares
+from plait.outputs.base import Output
 from plait.outputs.options import Options, options_by_output
 from plait.pipeline.engine import Batch, Engine, Parts
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import Records
-from plait.types import Prediction
+from plait.types import ColumnName, Prediction
 
 BATCH = 64  # records answered at a time
 
@@ -23,12 +25,7 @@ Predictions: TypeAlias = dict[str, list[Prediction]]
 
 
 def decoding_options(parts: Parts, **options: Any) -> dict[str, Options]:
-    """How each output's answers are found: the recipe's options with ``options`` changed, each for
-    every output that has it.
-
-    Raises:
-        UsageError: no output has such an option, or it can't have that value.
-    """
+    """See `Model.decoding_options`."""
     return options_by_output({n: out.options for n, out in parts.outputs.items()}, options)
 
 
@@ -51,18 +48,12 @@ def predict_batch(
     results, predictions = engine.run(batch), {}
     for name, output in parts.outputs.items():
         raw, steps = results[name]
-        predictions[name] = output.decode(raw, engine.fitted(name), options[name], steps)
-    if not shares:
-        return predictions
-    return {
-        name: [
-            replace(prediction, shares=share)
-            for prediction, share in zip(
-                values, input_shares(engine, batch, name, values), strict=True
-            )
-        ]
-        for name, values in predictions.items()
-    }
+        found = output.decode(raw, engine.fitted(name), options[name], steps)
+        if shares:
+            each = zip(found, input_shares(engine, batch, name, found), strict=True)
+            found = [replace(prediction, shares=share) for prediction, share in each]
+        predictions[name] = found
+    return predictions
 
 
 def predict_records(
@@ -96,3 +87,21 @@ def embed_records(
         if progress:
             progress("vectors", min(number * BATCH, len(records)), len(records))
     return np.concatenate(vectors)
+
+
+def read_references(
+    outputs: Mapping[str, Output],
+    table: Table,
+    columns: Mapping[str, ColumnName],
+    rows: Sequence[int],
+) -> dict[str, list[Any]]:
+    """By output, the right answers in these rows of a table, as `Output.scorer` takes them; of an
+    output without a column, what it makes of an empty cell."""
+    references = {}
+    for name, output in outputs.items():
+        column = columns.get(f"outputs.{name}")
+        cells = None if column is None else table.column(column)
+        references[name] = [
+            output.reference(None if cells is None else cells[row], table.root) for row in rows
+        ]
+    return references

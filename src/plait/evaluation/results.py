@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.tables import Table
-from plait.evaluation.groups import Group
+from plait.data.values import is_missing
 from plait.outputs.base import Output
-from plait.outputs.scores import Scorer, with_intervals
+from plait.outputs.scores import Intervals, Scorer, with_intervals
 from plait.pipeline.inputs import Corruption
 from plait.render.numbers import number
 from plait.types import ColumnName, Prediction
+
+Value: TypeAlias = str | int | float | None
+"""What the records of a group have in common; None where the cell is empty."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,71 @@ class Ablation:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return {"scores": _all_json(self.scores), "lost": _all_json(self.lost)}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores of the records that share a value of a column.
+
+    Attributes:
+        value: the value.
+        records: how many they are.
+        scores: by output and name, without those that are undefined for so few records.
+        intervals: by output and score, its 95 % bootstrap percentile interval over these records.
+    """
+
+    value: Value
+    records: int
+    scores: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Intervals]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON, each output's scores as in `Evaluation.to_json`."""
+        scores = {
+            name: {**points, "intervals": {n: list(e) for n, e in self.intervals[name].items()}}
+            for name, points in self.scores.items()
+        }
+        return {"value": self.value, "records": self.records, "scores": scores}
+
+
+def score_groups(
+    scorers: Mapping[str, Scorer],
+    cells: Sequence[Any],
+    set_metrics: Mapping[str, Collection[str]] | None = None,
+) -> list[Group]:
+    """The scores of the records with the same cell, the largest groups first; of equal size by
+    their values, numbers as numbers.
+
+    Args:
+        scorers: each output's, of all records.
+        cells: one a record.
+        set_metrics: each output's `Output.set_metrics`: a group of one record goes without.
+    """
+    members: dict[Value, list[int]] = {}
+    for record, cell in enumerate(cells):
+        plain = cell if isinstance(cell, (str, int, float)) else str(cell)
+        members.setdefault(None if is_missing(cell) else plain, []).append(record)
+
+    def score(name: str, records: NDArray[np.int64]) -> tuple[dict[str, float], Intervals]:
+        scorer, size = scorers[name], len(records)
+        points, intervals = with_intervals(lambda rows: scorer(records[rows]), size)
+        for metric in (set_metrics or {}).get(name, ()) if size == 1 else ():
+            points.pop(metric, None)
+            intervals.pop(metric, None)
+        return points, intervals
+
+    def order(item: tuple[Value, list[int]]) -> tuple[int, float, str]:
+        value, records = item  # numbers come before texts
+        number, text = (value, "") if isinstance(value, (int, float)) else (np.inf, str(value))
+        return -len(records), number, text
+
+    groups = []
+    for value, records in sorted(members.items(), key=order):
+        scored = {name: score(name, np.array(records)) for name in scorers}
+        points = {name: points for name, (points, _) in scored.items()}
+        intervals = {name: intervals for name, (_, intervals) in scored.items()}
+        groups.append(Group(value, len(records), points, intervals))
+    return groups
 
 
 @dataclass(eq=False, repr=False)

@@ -45,18 +45,11 @@ def input_shares(
 def supports(
     engine: Engine, batch: Batch, output: str, answers: Sequence[Any]
 ) -> dict[Subset, Floats]:
-    """(B,) the support for the answers by every subset of the inputs.
-
-    Raises:
-        UsageError: the model has more than eight inputs, or the engine can't tell.
-    """
+    """(B,) the support for the answers by every subset of the inputs; raises as `input_shares`."""
     names = list(batch.lengths)
     if len(names) > MAX_INPUTS:
         raise UsageError(f"shares of {len(names)} inputs", expected=f"at most {MAX_INPUTS}")
-    return {
-        subset: engine.support(batch.with_inputs(subset), output, answers)
-        for subset in subsets(names)
-    }
+    return {s: engine.support(batch.with_inputs(s), output, answers) for s in subsets(names)}
 
 
 def subsets(names: Sequence[str]) -> list[Subset]:
@@ -92,10 +85,6 @@ def interactions(names: Sequence[str], values: Mapping[Subset, Floats]) -> dict[
     · (v(S + i + j) - v(S + i) - v(S + j) + v(S)).
 
     Positive where they need each other, negative where one could stand for the other.
-
-    Args:
-        names: all inputs.
-        values: what every subset of them is worth.
     """
     count, found = len(names), {}
     for one, other in combinations(names, 2):

@@ -5,7 +5,7 @@ Shapes: M inputs, P segments, L steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -22,15 +22,13 @@ ALTERNATIVES = 4  # to each step
 FEW, SHARES = (1, 2, 4), (0.25, 0.5, 0.75)  # how many segments are tried alone, and which shares
 
 
-def explain(
-    probe: Probe, network: Network, untrained: Callable[[], Network], model: str
-) -> Explanation:
+def explain(probe: Probe, network: Network, untrained: Network, model: str) -> Explanation:
     """Explain the answer that a probe asks about.
 
     Args:
         probe: the record and the answer.
         network: the model's.
-        untrained: makes the same network with random weights.
+        untrained: the same network with random weights.
         model: the model's name.
 
     Raises:
@@ -42,8 +40,8 @@ def explain(
     pairs = interactions(names, support).items()
     integrated = integrated_gradients(probe, network)
     learned = attributions(probe, network, integrated)
-    other = untrained()
-    random = attributions(probe, other, integrated_gradients(probe, other, ROUGH_STEPS))
+    rough = integrated_gradients(probe, untrained, ROUGH_STEPS)
+    random = attributions(probe, untrained, rough)
     return Explanation(
         model=model,
         output=probe.output,

@@ -1,21 +1,29 @@
-"""The contract of a fusion: its settings, without torch; its network is built on demand."""
+"""The contract of a fusion: its settings, without torch; its network is built on demand. And
+`none`, which fuses nothing."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from plait.config.registry import Component
+from pydantic import Field
+
+from plait.config.registry import Component, register
 from plait.types import Branches
 
 if TYPE_CHECKING:
     from plait.fusion.networks import FusionNetwork
 
+Width = Annotated[int, Field(ge=8, le=8192, description="width of a token")]
+
 
 class Fusion(Component, ABC):
     """How a model's inputs meet."""
 
+    network_class: ClassVar[str]
+    """Full name of the `FusionNetwork`, which is built from the inputs' names and the fusion."""
     several_inputs: ClassVar[bool] = True
     """Whether it takes more than one input."""
     has_branches: ClassVar[bool] = False
@@ -29,6 +37,18 @@ class Fusion(Component, ABC):
         """
         return None
 
-    @abstractmethod
     def network(self, inputs: Sequence[str]) -> FusionNetwork:
         """The network that fuses any subset of these inputs."""
+        module, _, name = self.network_class.rpartition(".")
+        network: FusionNetwork = getattr(import_module(module), name)(inputs, self)
+        return network
+
+
+@register("fusion", "none")
+class NoFusion(Fusion):
+    """One input only: its tokens go to the output as they are."""
+
+    network_class = "plait.fusion.networks.NoFusionNetwork"
+    several_inputs: ClassVar[bool] = False
+
+    width: Width = 384

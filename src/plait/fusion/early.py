@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.fusion.base import Fusion
-
-if TYPE_CHECKING:
-    from plait.fusion.networks import FusionNetwork
+from plait.fusion.base import Fusion, Width
 
 
 @register("fusion", "early")
 class EarlyFusion(Fusion):
     """Features meet before the model decides: side by side, gated, multiplied or attending."""
+
+    network_class = "plait.fusion.networks.EarlyNetwork"
 
     how: Annotated[
         Literal["concat", "gated", "tensor", "attention", "bottleneck"],
@@ -26,15 +24,9 @@ class EarlyFusion(Fusion):
             "through a few shared tokens"
         ),
     ] = "concat"
-    width: Annotated[int, Field(ge=8, le=8192, description="width of a token")] = 128
+    width: Width = 128
     rank: Annotated[int, Field(ge=1, le=64, description="of the tensor's products")] = 4
     layers: Annotated[int, Field(ge=1, le=12, description="blocks of attention or bottleneck")] = 1
     heads: Annotated[int, Field(ge=1, le=64, description="heads of those blocks")] = 4
     shared: Annotated[int, Field(ge=1, le=64, description="tokens of the bottleneck")] = 4
     dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1
-
-    def network(self, inputs: Sequence[str]) -> FusionNetwork:
-        """Makes one vector of all inputs."""
-        from plait.fusion.networks import EarlyNetwork
-
-        return EarlyNetwork(inputs, self)

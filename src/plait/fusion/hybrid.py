@@ -1,9 +1,9 @@
-"""`hybrid`: a joint branch and one branch an input, each with its own answer and its own loss."""
+"""`hybrid`: a joint branch and one for each input, each with its own answer and its own loss."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -12,16 +12,14 @@ from plait.config.registry import Nested, register
 from plait.fusion.base import Fusion
 from plait.types import Branches, UsageError
 
-if TYPE_CHECKING:
-    from plait.fusion.networks import FusionNetwork
-
 JOINT = "joint"
 
 
 @register("fusion", "hybrid")
 class HybridFusion(Fusion):
-    """A joint branch and one an input, their answers weighed by a gate that sees them all."""
+    """A joint branch and one for each input, their answers weighed by a gate that sees them all."""
 
+    network_class = "plait.fusion.networks.HybridNetwork"
     has_branches: ClassVar[bool] = True
 
     joint: Annotated[
@@ -45,10 +43,3 @@ class HybridFusion(Fusion):
                 expected=f"a fusion without branches, and no input called {JOINT!r}",
             )
         return Branches((JOINT, *inputs), self.branch_loss_weight, detached=False, stacked=False)
-
-    def network(self, inputs: Sequence[str]) -> FusionNetwork:
-        """The joint fusion's network, and a gate."""
-        from plait.fusion.networks import HybridNetwork
-
-        branches = self.branches(inputs)
-        return HybridNetwork(registry.build("fusion", self.joint).network(inputs), branches)

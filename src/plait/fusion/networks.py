@@ -6,16 +6,20 @@ Shapes: B records, T tokens, D width, M inputs, R rank, S shared tokens.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import mul
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from plait.config import registry
 from plait.nn.blocks import (
     EncoderBlock,
     NamedModules,
     alone,
+    attribute,
     masked_mean,
     shares,
     side_by_side,
@@ -23,7 +27,9 @@ from plait.nn.blocks import (
 from plait.types import Branches, Fused, Tokens
 
 if TYPE_CHECKING:
+    from plait.fusion.base import NoFusion
     from plait.fusion.early import EarlyFusion
+    from plait.fusion.hybrid import HybridFusion
     from plait.fusion.late import LateFusion
 
 
@@ -48,27 +54,28 @@ class FusionNetwork(nn.Module, ABC):
 class NoFusionNetwork(FusionNetwork):
     """One input, handed on."""
 
+    def __init__(self, inputs: Sequence[str], fusion: NoFusion) -> None:
+        super().__init__(fusion.width)
+
     def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
         """The single part's tokens, and their mean as the pooled vector."""
-        ((_, tokens),) = parts.items()
-        return Fused(masked_mean(tokens.values, tokens.mask), tokens, parts)
+        ((name, tokens),) = parts.items()
+        return alone(name, tokens)
 
 
 class EarlyNetwork(FusionNetwork):
     """All inputs through one of the modules below, such as `Concat`."""
 
     def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
-        width, dropout = fusion.width, fusion.dropout
-        super().__init__(width)
-        layers = fusion.heads, fusion.layers
-        makers: dict[str, Callable[[], nn.Module]] = {
-            "concat": lambda: Concat(inputs, width, dropout),
-            "gated": lambda: Gated(inputs, width),
-            "tensor": lambda: LowRankTensor(inputs, width, fusion.rank),
-            "attention": lambda: JointAttention(inputs, width, *layers, dropout),
-            "bottleneck": lambda: Bottleneck(inputs, width, *layers, fusion.shared, dropout),
+        super().__init__(fusion.width)
+        modules: dict[str, type[Join]] = {
+            "concat": Concat,
+            "gated": Gated,
+            "tensor": LowRankTensor,
+            "attention": JointAttention,
+            "bottleneck": Bottleneck,
         }
-        self.join: nn.Module = makers[fusion.how]()
+        self.join = modules[fusion.how](inputs, fusion)
 
     def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
         """The parts' tokens side by side, and one vector made of them all."""
@@ -98,7 +105,9 @@ class LateNetwork(FusionNetwork):
 class HybridNetwork(FusionNetwork):
     """A joint branch and one for each input; a gate that sees them all weighs their answers."""
 
-    def __init__(self, joint: FusionNetwork, branches: Branches) -> None:
+    def __init__(self, inputs: Sequence[str], fusion: HybridFusion) -> None:
+        branches = fusion.branches(inputs)
+        joint: FusionNetwork = registry.build("fusion", fusion.joint).network(inputs)
         super().__init__(joint.width, branches)
         self.joint, self.name, count = joint, branches.names[0], len(branches.names)
         self.gate = nn.Linear(count * joint.width, count)
@@ -116,92 +125,98 @@ class HybridNetwork(FusionNetwork):
         return Fused(joint.pooled, joint.tokens, parts, branches, weights)
 
 
-Joined = tuple[Tensor, Tokens]
+class Join(nn.Module):
+    """How the inputs of an `EarlyNetwork` become one vector; by default from their means."""
 
-
-def means(parts: Mapping[str, Tokens], inputs: Sequence[str]) -> list[Tensor]:
-    """(B, D) of each input."""
-    return [masked_mean(parts[name].values, parts[name].mask) for name in inputs]
-
-
-class Concat(nn.Module):
-    """The inputs' means side by side, through a small network."""
-
-    def __init__(self, inputs: Sequence[str], width: int, dropout: float) -> None:
+    def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
+
+    def forward(self, parts: Mapping[str, Tokens]) -> tuple[Tensor, Tokens]:
+        """Tokens of each input -> (B, D) and all tokens."""
+        means = [masked_mean(parts[name].values, parts[name].mask) for name in self.inputs]
+        return self.pool(means), side_by_side(parts)
+
+    def pool(self, means: Sequence[Tensor]) -> Tensor:
+        """The mean of each input's tokens, (B, D) each -> (B, D)."""
+        raise NotImplementedError
+
+
+class Concat(Join):
+    """The inputs' means side by side, through a small network."""
+
+    def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
+        super().__init__(inputs, fusion)
         self.mix = nn.Sequential(
-            nn.Linear(len(inputs) * width, width),
+            nn.Linear(len(inputs) * fusion.width, fusion.width),
             nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
+            nn.Dropout(fusion.dropout),
+            nn.Linear(fusion.width, fusion.width),
         )
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Joined:
-        """Tokens of each input -> (B, D) and all tokens."""
-        return self.mix(torch.cat(means(parts, self.inputs), dim=-1)), side_by_side(parts)
+    def pool(self, means: Sequence[Tensor]) -> Tensor:
+        """M of (B, D) -> (B, D)."""
+        return self.mix(torch.cat([*means], dim=-1))
 
 
-class Gated(nn.Module):
+class Gated(Join):
     """Gated multimodal unit (Arevalo et al. 2017, arXiv:1702.01992): every feature of every input
     is weighed by a gate that sees all inputs; the weights of a feature sum to 1 over the inputs."""
 
-    def __init__(self, inputs: Sequence[str], width: int) -> None:
-        super().__init__()
-        self.inputs = tuple(inputs)
+    def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
+        super().__init__(inputs, fusion)
+        width = fusion.width
         self.value = nn.ModuleList(nn.Linear(width, width) for _ in inputs)
         self.gate = nn.Linear(len(inputs) * width, len(inputs) * width)
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Joined:
-        """Tokens of each input -> (B, D) and all tokens."""
-        each = means(parts, self.inputs)
-        values = torch.stack(
-            [layer(mean).tanh() for layer, mean in zip(self.value, each, strict=True)], dim=1
-        )  # (B, M, D)
-        gates = self.gate(torch.cat(each, dim=-1)).view_as(values).softmax(dim=1)  # (B, M, D)
-        return (gates * values).sum(dim=1), side_by_side(parts)
+    def pool(self, means: Sequence[Tensor]) -> Tensor:
+        """M of (B, D) -> (B, D)."""
+        each = [layer(mean).tanh() for layer, mean in zip(self.value, means, strict=True)]
+        values = torch.stack(each, dim=1)  # (B, M, D)
+        gates = self.gate(torch.cat([*means], dim=-1)).view_as(values).softmax(dim=1)  # (B, M, D)
+        return (gates * values).sum(dim=1)
 
 
-class LowRankTensor(nn.Module):
+class LowRankTensor(Join):
     """Low-rank tensor fusion (Liu et al. 2018, arXiv:1806.00064): all products of the inputs'
-    features, their weights a sum of ``rank`` products of one matrix an input."""
+    features, their weights a sum of ``rank`` products of one matrix for each input."""
 
-    def __init__(self, inputs: Sequence[str], width: int, rank: int) -> None:
-        super().__init__()
-        self.inputs, self.rank = tuple(inputs), rank
+    def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
+        super().__init__(inputs, fusion)
+        width, self.rank = fusion.width, fusion.rank
         # With 1 beside its features every input can also act alone.
-        self.factor = nn.ModuleList(nn.Linear(width, rank * width) for _ in inputs)
-        self.mix = nn.Parameter(torch.randn(rank) / rank)
+        self.factor = nn.ModuleList(nn.Linear(width, self.rank * width) for _ in inputs)
+        self.mix = nn.Parameter(torch.randn(self.rank) / self.rank)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Joined:
-        """Tokens of each input -> (B, D) and all tokens."""
-        product: Tensor | None = None
-        for layer, mean in zip(self.factor, means(parts, self.inputs), strict=True):
-            factor = layer(mean).view(mean.shape[0], self.rank, -1)  # (B, R, D)
-            product = factor if product is None else product * factor
-        assert product is not None
-        pooled = torch.einsum("r,brd->bd", self.mix, product) + self.bias
-        return pooled, side_by_side(parts)
+    def pool(self, means: Sequence[Tensor]) -> Tensor:
+        """M of (B, D) -> (B, D)."""
+        each = [layer(mean) for layer, mean in zip(self.factor, means, strict=True)]
+        product = reduce(mul, (factor.view(len(factor), self.rank, -1) for factor in each))
+        return torch.einsum("r,brd->bd", self.mix, product) + self.bias
 
 
-class JointAttention(nn.Module):
+class JointAttention(Join):
     """Transformer blocks over all inputs' tokens; a learned vector marks each input's tokens."""
 
-    def __init__(
-        self, inputs: Sequence[str], width: int, heads: int, layers: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.owner = nn.ParameterDict({name: torch.randn(width) * 0.02 for name in inputs})
-        self.blocks = nn.ModuleList(EncoderBlock(width, heads, dropout) for _ in range(layers))
+    def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
+        super().__init__(inputs, fusion)
+        width = fusion.width
+        marks = {attribute(name): torch.randn(width) * 0.02 for name in inputs}
+        self.owner = nn.ParameterDict(marks)
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, fusion.heads, fusion.dropout) for _ in range(fusion.layers)
+        )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Joined:
+    def forward(self, parts: Mapping[str, Tokens]) -> tuple[Tensor, Tokens]:
         """Tokens of each input -> (B, D) and all tokens, which have seen each other."""
-        marked = {
-            name: Tokens(part.values + self.owner[name], part.mask) for name, part in parts.items()
-        }
-        tokens = side_by_side(marked)
+        tokens = side_by_side(
+            {
+                name: Tokens(part.values + self.owner[attribute(name)], part.mask)
+                for name, part in parts.items()
+            }
+        )
         x = tokens.values
         for block in self.blocks:
             x = block(x, tokens.mask)
@@ -209,41 +224,34 @@ class JointAttention(nn.Module):
         return masked_mean(x, tokens.mask), Tokens(x, tokens.mask)
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Join):
     """Attention bottlenecks (Nagrani et al. 2021, arXiv:2107.00135): an input's tokens attend to
     each other and to a few shared tokens, the only way between the inputs."""
 
-    def __init__(
-        self, inputs: Sequence[str], width: int, heads: int, layers: int, shared: int,
-        dropout: float,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.inputs = tuple(inputs)
-        self.shared = nn.Parameter(torch.randn(shared, width) * 0.02)
+    def __init__(self, inputs: Sequence[str], fusion: EarlyFusion) -> None:
+        super().__init__(inputs, fusion)
+        width, heads = fusion.width, fusion.heads
+        self.shared = nn.Parameter(torch.randn(fusion.shared, width) * 0.02)
         self.layers = nn.ModuleList(
-            NamedModules({name: EncoderBlock(width, heads, dropout) for name in inputs})
-            for _ in range(layers)
+            NamedModules({name: EncoderBlock(width, heads, fusion.dropout) for name in inputs})
+            for _ in range(fusion.layers)
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, parts: Mapping[str, Tokens]) -> Joined:
+    def forward(self, parts: Mapping[str, Tokens]) -> tuple[Tensor, Tokens]:
         """Tokens of each input -> (B, D), the shared tokens' mean, and all tokens."""
         batch = next(iter(parts.values())).values.shape[0]
         shared = self.shared.expand(batch, -1, -1)  # (B, S, D)
-        latest = dict(parts)
+        count, latest = shared.shape[1], dict(parts)
         for layer in self.layers:
-            each = []
             assert isinstance(layer, nn.ModuleDict)
+            each = []
             for name in self.inputs:
-                own, latest[name] = self._exchange(layer[name], shared, latest[name])
-                each.append(own)
+                part = latest[name]
+                mask = torch.cat([part.mask.new_ones(batch, count), part.mask], dim=1)
+                x = layer[name](torch.cat([shared, part.values], dim=1), mask)
+                each.append(x[:, :count])
+                latest[name] = Tokens(x[:, count:], part.mask)
             shared = torch.stack(each).mean(dim=0)
         tokens = side_by_side(latest)
-        values = self.norm(tokens.values)
-        return self.norm(shared).mean(dim=1), Tokens(values, tokens.mask)
-
-    def _exchange(self, block: nn.Module, shared: Tensor, part: Tokens) -> tuple[Tensor, Tokens]:
-        count = shared.shape[1]
-        mask = torch.cat([part.mask.new_ones(shared.shape[0], count), part.mask], dim=1)
-        x = block(torch.cat([shared, part.values], dim=1), mask)
-        return x[:, :count], Tokens(x[:, count:], part.mask)
+        return self.norm(shared).mean(dim=1), Tokens(self.norm(tokens.values), tokens.mask)

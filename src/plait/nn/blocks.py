@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import ItemsView, Iterator, KeysView, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,23 +16,27 @@ from torch import Tensor, nn
 
 from plait.types import Fused, Tokens, UsageError
 
-Reader = Literal["gru", "cnn", "transformer"]
 KERNEL = 3  # tokens per convolution
 OWN = "="  # prefix of names that torch's container already has
 
 
+def attribute(name: str) -> str:
+    """The attribute that a container of torch's can hold a module or parameter of this name in: its
+    own attributes ("type", "values") are not free."""
+    return f"{OWN}{name}" if hasattr(nn.ModuleDict, name) or name == "training" else name
+
+
 class NamedModules(nn.ModuleDict):
-    """Modules by name, where names may also be those of the container's own attributes ("type",
-    "values")."""
+    """Modules by any name, see `attribute`."""
 
     def __setitem__(self, key: str, module: nn.Module) -> None:
-        super().__setitem__(_attribute(key), module)
+        super().__setitem__(attribute(key), module)
 
     def __getitem__(self, key: str) -> nn.Module:
-        return super().__getitem__(_attribute(key))
+        return super().__getitem__(attribute(key))
 
     def __contains__(self, key: str) -> bool:
-        return super().__contains__(_attribute(key))
+        return super().__contains__(attribute(key))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
@@ -44,11 +48,6 @@ class NamedModules(nn.ModuleDict):
     def items(self) -> ItemsView[str, nn.Module]:
         """Original names and modules."""
         return {key.removeprefix(OWN): module for key, module in super().items()}.items()
-
-
-def _attribute(name: str) -> str:
-    """The attribute that holds the module of this name."""
-    return f"{OWN}{name}" if hasattr(nn.ModuleDict, name) or name == "training" else name
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -81,11 +80,30 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
+def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B, L, ...) with zeros behind each record's length, whatever was there before, so that its
+    end looks the same in any batch."""
+    mask = length_mask(lengths, x.shape[1])
+    return torch.where(mask.view(*mask.shape, *[1] * (x.ndim - 2)), x, 0)
+
+
+def real_tokens(values: Tensor, lengths: Tensor) -> Tokens:
+    """Tokens (B, T, D) of which each record's first ones are real; a single one, such as a mean, is
+    real where the record has any length."""
+    return Tokens(zero_behind(values, lengths), length_mask(lengths, values.shape[1]))
+
+
+def present_tokens(values: Tensor, present: Tensor) -> Tokens:
+    """Tokens (B, T, D), all real for present records and masked for the others, with zeros there so
+    that garbage in missing rows can't leak."""
+    mask = present[:, None].expand(values.shape[:2])
+    return Tokens(torch.where(mask[..., None], values, 0), mask)
+
+
 def strided(lengths: Tensor, stride: int) -> Tensor:
     """(B,) lengths after a layer of that stride: the quotient, rounded up."""
-    return (
-        lengths + stride - 1
-    ) // stride  # never negative: exported graphs would round differently
+    # Of no negative number, which exported graphs would round differently.
+    return (lengths + stride - 1) // stride
 
 
 def fast_backward(device: torch.device) -> AbstractContextManager[object]:
@@ -132,9 +150,7 @@ class Attention(nn.Module):
         if query.device.type == "cpu" and query.requires_grad:
             query, key, value = query.float(), key.float(), value.float()
         with fast_backward(query.device):
-            out = F.scaled_dot_product_attention(
-                query, key, value, attn_mask=look, is_causal=causal
-            )
+            out = F.scaled_dot_product_attention(query, key, value, look, is_causal=causal)
         return self.out(self._merge(out))
 
     def with_weights(
@@ -184,17 +200,25 @@ class EncoderBlock(nn.Module):
         return x + self.drop(self.feed(self.norm_feed(x)))
 
 
-def make_reader(
-    kind: Literal["mean"] | Reader, width: int, layers: int, dropout: float, longest: int
-) -> nn.Module:
+class ReadInOrder(Protocol):
+    """The settings of a representation whose tokens are read in order."""
+
+    sequence_encoder: Any
+    """"gru", "cnn", "transformer" or, instead of an order, "mean"."""
+    width: int
+    layers: int
+    dropout: float
+
+
+def make_reader(part: ReadInOrder, longest: int) -> nn.Module:
     """A sequence encoder: (B, T, D), mask (B, T) -> (B, T, D), with T up to ``longest``. The kind
     "mean" gives (B, 1, D) instead; without layers, tokens stay as they are."""
-    if kind == "mean":
+    if part.sequence_encoder == "mean":
         return MeanReader()
-    if not layers:
+    if not part.layers:
         return NoReader()
     makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
-    return makers[kind](width, layers, dropout, longest)
+    return makers[part.sequence_encoder](part.width, part.layers, part.dropout, longest)
 
 
 class NoReader(nn.Module):
@@ -229,9 +253,8 @@ class GruReader(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        lengths = mask.sum(dim=1, keepdim=True).clamp(
-            min=1
-        )  # a missing record counts as one token of padding
+        # A missing record counts as one token of padding.
+        lengths = mask.sum(dim=1, keepdim=True).clamp(min=1)
         places = torch.arange(x.shape[1], device=x.device)
         turned = torch.where(places < lengths, lengths - 1 - places, places)[..., None]
         with fast_backward(x.device):
@@ -293,19 +316,17 @@ def token_cross_entropy(
         smoothing: label smoothing (Szegedy et al. 2016, arXiv:1512.00567).
         weights: (N,) factors of the tokens' losses; None for equal weights.
     """
-    if weights is None:
-        return F.cross_entropy(logits, targets, label_smoothing=smoothing)
-    each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
-    return (each * weights).mean()
+    how = "mean" if weights is None else "none"
+    losses = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction=how)
+    return losses if weights is None else (losses * weights).mean()
 
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 natively."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    has_bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return bool(has_bf16 or has_amx)
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
 
 
 def count_parameters(module: nn.Module, trainable: bool | None = None) -> int:
@@ -318,12 +339,3 @@ def count_parameters(module: nn.Module, trainable: bool | None = None) -> int:
 def freeze(module: nn.Module) -> nn.Module:
     """The module without gradients, in evaluation mode."""
     return module.requires_grad_(False).eval()
-
-
-def present_tokens(values: Tensor, present: Tensor) -> Tokens:
-    """Tokens (B, T, D), all real for present records and masked for the others.
-
-    Masked values are zeroed, so that garbage in missing rows can't leak.
-    """
-    mask = present[:, None].expand(values.shape[:2])
-    return Tokens(torch.where(mask[..., None], values, torch.zeros((), dtype=values.dtype)), mask)

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table as RichTable
-
 from plait.data.tables import is_table_name, read_table
+from plait.explain.checks import Curves
 from plait.explain.explanation import Explanation
 from plait.model import Model
 from plait.pipeline.columns import choose_present_columns
-from plait.render.console import console
+from plait.render.console import console, show_rows
 from plait.render.numbers import shown
 from plait.types import UsageError
 from plait.util.files import is_folder
@@ -72,19 +71,19 @@ def show(explanation: Explanation) -> None:
         words = ", ".join(f"{word} {probability:.2f}" for word, probability in detected.items())
         console.print(f"detected: {words}", soft_wrap=True)
     if len(explanation.shares) > 1:
-        shares = RichTable("input", "share")
-        for name, share in explanation.shares.items():
-            shares.add_row(name, f"{share:+.3f}")
+        shares = [(name, f"{share:+.3f}") for name, share in explanation.shares.items()]
         for pair, together in explanation.interactions.items():
-            shares.add_row(f"{' with '.join(pair)}, beyond both", f"{together:+.3f}")
-        console.print(shares)
+            shares.append((f"{' with '.join(pair)}, beyond both", f"{together:+.3f}"))
+        show_rows(("input", "share"), shares)
         console.print(explanation.enough, soft_wrap=True)
-    methods = RichTable("input", "method", "deletion", "insertion", "likeness to random weights")
+    rows = []
     for name, explained in explanation.inputs.items():
-        for method, result in explained.methods.items():
-            areas = (result.curves.deletion.area, result.curves.insertion.area)
-            like = "-" if result.similarity is None else f"{result.similarity:+.2f}"
-            methods.add_row(name, method, *(f"{area:.3f}" for area in areas), like)
-        chance = (explained.random_order.deletion.area, explained.random_order.insertion.area)
-        methods.add_row(name, "random order", *(f"{area:.3f}" for area in chance), "")
-    console.print(methods)
+        for method, found in explained.methods.items():
+            like = "-" if found.similarity is None else f"{found.similarity:+.2f}"
+            rows.append((name, method, *_areas(found.curves), like))
+        rows.append((name, "random order", *_areas(explained.random_order), ""))
+    show_rows(("input", "method", "deletion", "insertion", "likeness to random weights"), rows)
+
+
+def _areas(curves: Curves) -> tuple[str, str]:
+    return f"{curves.deletion.area:.3f}", f"{curves.insertion.area:.3f}"

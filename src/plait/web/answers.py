@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, Field
 
 from plait.model import Model
+from plait.render.html import picture_uri
 from plait.types import Prediction, UsageError
 
 ROOT = Path()  # of the cells: never used, as requests hold no paths
@@ -71,36 +69,26 @@ def to_answers(
     model: Model, record: Mapping[str, Any], predictions: Mapping[str, Prediction], explain: bool
 ) -> Answers:
     """A record's predictions by output as they are sent; ``explain`` adds where it looked."""
-    return Answers(
-        answers={
-            output: _answer(model, output, prediction, record if explain else None)
-            for output, prediction in predictions.items()
-        }
-    )
-
-
-def _answer(
-    model: Model, output: str, prediction: Prediction, record: Mapping[str, Any] | None
-) -> Answer:
-    answering = model.parts.outputs[output]
-    details = answering.to_json(prediction)
-    looked = None
-    if record and answering.attention(prediction):
-        looked = _looked(model, record, output, prediction)
-    return Answer(
-        value=_plain(prediction.value),
-        score=_plain(prediction.score),
-        confidence=_plain(answering.confidence(prediction)),
-        alternatives=[
-            Alternative(value=_plain(other.value), score=_plain(other.score))
-            for other in prediction.alternatives
-        ],
-        probabilities={k: round(p, 6) for k, p in details.get("probabilities", {}).items()},
-        interval=answering.bounds(prediction),
-        shares={name: round(share, 6) for name, share in prediction.shares.items()},
-        detected={word: round(p, 4) for word, p in details.get("detected", {}).items()},
-        looked=looked,
-    )
+    answers = {}
+    for name, prediction in predictions.items():
+        output = model.parts.outputs[name]
+        details = output.to_json(prediction)
+        looks = explain and output.attention(prediction)
+        answers[name] = Answer(
+            value=_plain(prediction.value),
+            score=_plain(prediction.score),
+            confidence=_plain(output.confidence(prediction)),
+            alternatives=[
+                Alternative(value=_plain(other.value), score=_plain(other.score))
+                for other in prediction.alternatives
+            ],
+            probabilities={k: round(p, 6) for k, p in details.get("probabilities", {}).items()},
+            interval=output.bounds(prediction),
+            shares={name: round(share, 6) for name, share in prediction.shares.items()},
+            detected={word: round(p, 4) for word, p in details.get("detected", {}).items()},
+            looked=_looked(model, record, name, prediction) if looks else None,
+        )
+    return Answers(answers=answers)
 
 
 def _looked(
@@ -110,13 +98,11 @@ def _looked(
         attention = model.attention(record, prediction, root=ROOT, output=output)
     except UsageError:  # none of the inputs is a picture
         return None
-    stream = io.BytesIO()
-    Image.fromarray(attention.pixels).save(stream, "JPEG", quality=85)
     return Looked(
         input=attention.input,
         words=list(attention.words),
         maps=np.round(attention.maps.astype(np.float64), 5).tolist(),
-        picture=f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}",
+        picture=picture_uri(attention.pixels, max(attention.pixels.shape), 85),
     )
 
 

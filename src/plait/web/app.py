@@ -27,7 +27,7 @@ from plait.types import BadCell, PlaitError, UsageError, column_text
 from plait.web.answers import ROOT, Answers, BatchAnswers, Problem
 from plait.web.batching import Batcher, Job, QueueFull
 from plait.web.guards import KEY_HEADER, Guards, Refused
-from plait.web.schema import RequestBase, make_schema
+from plait.web.schema import RequestBase, Schema
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
 
@@ -50,7 +50,7 @@ class Server:
 
     def __init__(self, models: Mapping[str, Model], settings: Settings) -> None:
         self.models, self.settings = models, settings
-        self.schemas = {name: make_schema(name, model, settings) for name, model in models.items()}
+        self.schemas = {name: Schema(name, model, settings) for name, model in models.items()}
         self.metrics = Metrics(lambda: self.batcher.waiting)
         self.batcher = Batcher(models, settings, _workers(models), self.metrics.batch)
         self._checkers = anyio.CapacityLimiter(CHECKERS)
@@ -62,9 +62,8 @@ class Server:
             title="plait", version=plait.__version__, docs_url=None, redoc_url=None,
             openapi_url=None, lifespan=self._lifespan, redirect_slashes=False,
         )  # fmt: skip
-        app.add_exception_handler(Exception, _unexpected)
-        app.add_exception_handler(PlaitError, _plait_error)
-        app.add_exception_handler(HTTPException, _http_error)
+        for kind in (Exception, PlaitError, HTTPException):
+            app.add_exception_handler(kind, _failed)
         for name, schema in self.schemas.items():
             self._add(app, name, "predict", schema.one, Answers)
             self._add(app, name, "batch", schema.many, BatchAnswers)
@@ -98,11 +97,11 @@ class Server:
             read = partial(self.schemas[name].read, body, content_type, raw)
             jobs = read() if len(raw) < LARGE else await anyio.to_thread.run_sync(read)
             results = await self._answer(jobs)
-            if single:
-                (one,) = results
-                return _json(one) if isinstance(one, Answers) else _refusal(one)
-            many = [r if isinstance(r, Answers) else Problem(error=str(r)) for r in results]
-            return _json(BatchAnswers(results=many))
+            if single and isinstance(results[0], PlaitError):
+                return _refusal(results[0])
+            found = [r if isinstance(r, Answers) else Problem(error=str(r)) for r in results]
+            text = (found[0] if single else BatchAnswers(results=found)).model_dump_json()
+            return Response(text, media_type="application/json")
 
         app.post(
             f"/models/{name}/{verb}",
@@ -211,31 +210,19 @@ def _workers(models: Mapping[str, Model]) -> int:
     )
 
 
-def _json(answer: BaseModel) -> Response:
-    return Response(answer.model_dump_json(), media_type="application/json")
-
-
 def _refusal(error: PlaitError) -> Response:
     """Never raise a kept error again: its frames would hold on to it and to the request."""
-    if isinstance(error, Refused):
+    status = 422 if isinstance(error, (UsageError, BadCell)) else 503
+    if isinstance(error, (Refused, QueueFull)):
         status = error.status
-    elif isinstance(error, QueueFull):
-        status = 429
-    else:
-        status = 422 if isinstance(error, (UsageError, BadCell)) else 503
     return JSONResponse({"error": str(error)}, status)
 
 
-async def _plait_error(request: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, PlaitError)
-    return _refusal(error)
-
-
-async def _http_error(request: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": str(error.detail).lower()}, error.status_code, error.headers)
-
-
-async def _unexpected(request: HttpRequest, error: Exception) -> Response:
+async def _failed(request: HttpRequest, error: Exception) -> Response:
+    if isinstance(error, PlaitError):
+        return _refusal(error)
+    if isinstance(error, HTTPException):
+        what = {"error": str(error.detail).lower()}
+        return JSONResponse(what, error.status_code, error.headers)
     log.error("failed", exc_info=error)
     return JSONResponse({"error": "the server failed at this request"}, 500)

@@ -16,8 +16,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import torch
@@ -36,6 +36,8 @@ TIDY = 2.0  # seconds between two releases of memory
 
 class QueueFull(PlaitError):
     """Too many records wait."""
+
+    status = 429
 
 
 @dataclass(frozen=True)
@@ -235,13 +237,5 @@ def release_memory() -> None:
     """Collect garbage, and hand freed memory back to the system where the C library can (glibc). It
     keeps freed memory for each thread: after a large picture, hundreds of megabytes."""
     gc.collect()
-    if trim := _malloc_trim():
-        trim(0)
-
-
-@cache
-def _malloc_trim() -> Any:
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError, TypeError):
-        return None
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

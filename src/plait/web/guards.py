@@ -91,7 +91,8 @@ class Guards:
 
     def _check(self, path: str, headers: Mapping[str, str]) -> None:
         host, origin = headers.get("host", "").lower(), headers.get("origin")
-        if not self._goes_by(_split(f"//{host}").hostname or ""):
+        name, names = _split(f"//{host}").hostname or "", self.settings.hosts
+        if names and name not in names and not _is_ip_address(name):
             raise Refused(
                 421, "this server does not go by that name", hint="start it with --allow-host NAME"
             )
@@ -101,15 +102,6 @@ class Guards:
             key = headers.get(KEY_HEADER) or headers.get("authorization", "").partition(" ")[2]
             if not self.settings.accepts(key.strip()):
                 raise Refused(401, "this server needs a key", expected="a known one as X-API-Key")
-
-    def _goes_by(self, name: str) -> bool:
-        """An IP address is always right: only names can be made to lead elsewhere."""
-        if not self.settings.hosts or name in self.settings.hosts:
-            return True
-        try:
-            return bool(ipaddress.ip_address(name))
-        except ValueError:
-            return False
 
     async def _read(self, headers: Mapping[str, str], receive: Receive, parts: list[bytes]) -> None:
         """The whole body of a request, so that slow and endless ones never reach what lies behind.
@@ -160,6 +152,14 @@ class Guards:
             tasks.cancel_scope.cancel()
             return
         raise ConnectionResetError
+
+
+def _is_ip_address(name: str) -> bool:
+    """An IP address is always right: only names can be made to lead elsewhere."""
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _too_large(largest: int) -> Refused:

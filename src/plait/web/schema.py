@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
@@ -58,25 +57,30 @@ class RequestBase(Strict):
     explain: Annotated[bool, Field(description="add where the model looked for each word")] = False
 
 
-@dataclass(frozen=True)
 class Schema:
-    """The requests that a model takes.
+    """The requests that a model takes, within the limits of the settings.
 
     Attributes:
-        name: what the model is served as.
-        model: what it answers with.
         inputs: one record.
         options: of decoding, with the recipe's defaults.
         one: a request for one record, under ``inputs``.
         many: a request for several, under ``records``.
     """
 
-    name: str
-    model: Model
-    inputs: type[InputsBase]
-    options: type[BaseModel]
-    one: type[RequestBase]
-    many: type[RequestBase]
+    def __init__(self, name: str, model: Model, settings: Settings) -> None:
+        """``name``: what the model is served as."""
+        self.name, self.model = name, model
+        by_output = model.decoding_options()
+        # An option is offered if an output that has it can use it.
+        lacks = {output: set(model.parts.outputs[output].unused_options) for output in by_output}
+        usable = {o: set(type(options).model_fields) - lacks[o] for o, options in by_output.items()}
+        unusable = set().union(*lacks.values()) - set().union(*usable.values())
+        self.options = options = _options(name, by_output.values(), unusable, settings.beams)
+        self.inputs = inputs = _inputs(name, model)
+        more: Any = {"__base__": RequestBase, "options": (options, Field(default_factory=options))}
+        several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]
+        self.one = create_model(f"{name}.Request", inputs=(inputs, ...), **more)
+        self.many = create_model(f"{name}.Batch", records=(several, ...), **more)
 
     def read(self, body: type[RequestBase], content_type: str, raw: bytes) -> list[Job]:
         """Read and check a request; ``body`` is ``one`` or ``many``.
@@ -125,16 +129,13 @@ class Schema:
             else:
                 key = name
             table, _, column = key.partition(".")
-            if column and head in ("inputs", "records") and self._has_columns(table):
+            modality = self.model.parts.modalities.get(table)
+            if column and head in ("inputs", "records") and modality and modality.several_columns:
                 target, key = target.setdefault(table, {}), column
             if not isinstance(target, dict) or key in target:
                 raise UsageError(f"the part {name!r:.60} comes twice")
             target[key] = value
         return found | ({"records": [records[n] for n in sorted(records)]} if records else {})
-
-    def _has_columns(self, name: str) -> bool:
-        modality = self.model.parts.modalities.get(name)
-        return modality is not None and modality.several_columns
 
 
 # Not Starlette's parser (python-multipart): it takes every form that is cut short, and writes large
@@ -177,22 +178,6 @@ def _read_part(part: bytes) -> tuple[str, bytes | str]:
         return title, value if _FILE.search(disposition[1]) else value.decode()
     except UnicodeDecodeError:
         raise UsageError("a part of the form is not UTF-8", hint="send bytes as a file") from None
-
-
-def make_schema(name: str, model: Model, settings: Settings) -> Schema:
-    """The requests for a model that is served as ``name``, within the limits of the settings."""
-    by_output = model.decoding_options()
-    # An option is offered if an output that has it can use it.
-    lacks = {output: set(model.parts.outputs[output].unused_options) for output in by_output}
-    usable = {o: set(type(options).model_fields) - lacks[o] for o, options in by_output.items()}
-    unusable = set().union(*lacks.values()) - set().union(*usable.values())
-    options = _options(name, by_output.values(), unusable, settings.beams)
-    inputs = _inputs(name, model)
-    more: Any = {"__base__": RequestBase, "options": (options, Field(default_factory=options))}
-    several: Any = Annotated[list[inputs], Field(min_length=1, max_length=settings.records)]  # type: ignore[valid-type]
-    one = create_model(f"{name}.Request", inputs=(inputs, ...), **more)
-    many = create_model(f"{name}.Batch", records=(several, ...), **more)
-    return Schema(name, model, inputs, options, one, many)
 
 
 def _inputs(name: str, model: Model) -> type[InputsBase]:

@@ -24,7 +24,7 @@ STRIDES = {20: (1, 2), 40: (2, 2)}  # milliseconds of a token -> of the convolut
 class Mfcc(Sound, Classical):
     """Mel-frequency cepstral coefficients through a small network of convolutions and a GRU."""
 
-    encoder_class = "plait.modalities.audio.networks.convolutional.MfccEncoder"
+    encoder_class = "plait.modalities.audio.networks.MfccEncoder"
 
     bands: int = Field(40, ge=16, le=256, description="mel bands")
     coefficients: int = Field(20, ge=2, le=256, description="from the 0th; at most bands")

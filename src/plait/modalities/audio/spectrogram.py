@@ -20,7 +20,7 @@ class Spectrogram(Sound):
 
     A frame is 25 ms long, one begins each 10 ms."""
 
-    encoder_class = "plait.modalities.audio.networks.convolutional.SpectrogramEncoder"
+    encoder_class = "plait.modalities.audio.networks.SpectrogramEncoder"
 
     bands: int = Field(64, ge=16, le=256, description="mel bands")
     channels: int = Field(64, ge=4, le=512, description="of the last layer")

@@ -21,7 +21,7 @@ TOKEN = 0.04  # most seconds of a token; it lasts at least half of that
 class Waveform(Sound):
     """The samples themselves through a stack of strided convolutions."""
 
-    encoder_class = "plait.modalities.audio.networks.convolutional.WaveformEncoder"
+    encoder_class = "plait.modalities.audio.networks.WaveformEncoder"
 
     channels: int = Field(128, ge=8, le=1024, description="of the last layer")
     layers: int = Field(2, ge=0, le=12, description="layers over 3 tokens, after the strided ones")

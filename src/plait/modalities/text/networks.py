@@ -21,7 +21,15 @@ from plait.modalities.text.tokenizer import UNKNOWN
 from plait.modalities.text.word_sequence import WordSequence
 from plait.modalities.text.word_vectors import MINILM, WordVectors, minilm_folder
 from plait.nn.base import Encoder
-from plait.nn.blocks import freeze, length_mask, make_reader, masked_mean
+from plait.nn.blocks import (
+    freeze,
+    length_mask,
+    make_reader,
+    masked_mean,
+    present_tokens,
+    real_tokens,
+    zero_behind,
+)
 from plait.nn.pretrained import build_features
 from plait.types import Tokens
 
@@ -41,14 +49,10 @@ class BagEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, 2) -> Tokens (B, 1, width): the terms' vectors, weighed and added."""
-        mask = length_mask(lengths, prepared.shape[1])
-        ids = torch.where(mask, prepared[..., 0], 0)
-        weights = torch.where(mask, prepared[..., 1], 0).float() / SCALE  # (B, L)
-        weights = nn.functional.dropout(weights, self.dropout, self.training)
+        ids, weights = zero_behind(prepared, lengths).unbind(dim=-1)  # (B, L) each
+        weights = nn.functional.dropout(weights.float() / SCALE, self.dropout, self.training)
         values = torch.einsum("bl,bld->bd", weights, self.term(ids)) + self.bias  # (B, D)
-        present = lengths > 0
-        values = torch.where(present[:, None], values, 0.0)
-        return Tokens(values[:, None], present[:, None])
+        return present_tokens(values[:, None], lengths > 0)
 
 
 class WordSequenceEncoder(Encoder):
@@ -60,16 +64,13 @@ class WordSequenceEncoder(Encoder):
         self.length, self.width = text.max_length, text.width
         self.embedding = nn.Embedding(len(text.words), text.width, padding_idx=PAD)
         self.drop = nn.Dropout(text.dropout)
-        self.reader = make_reader(
-            text.sequence_encoder, text.width, text.layers, text.dropout, text.max_length
-        )
+        self.reader = make_reader(text, text.max_length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
         mask = length_mask(lengths, prepared.shape[1])
         ids = torch.where(mask, prepared, PAD)
-        values = self.reader(self.drop(self.embedding(ids)), mask)
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+        return real_tokens(self.reader(self.drop(self.embedding(ids)), mask), lengths)
 
 
 class PieceModel(nn.Module):
@@ -99,17 +100,16 @@ def build_pieces(name: str, text: TokenizedText, mean: bool, pretrained: bool) -
     """The model of a text whose state is of `load_pieces`; ``name`` is read if ``pretrained``."""
     config, size = text.state["config"], text.max_length
 
-    def wrap(whole: Any) -> PieceModel:
-        """The side that reads: a translator's encoder, the text side of a model that sees."""
-        if config.get("is_encoder_decoder"):
-            return PieceModel(whole.get_encoder(), mean)
-        return PieceModel(getattr(whole, TEXT_TOWER, whole), mean)
+    def reading_side(whole: Any) -> nn.Module:
+        """A translator's encoder, the text side of a model that sees, or all of it."""
+        is_translator = config.get("is_encoder_decoder")
+        return whole.get_encoder() if is_translator else getattr(whole, TEXT_TOWER, whole)
 
     model, values = build_features(
         name,
         config,
         pretrained,
-        wrap,
+        lambda whole: PieceModel(reading_side(whole), mean),
         (torch.zeros(1, size, dtype=torch.int64), torch.ones(1, size, dtype=torch.bool)),
         what=f"hub:{name} can't read a text of {size} pieces",
         expected="a text model with a vector for each piece (last_hidden_state)",
@@ -137,12 +137,6 @@ class FrozenPieces(nn.Module):
         values = self.model(ids.long(), length_mask(lengths, ids.shape[1]))
         return [row[: len(item)] for row, item in zip(values, items, strict=True)]
 
-    @torch.no_grad()
-    def batch(self, ids: Tensor) -> Tensor:
-        """(B, L) ids of texts of one length -> (B, L, D), or (B, 1, D) of the mean."""
-        values: Tensor = self.model(ids.long(), torch.ones_like(ids, dtype=torch.bool))
-        return values
-
 
 class FromIds(Encoder):
     """An encoder whose frozen part, if any, is a `PieceModel`."""
@@ -151,9 +145,13 @@ class FromIds(Encoder):
         """The frozen model's vectors (L, D) or (1, D); the ids (L,) if there is none."""
         return self.trunk(list(items))
 
+    @torch.no_grad()
     def prepare_batch(self, batch: Tensor) -> Tensor:
-        """(B, L) ids -> (B, L, D) or (B, 1, D), or the ids."""
-        return self.trunk.batch(batch) if isinstance(self.trunk, FrozenPieces) else batch
+        """(B, L) ids of texts of one length -> (B, L, D) or (B, 1, D), or the ids."""
+        if not isinstance(self.trunk, FrozenPieces):
+            return batch
+        values: Tensor = self.trunk.model(batch.long(), torch.ones_like(batch, dtype=torch.bool))
+        return values
 
 
 class HubTextEncoder(FromIds):
@@ -172,12 +170,10 @@ class HubTextEncoder(FromIds):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids or (B, L, D) -> Tokens."""
+        if self.top is None:
+            return real_tokens(prepared, lengths)
         mask = length_mask(lengths, prepared.shape[1])
-        values = prepared
-        if self.top is not None:
-            values = self.top(torch.where(mask, prepared, 0), mask)
-        mask = mask[:, : values.shape[1]]  # of a mean's one token: whether there is a text
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+        return real_tokens(self.top(torch.where(mask, prepared, 0), mask), lengths)
 
 
 class VectorsEncoder(FromIds):
@@ -199,17 +195,13 @@ class VectorsEncoder(FromIds):
         self.width, self.length = text.width, 1 if mean else text.max_length
         self.drop = nn.Dropout(text.dropout)
         self.project = nn.Linear(size, text.width)
-        self.reader = make_reader(
-            text.sequence_encoder, text.width, text.layers, text.dropout, text.max_length
-        )
+        self.reader = make_reader(text, text.max_length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
         mask = length_mask(lengths, prepared.shape[1])
         vectors = self.vectors(prepared, mask)  # (B, L, E)
-        values = self.reader(self.project(self.drop(vectors)), mask)
-        mask = mask[:, : values.shape[1]]  # of a mean's one token: whether there is a text
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+        return real_tokens(self.reader(self.project(self.drop(vectors)), mask), lengths)
 
 
 class VectorTable(nn.Module):

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import SCALE, Motion
 from plait.nn.base import Encoder
-from plait.nn.blocks import count_parameters, length_mask, make_reader, masked_mean
+from plait.nn.blocks import (
+    count_parameters,
+    length_mask,
+    make_reader,
+    masked_mean,
+    real_tokens,
+    strided,
+    zero_behind,
+)
 from plait.types import Tokens
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
@@ -34,9 +42,7 @@ class FramesEncoder(Encoder):
         self.project = nn.Sequential(
             nn.Linear(image.width, clip.width), nn.LayerNorm(clip.width), nn.Dropout(clip.dropout)
         )
-        self.reader = make_reader(
-            clip.sequence_encoder, clip.width, clip.layers, clip.dropout, clip.frames
-        )
+        self.reader = make_reader(clip, clip.frames)
 
     @property
     def trunk(self) -> nn.Module:  # type: ignore[override]  # a view, not a module of its own
@@ -58,13 +64,10 @@ class FramesEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, ...) -> Tokens (B, F, width), or (B, 1, width)."""
-        mask = length_mask(lengths, prepared.shape[1])
-        x = torch.where(mask.view(*mask.shape, *[1] * (prepared.ndim - 2)), prepared, 0)
+        x, mask = zero_behind(prepared, lengths), length_mask(lengths, prepared.shape[1])
         if self.learns:
             x = self._vectors(x.flatten(0, 1)).view(*mask.shape, -1)  # (B, F, D)
-        values = self.reader(self.project(x), mask)
-        mask = mask[:, : values.shape[1]]  # frames are real from the first on
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+        return real_tokens(self.reader(self.project(x), mask), lengths)
 
 
 class MotionEncoder(Encoder):
@@ -91,13 +94,10 @@ class MotionEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, S, S) -> Tokens (B, F / 2, width)."""
-        mask = length_mask(lengths, prepared.shape[1])
-        x = moving(torch.where(mask[..., None, None], prepared, 0.0), lengths)
+        x = moving(zero_behind(prepared, lengths), lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
-        mask = length_mask(lengths, x.shape[1])
-        values = self.project(self.drop(x.flatten(2)))
-        return Tokens(torch.where(mask[..., None], values, 0.0), mask)
+        return real_tokens(self.project(self.drop(x.flatten(2))), lengths)
 
 
 def moving(grey: Tensor, lengths: Tensor) -> Tensor:
@@ -130,14 +130,8 @@ class SpaceTime(nn.Module):
         frames = x.shape[1]
         x = torch.relu(self.space(x.flatten(0, 1)))  # (B·F, C', H', W')
         x = x.view(-1, frames, *x.shape[1:])  # (B, F, C', H', W')
-        x = _only_real(x, lengths)
+        x = zero_behind(x, lengths)
         y = self.time(x.flatten(3).transpose(1, 2))  # (B, C', F', H'·W')
         y = torch.relu(y).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
-        # Rounded up, of positive numbers: ONNX rounds a negative quotient towards 0.
-        lengths = (lengths + self.stride - 1) // self.stride
-        return _only_real(x + y if self.stride == 1 else y, lengths), lengths
-
-
-def _only_real(x: Tensor, lengths: Tensor) -> Tensor:
-    """Zeros behind each record, so that its end looks the same in any batch."""
-    return torch.where(length_mask(lengths, x.shape[1])[..., None, None, None], x, 0.0)
+        lengths = strided(lengths, self.stride)
+        return zero_behind(x + y if self.stride == 1 else y, lengths), lengths
