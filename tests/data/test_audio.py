@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from plait.data.audio import SOUND, count_seconds, open_sound
+from plait.data.audio import count_seconds, open_sound
+from plait.data.recordings import SOUND
 from plait.types import BadCell, PlaitError
 
 soundfile = pytest.importorskip("soundfile", reason="needs the extra plait[audio]")

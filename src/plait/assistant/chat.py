@@ -14,8 +14,8 @@ from pathlib import Path
 from plait.assistant.answers import TEXT, sentence
 from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
-from plait.data.audio import SOUND
 from plait.data.images import IMAGE
+from plait.data.recordings import SOUND
 from plait.render.console import console, errors
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError

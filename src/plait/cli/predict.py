@@ -119,7 +119,7 @@ def explain(
 @commands.command()
 @with_groups
 def transcribe(
-    recordings: Annotated[list[Path], argument(..., "WAV, FLAC, OGG or MP3 files of any length.")],
+    recordings: Annotated[list[Path], argument(..., "Recordings or videos of any length.")],
     decoding: DecodingOptions,
     model: str = option("whisper", "whisper, a speech-to-text package's folder, or hub:NAME."),
     kind: str = option("txt", "txt, json, srt or vtt.", "--format"),

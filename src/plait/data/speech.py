@@ -9,21 +9,13 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.audio import (
-    KINDS,
-    Sound,
-    blocks,
-    check_samples,
-    one_channel,
-    open_file,
-    stops_early,
-)
+from plait.data.audio import check_samples
 from plait.data.cells import in_chunks
+from plait.data.recordings import KINDS, Recording, Sound, one_channel, open_recording
 from plait.types import BadCell
 from plait.util.imports import needed
 
@@ -64,8 +56,8 @@ def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
     size = max(1, round(FRAME * rate))
     heard = np.zeros(0)
     check_recording(path)
-    with open_file(path, path.name) as file:
-        for block, last in _blocks(file, path.name, rate):
+    with open_recording(path, path.name) as recording:
+        for block, last in _blocks(recording, path.name, rate):
             rest = np.concatenate([rest, block])
             heard = np.concatenate([heard, _decibels(block, size)])[-HEARD:]
             parts = _parts(rest, size, longest, _threshold(heard))
@@ -88,33 +80,33 @@ def check_recording(path: Path) -> None:
         raise BadCell(f"there is no file {path}", expected=KINDS, hint="check the path")
 
 
-def _blocks(file: Any, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
+def _blocks(recording: Recording, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
     """Resampled blocks, each with whether it is the last."""
-    stream = needed("soxr", "audio").ResampleStream(file.samplerate, rate, 1, dtype="float32")
+    stream = needed("soxr", "audio").ResampleStream(recording.rate, rate, 1, dtype="float32")
     count, offset, broken = 0, None, list[str]()
-    steps = max(1, round(BLOCK * file.samplerate / STEP))
-    for parts in in_chunks(_decoded(file, broken), steps):
+    steps = max(1, round(BLOCK * recording.rate / STEP))
+    for parts in in_chunks(_decoded(recording, broken), steps):
         mono = one_channel(np.concatenate(parts))
         check_samples(mono, name)
         # A constant offset is silent, but resampling would turn its start and end into clicks.
         offset = mono.mean() if offset is None else offset
         yield stream.resample_chunk(mono - offset), False
         count += len(mono)
-    if broken or stops_early(file, count):
-        seconds = count / file.samplerate
+    if broken or recording.stops_early(count):
+        seconds = count / recording.rate
         log.warning("%s stops early, after %.1f seconds: it is truncated or damaged", name, seconds)
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True), True
 
 
-def _decoded(file: Any, broken: list[str]) -> Iterator[Sound]:
+def _decoded(recording: Recording, broken: list[str]) -> Iterator[Sound]:
     """What can be decoded, (N, C) each; the reason for stopping early is added to ``broken``.
-    Raises SoundFileError if nothing can be decoded."""
+    Raises BadCell if nothing can be decoded."""
     started = False
     try:
-        for samples in blocks(file, STEP):
+        for samples in recording.blocks(STEP):
             yield samples
             started = True
-    except needed("soundfile", "audio").SoundFileError as error:
+    except BadCell as error:
         if not started:
             raise
         broken.append(str(error))

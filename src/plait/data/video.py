@@ -18,16 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.cells import FileKind, MediaInfo, load_bytes
-from plait.data.images import IMAGE, Fit, Pixels, open_resized, to_square
+from plait.data.images import IMAGE, IMAGE_BRANDS, Fit, Pixels, open_resized, to_square
 from plait.types import BadCell
 from plait.util.files import digest, is_folder
 from plait.util.imports import needed
 
 KINDS = "an MP4, MOV, AVI, WebM, MKV or GIF video, or a folder of images"
 VIDEO = FileKind(  # without GIF, which is an image, too
-    (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg"),
-    re.compile(rb"(?s)RIFF....AVI |....(?:ftyp|moov|mdat)|\x1a\x45\xdf\xa3"),
-)
+    (".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv", ".mpg", ".mpeg", ".3gp", ".3g2", ".mts",
+     ".m2ts"),
+    re.compile(
+        rb"(?s)RIFF....AVI |\x1a\x45\xdf\xa3|....(?:moov|mdat"
+        rb"|ftyp(?!(?:....){0,60}?(?:" + b"|".join(sorted(IMAGE_BRANDS)) + rb")|M4[ABP] |F4[AB] ))"
+    ),
+)  # fmt: skip
 CONTAINERS = "mov,matroska,avi,gif,mpeg,mpegts"  # other formats may refer to more files
 
 MAX_SECONDS = 4 * 3600.0

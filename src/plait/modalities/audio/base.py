@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from plait.data.audio import KINDS, SOUND, count_seconds, open_cut
+from plait.data.audio import count_seconds, open_cut
 from plait.data.cells import MediaInfo, is_sentence
-from plait.data.video import VIDEO
+from plait.data.recordings import KINDS, SOUND
 from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
@@ -59,6 +59,7 @@ class Sound(Modality):
         example="'sound.wav'",
         files=KINDS,
         accept="audio/*",
+        also=("video/*", ".m4a", ".aac", ".amr", ".opus"),
         noun="a sound",
         hub_tasks={"text": "automatic-speech-recognition", "category": "audio-classification"},
         request="That needs a recording: /hear PATH",
@@ -80,11 +81,11 @@ class Sound(Modality):
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
-        """By a file's suffix or first bytes; any other word may be a file's name."""
+        """By a file's suffix or first bytes; any other word may be a file's name. A video may
+        have a sound track."""
         if SOUND.is_certain(cell):
             return "certain"
-        word = isinstance(cell, (str, bytes)) and not is_sentence(cell)
-        return "possible" if word and not VIDEO.is_certain(cell) else "no"
+        return "possible" if isinstance(cell, (str, bytes)) and not is_sentence(cell) else "no"
 
     @property
     def max_samples(self) -> int:

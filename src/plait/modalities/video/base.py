@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from plait.data.audio import SOUND
 from plait.data.cells import MediaInfo, is_sentence
 from plait.data.images import IMAGE, Fit
+from plait.data.recordings import SOUND
 from plait.data.video import (
     KINDS,
     VIDEO,
