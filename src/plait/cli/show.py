@@ -58,7 +58,7 @@ class TrainingView:
             show_bad(line["problems"])
         elif line["event"] == "changed":
             changed = ", ".join(f"{n:,} of {name!r}" for name, n in line["inputs"].items())
-            then = "starting again" if line["restarted"] else "going on all the same"
+            then = "starting again" if line["restarted"] else "resuming all the same"
             errors.print(
                 f"since the run in {line['folder']} began, files have changed ({changed}): {then}"
             )

@@ -16,10 +16,26 @@ from plait.types import PlaitError, State
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
 
+# Thai, Lao, Tibetan, Burmese, Khmer, kana and Chinese characters, which have no spaces between
+# words: each, with the signs above and below it, counts as a word.
+_UNSPACED = (
+    "\u0e01-\u0e30\u0e32-\u0e33\u0e40-\u0e46\u0e81-\u0eb0\u0eb2-\u0eb3\u0ebd-\u0ec6\u0f40-\u0f6c"
+    "\u1000-\u102a\u1780-\u17b3\u3041-\u3096\u30a1-\u30fa\u30fc\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_MARKS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u0f71-\u0fbc\u102b-\u103e\u17b4-\u17d3"
+    "\u3099\u309a"
+)
+CHARACTER = rf"[{_UNSPACED}][{_MARKS}]*"
+"""Matches a character of a script without spaces."""
+LETTERS = rf"[^\W{_UNSPACED}]+"
+"""Matches letters of other scripts, and digits."""
 # A number with its separators, a word with its inner apostrophes and hyphens, or one sign.
-_WORD = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:[-'’]\w+)*|[^\w\s]")
-_NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}])")
-_NO_SPACE_AFTER = re.compile(r"([(\[{$#])\s+")
+_WORD = re.compile(rf"\d+(?:[.,]\d+)+|{CHARACTER}|{LETTERS}(?:[-'’]{LETTERS})*|[^\w\s]")
+_BETWEEN = re.compile(rf"(?<=[{_UNSPACED}{_MARKS}])\s+(?=[{_UNSPACED}])")
+_NO_SPACE_BEFORE = re.compile(r"\s+([.,!?;:%)\]}。，、！？；：）」』])")
+_NO_SPACE_AFTER = re.compile(r"([(\[{$#（「『]|[。，、！？；：])\s+")
 
 Unit = Literal["words", "subwords", "characters", "hub"]
 """What a token is; ``hub``: a token of the ``hub:NAME`` decoder's own tokenizer."""
@@ -37,8 +53,9 @@ def word_spans(sentence: str) -> list[tuple[int, int]]:
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Words as a text: no space before a full stop or after a bracket."""
-    return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", " ".join(words)))
+    """Words as a text: no space before a full stop, after a bracket, or in scripts without any."""
+    text = _BETWEEN.sub("", " ".join(words))
+    return _NO_SPACE_AFTER.sub(r"\1", _NO_SPACE_BEFORE.sub(r"\1", text))
 
 
 class Vocabulary(ABC):

@@ -303,7 +303,7 @@ def _fitted(
 def file_keys(
     parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> dict[str, list[str]]:
-    """What the files of each input hold, as a short key for each row; empty where there is none. A
+    """What the files of each input hold, as a short key for each row, empty without a file. A
     file that can't be read has a key, too, which changes once it can."""
     return {
         name: [(key or "")[-16:] for key in content_keys(

@@ -186,7 +186,7 @@ def _identities(
 ) -> Iterator[dict[str, Any]]:
     """Each row's number, as errors name it, and the cells of inputs that read one column: texts,
     paths and numbers. Others, such as a photo's bytes, are left empty. A column with the name of an
-    output, and the number where a column is called so, get another title."""
+    output, and the number if a column is named "row", get another title."""
     single = [column for column in columns.values() if isinstance(column, str)]
     titles = {f"input_{c}" if c in outputs else c: table.column(c) for c in single}
     numbered = ROW if ROW not in {*titles, *outputs} else f"{ROW}_number"

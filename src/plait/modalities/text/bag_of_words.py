@@ -16,12 +16,13 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import as_text
+from plait.data.vocabulary import CHARACTER, LETTERS
 from plait.modalities.base import Classical, Item, Width
 from plait.modalities.text.base import Text
 from plait.types import PlaitError, State
 
 SCALE = 1_000_000  # weights of terms are kept as whole millionths
-WORD = re.compile(r"\b\w+\b")  # words of one letter too: "I", digits
+WORD = re.compile(f"{CHARACTER}|{LETTERS}")  # words of one letter too: "I", digits
 
 
 @register("text", "bag-of-words")
