@@ -89,7 +89,6 @@ def test_only_a_few_cells_are_kept(tmp_path: Path) -> None:
 def test_rows_in_order_read_a_row_group_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    column = read_table(write(tmp_path / "t.parquet", 100)).column("image")
     begun: list[int] = []
     begin = pq.ParquetFile.iter_batches
 
@@ -98,6 +97,7 @@ def test_rows_in_order_read_a_row_group_once(
         return begin(self, *args, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", watched)
+    column = read_table(write(tmp_path / "t.parquet", 100)).column("image")
     assert list(column) == CELLS
     assert begun == [0, 1]
 

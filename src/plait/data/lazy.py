@@ -1,8 +1,8 @@
-"""Columns that stay in their Parquet file, so that a table may be larger than memory.
+"""Columns that stay in their Parquet or Arrow files, so that a table may be larger than memory.
 
-They are read in blocks of a few rows from the start of a row group, which may itself be larger than
-memory and can't be entered in the middle. Reading rows in order reads the file once; going back to
-an earlier row restarts its row group.
+Those of Parquet are read in blocks of a few rows from the start of a row group, which may itself be
+larger than memory and can't be entered in the middle. Reading rows in order reads the file once;
+going back to an earlier row restarts its row group.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from plait.types import PlaitError
 from plait.util.imports import needed
+
+Columns = dict[str, Sequence[Any]]
+"""Name -> cells, all of the same length."""
 
 LARGE = 64 << 20  # bytes, uncompressed; larger columns stay in the file
 BLOCK_BYTES = 4 << 20
@@ -27,10 +30,22 @@ BLOCKS = 4  # kept in memory
 STREAM_BYTES = 1 << 20  # read from the disk at a time
 
 
-class LazyColumn(Sequence[Any]):
-    """Rows of one column of a Parquet file. Safe to read from several threads."""
+class Blocks(Protocol):
+    """A column as it lies in its files."""
 
-    def __init__(self, blocks: ColumnBlocks, rows: Sequence[int] | np.ndarray) -> None:
+    def __len__(self) -> int: ...
+
+    def cell(self, row: int) -> Any:
+        """A row's cell."""
+
+    def sample(self, count: int, size: int) -> list[Any]:
+        """About ``count`` cells from the whole column; of bytes, the first ``size``."""
+
+
+class LazyColumn(Sequence[Any]):
+    """Rows of one column of a file, or of several. Safe to read from several threads."""
+
+    def __init__(self, blocks: Blocks, rows: Sequence[int] | np.ndarray) -> None:
         self._blocks, self._rows = blocks, rows
 
     def __len__(self) -> int:
@@ -60,8 +75,16 @@ def take(cells: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
     return cells.take(rows) if isinstance(cells, LazyColumn) else [cells[row] for row in rows]
 
 
-def large_columns(file: Any, names: Sequence[str]) -> list[str]:
-    """The columns of a ``pyarrow.parquet.ParquetFile`` that are too large to load."""
+def joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """The columns of several files as one; lazy if one of them is."""
+    if any(isinstance(part, LazyColumn) for part in parts):
+        blocks = JoinedBlocks(parts)
+        return LazyColumn(blocks, range(len(blocks)))
+    return [cell for part in parts for cell in part]
+
+
+def column_sizes(file: Any, names: Sequence[str]) -> dict[str, int]:
+    """The uncompressed bytes of each column of a ``pyarrow.parquet.ParquetFile``."""
     sizes = dict.fromkeys(names, 0)
     for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):
@@ -69,7 +92,73 @@ def large_columns(file: Any, names: Sequence[str]) -> list[str]:
             path = chunk.path_in_schema
             name = max((n for n in names if path == n or path.startswith(f"{n}.")), key=len)
             sizes[name] += chunk.total_uncompressed_size
-    return [name for name, size in sizes.items() if size > LARGE]
+    return sizes
+
+
+class JoinedBlocks:
+    """The columns of several files, one below the other."""
+
+    def __init__(self, parts: Sequence[Sequence[Any]]) -> None:
+        self._parts = parts
+        self._starts = [0, *accumulate(map(len, parts))]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def cell(self, row: int) -> Any:
+        """A row's cell."""
+        part = bisect_right(self._starts, row) - 1
+        return self._parts[part][row - self._starts[part]]
+
+    def sample(self, count: int, size: int) -> list[Any]:
+        """Some cells of every part."""
+        each = -(-count // max(1, len(self._parts)))
+        some: list[Any] = []
+        for part in self._parts:
+            if isinstance(part, LazyColumn):
+                some += part.sample(each, size)
+            else:
+                some += part[:: max(1, len(part) // each)]
+        return some
+
+
+class ArrowBlocks:
+    """One column of an Arrow file: the file is mapped, so that only the cells that are asked for
+    are read."""
+
+    def __init__(self, path: Path, name: str, plain: Callable[[Any], Any]) -> None:
+        """``plain`` is applied to every cell."""
+        self.path, self.name, self._plain = path, name, plain
+        self._column = map_arrow(path).column(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file itself."""
+        return ArrowBlocks, (self.path, self.name, self._plain)
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def cell(self, row: int) -> Any:
+        """A row's cell."""
+        return self._plain(self._column[row].as_py())
+
+    def sample(self, count: int, size: int) -> list[Any]:
+        """Evenly spaced cells; of bytes, the first ``size``."""
+        cells = map(self.cell, range(0, len(self), max(1, len(self) // count)))
+        return [cell[:size] if isinstance(cell, bytes) else cell for cell in cells]
+
+
+def map_arrow(path: Path) -> Any:
+    """An Arrow file, or a stream of Arrow's in a file, as a ``pyarrow.Table``.
+
+    Raises:
+        pyarrow.ArrowException, OSError: it is neither, or can't be read.
+    """
+    pa, ipc = needed("pyarrow", "arrow"), needed("pyarrow.ipc", "arrow")
+    try:
+        return ipc.open_file(pa.memory_map(str(path))).read_all()
+    except pa.ArrowInvalid:
+        return ipc.open_stream(pa.memory_map(str(path))).read_all()
 
 
 class ColumnBlocks:

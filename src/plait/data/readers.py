@@ -1,35 +1,102 @@
-"""Reads columns from files: CSV, JSON Lines, Parquet, COCO, Flickr8k, the Hugging Face Hub.
+"""Reads columns from one file, by what the file holds rather than by its name.
 
-Each function returns the columns of one file; `plait.data.tables` picks the function and finds the
-folder with the images.
+Each function returns the columns as they are written; `plait.data.tables` makes the cells plain and
+finds the folder of the files that they name.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import re
+import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from plait.data.arrow_files import read_arrow, read_parquet, unwrapped
+from plait.data.caption_files import read_caption_json, read_caption_lines
+from plait.data.cells import FileKind
 from plait.data.images import IMAGE
-from plait.data.lazy import ColumnBlocks, LazyColumn, large_columns
+from plait.data.lazy import Columns
+from plait.data.recordings import SOUND
+from plait.data.video import VIDEO
 from plait.types import PlaitError
-from plait.util.imports import needed
+from plait.util.files import is_file
 
-Columns = dict[str, Sequence[Any]]
-
-KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:NAME"
+KINDS = (
+    "CSV, JSON Lines, JSON (records, columns or published captions), Parquet, Arrow, a folder, or "
+    "hub:NAME"
+)
+MEDIA: Mapping[str, FileKind] = {"image": IMAGE, "audio": SOUND, "video": VIDEO}
+"""Column -> the files that it holds, in tables that name none."""
 ROWS = "a header and at least one row"
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather")
+ZIPPED = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = ",;\t|"
+ONE_COLUMN = "\x1f"  # as separator: it is in no text
+JUDGED = 50  # lines that show the separator
+START = 4096  # bytes that show the format
+WORD = re.compile(r"\S")
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 MAX_CELL = 1 << 27  # characters per CSV cell; the column's modality has its own, lower limit
-FLICKR_TOKENS = "Flickr8k.token.txt"
-FLICKR_LISTS = {"train": "train", "dev": "val", "test": "test"}
+UNPACK: Mapping[bytes, tuple[str, Callable[[bytes], bytes]]] = {
+    b"\x1f\x8b": ("gzip", gzip.decompress),
+    b"BZh": ("bzip2", bz2.decompress),
+    b"\xfd7zXZ\0": ("xz", lzma.decompress),
+    b"PK\x03\x04": ("zip", lambda data: _only_member(data)),
+}
+"""How a packed file starts -> its format, and what unpacks it."""
+
+
+def read_columns(path: Path) -> Columns:
+    """The columns of a file: CSV, JSON Lines, JSON, Parquet or Arrow, whatever it is called.
+
+    Text may be UTF-8 or UTF-16, and packed by gzip, bzip2, xz or zip.
+
+    Raises:
+        PlaitError: the file is missing, damaged, or no table; the message names the line.
+    """
+    if not path.exists():
+        raise missing(path)
+    if not is_file(path):
+        raise _unknown(path)
+    with path.open("rb") as file:
+        start = file.read(START)
+    if not start:
+        raise PlaitError(f"{path} is empty", expected=ROWS)
+    text = is_text(start) or start.startswith(tuple(UNPACK))
+    if start.startswith(b"PAR1") or (path.suffix.lower() == ".parquet" and not text):
+        return read_parquet(path)
+    if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return read_arrow(path)
+    if not text:
+        raise _unknown(path)
+    if is_table_name(path.name):
+        return _columns_of_text(read_text(path), path)
+    try:
+        columns = _columns_of_text(read_text(path), path)
+    except PlaitError:
+        raise _unknown(path) from None
+    if len(columns) < 2:  # any text could be a table of one column
+        raise _unknown(path)
+    return columns
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a file name has the suffix of a table."""
+    return _unpacked_name(name).endswith(SUFFIXES)
+
+
+def _unpacked_name(name: str) -> str:
+    name = name.lower()
+    return next((name.removesuffix(end) for end in ZIPPED if name.endswith(end)), name)
 
 
 def missing(path: Path) -> PlaitError:
@@ -37,39 +104,117 @@ def missing(path: Path) -> PlaitError:
     return PlaitError(f"there is no table {path}", expected=KINDS, hint="check the path")
 
 
+def _unknown(path: Path) -> PlaitError:
+    hint = ""
+    if IMAGE.has_suffix(path.name):
+        hint = "to caption a photo: plait caption FILE"
+    elif path.suffix.lower() in {".xlsx", ".xls", ".ods"}:
+        hint = "save the sheet as CSV"
+    return PlaitError(f"{path} is not a known kind of table", expected=KINDS, hint=hint)
+
+
+# Bytes to text --------------------------------------------------------------------------------
+
+
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, decompressed if its name ends in .gz.
+    """The text of a file in UTF-8 or UTF-16, unpacked if need be.
 
     Raises:
-        PlaitError: the file is missing, truncated, or not UTF-8 (the message names the line).
+        PlaitError: the file is missing, truncated, or of another encoding (the message names the
+            line).
     """
+    data = _read_bytes(path)
+    encoding = _encoding(data)
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
-        return data.decode("utf-8-sig")
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        what = f"{path} line {line} is not UTF-8 text (byte {data[error.start]:#04x})"
+        name = encoding.upper().removesuffix("-SIG")
+        what = f"{path} line {line} is not {name} text (byte {data[error.start]:#04x})"
         raise PlaitError(what, hint="save the file as UTF-8") from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
     except FileNotFoundError:
         raise missing(path) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise PlaitError(f"{path} is not a valid gzip file ({error})") from None
     except OSError as error:
         raise PlaitError(f"{path} can't be read ({error.strerror})") from None
+    packed = next((how for start, how in UNPACK.items() if data.startswith(start)), None)
+    if packed is None:
+        return data
+    kind, unpack = packed
+    try:
+        data = unpack(data)
+        if not is_text(data[:START]):
+            raise ValueError("it does not hold text: unpack it")
+        return data
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise PlaitError(f"{path} is not a valid {kind} file ({error})") from None
 
 
-def read_csv(path: Path) -> Columns:
-    """CSV or TSV. A first row that starts with an image's name is a record, not the header.
+def _only_member(data: bytes) -> bytes:
+    """The one file in a zip archive, beside what a Mac adds."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [n for n in archive.namelist() if not n.endswith("/") and "__MACOSX" not in n]
+        if len(names) != 1:
+            raise ValueError(f"it holds {len(names)} files, not one: unzip it")
+        return archive.read(names[0])
+
+
+def _encoding(data: bytes) -> str:
+    """UTF-8, or UTF-16 by its mark or its many zeros."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    pairs = data[: START // 2 * 2]
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if len(pairs) > 1 and 2 * pairs[first::2].count(0) > len(pairs) // 2:
+            return name
+    return "utf-8-sig"
+
+
+def is_text(start: bytes) -> bool:
+    """Whether a file that starts so is text: of UTF-8 there is no zero byte."""
+    return b"\0" not in start or _encoding(start) != "utf-8-sig"
+
+
+# Text to columns ------------------------------------------------------------------------------
+
+
+def _columns_of_text(text: str, path: Path) -> Columns:
+    """Published captions, JSON if it starts so, or else CSV."""
+    captions = read_caption_lines(text, path)
+    if captions is not None:
+        return captions
+    name = _unpacked_name(path.name)
+    is_json = name.endswith((".json", ".jsonl", ".ndjson"))
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            values = _json_values(text, path)
+        except PlaitError:
+            if is_json or not name.endswith(SUFFIXES):
+                raise
+        else:
+            return _columns_of_json(values, path)
+    elif is_json and text.strip() and not any(s in text.partition("\n")[0] for s in SEPARATORS):
+        raise PlaitError(f"{path} is not JSON", expected="[...] or {...}", hint="fix the file")
+    return read_csv(text, path)
+
+
+def read_csv(text: str, path: Path) -> Columns:
+    """CSV of any usual separator. A first row that starts with the name of an image, sound or
+    video is a record, not the header.
 
     Raises:
         PlaitError: a line has too few or too many cells, a quote is not closed, or two columns
             have the same name.
     """
-    lines = _cells_of_lines(read_text(path), path)
+    lines = _cells_of_lines(text, path)
     names = [cell.strip() for cell in lines[0]]
-    if IMAGE.has_suffix(names[0].partition("#")[0]):
-        names = ["image", "caption"] if len(names) == 2 else [""] * len(names)
+    kind = media_column(names[0])
+    if kind:
+        names = [kind, "caption"] if len(names) == 2 else [""] * len(names)
     else:
         lines = lines[1:]
     names = [name or f"column_{i}" for i, name in enumerate(names)]
@@ -79,25 +224,52 @@ def read_csv(path: Path) -> Columns:
     return dict(zip(names, columns, strict=True))
 
 
+def media_column(name: str) -> str:
+    """The column of a file with this name; empty unless it is an image, sound or video."""
+    return next((column for column, kind in MEDIA.items() if kind.has_suffix(name)), "")
+
+
 def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
-    """The cells of each line; the separator is the first of ``,;|`` or tab on line 1."""
+    """The cells of each line."""
     if not text.strip():
         raise PlaitError(f"{path} is empty", expected=ROWS)
-    first = text.partition("\n")[0]
-    separator = next((s for s in SEPARATORS if s in first), ",")
-    if ".tsv" in path.name.lower() or "\t" in first.partition(",")[0]:
-        separator = "\t"
-    try:
-        return _rows(text, path, separator, csv.QUOTE_MINIMAL)
-    except PlaitError:
-        if separator != "\t":
-            raise
-        return _rows(text, path, separator, csv.QUOTE_NONE)  # TSV is often written unquoted
+    first, _, rest = text.partition("\n")
+    if first.startswith("sep=") and len(first.rstrip()) == 5:  # as Excel writes
+        text, separator = rest, first[4]
+    else:
+        separator = _separator(text)
+    ways: list[dict[str, Any]] = [{}]
+    if '\\"' in text:
+        ways.append({"escapechar": "\\", "doublequote": False})
+    if separator != ",":  # others are often written unquoted
+        ways.append({"quoting": csv.QUOTE_NONE})
+    error = None
+    for way in ways:
+        try:
+            return _rows(text, path, separator, way)
+        except PlaitError as failed:
+            error = error or failed
+    assert error is not None
+    raise error
 
 
-def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]]:
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
+def _separator(text: str) -> str:
+    """The separator that cuts most of the first lines into as many cells as line 1; of equals the
+    one that comes first there."""
+    head = text[: 1 << 16]
+    found: dict[str, float] = {}
+    for separator in SEPARATORS:
+        reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator)
+        widths = [len(row) for row in islice(reader, JUDGED) if row]
+        if widths and widths[0] > 1:
+            found[separator] = widths.count(widths[0]) / len(widths)
+    most = max(found.values(), default=0)
+    likeliest = [separator for separator, share in found.items() if share == most]
+    return min(likeliest, key=text.find, default=ONE_COLUMN)
+
+
+def _rows(text: str, path: Path, separator: str, way: Mapping[str, Any]) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, **way)
     rows: list[list[str]] = []
     before = csv.field_size_limit(MAX_CELL)  # for the whole process
     try:
@@ -111,41 +283,43 @@ def _rows(text: str, path: Path, separator: str, quoting: Any) -> list[list[str]
             if row:
                 rows.append([cell.strip() for cell in row] if separator == "|" else row)
     except csv.Error as error:
-        what = f"{path} line {reader.line_num}: {error}"
-        raise PlaitError(what, hint="check the quotes up to this line") from None
+        raise PlaitError(
+            f"{path} line {reader.line_num}: {error}", hint="check the quotes up to this line"
+        ) from None
     finally:
         csv.field_size_limit(before)
     return rows
 
 
-def read_lines(path: Path) -> Columns:
-    """JSON Lines: one object per line; a key that a line lacks is None.
-
-    Raises:
-        PlaitError: a line is not a JSON object; the message names the line.
-    """
-    rows = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            rows.append(_json(line, f"{path} line {number}"))
-            if not isinstance(rows[-1], dict):
-                raise PlaitError(f"{path} line {number} is not a JSON object", expected="{...}")
-    return _columns(rows)
+# JSON -----------------------------------------------------------------------------------------
 
 
-def _columns(rows: Sequence[dict[str, Any]]) -> Columns:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [_plain(row.get(name)) for row in rows] for name in names}
+def _json_values(text: str, path: Path) -> list[Any]:
+    """The values in a text, one after the other: one in a JSON file, one a line in JSON Lines."""
+    decoder, values, at = json.JSONDecoder(), list[Any](), 0
+    while found := WORD.search(text, at):
+        at = found.start()
+        try:
+            value, end = decoder.raw_decode(text, at)
+        except ValueError as error:
+            raise PlaitError(
+                f"{_where(text, at, path)} is not JSON ({error})", hint="fix or remove it"
+            ) from None
+        except RecursionError:
+            raise PlaitError(f"{path} is JSON nested too deeply") from None
+        if values and not (isinstance(value, dict) and isinstance(values[0], dict)):
+            raise PlaitError(
+                f"{_where(text, at, path)} is not a JSON object", expected="an object in each line"
+            )
+        values.append(_without_surrogates(value) if "\\u" in text[at:end] else value)
+        at = end
+    return values
 
 
-def _json(text: str, where: str) -> Any:
-    try:
-        value = json.loads(text)
-        return _without_surrogates(value) if "\\u" in text else value
-    except ValueError as error:
-        raise PlaitError(f"{where} is not JSON ({error})", hint="fix or remove it") from None
-    except RecursionError:
-        raise PlaitError(f"{where} is JSON nested too deeply") from None
+def _where(text: str, at: int, path: Path) -> str:
+    """The file, and the line unless it is the first."""
+    line = text.count("\n", 0, at) + 1
+    return f"{path} line {line}" if line > 1 else str(path)
 
 
 def _without_surrogates(value: Any) -> Any:
@@ -159,131 +333,88 @@ def _without_surrogates(value: Any) -> Any:
     return value
 
 
-def read_parquet(path: Path) -> Columns:
-    """Parquet; a struct of ``bytes`` and ``path``, as the Hugging Face Hub has, is one cell. Large
-    columns stay in the file (`plait.data.lazy`).
-
-    Raises:
-        PlaitError: the file is missing or is not Parquet, or pyarrow is not installed.
-    """
-    pa, parquet = needed("pyarrow", "arrow"), needed("pyarrow.parquet", "arrow")
-    if not path.exists():
-        raise missing(path)
-    try:
-        # The file's own schema: none of what the folders' names could say.
-        file = parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        if len(set(names)) < len(names):
-            raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
-        large = large_columns(file, names)
-        small = file.read([name for name in names if name not in large] if large else None)
-        blocks = {name: ColumnBlocks(path, name, _plain) for name in large}
-        return {
-            name: LazyColumn(blocks[name], range(len(blocks[name])))
-            if name in large
-            else [_plain(cell) for cell in small.column(name).to_pylist()]
-            for name in names
-        }
-    except (pa.ArrowException, OSError) as error:
-        why = str(error).splitlines()[0]
-        raise PlaitError(f"{path} is not a valid Parquet file ({why})") from None
+def _columns_of_json(values: Sequence[Any], path: Path) -> Columns:
+    """Published captions, or one of the ways to write rows or columns."""
+    if len(values) > 1:
+        return columns_of_rows(values)
+    captions = read_caption_json(values[0], path)
+    if captions is not None:
+        return captions
+    for layout in JSON_LAYOUTS:
+        columns = layout(values[0])
+        if columns is not None:
+            return columns
+    raise PlaitError(
+        f"{path} is JSON, but no table and no captions that plait knows",
+        expected="a list of records, one record a line, columns, or captions as published (COCO, "
+        "Karpathy, VizWiz, nocaps)",
+    )
 
 
-def _plain(cell: Any) -> Any:
-    """A cell without the Hub's wrapping: {bytes, path} becomes the one that is set."""
-    if isinstance(cell, dict) and cell and cell.keys() <= {"bytes", "path"}:
-        return cell.get("bytes") or cell.get("path")
-    return cell
+def columns_of_rows(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Records as columns; a key that a record lacks is None."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [unwrapped(row.get(name)) for row in rows] for name in names}
 
 
-def read_json(path: Path) -> Columns:
-    """COCO captions as columns ``image`` and ``captions``, or a JSON list of objects.
-
-    Raises:
-        PlaitError: the file is neither, or a caption's image is not listed.
-    """
-    content = _json(read_text(path), str(path))
-    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        return _columns(content)
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise PlaitError(
-            f"{path} is not COCO captions", expected="the keys images and annotations, or a list"
-        )
-    try:
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        captions: dict[Any, list[str]] = {key: [] for key in names}
-        for annotation in content["annotations"]:
-            image, caption = annotation["image_id"], annotation["caption"]
-            if image not in captions:
-                raise PlaitError(f"{path}: a caption's image {image} is not among the images")
-            captions[image].append(caption)
-    except (KeyError, TypeError) as error:
-        raise PlaitError(
-            f"{path} lacks {error} in an image or annotation",
-            expected="images with id, file_name; annotations with image_id, caption",
-            hint="use captions_*.json, not instances_*.json",
-        ) from None
-    return {"image": list(names.values()), "captions": list(captions.values())}
+def _list_of_records(value: Any) -> Columns | None:
+    """``[{"image": "a.jpg"}, ...]``."""
+    records = isinstance(value, list) and all(isinstance(row, dict) for row in value)
+    return columns_of_rows(value) if records else None
 
 
-def coco_folders(path: Path) -> list[Path]:
-    """Where COCO's images may be: train2017 for captions_train2017.json, beside or above it."""
-    part = path.stem.rpartition("_")[2]
-    above = path.parent.parent
-    named = [above / part, path.parent / part, above / "images" / part]
-    return [*named, path.parent, path.parent / "images", above / "images"]
+def _split_columns(value: Any) -> Columns | None:
+    """``{"columns": ["image"], "data": [["a.jpg"], ...]}``, as pandas' orient="split"."""
+    if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
+        return None
+    names, rows = value["columns"], value["data"]
+    if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+        return None
+    return {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
 
 
-def read_flickr8k(folder: Path) -> Columns:
-    """The published Flickr8k: columns ``image``, ``captions`` and ``split`` (None if in no list).
-
-    Raises:
-        PlaitError: a line is not ``name.jpg#0<TAB>caption``.
-    """
-    captions: dict[str, list[str]] = {}
-    path = folder / FLICKR_TOKENS
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        name, tab, caption = line.strip("\r").partition("\t")
-        if not tab:
-            raise PlaitError(f"{path} line {number} is broken", expected="name.jpg#0<TAB>caption")
-        captions.setdefault(name.rpartition("#")[0] or name, []).append(caption.strip())
-    columns: Columns = {"image": list(captions), "captions": list(captions.values())}
-    splits: dict[str, str] = {}
-    for part, split in FLICKR_LISTS.items():
-        path = folder / f"Flickr_8k.{part}Images.txt"
-        if path.exists():
-            splits.update(dict.fromkeys(read_text(path).split(), split))
-    if splits:
-        columns["split"] = [splits.get(name) for name in captions]
-    return columns
+def _texts_of_files(value: Any) -> Columns | None:
+    """``{"a.jpg": ["A dog.", ...], ...}``, or with a record for each file."""
+    if not isinstance(value, dict) or not value or not all(map(media_column, value)):
+        return None
+    if all(isinstance(row, dict) for row in value.values()):
+        return columns_of_rows([{media_column(name): name, **row} for name, row in value.items()])
+    kind = media_column(next(iter(value)))
+    return {kind: list(value), "caption": list(value.values())}
 
 
-def read_hub(name: str) -> Columns:
-    """A data set of the Hugging Face Hub: all its splits, and a column ``split``.
+def _object_of_columns(value: Any) -> Columns | None:
+    """``{"image": ["a.jpg", ...], ...}``, or with an object of index and cell for each column, as
+    pandas writes by default."""
+    if not isinstance(value, dict) or not value:
+        return None
+    cells = list(value.values())
+    if all(isinstance(c, list) and len(c) == len(cells[0]) for c in cells):
+        return None if any(isinstance(item, dict) for c in cells for item in c[:1]) else value
+    indexed = all(isinstance(c, dict) and c.keys() == cells[0].keys() for c in cells)
+    if indexed and all(index.isdigit() for index in cells[0]):
+        return {name: list(column.values()) for name, column in value.items()}
+    if all(isinstance(row, dict) for row in cells):  # pandas' orient="index"
+        return columns_of_rows(cells)
+    return None
 
-    Raises:
-        PlaitError: the library datasets is not installed, or the data set can't be loaded.
-    """
-    library = needed("datasets", "hub")
-    try:
-        parts = library.load_dataset(name)
-    except Exception as error:  # network, name, licence, disk: the library raises anything
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PlaitError(f"the data set hub:{name} can't be loaded ({why})") from error
-    return _columns([row for split in parts for row in _hub_rows(parts[split], split)])
+
+def _records_within(value: Any) -> Columns | None:
+    """``{"version": 1, "data": [{"image": "a.jpg"}, ...]}``: the only list of records in it."""
+    if not isinstance(value, dict):
+        return None
+    lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    return _list_of_records(lists[0]) if len(lists) == 1 else None
 
 
-def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
-    """The rows of one split, with media as files' bytes and classes by name."""
-    classes = {}
-    for name, feature in part.features.items():
-        if type(feature).__name__ in {"Image", "Audio", "Video"}:
-            part = part.cast_column(name, type(feature)(decode=False))
-        elif type(feature).__name__ == "ClassLabel":
-            classes[name] = feature.names
-    for row in part:
-        # Unlabelled test splits have -1 or None.
-        named = {n: None if row[n] in (None, -1) else names[row[n]] for n, names in classes.items()}
-        yield {"split": split, **row, **named}
+def _one_record(value: Any) -> Columns | None:
+    """``{"image": "a.jpg", "captions": ["A dog.", ...]}``: a table of one row."""
+    plain = isinstance(value, dict) and not any(isinstance(v, dict) for v in value.values())
+    return columns_of_rows([value]) if plain else None
+
+
+JSON_LAYOUTS: Sequence[Callable[[Any], Columns | None]] = (
+    _list_of_records, _split_columns, _texts_of_files, _object_of_columns, _records_within,
+    _one_record,
+)  # fmt: skip
+"""The ways to write a table as one JSON value; the first that knows it reads it."""

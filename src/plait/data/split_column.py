@@ -52,6 +52,15 @@ def split_of(word: Any) -> Split | None:
     return only if re.fullmatch(r"[\w .:()-]*", word.strip()) else None
 
 
+def split_in_name(name: str) -> Split | None:
+    """The split in the name of a file or folder, such as ``captions_train2017.json``; None if it
+    names no split, or several."""
+    tokens = re.findall("[a-z]+", name.lower())
+    named = {_WORDS.get(token.removesuffix("set")) for token in tokens if token not in _SHORT}
+    named.discard(None)
+    return named.pop() if len(named) == 1 else None
+
+
 def read_split_column(name: str, cells: Sequence[Any]) -> Mapping[str, Split]:
     """What each value of a column means, by `class_key`; values that name no split are left out.
 

@@ -13,27 +13,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plait.data import readers
-from plait.data.cells import COLUMN_NAMES, SUFFIX, name_cell
-from plait.data.images import IMAGE, find_images
-from plait.data.lazy import LazyColumn, take
-from plait.data.readers import Columns
+from plait.data.arrow_files import read_hub
+from plait.data.cells import COLUMN_NAMES, name_cell
+from plait.data.folders import read_folder, read_part
+from plait.data.lazy import Columns, LazyColumn, take
+from plait.data.readers import columns_of_rows
 from plait.data.values import MISSING, is_missing, plain_column
 from plait.types import ColumnName, PlaitError, UsageError
-from plait.util.files import digest, is_file, is_folder
+from plait.util.files import digest, is_folder
 from plait.util.suggest import did_you_mean
 
-FOLDER_TABLES = tuple(
-    f"{name}{suffix}"
-    for name in ("metadata", "captions")
-    for suffix in (".csv", ".jsonl", ".txt", ".tsv", ".parquet", ".csv.gz", ".jsonl.gz")
-)
-_FLICKR = "Flicker8k_Dataset"  # as it was published
-IMAGE_FOLDERS = [".", "Images", "images", _FLICKR, "Flickr8k_Dataset", f"../{_FLICKR}"]
-IMAGE_FOLDERS += ["../Images", "../images", f"{_FLICKR}/{_FLICKR}"]
 SAMPLE = 200  # cells examined to see what a column holds
 START = 64  # bytes of a file that show its format
-FILES = 20  # cells examined to find the folder of their files
 
 
 @dataclass(frozen=True)
@@ -118,11 +109,11 @@ def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
         >>> list(plait.read_table("photos.csv").columns)
     """
     if str(path).startswith("hub:"):
-        table = Table(Path(path), Path.cwd(), readers.read_hub(str(path)[4:]))
-    elif is_folder(Path(path)):
-        table = _read_folder(Path(path))
+        rows = read_hub(str(path)[4:])
+        table = Table(Path(path), Path.cwd(), columns_of_rows(rows))
     else:
-        table = _read_file(Path(path))
+        part = (read_folder if is_folder(Path(path)) else read_part)(Path(path))
+        table = Table(part.path, part.root, part.columns)
     return _cleaned(table, missing)
 
 
@@ -269,55 +260,3 @@ def _gather_numbered(columns: Columns) -> Columns:
         for base, names in numbered.items()
         if len(names) > 1
     }
-
-
-def _read_file(path: Path) -> Table:
-    suffix = _suffix(path.name)
-    if suffix == "json":
-        return _rooted(path, readers.read_json(path), readers.coco_folders(path))
-    if suffix in READERS:
-        return _rooted(path, READERS[suffix](path))
-    if not path.exists():
-        raise readers.missing(path)
-    hint = "to caption a photo: plait caption FILE" if IMAGE.has_suffix(path.name) else ""
-    raise PlaitError(f"{path} is not a known kind of table", expected=readers.KINDS, hint=hint)
-
-
-def is_table_name(name: str) -> bool:
-    """Whether a file name has the suffix of a table."""
-    return _suffix(name) in {*READERS, "json"}
-
-
-def _suffix(name: str) -> str:
-    return name.lower().removesuffix(".gz").rpartition(".")[2]
-
-
-READERS: dict[str, Callable[[Path], Columns]] = {
-    **dict.fromkeys(("csv", "tsv", "txt"), readers.read_csv),
-    **dict.fromkeys(("jsonl", "ndjson"), readers.read_lines),
-    "parquet": readers.read_parquet,
-}
-
-
-def _read_folder(folder: Path) -> Table:
-    """The Flickr8k files, or else a table with a usual name, or else the images alone."""
-    for texts in (folder, folder / "Flickr8k_text"):
-        if (texts / readers.FLICKR_TOKENS).is_file():
-            return _rooted(texts, readers.read_flickr8k(texts))
-    for name in FOLDER_TABLES:
-        if (folder / name).is_file():
-            return _read_file(folder / name)
-    images = [path.relative_to(folder).as_posix() for path in find_images([folder])]
-    return Table(folder, folder, {"image": images})
-
-
-def _rooted(path: Path, columns: Columns, folders: Iterable[Path] = ()) -> Table:
-    """The table, with the first folder that contains one of its first files as root; the usual
-    folders if none are given."""
-    home = path if path.is_dir() else path.parent
-    table = Table(path, home, columns)
-    cells = [cell for column in columns for cell in table.sample(column)[:FILES]]
-    names = [cell for cell in cells if isinstance(cell, str) and SUFFIX.search(cell)]
-    places = folders or [home / name for name in IMAGE_FOLDERS]
-    roots = (root for root in places if any(is_file(root / name) for name in names))
-    return replace(table, root=next(roots, home))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait.data.tables import is_table_name, read_table
+from plait.data.readers import is_table_name
+from plait.data.tables import read_table
 from plait.explain.checks import Curves
 from plait.explain.explanation import Explanation
 from plait.model import Model

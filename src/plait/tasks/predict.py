@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 
 from plait.data.cells import ErrorPolicy, check_policy
 from plait.data.images import find_images
-from plait.data.tables import Table, as_table, is_table_name
+from plait.data.readers import is_table_name
+from plait.data.tables import Table, as_table
 from plait.data.values import is_missing
 from plait.model import Model
 from plait.outputs.base import Output

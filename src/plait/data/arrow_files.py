@@ -1,0 +1,208 @@
+"""Columns of Parquet and Arrow files, of what Hugging Face's ``datasets`` saved, and of the hub.
+
+What ``datasets`` writes beside the columns is understood everywhere: an image or sound is one cell,
+and a class has its name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from plait.data import lazy
+from plait.data.lazy import (
+    ArrowBlocks,
+    ColumnBlocks,
+    Columns,
+    LazyColumn,
+    column_sizes,
+    map_arrow,
+)
+from plait.types import PlaitError
+from plait.util.imports import needed
+
+FEATURES = b"huggingface"  # the key of what datasets writes into a file's schema
+SAVED, SAVED_SPLITS, SAVED_STATE = "dataset_info.json", "dataset_dict.json", "state.json"
+
+
+def read_parquet(path: Path) -> Columns:
+    """A Parquet file; a struct of ``bytes`` and ``path`` is one cell. Large columns stay in the
+    file (`plait.data.lazy`).
+
+    Raises:
+        PlaitError: the file is not Parquet, or pyarrow is not installed.
+    """
+    return read_parquet_files([path])[0]
+
+
+def read_parquet_files(paths: Sequence[Path]) -> list[Columns]:
+    """The columns of each file; those that are large in all files together stay in them.
+
+    Raises:
+        PlaitError: as for `read_parquet`.
+    """
+    parquet = needed("pyarrow.parquet", "arrow")
+    sizes: dict[str, int] = {}
+    files = []
+    for path in paths:
+        # The file's own schema: none of what the folders' names could say.
+        file = _checked(path, "Parquet", parquet.ParquetFile)
+        names = _unique(file.schema_arrow.names, path)
+        for name, size in column_sizes(file, names).items():
+            sizes[name] = sizes.get(name, 0) + size
+        files.append(file)
+    large = {name for name, size in sizes.items() if size > lazy.LARGE}
+    return [_parquet_columns(path, f, large) for path, f in zip(paths, files, strict=True)]
+
+
+def _parquet_columns(path: Path, file: Any, large: set[str]) -> Columns:
+    schema = file.schema_arrow
+    small = [name for name in schema.names if name not in large]
+    loaded = _checked(path, "Parquet", lambda _: file.read(small))
+    return {
+        name: _lazy(ColumnBlocks(path, name, _plain_of(schema, name)))
+        if name in large
+        else list(map(_plain_of(schema, name), loaded.column(name).to_pylist()))
+        for name in schema.names
+    }
+
+
+def read_arrow(path: Path) -> Columns:
+    """An Arrow file (``.arrow``, ``.feather``); large columns stay in it.
+
+    Raises:
+        PlaitError: the file is not Arrow, or pyarrow is not installed.
+    """
+    return read_arrow_files([path])[0]
+
+
+def read_arrow_files(paths: Sequence[Path]) -> list[Columns]:
+    """The columns of each file; those that are large in all files together stay in them.
+
+    Raises:
+        PlaitError: as for `read_arrow`.
+    """
+    tables = [_checked(path, "Arrow", map_arrow) for path in paths]
+    sizes: dict[str, int] = {}
+    for path, table in zip(paths, tables, strict=True):
+        for name in _unique(table.column_names, path):
+            sizes[name] = sizes.get(name, 0) + table.column(name).nbytes
+    return [
+        {
+            name: _lazy(ArrowBlocks(path, name, _plain_of(table.schema, name)))
+            if sizes[name] > lazy.LARGE
+            else list(map(_plain_of(table.schema, name), table.column(name).to_pylist()))
+            for name in table.column_names
+        }
+        for path, table in zip(paths, tables, strict=True)
+    ]
+
+
+def _lazy(blocks: lazy.Blocks) -> LazyColumn:
+    return LazyColumn(blocks, range(len(blocks)))
+
+
+def _checked(path: Path, kind: str, read: Callable[[Path], Any]) -> Any:
+    """What ``read`` makes of the file; a damaged one is a PlaitError of one line."""
+    pa = needed("pyarrow", "arrow")
+    try:
+        return read(path)
+    except (pa.ArrowException, OSError) as error:
+        why = str(error).splitlines()[0]
+        raise PlaitError(f"{path} is not a valid {kind} file ({why})") from None
+
+
+def _unique(names: Sequence[str], path: Path) -> Sequence[str]:
+    if len(set(names)) < len(names):
+        raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
+    return names
+
+
+def _plain_of(schema: Any, column: str) -> Callable[[Any], Any]:
+    """What makes a column's cells plain."""
+    written = json.loads((schema.metadata or {}).get(FEATURES, b"{}"))
+    names = _class_names(written.get("info", {}).get("features", {}).get(column))
+    return partial(_class_name, names) if names else unwrapped
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """The names of the classes that a column holds, alone or in lists; None if it holds others."""
+    if isinstance(feature, list):  # a list of one feature is a feature of lists
+        return _class_names(feature[0]) if feature else None
+    if not isinstance(feature, dict):
+        return None
+    if feature.get("_type") == "ClassLabel":
+        return feature.get("names")
+    return _class_names(feature.get("feature"))
+
+
+def _class_name(names: Sequence[str], cell: Any) -> Any:
+    if isinstance(cell, list):
+        return [_class_name(names, item) for item in cell]
+    return None if cell in (None, -1) else names[cell]  # unlabelled rows have -1 or None
+
+
+def unwrapped(cell: Any) -> Any:
+    """A cell without the hub's wrapping: {bytes, path} becomes the one that is set."""
+    if isinstance(cell, dict) and cell and cell.keys() <= {"bytes", "path"}:
+        return cell.get("bytes") or cell.get("path")
+    return cell
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether ``datasets`` saved a data set, or several splits of one, in this folder."""
+    one = all((folder / name).is_file() for name in (SAVED, SAVED_STATE))
+    return one or (folder / SAVED_SPLITS).is_file()
+
+
+def read_saved(folder: Path) -> list[tuple[str | None, Columns]]:
+    """What ``Dataset.save_to_disk`` and ``DatasetDict.save_to_disk`` write: each part with the name
+    of its split, if it has one.
+
+    Raises:
+        PlaitError: a file is missing or damaged.
+    """
+    if (folder / SAVED_SPLITS).is_file():
+        splits = _written(folder / SAVED_SPLITS, "splits")
+        return [(split, part) for split in splits for _, part in read_saved(folder / split)]
+    files = _written(folder / SAVED_STATE, "_data_files")
+    return [(None, part) for part in read_arrow_files([folder / f["filename"] for f in files])]
+
+
+def _written(path: Path, key: str) -> Any:
+    try:
+        return json.loads(path.read_bytes())[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise PlaitError(f"{path} can't be read ({why})", hint="save the data set again") from None
+
+
+def read_hub(name: str) -> list[dict[str, Any]]:
+    """The rows of a data set of the Hugging Face Hub, each with its ``split``.
+
+    Raises:
+        PlaitError: the library datasets is not installed, or the data set can't be loaded.
+    """
+    library = needed("datasets", "hub")
+    try:
+        parts = library.load_dataset(name)
+    except Exception as error:  # network, name, licence, disk: the library raises anything
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PlaitError(f"the data set hub:{name} can't be loaded ({why})") from error
+    return [row for split in parts for row in _hub_rows(parts[split], split)]
+
+
+def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:
+    """The rows of one split, with media as files' bytes and classes by name."""
+    classes = {}
+    for name, feature in part.features.items():
+        if type(feature).__name__ in {"Image", "Audio", "Video"}:
+            part = part.cast_column(name, type(feature)(decode=False))
+        elif type(feature).__name__ == "ClassLabel":
+            classes[name] = feature.names
+    for row in part:
+        named = {name: _class_name(names, row[name]) for name, names in classes.items()}
+        yield {"split": split, **row, **named}

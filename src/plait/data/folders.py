@@ -1,0 +1,463 @@
+"""Folders as tables: how people lay out files, splits, classes and texts.
+
+Each convention is a function in `CONVENTIONS`, which returns the parts of a folder that follows it,
+and nothing for another folder; the first that knows a folder reads it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from plait.data.arrow_files import is_saved, read_arrow_files, read_parquet_files, read_saved
+from plait.data.cells import SUFFIX
+from plait.data.images import IMAGE
+from plait.data.lazy import Columns, LazyColumn, joined
+from plait.data.readers import MEDIA, is_table_name, media_column, read_columns, read_text
+from plait.data.split_column import SPLITS, find_split_column, split_in_name, split_of
+from plait.data.values import mostly
+from plait.types import PlaitError
+from plait.util.files import is_file
+
+METADATA = tuple(
+    f"{name}{suffix}"
+    for name in ("metadata", "captions")
+    for suffix in (".csv", ".jsonl", ".txt", ".tsv", ".parquet", ".csv.gz", ".jsonl.gz")
+)
+"""Tables beside the files that they name, the likeliest first."""
+FLICKR30K = "results.csv"
+PUBLISHED = (
+    "Flickr8k.token.txt", "results_20130124.token", FLICKR30K, "dataset_coco.json",
+    "dataset_flickr8k.json", "dataset_flickr30k.json",
+)  # fmt: skip
+"""Files of captions by the names under which data sets publish them."""
+TEXT_FOLDERS = (".", "Flickr8k_text", "annotations", "data")
+"""Where in a folder tables lie."""
+MEDIA_FOLDERS = (
+    "Images", "images", "Flicker8k_Dataset", "Flickr8k_Dataset", "../Flicker8k_Dataset",
+    "../Images", "../images", "Flicker8k_Dataset/Flicker8k_Dataset", "..",
+)  # fmt: skip
+"""Where the files lie that a table names, seen from the table."""
+TEXTS = (".txt", ".caption")
+"""Suffixes of a text beside a picture or sound."""
+SHARD = re.compile(r"-\d+-of-\d+\b|^part-\d+")  # the name of one of the parts of a table
+FILES = 20  # cells examined to find the folder of their files
+SUBFOLDERS = 200  # searched at most
+
+log = logging.getLogger("plait")
+
+
+class Part(NamedTuple):
+    """What was read from one file of a folder, or from the folder itself.
+
+    Attributes:
+        path: the file or folder.
+        columns: as they are written.
+        root: the folder that relative paths in cells start from.
+        split: that the part is, if its name says so.
+        about: what the log says of it.
+    """
+
+    path: Path
+    columns: Columns
+    root: Path
+    split: str | None = None
+    about: Sequence[str] = ()
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and what is in it, hidden files left out; paths are relative to it, and sorted."""
+
+    path: Path
+
+    @cached_property
+    def files(self) -> list[PurePosixPath]:
+        """All files. Links are followed, but no folder is entered twice."""
+        found, entered = list[PurePosixPath](), set[str]()
+        for place, folders, names in os.walk(self.path, followlinks=True):
+            entered.add(os.path.realpath(place))
+            folders[:] = [
+                name
+                for name in folders
+                if name[0] != "." and name != "__MACOSX"
+                and os.path.realpath(os.path.join(place, name)) not in entered
+            ]  # fmt: skip
+            base = PurePosixPath(Path(place).relative_to(self.path).as_posix())
+            found += [base / n for n in names if n[0] != "." and is_file(Path(place) / n)]
+        return sorted(found)
+
+    @cached_property
+    def media(self) -> list[PurePosixPath]:
+        """The images, sounds and videos."""
+        return [file for file in self.files if media_column(file.name)]
+
+    @property
+    def tables(self) -> list[PurePosixPath]:
+        """Files directly in the folder that can hardly be anything but tables."""
+        return [
+            file
+            for file in self.files
+            if len(file.parts) == 1 and is_table_name(file.name)
+            and file.suffix.lower() not in (*TEXTS, ".json")
+        ]  # fmt: skip
+
+
+def read_folder(path: Path) -> Part:
+    """A folder's records, read by the first of `CONVENTIONS` that it follows. One line in the log
+    says what was read, unless it is one table or files alone.
+
+    Raises:
+        PlaitError: a file is damaged, or there is nothing in the folder that could be read.
+    """
+    folder = Folder(path)
+    for convention in CONVENTIONS:
+        parts = convention(folder)
+        if parts:
+            return _joined(folder, parts)
+    raise PlaitError(
+        f"the folder {path} contains no images, sounds, videos or tables",
+        expected=f"files ending in {', '.join(IMAGE.suffixes)} and so on, or a table",
+        hint="choose another folder, or name the files",
+    )
+
+
+def read_part(path: Path, split: str | None = None) -> Part:
+    """A table in a file, with the folder in which the files lie that it names."""
+    columns = read_columns(path)
+    root = next((root for root in _roots(path) if file_columns(columns, root)), path.parent)
+    return Part(path, columns, root, split)
+
+
+def _roots(path: Path) -> Iterator[Path]:
+    """Where the files may lie that a table names, the likeliest first."""
+    folder = path.parent
+    part = path.stem.rpartition("_")[2]  # COCO's train2017, of captions_train2017.json
+    yield folder
+    for name in (f"../{part}", part, f"../images/{part}", *MEDIA_FOLDERS):
+        yield Path(os.path.normpath(folder / name))
+    yield from islice(sorted(p for p in folder.iterdir() if p.is_dir()), SUBFOLDERS)
+
+
+def file_columns(columns: Columns, root: Path) -> list[str]:
+    """The columns that name files in this folder, judged by a few cells."""
+    return [
+        name
+        for name, cells in columns.items()
+        if any(is_file(root / cell) for cell in _some_names(cells))
+    ]
+
+
+def _some_names(cells: Sequence[Any]) -> list[str]:
+    """Some cells that may be names of files."""
+    some = cells[:: max(1, len(cells) // FILES)][:FILES]
+    if isinstance(cells, LazyColumn):  # from its start: to go through a large file takes long
+        some = [cell for cell in islice(cells, 1) if isinstance(cell, str)] and cells[:FILES]
+    return [cell for cell in some if isinstance(cell, str) and SUFFIX.search(cell)]
+
+
+# Conventions ----------------------------------------------------------------------------------
+
+
+def _saved(folder: Folder) -> list[Part]:
+    """What ``save_to_disk`` of Hugging Face's datasets writes."""
+    path = folder.path
+    if not is_saved(path):
+        return []
+    return [Part(path, columns, path, split) for split, columns in read_saved(path)]
+
+
+def _published(folder: Folder) -> list[Part]:
+    """Captions under the name of their data set; of COCO, all splits."""
+    for place in (folder.path / name for name in TEXT_FOLDERS):
+        for path in (place / name for name in PUBLISHED):
+            if path.is_file() and (path.name != FLICKR30K or b"comment_number" in _line(path)):
+                return [read_part(path)]
+        coco = sorted(place.glob("captions_*.json"))
+        parts = [read_part(p, split) for p in coco if (split := split_in_name(p.name))]
+        if parts:
+            return parts
+    return []
+
+
+def _line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.readline(1000)
+
+
+def _metadata(folder: Folder) -> list[Part]:
+    """A table with a usual name, in the folder or in each of its sub-folders, as in the
+    imagefolder, audiofolder and videofolder of Hugging Face's datasets."""
+    for name in METADATA:
+        if (folder.path / name).is_file():
+            return _with_unnamed(folder, [read_part(folder.path / name)])
+    tables: dict[PurePosixPath, str] = {}
+    for name in METADATA:
+        for file in folder.files:
+            if file.name == name:
+                tables.setdefault(file.parent, name)
+    return _with_unnamed(folder, [
+        read_part(folder.path / place / tables[place], _split_of_folders(place))
+        for place in sorted(tables)
+    ])  # fmt: skip
+
+
+def _with_unnamed(folder: Folder, parts: list[Part]) -> list[Part]:
+    """The parts, with a word on the files of the folder that they don't name."""
+    named = {
+        _normal(os.path.relpath(part.root / cell, folder.path))
+        for part in parts
+        for name in file_columns(part.columns, part.root)
+        for cell in part.columns[name]
+        if isinstance(cell, str)
+    }
+    left = sum(_normal(str(file)) not in named for file in folder.media) if named else 0
+    if left:
+        parts[-1] = parts[-1]._replace(about=[f"{left:,} files that no row names are left out"])
+    return parts
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _parts_of_a_table(folder: Folder) -> list[Part]:
+    """All Parquet or Arrow files; or text tables that are called as splits (``train.csv``) or
+    numbered (``data-00000-of-00002.jsonl``)."""
+    seen = [file for file in folder.files if file.name[0] != "_"]
+    for suffix, read in ((".parquet", read_parquet_files), (".arrow", read_arrow_files)):
+        files = [file for file in seen if file.suffix.lower() == suffix]
+        if files:
+            found = read([folder.path / file for file in files])
+            return [_binary_part(folder, f, c) for f, c in zip(files, found, strict=True)]
+    places = [PurePosixPath(place) for place in TEXT_FOLDERS]
+    tables = [file for file in seen if file.parent in places and is_table_name(file.name)]
+    named = [file for file in tables if _names_a_part(file)]
+    several = len({split_in_name(file.name) for file in named}) > 1
+    if several or any(split_of(file.stem) or SHARD.search(file.name) for file in named):
+        return [read_part(folder.path / file, split_in_name(file.name)) for file in named]
+    return []
+
+
+def _binary_part(folder: Folder, file: PurePosixPath, columns: Columns) -> Part:
+    """A Parquet or Arrow file; the names of its folders may be columns, as in ``year=2024``."""
+    path, rows = folder.path / file, len(next(iter(columns.values()), ()))
+    pairs = (name.split("=", 1) for name in file.parent.parts if "=" in name)
+    columns = columns | {name: [value] * rows for name, value in pairs if name not in columns}
+    root = next((r for r in (*_roots(path), folder.path) if file_columns(columns, r)), path.parent)
+    return Part(path, columns, root, split_in_name(file.name) or _split_of_folders(file.parent))
+
+
+def _names_a_part(file: PurePosixPath) -> bool:
+    """Whether a table's name is that of a split or of a numbered part. JSON is often something
+    else than a table, so it must be called as a split alone."""
+    if file.suffix.lower() in TEXTS:
+        return False
+    if file.suffix.lower() == ".json":
+        return split_of(re.sub(r"\d+", "", file.stem)) is not None
+    return split_in_name(file.name) is not None or SHARD.search(file.name) is not None
+
+
+def _only_table(folder: Folder) -> list[Part]:
+    """The only table in a folder, if there are no media or if it names some of them."""
+    if len(folder.tables) != 1:
+        return []
+    part = read_part(folder.path / folder.tables[0])
+    if folder.media and not file_columns(part.columns, part.root):
+        return []
+    [part] = _with_unnamed(folder, [part])
+    return [part._replace(about=[part.path.name, *part.about])]
+
+
+def _media(folder: Folder) -> list[Part]:
+    """Images, sounds and videos: files that differ in the suffix alone are one row, with the text
+    in a file beside them; folders name splits and classes."""
+    rows: dict[str, dict[str, str]] = {}  # a file's name without suffix -> column -> file
+    for file in folder.media:
+        kind, key = media_column(file.name), str(file.with_suffix(""))
+        key = str(file) if kind in rows.get(key, ()) else key
+        rows.setdefault(key, {})[kind] = str(file)
+    if not rows:
+        return []
+    columns: Columns = {
+        kind: [row.get(kind) for row in rows.values()]
+        for kind in MEDIA
+        if any(kind in row for row in rows.values())
+    }
+    about = []
+    texts = _texts_beside(folder, rows)
+    if texts:
+        columns["text"] = [texts.get(key) for key in rows]
+        about.append(f"{len(texts):,} texts beside them")
+    labels = _said_by_folders([PurePosixPath(key) for key in rows])[1]
+    if labels:
+        columns["label"] = labels
+        about.append(f"{len(set(labels) - {None})} classes")
+    if folder.tables:
+        about.append(f"not read: {', '.join(map(str, folder.tables))}")
+    return [Part(folder.path, columns, folder.path, about=about)]
+
+
+def _texts_beside(folder: Folder, rows: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Row -> the text in ``0.txt`` or ``0.jpg.txt`` beside ``0.jpg``. Several lines of an image are
+    several captions."""
+    owners = {file: key for key, row in rows.items() for file in row.values()}
+    texts: dict[str, Any] = {}
+    for file in folder.files:
+        if file.suffix.lower() in TEXTS:
+            name = str(file.with_suffix(""))
+            key = name if name in rows else owners.get(name)
+            if key is not None:
+                text = read_text(folder.path / file).strip()
+                lines = [line.strip() for line in text.splitlines() if line.strip()]
+                texts[key] = lines if len(lines) > 1 and "image" in rows[key] else text
+    return texts
+
+
+CONVENTIONS: Sequence[Callable[[Folder], list[Part]]] = (
+    _saved, _published, _metadata, _parts_of_a_table, _only_table, _media,
+)  # fmt: skip
+"""The first that knows a folder reads it."""
+
+
+# What the names of folders say ----------------------------------------------------------------
+
+
+def _split_of_folders(path: PurePosixPath) -> str | None:
+    """The split that the innermost folder with such a name means."""
+    return next((split for name in reversed(path.parts) if (split := split_in_name(name))), None)
+
+
+def _said_by_folders(
+    paths: Sequence[PurePosixPath],
+) -> tuple[list[str | None] | None, list[str | None] | None]:
+    """The split and the class of each file; None instead of either if the folders name none.
+
+    One level of folders names splits if there are two or more of them; folders beside them keep
+    their names. The innermost other level with several names is the class, if nearly all files lie
+    equally deep; a split may do without classes.
+    """
+    parents = [path.parts[:-1] for path in paths]
+    level = _split_level(parents)
+    if level is None:
+        return None, _classes(parents, [None] * len(paths))
+    names = [p[level] if len(p) > level else None for p in parents]
+    splits = [name and (split_in_name(name) or name) for name in names]
+    return splits, _classes([p[:level] + p[level + 1 :] for p in parents], splits)
+
+
+def _split_level(parents: Sequence[Sequence[str]]) -> int | None:
+    for level in range(max(map(len, parents), default=0)):
+        names = {p[level] for p in parents if len(p) > level}
+        named = [split for name in names if (split := split_in_name(name))]
+        if len(set(named)) > 1 and 2 * len(named) >= len(names):
+            return level
+    return None
+
+
+def _classes(
+    parents: Sequence[Sequence[str]], splits: Sequence[str | None]
+) -> list[str | None] | None:
+    depths = Counter(len(p) for p in parents if p)
+    if not depths:
+        return None
+    [(depth, _)] = depths.most_common(1)
+    as_deep: dict[str | None, list[bool]] = {}
+    for p, split in zip(parents, splits, strict=True):
+        as_deep.setdefault(split, []).append(len(p) == depth)
+    if not all(mostly(sum(deep), len(deep)) for deep in as_deep.values() if any(deep)):
+        return None
+    for level in reversed(range(depth)):
+        names = [p[level] if len(p) == depth else None for p in parents]
+        if len(set(names) - {None}) > 1:
+            return names
+    return None
+
+
+# Several parts as one table -------------------------------------------------------------------
+
+
+def _joined(folder: Folder, parts: Sequence[Part]) -> Part:
+    """The parts as one table, with their splits; the log says what was read."""
+    first, others = parts[0], parts[1:]
+    root = first.root if all(part.root == first.root for part in others) else folder.path
+    cells = [_relative_to(root, part) for part in parts]
+    names = dict.fromkeys(name for part in cells for name in part)
+    columns: Columns = {
+        name: joined([c.get(name, [None] * p.rows) for c, p in zip(cells, parts, strict=True)])
+        for name in names
+    }
+    about = [note for part in parts for note in part.about]
+    splits = None if "split" in columns or _has_split(columns) else _splits(parts, columns, root)
+    rows = f"{sum(part.rows for part in parts):,} rows"
+    if splits:
+        columns["split"] = splits
+        rows = _counted(splits)
+    elif others:
+        rows += f" of {len(parts)} files"
+    if splits or others or about:
+        log.warning("%s: read %s", folder.path, "; ".join([rows, *about]))
+    return Part(folder.path if others else first.path, columns, root)
+
+
+def _relative_to(root: Path, part: Part) -> Columns:
+    """The part's columns, with the names of files as seen from ``root``."""
+    if part.root == root:
+        return part.columns
+    prefix = PurePosixPath(Path(os.path.relpath(part.root, root)).as_posix())
+    named = [name for name in part.columns if re.fullmatch(r"(?i)(.*_)?file_names?", name)]
+
+    def moved(cell: Any) -> Any:
+        if isinstance(cell, list):
+            return [moved(item) for item in cell]
+        return str(prefix / cell) if isinstance(cell, str) and cell.strip() else cell
+
+    return part.columns | {
+        name: [moved(cell) for cell in part.columns[name]]
+        for name in dict.fromkeys([*file_columns(part.columns, part.root), *named])
+    }
+
+
+def _has_split(columns: Columns) -> bool:
+    samples = {
+        name: [cell for cell in cells[:: max(1, len(cells) // FILES)] if cell is not None]
+        for name, cells in columns.items()
+        if not isinstance(cells, LazyColumn)
+    }
+    return find_split_column(samples) is not None
+
+
+def _splits(parts: Sequence[Part], columns: Columns, root: Path) -> list[str | None] | None:
+    """Each row's split: its part's; of a single part, that in the names of its files' folders."""
+    if len({part.split for part in parts} - {None}) > 1:
+        return [part.split for part in parts for _ in range(part.rows)]
+    files = [columns[name] for name in file_columns(columns, root)]
+    if not files:
+        return None
+    firsts = [
+        next((cell for cell in cells if isinstance(cell, str)), "")
+        for cells in zip(*files, strict=True)
+    ]
+    return _said_by_folders([PurePosixPath(name) for name in firsts])[0]
+
+
+def _counted(splits: Iterable[str | None]) -> str:
+    """``4 + 2 rows of the splits train, test``."""
+    counts = Counter(split or "(none)" for split in splits)
+    order = sorted(counts, key=lambda split: SPLITS.index(split) if split in SPLITS else 3)
+    numbers = " + ".join(f"{counts[split]:,}" for split in order)
+    return f"{numbers} rows of the splits {', '.join(order)}"
