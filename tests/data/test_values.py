@@ -118,7 +118,41 @@ def test_lists_in_cells(items: list[str]) -> None:
     assert plain_column([repr(items), "", json.dumps(items)])[0] == [items, None, items]
 
 
-@pytest.mark.parametrize("text", ["[laughs]", "[1, 2", "[a, b]", "[]]"])
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("('a', 'b')", ["a", "b"]),
+        ("{'b', 'a'}", ["b", "a"]),
+        ('{"a dog","b"}', ["a dog", "b"]),
+        ("['it\\'s', \"it's\"]", ["it's", "it's"]),
+        ("['a', nan]", ["a"]),
+        ("['a', None, '']", ["a"]),
+        ("['C:\\d', 'b']", ["C:\\d", "b"]),
+        ("[1, 2.5]", [1, 2.5]),
+        ("[[1, 2], [3, 4]]", [[1, 2], [3, 4]]),
+        ("[1. 2. -3.5e1]", [1.0, 2.0, -35.0]),
+        ("[1 2\n 3]", [1, 2, 3]),
+        ("[]", []),
+    ],
+)
+def test_lists_of_other_spellings(text: str, items: list[Any]) -> None:
+    assert as_list(f" {text} ") == items
+
+
+def test_a_gap_in_a_list_of_numbers_stays() -> None:
+    assert math.isnan(as_list("[1.0, nan, 3.0]")[1])
+
+
+def test_lists_beside_single_texts() -> None:
+    assert plain_column(["['a', 'b']", "c", "['d', 'e']", ""])[0] == [
+        ["a", "b"], "c", ["d", "e"], None,
+    ]  # fmt: skip
+    assert plain_column(["[1]", "see [1]", "and [2]"])[0] == ["[1]", "see [1]", "and [2]"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[laughs]", "[1, 2", "[a, b]", "[]]", "('a')", "(see p. 3)", "{'a': 1}", "a, b", "["]
+)
 def test_brackets_that_are_no_list(text: str) -> None:
     assert as_list(text) == text
 

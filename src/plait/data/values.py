@@ -18,6 +18,7 @@ import ast
 import json
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -38,6 +39,7 @@ MOSTLY = 0.95  # of a column's cells, which make the others odd ones
 _NAME = re.compile(r"[-+]?0\d+")
 _TRUTHS = {"true": True, "false": False}
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+_APART = re.compile(rf"\s*(?:(?:{_QUOTED.pattern})\s+)+(?:{_QUOTED.pattern})\s*")
 
 
 def is_missing(cell: Any) -> bool:
@@ -115,10 +117,9 @@ def _typed(values: list[Any], texts: Sequence[str], gaps: frozenset[str]) -> lis
     truths = [v for v in filled if isinstance(v, bool) or _is_truth(v)]
     if mostly(len(truths), len(filled)):
         return [_TRUTHS[v.strip().lower()] if _is_truth(v) else v for v in values]
-    lists = [v for v in texts if v.strip().startswith("[") and v.strip().endswith("]")]
-    if mostly(len(lists), len(filled)):
-        return [as_list(v) if isinstance(v, str) else v for v in values]
-    return values
+    lists = [as_list(v) if isinstance(v, str) else v for v in values]
+    # Half of them: what would be a list of one is often written without brackets.
+    return lists if 2 * sum(isinstance(v, list) for v in lists) >= len(filled) else values
 
 
 def mostly(count: int, of: int) -> bool:
@@ -144,19 +145,41 @@ def _is_truth(value: Any) -> bool:
 
 
 def as_list(text: str) -> Any:
-    """A list that is written in a cell, as JSON, Python or numpy write one; the text if it isn't
-    one."""
-    inside = text.strip()[1:-1]
-    if re.fullmatch(rf"\s*(?:(?:{_QUOTED.pattern})\s+)+(?:{_QUOTED.pattern})\s*", inside):
-        return ["".join(pair) for pair in _QUOTED.findall(inside)]  # numpy puts no commas
-    for read in (json.loads, ast.literal_eval):
+    """A list, tuple or set that is written in a cell as JSON, Python or numpy write one, without
+    what is missing in it; the text if it isn't one.
+
+    Example:
+        >>> as_list("['a dog', 'it runs']")
+        ['a dog', 'it runs']
+    """
+    text, inside = text.strip(), text.strip()[1:-1]
+    if text[:1] + text[-1:] not in ("[]", "()", "{}") or (text[0] == "(" and "," not in inside):
+        return text
+    if _APART.fullmatch(inside):  # numpy puts no commas
+        return ["".join(pair) for pair in _QUOTED.findall(inside)]
+    written = f"[{inside}]"
+    gaps = re.sub(r"(?<=[\[,\s])nan(?=[\],\s])", "NaN", written)
+    for read, source in (
+        (json.loads, written), (_literal, written),
+        (json.loads, gaps), (_literal, gaps.replace("NaN", "None")), (_numbers, inside),
+    ):  # fmt: skip
         try:
-            value = read(text)
+            value = read(source)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
-        if isinstance(value, list):
-            return plain(value)
+        return plain(value)
     return text
+
+
+def _numbers(text: str) -> list[float]:
+    """Numbers with spaces between them, as numpy writes them."""
+    return [int(n) if n.lstrip("+-").isdigit() else float(n) for n in text.split()]
+
+
+def _literal(text: str) -> Any:
+    with warnings.catch_warnings():  # of backslashes, as in 'C:\d'
+        warnings.simplefilter("ignore")
+        return ast.literal_eval(text)
 
 
 def class_key(value: Any) -> str:
