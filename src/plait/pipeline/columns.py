@@ -48,8 +48,7 @@ class _Request:
         """The recipe's column; a list where several are read, even if written as one text."""
         if not (self.several and isinstance(self.column, str)):
             return self.column
-        one = self.column in table.columns
-        return [self.column] if one else [part.strip() for part in self.column.split(",")]
+        return _listed(self.column, table.columns)
 
     def misspelt(self, columns: Iterable[str]) -> str:
         """A hint at a column with nearly that name; empty if there is none."""
@@ -57,6 +56,18 @@ class _Request:
         if close is None:
             return ""
         return f"did you mean {close!r}? name it with --column {self.name}={close}"
+
+
+def _listed(text: str, columns: Collection[str]) -> list[str]:
+    """The columns in a list with commas, whose names may have commas themselves: the longest name
+    that is a column is one."""
+    parts, names = text.split(","), list[str]()
+    while parts:
+        joined = {",".join(parts[:end]).strip(): end for end in range(len(parts), 0, -1)}
+        name = next((name for name in joined if name in columns), parts[0].strip())
+        names.append(name)
+        parts = parts[joined[name] :]
+    return names
 
 
 def _input_requests(recipe: Recipe, parts: Parts) -> dict[str, _Request]:
