@@ -164,6 +164,16 @@ def test_cells() -> None:
         built()[0].read("", Path())
 
 
+def test_a_recording_may_be_silent(caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"metrics": "transcripts", "min_count": 1, "decoder": SMALL}
+    output = TextOutput(**settings)
+    output = output.with_state(output.fit(["a dog", None, ""], Path()))
+    assert "2 of 3 training texts are empty" in caplog.text
+    assert output.read(None, Path()) == TextTarget(((EOS,),))
+    assert output.reference("", Path()) == [""]
+    assert output.reference(["a dog", ""], Path()) == ["a dog"]
+
+
 def test_unknown_decoding_option_suggests() -> None:
     output = TextOutput(decoder=SMALL)
     with pytest.raises(UsageError, match="did you mean 'beam'"):

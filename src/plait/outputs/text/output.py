@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from plait.types import Alternative, BadCell, Branches, PlaitError, Prediction, 
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
+
+log = logging.getLogger("plait")
 
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
 METRICS: Mapping[str, str] = {
@@ -154,6 +157,11 @@ class TextOutput(Output):
         metrics: type[TextMetrics] = getattr(module, METRICS[self.metrics])
         return metrics
 
+    @property
+    def _silence_is_text(self) -> bool:
+        """Whether a record without a text has an empty one, as nothing is said in a recording."""
+        return self._metrics.limits.min_words == 0
+
     @cached_property
     def decoder_settings(self) -> Decoder:
         """The decoder, fitted where the output is."""
@@ -185,7 +193,14 @@ class TextOutput(Output):
         """The vocabulary of all training texts, and what decoder and language model need."""
         self._metrics.require()
         decoder = self.decoder_settings.fit()
-        records = [texts for cell in cells if (texts := as_texts(cell))]
+        every = list(map(as_texts, cells))
+        records = [texts for texts in every if texts]
+        silent = len(every) - len(records)
+        if silent and self._silence_is_text:
+            log.warning(
+                "%d of %d training texts are empty, which means that nothing is said",
+                silent, len(every),
+            )  # fmt: skip
         vocabulary = self._fit_vocabulary(records)
         state = vocabulary.to_state()
         if decoder:
@@ -194,8 +209,8 @@ class TextOutput(Output):
             return state
         encoded = [[vocabulary.encode(t)[: self.max_length] for t in texts] for texts in records]
         if self.language_model_settings is not None:
-            every = [token_ids for texts in encoded for token_ids in texts]
-            state["language"] = self.language_model_settings.fit(every, vocabulary)
+            flat = [token_ids for texts in encoded for token_ids in texts]
+            state["language"] = self.language_model_settings.fit(flat, vocabulary)
         if self.detected_words:
             state["shares"] = word_shares(encoded, len(vocabulary))
         return state
@@ -213,7 +228,7 @@ class TextOutput(Output):
 
     def read(self, cell: Any, root: Path) -> TextTarget:
         """The token ids of a cell's texts, long ones cut."""
-        texts = as_texts(cell)
+        texts = self.reference(cell, root)
         if not texts:
             raise BadCell("the text is empty", expected="at least one sentence")
         encoded = ((*self.tokenizer.encode(t), EOS)[: self.max_length] for t in texts)
@@ -231,8 +246,8 @@ class TextOutput(Output):
         return self.read(self.samples()[0], Path())
 
     def reference(self, cell: Any, root: Path) -> list[str]:
-        """All texts of the record."""
-        return as_texts(cell)
+        """All texts of the record; an empty one if nothing is said in a recording."""
+        return as_texts(cell) or [""] * self._silence_is_text
 
     # Answers ---------------------------------------------------------------------------------
 

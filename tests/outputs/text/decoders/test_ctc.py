@@ -90,6 +90,14 @@ def test_its_loss_is_that_of_all_ways(decoder: CtcNetwork) -> None:
 
 
 @torch.no_grad()
+def test_nothing_may_be_said(decoder: CtcNetwork) -> None:
+    seen = fused()
+    loss = decoder.sequence_loss(seen, [0], [(EOS,)])
+    wanted = log(sentences(decoder.emissions(seen)[0])[()])
+    assert float(loss) == pytest.approx(-wanted, abs=1e-4)
+
+
+@torch.no_grad()
 def test_what_can_not_be_said_teaches_nothing(decoder: CtcNetwork) -> None:
     seen = fused((2,))
     assert float(decoder.sequence_loss(seen, [0], [(A, A)])) == 0  # needs a pause between

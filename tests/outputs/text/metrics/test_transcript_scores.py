@@ -104,6 +104,16 @@ def test_errors_stand_below_each_other() -> None:
     assert aligned("", "") == "REF: \nHYP: "
 
 
+def test_references_in_which_nothing_is_said() -> None:
+    metrics = TranscriptMetrics(["", "um", "a b"], [[""], ["", "a b c d"], ["a b"]])
+    scores = metrics(np.arange(3))
+    assert (scores["wer"], scores["cer"]) == (1 / 2, 2 / 3)
+    assert metrics.extras()["insertions"] == 1
+    silent = TranscriptMetrics(["", "a b"], [[""], [""]])
+    assert silent(np.array([0]))["wer"] == 0
+    assert silent(np.array([0, 1]))["wer"] == 2
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(PlaitError, match="1 answers for 2 records"):
         TranscriptMetrics(["a"], [["a"], ["b"]])

@@ -27,7 +27,9 @@ class TranscriptMetrics(TextMetrics):
     word that is substituted, left out or put in, in the shortest way from the reference to the
     transcript (Levenshtein, 1966). The word error rate ``wer`` is all errors by
     all words of the references, above 1 where much is put in; ``cer`` is the same of characters,
-    spaces among them; the accuracies are 1 minus these. Extras are the numbers of ``words`` of the
+    spaces among them; the accuracies are 1 minus these. A reference may be empty, as nothing is
+    said: each word put in there is an error. Where all are empty, the rates are the numbers of
+    words and characters put in. Extras are the numbers of ``words`` of the
     references, ``substitutions``, ``deletions`` and ``insertions``, and the most frequent
     ``confusions``: [right word, predicted word, how often], where an empty right word was put in
     and an empty predicted word was left out.
@@ -61,7 +63,8 @@ class TranscriptMetrics(TextMetrics):
             characters.append(_counts(align(nearest[1], said)))
         self._words: NDArray[np.int64] = np.array(words)  # (records, 2): errors, words
         self._characters: NDArray[np.int64] = np.array(characters)
-        if not self._words[:, 1].any():
+        spoken = any(right.strip() for rights in references for right in rights)
+        if spoken and not self._words[:, 1].any():
             raise PlaitError("no word in any reference", expected="transcripts of words")
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
