@@ -171,6 +171,34 @@ def test_flickr8ks_tokens_with_its_lists(tmp_path: Path) -> None:
     assert read_table(path).column("split") == ["val", None]
 
 
+def test_lj_speech(tmp_path: Path) -> None:
+    photos(tmp_path / "wavs", "LJ001-0001.wav", "LJ001-0002.wav")
+    write(tmp_path / "metadata.csv", 'LJ001-0001|In 1837, "he"|In eighteen\nLJ001-0002|he|he\n')
+    found = read_table(tmp_path)
+    assert found.columns == {
+        "audio": ["wavs/LJ001-0001.wav", "wavs/LJ001-0002.wav"],
+        "text": ['In 1837, "he"', "he"],
+        "normalized_text": ["In eighteen", "he"],
+    }
+    assert (found.root / "wavs" / "LJ001-0001.wav").is_file()
+    write(tmp_path / "metadata.csv", "LJ001-0001|he|he\nLJ001-0002|he\n")
+    with pytest.raises(PlaitError, match="line 2 is broken"):
+        read_table(tmp_path)
+
+
+def test_libri_speech(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for part, chapter in (("train-clean-100", "84-1"), ("train-clean-100", "84-2"), ("dev", "7-1")):
+        folder = tmp_path / part / chapter.replace("-", "/")
+        photos(folder, f"{chapter}-0000.flac", f"{chapter}-0001.flac")
+        lines = f"{chapter}-0000 GO DO\n{chapter}-0001 YOU HEAR\n"
+        write(folder / f"{chapter}.trans.txt", lines)
+    found = read_table(tmp_path)
+    assert found.column("audio")[0] == "dev/7/1/7-1-0000.flac"
+    assert found.column("text") == ["GO DO", "YOU HEAR"] * 3
+    assert found.column("split") == ["val"] * 2 + ["train"] * 4
+    assert "read 4 + 2 rows of the splits train, val" in caplog.text
+
+
 def test_a_line_that_is_not_as_the_others(tmp_path: Path) -> None:
     path = write(tmp_path / "results.csv", FLICKR30K + "3.jpg, 0, A dog\n")
     with pytest.raises(PlaitError, match=r"results\.csv line 5 is broken; expected name\.jpg\| 0"):

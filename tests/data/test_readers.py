@@ -69,6 +69,13 @@ TEXTS: Mapping[str, Callable[[Rows], str]] = {
     "pandas' split": lambda rows: json.dumps(
         {"columns": COLUMNS, "index": [0], "data": [[r[n] for n in COLUMNS] for r in rows]}
     ),
+    "a header and rows": lambda rows: json.dumps(
+        [COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]
+    ),
+    "lists in lines": lambda rows: "\n".join(
+        json.dumps(row) for row in [COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]
+    ),
+    "objects and commas": lambda rows: ",\n".join(map(json.dumps, rows)),
     "records within": lambda rows: json.dumps({"version": "1.0", "data": rows}, indent=1),
 }
 
@@ -150,6 +157,9 @@ def test_binary_tables_under_any_name(tmp_path: Path, name: str, kind: str) -> N
         ('a;b\n1;a 5" pipe\n2;"x" and y\n', {"a": 2, "b": 2}),
         ("a.wav,hello\nb.wav,you\n", {"audio": 2, "caption": 2}),
         ("a,b\r1,2\r3,4", {"a": 2, "b": 2}),
+        ('image, caption\na.jpg, "A dog, running"\n', {"image": 1, "caption": 1}),
+        ("a.jpg a dog\nb.jpg a cat\n", {"image": 2, "caption": 2}),
+        ("a.jpg\nb.jpg\n", {"column_0": 2}),
     ],
 )
 def test_separators_and_quotes(tmp_path: Path, text: str, columns: dict[str, int]) -> None:

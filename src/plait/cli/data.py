@@ -16,7 +16,7 @@ commands = typer.Typer()
 
 @commands.command()
 def data(
-    table: Annotated[str, argument(..., "CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
+    table: Annotated[str, argument(..., "CSV, JSON, Parquet, a folder or published captions.")],
     image: str | None = option(None, "The image column. Default: a guess."),
     text: str | None = option(None, "The caption column. Default: a guess."),
     missing: Missing = None,

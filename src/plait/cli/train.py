@@ -37,7 +37,7 @@ MORE = "More scores"
 @with_groups
 def train(
     recipe: Recipe,
-    table: Annotated[str, argument(..., "CSV, TSV, JSONL, Parquet, folder or COCO JSON.")],
+    table: Annotated[str, argument(..., "CSV, JSON, Parquet, a folder or published captions.")],
     options: TrainingOptions,
     out: Path = option(Path("model"), "The folder for the trained package."),
     as_json: AsJson = False,

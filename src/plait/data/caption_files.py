@@ -17,6 +17,7 @@ from plait.types import PlaitError
 log = logging.getLogger("plait")
 
 FLICKR8K_LISTS = {"train": "train", "dev": "val", "test": "test"}
+LJ_SOUNDS = "wavs"
 KEPT = ("domain", "split")
 """Of what COCO's files say of an image, the columns that are kept: nocaps has domains."""
 UNUSABLE = ("is_rejected", "is_precanned")
@@ -56,8 +57,11 @@ def read_caption_lines(text: str, path: Path) -> Columns | None:
     token = _TOKEN.match(first)
     if token and IMAGE.has_suffix(re.sub(r"\.\d+$", "", token[1])):  # some end in .jpg.1
         return _flickr8k(text, path)
-    if [part.strip() for part in first.split("|")] == ["image_name", "comment_number", "comment"]:
+    cells = [cell.strip() for cell in first.split("|")]
+    if cells == ["image_name", "comment_number", "comment"]:
         return _flickr30k(text, path)
+    if len(cells) == 3 and (path.parent / LJ_SOUNDS / f"{cells[0]}.wav").is_file():
+        return _ljspeech(text, path)
     return None
 
 
@@ -146,6 +150,21 @@ def _flickr30k(text: str, path: Path) -> Columns:
     rows = (line for line in lines if not line[1].startswith("image_name"))
     captions = _gathered(rows, _RESULT, path, "name.jpg| 0| caption")
     return {"image": list(captions), "captions": list(captions.values())}
+
+
+def _ljspeech(text: str, path: Path) -> Columns:
+    """LJ Speech's ``metadata.csv``: lines of a sound's name, its text, and that text as it is read
+    aloud, without a header."""
+    rows = [line.split("|") for line in text.splitlines() if line.strip()]
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 3:
+            raise PlaitError(f"{path} line {number} is broken", expected="name|text|text")
+    names = [f"{LJ_SOUNDS}/{name}.wav" for name, _, _ in rows]
+    return {
+        "audio": names,
+        "text": [text for _, text, _ in rows],
+        "normalized_text": [text for _, _, text in rows],
+    }
 
 
 def _gathered(

@@ -272,6 +272,23 @@ def _names_a_part(file: PurePosixPath) -> bool:
     return split_in_name(file.name) is not None or SHARD.search(file.name) is not None
 
 
+def _librispeech(folder: Folder) -> list[Part]:
+    """LibriSpeech: beside the sounds of each chapter, lines of a sound's name and what is said."""
+    parts = []
+    for file in folder.files:
+        if file.name.endswith(".trans.txt"):
+            lines = read_text(folder.path / file).splitlines()
+            said = dict(line.split(" ", 1) for line in lines if " " in line)
+            sounds = [s for s in folder.media if s.parent == file.parent and s.stem in said]
+            columns: Columns = {
+                "audio": [str(sound) for sound in sounds],
+                "text": [said[sound.stem] for sound in sounds],
+            }
+            split = _split_of_folders(file.parent)
+            parts.append(Part(folder.path / file, columns, folder.path, split))
+    return parts
+
+
 def _only_table(folder: Folder) -> list[Part]:
     """The only table in a folder, if there are no media or if it names some of them."""
     if len(folder.tables) != 1:
@@ -329,7 +346,7 @@ def _texts_beside(folder: Folder, rows: Mapping[str, Mapping[str, str]]) -> dict
 
 
 CONVENTIONS: Sequence[Callable[[Folder], list[Part]]] = (
-    _saved, _published, _metadata, _parts_of_a_table, _only_table, _media,
+    _saved, _published, _metadata, _librispeech, _parts_of_a_table, _only_table, _media,
 )  # fmt: skip
 """The first that knows a folder reads it."""
 

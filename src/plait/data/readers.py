@@ -43,7 +43,7 @@ SEPARATORS = ",;\t|"
 ONE_COLUMN = "\x1f"  # as separator: it is in no text
 JUDGED = 50  # lines that show the separator
 START = 4096  # bytes that show the format
-WORD = re.compile(r"\S")
+VALUE = re.compile(r"[^\s,]")  # where the next JSON value begins; commas between lines are left out
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 MAX_CELL = 1 << 27  # characters per CSV cell; the column's modality has its own, lower limit
 UNPACK: Mapping[bytes, tuple[str, Callable[[bytes], bytes]]] = {
@@ -238,7 +238,13 @@ def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
         text, separator = rest, first[4]
     else:
         separator = _separator(text)
+    if separator == ONE_COLUMN and media_column(first.partition(" ")[0]):  # a list of files
+        lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
+        if all(len(line) == 2 for line in lines):
+            return lines
     ways: list[dict[str, Any]] = [{}]
+    if f'{separator} "' in text:
+        ways.append({"skipinitialspace": True})
     if '\\"' in text:
         ways.append({"escapechar": "\\", "doublequote": False})
     if separator != ",":  # others are often written unquoted
@@ -297,7 +303,7 @@ def _rows(text: str, path: Path, separator: str, way: Mapping[str, Any]) -> list
 def _json_values(text: str, path: Path) -> list[Any]:
     """The values in a text, one after the other: one in a JSON file, one a line in JSON Lines."""
     decoder, values, at = json.JSONDecoder(), list[Any](), 0
-    while found := WORD.search(text, at):
+    while found := VALUE.search(text, at):
         at = found.start()
         try:
             value, end = decoder.raw_decode(text, at)
@@ -307,7 +313,7 @@ def _json_values(text: str, path: Path) -> list[Any]:
             ) from None
         except RecursionError:
             raise PlaitError(f"{path} is JSON nested too deeply") from None
-        if values and not (isinstance(value, dict) and isinstance(values[0], dict)):
+        if values and not (isinstance(value, (dict, list)) and type(value) is type(values[0])):
             raise PlaitError(
                 f"{_where(text, at, path)} is not a JSON object", expected="an object in each line"
             )
@@ -335,13 +341,12 @@ def _without_surrogates(value: Any) -> Any:
 
 def _columns_of_json(values: Sequence[Any], path: Path) -> Columns:
     """Published captions, or one of the ways to write rows or columns."""
-    if len(values) > 1:
-        return columns_of_rows(values)
-    captions = read_caption_json(values[0], path)
+    value = values[0] if len(values) == 1 else values
+    captions = read_caption_json(value, path)
     if captions is not None:
         return captions
     for layout in JSON_LAYOUTS:
-        columns = layout(values[0])
+        columns = layout(value)
         if columns is not None:
             return columns
     raise PlaitError(
@@ -361,6 +366,17 @@ def _list_of_records(value: Any) -> Columns | None:
     """``[{"image": "a.jpg"}, ...]``."""
     records = isinstance(value, list) and all(isinstance(row, dict) for row in value)
     return columns_of_rows(value) if records else None
+
+
+def _header_and_rows(value: Any) -> Columns | None:
+    """``[["image", "caption"], ["a.jpg", "A dog."], ...]``."""
+    if not isinstance(value, list) or not all(isinstance(row, list) for row in value):
+        return None
+    names, rows = value[0], value[1:]
+    named = names and all(isinstance(name, str) for name in names)
+    if not named or any(len(row) != len(names) for row in rows):
+        return None
+    return {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
 def _split_columns(value: Any) -> Columns | None:
@@ -414,7 +430,7 @@ def _one_record(value: Any) -> Columns | None:
 
 
 JSON_LAYOUTS: Sequence[Callable[[Any], Columns | None]] = (
-    _list_of_records, _split_columns, _texts_of_files, _object_of_columns, _records_within,
-    _one_record,
+    _list_of_records, _header_and_rows, _split_columns, _texts_of_files, _object_of_columns,
+    _records_within, _one_record,
 )  # fmt: skip
 """The ways to write a table as one JSON value; the first that knows it reads it."""

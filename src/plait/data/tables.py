@@ -1,8 +1,8 @@
 """Tables of records, from files of many formats or folders.
 
 A cell is a plain Python value: a string, a number, bytes, a list, or None if it is empty. Paths in
-cells are relative to the table's ``root``. A CSV column becomes numbers only if every cell is
-written as a number, so that a name such as ``007`` stays a name.
+cells are relative to the table's ``root``. `plait.data.readers` reads a file,
+`plait.data.folders` a folder, and `plait.data.values` says what their cells mean.
 """
 
 from __future__ import annotations
@@ -92,15 +92,20 @@ def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
     """Read a table.
 
     Args:
-        path: a CSV (separated by ``,`` ``;`` ``|`` or tabs), TSV or JSON Lines file, optionally
-            gzipped (``.gz``); a Parquet or COCO captions JSON file; a folder with a table such as
-            ``metadata.csv`` or ``captions.txt``, with the published Flickr8k files, or with images
-            only; or ``hub:NAME``, a data set of the Hugging Face Hub.
+        path: a file, whatever its name: CSV (separated by ``,`` ``;`` ``|`` or tabs), JSON Lines or
+            JSON, in UTF-8 or UTF-16 and perhaps packed (gzip, bzip2, xz, zip), Parquet, Arrow, or
+            captions as COCO, nocaps, VizWiz, Karpathy, Flickr8k or Flickr30k publish them. Or a
+            folder, by the first of `plait.data.folders.CONVENTIONS` that it follows: what
+            ``save_to_disk`` wrote, published captions, ``metadata.csv`` or the like in it or in its
+            sub-folders, Parquet files, ``train.csv`` and ``test.csv``, a single table, or images,
+            sounds and videos, with texts beside them and folders for splits and classes. Or
+            ``hub:NAME``, a data set of the Hugging Face Hub.
         missing: the texts that stand for an empty cell; see `plait.data.values`.
 
     Returns:
         The table. Numbered caption columns (``caption_0``, ``caption_1``...) are also collected in
-        a column of lists.
+        a column of lists. Of a folder, ``split`` and ``label`` are columns where the names of files
+        and folders say so, and one line in the log says what was read.
 
     Raises:
         PlaitError: the table is missing, empty or damaged; the message names the file and line.
