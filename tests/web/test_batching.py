@@ -12,8 +12,8 @@ from servers import Watched, png, wait_until
 
 from plait.model import Model
 from plait.types import BadCell
-from plait.web.answers import Answer, Answers
-from plait.web.batching import Batcher, Job, QueueFull
+from plait.web.batching import Batcher, QueueFull
+from plait.web.schema import Answer, Answers, Job
 from plait.web.settings import Settings
 
 

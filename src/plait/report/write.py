@@ -16,7 +16,6 @@ from plait.package.format import find_package
 from plait.pipeline.inputs import Progress
 from plait.render.html import render
 from plait.report import sections
-from plait.report.records import Gallery
 from plait.types import ColumnName, UsageError
 from plait.util.files import write_atomically
 
@@ -81,7 +80,7 @@ def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]
         evaluation.predictions[output], evaluation.references[output]
     )
     album = Album(model.parts, evaluation.table, evaluation.columns)
-    gallery = Gallery(album, evaluation, output, right.tolist())
+    gallery = sections.Gallery(album, evaluation, output, right.tolist())
     # The extremes come last on the page, but first in the gallery, whose pictures are limited.
     extremes = sections.extremes(title, gallery)
     return {

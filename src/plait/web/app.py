@@ -24,10 +24,9 @@ from starlette.exceptions import HTTPException
 import plait
 from plait.model import Model
 from plait.types import BadCell, PlaitError, UsageError, column_text
-from plait.web.answers import ROOT, Answers, BatchAnswers, Problem
-from plait.web.batching import Batcher, Job, QueueFull
+from plait.web.batching import Batcher, QueueFull
 from plait.web.guards import KEY_HEADER, Guards, Refused
-from plait.web.schema import RequestBase, Schema
+from plait.web.schema import ROOT, Answers, BatchAnswers, Job, Problem, RequestBase, Schema
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
 

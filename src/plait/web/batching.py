@@ -15,17 +15,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from plait.data.cells import ErrorPolicy
 from plait.model import Model
 from plait.types import BadCell, PlaitError
-from plait.web.answers import ROOT, Answers, to_answers
+from plait.web.schema import ROOT, Answers, Job, to_answers
 from plait.web.settings import Settings
 
 log = logging.getLogger("plait.web")
@@ -38,32 +35,6 @@ class QueueFull(PlaitError):
     """Too many records wait."""
 
     status = 429
-
-
-@dataclass(frozen=True)
-class Job:
-    """A record to be answered, and what to answer.
-
-    Attributes:
-        model: the name that it is served as.
-        record: input -> cell.
-        options: of decoding, sorted by name.
-        shares: whether to add the contribution of each input.
-        explain: whether to add where the model looked for each word.
-        result: its answers, or PlaitError if they can't be given.
-    """
-
-    model: str
-    record: Mapping[str, Any]
-    options: tuple[tuple[str, Any], ...] = ()
-    shares: bool = False
-    explain: bool = False
-    result: Future[Answers | PlaitError] = field(default_factory=Future, compare=False, repr=False)
-
-    @property
-    def batch_key(self) -> tuple[Any, ...]:
-        """Equal for jobs that can be in one batch."""
-        return self.model, self.options, self.shares, self.explain
 
 
 class Batcher:
