@@ -27,17 +27,12 @@ NARROWEST = 0.35  # of a short stage's column, as a share of the widest one
 
 @dataclass
 class StageCurve:
-    """The points of one stage.
-
-    Attributes:
-        name: of the stage.
-        loss: (step within the stage, loss).
-        scores: title of the score -> (step within the stage, value), one point for each validation.
-    """
+    """The points of one stage: pairs of a step within it and a value."""
 
     name: str
     loss: list[tuple[int, float]] = field(default_factory=list)
     scores: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Title -> one point for each validation."""
 
     @property
     def steps(self) -> int:

@@ -45,19 +45,14 @@ section = partial(fill, "report/sections.html")
 
 @dataclass
 class Gallery:
-    """Collects the records that a page shows, each with a small picture that is stored once.
-
-    Attributes:
-        output: whose answers are shown.
-        rightness: of each record's answer.
-        records: what is shown of each record, by its position among those scored.
-    """
+    """Collects the records that a page shows, each with a small picture that is stored once."""
 
     album: Album
     evaluation: Evaluation
-    output: str
-    rightness: list[float]
+    output: str  # whose answers are shown
+    rightness: list[float]  # of each record's answer
     records: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What is shown of a record, by its position among those scored."""
 
     def add(self, position: int) -> dict[str, Any]:
         """Add a record to the page, unless it is there."""

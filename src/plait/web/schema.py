@@ -83,22 +83,14 @@ class BatchAnswers(BaseModel):
 
 @dataclass(frozen=True)
 class Job:
-    """A record to be answered, and what to answer.
+    """A record to be answered, and what to answer."""
 
-    Attributes:
-        model: the name that it is served as.
-        record: input -> cell.
-        options: of decoding, sorted by name.
-        shares: whether to add the contribution of each input.
-        explain: whether to add where the model looked for each word.
-        result: its answers, or PlaitError if they can't be given.
-    """
-
-    model: str
-    record: Mapping[str, Any]
-    options: tuple[tuple[str, Any], ...] = ()
-    shares: bool = False
-    explain: bool = False
+    model: str  # the name that it is served as
+    record: Mapping[str, Any]  # input -> cell
+    options: tuple[tuple[str, Any], ...] = ()  # of decoding, sorted by name
+    shares: bool = False  # add the contribution of each input
+    explain: bool = False  # add where the model looked for each word
+    # Its answers, or PlaitError if they can't be given.
     result: Future[Answers | PlaitError] = field(default_factory=Future, compare=False, repr=False)
 
     @property
