@@ -159,15 +159,15 @@ def calibration(evaluation: Evaluation, output: str) -> Markup:
 
 def numbers(evaluation: Evaluation, output: str, gallery: Gallery) -> Markup:
     """Predicted numbers against true ones, where the answers are numbers."""
-    predictions, references = evaluation.predictions[output], evaluation.references[output]
-    pairs = [(right, p.value) for p, right in zip(predictions, references, strict=True)]
     if evaluation.outputs[output].answer_type != "number":
         return Markup()
-    points = []
-    for position in _some(len(pairs)):
+    predictions, references = evaluation.predictions[output], evaluation.references[output]
+    points = [
+        (float(references[n]), float(predictions[n].value), colour(0), n)
+        for n in _some(len(predictions))
+    ]
+    for *_, position in points:
         gallery.add(position)
-        true, predicted = pairs[position]
-        points.append((float(true), float(predicted), colour(0), position))
     return section("numbers", scatter(points, "true", "predicted", diagonal=True))
 
 
