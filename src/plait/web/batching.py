@@ -22,6 +22,7 @@ import torch
 from plait.data.cells import ErrorPolicy
 from plait.model import Model
 from plait.types import BadCell, PlaitError
+from plait.web.guards import Refused
 from plait.web.schema import ROOT, Answers, Job, to_answers
 from plait.web.settings import Settings
 
@@ -29,12 +30,6 @@ log = logging.getLogger("plait.web")
 LONGEST = 10  # times `Settings.gather`: the longest that a batch waits for more records
 FEW = 4  # records that a thread takes at once even if others are idle
 TIDY = 2.0  # seconds between two releases of memory
-
-
-class QueueFull(PlaitError):
-    """Too many records wait."""
-
-    status = 429
 
 
 class Batcher:
@@ -99,11 +94,11 @@ class Batcher:
         """Queue all of the jobs or none.
 
         Raises:
-            QueueFull: there is no room for them.
+            Refused: there is no room for them.
         """
         with self._change:
             if self._stopping or len(self._jobs) + len(jobs) > self.settings.queue:
-                raise QueueFull("too many records are waiting", hint="try again in a moment")
+                raise Refused(429, "too many records are waiting", hint="try again in a moment")
             self._jobs.extend(jobs)
             self._change.notify_all()
 
