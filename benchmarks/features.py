@@ -19,8 +19,8 @@ from machine import describe
 from PIL import Image
 
 from plait.data.images import find_images
-from plait.modalities.image.cnn import Cnn
-from plait.nn import efficientnet_lite as lite
+from plait.modalities.image.base import Cnn
+from plait.modalities.image.networks import LITE_MEAN, LITE_STD, lite_layers, load_imagenet
 from plait.pipeline.inputs import PreparedInput
 
 BATCH = 32
@@ -35,7 +35,7 @@ def plain(paths: list[Path], net: torch.nn.Module) -> float:
                 for path in paths[at : at + BATCH]
             ]
             batch = torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2).contiguous()
-            net((batch - lite.MEAN[0]) / lite.STD[0])
+            net((batch - LITE_MEAN[0]) / LITE_STD[0])
     return len(paths) / (time.perf_counter() - start)
 
 
@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     paths = find_images([args.folder])[: args.photos]
-    net = lite.layers()
-    lite.load_imagenet(net)
+    net = lite_layers()
+    load_imagenet(net)
     modality = Cnn()
     source = PreparedInput("image", modality, modality.encoder(True).eval(), {}, Path())
     rounds = [(plain(paths, net.eval()), ours(paths, source)) for _ in range(args.rounds)]

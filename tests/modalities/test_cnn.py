@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plait.modalities.image.cnn import Cnn, Train
+from plait.modalities.image.base import Cnn, Train
 
 
 def test_weights_keep_their_names_wherever_the_frozen_layers_end() -> None:

@@ -12,8 +12,7 @@ import torch
 from sklearn.metrics import pairwise_distances
 from tensors import reader
 
-from plait.modalities.image.patterns import DIMENSION, NEIGHBOURS, SOFTNESS, Finder
-from plait.modalities.image.visual_words import VisualWords
+from plait.modalities.image.visual_words import DIMENSION, NEIGHBOURS, SOFTNESS, VisualWords
 from plait.types import PlaitError
 
 SETTINGS = {"size": 64, "words": 12, "levels": 2, "patch": 16}
@@ -54,7 +53,7 @@ def shares(descriptors: np.ndarray, means: np.ndarray, assign: str) -> np.ndarra
 def test_the_histogram_by_hand(keypoints: str, assign: str) -> None:
     modality = learned(keypoints=keypoints, assign=assign)
     photo = modality.read(png(2), Path())
-    descriptors, places = modality.finder(photo)
+    descriptors, places = modality.describe(photo)
     found = shares(descriptors, centres(modality.state), assign)
     expected = [found.sum(axis=0)]
     for row in range(2):
@@ -71,7 +70,9 @@ def test_the_histogram_by_hand(keypoints: str, assign: str) -> None:
 def test_root_sift_by_hand() -> None:
     grey = cv2.imdecode(np.frombuffer(png(0), np.uint8), cv2.IMREAD_GRAYSCALE)
     raw = cv2.SIFT.create().compute(grey, [cv2.KeyPoint(32, 26, 16 / 6, 0)])[1][0]
-    descriptors, places = Finder("dense", 8, 16)(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB))
+    descriptors, places = VisualWords(step=8, patch=16).describe(
+        cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+    )
     assert places.shape == (9 * 12, 2)  # from 2 to 66 of 70 rows, from 0 to 88 of 90 columns
     at = 3 * 12 + 4
     np.testing.assert_allclose(places[at] * [90, 70], [32, 26], rtol=1e-5)
@@ -82,13 +83,13 @@ def test_root_sift_by_hand() -> None:
 def test_a_patch_covers_as_many_pixels_as_it_says() -> None:
     """32 pixels a side, blurred by a few: what lies outside changes nothing."""
     rng = np.random.default_rng(0)
-    photo = cv2.GaussianBlur(rng.integers(0, 256, (96, 96, 3)).astype(np.uint8), (9, 9), 0)
-    finder = Finder("dense", 96, 32)  # one keypoint, in the middle
-    (descriptor,), _ = finder(photo)
-    for margin, same in ((18, True), (38, False)):
+    photo = cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8), (9, 9), 0)
+    modality = VisualWords(step=64, patch=32)  # one keypoint in the middle
+    (descriptor,), _ = modality.describe(photo)
+    for margin, same in ((2, True), (22, False)):
         black = np.zeros_like(photo)
         black[margin:-margin, margin:-margin] = photo[margin:-margin, margin:-margin]
-        assert np.allclose(finder(black)[0][0], descriptor, atol=1e-6) == same, margin
+        assert np.allclose(modality.describe(black)[0][0], descriptor, atol=1e-6) == same, margin
 
 
 def test_the_vocabulary_is_the_same_each_time_and_small() -> None:

@@ -32,7 +32,7 @@ def test_a_damaged_state_is_learned_again() -> None:
 
 
 def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MOST", 2)
+    monkeypatch.setattr(cache, "MAX_STATES", 2)
     for place, name in enumerate("abc"):
         remembered(name, lambda name=name: {"name": name})
         for path in (cache_folder() / "learned").glob("*.json"):

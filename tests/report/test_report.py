@@ -21,7 +21,7 @@ from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
 from plait.render.charts import Frame, bars, lines
 from plait.report import sections
-from plait.report.records import Gallery
+from plait.report.sections import Gallery
 from plait.report.write import write_report
 from plait.training.train import train
 from plait.types import Prediction, UsageError

@@ -20,7 +20,7 @@ from plait.cli import predict
 from plait.evaluation.results import Evaluation
 from plait.model import Model
 from plait.report.best_and_worst import write_errors
-from plait.tasks.transcribe import Segment, Transcript, as_srt, as_vtt, clock
+from plait.tasks.transcribe import Segment, clock, written
 from plait.tasks.transcribers import SURE, Word
 from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
@@ -278,11 +278,10 @@ def test_a_model_of_photos_can_not(recording: Path) -> None:
 def test_times_as_subtitles_write_them() -> None:
     assert clock(3723.4567) == "01:02:03.457"
     segments = [Segment(0.5, 1.25, "one", 0.0), Segment(2, 3, "", 0.0), Segment(4, 5.5, "two", 0.0)]
-    transcript = Transcript("talk.wav", segments)
-    assert as_srt(transcript) == (
+    assert written("srt", "talk.wav", segments) == (
         "1\n00:00:00,500 --> 00:00:01,250\none\n\n2\n00:00:04,000 --> 00:00:05,500\ntwo\n"
     )
-    assert as_vtt(transcript).count("-->") == 2
+    assert written("vtt", "talk.wav", segments).count("-->") == 2
 
 
 def test_ctc_reads_one_input(tmp_path: Path) -> None:

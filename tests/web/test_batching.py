@@ -12,8 +12,9 @@ from servers import Watched, png, wait_until
 
 from plait.model import Model
 from plait.types import BadCell
-from plait.web.answers import Answer, Answers
-from plait.web.batching import Batcher, Job, QueueFull
+from plait.web.batching import Batcher
+from plait.web.guards import Refused
+from plait.web.schema import Answer, Answers, Job
 from plait.web.settings import Settings
 
 
@@ -80,7 +81,7 @@ def test_no_more_wait_than_may(two_inputs: Model) -> None:
     with working(model, waiting=3) as batcher:
         hold(batcher, model)
         batcher.submit(jobs(2))
-        with pytest.raises(QueueFull, match="too many records"):
+        with pytest.raises(Refused, match="too many records"):
             batcher.submit(jobs(2))  # all of them or none
         assert batcher.waiting == 2
         batcher.submit(jobs(1))
@@ -131,7 +132,7 @@ def test_the_end_answers_what_waits(two_inputs: Model) -> None:
         model.go.set()
         batcher.stop()
         assert all(job.result.done() for job in several)
-        with pytest.raises(QueueFull):
+        with pytest.raises(Refused):
             batcher.submit(jobs(1))
 
 

@@ -33,11 +33,7 @@ PHOTO, TEXT, RECORDING = "image", "text", "audio"
 
 
 class MissingInput(PlaitError):
-    """The user has yet to give something, and the request waits for it.
-
-    Attributes:
-        needs: `PHOTO` or `TEXT`.
-    """
+    """The user has yet to give something (`PHOTO` or `TEXT`), and the request waits for it."""
 
     def __init__(self, needs: str) -> None:
         super().__init__(registry.modality(needs).facts.request)

@@ -43,8 +43,8 @@ Commands:
 
 
 def chat(
-    source: Path | None,
     *,
+    assistant: Path | None,
     say: str | None,
     hear: Path | None,
     photo: Path | None,
@@ -62,12 +62,12 @@ def chat(
             "--why explains a single answer", expected="--say or --hear",
             hint="in a conversation, type /why",
         )  # fmt: skip
-    assistant = Assistant(source, photos=photos, session=session, progress=_progress)
-    terminal = Terminal(assistant, speak, as_json)
+    answering = Assistant(assistant, photos=photos, session=session, progress=_progress)
+    terminal = Terminal(answering, speak, as_json)
     if hear is not None:
-        turn = assistant.hear(hear, photo=photo)
+        turn = answering.hear(hear, photo=photo)
     elif say is not None:
-        turn = assistant.say(say, photo=photo)
+        turn = answering.say(say, photo=photo)
     else:
         return terminal.converse(photo)
     terminal.show(turn)

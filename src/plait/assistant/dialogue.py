@@ -192,9 +192,9 @@ class Assistant:
         given = {PHOTO: turn.photo, RECORDING: turn.recording, TEXT: text or turn.request}
         if name == TRANSLATION:
             said = (
-                answers.sentence(turn.value)
-                for turn in reversed(self.session.turns)
-                if turn.value is not None and turn.intent != TRANSLATION
+                answers.sentence(earlier.value)
+                for earlier in reversed(self.session.turns)
+                if earlier.value is not None and earlier.intent != TRANSLATION
             )
             given[TEXT] = text or to_translate(turn.request, next(said, None))
             given[PHOTO] = turn.photo or ""  # a translator uses a photo if there is one

@@ -17,17 +17,11 @@ from plait.types import UsageError
 
 @dataclass(frozen=True)
 class Intent:
-    """How an intent is presented to the user.
+    """How an intent is presented to the user."""
 
-    Attributes:
-        noun: what there is, or is not, a model for.
-        offer: what the assistant offers to do, after "Shall I".
-        words: that choose it in a reply.
-    """
-
-    noun: str
-    offer: str
-    words: frozenset[str]
+    noun: str  # what there is, or is not, a model for
+    offer: str  # what the assistant offers to do, after "Shall I"
+    words: frozenset[str]  # that choose it in a reply
 
 
 CAPTION, QUESTION, TRANSLATION = "caption", "question", "translation"

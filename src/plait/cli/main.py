@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, NoReturn
+from importlib.metadata import entry_points
+from typing import NoReturn
 
 import typer
 
 import plait
 from plait.cli import data, package, predict, train
+from plait.cli.options import option
 from plait.types import PlaitError, UsageError
 
 PLUGINS = "plait.commands"
@@ -55,12 +56,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _start(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
-        ),
-    ] = False,
+    version: bool = option(
+        False, "Show the version and exit.", "--version", callback=_show_version, is_eager=True
+    ),
 ) -> None:
     pass
 
@@ -99,24 +97,19 @@ def add_plugins() -> None:
     """Add the commands of the entry points; each that fails is named in one line."""
     for entry in sorted(entry_points(group=PLUGINS), key=lambda entry: entry.name):
         try:
-            add_commands(_commands(entry), "Plug-ins")
+            commands, plugin = typer.Typer(), entry.load()
+            if isinstance(plugin, typer.Typer):
+                commands.add_typer(plugin, name=entry.name)
+            elif callable(plugin):
+                plugin(commands)
+            else:
+                kind = type(plugin).__name__
+                raise TypeError(f"{entry.value} is of type {kind}, not a function or Typer")
+            add_commands(commands, "Plug-ins")
         except Exception as error:  # whatever a stranger's module does must not stop the others
             why = " ".join(str(error).split()) or type(error).__name__
             source = entry.dist.name if entry.dist else entry.value
             _complain(f"the plug-in {entry.name!r} of {source} can't be loaded: {why}")
-
-
-def _commands(entry: EntryPoint) -> typer.Typer:
-    commands, plugin = typer.Typer(), entry.load()
-    if isinstance(plugin, typer.Typer):
-        commands.add_typer(plugin, name=entry.name)
-    elif callable(plugin):
-        plugin(commands)
-    else:
-        raise TypeError(
-            f"{entry.value} is of type {type(plugin).__name__}, not a function or Typer"
-        )
-    return commands
 
 
 def main() -> NoReturn:
@@ -128,10 +121,8 @@ def main() -> NoReturn:
         add_plugins()  # only where they matter: they may be slow to import
     try:
         code = app(standalone_mode=False)
-    except UsageError as error:
-        code = _complain(error, 2)
     except PlaitError as error:
-        code = _complain(error, 1)
+        code = _complain(error, 2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt:
         code = _complain("stopped", 130)
     except BrokenPipeError:

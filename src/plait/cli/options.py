@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
@@ -128,8 +128,8 @@ class DecodingOptions:
 
     def given(self) -> dict[str, Any]:
         """The options that were given; for the others the recipe's values hold."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "set_"}
-        options = {name: value for name, value in named.items() if value is not None}
+        given = vars(self).items()
+        options = {name: value for name, value in given if name != "set_" and value is not None}
         for item in self.set_ or []:
             import yaml  # here: slow to import
 
@@ -157,32 +157,24 @@ def with_groups(command: C) -> C:
     Typer makes options of single parameters only. Grouped, they are declared once, and commands
     have few parameters.
     """
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, list[str]] = {}
     hints = get_type_hints(command, include_extras=True)
-
-    def add(name: str, default: Any, annotation: Any) -> None:
-        parameters.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-            )
-        )
-
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
+        own, types = [parameter], hints
         if is_dataclass(hints[name]):
-            own, members = get_type_hints(hints[name], include_extras=True), fields(hints[name])
-            groups[name] = [member.name for member in members]
-            for member in members:
-                empty = member.default is MISSING
-                default = inspect.Parameter.empty if empty else member.default
-                add(member.name, default, own[member.name])
-        else:
-            add(name, parameter.default, hints[name])
+            groups[name] = hints[name]
+            own = list(inspect.signature(groups[name]).parameters.values())
+            types = get_type_hints(groups[name], include_extras=True)
+        parameters += [
+            each.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=types[each.name])
+            for each in own
+        ]
 
     @functools.wraps(command)
     def call(**given: Any) -> Any:
-        for name, members in groups.items():
-            given[name] = hints[name](**{member: given.pop(member) for member in members})
+        for name, group in groups.items():
+            given[name] = group(**{member.name: given.pop(member.name) for member in fields(group)})
         return command(**given)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

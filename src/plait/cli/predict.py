@@ -180,9 +180,4 @@ def chat(options: ChatOptions, as_json: AsJson = False) -> None:
     """Talk about a photo: captions, questions, translations, photo search."""
     from plait.assistant.chat import chat as talk
 
-    code = talk(
-        options.assistant, say=options.say, hear=options.hear, photo=options.photo,
-        photos=options.photos, why=options.why, session=options.session, speak=options.speak,
-        as_json=as_json
-    )  # fmt: skip
-    raise typer.Exit(code)
+    raise typer.Exit(talk(**vars(options), as_json=as_json))

@@ -47,9 +47,7 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
         "setting is in recipe.yaml.",
     ]
     if versions:
-        lines.append(
-            ", ".join(f"{library} {version}" for library, version in versions.items()) + "."
-        )
+        lines.append(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
     if trained.get("commit"):
         lines.append(f"Commit of plait: {trained['commit']}.")
     return "\n".join(lines) + "\n"
@@ -104,12 +102,8 @@ def in_points(title: str, value: float) -> tuple[str, float]:
 def _score_lines(recipe: Recipe, validation: Mapping[str, Any]) -> list[str]:
     if not validation:
         return ["None recorded."]
-    lines = [f"On {validation['records']} validation records, free-running:"]
-    if recipe.training.refit:
-        lines = [
-            f"On {validation['records']} validation records, free-running, before it was trained "
-            "again on these too:"
-        ]
+    again = ", before it was trained again on these too" if recipe.training.refit else ""
+    lines = [f"On {validation['records']} validation records, free-running{again}:"]
     for name, scores in validation["scores"].items():
         lines += ["", f"| {name} | score | 95 % interval |", "|---|---|---|"]
         lines += [f"| {' | '.join(row)} |" for row in score_rows(recipe, name, scores)]

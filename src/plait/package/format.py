@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,9 @@ from plait.util.suggest import did_you_mean
 RECIPE, STATE, WEIGHTS, CARD = "recipe.yaml", "state.json", "weights.safetensors", "card.md"
 RECORDS, MANIFEST = "records.safetensors", "manifest.json"
 FILES = (RECIPE, STATE, WEIGHTS, CARD, RECORDS, MANIFEST)
+FORMAT = 2
+REQUIRED = {1: (RECIPE, STATE, WEIGHTS, CARD), 2: FILES}  # format -> its files
+COPY_AGAIN = "copy the package again, whole, or train it again"
 
 
 def shipped_models() -> list[str]:
@@ -47,30 +50,29 @@ def find_package(name_or_path: str | Path) -> Path:
     Raises:
         UsageError: there is no such model.
     """
-    path = Path(name_or_path)
+    path, name, shipped = Path(name_or_path), str(name_or_path), shipped_models()
     if is_folder(path):
         return path
-    if str(name_or_path) in shipped_models():
-        return Path(str(importlib.resources.files("plait") / "models" / str(name_or_path)))
-    if str(name_or_path).startswith("hub:"):
-        raise UsageError(
-            f"{str(name_or_path)!r} is not a package; only plait transcribe uses whole Hub models",
-            expected=f"a package's folder or one of: {', '.join(shipped_models())}",
-            hint="train a recipe that uses it as a component",
-        )
+    if name in shipped:
+        return Path(str(importlib.resources.files("plait") / "models" / name))
+    what, hint = f"there is no model {name!r}", did_you_mean(name, shipped)
+    if name.startswith("hub:"):
+        what = f"{name!r} is not a package; only plait transcribe uses whole Hub models"
+        hint = "train a recipe that uses it as a component"
     raise UsageError(
-        f"there is no model {str(name_or_path)!r}",
-        expected=f"a package's folder or one of: {', '.join(shipped_models())}",
-        hint=did_you_mean(str(name_or_path), shipped_models()),
+        what, expected=f"a package's folder or one of: {', '.join(shipped)}", hint=hint
     )
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Digests of records.
+    """Digests of the records that a model knows: scores of these say little about new ones.
+
+    A digest is a 64-bit number, see `Preparer.digests`: among a million records, two different ones
+    share theirs with a chance of less than one in ten million.
 
     Attributes:
-        training: of those that the weights were learned from.
+        training: of the records that the weights were learned from.
         validation: of those that the weights, thresholds and temperatures were chosen by.
     """
 
@@ -93,21 +95,12 @@ class Memory:
 
     def to_arrays(self) -> dict[str, NDArray[np.uint64]]:
         """As they are kept, sorted."""
-        return {
-            "training": np.array(sorted(self.training), np.uint64),
-            "validation": np.array(sorted(self.validation), np.uint64),
-        }
+        return {name: np.array(sorted(kept), np.uint64) for name, kept in vars(self).items()}
 
     @classmethod
     def of(cls, training: NDArray[np.uint64], validation: NDArray[np.uint64]) -> Memory:
         """From `to_arrays`."""
         return cls(frozenset(training.tolist()), frozenset(validation.tolist()))
-
-
-FORMAT = 2
-READABLE = (1, 2)  # format 1 has neither a manifest nor the records' digests
-REQUIRED = {1: (RECIPE, STATE, WEIGHTS, CARD), 2: FILES}
-COPY_AGAIN = "copy the package again, whole, or train it again"
 
 
 @dataclass(frozen=True)
@@ -147,7 +140,7 @@ def read_package(name_or_path: str | Path) -> Package:
         raw = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         if not isinstance(about, dict) or not isinstance(raw, dict):
             raise ValueError(f"{STATE if isinstance(raw, dict) else RECIPE} holds no mapping")
-    if about.get("format") not in READABLE:
+    if about.get("format") not in REQUIRED:
         raise PlaitError(
             f"the package {folder} has format {about.get('format')!r}",
             expected=f"format {FORMAT} or older",
@@ -157,11 +150,12 @@ def read_package(name_or_path: str | Path) -> Package:
     if about["format"] > 1:
         verify_package(folder)
     with _readable(folder):
-        memory = _read_memory(folder) if about["format"] > 1 else Memory()
+        from safetensors.numpy import load_file
+
+        memory = Memory.of(**load_file(folder / RECORDS)) if about["format"] > 1 else Memory()
+        states, scores, preprocessing = (about[k] for k in ("states", "scores", "preprocessing"))
         recipe = check_recipe(raw, warn=False)
-        return Package(
-            folder, recipe, about["states"], about["scores"], about["preprocessing"], memory
-        )
+        return Package(folder, recipe, states, scores, preprocessing, memory)
 
 
 def verify_package(folder: Path) -> dict[str, str]:
@@ -192,8 +186,8 @@ def verify_package(folder: Path) -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -208,15 +202,9 @@ def _check_files(folder: Path, names: tuple[str, ...]) -> None:
             )  # fmt: skip
 
 
-def _read_memory(folder: Path) -> Memory:
-    from safetensors.numpy import load_file
-
-    return Memory.of(**load_file(folder / RECORDS))
-
-
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
-    """Within, what can't be read is one line."""
+    """Turn whatever can't be read into one line."""
     try:
         yield
     except Exception as error:  # safetensors has an error class of its own in each version
@@ -237,12 +225,8 @@ def write_package(package: Package, tensors: Mapping[str, Any], card: str) -> No
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file  # torch is slow to import
 
-    about = {
-        "format": FORMAT,
-        "preprocessing": package.preprocessing,
-        "scores": package.scores,
-        "states": package.states,
-    }
+    about = {"format": FORMAT, "preprocessing": package.preprocessing}
+    about |= {"scores": package.scores, "states": package.states}
     with new_folder(package.folder) as part:
         (part / RECIPE).write_text(package.recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
@@ -262,8 +246,15 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def check_target(folder: Path) -> None:
+def check_target(
+    folder: Path, known: Collection[str] = FILES, hint: str = "name another folder with --out"
+) -> None:
     """Refuse a folder with anything but a package in it, as writing would replace it.
+
+    Args:
+        folder: where the package is to be written.
+        known: the files that may be there.
+        hint: for the message about other files.
 
     Raises:
         UsageError: the path is a file, or a folder with other files.
@@ -272,12 +263,10 @@ def check_target(folder: Path) -> None:
         raise UsageError(f"{folder} can't be a package", hint="choose another folder with --out")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", hint="choose another folder with --out")
-    others = sorted({p.name for p in folder.iterdir()} - set(FILES)) if folder.is_dir() else []
+    others = {p.name for p in folder.iterdir()} - set(known) if folder.is_dir() else ()
     if others:
-        raise UsageError(
-            f"{folder} contains files that don't belong to a package, such as {others[0]}",
-            hint="name another folder with --out",
-        )
+        what = f"{folder} contains files that don't belong to a package, such as {min(others)}"
+        raise UsageError(what, hint=hint)
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:

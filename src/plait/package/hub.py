@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,10 @@ def push(model: str | Path, target: str, *, private: bool = False) -> str:
         UsageError: the target is neither, or there is no such model.
         PlaitError: the Hub can't be reached, or refuses.
     """
-    package = read_package(model)
-    folder = _folder(target)
+    package, folder = read_package(model), _folder(target)
     if folder is not None:
-        _replace(folder, lambda part: _fill(part, package, target))
+        with _replaced(folder) as part:
+            _fill(part, package, target)
         return str(folder)
     library = needed("huggingface_hub", "hub")
     with tempfile.TemporaryDirectory() as part, _hub_errors(target):
@@ -81,8 +81,8 @@ def pull(source: str, out: str | Path, *, revision: str | None = None) -> Path:
     elif revision is not None:
         raise UsageError(f"the folder {folder} has no revisions", hint="leave --revision out")
     read_package(folder)  # checks it before anything is replaced
-    origin = folder
-    _replace(wanted, lambda part: _copy(origin, part))
+    with _replaced(wanted) as part:
+        _copy(folder, part)
     return wanted
 
 
@@ -107,21 +107,24 @@ def _copy(origin: Path, folder: Path) -> None:
 def _fill(folder: Path, package: Package, place: str) -> None:
     _copy(package.folder, folder)
     card = (package.folder / CARD).read_text(encoding="utf-8")
-    header = _header(package.recipe, package.scores)
-    text = f"---\n{header}\n---\n\n{card}{_usage(package.recipe, place)}"
-    (folder / README).write_text(text, encoding="utf-8")
+    header, recipe = _header(package.recipe, package.scores), package.recipe
+    # The path of a folder is private.
+    repository = place if REPOSITORY.fullmatch(place) else f"OWNER/{recipe.name}"
+    usage = (
+        "\n## How to use it\n```\npip install plait\n"
+        f"plait pull {repository} model\nplait predict model table.csv --out answers.csv\n```\n"
+        f"Inputs: {', '.join(recipe.inputs)}. Outputs: {', '.join(recipe.outputs)}.\n"
+    )
+    (folder / README).write_text(f"---\n{header}\n---\n\n{card}{usage}", encoding="utf-8")
 
 
-def _replace(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a temporary folder, and rename it: it is never half-written."""
-    others = {p.name for p in folder.iterdir()} - {*FILES, README} if folder.is_dir() else set()
-    if others:
-        raise UsageError(
-            f"{folder} contains files that don't belong to a package, such as {min(others)}",
-            hint="choose another folder",
-        )
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which is renamed at the end: it is never half-written."""
+    if folder.is_dir():
+        check_target(folder, {*FILES, README}, "choose another folder")
     with new_folder(folder) as part:
-        fill(part)
+        yield part
 
 
 def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
@@ -133,37 +136,26 @@ def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     task = None
     if len(kinds) == len(answers) == 1:
         task = registry.modality(kinds[0]).facts.hub_tasks.get(answers[0])
-    results = list(_results(library, recipe, scores, task or "other"))
-    known = licence in LICENCES
-    data = library.ModelCardData(
-        license=licence if known else "other",
-        library_name="plait",
-        pipeline_tag=task,
-        tags=["plait", *dict.fromkeys([*kinds, *answers])],
-        **({} if known else {"license_name": recipe.card.licence.strip() or "unknown"}),
-        **({"model_name": recipe.name, "eval_results": results} if results else {}),
-    )
+    results = [
+        library.EvalResult(
+            task_type=task or "other",
+            dataset_type="validation",
+            dataset_name=f"validation records: {recipe.card.data}"[:200],
+            metric_type=title,
+            metric_name=title,
+            metric_value=float(value.replace(",", "")),
+        )
+        for name, found in scores.get("validation", {}).get("scores", {}).items()
+        for title, value, _ in score_rows(recipe, name, found)
+    ]
+    tags = ["plait", *dict.fromkeys([*kinds, *answers])]
+    more: dict[str, Any] = {"license": licence}
+    if licence not in LICENCES:
+        more = {"license": "other", "license_name": recipe.card.licence.strip() or "unknown"}
+    if results:
+        more |= {"model_name": recipe.name, "eval_results": results}
+    data = library.ModelCardData(library_name="plait", pipeline_tag=task, tags=tags, **more)
     return str(data.to_yaml())
-
-
-def _results(library: Any, recipe: Recipe, scores: Mapping[str, Any], task: str) -> Iterator[Any]:
-    for name, found in scores.get("validation", {}).get("scores", {}).items():
-        for title, value, _ in score_rows(recipe, name, found):
-            yield library.EvalResult(
-                task_type=task, dataset_type="validation", metric_type=title, metric_name=title,
-                dataset_name=f"validation records: {recipe.card.data}"[:200],
-                metric_value=float(value.replace(",", "")),
-            )  # fmt: skip
-
-
-def _usage(recipe: Recipe, place: str) -> str:
-    """How to use it, for the end of the card; without the path of a folder, which is private."""
-    repository = place if REPOSITORY.fullmatch(place) else f"OWNER/{recipe.name}"
-    return (
-        "\n## How to use it\n```\npip install plait\n"
-        f"plait pull {repository} model\nplait predict model table.csv --out answers.csv\n```\n"
-        f"Inputs: {', '.join(recipe.inputs)}. Outputs: {', '.join(recipe.outputs)}.\n"
-    )
 
 
 @contextmanager

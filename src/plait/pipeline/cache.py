@@ -20,9 +20,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,10 +34,11 @@ CHUNK_ROWS = 512
 ENOUGH_ROWS = 256  # to estimate the length of rows
 HALF, WHOLE = np.dtype("<f2"), np.dtype("<i4")
 IDLE_SECONDS = 600  # a space untouched for this long is not in use
+STATE_FORMAT = "2"  # increase it when fitting changes, so that old states are not used
+MAX_STATES = 200  # remembered; a visual vocabulary takes about 50 kB
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """The position of a row: its chunk, its first item, and its number of items."""
 
     chunk: Path
@@ -154,7 +154,11 @@ class FeatureSpace:
         Raises:
             PlaitError: the disk or the cache's limit is too small for that many rows.
         """
-        need = rows * self._mean_bytes()
+        mean = self.row_bytes
+        if len(self._rows) >= ENOUGH_ROWS:  # a text may have ten terms out of thousands possible
+            lengths = sum(place.length for place in self._rows.values())
+            mean = lengths * self.item_bytes // len(self._rows) + 1
+        need = rows * mean
         free = shutil.disk_usage(self.folder).free
         if need + FREE_DISK > free:
             raise PlaitError(
@@ -163,47 +167,27 @@ class FeatureSpace:
                 expected=f"{(need + FREE_DISK) / 1e9:.1f} GB",
                 hint="free some disk space, set PLAIT_CACHE to another folder, or lower 'views'",
             )
-        over = self._used() + need - cache_limit()
-        for path in self._unused_spaces():
-            if over > 0:
+        spaces = [path for path in self.folder.parent.iterdir() if path.is_dir()]
+        over = sum(map(_size, spaces)) + need - cache_limit()
+        used = {path: path.stat().st_mtime for path in spaces if path != self.folder}
+        for path in sorted(used, key=used.__getitem__):
+            if over > 0 and time.time() - used[path] > IDLE_SECONDS:
                 over -= _size(path)
                 shutil.rmtree(path, ignore_errors=True)
-        for chunk in self._unwanted_chunks(wanted):
+        kept = {self._rows[key].chunk for key in wanted if key in self._rows}
+        others = {place.chunk for place in self._rows.values()} - kept
+        for chunk in sorted(others, key=lambda chunk: chunk.stat().st_mtime):
             if over > 0:
                 over -= chunk.stat().st_size
-                self._drop(chunk)
+                chunk.with_suffix(".json").unlink(missing_ok=True)
+                chunk.unlink(missing_ok=True)
+                self._rows = {key: at for key, at in self._rows.items() if at.chunk != chunk}
         if over > 0 and rows:
             raise PlaitError(
                 f"the features need {need / 1e9:.1f} GB, but the cache is limited to "
                 f"{cache_limit() / 1e9:.1f} GB",
                 hint="raise PLAIT_CACHE_GB, or lower 'views'",
             )
-
-    def _mean_bytes(self) -> int:
-        """Mean bytes per row: a text may have ten terms out of thousands possible."""
-        if len(self._rows) < ENOUGH_ROWS:
-            return self.row_bytes
-        lengths = sum(place.length for place in self._rows.values())
-        return lengths * self.item_bytes // len(self._rows) + 1
-
-    def _used(self) -> int:
-        return sum(_size(path) for path in self.folder.parent.iterdir() if path.is_dir())
-
-    def _unused_spaces(self) -> list[Path]:
-        """Other spaces that are not in use, the least recently used first."""
-        others = [p for p in self.folder.parent.iterdir() if p.is_dir() and p != self.folder]
-        idle = [p for p in others if time.time() - p.stat().st_mtime > IDLE_SECONDS]
-        return sorted(idle, key=lambda path: path.stat().st_mtime)
-
-    def _unwanted_chunks(self, wanted: Collection[str]) -> list[Path]:
-        kept = {self._rows[key].chunk for key in wanted if key in self._rows}
-        chunks = {place.chunk for place in self._rows.values()} - kept
-        return sorted(chunks, key=lambda chunk: chunk.stat().st_mtime)
-
-    def _drop(self, chunk: Path) -> None:
-        chunk.with_suffix(".json").unlink(missing_ok=True)
-        chunk.unlink(missing_ok=True)
-        self._rows = {key: place for key, place in self._rows.items() if place.chunk != chunk}
 
     def _touch(self) -> None:
         """Mark the space as in use."""
@@ -223,14 +207,10 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
-FORMAT = "2"  # increase it when fitting changes, so that old states are not used
-MOST = 200  # states kept; a visual vocabulary takes about 50 kB
-
-
 def remembered(depends_on: str, learn: Callable[[], State]) -> State:
     """The remembered state for this key, or else the result of ``learn``, which is then kept."""
     folder = cache_folder() / "learned"
-    path = folder / f"{digest(FORMAT, depends_on)}.json"
+    path = folder / f"{digest(STATE_FORMAT, depends_on)}.json"
     with suppress(OSError, ValueError):
         found: State = json.loads(path.read_text())
         path.touch()
@@ -240,6 +220,6 @@ def remembered(depends_on: str, learn: Callable[[], State]) -> State:
         write_atomically(path, lambda part: part.write_text(json.dumps(state)))
     with suppress(OSError):
         by_age = sorted(folder.glob("*.json"), key=lambda kept: kept.stat().st_mtime)
-        for old in by_age[:-MOST]:
+        for old in by_age[:-MAX_STATES]:
             old.unlink()
     return state

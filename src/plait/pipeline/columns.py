@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 from plait.config import registry
 from plait.config.recipe import Recipe, one_column
@@ -27,6 +27,17 @@ from plait.pipeline.engine import Parts
 from plait.types import ColumnName, UsageError, column_names, column_text
 from plait.util.suggest import did_you_mean, nearest
 
+RANDOM = "random"
+"""As the split column: rows are split at random, whatever the table's columns say."""
+FEWEST = 5  # rows from which numbers that count them are no coincidence
+UNNAMED = re.compile(r"column_\d+|unnamed: ?\d+|level_\d+|index")
+IDENTIFIERS = {"id", "ids", "uuid", "guid", "identifier", "index"}
+LABEL_WORDS = 3  # maximum words per label
+LONGEST_WORD = 60  # characters of a cell that may be a category
+NAMED, CERTAIN = 0.5, 0.8  # share of the cells that must be possible, or certain
+
+Recognises = Callable[[Any], Match]
+
 log = logging.getLogger("plait")
 
 
@@ -35,14 +46,20 @@ class _Request:
     """The column that an input or an output needs: one of that name, or one of that kind.
 
     Attributes:
+        path: "inputs.NAME" or "outputs.NAME".
         column: as the recipe names it.
         several: whether it reads several columns at once.
     """
 
-    name: str
+    path: str
     column: ColumnName | None
     kind: str
-    several: bool = False
+    several: bool
+
+    @property
+    def name(self) -> str:
+        """The input's or output's."""
+        return self.path.partition(".")[2]
 
     def named(self, table: Table) -> ColumnName | None:
         """The recipe's column; a list where several are read, even if written as one text."""
@@ -70,37 +87,36 @@ def _listed(text: str, columns: Collection[str]) -> list[str]:
     return names
 
 
-def _input_requests(recipe: Recipe, parts: Parts) -> dict[str, _Request]:
-    """The inputs' by "inputs.NAME"."""
-    return {
-        f"inputs.{n}": _Request(n, s.column, s.modality, parts.modalities[n].several_columns)
+def _input_requests(recipe: Recipe, parts: Parts) -> list[_Request]:
+    return [
+        _Request(f"inputs.{n}", s.column, s.modality, parts.modalities[n].several_columns)
         for n, s in recipe.inputs.items()
-    }
+    ]
+
+
+def _output_requests(recipe: Recipe, parts: Parts) -> list[_Request]:
+    """Of the outputs that read a column."""
+    return [
+        _Request(f"outputs.{n}", s.column, s.kind, parts.outputs[n].columns == "several")
+        for n, s in recipe.outputs.items()
+        if parts.outputs[n].columns != "none"
+    ]
 
 
 def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, ColumnName]:
     """Input or output ("inputs.NAME") -> column: the recipe's, one of that name, or a guess."""
-    used = {split_column(recipe, table), recipe.data.group} - {None}
+    used = {name for name in (split_column(recipe, table), recipe.data.group) if name is not None}
     # Outputs choose first: an input must not be guessed to be a target.
-    requests = _output_requests(recipe, parts) | _input_requests(recipe, parts)
-    chosen = _choose(table, requests, cast(set[str], used))
+    requests = _output_requests(recipe, parts) + _input_requests(recipe, parts)
+    chosen = _choose(table, requests, used)
     return dict(sorted(chosen.items(), key=lambda item: item[0].startswith("outputs.")))
-
-
-def _output_requests(recipe: Recipe, parts: Parts) -> dict[str, _Request]:
-    """Of the outputs that read a column."""
-    return {
-        f"outputs.{n}": _Request(n, s.column, s.kind, parts.outputs[n].columns == "several")
-        for n, s in recipe.outputs.items()
-        if parts.outputs[n].columns != "none"
-    }
 
 
 def choose_scored_columns(
     recipe: Recipe, parts: Parts, table: Table, named: Mapping[str, ColumnName]
 ) -> dict[str, ColumnName]:
     """As `choose_columns`, without the inputs that the table lacks."""
-    outputs = _choose(table, _output_requests(recipe, parts), set())
+    outputs = _choose(table, _output_requests(recipe, parts))
     targets = [column for chosen in outputs.values() for column in column_names(chosen)]
     inputs = choose_present_columns(recipe, parts, table, named, targets)
     return {f"inputs.{name}": column for name, column in inputs.items()} | outputs
@@ -126,44 +142,34 @@ def choose_present_columns(
         UsageError: a named column does not exist, or the table has no input at all.
     """
     chosen: dict[str, ColumnName] = {}
-    missing: dict[str, tuple[_Request, UsageError]] = {}
+    missing: list[tuple[_Request, UsageError]] = []
     candidates = {name: cells for name, cells in table.columns.items() if name not in targets}
-    for path, request in _input_requests(recipe.with_columns(named), parts).items():
-        certain = bool({request.name, path} & set(named))
+    for request in _input_requests(recipe.with_columns(named), parts):
+        certain = bool({request.name, request.path} & set(named))
         reduced = request if certain else _present_only(table, request)
         there = table if certain or request.column else replace(table, columns=candidates)
         try:
-            chosen[request.name] = _choose(there, {path: reduced}, set())[path]
+            chosen[request.name] = _choose(there, [reduced])[request.path]
         except UsageError as error:
             if certain:
                 raise
-            missing[request.name] = request, error
-    if not chosen:
-        raise _no_input(table, candidates, list(missing.values()))
+            missing.append((request, error))
+    if not chosen and len(missing) == 1:
+        raise missing[0][1]
     taken = {name for column in chosen.values() for name in column_names(column)}
-    for request, _ in missing.values():
-        hint = request.misspelt(set(candidates) - taken)
-        log.warning(
-            "%s has no column for the input %r, which is treated as missing%s",
-            table.path, request.name, hint and f"; {hint}",
-        )  # fmt: skip
+    hints = [(request, request.misspelt(set(candidates) - taken)) for request, _ in missing]
+    if not chosen:
+        raise UsageError(
+            f"{table.path} has no column for any input",
+            expected=", ".join(f"{request.name} ({request.kind})" for request, _ in hints)
+            + f"; it has {', '.join(table.columns)}",
+            hint="; ".join(hint for _, hint in hints if hint)
+            or "name them with --column NAME=COLUMN",
+        )
+    for request, hint in hints:
+        what = "%s has no column for the input %r, which is treated as missing%s"
+        log.warning(what, table.path, request.name, hint and f"; {hint}")
     return chosen
-
-
-def _no_input(
-    table: Table, columns: Iterable[str], missing: Sequence[tuple[_Request, UsageError]]
-) -> UsageError:
-    """The error for a table that has none of the inputs."""
-    if len(missing) == 1:
-        return missing[0][1]
-    requests = [request for request, _ in missing]
-    hints = [hint for request in requests if (hint := request.misspelt(columns))]
-    return UsageError(
-        f"{table.path} has no column for any input",
-        expected=", ".join(f"{request.name} ({request.kind})" for request in requests)
-        + f"; it has {', '.join(table.columns)}",
-        hint="; ".join(hints) or "name them with --column NAME=COLUMN",
-    )
 
 
 def _present_only(table: Table, request: _Request) -> _Request:
@@ -179,73 +185,62 @@ def _present_only(table: Table, request: _Request) -> _Request:
 
 
 def _choose(
-    table: Table, requests: Mapping[str, _Request], used: set[str]
+    table: Table, requests: Sequence[_Request], used: Collection[str] = ()
 ) -> dict[str, ColumnName]:
     """A column for each request: first those that are named, then guesses among the rest; inputs
     that may take all remaining columns come last."""
     chosen: dict[str, ColumnName] = {}
-    for path, request in requests.items():
+    for request in requests:
         named = request.named(table)
         if named is not None:
-            chosen[path] = _checked(table, path, request, named)
+            _check_named(table, request, named)
+            chosen[request.path] = named
         elif request.name in table.columns:
-            chosen[path] = [request.name] if request.several else request.name
-    for path, request in sorted(requests.items(), key=lambda item: item[1].several):
-        if path not in chosen:
-            taken = used | {name for column in chosen.values() for name in column_names(column)}
-            guess = _guess_several if request.several else _guess
-            chosen[path] = guess(table, path, request, taken)
-    return {path: chosen[path] for path in requests}
+            chosen[request.path] = [request.name] if request.several else request.name
+    for request in sorted(requests, key=lambda request: request.several):
+        if request.path not in chosen:
+            taken = {name for column in chosen.values() for name in column_names(column)}
+            chosen[request.path] = _guess(table, request, {*used, *taken})
+    return {request.path: chosen[request.path] for request in requests}
 
 
-def _checked(table: Table, path: str, request: _Request, named: ColumnName) -> ColumnName:
-    """The named columns; UsageError if one does not exist, or there are too many."""
+def _check_named(table: Table, request: _Request, named: ColumnName) -> None:
+    """Raise UsageError if one of the named columns does not exist, or there are too many."""
     if not request.several and not isinstance(named, str):
-        raise one_column(path, named)
+        raise one_column(request.path, named)
     for name in column_names(named):
         if name not in table.columns:
             hint = did_you_mean(name, table.columns)
             raise UsageError(
-                f"{table.path} has no column {name!r} for {path}",
+                f"{table.path} has no column {name!r} for {request.path}",
                 expected=f"one of: {', '.join(table.columns)}",
-                hint=f"{hint} name it with --column {path}=NAME".strip(),
+                hint=f"{hint} name it with --column {request.path}=NAME".strip(),
             )
-    return named
 
 
-def _guess(table: Table, path: str, request: _Request, used: set[str]) -> ColumnName:
-    left = replace(table, columns={n: c for n, c in table.columns.items() if n not in used})
-    guess = guess_column(left, request.kind)
-    if guess is None:
-        raise _no_such_column(left, path, request)
-    others = [c for c in certain_columns(left, request.kind) if c != guess]
-    if others:
-        log.warning(
-            "using column %r for %s, not %s; choose another with --column %s=NAME",
-            guess, path, " or ".join(map(repr, others)), path,
-        )  # fmt: skip
-    return guess
-
-
-def _guess_several(table: Table, path: str, request: _Request, used: set[str]) -> ColumnName:
-    """All plain columns that nothing else uses."""
-    columns = plain_columns(table, used)
-    if not columns:
-        raise _no_such_column(table, path, request)
-    log.warning(
-        "using the columns %s for %s; choose others with --column %s=NAME,NAME",
-        column_text(columns), path, path,
-    )  # fmt: skip
-    return columns
-
-
-def _no_such_column(table: Table, path: str, request: _Request) -> UsageError:
+def _guess(table: Table, request: _Request, used: set[str]) -> ColumnName:
+    """An unused column of the request's kind; all plain ones where several are read."""
+    path, left = request.path, {n: c for n, c in table.columns.items() if n not in used}
+    if request.several:
+        if columns := plain_columns(table, used):
+            what = "using the columns %s for %s; choose others with --column %s=NAME,NAME"
+            log.warning(what, column_text(columns), path, path)
+            return columns
+    else:
+        table = replace(table, columns=left)
+        guess = guess_column(table, request.kind)
+        if guess is not None:
+            others = [c for c in certain_columns(table, request.kind) if c != guess]
+            if others:
+                what = "using column %r for %s, not %s; choose another with --column %s=NAME"
+                log.warning(what, guess, path, " or ".join(map(repr, others)), path)
+            return guess
     if hint := request.misspelt(table.columns):
         what = "target" if path.startswith("outputs.") else "input"
-        return UsageError(f"the {what} {request.name!r} is not in {table.path}", hint=hint)
+        raise UsageError(f"the {what} {request.name!r} is not in {table.path}", hint=hint)
     left_out = {name: numbers_rows(name, cells) for name, cells in table.columns.items()}
     each = [f"{name} ({why})" if why else name for name, why in left_out.items()]
-    return UsageError(
+    raise UsageError(
         f"no column of {table.path} looks like {request.kind}",
         expected=f"one of: {', '.join(each)}",
         hint=f"name it with --column {path}=NAME",
@@ -262,18 +257,6 @@ def split_column(recipe: Recipe, table: Table) -> str | None:
         return named
     used = {n for s in recipe.outputs.values() for n in column_names(s.column or [])}
     return find_split_column({n: table.sample(n) for n in table.columns if n not in used})
-
-
-RANDOM = "random"
-"""As the split column: rows are split at random, whatever the table's columns say."""
-FEWEST = 5  # rows from which numbers that count them are no coincidence
-UNNAMED = re.compile(r"column_\d+|unnamed: ?\d+|level_\d+|index")
-IDENTIFIERS = {"id", "ids", "uuid", "guid", "identifier", "index"}
-LABEL_WORDS = 3  # maximum words per label
-LONGEST_WORD = 60  # characters of a cell that may be a category
-NAMED, CERTAIN = 0.5, 0.8  # share of the cells that must be possible, or certain
-
-Recognises = Callable[[Any], Match]
 
 
 def guess_column(table: Table, wanted: str) -> str | None:
@@ -297,24 +280,19 @@ def guess_column(table: Table, wanted: str) -> str | None:
 def certain_columns(table: Table, wanted: str) -> list[str]:
     """The columns whose cells can only be what is wanted."""
     _, recognises = _hints(wanted)
-    return [
-        name
-        for name in table.columns
-        if _share(table, name, lambda cell: recognises(cell) == "certain") > CERTAIN
-    ]
+
+    def certain(cell: Any) -> bool:
+        return recognises(cell) == "certain"
+
+    return [name for name in table.columns if _share(table, name, certain) > CERTAIN]
 
 
 def plain_columns(table: Table, used: Iterable[str]) -> list[str]:
     """The unused columns of numbers, booleans, dates, or words that recur, without those that only
     number or name the rows."""
     left = [name for name in table.columns if name not in set(used)]
-    return [
-        name
-        for name in left
-        if _share(table, name, _is_plain) > CERTAIN
-        and _recurs(table, name)
-        and not numbers_rows(name, table.columns[name])
-    ]
+    plain = [name for name in left if _share(table, name, _is_plain) > CERTAIN]
+    return [n for n in plain if _recurs(table, n) and not numbers_rows(n, table.columns[n])]
 
 
 def numbers_rows(name: str, cells: Sequence[Any]) -> str:

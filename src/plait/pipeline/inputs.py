@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from numpy.typing import NDArray
 
 from plait.data.cells import MAX_BYTES, in_chunks
-from plait.data.digests import FileDigests, file_digests
+from plait.data.digests import file_digests
 from plait.data.values import is_missing
 from plait.modalities.base import Modality
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
@@ -28,7 +28,7 @@ UNREADABLE = "unreadable:"
 CACHE_FORMAT = "3"  # raise it when rows are kept otherwise: old caches must miss
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage, how many are done, and of how many."""
+"""Called with the stage, the number done, and the number in all."""
 Item = tuple[Any, int, int]
 """A cell, the view of it that is wanted, and the seed of its views."""
 Outcome: TypeAlias = Row | BadCell | None
@@ -144,22 +144,18 @@ def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[s
     def key(cell: Any) -> str | None:
         if is_missing(cell):
             return None
+        if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
+            path = root / cell
+            if is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+                with suppress(OSError):  # `content` will say what is wrong with it
+                    return files.of(path)
         try:
-            return _content_digest(modality, root, files, cell)
+            return digest(modality.content(cell, root))
         except BadCell:  # `read` will say what is wrong with it
             return f"{UNREADABLE}{digest(repr(cell))}"
 
     with file_digests() as files, ThreadPoolExecutor(READ_THREADS) as pool:
         return list(_ahead(pool, key, cells))
-
-
-def _content_digest(modality: Modality, root: Path, files: FileDigests, cell: Any) -> str:
-    if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
-        path = root / cell
-        if is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
-            with suppress(OSError):  # `content` will say what is wrong with it
-                return files.of(path)
-    return digest(modality.content(cell, root))
 
 
 def view_seed(key: str) -> int:
@@ -212,13 +208,9 @@ def cache_features(
     failed: dict[str, BadCell] = {}
     with space.lock:
         space.refresh()
-        todo = [
-            (key, row, view)
-            for key, row in first.items()
-            for view in range(views)
-            if view_key(key, view) not in space
-        ]
-        wanted = {view_key(key, view) for key in first for view in range(views)}
+        every = [(key, row, view) for key, row in first.items() for view in range(views)]
+        wanted = {view_key(key, view) for key, _, view in every}
+        todo = [(key, row, view) for key, row, view in every if view_key(key, view) not in space]
         done = 0
         # Once a few are there the space knows how long rows are, and so what the rest will need.
         for part in (todo[:CHUNK_ROWS], todo[CHUNK_ROWS:]):

@@ -11,6 +11,7 @@ from typing import Any
 from plait.data.cells import name_cell
 from plait.data.images import open_image
 from plait.data.tables import Table, cell_key
+from plait.data.values import is_missing
 from plait.pipeline.columns import modality_of
 from plait.types import BadCell
 from plait.util.files import digest
@@ -78,21 +79,16 @@ def _column(cells: Sequence[Any]) -> dict[str, Any]:
         else:
             kinds.add(_kind_of(cell))
             distinct.add(digest(cell) if isinstance(cell, bytes) else str(cell))
-    return {"kind": _kind(kinds), "empty": empty, "distinct": len(distinct)}
+    kind = next(iter(kinds), "empty")
+    if len(kinds) > 1:
+        kind = "text" if kinds == {"text", "word"} else "mixed"
+    return {"kind": kind, "empty": empty, "distinct": len(distinct)}
 
 
 def _is_empty(cell: Any) -> bool:
     if isinstance(cell, list):
-        return all(_is_empty(item) for item in cell)
-    return cell is None or cell != cell or (isinstance(cell, (str, bytes)) and not cell.strip())
-
-
-def _kind(kinds: set[str]) -> str:
-    if not kinds:
-        return "empty"
-    if kinds <= {"text", "word"}:
-        return "text" if "text" in kinds else "word"
-    return kinds.pop() if len(kinds) == 1 else "mixed"
+        return all(map(_is_empty, cell))
+    return is_missing(cell) or (isinstance(cell, bytes) and not cell.strip())
 
 
 def _kind_of(cell: Any) -> str:
@@ -132,14 +128,25 @@ def _photos(table: Table, image: str, on_progress: Progress | None) -> dict[str,
     }
 
 
-def _captions(cells: Sequence[Any], vocabulary: Mapping[str, int] | None) -> dict[str, Any]:
-    captions = [caption for cell in cells for caption in _texts(cell)]
-    split = [words(caption) for caption in captions]
+def _captions(cells: Sequence[Any], known: Mapping[str, int] | None) -> dict[str, Any]:
+    """Counts, lengths, and the share of all words that occur often enough."""
+    split = [words(caption) for cell in cells for caption in _texts(cell)]
+    counts = Counter(word for caption in split for word in caption)
+    total = max(1, counts.total())
+    often = [n for n in counts.values() if n >= SEEN]
+    vocabulary: dict[str, Any] = {
+        "distinct": len(counts),
+        "running": counts.total(),
+        f"seen_{SEEN}_times": len(often),
+        "coverage": sum(often) / total,
+    }
+    if known is not None:
+        vocabulary["known"] = sum(n for word, n in counts.items() if word in known) / total
     return {
-        "count": len(captions),
+        "count": len(split),
         "words": _spread([len(caption) for caption in split]),
         "per_row": _spread([len(_texts(cell)) for cell in cells]),
-        "vocabulary": _vocabulary(Counter(w for c in split for w in c), vocabulary),
+        "vocabulary": vocabulary,
     }
 
 
@@ -153,21 +160,6 @@ def _per_photo(table: Table, image: str, text: str) -> dict[str, float] | None:
         if not _is_empty(photo):
             counts[cell_key(photo)] += len(_texts(cell))
     return _spread(list(counts.values()))
-
-
-def _vocabulary(counts: Counter[str], known: Mapping[str, int] | None) -> dict[str, Any]:
-    """The number of words, and the share of all words that occur often enough."""
-    total = max(1, counts.total())
-    often = {word: n for word, n in counts.items() if n >= SEEN}
-    described: dict[str, Any] = {
-        "distinct": len(counts),
-        "running": counts.total(),
-        f"seen_{SEEN}_times": len(often),
-        "coverage": sum(often.values()) / total,
-    }
-    if known is not None:
-        described["known"] = sum(n for word, n in counts.items() if word in known) / total
-    return described
 
 
 def _spread(values: Sequence[int]) -> dict[str, float] | None:

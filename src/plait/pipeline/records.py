@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.config.recipe import InputSpec, Recipe
+from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, MediaInfo
 from plait.data.split_column import check_split_names, split_key
 from plait.data.splits import split_rows
@@ -128,14 +128,15 @@ def split_table(
         for name, modality in parts.modalities.items()
         if modality.media and f"inputs.{name}" in columns
     ]
+    data = recipe.data
     splits = split_rows(
         table,
         column=column,
-        ratios=recipe.data.ratios,
-        group=recipe.data.group,
+        ratios=data.ratios,
+        group=data.group,
         media=media,
         seed=recipe.seed,
-        overlap=recipe.data.overlap,
+        overlap=data.overlap,
         to_learn=to_learn,
     )
     return {str(name): rows for name, rows in splits.items()}
@@ -198,12 +199,19 @@ def warn_of_learned(
 
 
 def warn_of_unread(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> None:
-    """Warn for each input how many cells are not read in full, with an example."""
+    """Warn for each input how many cells are not read in full, with an example. For files this is
+    remembered."""
     for name, modality in parts.modalities.items():
         column = columns.get(f"inputs.{name}")
         if modality.reads_whole or column is None:
             continue
-        unread = _unread(modality, table.column(column), table.root)
+        cells, look = table.column(column), partial(_unread, modality, table.root)
+        if modality.media:
+            keys = content_keys(modality, cells, table.root)
+            depends_on = json.dumps(["unread", modality.fingerprint(), keys])
+            unread = remembered(depends_on, partial(look, cells))["rows"]
+        else:
+            unread = look(cells)["rows"]
         if unread:
             row, why = unread[0]
             log.warning(
@@ -212,22 +220,14 @@ def warn_of_unread(parts: Parts, table: Table, columns: Mapping[str, ColumnName]
             )  # fmt: skip
 
 
-def _unread(modality: Modality, cells: Sequence[Any], root: Path) -> list[tuple[int, str]]:
-    """The rows whose cells are not read in full, and why; for files this is remembered."""
-
-    def look() -> State:
-        rows = []
-        for row, cell in enumerate(cells):
-            with suppress(BadCell):  # reported elsewhere
-                why = "" if is_missing(cell) else modality.unread(cell, root)
-                rows += [(row, why)] if why else []
-        return {"rows": rows}
-
-    if not modality.media:
-        return list(look()["rows"])
-    keys = content_keys(modality, cells, root)
-    depends_on = json.dumps(["unread", modality.fingerprint(), keys])
-    return [(row, why) for row, why in remembered(depends_on, look)["rows"]]
+def _unread(modality: Modality, root: Path, cells: Sequence[Any]) -> State:
+    """The rows whose cells are not read in full, and why."""
+    rows = []
+    for row, cell in enumerate(cells):
+        with suppress(BadCell):  # reported elsewhere
+            if why := "" if is_missing(cell) else modality.unread(cell, root):
+                rows.append((row, why))
+    return {"rows": rows}
 
 
 def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
@@ -247,57 +247,36 @@ def fit_parts(
     Raises:
         PlaitError: a component can't be fitted to its column; the message names the column.
     """
-    partners = {f"inputs.{name}": spec.fit_with for name, spec in recipe.inputs.items()}
+    inputs = {f"inputs.{name}": spec for name, spec in recipe.inputs.items()}
+    partners = {path: spec.fit_with for path, spec in inputs.items()}
     partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}
-
-    def cells(path: str, needed: bool) -> list[Sequence[Any]]:
-        """The part's own column, and its partner's if it has one."""
-        paths = [p for p in (path, partners[path]) if p and (needed or p in columns)]
-        return [table.column(columns[p]) for p in paths]
-
+    components: dict[str, Any] = {f"inputs.{name}": c for name, c in parts.modalities.items()}
+    components |= {f"outputs.{name}": c for name, c in parts.outputs.items()}
     states: dict[str, State] = {}
-    for name, modality in parts.modalities.items():
-        fit = partial(_fit_input, recipe.inputs[name], modality, table.root)
-        path = f"inputs.{name}"
-        states[path] = _fitted(path, columns[path], fit, cells(path, True))
-    for name, output in parts.outputs.items():
-        path, needed = f"outputs.{name}", output.columns != "none"
-        fit = partial(_fit_output, output, table.root)
-        states[path] = _fitted(path, columns.get(path, ""), fit, cells(path, needed))
+    for path, component in components.items():
+        needed = path in inputs or component.columns != "none"
+        paths = [p for p in (path, partners[path]) if p and (needed or p in columns)]
+        own = [table.column(columns[p]) for p in paths]  # its column, and its partner's
+        where = f"{path}, column {column_text(columns.get(path, ''))!r}"
+        if own and all(map(is_missing, own[0])):
+            raise PlaitError(
+                f"{where}: all training cells are empty",
+                expected="at least one that is not",
+                hint="fill the column, or take it out of the recipe",
+            )
+        cells = own[0] if len(own) == 1 else list(chain.from_iterable(own))
+        fit = partial(component.fit, cells, table.root)
+        try:
+            if path in inputs and component.fits_on_files:
+                keys = content_keys(component, cells, table.root)
+                about = [inputs[path].modality, inputs[path].representation, keys]
+                states[path] = remembered(json.dumps(about, sort_keys=True), fit)
+            else:
+                states[path] = fit()
+        except PlaitError as error:
+            what = f"{where}: {error.what}"
+            raise type(error)(what, expected=error.expected, hint=error.hint) from None
     return parts.with_states(states)
-
-
-def _fit_input(spec: InputSpec, modality: Modality, root: Path, cells: Sequence[Any]) -> State:
-    if not modality.fits_on_files:
-        return modality.fit(cells, root)
-    keys = content_keys(modality, cells, root)
-    depends_on = json.dumps([spec.modality, spec.representation, keys], sort_keys=True)
-    return remembered(depends_on, lambda: modality.fit(cells, root))
-
-
-def _fit_output(output: Output, root: Path, cells: Sequence[Any]) -> State:
-    return output.fit(cells, root)
-
-
-def _fitted(
-    path: str,
-    column: ColumnName,
-    fit: Callable[[Sequence[Any]], State],
-    columns: Sequence[Sequence[Any]],
-) -> State:
-    """What ``fit`` learns from a part's own column, and from its partner's if it has one."""
-    where = f"{path}, column {column_text(column)!r}"
-    if columns and all(map(is_missing, columns[0])):
-        raise PlaitError(
-            f"{where}: all training cells are empty", expected="at least one that is not",
-            hint="fill the column, or take it out of the recipe",
-        )  # fmt: skip
-    try:
-        return fit(columns[0] if len(columns) == 1 else list(chain.from_iterable(columns)))
-    except PlaitError as error:
-        raise type(error)(
-            f"{where}: {error.what}", expected=error.expected, hint=error.hint
-        ) from None
 
 
 def file_keys(
@@ -315,7 +294,7 @@ def file_keys(
 
 
 def nothing_left(purpose: str, policy: ErrorPolicy) -> PlaitError:
-    """The error where no record can be used; it quotes the first bad cell's."""
+    """The error if no record can be used; it quotes that of the first bad cell."""
     first = policy.failures[0] if policy.failures else "there are no rows"
     return PlaitError(f"no record {purpose}: {first}")
 
@@ -355,9 +334,8 @@ class Targets(Sequence[Any]):
 
     def batch(self, rows: Sequence[int], keys: Sequence[str | None], views: Any) -> list[Any]:
         """The targets of some records, whose inputs have these content keys and are shown in these
-        views."""
-        if self.modality is None:
-            return [self[row] for row in rows]
+        views, moved with them."""
+        assert self.modality is not None
         moved = []
         for row, view in zip(rows, views, strict=True):
             target, key, info = self[row], keys[row], self.infos[row]
@@ -425,14 +403,13 @@ class Records:
             prepared[name], lengths[name] = padded(
                 [values.get(at) for at in range(len(rows))], features.space.example
             )
-        return Batch(prepared, lengths, {
-            name: targets.batch(
-                rows,
-                self.inputs[targets.input].keys if targets.input else (),
-                views[targets.input] if targets.input else (),
-            )
+        found = {
+            name: targets.batch(rows, self.inputs[targets.input].keys, views[targets.input])
+            if targets.input
+            else [targets[row] for row in rows]
             for name, targets in self.targets.items()
-        })  # fmt: skip
+        }
+        return Batch(prepared, lengths, found)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All rows in order."""
@@ -537,18 +514,15 @@ class Preparer:
         return [None] * len(table) if column is None else table.column(column)
 
     def _targets(self, name: str, table: Table, learn: bool) -> Targets:
-        """An output's targets; None for rows that have none."""
+        """An output's targets; None for rows without one."""
         output, column = self.parts.outputs[name], self.columns.get(f"outputs.{name}")
         title = column_text(column or name)
         values: list[Any] = []
         unseen: dict[int, UnseenLabel] = {}
         space = None
         if output.stored:
-            example = to_row(output.example())
-            space = FeatureSpace(
-                digest("targets", output.fingerprint()), example.shape, example.dtype
-            )
-            space.refresh()
+            example, named = to_row(output.example()), digest("targets", output.fingerprint())
+            space = FeatureSpace(named, example.shape, example.dtype)
         for row, cell in enumerate([None] * len(table) if column is None else table.column(column)):
             try:
                 if space is None:

@@ -27,17 +27,12 @@ NARROWEST = 0.35  # of a short stage's column, as a share of the widest one
 
 @dataclass
 class StageCurve:
-    """The points of one stage.
-
-    Attributes:
-        name: of the stage.
-        loss: (step within the stage, loss).
-        scores: title of the score -> (step within the stage, value), one point for each validation.
-    """
+    """The points of one stage: pairs of a step within it and a value."""
 
     name: str
     loss: list[tuple[int, float]] = field(default_factory=list)
     scores: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Title -> one point for each validation."""
 
     @property
     def steps(self) -> int:
@@ -84,9 +79,8 @@ def draw_curve(log: Path, picture: Path) -> None:
         2, len(curves), squeeze=False, sharex="col", gridspec_kw={"width_ratios": widths}
     )
     top = max((v for c in curves for points in c.scores.values() for _, v in points), default=0)
-    for column, curve in enumerate(curves):
-        _draw_loss(axes[0, column], curve)
-        _draw_scores(axes[1, column], curve, top)
+    for curve, (losses, scores) in zip(curves, axes.T, strict=True):
+        _draw_stage(curve, losses, scores, max(top, LOWEST_TOP) * 1.2)
     axes[0, 0].set_ylabel("training loss")
     axes[1, 0].set_ylabel("validation score")
     scored = next((axes[1, column] for column, curve in enumerate(curves) if curve.scores), None)
@@ -115,32 +109,27 @@ def read_curves(log: Path) -> list[StageCurve]:
     return list(curves.values())
 
 
-def _draw_loss(axes: Any, curve: StageCurve) -> None:
-    _tidy_steps(axes)
-    axes.set_title(curve.name, loc="left", fontweight="bold")
+def _draw_stage(curve: StageCurve, losses: Any, scores: Any, top: float) -> None:
+    """The stage's column: its losses above, its scores up to ``top`` below."""
+    for axes in (losses, scores):
+        tidy(axes)
+        ticks = needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True)
+        axes.xaxis.set_major_locator(ticks)
+    losses.set_title(curve.name, loc="left", fontweight="bold")
     if curve.loss:  # a single point needs a mark to be seen
         mark = "o" if len(curve.loss) == 1 else None
-        axes.plot(*zip(*curve.loss, strict=True), color=LOSS_COLOUR, lw=1.4, marker=mark, ms=4)
-
-
-def _draw_scores(axes: Any, curve: StageCurve, top: float) -> None:
-    _tidy_steps(axes)
-    axes.set_xlabel("step")
-    axes.set_xlim(0, curve.steps * 1.06)
-    axes.set_ylim(0, max(top, LOWEST_TOP) * 1.2)
+        losses.plot(*zip(*curve.loss, strict=True), color=LOSS_COLOUR, lw=1.4, marker=mark, ms=4)
+    scores.set_xlabel("step")
+    scores.set_xlim(0, curve.steps * 1.06)
+    scores.set_ylim(0, top)
     for (title, points), colour in zip(curve.scores.items(), cycle(SCORE_COLOURS), strict=False):
         line = zip(*points, strict=True)
-        axes.plot(*line, color=colour, lw=1.6, marker="o", ms=4, label=title)
+        scores.plot(*line, color=colour, lw=1.6, marker="o", ms=4, label=title)
         step, best = max(points, key=lambda point: point[1])
-        axes.annotate(
+        scores.annotate(
             f"{best:.3f}", (step, best), (0, 7), textcoords="offset points", ha="center",
             color=colour, fontsize=9,
         )  # fmt: skip
-
-
-def _tidy_steps(axes: Any) -> None:
-    tidy(axes)
-    axes.xaxis.set_major_locator(needed("matplotlib.ticker", CHARTS).MaxNLocator(5, integer=True))
 
 
 def tidy(axes: Any) -> None:

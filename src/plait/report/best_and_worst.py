@@ -60,11 +60,13 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
         UsageError: no output of the model is scored as transcripts.
         PlaitError: the file can't be written.
     """
-    marked = {
-        name: output.errors(evaluation.predictions[name], evaluation.references[name])
-        for name, output in evaluation.outputs.items()
-    }
-    texts = [_errors(evaluation, name, own) for name, own in marked.items() if own is not None]
+    texts = []
+    for name, output in evaluation.outputs.items():
+        wrong = output.errors(evaluation.predictions[name], evaluation.references[name])
+        if wrong is not None:
+            title = f"{name}: {len(wrong):,} of {len(evaluation.rows):,} transcripts have errors"
+            blocks = [f"{_recording(evaluation, at)}\n{lines}" for at, lines in wrong]
+            texts.append("\n\n".join([title, *blocks]) + "\n")
     if not texts:
         raise UsageError(
             "aligned errors need an output of transcripts",
@@ -73,17 +75,12 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
     write_atomically(path, lambda part: part.write_text("".join(texts), encoding="utf-8"))
 
 
-def _errors(evaluation: Evaluation, name: str, wrong: Sequence[tuple[int, str]]) -> str:
-    table, rows = evaluation.table, evaluation.rows
+def _recording(evaluation: Evaluation, position: int) -> str:
+    """A record's first input if that is a path, else the number of its row."""
+    table, row = evaluation.table, evaluation.rows[position]
     first = next(path for path in evaluation.columns if path.startswith("inputs."))
-    cells = table.column(evaluation.columns[first])
-    blocks = []
-    for at, lines in wrong:
-        cell = cells[rows[at]]
-        recording = cell if isinstance(cell, str) else f"row {table.number(rows[at])}"
-        blocks.append(f"{recording}\n{lines}")
-    title = f"{name}: {len(wrong):,} of {len(rows):,} transcripts have errors"
-    return "\n\n".join([title, *blocks]) + "\n"
+    cell = table.column(evaluation.columns[first])[row]
+    return cell if isinstance(cell, str) else f"row {table.number(row)}"
 
 
 def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
@@ -92,8 +89,7 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
     references = evaluation.references[name]
     by, rightness = output.rightness(predictions, references)
     best, worst = choose(output.ranked(predictions, references), count)
-    values = evaluation.scores[name].to_json()
-    tiles = []
+    values, tiles = evaluation.scores[name].to_json(), []
     for score, title in output.titles.items():
         if values.get(score) is not None:
             ends = values["intervals"].get(score)
@@ -116,8 +112,8 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
         "by": by,
         "scores": tiles,
         "count": len(evaluation.rows),
-        "best": [photo(position) for position in best],
-        "worst": [photo(position) for position in worst],
+        "best": list(map(photo, best)),
+        "worst": list(map(photo, worst)),
     }
 
 

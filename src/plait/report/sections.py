@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from numpy.typing import NDArray
 from plait.config.recipe import Recipe
 from plait.data.index import Index
 from plait.evaluation.results import Evaluation
+from plait.explain.neighbours import Album, first_reference
 from plait.package.card import score_rows
 from plait.render.charts import PALETTE, bars, colour, legend, lines, scatter
 from plait.render.curves import read_curves
-from plait.render.html import fill
+from plait.render.html import fill, picture_uri
 from plait.render.numbers import number, shown, signed
-from plait.report.records import Gallery
 
+SIDE, QUALITY = 104, 72  # pixels of a small picture, and the quality of its JPEG
+MOST_PICTURES = 320  # on a page: about a megabyte
 MOST_CLASSES, BROAD = 30, 8  # of a confusion matrix; of one that has a row to itself
 BEHIND = 8  # records behind one of its cells
 ON_MAP = 600  # records
@@ -38,6 +41,36 @@ QUARTER_COLOURS = (1, 4, 5, 0)  # from orange to blue
 OTHER = "others"
 
 section = partial(fill, "report/sections.html")
+
+
+@dataclass
+class Gallery:
+    """Collects the records that a page shows, each with a small picture that is stored once."""
+
+    album: Album
+    evaluation: Evaluation
+    output: str  # whose answers are shown
+    rightness: list[float]  # of each record's answer
+    records: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What is shown of a record, by its position among those scored."""
+
+    def add(self, position: int) -> dict[str, Any]:
+        """Add a record to the page, unless it is there."""
+        if position not in self.records:
+            row = self.evaluation.rows[position]
+            text, pixels = self.album.look(row)
+            full = sum(bool(other["picture"]) for other in self.records.values()) >= MOST_PICTURES
+            picture = "" if pixels is None or full else picture_uri(pixels, SIDE, QUALITY)
+            reference = first_reference(self.evaluation.references[self.output][position])
+            self.records[position] = {
+                "name": self.album.name(row),
+                "text": text,
+                "answer": shown(self.evaluation.predictions[self.output][position].value),
+                "expected": shown(reference),
+                "score": number(self.rightness[position]),
+                "picture": picture,
+            }
+        return self.records[position]
 
 
 def scores(recipe: Recipe, evaluation: Evaluation, output: str) -> Markup:
@@ -126,15 +159,15 @@ def calibration(evaluation: Evaluation, output: str) -> Markup:
 
 def numbers(evaluation: Evaluation, output: str, gallery: Gallery) -> Markup:
     """Predicted numbers against true ones, where the answers are numbers."""
-    predictions, references = evaluation.predictions[output], evaluation.references[output]
-    pairs = [(right, p.value) for p, right in zip(predictions, references, strict=True)]
     if evaluation.outputs[output].answer_type != "number":
         return Markup()
-    points = []
-    for position in _some(len(pairs)):
+    predictions, references = evaluation.predictions[output], evaluation.references[output]
+    points = [
+        (float(references[n]), float(predictions[n].value), colour(0), n)
+        for n in _some(len(predictions))
+    ]
+    for *_, position in points:
         gallery.add(position)
-        true, predicted = pairs[position]
-        points.append((float(true), float(predicted), colour(0), position))
     return section("numbers", scatter(points, "true", "predicted", diagonal=True))
 
 

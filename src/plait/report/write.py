@@ -16,7 +16,6 @@ from plait.package.format import find_package
 from plait.pipeline.inputs import Progress
 from plait.render.html import render
 from plait.report import sections
-from plait.report.records import Gallery
 from plait.types import ColumnName, UsageError
 from plait.util.files import write_atomically
 
@@ -53,26 +52,19 @@ def write_report(
         table, split=split, columns=columns, subsets=several, shares=several, vectors=True,
         on_bad=on_bad, include_training=include_training, progress=progress, **options,
     )  # fmt: skip
-    folder = find_package(model_name)
-    log = folder.with_name(f"{folder.name}.run") / "log.jsonl"
-    text = report_page(model, evaluation, log, split)
-    write_atomically(out, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def report_page(model: Model, evaluation: Evaluation, log: Path, split: str | None = None) -> str:
-    """The page of an evaluation that has its vectors, and its subsets and shares where the model
-    has several inputs; ``log`` is the training's, and may be missing."""
-    name, table = model.recipe.name, evaluation.table.path.name
-    about = f"{len(evaluation.rows):,} records of {table}" + (f", {split} rows" if split else "")
-    return render(
+    folder, name, about = find_package(model_name), model.recipe.name, model.recipe.about
+    what = f"{len(evaluation.rows):,} records of {evaluation.table.path.name}"
+    what += f", {split} rows" if split else ""
+    text = render(
         "report/report.html",
-        title=f"{name} on {table}",
+        title=f"{name} on {evaluation.table.path.name}",
         name=name,
-        about=f"{about}; {model.recipe.about}" if model.recipe.about else about,
+        about=f"{what}; {about}" if about else what,
         outputs=[_output(model, evaluation, output) for output in model.recipe.outputs],
-        curves=sections.learning_curve(log),
+        curves=sections.learning_curve(folder.with_name(f"{folder.name}.run") / "log.jsonl"),
         failures=sections.failures(evaluation),
     )
+    write_atomically(out, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]:
@@ -81,7 +73,7 @@ def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]
         evaluation.predictions[output], evaluation.references[output]
     )
     album = Album(model.parts, evaluation.table, evaluation.columns)
-    gallery = Gallery(album, evaluation, output, right.tolist())
+    gallery = sections.Gallery(album, evaluation, output, right.tolist())
     # The extremes come last on the page, but first in the gallery, whose pictures are limited.
     extremes = sections.extremes(title, gallery)
     return {

@@ -46,25 +46,15 @@ Row: TypeAlias = tuple[Mapping[str, Any], Answers | None]
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How records are answered, and where the answers go.
+    """How records are answered, and where the answers go."""
 
-    Attributes:
-        options: of decoding.
-        out: a .csv or .json file; without one they are printed.
-        as_json: print JSON.
-        on_bad: what to do with cells that can't be used.
-        engine: ``torch`` or ``onnx``.
-        columns: input -> column of the table, where the guess would be wrong.
-        shares: also each input's share of the answers.
-    """
-
-    options: Mapping[str, Any]
-    out: Path | None = None
+    options: Mapping[str, Any]  # of decoding
+    out: Path | None = None  # a .csv or .json file; without one they are printed
     as_json: bool = False
-    on_bad: str = "stop"
+    on_bad: str = "stop"  # what to do with cells that can't be used
     engine: str = "torch"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    shares: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)  # where the guess would be wrong
+    shares: bool = False  # also each input's share of the answers
 
 
 def caption_photos(

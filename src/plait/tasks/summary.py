@@ -51,20 +51,13 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Layer:
-    """One line of the summary.
+    """One line of the summary."""
 
-    Attributes:
-        name: its name within the part.
-        kind: its class.
-        shape: the shape of its result, such as ``(B, 49, 1280)``; empty if that is not a tensor.
-        parameters: the number of parameters; ``trained`` of them are trainable.
-    """
-
-    name: str
-    kind: str
-    shape: str
+    name: str  # within the part
+    kind: str  # its class
+    shape: str  # of its result, such as "(B, 49, 1280)"; empty if that is not a tensor
     parameters: int
-    trained: int
+    trained: int  # how many of them
 
     @property
     def state(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from plait.tasks.transcribers import (
 from plait.types import BadCell, PlaitError, UsageError
 from plait.util.files import write_atomically
 
-SUBTITLES = ("srt", "vtt")
+FORMATS, SUBTITLES = ("txt", "json", "srt", "vtt"), ("srt", "vtt")
 TOGETHER = 16  # pieces per batch
 UNSURE = "  (unsure)"
 
@@ -79,47 +79,20 @@ def clock(seconds: float, comma: str = ".") -> str:
     return f"{hours:02}:{minutes:02}:{rest // 1000:02}{comma}{rest % 1000:03}"
 
 
-@dataclass(frozen=True)
-class Transcript:
-    """The transcript of a whole recording."""
-
-    file: str
-    segments: Sequence[Segment]
-
-    @property
-    def said(self) -> list[Segment]:
-        """The segments with any text."""
-        return [segment for segment in self.segments if segment.text]
-
-
-def as_srt(transcript: Transcript) -> str:
-    """SubRip subtitles."""
-    blocks = [
-        f"{number}\n{clock(s.start, ',')} --> {clock(s.end, ',')}\n{s.text}\n"
-        for number, s in enumerate(transcript.said, start=1)
-    ]
-    return "\n".join(blocks)
-
-
-def as_vtt(transcript: Transcript) -> str:
-    """WebVTT subtitles (W3C)."""
-    blocks = [f"{clock(s.start)} --> {clock(s.end)}\n{s.text}\n" for s in transcript.said]
-    return "\n".join(["WEBVTT\n", *blocks])
-
-
-def as_text(transcript: Transcript) -> str:
-    """One line per segment."""
-    return "".join(f"{segment.text}\n" for segment in transcript.said)
-
-
-def as_json(transcript: Transcript) -> str:
-    """Everything on one line: ``file``, and ``segments`` with their ``words``."""
-    return json.dumps(asdict(transcript), ensure_ascii=False) + "\n"
-
-
-FORMATS: dict[str, Callable[[Transcript], str]] = {
-    "txt": as_text, "json": as_json, "srt": as_srt, "vtt": as_vtt
-}  # fmt: skip
+def written(kind: str, file: str, segments: Sequence[Segment]) -> str:
+    """A transcript as ``txt`` (a line for each segment), as subtitles in SubRip (``srt``) or WebVTT
+    (``vtt``, W3C), or as ``json``: everything on one line."""
+    if kind == "json":
+        whole = {"file": file, "segments": [asdict(segment) for segment in segments]}
+        return json.dumps(whole, ensure_ascii=False) + "\n"
+    said = [segment for segment in segments if segment.text]
+    if kind == "txt":
+        return "".join(f"{segment.text}\n" for segment in said)
+    comma = "," if kind == "srt" else "."
+    blocks = [f"{clock(s.start, comma)} --> {clock(s.end, comma)}\n{s.text}\n" for s in said]
+    if kind == "vtt":
+        return "\n".join(["WEBVTT\n", *blocks])
+    return "\n".join(f"{number}\n{block}" for number, block in enumerate(blocks, start=1))
 
 
 def transcribe_files(
@@ -159,7 +132,7 @@ def transcribe_files(
             if target is None and kind == "txt":
                 _show(path, segments, len(files) > 1)
                 continue
-            text = FORMATS[kind](Transcript(str(path), list(segments)))
+            text = written(kind, str(path), list(segments))
             if target is None:
                 print(text, end="")
             else:

@@ -53,11 +53,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         part.replace(path)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # torch and safetensors raise their own
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError
         raise not_written(path, error) from None
     finally:
         with suppress(OSError):
@@ -78,27 +74,21 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
-        _replace(part, folder)
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        had = folder.exists()
+        if had:  # deleted only once the new one is there
+            folder.rename(old)
+        try:
+            part.rename(folder)
+        except OSError:
+            if had:
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise not_written(folder, error) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _replace(part: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an old one (absolute paths, one disk), which is deleted
-    only once the new one is there."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    had = folder.exists()
-    if had:
-        folder.rename(old)
-    try:
-        part.rename(folder)
-    except OSError:
-        if had:
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def not_written(path: Path | str, error: Exception) -> PlaitError:
@@ -121,7 +111,6 @@ def digest(*parts: bytes | str | memoryview) -> str:
 
 def cache_folder() -> Path:
     """``$PLAIT_CACHE`` if set, else ``plait`` in the user's cache folder."""
-    named = os.environ.get("PLAIT_CACHE")
-    if named:
+    if named := os.environ.get("PLAIT_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "plait"

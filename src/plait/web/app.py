@@ -24,10 +24,9 @@ from starlette.exceptions import HTTPException
 import plait
 from plait.model import Model
 from plait.types import BadCell, PlaitError, UsageError, column_text
-from plait.web.answers import ROOT, Answers, BatchAnswers, Problem
-from plait.web.batching import Batcher, Job, QueueFull
+from plait.web.batching import Batcher
 from plait.web.guards import KEY_HEADER, Guards, Refused
-from plait.web.schema import RequestBase, Schema
+from plait.web.schema import ROOT, Answers, BatchAnswers, Job, Problem, RequestBase, Schema
 from plait.web.settings import Settings
 from plait.web.watch import Metrics
 
@@ -116,8 +115,7 @@ class Server:
         """Each record's answers, or what is wrong with it.
 
         Raises:
-            QueueFull: too many records wait.
-            Refused: it takes too long.
+            Refused: too many records wait, or it takes too long.
         """
         errors = await anyio.to_thread.run_sync(
             lambda: list(map(self._check, jobs)), limiter=self._checkers
@@ -212,9 +210,10 @@ def _workers(models: Mapping[str, Model]) -> int:
 
 def _refusal(error: PlaitError) -> Response:
     """Never raise a kept error again: its frames would hold on to it and to the request."""
-    status = 422 if isinstance(error, (UsageError, BadCell)) else 503
-    if isinstance(error, (Refused, QueueFull)):
+    if isinstance(error, Refused):
         status = error.status
+    else:
+        status = 422 if isinstance(error, (UsageError, BadCell)) else 503
     return JSONResponse({"error": str(error)}, status)
 
 

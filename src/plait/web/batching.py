@@ -15,55 +15,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from plait.data.cells import ErrorPolicy
 from plait.model import Model
 from plait.types import BadCell, PlaitError
-from plait.web.answers import ROOT, Answers, to_answers
+from plait.web.guards import Refused
+from plait.web.schema import ROOT, Answers, Job, to_answers
 from plait.web.settings import Settings
 
 log = logging.getLogger("plait.web")
 LONGEST = 10  # times `Settings.gather`: the longest that a batch waits for more records
 FEW = 4  # records that a thread takes at once even if others are idle
 TIDY = 2.0  # seconds between two releases of memory
-
-
-class QueueFull(PlaitError):
-    """Too many records wait."""
-
-    status = 429
-
-
-@dataclass(frozen=True)
-class Job:
-    """A record to be answered, and what to answer.
-
-    Attributes:
-        model: the name that it is served as.
-        record: input -> cell.
-        options: of decoding, sorted by name.
-        shares: whether to add the contribution of each input.
-        explain: whether to add where the model looked for each word.
-        result: its answers, or PlaitError if they can't be given.
-    """
-
-    model: str
-    record: Mapping[str, Any]
-    options: tuple[tuple[str, Any], ...] = ()
-    shares: bool = False
-    explain: bool = False
-    result: Future[Answers | PlaitError] = field(default_factory=Future, compare=False, repr=False)
-
-    @property
-    def batch_key(self) -> tuple[Any, ...]:
-        """Equal for jobs that can be in one batch."""
-        return self.model, self.options, self.shares, self.explain
 
 
 class Batcher:
@@ -128,11 +94,11 @@ class Batcher:
         """Queue all of the jobs or none.
 
         Raises:
-            QueueFull: there is no room for them.
+            Refused: there is no room for them.
         """
         with self._change:
             if self._stopping or len(self._jobs) + len(jobs) > self.settings.queue:
-                raise QueueFull("too many records are waiting", hint="try again in a moment")
+                raise Refused(429, "too many records are waiting", hint="try again in a moment")
             self._jobs.extend(jobs)
             self._change.notify_all()
 

@@ -1,4 +1,4 @@
-"""The requests that a model's routes take: their schema, made from its recipe; reading them.
+"""What is sent over HTTP: requests, whose schema is made from a model's recipe, and answers.
 
 A request is checked by pydantic models that are built here once for each model. Files arrive as
 bytes, or as base64 within JSON: nothing in a request can name a path or an address.
@@ -6,10 +6,15 @@ bytes, or as base64 within JSON: nothing in a request can name a path or an addr
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,14 +22,81 @@ from pydantic_core import PydanticCustomError
 from plait.data.values import is_missing
 from plait.model import Model
 from plait.outputs.options import Options
-from plait.types import UsageError
-from plait.web.batching import Job
+from plait.render.html import picture_uri
+from plait.types import PlaitError, Prediction, UsageError
 from plait.web.guards import Refused
 from plait.web.settings import Settings
 
 COSTLY = {"beam", "num"}
 """Options of a beam search that multiply its work."""
 MAX_PARTS = 1000  # of a form
+ROOT = Path()  # of the cells: never used, as requests hold no paths
+
+
+class Alternative(BaseModel):
+    """Another answer that the model considered."""
+
+    value: Any
+    score: float | None
+
+
+class Looked(BaseModel):
+    """Where the model looked in an input, word by word."""
+
+    input: str
+    words: list[str]
+    maps: list[list[list[float]]] = Field(description="a map for each word: its rows, top first")
+    picture: str = Field(description="the picture as the model saw it, a data: URL")
+
+
+class Answer(BaseModel):
+    """One output's answer."""
+
+    value: Any
+    score: float | None = Field(description="mean log-probability per word; else probability")
+    confidence: float | None = Field(description="how probable the model thinks it is, 0 to 1")
+    alternatives: list[Alternative] = []
+    probabilities: dict[str, float] = {}
+    interval: tuple[float, float] | None = None
+    shares: dict[str, float] = Field({}, description="contribution of each input, on request")
+    detected: dict[str, float] = Field({}, description="words that the inputs suggest")
+    looked: Looked | None = Field(None, description="where the model looked, on request")
+
+
+class Answers(BaseModel):
+    """A record's answers, by output."""
+
+    answers: dict[str, Answer]
+
+
+class Problem(BaseModel):
+    """What is wrong, in one line: what happened, what was expected, what to do."""
+
+    error: str
+
+
+class BatchAnswers(BaseModel):
+    """In the order of the request, each record's answers or what is wrong with it."""
+
+    results: list[Answers | Problem]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A record to be answered, and what to answer."""
+
+    model: str  # the name that it is served as
+    record: Mapping[str, Any]  # input -> cell
+    options: tuple[tuple[str, Any], ...] = ()  # of decoding, sorted by name
+    shares: bool = False  # add the contribution of each input
+    explain: bool = False  # add where the model looked for each word
+    # Its answers, or PlaitError if they can't be given.
+    result: Future[Answers | PlaitError] = field(default_factory=Future, compare=False, repr=False)
+
+    @property
+    def batch_key(self) -> tuple[Any, ...]:
+        """Equal for jobs that can be in one batch."""
+        return self.model, self.options, self.shares, self.explain
 
 
 class Strict(BaseModel):
@@ -201,13 +273,13 @@ def _options(
     fields: dict[str, Any] = {}
     searches = any("beam" in type(options).model_fields for options in by_output)
     for options in by_output:
-        for key, field in type(options).model_fields.items():
+        for key, own in type(options).model_fields.items():
             if key in unusable:
                 continue
-            default, about = getattr(options, key), Field(description=field.description)
-            kind: Any = Annotated[field.annotation, field]
+            default, about = getattr(options, key), Field(description=own.description)
+            kind: Any = Annotated[own.annotation, own]
             if searches and key in COSTLY:  # the recipe's own default is always accepted
-                kind = Annotated[field.annotation, about, Ge(1), Le(max(beams, default or 1))]
+                kind = Annotated[own.annotation, about, Ge(1), Le(max(beams, default or 1))]
             fields.setdefault(key, (kind, default))
     return create_model(f"{name}.Options", __base__=Strict, **fields)
 
@@ -220,3 +292,51 @@ def _first_error(error: ValidationError) -> str:
         return f"{where}: there is no such field"
     what = first["msg"].removeprefix("Value error, ")
     return f"{where}: {what[:1].lower()}{what[1:]}"
+
+
+def to_answers(
+    model: Model, record: Mapping[str, Any], predictions: Mapping[str, Prediction], explain: bool
+) -> Answers:
+    """A record's predictions by output as they are sent; ``explain`` adds where it looked."""
+    answers = {}
+    for name, prediction in predictions.items():
+        output = model.parts.outputs[name]
+        details = output.to_json(prediction)
+        looks = explain and output.attention(prediction)
+        answers[name] = Answer(
+            value=_plain(prediction.value),
+            score=_plain(prediction.score),
+            confidence=_plain(output.confidence(prediction)),
+            alternatives=[
+                Alternative(value=_plain(other.value), score=_plain(other.score))
+                for other in prediction.alternatives
+            ],
+            probabilities={k: round(p, 6) for k, p in details.get("probabilities", {}).items()},
+            interval=output.bounds(prediction),
+            shares={name: round(share, 6) for name, share in prediction.shares.items()},
+            detected={word: round(p, 4) for word, p in details.get("detected", {}).items()},
+            looked=_looked(model, record, name, prediction) if looks else None,
+        )
+    return Answers(answers=answers)
+
+
+def _looked(
+    model: Model, record: Mapping[str, Any], output: str, prediction: Prediction
+) -> Looked | None:
+    try:
+        attention = model.attention(record, prediction, root=ROOT, output=output)
+    except UsageError:  # none of the inputs is a picture
+        return None
+    return Looked(
+        input=attention.input,
+        words=list(attention.words),
+        maps=np.round(attention.maps.astype(np.float64), 5).tolist(),
+        picture=picture_uri(attention.pixels, max(attention.pixels.shape), 85),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold: it has no tuples, NaN or infinity."""
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return list(value) if isinstance(value, tuple) else value

@@ -17,38 +17,23 @@ KEY_LENGTH = 16  # characters of the shortest key that can't simply be guessed
 
 @dataclass(frozen=True)
 class Settings:
-    """How much a client may send, how long everything may take, and who may ask.
+    """How much a client may send, how long everything may take, and who may ask."""
 
-    Attributes:
-        request_bytes: largest request body.
-        held_bytes: largest size of all request bodies in memory together.
-        pixels: largest picture, or frame of a video.
-        seconds: longest sound or video.
-        records: most records in a batch request.
-        beams: widest beam search, and most sentences that it returns.
-        queue: most records that wait for the model; a request for more is turned away.
-        batch: most records that one thread answers together. Few enough that, with 32 clients and
-            two threads, the requests for the next batch arrive while this one is computed.
-        gather: seconds without a further record after which a batch starts.
-        timeout: seconds that a request waits for its answer.
-        read_timeout: seconds that a client may take to send its request.
-        hosts: names that the server answers to, besides IP addresses; empty for any name.
-        keys: digests of the keys that clients may use; empty if no key is needed.
-    """
-
-    request_bytes: int = 20 * MEGABYTE
-    held_bytes: int = 256 * MEGABYTE
-    pixels: int = 40 * MEGABYTE
-    seconds: float = 120.0
-    records: int = 64
-    beams: int = 10
-    queue: int = 128
+    request_bytes: int = 20 * MEGABYTE  # largest request body
+    held_bytes: int = 256 * MEGABYTE  # largest size of all request bodies in memory together
+    pixels: int = 40 * MEGABYTE  # largest picture, or frame of a video
+    seconds: float = 120.0  # longest sound or video
+    records: int = 64  # most records in a batch request
+    beams: int = 10  # widest beam search, and most sentences that it returns
+    queue: int = 128  # most records that wait for the model; requests for more are turned away
+    # Most records that one thread answers together. Few enough that, with 32 clients and two
+    # threads, the requests for the next batch arrive while this one is computed.
     batch: int = 11
-    gather: float = 0.004
-    timeout: float = 30.0
-    read_timeout: float = 20.0
-    hosts: frozenset[str] = frozenset()
-    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    gather: float = 0.004  # seconds without a further record after which a batch starts
+    timeout: float = 30.0  # seconds that a request waits for its answer
+    read_timeout: float = 20.0  # seconds that a client may take to send its request
+    hosts: frozenset[str] = frozenset()  # own names, besides IP addresses; empty for any name
+    keys: tuple[bytes, ...] = field(default=(), repr=False)  # digests; empty if none is needed
 
     def check_size(self, media: MediaInfo) -> None:
         """Raise BadCell if a file claims to hold more than is allowed."""

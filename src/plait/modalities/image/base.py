@@ -1,4 +1,4 @@
-"""What all representations of an image share: reading, resizing, augmenting.
+"""What all representations of an image share: reading, resizing, augmenting. And `cnn`.
 
 Shapes: S pixels a side.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from plait.config.registry import register
 from plait.data.cells import MediaInfo, is_sentence
 from plait.data.images import IMAGE, KINDS, Fit, image_info, open_resized
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
@@ -25,7 +26,11 @@ TILES, DRAWN = 6, 336  # segments a side of a photo, and pixels a side of its dr
 SMALLEST = 0.7  # smallest share of a photo's area that an augmented view shows
 NOISE, BLUR = (0.08, 0.12, 0.18, 0.26, 0.38), (1.0, 2.0, 3.0, 4.0, 6.0)
 
+SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}  # pixels a side, as each was trained
+
 Pixels = NDArray[np.uint8]
+NetworkName = Literal["lite0", "lite1", "lite2"]
+Train = Literal["frozen", "last-blocks", "all"]
 Resize = Annotated[Fit, Field(description="squash the photo to a square, or crop it")]
 
 
@@ -122,7 +127,27 @@ class Photo(Modality):
         return Grid(photo, (DRAWN, DRAWN), nameless, nameless, perturb, square=True)
 
 
-# Crops and their geometry ---------------------------------------------------------------------
+@register("image", "cnn")
+class Cnn(Photo):
+    """EfficientNet-Lite's feature map (ImageNet weights): a token for each 32×32 pixels."""
+
+    encoder_class = "plait.modalities.image.networks.CnnEncoder"
+
+    network: NetworkName = Field("lite0", description="EfficientNet-Lite: larger, better, slower")
+    train: Train = Field("frozen", description="which layers learn: none, the last blocks, or all")
+    blocks: int = Field(5, ge=1, le=16, description="how many blocks are 'last-blocks'")
+    layer: Literal["block", "head"] = Field("head", description="whose features: the head has 1280")
+    size: int | None = Field(None, ge=32, le=1024, description="pixels a side; null: its own")
+
+    resize: Resize = "squash"
+
+    @property
+    def shape(self) -> tuple[int, Fit]:
+        """By default the size that the network was trained on."""
+        return self.size or SIZES[self.network], self.resize
+
+
+# Crops and their geometry, which clips share --------------------------------------------------
 
 Part = tuple[int, int, int, int]
 """Left, top, width and height of a part of a picture, in its pixels."""
@@ -140,8 +165,7 @@ def random_part(size: int, smallest: float, rng: np.random.Generator) -> Part:
 
 def enlarged(part: Pixels, size: int) -> Pixels:
     """(H, W, 3) -> (size, size, 3)."""
-    pixels: Any = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
-    return pixels
+    return np.asarray(cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def as_read(info: MediaInfo, size: int, resize: Fit) -> Geometry:
@@ -155,13 +179,9 @@ def as_read(info: MediaInfo, size: int, resize: Fit) -> Geometry:
 
 def part_of(shown: Geometry, part: Part) -> Geometry:
     """Of a picture of which a part is enlarged to its size."""
-    factors = [length / now for length, now in zip(shown.size, part[2:], strict=True)]
-    axes = list(zip(factors, shown.scale, shown.shift, part[:2], strict=True))
-    return Geometry(
-        tuple(factor * scale for factor, scale, _, _ in axes),
-        tuple(factor * (shift - first) for factor, _, shift, first in axes),
-        shown.size,
-    )
+    factors = np.divide(shown.size, part[2:])
+    scale, shift = factors * shown.scale, factors * np.subtract(shown.shift, part[:2])
+    return Geometry(tuple(scale.tolist()), tuple(shift.tolist()), shown.size)
 
 
 def mirrored(shown: Geometry) -> Geometry:
@@ -175,8 +195,7 @@ def worse(pixels: Pixels, kind: str, strength: int) -> Pixels:
     1 to 6 pixels at 224 (the strengths of Hendrycks and Dietterich 2019, arXiv:1903.12261)."""
     if kind == "blur":
         sigma = BLUR[strength - 1] * len(pixels) / 224
-        blurred: Any = cv2.GaussianBlur(pixels, (0, 0), sigma)
-        return blurred
+        return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.uint8)
     noise = item_generator(pixels).standard_normal(pixels.shape, np.float32)
     noisy = pixels + noise * np.float32(255 * NOISE[strength - 1])
     return noisy.round().clip(0, 255).astype(np.uint8)

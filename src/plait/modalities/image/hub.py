@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from plait.config.registry import register
@@ -49,15 +50,17 @@ class HubImage(Photo):
         size, fit = _size_and_fit(config, processor)
         scale = processor.get("rescale_factor") or 1 / 255
         scale = scale if processor.get("do_rescale", True) else 1.0
-        normal = processor.get("do_normalize", True)
-        mean = processor.get("image_mean") or IMAGENET_MEAN if normal else 0.0
-        std = processor.get("image_std") or IMAGENET_STD if normal else 1.0
+        mean: Any = 0.0
+        std: Any = 1.0
+        if processor.get("do_normalize", True):
+            mean = processor.get("image_mean") or IMAGENET_MEAN
+            std = processor.get("image_std") or IMAGENET_STD
         return {
             "config": config,
             "size": self.size or size,
             "fit": fit if self.resize == "auto" else self.resize,
-            "mean": [value / scale for value in _three(mean)],
-            "std": [value / scale for value in _three(std)],
+            "mean": (np.broadcast_to(mean, 3) / scale).tolist(),
+            "std": (np.broadcast_to(std, 3) / scale).tolist(),
         }
 
     @property
@@ -90,8 +93,3 @@ def one_side(value: Any) -> int | None:
     if isinstance(value, (list, tuple)):
         return int(max(value))
     return int(value) if value else None
-
-
-def _three(value: float | Iterable[float]) -> list[float]:
-    values = [float(value)] if isinstance(value, (int, float)) else [float(v) for v in value]
-    return values * 3 if len(values) == 1 else values

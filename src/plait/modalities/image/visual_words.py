@@ -7,9 +7,7 @@ Keypoints' descriptors (Lowe 2004, SIFT) are square-rooted after L1 (Arandjelovi
 their inner products Hellinger's. Lazebnik's fixed weights of the levels are left out, as a learned
 layer for each level follows.
 
-What is made of a photo without learning is in `plait.modalities.image.patterns`.
-
-Shapes: N records, V visual words, C = 1 + 4 + 16 + ... cells.
+Shapes: N records, K keypoints, V visual words, C = 1 + 4 + 16 + ... cells.
 """
 
 from __future__ import annotations
@@ -30,12 +28,18 @@ from plait.config.registry import register
 from plait.data.images import open_resized
 from plait.modalities.base import Classical, Item, Width
 from plait.modalities.image.base import Photo, Resize
-from plait.modalities.image.patterns import DIMENSION, SHADES, Finder, Keypoints, Pyramid
 from plait.types import BadCell, PlaitError, State
 from plait.util.imports import needed
 
+DIMENSION = 128  # of SIFT: 4 × 4 places, 8 directions
+PATCH_OF_KEYPOINT = 6.0  # OpenCV describes a patch of six times the keypoint's diameter
+MOST_KEYPOINTS = 2000  # of a photo, the strongest, where they are detected
+SHADES = 255  # a centre's numbers, 0 to 1, are kept as bytes
+NEIGHBOURS, SOFTNESS = 5, 10.0  # of soft assignment, as Liu et al. 2011 have them
 SAMPLED_PHOTOS, SAMPLED_DESCRIPTORS = 1000, 100_000  # at most, for k-means: 50 MB
 CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
+
+Floats = NDArray[np.float32]
 
 
 @register("image", "visual-words")
@@ -46,7 +50,9 @@ class VisualWords(Photo, Classical):
     reads_prepared = True
     fits_on_files = True
 
-    keypoints: Keypoints = Field("dense", description="on a grid, or where SIFT detects any")
+    keypoints: Literal["dense", "detected"] = Field(
+        "dense", description="on a grid, or where SIFT detects any"
+    )
     step: int = Field(8, ge=2, le=64, description="pixels between the grid's keypoints")
     patch: int = Field(32, ge=8, le=256, description="pixels a side that a keypoint describes")
     words: int = Field(300, ge=2, le=2000, description="most visual words")
@@ -56,17 +62,11 @@ class VisualWords(Photo, Classical):
     size: int = Field(256, ge=32, le=1024, description="pixels a side")
     resize: Resize = "squash"
 
-    @property
-    def finder(self) -> Finder:
-        """What finds and describes a photo's keypoints."""
-        return Finder(self.keypoints, self.step, self.patch)
-
     @cached_property
-    def pyramid(self) -> Pyramid:
-        """What counts a photo's visual words."""
+    def centres(self) -> NDArray[np.uint8]:
+        """(V, 128): the visual words."""
         raw = np.frombuffer(base64.b64decode(self.state["centres"]), np.uint8)
-        centres = raw.reshape(self.state["words"], DIMENSION).copy()
-        return Pyramid(self.finder, centres, self.levels, self.assign == "soft")
+        return raw.reshape(self.state["words"], DIMENSION).copy()
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary: k-means' centres as bytes, in base64.
@@ -89,7 +89,7 @@ class VisualWords(Photo, Classical):
         centres = (means.cluster_centers_ * SHADES).round().clip(0, SHADES).astype(np.uint8)
         return {"centres": base64.b64encode(centres.tobytes()).decode(), "words": words}
 
-    def _sample(self, cells: Iterable[Any], root: Path) -> Iterator[NDArray[np.float32]]:
+    def _sample(self, cells: Iterable[Any], root: Path) -> Iterator[Floats]:
         """Some descriptors of some photos, always the same; bad photos are left out here, and
         named when they are read."""
         cells, rng = list(cells), random.Random(0)
@@ -97,15 +97,56 @@ class VisualWords(Photo, Classical):
         share = SAMPLED_DESCRIPTORS // max(1, len(chosen))
         for cell in chosen:
             try:
-                descriptors, _ = self.finder(open_resized(cell, root, *self.shape))
+                descriptors, _ = self.describe(open_resized(cell, root, *self.shape))
             except BadCell:
                 continue
             kept = rng.sample(range(len(descriptors)), min(len(descriptors), share))
             yield descriptors[sorted(kept)]
 
+    def describe(self, photo: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """(H, W, 3) uint8 -> RootSIFT descriptors (K, 128) of length 1, and places (K, 2) as x and
+        y in [0, 1]. A uniform patch is not a keypoint: it shows nothing."""
+        grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+        sift = cv2.SIFT.create(MOST_KEYPOINTS)
+        if self.keypoints == "dense":  # upright, as far apart from either edge
+            rows, columns = (range((n - 1) % self.step // 2, n, self.step) for n in grey.shape)
+            diameter = self.patch / PATCH_OF_KEYPOINT
+            grid = [cv2.KeyPoint(x, y, diameter, 0) for y in rows for x in columns]
+            found, raw = sift.compute(grey, grid)
+        else:
+            found, raw = sift.detectAndCompute(grey, None)
+        if raw is None:
+            return np.zeros((0, DIMENSION), np.float32), np.zeros((0, 2), np.float32)
+        total = raw.sum(axis=1, keepdims=True)
+        seen = total[:, 0] > 0
+        places = np.array([point.pt for point in found], np.float32) / grey.shape[::-1]
+        return np.sqrt(raw[seen] / total[seen]), places[seen].astype(np.float32)
+
     def prepare(self, item: Item) -> Item:
-        """(C, V): the histograms, which are all of the frozen part."""
-        return self.pyramid(item)
+        """(H, W, 3) uint8 -> (C, V), which is all of the frozen part: square roots of shares of the
+        photo's keypoints, the coarsest level first, cells row by row; each level's squares add up
+        to 1. Zeros without keypoints."""
+        found, places = self.describe(item)
+        shares = self._assign(found) / np.float32(max(1, len(found)))  # (K, V)
+        levels = []
+        for side in (2**level for level in range(self.levels)):
+            column, row = (places * side).astype(np.int64).clip(0, side - 1).T
+            cells = np.arange(side * side)[:, None] == row * side + column  # (side², K)
+            levels.append(cells.astype(np.float32) @ shares)
+        return np.sqrt(np.concatenate(levels))
+
+    def _assign(self, descriptors: Floats) -> Floats:
+        """(K, 128) -> (K, V): how much of each keypoint is each word's."""
+        centres = self.centres.astype(np.float32) / SHADES
+        squares = np.square(descriptors).sum(axis=1)[:, None] + np.square(centres).sum(axis=1)
+        distances = squares - 2 * descriptors @ centres.T  # (K, V), squared
+        count = min(NEIGHBOURS, len(centres)) if self.assign == "soft" else 1
+        near = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        apart = np.take_along_axis(distances, near, axis=1)
+        weights = np.exp(-SOFTNESS * (apart - apart.min(axis=1, keepdims=True)))
+        shares = np.zeros_like(distances)
+        np.put_along_axis(shares, near, weights / weights.sum(axis=1, keepdims=True), axis=1)
+        return shares
 
     def samples(self) -> list[Any]:
         """Two small PNG files of noise: blank ones would have no keypoint."""
@@ -113,7 +154,7 @@ class VisualWords(Photo, Classical):
         pictures = (rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2))
         return [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
 
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    def vectors(self, rows: Sequence[NDArray[Any]]) -> Floats:
         """(N, cells · V): the roots of the shares of the coarsest cells, the whole photo and its
         quarters (as RootSIFT does: Arandjelović and Zisserman 2012)."""
         shares = np.stack([row[:CLASSICAL_CELLS].reshape(-1) for row in rows])
