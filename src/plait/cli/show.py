@@ -218,12 +218,15 @@ def _with_loss(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tup
 
 def show_profile(profiled: Mapping[str, Any]) -> None:
     """A table's profile: its columns, photos, captions and unreadable files."""
-    columns = [
-        (name, about["kind"], f"{about['empty']:,}", f"{about['distinct']:,}")
-        for name, about in profiled["columns"].items()
-    ]
+    columns = []
+    for name, about in profiled["columns"].items():
+        texts = ", ".join(f"{text} {count:,}" for text, count in about["emptied"].items())
+        empty = f"{about['empty']:,}" + (f" ({texts})" if texts else "")
+        columns.append((name, about["kind"], empty, f"{about['distinct']:,}", about["note"]))
     title = f"{profiled['rows']:,} rows"
-    show_rows(("column", "kind", "empty", "distinct"), columns, title)
+    titles = ("column", "kind", "empty", "distinct", "note")
+    wide = any(note for *_, note in columns)
+    show_rows(titles if wide else titles[:-1], [c if wide else c[:-1] for c in columns], title)
     photos, captions = profiled.get("photos"), profiled.get("captions")
     if photos:
         spreads = {f"{side}, pixels": photos[side] for side in ("width", "height")}

@@ -12,7 +12,7 @@ from plait.data.cells import name_cell
 from plait.data.images import open_image
 from plait.data.tables import Table, cell_key
 from plait.data.values import is_missing
-from plait.pipeline.columns import modality_of
+from plait.pipeline.columns import modality_of, numbers_rows
 from plait.types import BadCell
 from plait.util.files import digest
 
@@ -40,7 +40,9 @@ def profile(
         on_progress: called after each photo with the numbers of photos opened and in all.
 
     Returns:
-        ``rows``; ``columns`` (kind, empty and distinct cells of each); with ``image``: ``photos``
+        ``rows``; ``columns`` (kind, empty and distinct cells of each; ``emptied``: how often each
+        text, such as NA, stood for an empty cell; ``note``: why nothing can be learned from it);
+        with ``image``: ``photos``
         (column, count, width and height in pixels, bad); with ``text``: ``captions`` (column,
         count, words and per_row as min, mean, median, p95, max; vocabulary).
 
@@ -53,7 +55,11 @@ def profile(
     """
     described: dict[str, Any] = {
         "rows": len(table),
-        "columns": {name: _column(cells) for name, cells in table.columns.items()},
+        "columns": {
+            name: _column(cells)
+            | {"emptied": dict(table.empty.get(name, {})), "note": numbers_rows(name, cells)}
+            for name, cells in table.columns.items()
+        },
     }
     if image is not None:
         described["photos"] = _photos(table, image, on_progress)
