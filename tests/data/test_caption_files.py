@@ -84,8 +84,8 @@ def test_vizwiz_without_what_was_rejected(tmp_path: Path, caplog: pytest.LogCapt
         "captions": [["A can of soup."], ["A shelf."]],
     }
     assert found.root == tmp_path / "train"
-    assert "2 of 4 captions are marked" in caplog.text
-    assert "1 images that have no other" in caplog.text
+    assert "2 of 4 captions left out" in caplog.text
+    assert "images left out: 1" in caplog.text
 
 
 def test_nocaps_keeps_its_domains(tmp_path: Path) -> None:

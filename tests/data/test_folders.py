@@ -158,7 +158,7 @@ def test_what_was_read_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     write(tmp_path, "train/a/2.jpg", "train/a/2.txt", "notes.csv", "more.csv")
     read_table(tmp_path)
     assert caplog.messages == [
-        f"{tmp_path}: read 5 + 4 rows of the splits train, test; 1 texts beside them; 2 classes; "
+        f"{tmp_path}: read 5 + 4 rows of the splits train, test; 1 text beside them; 2 classes; "
         "not read: more.csv, notes.csv"
     ]
 
@@ -168,7 +168,7 @@ def test_files_that_no_row_names_are_told(tmp_path: Path, caplog: pytest.LogCapt
     rows = [{"file_name": name, "text": "x y"} for name in ("./0.jpg", "café.jpg")]
     write_table(tmp_path / "metadata.csv", rows)
     assert len(read_table(tmp_path)) == 2
-    assert caplog.messages == [f"{tmp_path}: read 2 rows; 1 files that no row names are left out"]
+    assert caplog.messages == [f"{tmp_path}: read 2 rows; 1 file left out, as no row names them"]
 
 
 def test_nothing_is_told_of_files_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -299,9 +299,28 @@ def test_the_only_table_in_a_folder(tmp_path: Path, caplog: pytest.LogCaptureFix
     found = read_table(tmp_path)
     assert found.columns == {"id": ["0.jpg"], "label": ["cat"]}
     assert found.root == tmp_path / "pictures"
-    assert caplog.messages == [f"{tmp_path}: read 1 rows; labels.csv"]
+    assert caplog.messages == [f"{tmp_path}: read 1 row; labels.csv"]
     write_table(tmp_path / "labels.csv", [{"author": "Ann", "year": "1999"}])
     assert read_table(tmp_path).columns == {"image": ["pictures/0.jpg"]}
+    (tmp_path / "more.tsv").write_text("id\ttext\n0.jpg\ta red wall\n")
+    assert read_table(tmp_path).columns == {"id": ["0.jpg"], "text": ["a red wall"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nocaps.json", '[{"image": "0.jpg", "captions": ["a red wall", "red"]}]'),
+        ("list.txt", "0.jpg a red wall\n"),
+    ],
+)
+def test_the_only_file_that_may_be_a_table(tmp_path: Path, name: str, text: str) -> None:
+    write(tmp_path, "images/0.jpg", "README.txt", "info.json")
+    (tmp_path / "info.json").write_text('{"a": 1, "b": 2}')
+    (tmp_path / name).write_text(text)
+    found = read_table(tmp_path)
+    assert found.column("image") == ["0.jpg"]
+    assert found.root == tmp_path / "images"
+    assert len(found.columns) == 2
 
 
 def test_linked_folders_are_entered_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from plait.data.images import IMAGE
 from plait.data.lazy import Columns
+from plait.render.numbers import counted
 from plait.types import PlaitError
 
 log = logging.getLogger("plait")
@@ -102,8 +103,8 @@ def _coco(content: Any, path: Path) -> Columns | None:
     if rejected:
         total = len(content["annotations"])
         log.warning(
-            "%s: %d of %d captions are marked as rejected or precanned and left out, and %d images "
-            "that have no other", path, total - used, total, len(left_out),
+            "%s: %d of %s left out, as they are marked as rejected or precanned; images left out: %d",
+            path, total - used, counted(total, "caption"), len(left_out),
         )  # fmt: skip
     rows = [row for row, image in enumerate(images) if image["id"] not in left_out]
     columns: Columns = {"image": [names[row] for row in rows]}

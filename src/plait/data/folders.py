@@ -25,6 +25,7 @@ from plait.data.lazy import Columns, LazyColumn, joined
 from plait.data.readers import MEDIA, is_table_name, media_column, read_columns, read_text
 from plait.data.split_column import SPLITS, find_split_column, split_in_name, split_of
 from plait.data.values import mostly
+from plait.render.numbers import counted
 from plait.types import PlaitError
 from plait.util.files import is_file
 
@@ -47,6 +48,8 @@ MEDIA_FOLDERS = (
     "../Images", "../images", "Flicker8k_Dataset/Flicker8k_Dataset", "..",
 )  # fmt: skip
 """Where the files lie that a table names, seen from the table."""
+LOOSE = (".json", ".txt")
+"""Suffixes of tables and of much else."""
 TEXTS = (".txt", ".caption")
 """Suffixes of a text beside a picture or sound."""
 SHARD = re.compile(r"-\d+-of-\d+\b|^part-\d+")  # the name of one of the parts of a table
@@ -109,12 +112,16 @@ class Folder:
     @property
     def tables(self) -> list[PurePosixPath]:
         """Files directly in the folder that can hardly be anything but tables."""
-        return [
-            file
-            for file in self.files
-            if len(file.parts) == 1 and is_table_name(file.name)
-            and file.suffix.lower() not in (*TEXTS, ".json")
-        ]  # fmt: skip
+        return [file for file in self._named_as_tables if file.suffix.lower() not in LOOSE]
+
+    @property
+    def perhaps_tables(self) -> list[PurePosixPath]:
+        """Files directly in the folder that may be tables, or something else."""
+        return [file for file in self._named_as_tables if file.suffix.lower() in LOOSE]
+
+    @property
+    def _named_as_tables(self) -> list[PurePosixPath]:
+        return [file for file in self.files if len(file.parts) == 1 and is_table_name(file.name)]
 
 
 def read_folder(path: Path) -> Part:
@@ -227,7 +234,8 @@ def _with_unnamed(folder: Folder, parts: list[Part]) -> list[Part]:
     }
     left = sum(_normal(str(file)) not in named for file in folder.media) if named else 0
     if left:
-        parts[-1] = parts[-1]._replace(about=[f"{left:,} files that no row names are left out"])
+        note = f"{counted(left, 'file')} left out, as no row names them"
+        parts[-1] = parts[-1]._replace(about=[note])
     return parts
 
 
@@ -290,13 +298,22 @@ def _librispeech(folder: Folder) -> list[Part]:
 
 
 def _only_table(folder: Folder) -> list[Part]:
-    """The only table in a folder, if there are no media or if it names some of them."""
-    if len(folder.tables) != 1:
+    """The only table in a folder, if there are no media or if it names some of them. JSON and text
+    are often something else, and count where there is no other table."""
+    parts = []
+    for file in folder.tables or folder.perhaps_tables:
+        try:
+            part = read_part(folder.path / file)
+        except PlaitError:
+            if len(folder.tables) == 1:
+                raise
+            continue
+        alone = not folder.media and len(part.columns) > 1
+        if alone or file_columns(part.columns, part.root):
+            parts.append(part)
+    if len(parts) != 1:
         return []
-    part = read_part(folder.path / folder.tables[0])
-    if folder.media and not file_columns(part.columns, part.root):
-        return []
-    [part] = _with_unnamed(folder, [part])
+    [part] = _with_unnamed(folder, parts)
     return [part._replace(about=[part.path.name, *part.about])]
 
 
@@ -319,7 +336,7 @@ def _media(folder: Folder) -> list[Part]:
     texts = _texts_beside(folder, rows)
     if texts:
         columns["text"] = [texts.get(key) for key in rows]
-        about.append(f"{len(texts):,} texts beside them")
+        about.append(f"{counted(len(texts), 'text')} beside them")
     labels = _said_by_folders([PurePosixPath(key) for key in rows])[1]
     if labels:
         columns["label"] = labels
@@ -420,12 +437,12 @@ def _joined(folder: Folder, parts: Sequence[Part]) -> Part:
     }
     about = [note for part in parts for note in part.about]
     splits = None if "split" in columns or _has_split(columns) else _splits(parts, columns, root)
-    rows = f"{sum(part.rows for part in parts):,} rows"
+    rows = counted(sum(part.rows for part in parts), "row")
     if splits:
         columns["split"] = splits
-        rows = _counted(splits)
+        rows = _of_splits(splits)
     elif others:
-        rows += f" of {len(parts)} files"
+        rows += f" of {counted(len(parts), 'file')}"
     if splits or others or about:
         log.warning("%s: read %s", folder.path, "; ".join([rows, *about]))
     return Part(folder.path if others else first.path, columns, root)
@@ -472,7 +489,7 @@ def _splits(parts: Sequence[Part], columns: Columns, root: Path) -> list[str | N
     return _said_by_folders([PurePosixPath(name) for name in firsts])[0]
 
 
-def _counted(splits: Iterable[str | None]) -> str:
+def _of_splits(splits: Iterable[str | None]) -> str:
     """``4 + 2 rows of the splits train, test``."""
     counts = Counter(split or "(none)" for split in splits)
     order = sorted(counts, key=lambda split: SPLITS.index(split) if split in SPLITS else 3)

@@ -152,9 +152,10 @@ def as_list(text: str) -> Any:
         >>> as_list("['a dog', 'it runs']")
         ['a dog', 'it runs']
     """
-    text, inside = text.strip(), text.strip()[1:-1]
-    if text[:1] + text[-1:] not in ("[]", "()", "{}") or (text[0] == "(" and "," not in inside):
+    found = text.strip()
+    if found[:1] + found[-1:] not in ("[]", "()", "{}") or (found[0] == "(" and "," not in found):
         return text
+    inside = found[1:-1]
     if _APART.fullmatch(inside):  # numpy puts no commas
         return ["".join(pair) for pair in _QUOTED.findall(inside)]
     written = f"[{inside}]"

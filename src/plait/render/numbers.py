@@ -12,6 +12,11 @@ def number(value: float) -> str:
     return f"{value:.2e}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
 
 
+def counted(count: int, what: str) -> str:
+    """``1 row``, ``2,000 rows``; ``what`` is one of them."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """With its sign; a value that rounds to 0 has none."""
     text = f"{value:+.{digits}f}"
