@@ -85,7 +85,7 @@ def test_vizwiz_without_what_was_rejected(tmp_path: Path, caplog: pytest.LogCapt
     }
     assert found.root == tmp_path / "train"
     assert "2 of 4 captions left out" in caplog.text
-    assert "images left out: 1" in caplog.text
+    assert "images that have no other: 1" in caplog.text
 
 
 def test_nocaps_keeps_its_domains(tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def _coco(content: Any, path: Path) -> Columns | None:
     if rejected:
         total = len(content["annotations"])
         log.warning(
-            "%s: %d of %s left out, as they are marked as rejected or precanned; images left out: %d",
+            "%s: %d of %s left out, as they are marked as rejected or precanned, and so are images "
+            "that have no other: %d",
             path, total - used, counted(total, "caption"), len(left_out),
         )  # fmt: skip
     rows = [row for row, image in enumerate(images) if image["id"] not in left_out]

@@ -256,9 +256,23 @@ def _parts_of_a_table(folder: Folder) -> list[Part]:
     tables = [file for file in seen if file.parent in places and is_table_name(file.name)]
     named = [file for file in tables if _names_a_part(file)]
     several = len({split_in_name(file.name) for file in named}) > 1
-    if several or any(split_of(file.stem) or SHARD.search(file.name) for file in named):
-        return [read_part(folder.path / file, split_in_name(file.name)) for file in named]
+    if several or any(split_of(_stem(file)) or SHARD.search(file.name) for file in named):
+        parts = _tables_among(folder, named, certain=True)
+        return [part._replace(split=split_in_name(part.path.name)) for part in parts]
     return []
+
+
+def _tables_among(folder: Folder, files: Sequence[PurePosixPath], certain: bool) -> list[Part]:
+    """The files that can be read as tables; whether a failure of other suffixes than `LOOSE` is an
+    error, as they can only be tables that are damaged."""
+    parts = []
+    for file in files:
+        try:
+            parts.append(read_part(folder.path / file))
+        except PlaitError:
+            if certain and file.suffix.lower() not in LOOSE:
+                raise
+    return parts
 
 
 def _binary_part(folder: Folder, file: PurePosixPath, columns: Columns) -> Part:
@@ -276,41 +290,39 @@ def _names_a_part(file: PurePosixPath) -> bool:
     if file.suffix.lower() in TEXTS:
         return False
     if file.suffix.lower() == ".json":
-        return split_of(re.sub(r"\d+", "", file.stem)) is not None
+        return split_of(re.sub(r"\d+", "", _stem(file))) is not None
     return split_in_name(file.name) is not None or SHARD.search(file.name) is not None
+
+
+def _stem(file: PurePosixPath) -> str:
+    """A file's name without all of its suffixes: ``train`` of ``train.csv.gz``."""
+    return file.name.partition(".")[0]
 
 
 def _librispeech(folder: Folder) -> list[Part]:
     """LibriSpeech: beside the sounds of each chapter, lines of a sound's name and what is said."""
+    chapters = [file for file in folder.files if file.name.endswith(".trans.txt")]
+    sounds = {str(file.with_suffix("")): str(file) for file in folder.media if chapters}
     parts = []
-    for file in folder.files:
-        if file.name.endswith(".trans.txt"):
-            lines = read_text(folder.path / file).splitlines()
-            said = dict(line.split(" ", 1) for line in lines if " " in line)
-            sounds = [s for s in folder.media if s.parent == file.parent and s.stem in said]
-            columns: Columns = {
-                "audio": [str(sound) for sound in sounds],
-                "text": [said[sound.stem] for sound in sounds],
-            }
-            split = _split_of_folders(file.parent)
-            parts.append(Part(folder.path / file, columns, folder.path, split))
+    for file in chapters:
+        lines = [line.partition(" ") for line in read_text(folder.path / file).splitlines()]
+        said = {sounds.get(str(file.parent / name)): text for name, _, text in lines if text}
+        said.pop(None, "")
+        columns: Columns = {"audio": list(said), "text": list(said.values())}
+        split = _split_of_folders(file.parent)
+        parts.append(Part(folder.path / file, columns, folder.path, split))
     return parts
 
 
 def _only_table(folder: Folder) -> list[Part]:
     """The only table in a folder, if there are no media or if it names some of them. JSON and text
     are often something else, and count where there is no other table."""
-    parts = []
-    for file in folder.tables or folder.perhaps_tables:
-        try:
-            part = read_part(folder.path / file)
-        except PlaitError:
-            if len(folder.tables) == 1:
-                raise
-            continue
-        alone = not folder.media and len(part.columns) > 1
-        if alone or file_columns(part.columns, part.root):
-            parts.append(part)
+    files = folder.tables or folder.perhaps_tables
+    parts = [
+        part
+        for part in _tables_among(folder, files, certain=len(files) == 1)
+        if file_columns(part.columns, part.root) or (not folder.media and len(part.columns) > 1)
+    ]
     if len(parts) != 1:
         return []
     [part] = _with_unnamed(folder, parts)
@@ -342,7 +354,7 @@ def _media(folder: Folder) -> list[Part]:
         columns["label"] = labels
         about.append(f"{len(set(labels) - {None})} classes")
     if folder.tables:
-        about.append(f"not read: {', '.join(map(str, folder.tables))}")
+        about.append(f"not read: {', '.join(map(str, folder.tables[:5]))}")
     return [Part(folder.path, columns, folder.path, about=about)]
 
 
@@ -458,7 +470,8 @@ def _relative_to(root: Path, part: Part) -> Columns:
     def moved(cell: Any) -> Any:
         if isinstance(cell, list):
             return [moved(item) for item in cell]
-        return str(prefix / cell) if isinstance(cell, str) and cell.strip() else cell
+        relative = isinstance(cell, str) and cell.strip() and not re.match(r"~|\w+://", cell)
+        return str(prefix / cell) if relative else cell
 
     return part.columns | {
         name: [moved(cell) for cell in part.columns[name]]
