@@ -132,6 +132,34 @@ def test_a_table_is_read_whatever_its_name_encoding_and_packing(
     }
 
 
+@settings(
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(list(TEXTS)),
+    st.sampled_from(list(PACKING)),
+    st.sampled_from(NAMES),
+    st.floats(0, 1),
+    st.integers(0, 9),
+    st.one_of(st.binary(max_size=9), st.sampled_from([b"\n", b'"', b"[", b"{", b"NaN", b"sep=;"])),
+)
+def test_a_damaged_file_is_read_or_an_error_of_one_line(
+    tmp_path: Path, layout: str, packing: str, name: str, place: float, cut: int, junk: bytes
+) -> None:
+    text = TEXTS[layout]([{"image": "a.jpg", "a caption": "A dog", "n": n} for n in range(3)])
+    data = PACKING[packing](text.encode())
+    at = int(place * len(data))
+    (tmp_path / name).write_bytes(data[:at] + junk + data[at + cut :])
+    message = ""
+    try:
+        columns = read_table(tmp_path / name).columns
+    except PlaitError as error:
+        columns, message = {}, str(error)
+    assert bool(columns) != bool(message)
+    assert "\n" not in message
+    assert len({len(cells) for cells in columns.values()}) <= 1
+
+
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t"])
 @pytest.mark.parametrize("kind", ["parquet", "arrow", "stream"])
 def test_binary_tables_under_any_name(tmp_path: Path, name: str, kind: str) -> None:

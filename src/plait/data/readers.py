@@ -46,6 +46,10 @@ START = 4096  # bytes that show the format
 VALUE = re.compile(r"[^\s,]")  # where the next JSON value begins; commas between lines are left out
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 MAX_CELL = 1 << 27  # characters per CSV cell; the column's modality has its own, lower limit
+UNPACKING = (
+    OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What the libraries raise on packed files that are damaged, locked or of another version."""
 UNPACK: Mapping[bytes, tuple[str, Callable[[bytes], bytes]]] = {
     b"\x1f\x8b": ("gzip", gzip.decompress),
     b"BZh": ("bzip2", bz2.decompress),
@@ -150,7 +154,7 @@ def _read_bytes(path: Path) -> bytes:
         if not is_text(data[:START]):
             raise ValueError("it does not hold text: unpack it")
         return data
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+    except UNPACKING as error:
         raise PlaitError(f"{path} is not a valid {kind} file ({error})") from None
 
 
@@ -231,13 +235,12 @@ def media_column(name: str) -> str:
 
 def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
     """The cells of each line."""
+    first, _, rest = text.partition("\n")
+    said = re.fullmatch(r"sep=(.)\s*", first)  # as Excel writes
+    text = rest if said else text
     if not text.strip():
         raise PlaitError(f"{path} is empty", expected=ROWS)
-    first, _, rest = text.partition("\n")
-    if first.startswith("sep=") and len(first.rstrip()) == 5:  # as Excel writes
-        text, separator = rest, first[4]
-    else:
-        separator = _separator(text)
+    separator = said[1] if said else _separator(text)
     if separator == ONE_COLUMN and media_column(first.partition(" ")[0]):  # a list of files
         lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
         if all(len(line) == 2 for line in lines):
@@ -384,6 +387,8 @@ def _split_columns(value: Any) -> Columns | None:
     if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
         return None
     names, rows = value["columns"], value["data"]
+    if not (isinstance(names, list) and isinstance(rows, list)):
+        return None
     if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
         return None
     return {str(name): [row[at] for row in rows] for at, name in enumerate(names)}
