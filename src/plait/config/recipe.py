@@ -97,7 +97,7 @@ class DataSpec(_Section):
     overlap: Annotated[
         Overlap,
         _doc("what to do with a photo in two splits: stop, drop it from train, or keep it in both"),
-    ] = "stop"
+    ] = "drop"
     rows: Annotated[
         int | None, _doc("maximum number of training rows, drawn with the recipe's seed", ge=1)
     ] = None
