@@ -301,7 +301,7 @@ class ShippedWhisper(Transcriber):
             half if len(part.samples) < (half - 1) * self.rate else whisper.SECONDS
             for part in parts
         ]
-        results = dict[int, Any]()
+        segments: dict[int, Segment] = {}
         for seconds in set(windows):
             rows = [row for row, own in enumerate(windows) if own == seconds]
             frames = np.stack([self._frames(parts[row].samples, seconds) for row in rows])
@@ -309,13 +309,12 @@ class ShippedWhisper(Transcriber):
                 self.library.StorageView.from_array(frames), [self.prompt] * len(rows),
                 beam_size=beam, return_scores=True, return_no_speech_prob=True,
             )  # fmt: skip
-            results |= dict(zip(rows, generated, strict=True))
-        segments = []
-        for row, part in enumerate(parts):
-            text = self.tokenizer.decode(results[row].sequences_ids[0]).strip()
-            score, sure = float(results[row].scores[0]), results[row].no_speech_prob <= NO_SPEECH
-            segments.append(Segment(part.start, self._end(part), text, score, sure=sure))
-        return segments
+            for row, result in zip(rows, generated, strict=True):
+                part, score = parts[row], float(result.scores[0])
+                text = self.tokenizer.decode(result.sequences_ids[0]).strip()
+                sure = result.no_speech_prob <= NO_SPEECH
+                segments[row] = Segment(part.start, self._end(part), text, score, sure=sure)
+        return [segments[row] for row in range(len(parts))]
 
     def _frames(self, samples: NDArray[np.float32], seconds: int) -> NDArray[np.float32]:
         """(N,) -> (M, L): the mel frames of a window."""
