@@ -1,4 +1,4 @@
-"""What the command ``explain`` needs beside `Model.explain`: finds the record, shows the result."""
+"""What the command ``explain`` adds to `Model.explain`: it finds the record and shows the result."""
 
 from __future__ import annotations
 
