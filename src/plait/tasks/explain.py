@@ -1,4 +1,4 @@
-"""What the command ``explain`` adds to `Model.explain`: it finds the record and shows the result."""
+"""What the command ``explain`` adds to `Model.explain`: finding the record, showing the result."""
 
 from __future__ import annotations
 
