@@ -140,19 +140,15 @@ class PackageTranscriber(Transcriber):
             wav = io.BytesIO()
             soundfile.write(wav, part.samples, self.rate, format="WAV", subtype="FLOAT")
             records.append({self.name: wav.getvalue()})
-        answers = self.model.predict_batch(records, **options)
-        return [
-            self._segment(part, answer[self.output])
-            for part, answer in zip(parts, answers, strict=True)
-        ]
-
-    def _segment(self, part: Piece, answer: Prediction) -> Segment:
-        end = self._end(part)
-        words = _words_in_time(answer, part.start, self.token) if self.token else ()
-        # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
-        if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
-            words = (Word(words[0].text, part.start, end),)
-        return Segment(part.start, end, answer.value, answer.score, words)
+        segments = []
+        for part, each in zip(parts, self.model.predict_batch(records, **options), strict=True):
+            answer, end = each[self.output], self._end(part)
+            words = _words_in_time(answer, part.start, self.token) if self.token else ()
+            # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
+            if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
+                words = (Word(words[0].text, part.start, end),)
+            segments.append(Segment(part.start, end, answer.value, answer.score, words))
+        return segments
 
 
 def _words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
