@@ -29,7 +29,7 @@ from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.engine import build_parts
 from plait.pipeline.inputs import view_key
 from plait.pipeline.records import Records
-from plait.training.loop import Trainer, Validation
+from plait.training.loop import Trainer
 
 WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
 
@@ -51,13 +51,7 @@ def trainer(records: Records, folder: Path) -> Trainer:
     state = {"unit": "words", "words": words, "punctuation": True}
     states: dict[str, Any] = {"inputs.image": {}, "outputs.caption": state}
     network = build_network(recipe, build_parts(recipe), states, pretrained=False)
-    return Trainer(
-        recipe,
-        network,
-        records,
-        Validation(records, lambda found: {}, {"cider": "CIDEr-D"}),
-        folder,
-    )
+    return Trainer(recipe, network, records, None, folder)
 
 
 def main() -> None:

@@ -25,11 +25,11 @@ from made_up import digits
 from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
-from plait.network import Network, build_network
+from plait.network import TorchEngine, build_network
 from plait.pipeline.engine import Batch, build_parts
 from plait.pipeline.records import Preparer, Records, open_table, split_table
-from plait.training.loop import Trainer, Validation
-from plait.training.train import Scorer, _start
+from plait.training.loop import Scorer, Trainer
+from plait.training.train import _start
 
 
 def recipe(epochs: int) -> Recipe:
@@ -55,18 +55,16 @@ class Work:
         table, columns = open_table(recipe, self.parts, Table(Path("made"), Path(), digits(rows)))
         splits = split_table(recipe, self.parts, table, columns)
         train, val = (table.where(splits[name]) for name in ("train", "val"))
-        self.states, self.network = _start(recipe, self.parts, train, columns)
-        preparer = Preparer(self.parts, self.states, self.network, columns, ErrorPolicy())
+        self.parts, network = _start(recipe, self.parts, train, columns)
+        preparer = Preparer(self.parts, TorchEngine(network), columns, ErrorPolicy())
         self.train: Records = preparer.prepare(train, views=True)[0]
-        self.val: Records = preparer.prepare(val, views=False)[0]
-        self.score = Scorer(recipe, self.parts, val, columns)
-
-    def fresh(self) -> Network:
-        return build_network(self.recipe, self.parts, self.states)
+        self.scorer = Scorer(
+            recipe, self.parts, preparer.prepare(val, views=False)[0], val, columns
+        )
 
     def trainer(self, folder: Path) -> Trainer:
-        validation = Validation(self.val, self.score, self.score.metrics)
-        return Trainer(self.recipe, self.fresh(), self.train, validation, folder)
+        network = build_network(self.recipe, self.parts)
+        return Trainer(self.recipe, network, self.train, self.scorer, folder)
 
 
 def ours(work: Work, folder: Path) -> float:

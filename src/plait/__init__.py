@@ -10,19 +10,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plait.assistant.dialogue import Assistant
-    from plait.comparison.compare import compare
-    from plait.config.recipe import Recipe, load_recipe
-    from plait.data.tables import read_table
-    from plait.evaluation.results import Evaluation
-    from plait.model import Model
-    from plait.pipeline.profile import profile
-    from plait.runtime.engines import load
-    from plait.tasks.ngrams import export_arpa
-    from plait.tasks.transcribe import transcribe
-    from plait.tasks.translate import translate
-    from plait.training.train import train
-    from plait.types import BadCell, PlaitError, Prediction, UsageError
+    from plait.assistant.dialogue import Assistant as Assistant
+    from plait.comparison.compare import compare as compare
+    from plait.config.recipe import Recipe as Recipe
+    from plait.config.recipe import load_recipe as load_recipe
+    from plait.data.tables import read_table as read_table
+    from plait.evaluation.results import Evaluation as Evaluation
+    from plait.model import Model as Model
+    from plait.pipeline.profile import profile as profile
+    from plait.runtime.engines import load as load
+    from plait.tasks.ngrams import export_arpa as export_arpa
+    from plait.tasks.transcribe import transcribe as transcribe
+    from plait.tasks.translate import translate as translate
+    from plait.training.train import train as train
+    from plait.types import BadCell as BadCell
+    from plait.types import PlaitError as PlaitError
+    from plait.types import Prediction as Prediction
+    from plait.types import UsageError as UsageError
 
 __version__ = "0.1.0"
 
@@ -46,25 +50,7 @@ _PUBLIC = {
     "transcribe": "plait.tasks.transcribe",
     "translate": "plait.tasks.translate",
 }
-__all__ = [
-    "Assistant",
-    "BadCell",
-    "Evaluation",
-    "Model",
-    "PlaitError",
-    "Prediction",
-    "Recipe",
-    "UsageError",
-    "compare",
-    "export_arpa",
-    "load",
-    "load_recipe",
-    "profile",
-    "read_table",
-    "train",
-    "transcribe",
-    "translate",
-]
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

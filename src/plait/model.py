@@ -146,7 +146,7 @@ class Model:
         Args:
             records: several records, each as for `predict`; or a data frame or `Table`, whose rows
                 are answered, with the columns that `evaluate` would read.
-            root: relative paths start here.
+            root: as for `predict`.
             policy: counts and names the cells that can't be used, whose inputs are then missing.
                 Without, the first one raises.
             shares: also each input's share of every answer (Shapley values).
@@ -184,9 +184,8 @@ class Model:
             table: its rows.
             columns: input name -> column; the others are missing.
             policy: what happens with cells that can't be used; ``stop`` if not given.
-            shares: also each input's share of every answer.
             progress: called while features are computed and rows are answered.
-            **options: of decoding.
+            shares, **options: as for `predict_batch`.
         """
         chosen = self.decoding_options(**options)
         paths = {f"inputs.{name}": column for name, column in columns.items()}
@@ -254,15 +253,20 @@ class Model:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
             UsageError: there is no column ``by``, or its values differ within a record.
         """
-        from plait.evaluation.evaluate import CHECKS, Evaluator, Settings  # answers need none
+        from plait.evaluation.evaluate import CHECKS, Evaluator  # answers need none
 
-        decoding = {name: value for name, value in options.items() if name not in CHECKS}
-        checks = frozenset(name for name in CHECKS if options.get(name))
-        settings = Settings(
-            split, columns or {}, by, checks, on_bad, include_training, progress, decoding
-        )
-        opened = as_table(table, self.recipe.data.missing_texts)
-        return Evaluator(self.recipe, self.parts, self.engine, self.memory, settings).run(opened)
+        evaluator = Evaluator(
+            self.recipe, self.parts, self.engine, self.memory,
+            split=split,
+            columns=columns or {},
+            by=by,
+            checks={name for name in CHECKS if options.get(name)},
+            on_bad=on_bad,
+            include_training=include_training,
+            progress=progress,
+            decoding={name: value for name, value in options.items() if name not in CHECKS},
+        )  # fmt: skip
+        return evaluator.run(as_table(table, self.recipe.data.missing_texts))
 
     def explain(
         self,
@@ -278,8 +282,7 @@ class Model:
         """Why the model answers a record as it does.
 
         Args:
-            record: as for `predict`.
-            root: relative paths start here.
+            record, root: as for `predict`.
             output: which output's answer; the first if not given.
             table: training rows, to find the nearest ones; a package does not keep them.
             columns: of the table, as for `evaluate`.
@@ -333,9 +336,8 @@ class Model:
         """Where an answer looked, in the record's first input that has a picture.
 
         Args:
-            record: as for `predict`.
+            record, root: as for `predict`.
             prediction: the answer.
-            root: relative paths start here.
             output: which output's answer it is; the first if not given.
 
         Raises:
@@ -454,15 +456,12 @@ class Model:
             folder: it is replaced if it holds a package.
             half: keep the weights as float16, half the size.
         """
-        tensors = {
-            name: (value.half() if half and value.is_floating_point() else value)
-            .detach()
-            .cpu()
-            .contiguous()
-            for name, value in self.network.state_dict().items()
-        }
         from plait.package.card import write_card  # not needed to answer
 
+        weights = self.network.state_dict().items()
+        tensors = {name: value.cpu().contiguous() for name, value in weights}
+        if half:
+            tensors = {n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}
         path, how = Path(folder), _preprocessing(self.parts)
         package = Package(path, self.recipe, self.states, self.scores, how, self.memory)
         write_package(package, tensors, write_card(self.recipe, self.scores, self.states))

@@ -14,9 +14,9 @@ from both import RECIPE, write_table
 import plait
 from plait.comparison import compare as module
 from plait.comparison.compare import compare
-from plait.comparison.findings import Comparison
 from plait.comparison.report import sentences, table_rows
-from plait.comparison.runs import Job, Result, answered, keep
+from plait.comparison.results import Comparison, Result
+from plait.comparison.runs import Job, answered, keep
 from plait.config.recipe import check_recipe
 from plait.pipeline.engine import build_parts
 from plait.pipeline.records import open_table, split_table

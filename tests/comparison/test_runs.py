@@ -16,7 +16,8 @@ import pytest
 from both import RECIPE, write_table
 
 from plait.comparison import runs
-from plait.comparison.runs import Job, Result, answered, finished, keep, run
+from plait.comparison.results import Result
+from plait.comparison.runs import Job, answered, finished, keep, run
 from plait.config.recipe import check_recipe
 from plait.data.cells import OnBad
 from plait.data.tables import Table, read_table

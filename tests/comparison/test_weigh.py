@@ -9,9 +9,8 @@ from typing import Any
 
 from both import RECIPE
 
-from plait.comparison.findings import Comparison, Finding, Line
 from plait.comparison.report import sentences, table_rows
-from plait.comparison.runs import Result
+from plait.comparison.results import Comparison, Finding, Line, Result
 from plait.comparison.statistics import Difference
 from plait.comparison.variants import make_variants
 from plait.comparison.weigh import weigh

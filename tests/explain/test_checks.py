@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from plait.evaluation.shares import interactions, subsets
-from plait.explain.checks import POINTS, Curve, _sizes, heaviest_first, rank_correlation
+from plait.explain.attribution import POINTS, Curve, _sizes, heaviest_first, rank_correlation
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -53,7 +53,7 @@ def probe_of(model: Model, root: Path, record: Record) -> Probe:
 def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: Record) -> None:
     words = explained.inputs["words"]
     assert words.segments.parts == tuple(record["words"].split())
-    weights = words.methods[OCCLUSION].attribution.weights
+    weights = words.methods[OCCLUSION].weights
     assert int(weights.argmax()) == 5
     assert GRADIENTS not in words.methods  # a bag of words is one token
 
@@ -65,7 +65,7 @@ def test_occlusion_is_what_the_answer_loses(
     [both] = both_model._batches([record, without], both_table.parent, None)
     answer = explained.prediction.value
     whole, less = both_model.engine.support(both, "answer", [answer, answer]).tolist()
-    weight = explained.inputs["words"].methods[OCCLUSION].attribution.weights[5]
+    weight = explained.inputs["words"].methods[OCCLUSION].weights[5]
     assert weight == pytest.approx(whole - less, abs=1e-4)
     assert weight > 0.3
 
@@ -73,7 +73,7 @@ def test_occlusion_is_what_the_answer_loses(
 def test_gradients_find_the_square(explained: Explanation) -> None:
     """It lies in the left third, a third of the way down: in tokens of 16 pixels that cover
     the tiles of rows 1 to 4, columns 0 to 2."""
-    weights = explained.inputs["photo"].methods[GRADIENTS].attribution.weights.reshape(6, 6)
+    weights = explained.inputs["photo"].methods[GRADIENTS].weights.reshape(6, 6)
     inside = np.zeros((6, 6), bool)
     inside[1:5, :3] = True
     assert np.abs(weights[inside]).mean() > 3 * np.abs(weights[~inside]).mean()
@@ -250,7 +250,7 @@ def test_word_by_word(trained: Path, squares: Path, tmp_path: Path) -> None:
     others = {other.value for other in found.steps[colour].alternatives}
     assert others & {"green", "blue"}
     assert found.steps[colour].chosen.score > 0.5
-    steps = found.inputs["image"].methods[OCCLUSION].attribution.steps
+    steps = found.inputs["image"].methods[OCCLUSION].steps
     assert steps.shape == (len(said), 36)
     found.save(tmp_path / "why.html")
     text = (tmp_path / "why.html").read_text()

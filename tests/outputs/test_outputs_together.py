@@ -21,7 +21,8 @@ from plait.pipeline.engine import build_parts
 from plait.pipeline.records import Records
 from plait.tasks.predict import PredictSettings, predict_table
 from plait.tasks.summary import made_up_batch
-from plait.training.train import Scorer, train
+from plait.training.loop import Scorer
+from plait.training.train import train
 from plait.types import Prediction, UsageError
 
 RECIPE: dict[str, Any] = {

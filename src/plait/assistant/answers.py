@@ -8,10 +8,9 @@ BLIP...). The origin and licence of its weights are the model's own.
 from __future__ import annotations
 
 import textwrap
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from PIL import Image
@@ -40,34 +39,7 @@ class MissingInput(PlaitError):
         self.needs = needs
 
 
-class Answerer(ABC):
-    """A model that answers requests."""
-
-    @abstractmethod
-    def answer(self, turn: Turn, given: Mapping[str, str | None]) -> Turn:
-        """The turn with the answer to its request, and the evidence for it.
-
-        Args:
-            turn: the request.
-            given: `PHOTO` and `RECORDING` -> a path, `TEXT` -> the text; None if there is none, an
-                empty string if the model can do without.
-
-        Raises:
-            MissingInput: the user has yet to give something.
-            PlaitError: it can't answer.
-        """
-
-    @abstractmethod
-    def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
-        """Draw why it answered these inputs as it did; ``stem`` is the picture's path without its
-        suffix, and the whole path is returned.
-
-        Raises:
-            PlaitError: this model can't explain its answers.
-        """
-
-
-class PackageAnswerer(Answerer):
+class PackageAnswerer:
     """A package; each of its inputs gets what its modality takes. It gives up to so many
     ``alternatives``."""
 
@@ -79,7 +51,18 @@ class PackageAnswerer(Answerer):
         self._options: dict[str, Any] = {"num": 1 + alternatives} if "num" in options else {}
 
     def answer(self, turn: Turn, given: Mapping[str, str | None]) -> Turn:
-        """By `Model.predict`, with each input's share if there are several."""
+        """The turn with the answer to its request, and the evidence for it: each input's share if
+        there are several.
+
+        Args:
+            turn: the request.
+            given: `PHOTO` and `RECORDING` -> a path, `TEXT` -> the text; None if there is none, an
+                empty string if the model can do without.
+
+        Raises:
+            MissingInput: the user has yet to give something.
+            PlaitError: it can't answer.
+        """
         values = {name: require(kind, given) for name, kind in self.model.inputs.items()}
         inputs = {name: value for name, value in values.items() if value}
         found = self.model.predict(inputs, shares=len(inputs) > 1, **self._options)
@@ -111,8 +94,9 @@ class PackageAnswerer(Answerer):
         )
 
     def explain(self, inputs: Mapping[str, str], stem: Path) -> Path:
-        """The attention of each word; for a model without, the contribution of each part of its
-        inputs (needs the extra ``explain``)."""
+        """Draw why it answered these inputs as it did: the attention of each word; for a model
+        without, the contribution of each part of its inputs (needs the extra ``explain``).
+        ``stem`` is the picture's path without its suffix; the whole path is returned."""
         prediction = self.model.predict(inputs, **self._options)
         try:
             attention = self.model.attention(inputs, prediction)
@@ -125,7 +109,7 @@ class PackageAnswerer(Answerer):
         return path
 
 
-class HubAnswerer(Answerer):
+class HubAnswerer:
     """A vision-language model. It is prompted with its own chat template if it has one, and answers
     by beam search."""
 
@@ -137,7 +121,7 @@ class HubAnswerer(Answerer):
         self.model = model.eval().to(pick_device())
 
     def answer(self, turn: Turn, given: Mapping[str, str | None]) -> Turn:
-        """The most probable text, and the next ones."""
+        """As `PackageAnswerer.answer`: the most probable text, and the next ones."""
         needed = {kind: value or None for kind, value in given.items()}  # it can't do without
         photo, text = require(PHOTO, needed), require(TEXT, needed)
         (best, probability), *others = self._search(open_image(photo, Path()), text).items()
@@ -185,6 +169,10 @@ class HubAnswerer(Answerer):
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True,
             return_dict=True, return_tensors="pt",
         )  # fmt: skip
+
+
+Answerer: TypeAlias = PackageAnswerer | HubAnswerer
+"""A model that answers requests."""
 
 
 def require(modality: str, given: Mapping[str, str | None]) -> str:

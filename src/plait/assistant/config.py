@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait.assistant.answers import PHOTO, RECORDING, TEXT
 from plait.assistant.intents import CAPTION, QUESTION, TRANSLATION, WITHOUT_MODEL, intents_of
+from plait.assistant.search import Words
 from plait.config.recipe import problem_lines, together
 from plait.package.format import read_package
 from plait.tasks.transcribers import HUB, SHIPPED
@@ -61,9 +62,7 @@ class AssistantConfig(BaseModel):
         float, Field(ge=0, le=1, description='say "perhaps" if the answer is less probable')
     ] = 0.5
     photos: Annotated[Path | None, Field(description="folder of photos to search")] = None
-    words: Annotated[
-        Literal["tf-idf", "minilm"], Field(description="how words are compared with captions")
-    ] = "tf-idf"
+    words: Annotated[Words, Field(description="how words are compared with captions")] = "tf-idf"
     found: Annotated[int, Field(ge=1, le=100, description="photos that a search returns")] = 5
     alternatives: Annotated[
         int, Field(ge=0, le=20, description="other answers to show with each answer")

@@ -135,7 +135,7 @@ def unquoted(text: str) -> str:
 
 
 def _quoted(request: str) -> tuple[int, int]:
-    """From the first opening mark to behind the last that closes it; (0, 0) without quotes."""
+    """The span from the first opening mark to the last closing one; (0, 0) without quotes."""
     spans = []
     for opens, closes in _MARKS:
         first, ends = opens.search(request), [mark.end() for mark in closes.finditer(request)]

@@ -113,7 +113,7 @@ class PhotoSearch:
         ]
 
     def _photos(self) -> dict[str, Path]:
-        """The folder's photos as they are now, by their content; of copies the first."""
+        """The folder's photos as they are now, by content key; of copies, the first."""
         paths, photos = find_images([self.folder]), dict[str, Path]()
         for key, path in zip(self._keys(paths), paths, strict=True):
             photos.setdefault(key, path)
@@ -178,8 +178,7 @@ class PhotoSearch:
             self._report("captions", done, len(todo))
             others = [key for key in captions if key not in paths]
             used = [key for key in captions if key in paths]
-            room = max(KEPT - len(used), 0)
-            kept = [*others[max(len(others) - room, 0) :], *used]
+            kept = [*others, *used][-max(KEPT, len(used)) :]
             text = json.dumps({key: captions[key] for key in kept}, ensure_ascii=False)
             write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
         return captions

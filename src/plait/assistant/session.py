@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from plait.types import PlaitError
 from plait.util.files import write_atomically
@@ -82,18 +82,18 @@ class Turn(_Line):
     recording: str | None = None
     intent: str | None = None
     waits: str | None = None
-    intents: dict[str, float] = Field(default_factory=dict)
-    choices: list[str] = Field(default_factory=list)
+    intents: dict[str, float] = {}
+    choices: list[str] = []
     model: str | None = None
-    inputs: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, str] = {}
     value: Any = None
     probability: float | None = None
     steps: int = 0
-    alternatives: list[Other] = Field(default_factory=list)
+    alternatives: list[Other] = []
     interval: tuple[float, float] | None = None
-    shares: dict[str, float] = Field(default_factory=dict)
+    shares: dict[str, float] = {}
     note: str | None = None
-    found: list[Found] = Field(default_factory=list)
+    found: list[Found] = []
 
     def changed(self, **fields: Any) -> Turn:
         """A copy with some fields changed."""

@@ -140,7 +140,3 @@ def main() -> NoReturn:
 def _complain(what: object, code: int = 0) -> int:
     print(f"plait: {what}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    main()

@@ -57,7 +57,7 @@ def train(
 
 @dataclass(frozen=True)
 class MoreScores:
-    """What else a model is scored on, beside the table as it is."""
+    """What else a model is scored on, besides the table itself."""
 
     subsets: bool = option(False, "With every subset of the inputs.", "--subsets", panel=MORE)
     shares: bool = option(False, "Each input's share of the answers.", "--shares", panel=MORE)

@@ -9,50 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plait.comparison.results import Result
 from plait.config import registry
 from plait.config.recipe import Recipe, check_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import Table
+from plait.evaluation.predictions import read_references
 from plait.modalities.base import Classical, Modality
 from plait.network import TorchEngine, build_network
 from plait.nn.base import Head
 from plait.nn.blocks import count_parameters
 from plait.pipeline.engine import build_parts
-from plait.pipeline.inputs import view_key
+from plait.pipeline.inputs import Features, view_key
 from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table
-from plait.types import Fused, Prediction, Tokens, UsageError
+from plait.types import Fused, Tokens, UsageError
 
 MOST_ROWS = 5000  # to learn from; more would take minutes and add little
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # on the squared weights; the validation loss chooses
 STEPS = 100  # of L-BFGS at most, for each penalty
 NAME: Final = "classical"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The baseline's answers.
-
-    Attributes:
-        predictions, references: by output, without those that have no linear model, such as text.
-        rows: numbers of the answered records in the table, from 1.
-        learned: how many records the baseline learned from.
-        parameters: number of weights of the linear models.
-        seconds: of fitting them, with cached features.
-    """
-
-    predictions: dict[str, list[Prediction]]
-    references: dict[str, list[Any]]
-    rows: list[int]
-    learned: int
-    parameters: int
-    seconds: float
 
 
 def classical_recipe(recipe: Recipe) -> Recipe:
@@ -81,8 +62,11 @@ def classical_name(modality: str) -> str | None:
     return next((n for n in names if issubclass(registry.find(modality, n).cls, Classical)), None)
 
 
-def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Answers:
+def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Result:
     """Learn from the training rows, choose the penalty by the validation rows, answer ``split``.
+
+    Outputs that have no linear model, such as text, are left out. The seconds are those of fitting,
+    with cached features.
 
     Args:
         recipe: its inputs and outputs; how it represents and fuses them does not matter.
@@ -103,79 +87,62 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
     val, _ = preparer.prepare(rows.where(splits["val"]), views=False)
     asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
     begun = time.perf_counter()
-    vectors = _Vectors(parts.modalities, train)
-    chosen_by, wanted = vectors(val), vectors(asked)
-    predictions: dict[str, list[Prediction]] = {}
-    parameters = 0
-    for name, output in parts.outputs.items():
-        if output.linear:
-            head, collate = network.head(name), output.collate
-            targets = collate(list(train.targets[name])), collate(list(val.targets[name]))
-            fit_linear(head, vectors.train, targets[0], chosen_by, targets[1])
-            with torch.no_grad():
-                raw = {key: value.numpy() for key, value in head.raw_outputs(wanted).items()}
-            predictions[name] = output.decode(raw, head.fitted(), output.options())
-            parameters += count_parameters(head)
-    answered = rows.where([splits[split][row] for row in kept])
-    references = {
-        name: [
-            parts.outputs[name].reference(cell, answered.root)
-            for cell in answered.column(columns[f"outputs.{name}"])
-        ]
-        for name in predictions
-    }
-    numbers = [answered.number(row) for row in range(len(answered))]
-    seconds = time.perf_counter() - begun
-    return Answers(predictions, references, numbers, len(train), parameters, seconds)
+    learned, chosen_by, wanted = join_vectors(parts.modalities, [train, val, asked])
+    outputs = {name: output for name, output in parts.outputs.items() if output.linear}
+    predictions, parameters = {}, 0
+    for name, output in outputs.items():
+        head, collate = network.head(name), output.collate
+        targets = collate(list(train.targets[name])), collate(list(val.targets[name]))
+        fit_linear(head, learned, targets[0], chosen_by, targets[1])
+        with torch.no_grad():
+            raw = {key: value.numpy() for key, value in head.raw_outputs(wanted).items()}
+        predictions[name] = output.decode(raw, head.fitted(), output.options())
+        parameters += count_parameters(head)
+    answered = [splits[split][row] for row in kept]
+    return Result(
+        rows=[rows.number(row) for row in answered],
+        predictions=predictions,
+        references=read_references(outputs, rows, columns, answered),
+        learned=len(train),
+        parameters=parameters,
+        trained=parameters,
+        seconds=time.perf_counter() - begun,
+    )
 
 
-class _Vectors:
-    """Records -> one vector each: the inputs' vectors side by side, each input centred and scaled
-    by one number, so that all inputs weigh the same; a missing input is zeros and a flag.
+def join_vectors(modalities: Mapping[str, Modality], records: Sequence[Records]) -> list[Fused]:
+    """Of each of these sets of records one vector a record, (N, D): the inputs' vectors side by
+    side. The first set centres each input and scales it by one number, so that all inputs weigh the
+    same; a missing input is zeros and a flag."""
+    blocks: list[list[np.ndarray]] = [[] for _ in records]
+    for name, modality in modalities.items():
+        raw = [_vectors(modality, each.inputs[name]) for each in records]
+        values, there = raw[0]
+        if not there.any():
+            continue  # nothing can be learned from it
+        mean = values[there].mean(axis=0)
+        size = float(np.sqrt(((values[there] - mean) ** 2).sum(axis=1).mean()))
+        for block, (values, there) in zip(blocks, raw, strict=True):
+            scaled = (values - mean) / max(size, 1e-6)
+            block += [np.where(there[:, None], scaled, 0.0), there[:, None]]
+    joined = [torch.from_numpy(np.concatenate(block, axis=1)).float() for block in blocks]
+    return [
+        Fused(x, Tokens(x[:, None], torch.ones(len(x), 1, dtype=torch.bool)), {}) for x in joined
+    ]
 
-    Attributes:
-        train: the vectors of the records that the scales come from.
-    """
 
-    def __init__(self, modalities: Mapping[str, Modality], train: Records) -> None:
-        self.modalities = modalities
-        self.scales: dict[str, tuple[np.ndarray, float]] = {}
-        raw = {name: self._raw(name, train) for name in modalities}
-        for name, (values, there) in raw.items():
-            mean = values[there].mean(axis=0)
-            size = float(np.sqrt(((values[there] - mean) ** 2).sum(axis=1).mean()))
-            self.scales[name] = mean, max(size, 1e-6)
-        self.train = self._scaled(raw)
-
-    def __call__(self, records: Records) -> Fused:
-        """(N, D) as heads take it."""
-        return self._scaled({name: self._raw(name, records) for name in self.modalities})
-
-    def _scaled(self, raw: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fused:
-        blocks = []
-        for name, (values, there) in raw.items():
-            mean, size = self.scales[name]
-            blocks += [np.where(there[:, None], (values - mean) / size, 0.0), there[:, None]]
-        pooled = torch.from_numpy(np.concatenate(blocks, axis=1).astype(np.float32))
-        mask = torch.ones(len(pooled), 1, dtype=torch.bool)
-        return Fused(pooled, Tokens(pooled[:, None], mask), {})
-
-    def _raw(self, name: str, records: Records) -> tuple[np.ndarray, np.ndarray]:
-        """(N, D), and (N,) bool: which of them are there."""
-        modality, features = self.modalities[name], records.inputs[name]
-        space, keys = features.space, features.keys
-        assert isinstance(modality, Classical)
-        known = [at for at, key in enumerate(keys) if key is not None]
-        rows = space.get([view_key(str(keys[at]), 0) for at in known])
-        filled = [(at, row) for at, row in zip(known, rows, strict=True) if len(row)]
-        there = np.zeros(len(keys), bool)
-        there[[at for at, _ in filled]] = True
-        if not filled:
-            return np.zeros((len(keys), len(self.scales[name][0])), np.float32), there
-        kept = modality.vectors([row for _, row in filled])
-        values = np.zeros((len(keys), kept.shape[1]), np.float32)
-        values[there] = kept
-        return values, there
+def _vectors(modality: Modality, features: Features) -> tuple[np.ndarray, np.ndarray]:
+    """(N, D), and (N,) bool: which of them are there; (N, 1) where none is."""
+    assert isinstance(modality, Classical)
+    known = [at for at, key in enumerate(features.keys) if key is not None]
+    rows = features.space.get([view_key(str(features.keys[at]), 0) for at in known])
+    filled = {at: row for at, row in zip(known, rows, strict=True) if len(row)}
+    kept = modality.vectors(list(filled.values())) if filled else np.zeros((0, 1), np.float32)
+    values = np.zeros((len(features.keys), kept.shape[1]), np.float32)
+    values[list(filled)] = kept
+    there = np.zeros(len(values), bool)
+    there[list(filled)] = True
+    return values, there
 
 
 def fit_linear(

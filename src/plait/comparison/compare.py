@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.findings import Comparison
 from plait.comparison.picture import draw_comparison
 from plait.comparison.report import markdown
-from plait.comparison.runs import Job, Result, finished, run
+from plait.comparison.results import Comparison, Result
+from plait.comparison.runs import Job, finished, run
 from plait.comparison.variants import Variant, make_variants
 from plait.comparison.weigh import weigh
 from plait.config.recipe import Recipe, load_recipe
@@ -104,11 +104,6 @@ def compare(
         >>> plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"], seeds=3).winner
     """
     plan = Plan(**settings)
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, plan.overrides)
-    # The rows that variants are compared on must not be learned from.
-    training = recipe.training.model_copy(update={"refit": False})
-    recipe = recipe.with_columns(plan.columns or {}).model_copy(update={"training": training})
     study = _Study(recipe, table, Path(out).absolute(), plan, progress, on_run)
     numbers, left_out = fewer_rows(plan.rows, len(study.splits["train"]), study.recipe.data.rows)
     variants = make_variants(study.recipe, plan.fusions, plan.representations, numbers)
@@ -124,8 +119,7 @@ def compare(
     write_atomically(study.out / "compare.md", lambda part: part.write_text(page, "utf-8"))
     draw_comparison(result, study.out / "compare.png")
     if plan.keep is not None:
-        winner = next(variant for variant in variants if variant.name == result.winner)
-        study.keep(winner, result.line(winner.name).each, Path(plan.keep).absolute())
+        study.keep(variants, result, Path(plan.keep).absolute())
     return result
 
 
@@ -155,11 +149,22 @@ class _Study:
     given, and the runs of each variant."""
 
     def __init__(
-        self, recipe: Recipe, table: Table | str | Path, out: Path, plan: Plan,
+        self, recipe: Recipe | str, table: Table | str | Path, out: Path, plan: Plan,
         progress: Progress | None, on_run: OnRun | None,
     ) -> None:  # fmt: skip
         self.out, self.plan, self.progress, self.on_run = out, plan, progress, on_run
-        self.output = _output(recipe, plan.output)
+        if not isinstance(recipe, Recipe):
+            recipe = load_recipe(recipe, plan.overrides)
+        # The rows that variants are compared on must not be learned from.
+        training = recipe.training.model_copy(update={"refit": False})
+        recipe = recipe.with_columns(plan.columns or {}).model_copy(update={"training": training})
+        self.output = next(iter(recipe.outputs)) if plan.output is None else plan.output
+        if self.output not in recipe.outputs:
+            raise UsageError(
+                f"--output: there is no output {self.output!r}",
+                expected=f"one of: {', '.join(recipe.outputs)}",
+                hint=did_you_mean(self.output, recipe.outputs),
+            )
         self.scored = build_output(recipe.outputs[self.output])
         parts = build_parts(recipe)
         opened, columns = open_table(recipe, parts, table)
@@ -199,7 +204,6 @@ class _Study:
             on_bad=self.on_bad,
             variant_folder=self.out / "runs" / variant.name.replace(" ", "_"),
             classical=variant.role == CLASSICAL,
-            trained=split != self.plan.split,
         )
 
     def run(self, variants: Sequence[Variant]) -> Comparison:
@@ -225,10 +229,12 @@ class _Study:
         self._run_missing(jobs, None)
         return self._weigh(asked, "test", chosen)
 
-    def keep(self, winner: Variant, scores: Mapping[int, float], target: Path) -> None:
+    def keep(self, variants: Iterable[Variant], found: Comparison, target: Path) -> None:
         """Save the winner's package, from the seed that scored best. Its recipe names the table's
         split column. Where there is none it names the comparison's, so that no split of the table
         is ever scored: with another seed or fewer inputs, the rows would be split differently."""
+        winner = next(variant for variant in variants if variant.name == found.winner)
+        scores = found.line(winner.name).each
         seed = max(scores, key=lambda seed: scores[seed])
         model = load_model(self.job(winner, seed, self.plan.split).package)
         if self.split_column is not None:
@@ -238,8 +244,8 @@ class _Study:
 
     def _results(self, variant: Variant, split: str) -> dict[int, Result]:
         """Seed -> result of a variant's finished runs."""
-        results = {s: finished(self.job(variant, s, split)) for s in self.seeds(variant)}
-        return {seed: result for seed, result in results.items() if result is not None}
+        results = ((seed, finished(self.job(variant, seed, split))) for seed in self.seeds(variant))
+        return {seed: result for seed, result in results if result is not None}
 
     def _weigh(
         self, variants: Sequence[Variant], split: str, chosen: Comparison | None = None
@@ -281,14 +287,3 @@ class _Study:
 
 def _title(variant: Variant, seed: int) -> str:
     return CLASSICAL if variant.role == CLASSICAL else f"{variant.name}, seed {seed}"
-
-
-def _output(recipe: Recipe, name: str | None) -> str:
-    """The name of the output that is scored."""
-    if name is not None and name not in recipe.outputs:
-        raise UsageError(
-            f"--output: there is no output {name!r}",
-            expected=f"one of: {', '.join(recipe.outputs)}",
-            hint=did_you_mean(name, recipe.outputs),
-        )
-    return name or next(iter(recipe.outputs))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.comparison.findings import Comparison, Line
 from plait.comparison.report import heading
+from plait.comparison.results import Comparison, Line
 from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, save_figure, tidy
 from plait.render.numbers import number
 from plait.util.imports import can_make, needed
@@ -39,7 +39,8 @@ OFFSETS = [
 
 def draw_comparison(comparison: Comparison, picture: Path) -> None:
     """Draw a PNG: on the left the scores with their 95 % intervals, the best on top; on the right
-    the scores against the seconds of training, numbered as on the left. None without matplotlib.
+    the scores against the seconds of training, numbered as on the left. Without matplotlib nothing
+    is drawn.
 
     Raises:
         PlaitError: the picture can't be written.
@@ -103,14 +104,9 @@ def _cost(axes: Any, lines: Sequence[Line], title: str) -> None:
 def beside(places: NDArray[np.float64]) -> list[tuple[float, float]]:
     """(N, 2) points -> where to write each one's number, as near as possible, so that no number
     lies on another or on a point. All in typographic points."""
-    taken, offsets = list(places), []
+    taken, offsets = places, []
     for place in places:
-        free = (o for o in OFFSETS if not any(_overlap(place + o, other) for other in taken))
-        offset = next(free, OFFSETS[0])
-        taken.append(place + offset)
-        offsets.append(offset)
+        free = (o for o in OFFSETS if not (np.abs(place + o - taken) < NUMBER).all(axis=1).any())
+        offsets.append(next(free, OFFSETS[0]))
+        taken = np.vstack([taken, place + offsets[-1]])
     return offsets
-
-
-def _overlap(place: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    return bool((np.abs(place - other) < NUMBER).all())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.findings import LOOKS, Comparison, Finding, Line
-from plait.comparison.statistics import Difference
+from plait.comparison.results import LOOKS, Comparison, Finding, Line
 from plait.render.numbers import number
 
 HEADINGS = (
@@ -16,6 +15,17 @@ LESS_NEEDED = ("MiB", "latency", "weights", "training", "records")
 """Headings that a narrow terminal can do without, the least needed first."""
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+VERDICTS = {
+    "fusion": ("Fusion", "helps", "hurts", "to help"),
+    "rows": ("Learning from more rows", "helps", "hurts", "to help"),
+    CLASSICAL: (
+        "The network", "beats the classical baseline", "loses to the classical baseline",
+        "to beat the classical baseline",
+    ),
+}  # fmt: skip
+"""What a finding is about -> its subject, and what that does, undoes, or is not shown to do."""
 
 
 def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -103,55 +113,37 @@ def _score(line: Line) -> str:
 
 
 def _findings(comparison: Comparison) -> Iterator[str]:
-    """A sentence for each finding. Their differences and those from the best share one
-    correction."""
-    behind = sum(line.behind is not None for line in comparison.lines)
-    for finding in comparison.findings:
-        yield _sentence(finding, behind + len(comparison.findings))
-
-
-def _sentence(finding: Finding, differences: int) -> str:
-    """A finding; ``differences`` share its correction."""
-    d = finding.difference
-    better = "better than" if d.mean > 0 else "worse than" if d.mean < 0 else "as good as"
-    best = "the best single input, " if finding.about == "fusion" else ""
-    low, high = map(signed, d.interval)
-    noise = "" if d.real else f", which may be noise{_corrected(d, differences)}"
-    return (
-        f"{_verdict(finding)}: {finding.first} is {better} {best}{finding.second} "
-        f"({signed(d.mean)}, 95 % interval {low} to {high}){noise}."
+    """A sentence for each finding."""
+    # The differences from the best share their correction.
+    differences = len(comparison.findings) + sum(
+        line.behind is not None for line in comparison.lines
     )
+    for finding in comparison.findings:
+        d = finding.difference
+        better = "better than" if d.mean > 0 else "worse than" if d.mean < 0 else "as good as"
+        best = "the best single input, " if finding.about == "fusion" else ""
+        noise = "" if d.real else ", which may be noise"
+        if noise and not d.interval[0] <= 0 <= d.interval[1]:
+            corrected = f"{d.adjusted:.2g} after correction for {differences} differences"
+            noise += f": p {d.p:.2g}, {corrected}"
+        yield (
+            f"{_verdict(finding)}: {finding.first} is {better} {best}{finding.second} "
+            f"({signed(d.mean)}, 95 % interval {' to '.join(map(signed, d.interval))}){noise}."
+        )
 
 
 def _verdict(finding: Finding) -> str:
-    helps = finding.difference.mean > 0
+    helps, real = finding.difference.mean > 0, finding.difference.real
     if finding.about.startswith(LOOKS):
         part = finding.about.removeprefix(LOOKS)
-        if not finding.difference.real:
+        if not real:
             return f"The model is not shown to look at {part}"
         return f"The model looks at {part}" if helps else f"The model is misled by its {part}"
-    subject, positive, negative, to_help = {
-        "fusion": ("Fusion", "helps", "hurts", "to help"),
-        CLASSICAL: (
-            "The network",
-            "beats the classical baseline",
-            "loses to the classical baseline",
-            "to beat the classical baseline",
-        ),
-        "rows": ("Learning from more rows", "helps", "hurts", "to help"),
-    }.get(finding.about, (finding.about, "earns its place", "does harm", "to earn its place"))
-    if not finding.difference.real:
+    of_input = (finding.about, "earns its place", "does harm", "to earn its place")
+    subject, positive, negative, to_help = VERDICTS.get(finding.about, of_input)
+    if not real:
         return f"{subject} is not shown {to_help}"
     return f"{subject} {positive if helps else negative}"
-
-
-def _corrected(difference: Difference, differences: int) -> str:
-    """Why a difference whose own interval excludes 0 may still be noise."""
-    low, high = difference.interval
-    if low <= 0 <= high:
-        return ""
-    p, adjusted = difference.p, difference.adjusted
-    return f": p {p:.2g}, {adjusted:.2g} after correction for {differences} differences"
 
 
 def markdown(comparison: Comparison) -> str:

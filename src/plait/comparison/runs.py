@@ -13,13 +13,13 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from plait.comparison.classical import answer_classically
+from plait.comparison.results import Result
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
@@ -29,11 +29,11 @@ from plait.nn.blocks import count_parameters
 from plait.outputs.base import Output
 from plait.pipeline.engine import build_output
 from plait.training.train import train
-from plait.types import PlaitError, Prediction
+from plait.types import PlaitError
 from plait.util.files import digest, make_folder, write_atomically
 
 TIMED, WARM = 20, 3  # records that are answered one at a time and timed, after some that are not
-ABOUT = ("about", "command", "expected", "card")
+ABOUT = {"about", "command", "expected", "card"}
 """Fields of a recipe that do not change a run."""
 MIB = 1024.0  # KiB
 DIGITS = 12  # of the digest in a folder's name
@@ -41,33 +41,21 @@ DIGITS = 12  # of the digest in a folder's name
 
 @dataclass(frozen=True)
 class Job:
-    """What a run does.
+    """What a run does: learn from a table, and answer the records of a split."""
 
-    Attributes:
-        recipe: what is trained, with its seed; for the classical baseline, where its inputs come
-            from.
-        table: the records and their splits, the same for all runs, whatever their inputs.
-        digest: of the table, so that an earlier result is known to be of the same one.
-        split: whose rows are answered.
-        variant_folder: in which each of the variant's runs has a folder.
-        classical: run the classical baseline instead of the recipe's network.
-        trained: the model was trained before, and answers another split now.
-    """
-
-    recipe: Recipe
-    table: Table
-    digest: str
+    recipe: Recipe  # with its seed; for the classical baseline, where its inputs come from
+    table: Table  # the records and their splits, the same for all runs, whatever their inputs
+    digest: str  # of the table, so that an earlier result is known to be of the same one
     split: str
     on_bad: OnBad
-    variant_folder: Path
-    classical: bool = False
-    trained: bool = False
+    variant_folder: Path  # in which each of the variant's runs has a folder
+    classical: bool = False  # run the classical baseline instead of the recipe's network
 
     @property
     def depends_on(self) -> dict[str, Any]:
         """What makes two runs the same."""
         return {
-            "recipe": self.recipe.model_dump(mode="json", exclude=set(ABOUT)),
+            "recipe": self.recipe.model_dump(mode="json", exclude=ABOUT),
             "table": self.digest,
             "on_bad": self.on_bad,
             "classical": self.classical,
@@ -93,56 +81,6 @@ class Job:
     def outputs(self) -> dict[str, Output]:
         """The recipe's outputs, by name."""
         return {name: build_output(spec) for name, spec in self.recipe.outputs.items()}
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of a run.
-
-    Attributes:
-        rows: numbers of the answered records in the table, from 1.
-        predictions: by output; references: what they are scored against.
-        learned: how many records it learned from.
-        parameters: number of weights; trained: of those that learned.
-        seconds: of training, without reading media and running frozen encoders, which is cached.
-        milliseconds: median time to answer one record from its files; None for the baseline.
-        memory: MiB, the peak of the process.
-        failed: why there is no result; empty where there is one.
-        swapped: by input, the predictions with another record's; for several inputs.
-    """
-
-    rows: list[int] = field(default_factory=list)
-    predictions: dict[str, list[Prediction]] = field(default_factory=dict)
-    references: dict[str, list[Any]] = field(default_factory=dict)
-    learned: int = 0
-    parameters: int = 0
-    trained: int = 0
-    seconds: float = 0.0
-    milliseconds: float | None = None
-    memory: float = 0.0
-    failed: str = ""
-    swapped: dict[str, dict[str, list[Prediction]]] = field(default_factory=dict)
-
-    def to_json(self, outputs: Mapping[str, Output]) -> dict[str, Any]:
-        """As plain JSON, with what scores need of the outputs' predictions."""
-
-        def plain(found: Mapping[str, list[Prediction]]) -> dict[str, list[dict[str, Any]]]:
-            return {name: list(map(outputs[name].store, each)) for name, each in found.items()}
-
-        swapped = {name: plain(found) for name, found in self.swapped.items()}
-        return vars(self) | {"predictions": plain(self.predictions), "swapped": swapped}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any], outputs: Mapping[str, Output]) -> Result:
-        """From `to_json`."""
-
-        def restored(found: Mapping[str, list[Any]]) -> dict[str, list[Prediction]]:
-            return {name: list(map(outputs[name].restore, each)) for name, each in found.items()}
-
-        # Results of an earlier plait have no swapped ones.
-        swapped = {name: restored(found) for name, found in raw.get("swapped", {}).items()}
-        predictions = restored(raw["predictions"])
-        return cls(**{**raw, "predictions": predictions, "swapped": swapped})
 
 
 def finished(job: Job) -> Result | None:
@@ -182,27 +120,27 @@ def main() -> None:
     keep(job, answered(job))
 
 
-def answered(job: Job) -> Result:
-    """Run a job in this process; a `PlaitError` becomes the result."""
-    try:
-        return _classical(job) if job.classical else _trained(job)
-    except PlaitError as error:
-        return Result(failed=str(error))
-
-
 def keep(job: Job, result: Result) -> None:
     """Write a result where `finished` looks for it."""
     content = json.dumps({"job": job.depends_on, "result": result.to_json(job.outputs)})
     write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
 
 
-def _classical(job: Job) -> Result:
-    answers = answer_classically(job.recipe, job.table, job.split, ErrorPolicy(job.on_bad))
-    return Result(**vars(answers), trained=answers.parameters, memory=memory())
+def answered(job: Job) -> Result:
+    """Run a job in this process; a `PlaitError` becomes the result."""
+    try:
+        if job.classical:
+            policy = ErrorPolicy(job.on_bad)
+            result = answer_classically(job.recipe, job.table, job.split, policy)
+        else:
+            result = _trained(job)
+    except PlaitError as error:
+        return Result(failed=str(error))
+    return replace(result, memory=memory())
 
 
 def _trained(job: Job) -> Result:
-    if job.trained:
+    if job.package.is_dir():  # trained before: now it answers another split
         model = load_model(job.package)
     else:
         model = train(job.recipe, job.table, job.package, on_bad=job.on_bad)
@@ -219,7 +157,6 @@ def _trained(job: Job) -> Result:
         trained=count_parameters(model.network, trainable=True),
         seconds=model.scores["trained"]["seconds"],
         milliseconds=_milliseconds(model, evaluation),
-        memory=memory(),
     )
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from plait.outputs.scores import Scorer, interval, resamples
 
 RESAMPLES = 2000  # so that p can be small enough for some dozens of differences
+SEED = 0  # of the resamples
 LEVEL = 0.05  # a difference is real if its adjusted p is below
 
 
@@ -35,21 +36,13 @@ class Scored:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one variant is than another, on the records that both answered.
+    """How much better one variant is than another, on the records that both answered."""
 
-    Attributes:
-        mean: the one's mean score over its seeds minus the other's.
-        interval: its 95 % interval over records and seeds.
-        p: two-sided: twice the share of resamples on the other side of 0.
-        records: how many both answered.
-        adjusted: p after Holm's correction (1979) for all differences that are reported together.
-    """
-
-    mean: float
-    interval: tuple[float, float]
-    p: float
-    records: int
-    adjusted: float = 1.0
+    mean: float  # the one's mean score over its seeds minus the other's
+    interval: tuple[float, float]  # 95 %, over records and seeds
+    p: float  # two-sided: twice the share of resamples on the other side of 0
+    records: int  # how many both answered
+    adjusted: float = 1.0  # p after Holm's correction for all differences reported together
 
     @property
     def real(self) -> bool:
@@ -64,35 +57,30 @@ class PairedBootstrap:
         runs: a variant's name -> its runs, one for each seed.
         metric: the score that is compared.
         seedless: variants that draw nothing at random.
-        seed: of the resamples.
         limits: the lowest and the highest possible score.
     """
 
     def __init__(
         self, runs: Mapping[str, Sequence[Scored]], metric: str, seedless: Collection[str] = (),
-        seed: int = 0, limits: tuple[float, float] = (-math.inf, math.inf),
+        limits: tuple[float, float] = (-math.inf, math.inf),
     ) -> None:  # fmt: skip
-        self.runs, self.metric, self.seedless, self.seed = runs, metric, seedless, seed
-        self.limits = limits
-        numbers = sorted(
-            {number for each in runs.values() for run in each for number in run.records}
-        )
-        column = {number: at for at, number in enumerate(numbers)}
-        # (all records,) each, where in the run a record is; -1 where it was not answered.
-        self.places: dict[str, list[NDArray[np.int64]]] = {}
-        for name, each in runs.items():
-            self.places[name] = [np.full(len(numbers), -1) for _ in each]
-            for places, run in zip(self.places[name], each, strict=True):
-                places[[column[n] for n in run.records]] = np.arange(len(run.records))
+        self.runs, self.metric, self.seedless, self.limits = runs, metric, seedless, limits
+        numbers = sorted({n for each in runs.values() for run in each for n in run.records})
+
+        def places(run: Scored) -> NDArray[np.int64]:
+            """(all records,) where in the run each is; -1 where it was not answered."""
+            of_number = {number: at for at, number in enumerate(run.records)}
+            return np.array([of_number.get(number, -1) for number in numbers])
+
+        self.places = {name: list(map(places, each)) for name, each in runs.items()}
         self._drawn: dict[tuple[str, bytes], NDArray[np.float64]] = {}
 
     def mean(self, name: str) -> tuple[float, tuple[float, float]]:
         """A variant's mean score over its seeds, and its 95 % interval, cut off at the limits."""
         answered = self._answered(name)
         resampled = self._resampled(name, answered).mean(axis=1)
-        low, high = np.clip(
-            interval(self._with_seeds(resampled, answered, name)), *self.limits
-        ).tolist()
+        ends = interval(self._with_seeds(resampled, answered, name))
+        low, high = np.clip(ends, *self.limits).tolist()
         return float(self._points(name, answered).mean()), (low, high)
 
     def difference(self, name: str, other: str) -> Difference | None:
@@ -103,9 +91,8 @@ class PairedBootstrap:
         both = self._answered(name) & self._answered(other)
         if both.sum() < 2:
             return None
-        resampled = self._resampled(name, both).mean(axis=1)
-        resampled = resampled - self._resampled(other, both).mean(axis=1)
-        resampled = self._with_seeds(resampled, both, name, other)
+        one, two = (self._resampled(each, both).mean(axis=1) for each in (name, other))
+        resampled = self._with_seeds(one - two, both, name, other)
         beyond = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
         p = min(1.0, 2 * (beyond + 1) / (len(resampled) + 1))
         mean = float(self._points(name, both).mean() - self._points(other, both).mean())
@@ -134,9 +121,12 @@ class PairedBootstrap:
         of_records = sum(_squares(self._resampled(n, kept)).mean() for n in seeded) / freedom
         runs = sum(1 / len(each) for each in points)
         # The seeds' variance already has the part that comes from their being right in different
-        # records; it must not count twice.
-        records = _less_variance(resampled, max(0.0, of_records - variance) * runs)
-        rng = np.random.default_rng([self.seed, *" ".join(names).encode()])
+        # records. It must not count twice, so the resamples are drawn closer to their mean.
+        twice, spread = max(0.0, of_records - variance) * runs, resampled.var()
+        share = max(0.0, 1 - twice / spread) if spread else 0.0
+        mean = resampled.mean()
+        records = mean + np.sqrt(share) * (resampled - mean)
+        rng = np.random.default_rng([SEED, *" ".join(names).encode()])
         return records + np.sqrt(variance * runs) * rng.standard_t(freedom, len(resampled))
 
     def _resampled(self, name: str, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -147,7 +137,7 @@ class PairedBootstrap:
             runs = list(zip(self.runs[name], self.places[name], strict=True))
             self._drawn[key] = np.array([
                 [run.score(places[chosen[rows]])[self.metric] for run, places in runs]
-                for rows in resamples(len(chosen), RESAMPLES, self.seed)
+                for rows in resamples(len(chosen), RESAMPLES, SEED)
             ])  # fmt: skip
         return self._drawn[key]
 
@@ -155,14 +145,6 @@ class PairedBootstrap:
 def _squares(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., seeds) -> (...,) the sum of squared distances from the mean."""
     return ((values - values.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
-
-
-def _less_variance(values: NDArray[np.float64], part: float) -> NDArray[np.float64]:
-    """(N,) values drawn closer to their mean, so that their variance is ``part`` smaller, but not
-    below 0."""
-    mean, variance = values.mean(), values.var()
-    share = max(0.0, 1 - part / variance) if variance else 0.0
-    return mean + np.sqrt(share) * (values - mean)
 
 
 def adjust(differences: Sequence[Difference]) -> list[Difference]:

@@ -27,23 +27,18 @@ Settings: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to learn from the table.
+    """One way to learn from the table, by its role in the comparison.
 
-    Attributes:
-        name: unique within a comparison.
-        role: ``alone``: one input; ``without``: all inputs but one; ``fused``: all inputs;
-            ``rows``: all inputs, with fewer training rows; ``classical``: the baseline, which takes
-            only its inputs from the recipe.
-        about: the input that is alone or left out, or the number of rows; else empty.
-        recipe: what is trained, apart from the seed.
-        of: name of the variant from which an input or rows were taken away; else empty.
+    ``alone``: one input; ``without``: all inputs but one; ``fused``: all inputs; ``rows``: all
+    inputs, with fewer training rows; ``classical``: the baseline, which takes only its inputs from
+    the recipe.
     """
 
-    name: str
+    name: str  # unique within a comparison
     role: Role
-    about: str
-    recipe: Recipe
-    of: str = ""
+    about: str  # the input that is alone or left out, or the number of rows
+    recipe: Recipe  # what is trained, apart from the seed
+    of: str = ""  # name of the variant from which an input or rows were taken away
 
 
 def make_variants(
@@ -95,10 +90,12 @@ def make_variants(
         for name in own
         if len(own) > 2
     ]
-    fewer = [
-        Variant(f"{number} rows", "rows", str(number), _with_rows(full.recipe, number), full.name)
-        for number in sorted(set(rows))
-    ]
+    fewer = []
+    for number in sorted(set(rows)):
+        changed = full.recipe.model_dump()
+        changed["data"]["rows"] = number
+        name, learned = f"{number} rows", check_recipe(changed)
+        fewer.append(Variant(name, "rows", str(number), learned, of=full.name))
     return [*alone, *without, *fused, *fewer]
 
 
@@ -130,12 +127,6 @@ def _fused(
         for name, fusion in fusions.items():
             parts = [name, *differences] if len(tried) > 1 or not differences else differences
             yield Variant(" ".join(parts), "fused", "", _changed(recipe, chosen, fusion))
-
-
-def _with_rows(recipe: Recipe, number: int) -> Recipe:
-    data = recipe.model_dump()
-    data["data"]["rows"] = number
-    return check_recipe(data)
 
 
 def _changed(
@@ -179,12 +170,14 @@ def _representations(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, list
             )
     tried = {}
     for name, spec in recipe.inputs.items():
-        own = spec.representation
+        own, modality = spec.representation, spec.modality
         items = given.get(name, own)
         if items == ALL:
-            items = [own, *(n for n in _without_required(spec.modality) if n != own["kind"])]
+            fields = {n: registry.find(modality, n).cls.model_fields.values()
+                      for n in registry.names(modality) if n != own["kind"]}  # fmt: skip
+            items = [own, *(n for n in fields if not any(f.is_required() for f in fields[n]))]
         items = items if isinstance(items, list) else [items]
-        tried[name] = [_as_settings(spec.modality, item, own) for item in items]
+        tried[name] = [_as_settings(modality, item, own) for item in items]
     return tried
 
 
@@ -198,12 +191,6 @@ def _as_settings(modality: str, item: Any, own: Mapping[str, Any]) -> Settings:
         )
     settings = registry.canonical(modality, settings)
     return dict(own) if settings == {"kind": own["kind"]} else settings
-
-
-def _without_required(modality: str) -> list[str]:
-    """Representations that have a default for every setting."""
-    fields = {n: registry.find(modality, n).cls.model_fields for n in registry.names(modality)}
-    return [name for name in fields if not any(f.is_required() for f in fields[name].values())]
 
 
 def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, Settings]:

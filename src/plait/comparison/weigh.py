@@ -12,8 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.findings import LOOKS, Comparison, Finding, Line
-from plait.comparison.runs import Result
+from plait.comparison.results import LOOKS, Comparison, Finding, Line, Result
 from plait.comparison.statistics import PairedBootstrap, Scored, adjust
 from plait.comparison.variants import Variant
 from plait.config.recipe import Recipe
@@ -43,29 +42,32 @@ def weigh(
         variants: what was tried; results: the finished runs.
         output: whose answers are scored: its name, and the output.
         split: the rows that were answered; folder: where everything is written.
-        chosen: a comparison on other rows, whose winner and questions are taken; these rows decide
-            if None.
+        chosen: a comparison on other rows, which has chosen the winner and the questions.
 
     Raises:
         PlaitError: no run of a network was finished.
     """
     name, scorer = output
-    metric = scorer.best_metrics[0]
     scored = _on_same_records(variants, {**results, **_swapped(recipe, results)}, name, scorer)
     if not scored.keys() - {CLASSICAL}:
-        raise _nothing_finished(results)
-    ends = scorer.lowest, scorer.highest
-    bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, limits=ends)
-    lines = [_line(v, results[v.name], scored.get(v.name, []), metric, bootstrap) for v in variants]
+        failed = [r.failed for runs in results.values() for r in runs.values() if r.failed]
+        raise PlaitError(
+            ": ".join(["no run of the comparison was finished", *failed[:1]]),
+            hint="" if failed else "give it a larger --budget",
+        )
+    metric, limits = scorer.best_metrics[0], (scorer.lowest, scorer.highest)
+    bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, limits=limits)
+    lines = [_line(v, results[v.name], scored.get(v.name, []), bootstrap) for v in variants]
     winner = chosen.winner if chosen else _winner(lines)
     lines = _in_order(lines, winner, bootstrap)
-    questions: Iterable[Question] = _questions(variants, lines, recipe, winner)
     if chosen:
-        questions = ((finding.about, finding.first, finding.second) for finding in chosen.findings)
+        questions = [(finding.about, finding.first, finding.second) for finding in chosen.findings]
+    else:
+        questions = list(_questions(variants, lines, recipe, winner))
     findings = [
-        Finding(*question, difference)
-        for question in questions
-        if question[1] != question[2] and (difference := bootstrap.difference(*question[1:]))
+        Finding(about, first, second, difference)
+        for about, first, second in questions
+        if first != second and (difference := bootstrap.difference(first, second))
     ]
     # One correction for all the differences that are reported.
     behind = [line.behind for line in lines if line.behind]
@@ -83,14 +85,6 @@ def weigh(
         unfinished=[],
         left_out=[],
         folder=folder,
-    )
-
-
-def _nothing_finished(results: Results) -> PlaitError:
-    failed = next((r.failed for runs in results.values() for r in runs.values() if r.failed), "")
-    return PlaitError(
-        "no run of the comparison was finished" + (f": {failed}" if failed else ""),
-        hint="" if failed else "give it a larger --budget",
     )
 
 
@@ -127,18 +121,17 @@ def _on_same_records(
     full = [set(run.records) for v in variants if v.role in FULL for run in scored[v.name]]
     every = {number for runs in scored.values() for run in runs for number in run.records}
     kept = set.intersection(*full) if full else every
-    cut = {variant: [_only(run, kept) for run in runs] for variant, runs in scored.items()}
-    return {v: runs for v, runs in cut.items() if runs and all(run.records for run in runs)}
 
+    def cut(run: Scored) -> Scored:
+        places = np.array([at for at, number in enumerate(run.records) if number in kept], np.int64)
+        return Scored([run.records[at] for at in places], lambda rows: run.score(places[rows]))
 
-def _only(run: Scored, kept: set[int]) -> Scored:
-    """A run's answers to these records."""
-    places = np.array([at for at, number in enumerate(run.records) if number in kept], np.int64)
-    return Scored([run.records[at] for at in places], lambda rows: run.score(places[rows]))
+    same = {variant: list(map(cut, runs)) for variant, runs in scored.items()}
+    return {v: runs for v, runs in same.items() if runs and all(run.records for run in runs)}
 
 
 def _line(
-    variant: Variant, results: Mapping[int, Result], scored: Sequence[Scored], metric: str,
+    variant: Variant, results: Mapping[int, Result], scored: Sequence[Scored],
     bootstrap: PairedBootstrap,
 ) -> Line:  # fmt: skip
     good = {seed: result for seed, result in results.items() if not result.failed}
@@ -157,7 +150,7 @@ def _line(
         records=len(scored[0].records),
         score=score,
         interval=interval,
-        each={seed: scores[metric] for seed, scores in zip(good, each, strict=True)},
+        each={seed: scores[bootstrap.metric] for seed, scores in zip(good, each, strict=True)},
         scores={key: mean(scores[key] for scores in each) for key in each[0]},
         learned=round(mean(r.learned for r in runs)),
         parameters=runs[0].parameters,
@@ -177,14 +170,13 @@ def _winner(lines: Iterable[Line]) -> str:
 
 def _in_order(lines: Sequence[Line], winner: str, bootstrap: PairedBootstrap) -> list[Line]:
     """The winner, the others by their difference from it, those without one."""
-
-    def place(line: Line) -> tuple[bool, float]:
-        return line.name == winner, line.behind.mean if line.behind else -np.inf
-
     behind = {line.name: bootstrap.difference(line.name, winner) for line in lines} | {winner: None}
-    return sorted(
-        (replace(line, behind=behind[line.name]) for line in lines), key=place, reverse=True
-    )
+
+    def place(line: Line) -> float:
+        return np.inf if line.name == winner else line.behind.mean if line.behind else -np.inf
+
+    weighed = [replace(line, behind=behind[line.name]) for line in lines]
+    return sorted(weighed, key=place, reverse=True)
 
 
 def _questions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, product, starmap
 from typing import Any
@@ -44,69 +44,63 @@ log = logging.getLogger("plait")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a table is scored; see `Model.evaluate` for their meaning."""
-
-    split: str | None = None
-    columns: Mapping[str, ColumnName] = field(default_factory=dict)
-    by: str | None = None
-    checks: Collection[str] = ()
-    on_bad: OnBad = "stop"
-    include_training: bool = False
-    progress: Progress | None = None
-    decoding: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Evaluator:
-    """One evaluation of a model (its recipe, fitted parts, engine and memory) on a table."""
+    """One evaluation of a model (its recipe, fitted parts, engine and memory) on a table; see
+    `Model.evaluate` for the settings."""
 
     recipe: Recipe
     parts: Parts
     engine: Engine
     memory: Memory
-    settings: Settings
+    split: str | None
+    columns: Mapping[str, ColumnName]
+    by: str | None
+    checks: Collection[str]
+    on_bad: OnBad
+    include_training: bool
+    progress: Progress | None
+    decoding: Mapping[str, Any]
 
     def run(self, opened: Table) -> Evaluation:
         """The scores of a table's records, and what else the settings ask for; raises as
         `Model.evaluate`."""
-        settings, outputs, names = self.settings, self.parts.outputs, list(self.parts.modalities)
+        outputs, names = self.parts.outputs, list(self.parts.modalities)
         table, columns = self._open(opened)
-        policy = ErrorPolicy(settings.on_bad)
-        preparer = Preparer(self.parts, self.engine, columns, policy, settings.progress)
+        policy = ErrorPolicy(self.on_bad)
+        preparer = Preparer(self.parts, self.engine, columns, policy, self.progress)
         records, kept = preparer.prepare(table, views=False)
         if not kept:
             raise nothing_left("can be scored", policy)
         if not opened.records:
             records, kept = self._unseen(preparer, records, table, kept)
         predict = partial(
-            predict_records, self.parts, self.engine, progress=settings.progress,
-            options=decoding_options(self.parts, **settings.decoding),
+            predict_records, self.parts, self.engine, progress=self.progress,
+            options=decoding_options(self.parts, **self.decoding),
         )  # fmt: skip
         references = read_references(outputs, table, columns, kept)
-        scoring = _Scoring(outputs, references, settings.progress)
-        predictions = predict(records, shares="shares" in settings.checks)
+        scoring = _Scoring(outputs, references, self.progress)
+        predictions = predict(records, shares="shares" in self.checks)
         scorers = scoring.scorers(predictions)
         found = Evaluation(
             table, columns, kept, predictions, references, scoring.scores(predictions),
-            policy.failures, by=settings.by, outputs=outputs,
+            policy.failures, by=self.by, outputs=outputs,
         )  # fmt: skip
-        if settings.by is not None:
-            cells = table.column(settings.by)
+        if self.by is not None:
+            cells = table.column(self.by)
             set_metrics = {name: output.set_metrics for name, output in outputs.items()}
             found.groups = score_groups(scorers, [cells[row] for row in kept], set_metrics)
-        if "subsets" in settings.checks:
+        if "subsets" in self.checks:
             fewer = (s for size in range(1, len(names)) for s in combinations(names, size))
             found.subsets = {
                 subset: scoring.ablation(predict(records.with_inputs(subset)), scorers)
                 for subset in fewer
             } | {tuple(names): Ablation(predictions, found.scores, {})}
-        if "swapped" in settings.checks:
+        if "swapped" in self.checks:
             found.swapped = {
                 name: scoring.ablation(predict(records.with_swapped(name)), scorers)
                 for name in names
             }
-        if "corruptions" in settings.checks:
+        if "corruptions" in self.checks:
             found.corrupted = [
                 Corrupted(name, how, scoring.scores(predict(
                     preparer.corrupted(table, records, kept, name, how)
@@ -114,26 +108,25 @@ class Evaluator:
                 for name, modality in self.parts.modalities.items()
                 for how in starmap(Corruption, product(modality.corruptions, STRENGTHS))
             ]  # fmt: skip
-        if "vectors" in settings.checks:
-            found.vectors = embed_records(self.engine, records, settings.progress)
+        if "vectors" in self.checks:
+            found.vectors = embed_records(self.engine, records, self.progress)
         return found
 
     def _open(self, opened: Table) -> tuple[Table, dict[str, ColumnName]]:
         """The table's records that are to be scored, and their columns."""
-        settings = self.settings
-        recipe = self.recipe.with_columns(settings.columns)
-        table, columns = open_table(recipe, self.parts, opened, settings.columns)
-        if settings.by is not None:
-            opened.column(settings.by)  # raises if there is none
-            if settings.by not in table.columns:
+        recipe = self.recipe.with_columns(self.columns)
+        table, columns = open_table(recipe, self.parts, opened, self.columns)
+        if self.by is not None:
+            opened.column(self.by)  # raises if there is none
+            if self.by not in table.columns:
                 raise UsageError(
-                    f"rows of {opened.path} that are one record differ in column {settings.by!r}",
+                    f"rows of {opened.path} that are one record differ in column {self.by!r}",
                     expected="a column that is the same in all rows of a record",
                 )
-        if settings.split is not None:
-            if settings.split == "val" and recipe.training.refit:
+        if self.split is not None:
+            if self.split == "val" and recipe.training.refit:
                 log.warning("the model learned from the validation rows too (training.refit)")
-            which = rows_of_split(recipe, self.parts, table, columns, settings.split)
+            which = rows_of_split(recipe, self.parts, table, columns, self.split)
             table = table.where(which)
         elif not opened.records and not self.memory:
             warn_of_learned(recipe, self.parts, table, columns)
@@ -151,7 +144,7 @@ class Evaluator:
         if not counts:
             return records, rows
         what = " and ".join(f"{how} {count:,}" for how, count in counts.items())
-        if self.settings.include_training or self.settings.split in ("train", "val"):
+        if self.include_training or self.split in ("train", "val"):
             log.warning("of these %s records, the model %s", f"{len(rows):,}", what)
             return records, rows
         unseen = [at for at, digest in enumerate(digests) if digest not in self.memory]

@@ -36,17 +36,11 @@ class Corrupted:
 
 @dataclass(frozen=True)
 class Drop:
-    """How much a score drops when the same records are answered with less.
+    """How much a score drops when the same records are answered with less."""
 
-    Attributes:
-        score: its name, the first of the output's best metrics.
-        value: the score with all inputs minus the score without.
-        interval: 95 %, from resampled records, the same for both (paired bootstrap).
-    """
-
-    score: str
-    value: float
-    interval: tuple[float, float]
+    score: str  # its name, the first of the output's best metrics
+    value: float  # the score with all inputs minus the score without
+    interval: tuple[float, float]  # 95 %, from resamples that both share (paired bootstrap)
 
     @classmethod
     def between(cls, name: str, full: Scorer, ablated: Scorer, records: int) -> Drop:
@@ -63,17 +57,11 @@ class Drop:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The same records answered without some inputs, or with another record's in their place.
+    """The same records answered without some inputs, or with another record's in their place."""
 
-    Attributes:
-        predictions: by output, one for each record.
-        scores: by output.
-        lost: by output, how much the score drops; empty where nothing was taken away.
-    """
-
-    predictions: Mapping[str, list[Prediction]]
-    scores: Mapping[str, Any]
-    lost: Mapping[str, Drop]
+    predictions: Mapping[str, list[Prediction]]  # by output, one for each record
+    scores: Mapping[str, Any]  # by output
+    lost: Mapping[str, Drop]  # by output; empty where nothing was taken away
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -82,19 +70,12 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Group:
-    """Scores of the records that share a value of a column.
-
-    Attributes:
-        value: the value.
-        records: how many they are.
-        scores: by output and name, without those that are undefined for so few records.
-        intervals: by output and score, its 95 % bootstrap percentile interval over these records.
-    """
+    """Scores of the records that share a value of a column."""
 
     value: Value
-    records: int
-    scores: Mapping[str, Mapping[str, float]]
-    intervals: Mapping[str, Intervals]
+    records: int  # how many they are
+    scores: Mapping[str, Mapping[str, float]]  # by output, of those defined for so few records
+    intervals: Mapping[str, Intervals]  # by output: 95 %, by bootstrap over these records
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, each output's scores as in `Evaluation.to_json`."""

@@ -64,8 +64,20 @@ class Attention:
         photo = cv2.resize(self.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
         tiles = [_tile(photo, "")]
         for word, weights in zip(self.words, self.maps, strict=True):
-            tiles.append(_tile(_lit(photo, weights), word))
-        return _sheet(tiles, self.prediction.value)
+            looks = weights.astype(np.float32)
+            light = cv2.resize(looks, (TILE, TILE), interpolation=cv2.INTER_CUBIC).clip(0)
+            light = (light / max(float(light.max()), 1e-9))[..., None]
+            lit = (photo * (DARKEST + (1 - DARKEST) * light)).astype(np.uint8)
+            tiles.append(_tile(lit, word))
+        columns = min(COLUMNS, len(tiles))
+        rows = -(-len(tiles) // columns)
+        width, height = columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + TITLE
+        sheet = Image.new("RGB", (width, height), PAPER)
+        _write(sheet, self.prediction.value, TITLE / 2)
+        for i, tile in enumerate(tiles):
+            x, y = GAP + i % columns * (TILE + GAP), TITLE + i // columns * (TILE + LABEL + GAP)
+            sheet.paste(tile, (x, y))
+        return sheet
 
     def to_json(self) -> dict[str, Any]:
         """The answer and its maps as plain JSON."""
@@ -95,15 +107,6 @@ class Attention:
             raise UsageError(f"can't explain to {path}", expected="a name ending in .png or .json")
 
 
-def _lit(photo: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The photo, bright where the model looked for the word and dark elsewhere."""
-    light = cv2.resize(weights.astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_CUBIC)
-    light = np.clip(light, 0, None)
-    light = (light / max(float(light.max()), 1e-9))[..., None]
-    out: NDArray[np.uint8] = (photo * (DARKEST + (1 - DARKEST) * light)).astype(np.uint8)
-    return out
-
-
 def _tile(picture: NDArray[np.uint8], text: str) -> Image.Image:
     tile = Image.new("RGB", (TILE, TILE + LABEL), PAPER)
     tile.paste(Image.fromarray(picture), (0, 0))
@@ -119,15 +122,3 @@ def _write(picture: Image.Image, text: str, y: float) -> None:
         if draw.textlength(text, font) <= picture.width - 2 * GAP:
             break
     draw.text((picture.width / 2, y), text, INK, font, anchor="mm")
-
-
-def _sheet(tiles: Sequence[Image.Image], title: str) -> Image.Image:
-    columns = min(COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
-    width, height = columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + TITLE
-    sheet = Image.new("RGB", (width, height), PAPER)
-    _write(sheet, title, TITLE / 2)
-    for i, tile in enumerate(tiles):
-        x, y = GAP + i % columns * (TILE + GAP), TITLE + i // columns * (TILE + LABEL + GAP)
-        sheet.paste(tile, (x, y))
-    return sheet

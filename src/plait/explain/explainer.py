@@ -6,13 +6,22 @@ Shapes: M inputs, P segments, L steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations, compress
 
 import numpy as np
 import torch
 
-from plait.evaluation.shares import interactions, shapley, subsets, supports
-from plait.explain.attribution import ROUGH_STEPS, Attribution, attributions, integrated_gradients
-from plait.explain.checks import curves, heaviest_first, random_curves, rank_correlation
+from plait.evaluation.shares import interactions, shapley, supports
+from plait.explain.attribution import (
+    ROUGH_STEPS,
+    Attribution,
+    attributions,
+    curves,
+    heaviest_first,
+    integrated_gradients,
+    random_curves,
+    rank_correlation,
+)
 from plait.explain.explanation import ExplainedInput, Explanation, Method, Step
 from plait.explain.probe import Probe
 from plait.network import Network, TorchEngine
@@ -67,13 +76,12 @@ def _explain_input(
     random: Mapping[str, Attribution],
 ) -> ExplainedInput:
     orders = [heaviest_first(attribution.weights) for attribution in learned.values()]
+    found = zip(learned.items(), curves(probe, network, name, orders), strict=True)
     methods = {
         method: Method(
-            attribution, own_curves, rank_correlation(attribution.weights, random[method].weights)
+            own.weights, own.steps, checked, rank_correlation(own.weights, random[method].weights)
         )
-        for (method, attribution), own_curves in zip(
-            learned.items(), curves(probe, network, name, orders), strict=True
-        )
+        for (method, own), checked in found
     }
     heaviest, count = orders[0], len(orders[0])
     sizes = {*FEW, *(round(share * count) for share in SHARES), count - 1}
@@ -87,7 +95,7 @@ def _explain_input(
         methods=methods,
         random_order=random_curves(probe, network, name),
         tried=tried,
-        enough=next((size for size, is_same in zip(tried, same, strict=True) if is_same), None),
+        enough=next(compress(tried, same), None),
     )
 
 
@@ -96,15 +104,10 @@ def smallest_sets(probe: Probe, network: Network) -> list[tuple[str, ...]]:
     model gives it without any input. A single input is not tried."""
     names = list(probe.segments)
     for size in range(len(names) if len(names) > 1 else 0):
-        tried = [subset for subset in subsets(names) if len(subset) == size]
+        tried = list(combinations(names, size))
         variants = Batch.concatenate([probe.batch.with_inputs(subset) for subset in tried])
-        same = probe.keeps(network, variants)
-        if any(same):
-            return [
-                tuple(name for name in names if name in subset)
-                for subset, is_same in zip(tried, same, strict=True)
-                if is_same
-            ]
+        if smallest := list(compress(tried, probe.keeps(network, variants))):
+            return smallest
     return [tuple(names)]
 
 
@@ -113,9 +116,7 @@ def _steps(probe: Probe, network: Network) -> list[Step]:
     """Each step with what might have stood in its place, and what it relied on."""
     head, names = network.head(probe.output), list(probe.segments)
     steps = head.alternatives(network.fuse(probe.batch), probe.answer, ALTERNATIVES)
-    without = [
-        probe.batch.with_inputs([n for n in network.encoders if n != name]) for name in names
-    ]
+    without = (probe.batch.with_inputs(network.encoders.keys() - {name}) for name in names)
     scores = probe.scores(network, Batch.concatenate([probe.batch, *without]))[:, 1:]
     lost = (scores[0] - scores[1:]).T.tolist()  # (L, M)
     return [

@@ -15,8 +15,7 @@ import numpy as np
 
 from plait.evaluation.shares import Pair
 from plait.explain.attention import Attention
-from plait.explain.attribution import ATTENTION, OCCLUSION, Attribution
-from plait.explain.checks import Curves
+from plait.explain.attribution import ATTENTION, OCCLUSION, Attribution, Curves
 from plait.explain.neighbours import Neighbour
 from plait.explain.picture import draw_weights
 from plait.modalities.segments import SEGMENTS_STYLE, Segments, Weights
@@ -33,38 +32,22 @@ SUFFIXES = (".html", ".png", ".json")
 
 
 @dataclass(frozen=True)
-class Method:
-    """The weights that one method gives an input's segments, checked.
+class Method(Attribution):
+    """The weights that one method gives an input's segments, checked."""
 
-    Attributes:
-        attribution: the weights.
-        curves: of deletion and insertion.
-        similarity: rank correlation with the weights for an untrained model; None where one of the
-            two weighs all segments alike.
-    """
-
-    attribution: Attribution
-    curves: Curves
-    similarity: float | None
+    curves: Curves  # of deletion and insertion
+    similarity: float | None  # rank correlation with an untrained model's weights; None if constant
 
 
 @dataclass(frozen=True)
 class ExplainedInput:
-    """One input of the record.
+    """One input of the record."""
 
-    Attributes:
-        segments: what was hidden, part by part.
-        methods: the method's name -> its weights.
-        random_order: the curves of segments in random order.
-        tried: how many of the heaviest segments were shown alone, the others hidden.
-        enough: the fewest of these that gave the same answer; None where none did.
-    """
-
-    segments: Segments
-    methods: Mapping[str, Method]
-    random_order: Curves
-    tried: tuple[int, ...]
-    enough: int | None
+    segments: Segments  # what was hidden, part by part
+    methods: Mapping[str, Method]  # by the method's name
+    random_order: Curves  # of segments in random order
+    tried: tuple[int, ...]  # how many of the heaviest segments were shown alone, the others hidden
+    enough: int | None  # the fewest of these that gave the same answer; None where none did
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -72,8 +55,8 @@ class ExplainedInput:
             "parts": list(self.segments.parts),
             "methods": {
                 name: {
-                    "weights": _rounded(method.attribution.weights),
-                    "by_word": [_rounded(step) for step in method.attribution.steps],
+                    "weights": _rounded(method.weights),
+                    "by_word": [_rounded(step) for step in method.steps],
                     **_areas(method.curves),
                     "likeness_to_random_weights": method.similarity,
                 }
@@ -87,17 +70,11 @@ class ExplainedInput:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the answer, such as a word.
+    """A step of the answer, such as a word."""
 
-    Attributes:
-        chosen: the step itself, with its probability.
-        alternatives: the likeliest others.
-        reliance: input -> how much the step's log-probability falls without that input.
-    """
-
-    chosen: Alternative
-    alternatives: tuple[Alternative, ...]
-    reliance: Mapping[str, float]
+    chosen: Alternative  # the step itself, with its probability
+    alternatives: tuple[Alternative, ...]  # the likeliest others
+    reliance: Mapping[str, float]  # by input: how much the log-probability falls without it
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -147,11 +124,9 @@ class Explanation:
         """Which inputs alone give the same answer, as a sentence."""
         first, *_ = self.smallest_sets
         if not first:
-            same = "the same answer"
-            if (
-                self.answering.bounds(self.prediction) is not None
-            ):  # of numbers, as good as the same
-                same = "an answer within the interval of this one"
+            # A number within the interval is as good as the same.
+            a_number = self.answering.bounds(self.prediction) is not None
+            same = "an answer within the interval of this one" if a_number else "the same answer"
             return f"Without any input the model gives {same}."
         if len(first) == len(self.shares):
             return "It takes all inputs to get this answer."
@@ -210,8 +185,8 @@ class Explanation:
         """(L, P) each step's weights of an input's segments, by attention or else by occlusion."""
         for name in (ATTENTION, OCCLUSION):
             method = of_input.methods.get(name)
-            if method is not None and len(method.attribution.steps) == len(self.steps):
-                return method.attribution.steps
+            if method is not None and len(method.steps) == len(self.steps):
+                return method.steps
         return None
 
     def save(self, path: str | Path) -> None:
@@ -229,7 +204,7 @@ class Explanation:
             self.attention.save(path)
         elif path.suffix == ".png":
             inputs = {
-                name: (of_input.segments, of_input.methods[OCCLUSION].attribution.weights)
+                name: (of_input.segments, of_input.methods[OCCLUSION].weights)
                 for name, of_input in self.inputs.items()
             }
             title = f"{self.output}: {shown(self.prediction.value)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.index import Hit, Index, Name
-from plait.data.tables import Table, as_table
+from plait.data.tables import Table
 from plait.data.values import is_missing
 from plait.evaluation.predictions import embed_records
 from plait.explain.probe import Probe
@@ -28,20 +29,13 @@ LONGEST_TEXT = 160  # letters of a cell
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training record that the model sees as similar to the explained one.
+    """A training record that the model sees as similar to the explained one."""
 
-    Attributes:
-        row: its number in the table.
-        similarity: cosine of the two records' fused vectors, -1 to 1.
-        answer: the right answer in the table.
-        text, pixels: as `Album.look` gives them.
-    """
-
-    row: int
-    similarity: float
-    answer: Any
-    text: str
-    pixels: NDArray[np.uint8] | None
+    row: int  # its number in the table
+    similarity: float  # cosine of the two records' fused vectors, -1 to 1
+    answer: Any  # the right one, in the table
+    text: str  # its texts and values in one line, see `Album.look`
+    pixels: NDArray[np.uint8] | None  # its first picture
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, without the pixels."""
@@ -50,42 +44,38 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Album:
-    """A table's records as people see them.
-
-    Attributes:
-        columns: "inputs.NAME" and "outputs.NAME" -> column.
-    """
+    """A table's records as people see them."""
 
     parts: Parts
     table: Table
-    columns: Mapping[str, ColumnName]
+    columns: Mapping[str, ColumnName]  # "inputs.NAME" and "outputs.NAME" -> column
 
     def look(self, row: int) -> tuple[str, NDArray[np.uint8] | None]:
         """A record's texts and values in one line, and its first picture: (H, W, 3), None where it
         has none."""
         texts, pixels = [], None
         for name, modality in self.parts.modalities.items():
-            column = self.columns.get(f"inputs.{name}")
-            cell = None if column is None else self.table.column(column)[row]
+            cell = self._cell(name, row)
             if is_missing(cell):
                 continue
             if not modality.media:
                 texts.append(_text(cell))
             if pixels is None:
-                try:
+                with suppress(BadCell):
                     pixels = modality.picture(cell, self.table.root)
-                except BadCell:
-                    continue
         return "; ".join(texts), pixels
 
     def name(self, row: int) -> str:
         """The name of the record's first file, or the number of its row."""
-        for path, column in self.columns.items():
-            cell = self.table.column(column)[row] if path.startswith("inputs.") else None
-            modality = self.parts.modalities.get(path.removeprefix("inputs."))
-            if modality is not None and modality.media and isinstance(cell, (str, Path)):
+        for name, modality in self.parts.modalities.items():
+            cell = self._cell(name, row)
+            if modality.media and isinstance(cell, (str, Path)):
                 return Path(cell).name
         return f"row {self.table.number(row)}"
+
+    def _cell(self, name: str, row: int) -> Any:
+        column = self.columns.get(f"inputs.{name}")
+        return None if column is None else self.table.column(column)[row]
 
 
 def _text(cell: Any) -> str:
@@ -112,8 +102,7 @@ def find_neighbours(
         PlaitError: the table has no training records.
     """
     recipe = recipe.with_columns(columns)
-    opened = as_table(table, recipe.data.missing_texts)
-    rows, chosen = open_table(recipe, parts, opened, columns)
+    rows, chosen = open_table(recipe, parts, table, columns)
     rows = rows.where(rows_of_split(recipe, parts, rows, chosen, "train"))
     policy = ErrorPolicy("skip")
     records, kept = Preparer(parts, engine, chosen, policy, progress).prepare(rows, views=False)
@@ -127,9 +116,7 @@ def find_neighbours(
     answers: dict[Name, Any] = {
         row: first_reference(output.reference(cells[row], rows.root)) for row in kept
     }
-    others = (
-        [] if output.several_answers else [hit for hit in hits if answers[hit.name] != probe.answer]
-    )
+    others = [hit for hit in hits if answers[hit.name] != probe.answer]
     album = Album(parts, rows, chosen)
 
     def described(some: Sequence[Hit]) -> list[Neighbour]:
@@ -138,7 +125,8 @@ def find_neighbours(
             for row, score in ((int(name), score) for name, score in some)
         ]
 
-    return described(hits[:NEAREST]), described(others[:NEAREST_OTHER])
+    shown = 0 if output.several_answers else NEAREST_OTHER
+    return described(hits[:NEAREST]), described(others[:shown])
 
 
 def first_reference(reference: Any) -> Any:

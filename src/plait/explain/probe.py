@@ -27,25 +27,15 @@ AT_ONCE = 32  # variants in a batch
 
 @dataclass(frozen=True)
 class Probe:
-    """One record and one answer to it.
+    """One record and one answer to it."""
 
-    Attributes:
-        batch: the record alone.
-        segments: input -> its segments; of the inputs that the record has.
-        readers: input -> what reads and prepares it.
-        output: the output's name.
-        answering: the output.
-        prediction: the answer.
-        options: of the decoding that gave the answer.
-    """
-
-    batch: Batch
-    segments: Mapping[str, Segments]
-    readers: Mapping[str, InputReader]
-    output: str
+    batch: Batch  # the record alone
+    segments: Mapping[str, Segments]  # by input, of the inputs that the record has
+    readers: Mapping[str, InputReader]  # by input: what reads and prepares it
+    output: str  # the output's name
     answering: Output
-    prediction: Prediction
-    options: Options
+    prediction: Prediction  # the answer
+    options: Options  # of the decoding that gave the answer
     _rows: dict[tuple[str, bytes], Row] = field(default_factory=dict)
 
     @property

@@ -192,7 +192,7 @@ class LowRankTensor(Join):
     def pool(self, means: Sequence[Tensor]) -> Tensor:
         """M of (B, D) -> (B, D)."""
         each = [layer(mean) for layer, mean in zip(self.factor, means, strict=True)]
-        product = reduce(mul, (factor.view(len(factor), self.rank, -1) for factor in each))
+        product = reduce(mul, (factor.view(factor.shape[0], self.rank, -1) for factor in each))
         return torch.einsum("r,brd->bd", self.mix, product) + self.bias
 
 

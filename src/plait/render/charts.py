@@ -10,7 +10,7 @@ from typing import TypeAlias
 from markupsafe import Markup
 
 Bar: TypeAlias = tuple[str, float, str]
-"""A bar's name, its length, and the text behind it."""
+"""A bar's name, its length, and the text after it."""
 Point: TypeAlias = tuple[float, float]
 Range: TypeAlias = tuple[float, float]
 

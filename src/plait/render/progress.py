@@ -1,4 +1,4 @@
-"""How far long work has come, on the error stream: a bar on a terminal, elsewhere a line every ten
+"""The progress of long work, on the error stream: a bar on a terminal, elsewhere a line every ten
 seconds (logs, notebooks, pipes)."""
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ProgressLines:
 
 
 def _rate(rate: float) -> str:
-    """A rate a second in the shortest unit in which it is at least one."""
+    """A rate in the shortest unit of time in which it is at least one."""
     unit, seconds = next((unit for unit in UNITS if rate * unit[1] >= 1), UNITS[-1])
     return f"{rate * seconds:,.1f} per {unit}"
 
@@ -77,7 +77,7 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def show_progress(one: bool = False) -> Iterator[Progress]:
-    """Show how far the work inside the block has come.
+    """Show the progress of the work inside the block.
 
     Args:
         one: all stages count towards one total, whose title is the current stage. Otherwise each

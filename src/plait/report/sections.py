@@ -29,10 +29,10 @@ from plait.render.numbers import number, shown, signed
 
 SIDE, QUALITY = 104, 72  # pixels of a small picture, and the quality of its JPEG
 MOST_PICTURES = 320  # on a page: about a megabyte
-MOST_CLASSES, BROAD = 30, 8  # of a confusion matrix; of one that has a row to itself
-BEHIND = 8  # records behind one of its cells
+MOST_CLASSES, BROAD = 30, 8  # of a confusion matrix; above the latter it has a row to itself
+BEHIND = 8  # records shown for one of its cells
 ON_MAP = 600  # records
-NEAREST = 3  # records shown beside one of the map
+NEAREST = 3  # records shown with one of the map
 EXTREMES = 6  # best and worst records
 BINS = 10  # of a calibration curve
 MOST_FAILURES = 20

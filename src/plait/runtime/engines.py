@@ -19,9 +19,8 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 import yaml
@@ -38,7 +37,14 @@ from plait.types import PlaitError, State, UsageError
 from plait.util.files import cache_folder, digest, make_folder, not_written
 from plait.util.imports import needed
 
-Engine: TypeAlias = Literal["torch", "onnx"]
+FORMAT = 3
+MODEL, NETWORK = "model.json", "network.onnx"
+LENGTHS = "lengths/"  # before an input's name: how much of each row is real
+QUIET = 3  # onnxruntime's level of errors
+
+Arrays = Mapping[str, NDArray[Any]]
+Watch = Callable[[str, Arrays], None]
+"""Called with a graph's file and all that it is given."""
 
 
 def load(name_or_path: str | Path, engine: str = "torch") -> Model:
@@ -59,8 +65,8 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
         >>> plait.load("captioner").predict("photo.jpg").value
         'a cat lies on a couch'
     """
-    if engine not in get_args(Engine):
-        raise UsageError(f"there is no engine {engine!r}", expected=" or ".join(get_args(Engine)))
+    if engine not in ("torch", "onnx"):
+        raise UsageError(f"there is no engine {engine!r}", expected="torch or onnx")
     if (Path(name_or_path) / MODEL).is_file():
         return load_exported(name_or_path)
     if engine == "torch":
@@ -85,31 +91,17 @@ def exported(name: str) -> Path:
             raise not_written(folder, error) from None
         with held:
             if not (folder / MODEL).is_file():  # another run may have made it meanwhile
-                _export_to(folder, name)
+                from plait.runtime.export import export  # needs torch
+
+                print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
+                export(load_model(name), folder, tuned=True)
                 for old in set(folder.parent.glob(f"{glob.escape(place)}-*")) - {folder}:
                     shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
-def _export_to(folder: Path, name: str) -> None:
-    from plait.runtime.export import export  # needs torch
-
-    print(f"plait: exporting {name} once, to {folder}", file=sys.stderr)
-    export(load_model(name), folder, tuned=True)
-
-
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-FORMAT = 3
-MODEL, NETWORK = "model.json", "network.onnx"
-LENGTHS = "lengths/"  # before an input's name: how much of each row is real
-QUIET = 3  # onnxruntime's level of errors
-
-Arrays = Mapping[str, NDArray[Any]]
-Watch = Callable[[str, Arrays], None]
-"""Called with a graph's file and all that it is given."""
 
 
 class Session:
@@ -152,19 +144,13 @@ class OnnxEngine:
     ) -> None:
         self.folder, self.about, self.parts, self.watch = folder, about, parts, watch
         self.workers = os.cpu_count() or 1
-        self._prepare: dict[str, Session | None] = {}
+        self._sessions: dict[str, Session] = {}
 
-    def _load(self, file: str, threads: int) -> Session:
-        return Session(self.folder / file, threads, self.watch)
-
-    @cached_property
-    def _network(self) -> Session:
-        return self._load(NETWORK, self.workers)
-
-    @cached_property
-    def _steps(self) -> dict[str, GraphSteps]:
-        graphs = {name: part["graph"] for name, part in self.about["outputs"].items()}
-        return {n: GraphSteps(self._load(f, self.workers)) for n, f in graphs.items() if f}
+    def _session(self, file: str, threads: int) -> Session:
+        """A graph, loaded when it is first run."""
+        if file not in self._sessions:
+            self._sessions[file] = Session(self.folder / file, threads, self.watch)
+        return self._sessions[file]
 
     def start_worker(self) -> None:
         """Nothing: each item is prepared on one thread."""
@@ -173,11 +159,9 @@ class OnnxEngine:
         """See `Engine.prepare`."""
         part, modality = self.about["inputs"][name], self.parts.modalities[name]
         items = [modality.prepare(item) for item in items]
-        if name not in self._prepare:
-            self._prepare[name] = self._load(part["prepare"], 1) if part["prepare"] else None
-        session = self._prepare[name]
-        if session is None:
+        if part["prepare"] is None:
             return [to_row(item) for item in items]
+        session = self._session(part["prepare"], threads=1)
         empty = np.zeros((0, *part["row"]["shape"][1:]), part["row"]["type"])
         # A text in which a tokenizer finds nothing has no item to prepare.
         return [
@@ -197,13 +181,18 @@ class OnnxEngine:
     def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
         """See `Engine.run`."""
         lengths = {f"{LENGTHS}{name}": value for name, value in batch.lengths.items()}
-        results = self._network({**batch.prepared, **lengths})
-        raw: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in self.about["outputs"]}
+        results = self._session(NETWORK, self.workers)({**batch.prepared, **lengths})
+        outputs = self.about["outputs"]
+        raw: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in outputs}
         for path, value in results.items():
             # An output's name may hold a slash itself.
             output = next(name for name in raw if path.startswith(f"{name}/"))
             raw[output][path[len(output) + 1 :]] = value
-        return {name: (values, self._steps.get(name)) for name, values in raw.items()}
+        return {
+            name: (values, GraphSteps(self._session(graph, self.workers)) if graph else None)
+            for name, values in raw.items()
+            for graph in [outputs[name]["graph"]]
+        }
 
     def fitted(self, output: str) -> State:
         """See `Engine.fitted`."""
@@ -230,20 +219,17 @@ def read_about(folder: Path) -> State:
     """
     path = folder / MODEL
     if not path.is_file():
-        raise UsageError(
-            f"{folder} is not an exported model", expected=f"a folder with {MODEL}",
-            hint="make one with: plait export MODEL FOLDER",
-        )  # fmt: skip
+        hint = "make one with: plait export MODEL FOLDER"
+        what = f"{folder} is not an exported model"
+        raise UsageError(what, expected=f"a folder with {MODEL}", hint=hint)
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise PlaitError(f"{path} is damaged: {error}", hint="export the model again") from None
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        version = about.get("format") if isinstance(about, dict) else None
-        raise PlaitError(
-            f"{folder} has format {version!r}", expected=f"format {FORMAT}",
-            hint="export the model again",
-        )  # fmt: skip
+    version = about.get("format") if isinstance(about, dict) else None
+    if version != FORMAT:
+        what = f"{folder} has format {version!r}"
+        raise PlaitError(what, expected=f"format {FORMAT}", hint="export the model again")
     return about
 
 

@@ -59,7 +59,7 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
             for name in model.recipe.outputs:
                 head = model.network.head(name)
                 graph = head.graph(raw[name])
-                file = graph and _write(graph, part, f"step-{_quoted(name)}.onnx")
+                file = graph and _write(graph, part, f"step-{quote(name, safe='')}.onnx")
                 outputs[name] = {"fitted": head.fitted(), "graph": file}
         for graph_file in part.glob("*.onnx") if tuned else ():
             _tune(graph_file)
@@ -75,14 +75,11 @@ def _check_target(path: Path) -> None:
     replace it."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", hint="name another folder")
-    there = sorted(file.name for file in path.iterdir()) if path.is_dir() else []
-    known = {MODEL, RECIPE, STATE}
-    others = [name for name in there if name not in known and not name.endswith(".onnx")]
+    there = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    others = [n for n in there - {MODEL, RECIPE, STATE} if not n.endswith(".onnx")]
     if others:
-        raise UsageError(
-            f"{path} holds other files than an exported model's, {others[0]} for one",
-            hint="name another folder",
-        )
+        what = f"{path} holds other files than an exported model's, {min(others)} for one"
+        raise UsageError(what, hint="name another folder")
 
 
 def _check_exportable(model: Model) -> None:
@@ -91,9 +88,7 @@ def _check_exportable(model: Model) -> None:
     for name, spec in model.recipe.inputs.items():
         if not model.parts.modalities[name].exportable:
             kinds = [registry.find(spec.modality, n) for n in registry.names(spec.modality)]
-            can = [
-                kind.title for kind in kinds if getattr(kind.cls, "exportable", True) is not False
-            ]
+            can = [k.title for k in kinds if getattr(k.cls, "exportable", True) is not False]
             raise UsageError(
                 f"input {name!r}: {spec.modality} as {spec.representation['kind']} can't be "
                 "exported",
@@ -103,14 +98,9 @@ def _check_exportable(model: Model) -> None:
         output.check_exportable()
 
 
-def _quoted(name: str) -> str:
-    """A user's name as part of a file's."""
-    return quote(name, safe="")
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the tracer's warnings: what it could miss is found by running what it made.
+    """Silence the tracer's warnings: what it could miss is found by running what it made.
 
     Tracing (rather than ``dynamo=True``) writes a captioner in two seconds instead of twenty, and
     keeps a GRU one operation.
@@ -131,7 +121,7 @@ def _input(model: Model, name: str, folder: Path) -> State:
             encoder, lambda t: {"prepared": encoder.prepare_batch(t["item"][None])[0]},
             [{"item": item} for item in items],
         )  # fmt: skip
-        file = _write(graph, folder, f"prepare-{_quoted(name)}.onnx")
+        file = _write(graph, folder, f"prepare-{quote(name, safe='')}.onnx")
     row = as_row(prepared)
     return {"prepare": file, "row": {"shape": row.shape, "type": str(row.dtype)}}
 

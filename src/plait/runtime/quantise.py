@@ -28,7 +28,7 @@ from plait.outputs.scores import interval, resamples
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import open_table, rows_of_split, some_rows
 from plait.runtime.engines import MODEL, QUIET, load_exported, read_about
-from plait.types import ColumnName, PlaitError, Prediction, UsageError
+from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.files import new_folder
 from plait.util.imports import needed
 
@@ -113,10 +113,8 @@ def quantise(
         made = shutil.copytree(path, Path(place) / "made")
         for file, given in calls.items():
             _quantise(made / file, given)
-        losses = _losses(
-            model, load_exported(made), records.where(some_rows(val, rows, seed)), columns, on_bad,
-            progress,
-        )  # fmt: skip
+        scored, exported = records.where(some_rows(val, rows, seed)), load_exported(made)
+        losses = _losses(model, scored, exported, progress, columns=columns, on_bad=on_bad)
         about["int8"] = [vars(loss) for loss in losses]
         text = json.dumps(about, ensure_ascii=False, indent=1)
         (made / MODEL).write_text(text, encoding="utf-8")
@@ -182,8 +180,8 @@ def _quantise(path: Path, given: Sequence[Arrays]) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Without the quantiser's warnings, and what it says to the root logger, which then would be
-    set up for all."""
+    """Silence the quantiser's warnings, and what it tells the root logger, which would then be set
+    up for everyone."""
     root, runtime = logging.getLogger(), needed("onnxruntime", "export")
     level, handlers = root.level, list(root.handlers)
     root.setLevel(logging.ERROR)
@@ -198,37 +196,30 @@ def _silence() -> Iterator[None]:
 
 
 def _losses(
-    model: Model, exported: Model, table: Table, columns: Mapping[str, ColumnName] | None,
-    on_bad: OnBad, progress: Progress | None,
-) -> list[Loss]:  # fmt: skip
-    before = model.evaluate(
-        table, columns=columns, on_bad=on_bad, progress=progress, include_training=True
-    )
-    taken, kept = before.columns, table.where(before.rows)
-    records = list(_cells(kept, taken))
-    quiet = ErrorPolicy("missing")
+    model: Model, table: Table, exported: Model, progress: Progress | None, **given: Any
+) -> list[Loss]:
+    """What the outputs of an exported model lost on a table; ``given`` is for `Model.evaluate`."""
+    found = model.evaluate(table, progress=progress, include_training=True, **given)
+    kept = table.where(found.rows)
+    records, quiet = list(_cells(kept, found.columns)), ErrorPolicy("missing")
     after = list(exported.predict_batch(records, root=kept.root, policy=quiet))
-    return [
-        _loss(model, name, before.predictions[name], [a[name] for a in after], references)
-        for name, references in before.references.items()
-    ]
-
-
-def _loss(
-    model: Model, name: str, before: Sequence[Prediction], after: Sequence[Prediction],
-    references: Sequence[Any],
-) -> Loss:  # fmt: skip
-    output, count = model.parts.outputs[name], len(references)
-    metric = output.best_metrics[0]
-    old, new = (output.scorer(predictions, references) for predictions in (before, after))
-
-    def difference(rows: NDArray[np.int64]) -> float:
-        return new(rows)[metric] - old(rows)[metric]
-
-    drawn = [difference(rows) for rows in resamples(count, RESAMPLES, seed=0)]
-    every = np.arange(count)
-    same = np.mean([output.same(a, b.value) for a, b in zip(before, after, strict=True)])
-    return Loss(
-        name, output.titles.get(metric, metric), old(every)[metric], new(every)[metric],
-        interval(drawn), float(same), count,
-    )  # fmt: skip
+    losses = []
+    for name, references in found.references.items():
+        output, every = model.parts.outputs[name], np.arange(len(references))
+        metric = output.best_metrics[0]
+        both = found.predictions[name], [answers[name] for answers in after]
+        old, new = (output.scorer(predictions, references) for predictions in both)
+        same = [output.same(a, b.value) for a, b in zip(*both, strict=True)]
+        drawn = resamples(len(references), RESAMPLES, seed=0)
+        losses.append(
+            Loss(
+                output=name,
+                title=output.titles.get(metric, metric),
+                before=old(every)[metric],
+                after=new(every)[metric],
+                interval=interval([new(rows)[metric] - old(rows)[metric] for rows in drawn]),
+                same=float(np.mean(same)),
+                records=len(references),
+            )
+        )
+    return losses

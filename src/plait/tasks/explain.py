@@ -1,4 +1,4 @@
-"""What the command ``explain`` needs beside `Model.explain`: finds the record, shows the result."""
+"""What the command ``explain`` adds to `Model.explain`: finding the record, showing the result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from plait.data.readers import is_table_name
 from plait.data.tables import read_table
-from plait.explain.checks import Curves
+from plait.explain.attribution import Curves
 from plait.explain.explanation import Explanation
 from plait.model import Model
 from plait.pipeline.columns import choose_present_columns

@@ -286,7 +286,7 @@ def _holds_blocks(module: nn.Module) -> bool:
 
 
 def _graph(recipe: Recipe, parts: Parts, measured: Mapping[str, Part]) -> Graph:
-    def box(title: str, about: str, part: Part) -> Box:
+    def node(title: str, about: str, part: Part) -> Box:
         size = f"{short_count(part.parameters)} {part.state}" if part.state else "no parameters"
         return Box(title, tuple(line for line in (about, part.shape, size) if line), part.state)
 
@@ -294,12 +294,12 @@ def _graph(recipe: Recipe, parts: Parts, measured: Mapping[str, Part]) -> Graph:
     for name, spec in recipe.inputs.items():
         shape = shape_text((RECORDS, *parts.modalities[name].example().shape))
         kind = str(spec.representation["kind"])
-        encoder = box(kind, "representation", measured[f"encoders.{name}"])
-        adapter = box("adapter", to_fusion, measured[f"adapters.{name}"])
+        encoder = node(kind, "representation", measured[f"encoders.{name}"])
+        adapter = node("adapter", to_fusion, measured[f"adapters.{name}"])
         lanes.append((Box(name, (f"input: {spec.modality}", shape)), encoder, adapter))
-    fusion = box(f"fusion: {recipe.fusion['kind']}", "of the inputs", measured["fusion"])
+    fusion = node(f"fusion: {recipe.fusion['kind']}", "of the inputs", measured["fusion"])
     outputs = [
-        box(f"output: {spec.kind}", name, measured[f"heads.{name}"])
+        node(f"output: {spec.kind}", name, measured[f"heads.{name}"])
         for name, spec in recipe.outputs.items()
     ]
     return Graph(tuple(lanes), fusion, tuple(outputs))
@@ -424,9 +424,11 @@ def place(graph: Graph) -> tuple[list[Placed], list[tuple[Placed, Placed]], tupl
 def svg(graph: Graph) -> bytes:
     """The graph as SVG."""
     boxes, lines, (width, height) = place(graph)
-    box = {"across": WIDTH, "down": HEIGHT, "gap": GAP_X, "colours": COLOURS}
-    size = {"width": width, "height": height, "edge": EDGE, "paper": PAPER}
-    return render("tasks/graph.svg", boxes=boxes, lines=lines, **box, **size).encode()
+    text = render(
+        "tasks/graph.svg", boxes=boxes, lines=lines, width=width, height=height, across=WIDTH,
+        down=HEIGHT, gap=GAP_X, colours=COLOURS, edge=EDGE, paper=PAPER,
+    )  # fmt: skip
+    return text.encode()
 
 
 def png(graph: Graph) -> bytes:

@@ -140,19 +140,15 @@ class PackageTranscriber(Transcriber):
             wav = io.BytesIO()
             soundfile.write(wav, part.samples, self.rate, format="WAV", subtype="FLOAT")
             records.append({self.name: wav.getvalue()})
-        answers = self.model.predict_batch(records, **options)
-        return [
-            self._segment(part, answer[self.output])
-            for part, answer in zip(parts, answers, strict=True)
-        ]
-
-    def _segment(self, part: Piece, answer: Prediction) -> Segment:
-        end = self._end(part)
-        words = _words_in_time(answer, part.start, self.token) if self.token else ()
-        # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
-        if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
-            words = (Word(words[0].text, part.start, end),)
-        return Segment(part.start, end, answer.value, answer.score, words)
+        segments = []
+        for part, each in zip(parts, self.model.predict_batch(records, **options), strict=True):
+            answer, end = each[self.output], self._end(part)
+            words = _words_in_time(answer, part.start, self.token) if self.token else ()
+            # CTC may emit a unit at a single token. If it is the only one, the piece is the word.
+            if words and sum(1 for unit in answer.details.words if unit.strip()) == 1:
+                words = (Word(words[0].text, part.start, end),)
+            segments.append(Segment(part.start, end, answer.value, answer.score, words))
+        return segments
 
 
 def _words_in_time(answer: Prediction, start: float, token: float) -> tuple[Word, ...]:
@@ -301,7 +297,7 @@ class ShippedWhisper(Transcriber):
             half if len(part.samples) < (half - 1) * self.rate else whisper.SECONDS
             for part in parts
         ]
-        results = dict[int, Any]()
+        segments: dict[int, Segment] = {}
         for seconds in set(windows):
             rows = [row for row, own in enumerate(windows) if own == seconds]
             frames = np.stack([self._frames(parts[row].samples, seconds) for row in rows])
@@ -309,13 +305,12 @@ class ShippedWhisper(Transcriber):
                 self.library.StorageView.from_array(frames), [self.prompt] * len(rows),
                 beam_size=beam, return_scores=True, return_no_speech_prob=True,
             )  # fmt: skip
-            results |= dict(zip(rows, generated, strict=True))
-        segments = []
-        for row, part in enumerate(parts):
-            text = self.tokenizer.decode(results[row].sequences_ids[0]).strip()
-            score, sure = float(results[row].scores[0]), results[row].no_speech_prob <= NO_SPEECH
-            segments.append(Segment(part.start, self._end(part), text, score, sure=sure))
-        return segments
+            for row, result in zip(rows, generated, strict=True):
+                part, score = parts[row], float(result.scores[0])
+                text = self.tokenizer.decode(result.sequences_ids[0]).strip()
+                sure = result.no_speech_prob <= NO_SPEECH
+                segments[row] = Segment(part.start, self._end(part), text, score, sure=sure)
+        return [segments[row] for row in range(len(parts))]
 
     def _frames(self, samples: NDArray[np.float32], seconds: int) -> NDArray[np.float32]:
         """(N,) -> (M, L): the mel frames of a window."""

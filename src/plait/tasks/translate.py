@@ -80,14 +80,23 @@ def _translate(
     """Checks everything but the sentences before it returns."""
     if isinstance(sentences, (str, bytes)):
         raise UsageError("the sentences are a single string", expected="a list of strings")
-    text, image, output = _parts(model)
+    inputs, name = model.inputs, model.name
+    images = [n for n, modality in inputs.items() if modality == "image"]
+    texts = [n for n, modality in inputs.items() if modality == "text"]
+    outputs = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
+    if len(texts) != 1 or len(outputs) != 1 or len(texts) + len(images) != len(inputs):
+        raise UsageError(
+            f"the model {name} goes from {', '.join(inputs)} to {', '.join(model.recipe.outputs)}",
+            expected="a model from one text, or one text and an image, to one text",
+        )
+    (text,), (output,) = texts, outputs
     model.decoding_options(**options)
     shared: dict[str, Any] = {}
     if photo is not None:
-        if image is None:
-            raise UsageError(f"the model {model.recipe.name} takes no photo", hint="leave it out")
-        model.parts.modalities[image].read(photo, Path())
-        shared = {image: photo}
+        if not images:
+            raise UsageError(f"the model {name} takes no photo", hint="leave it out")
+        model.parts.modalities[images[0]].read(photo, Path())
+        shared = {images[0]: photo}
 
     def translations() -> Iterator[str]:
         empty: list[int] = []
@@ -133,21 +142,6 @@ def split_sentences(text: str) -> list[str]:
             ended.append(text[start : end.start("gap")])
             start = end.end("gap")
     return [sentence for part in [*ended, text[start:]] if (sentence := part.strip())]
-
-
-def _parts(model: Model) -> tuple[str, str | None, str]:
-    """The names of the text input, of the image input if any, and of the text output."""
-    inputs = model.recipe.inputs
-    texts = [name for name, spec in inputs.items() if spec.modality == "text"]
-    images = [name for name, spec in inputs.items() if spec.modality == "image"]
-    outputs = [n for n, output in model.parts.outputs.items() if output.answer_type == "text"]
-    if len(texts) != 1 or len(outputs) != 1 or len(texts) + len(images) != len(inputs):
-        raise UsageError(
-            f"the model {model.recipe.name} goes from {', '.join(inputs)} to "
-            f"{', '.join(model.recipe.outputs)}",
-            expected="a model from one text, or one text and an image, to one text",
-        )
-    return texts[0], images[0] if images else None, outputs[0]
 
 
 def translate_all(

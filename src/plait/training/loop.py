@@ -17,7 +17,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from plait.config.recipe import Recipe, TrainingSpec
-from plait.network import Network
+from plait.data.tables import Table
+from plait.evaluation.predictions import predict_records, read_references
+from plait.network import Network, TorchEngine
 from plait.nn.blocks import has_bfloat16
+from plait.pipeline.engine import Parts
 from plait.pipeline.records import Records
 from plait.render.curves import draw_curve
-from plait.types import PlaitError
+from plait.types import ColumnName, PlaitError, Prediction
 from plait.util.files import write_atomically
 
 LOG_EVERY = 10  # steps
 DRAW_EVERY = 30.0  # seconds; a drawing takes a third of one, a small run's epoch less
+SCORED_BATCH = 64  # validation records whose loss is computed at a time
+TOGETHER, LIKELIHOOD = "together", "likelihood"
 
 
 @dataclass(frozen=True)
@@ -79,19 +84,6 @@ Report = Callable[[Mapping[str, Any]], None]
 """Called with each line of the log."""
 
 
-@dataclass(frozen=True)
-class Validation:
-    """How the best weights are chosen.
-
-    Attributes:
-        score: the network, in evaluation mode -> the scores of the validation records.
-        metrics: the scores that decide, in their order, with their titles.
-    """
-
-    score: Callable[[Network], Mapping[str, float]]
-    metrics: Mapping[str, str]
-
-
 class Trainer:
     """Trains a network on cached records, in a run folder.
 
@@ -107,23 +99,21 @@ class Trainer:
         recipe: Recipe,
         network: Network,
         train: Records,
-        validation: Validation | None,
+        validation: Scorer | None,
         folder: Path,
         report: Report | None = None,
         epochs: int | None = None,
     ) -> None:
         self.recipe, self.spec, self.folder = recipe, recipe.training, folder
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.report = train, validation, report
         self.epochs = self.spec.epochs if epochs is None else epochs
-        self.report = report or (lambda line: None)
-        self.network = network
-        self.device = network.device
+        self.network, self.device = network, network.device
         self.stages = stages(self.spec)
         self.progress = Progress()
         for name, targets in train.targets.items():
             network.head(name).begin(targets)
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
-        self.average = {n: p.detach().clone() for n, p in self.trainable.items()}
+        self.average = self._copy()
         self._resumed_optimizer: dict[str, Any] | None = None
         self._drawn = time.monotonic()  # or started: the first curve should show something
         self.resumed = self._load_checkpoint()
@@ -139,8 +129,8 @@ class Trainer:
         self._draw()
         if self.validation:
             self._restore_best()
-        else:
-            self._swap_in_average()
+        elif self.spec.averaging:
+            self._put(self.average)
         return self.network
 
     def _run_stage(self, stage: Stage) -> None:
@@ -166,7 +156,11 @@ class Trainer:
             self.progress.losses.append(loss)
             self.progress.step = step + 1
             if (step + 1) % LOG_EVERY == 0 or step + 1 == per_epoch:
-                self._log_step(stage, per_epoch)
+                done = self.progress.epoch * per_epoch + self.progress.step
+                self._log({"event": "step", "stage": stage.name, "epoch": self.progress.epoch,
+                           "step": self.progress.step, "done": done, "of": stage.epochs * per_epoch,
+                           "loss": round(float(np.mean(self.progress.losses)), 5)})  # fmt: skip
+                self.progress.losses = []
             if time.monotonic() - saved_at > 60 * self.spec.checkpoint_minutes:
                 self.progress.seconds += time.monotonic() - started
                 saved_at = started = time.monotonic()
@@ -196,15 +190,16 @@ class Trainer:
         """One step on these rows; returns the loss."""
         number = self.progress.epoch * per_epoch + step
         # The step's number seeds all its randomness: views, dropout, sampling.
-        seed = (self.recipe.seed, self.progress.stage, number)
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng((self.recipe.seed, self.progress.stage, number))
         torch.manual_seed(int(rng.integers(1 << 62)))
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * self._rate(stage, number, per_epoch)
         batch = self.train.batch(rows.tolist(), rng)
         if stage.samples:  # on-policy: the probabilities that are learned are those drawn from
             self.network.eval()
-        with self._autocast():
+        precision = self.spec.precision
+        half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             loss: Tensor = self.network(batch, stage.samples)
         if not bool(torch.isfinite(loss)):
             raise PlaitError(
@@ -219,7 +214,12 @@ class Trainer:
         if self.spec.clip:
             nn.utils.clip_grad_norm_(self.trainable.values(), self.spec.clip)
         optimizer.step()
-        self._update_average(number)
+        if self.spec.averaging:  # of the weights, with a short memory at the start
+            decay = min(self.spec.averaging, (1 + number) / (10 + number))
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    list(self.average.values()), list(self.trainable.values()), 1.0 - decay
+                )
         return float(loss.detach())
 
     def _rate(self, stage: Stage, number: int, per_epoch: int) -> float:
@@ -233,57 +233,44 @@ class Trainer:
         return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
 
     def begin(self, stage: Stage) -> torch.optim.Optimizer:
-        """Select the weights that a stage trains, and make their optimizer."""
+        """Select the weights that a stage trains, and make their optimizer: pretrained layers learn
+        more slowly; vectors and embeddings have no weight decay, and Adam has none at all."""
         pretrained = {id(p) for p in self.network.pretrained_parameters()}
-        for p in self.trainable.values():
-            p.requires_grad_(stage.encoder_rate > 0 or id(p) not in pretrained)
-            p.grad = None  # a gradient of the previous stage would count in the norm
-        return self._make_optimizer(stage, pretrained)
-
-    def _make_optimizer(self, stage: Stage, pretrained: Collection[int]) -> torch.optim.Optimizer:
-        """No weight decay for vectors and embeddings; pretrained layers learn more slowly."""
-        groups: dict[tuple[bool, bool], list[Tensor]] = {}
-        for name, p in self.trainable.items():
-            decayed = p.ndim > 1 and "embedding" not in name and "position" not in name
-            if p.requires_grad:
-                groups.setdefault((id(p) in pretrained, decayed), []).append(p)
-        rows = [
-            {
-                "params": params,
-                "peak": stage.learning_rate * (stage.encoder_rate if is_slow else 1.0),
-                "weight_decay": self.spec.weight_decay if decayed else 0.0,
-            }
-            for (is_slow, decayed), params in groups.items()
-        ]
-        if self.spec.optimizer == "adam":
-            for row in rows:
-                row["weight_decay"] = 0.0
         kind = torch.optim.AdamW if self.spec.optimizer == "adamw" else torch.optim.Adam
-        return kind(rows, lr=stage.learning_rate, fused=True)
+        groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+        for name, p in self.trainable.items():
+            slow, matrix = id(p) in pretrained, p.ndim > 1
+            p.requires_grad_(stage.encoder_rate > 0 or not slow)
+            p.grad = None  # a gradient of the previous stage would count in the norm
+            if p.requires_grad:
+                decays = matrix and "embedding" not in name and "position" not in name
+                new = {
+                    "params": [],
+                    "peak": stage.learning_rate * (stage.encoder_rate if slow else 1.0),
+                    "weight_decay": self.spec.weight_decay
+                    if decays and self.spec.optimizer == "adamw"
+                    else 0.0,
+                }
+                groups.setdefault((slow, decays), new)["params"].append(p)
+        return kind(list(groups.values()), lr=stage.learning_rate, fused=True)
 
-    @torch.no_grad()
-    def _update_average(self, number: int) -> None:
-        """Update the moving average of the weights, which has a short memory at the start."""
-        if not self.spec.averaging:
-            return
-        decay = min(self.spec.averaging, (1 + number) / (10 + number))
-        torch._foreach_lerp_(
-            list(self.average.values()), list(self.trainable.values()), 1.0 - decay
-        )
-
-    def _validate(self, validation: Validation, stage: str) -> None:
-        weights = self._swap_in_average()
-        self.network.eval()
-        scores = validation.score(self.network)
+    def _validate(self, validation: Scorer, stage: str) -> None:
+        """Score the average of the weights; it is kept if it is the best so far."""
+        weights = self._copy()
+        if self.spec.averaging:
+            self._put(self.average)
+        scores = validation(self.network.eval())
         value = [float(scores[name]) for name in validation.metrics]
-        at = f"{stage} epoch {self.progress.epoch}"
         if value > self.progress.best:
-            self.progress.best, self.progress.best_at, self.progress.stale = value, at, 0
+            self.progress.best, self.progress.stale = value, 0
+            self.progress.best_at = f"{stage} epoch {self.progress.epoch}"
             self.progress.best_epoch = self.progress.epoch
-            self._save_best()
+            best = {n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}
+            path = self.folder / "best.safetensors"
+            write_atomically(path, lambda part: save_file(best, part))
         else:
             self.progress.stale += 1
-        self._swap_back(weights)
+        self._put(weights)
         self._log({"event": "validation", "stage": stage, "epoch": self.progress.epoch,
                    "best": self.progress.best[0], "metrics": validation.metrics,
                    **scores})  # fmt: skip
@@ -294,30 +281,21 @@ class Trainer:
         draw_curve(self.folder / "log.jsonl", self.folder / "curve.png")
         self._drawn = time.monotonic()
 
-    def _swap_in_average(self) -> dict[str, Tensor]:
-        kept = {name: p.detach().clone() for name, p in self.trainable.items()}
-        if self.spec.averaging:
-            self._swap_back(self.average)
-        return kept
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: p.detach().clone() for name, p in self.trainable.items()}
 
     @torch.no_grad()
-    def _swap_back(self, weights: Mapping[str, Tensor]) -> None:
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
         for name, p in self.trainable.items():
             p.copy_(weights[name])
 
     # Files of the run folder -------------------------------------------------------
 
-    def _save_best(self) -> None:
-        best = {n: p.detach().cpu().contiguous() for n, p in self.trainable.items()}
-        path = self.folder / "best.safetensors"
-        write_atomically(path, lambda part: save_file(best, part))
-
     def _restore_best(self) -> None:
         path = self.folder / "best.safetensors"
         if path.is_file():
-            best = load_file(path)
-            self._swap_back(best)
-            self.average = {name: p.detach().clone() for name, p in self.trainable.items()}
+            self._put(load_file(path))
+            self.average = self._copy()
 
     def _save_checkpoint(self, optimizer: torch.optim.Optimizer | None) -> None:
         state = {
@@ -329,34 +307,22 @@ class Trainer:
         write_atomically(self.folder / "checkpoint.pt", lambda path: torch.save(state, path))
 
     def _load_checkpoint(self) -> bool:
-        path = self.folder / "checkpoint.pt"
+        """Resume where the last checkpoint was written; False for a new run."""
+        path, log = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         if not path.is_file():  # a new run, or killed before its first checkpoint
-            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            log.unlink(missing_ok=True)
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.progress = Progress(**state["progress"])
-        self._swap_back(state["weights"])
+        self._put(state["weights"])
         self.average = state["average"]
         self._resumed_optimizer = state["optimizer"]
-        self._trim_log()
+        if log.is_file():  # the steps of later lines will be repeated
+            here = (self.progress.stage, self.progress.epoch, self.progress.step)
+            lines = [line for line in log.read_text().splitlines() if _before(line, here)]
+            text = "".join(f"{line}\n" for line in lines)
+            write_atomically(log, lambda part: part.write_text(text))
         return True
-
-    def _trim_log(self) -> None:
-        """Remove the lines written after the checkpoint: their steps will be repeated."""
-        path = self.folder / "log.jsonl"
-        if not path.is_file():
-            return
-        here = (self.progress.stage, self.progress.epoch, self.progress.step)
-        lines = [line for line in path.read_text().splitlines() if _before(line, here)]
-        text = "".join(f"{line}\n" for line in lines)
-        write_atomically(path, lambda part: part.write_text(text))
-
-    def _log_step(self, stage: Stage, per_epoch: int) -> None:
-        done = self.progress.epoch * per_epoch + self.progress.step
-        self._log({"event": "step", "stage": stage.name, "epoch": self.progress.epoch,
-                   "step": self.progress.step, "done": done, "of": stage.epochs * per_epoch,
-                   "loss": round(float(np.mean(self.progress.losses)), 5)})  # fmt: skip
-        self.progress.losses = []
 
     def _log(self, line: dict[str, Any]) -> None:
         at = [self.progress.stage, self.progress.epoch, self.progress.step]
@@ -369,18 +335,8 @@ class Trainer:
                 f"{self.folder} can't be written: {error.strerror}",
                 hint="free some disk space and start again: it resumes from the last checkpoint",
             ) from None
-        self.report(line)
-
-    def _autocast(self) -> torch.autocast:
-        wanted = self.spec.precision
-        use = wanted == "bfloat16" or (wanted == "auto" and has_bfloat16(self.device))
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=use)
-
-
-def pick_device() -> torch.device:
-    """The GPU if there is one, unless ``PLAIT_DEVICE=cpu``."""
-    use = torch.cuda.is_available() and os.environ.get("PLAIT_DEVICE", "") != "cpu"
-    return torch.device("cuda" if use else "cpu")
+        if self.report:
+            self.report(line)
 
 
 def _before(line: str, here: tuple[int, int, int]) -> bool:
@@ -388,3 +344,93 @@ def _before(line: str, here: tuple[int, int, int]) -> bool:
         return tuple(json.loads(line)["at"]) <= here
     except (ValueError, KeyError):  # a line truncated by the kill
         return False
+
+
+class Scorer:
+    """Scores a network on the validation records for early stopping: quick, no intervals.
+
+    With several outputs the best weights are those with the best weighted mean of the outputs'
+    first metrics, each of which is 1 for perfect answers and about 0 for a model that knows
+    nothing. Values below 0 count as 0: an output that learns nothing must not decide for the
+    others. An output that is validated by its loss counts with exp(-loss).
+
+    Attributes:
+        metrics: the deciding metrics, in order, with their titles.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        parts: Parts,
+        records: Records,
+        table: Table,
+        columns: Mapping[str, ColumnName],
+    ) -> None:
+        self.records = records
+        self.by_loss = [n for n, o in parts.outputs.items() if o.validated_by == "loss"]
+        self.outputs = {n: o for n, o in parts.outputs.items() if n not in self.by_loss}
+        self.answering = Parts(parts.modalities, self.outputs)
+        self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
+        self.references = read_references(self.outputs, table, columns, range(len(table)))
+        # Each output's deciding metrics; the first counts where there are several outputs.
+        titles = {
+            name: {metric: output.titles[metric] for metric in output.best_metrics}
+            if name in self.outputs
+            else {LIKELIHOOD: LIKELIHOOD}
+            for name, output in parts.outputs.items()
+        }
+        self.firsts = {name: next(iter(metrics)) for name, metrics in titles.items()}
+        if len(titles) == 1:
+            self.metrics = titles[next(iter(titles))]
+        else:
+            self.metrics = {TOGETHER: TOGETHER} | {
+                f"{name}.{first}": f"{name} {titles[name][first]}"
+                for name, first in self.firsts.items()
+            }
+
+    def __call__(self, network: Network) -> dict[str, float]:
+        """The scores of a network in evaluation mode, see `combine`."""
+        predictions = {}
+        if self.outputs:
+            predictions = predict_records(self.answering, TorchEngine(network), self.records)
+        return self.combine(predictions, {n: self._likelihood(network, n) for n in self.by_loss})
+
+    def combine(
+        self,
+        predictions: Mapping[str, list[Prediction]],
+        likelihoods: Mapping[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``.
+
+        Args:
+            predictions: of the outputs that are validated by their answers.
+            likelihoods: of the others, 0 to 1.
+        """
+        scores = {}
+        for name, output in self.outputs.items():
+            score = output.scorer(predictions[name], self.references[name])
+            scores[name] = score(np.arange(len(predictions[name])))
+        scores |= {name: {LIKELIHOOD: value} for name, value in (likelihoods or {}).items()}
+        if len(scores) == 1:
+            return scores[next(iter(scores))]
+        each = {f"{n}.{metric}": v for n, own in scores.items() for metric, v in own.items()}
+        weighted = [
+            self.weights[name] * max(scores[name][first], 0.0)
+            for name, first in self.firsts.items()
+        ]
+        return {TOGETHER: sum(weighted) / sum(self.weights.values()), **each}
+
+    @torch.no_grad()
+    def _likelihood(self, network: Network, name: str) -> float:
+        """exp(-loss) of an output, the loss being the mean over the records."""
+        total = 0.0
+        for batch in self.records.batches(SCORED_BATCH):
+            wanted = network.collate[name](batch.targets[name])
+            total += float(network.head(name).loss(network.fuse(batch), wanted)) * len(batch)
+        return math.exp(-total / len(self.records))
+
+
+def pick_device() -> torch.device:
+    """The GPU if there is one, unless ``PLAIT_DEVICE=cpu``."""
+    use = torch.cuda.is_available() and os.environ.get("PLAIT_DEVICE", "") != "cpu"
+    return torch.device("cuda" if use else "cpu")

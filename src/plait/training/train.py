@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
+import platform
+import shlex
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+import plait
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table, as_table
-from plait.evaluation.predictions import predict_records
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
 from plait.package.format import Memory, check_target
@@ -38,15 +40,17 @@ from plait.pipeline.records import (
     split_table,
     warn_of_unread,
 )
-from plait.training.loop import Report, Trainer, Validation, pick_device
-from plait.training.provenance import provenance, train_command
-from plait.types import ColumnName, PlaitError, Prediction, UsageError
+from plait.training.loop import Report, Scorer, Trainer, pick_device
+from plait.types import ColumnName, PlaitError, UsageError, column_names
 from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
 FEW = 2000  # records; with fewer, pretrained layers do better frozen
 HALF_LARGEST = 65504  # float16's
-TOGETHER, LIKELIHOOD = "together", "likelihood"
+
+GIT_SECONDS = 5
+LIBRARIES = ("torch", "numpy", "transformers", "opencv-python-headless")
+"""Libraries whose versions may change a result."""
 
 log = logging.getLogger("plait")
 
@@ -93,12 +97,10 @@ def train(
     """
     overrides = list(overrides)
     checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    named = str(recipe) if isinstance(recipe, (str, Path)) else f"{checked.name}.yaml"
     opened = as_table(table, checked.data.missing_texts)
-    command = train_command(
-        named, str(table if isinstance(table, (str, Path)) else opened.path), str(out), overrides,
-        columns or {}, on_bad,
-    )  # fmt: skip
+    named = recipe if isinstance(recipe, (str, Path)) else f"{checked.name}.yaml"
+    given = table if isinstance(table, (str, Path)) else opened.path
+    command = train_command(str(named), str(given), str(out), overrides, columns or {}, on_bad)
     checked = checked.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
@@ -114,25 +116,14 @@ def train(
     with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:
         run = _Run(checked, rows, taken, splits, folder, policy, progress, report)
         model, half = run.train(parts)
-        model.scores["trained"] |= provenance(rows, table_digest(rows), command)
+        model.scores["trained"] |= provenance(rows, command)
         model.save(target, half=half)
     return model
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run of the training.
-
-    Attributes:
-        recipe: what is trained.
-        table: one row a record.
-        columns: "inputs.NAME" and "outputs.NAME" -> column.
-        splits: the rows of train and val.
-        folder: the run's.
-        policy: what happens with cells that can't be used.
-        progress: called while features are computed.
-        report: called with every line of the training log.
-    """
+    """One run of the training, in its own folder: the rows of train and val, and their columns."""
 
     recipe: Recipe
     table: Table
@@ -146,24 +137,23 @@ class _Run:
     def train(self, unfitted: Parts) -> tuple[Model, bool]:
         """The trained model, scored on the validation rows; and whether its weights are kept as
         float16."""
-        recipe, train, val = self.recipe, self._rows("train"), self._rows("val")
+        recipe = self.recipe
+        train, val = (self.table.where(self.splits[name]) for name in ("train", "val"))
         parts, network = _start(recipe, unfitted, train, self.columns)
         warn_of_unread(parts, self.table, self.columns)
         preparer = Preparer(parts, TorchEngine(network), self.columns, self.policy, self.progress)
         records, kept = preparer.prepare(train, views=True)
         val_records, val_kept = preparer.prepare(val, views=False)
-        _check_records(records, val_records, self.policy, self.report)
-        _check_pretrained(network, len(records))
+        self._check(network, records, val_records)
         memory = Memory(
             frozenset(preparer.digests(records, train, kept)),
             frozenset(preparer.digests(val_records, val, val_kept)),
         )
         scorer = Scorer(recipe, parts, val_records, val.where(val_kept), self.columns)
         fresh = deepcopy(network) if recipe.training.refit else None
-        validation = Validation(scorer, scorer.metrics)
-        trainer = Trainer(recipe, network, records, validation, self.folder, self.report)
+        trainer = Trainer(recipe, network, records, scorer, self.folder, self.report)
         if fresh is None or not trainer.progress.finished:  # else the refit is resumed
-            self.report_resumed(trainer)
+            self._report_resumed(trainer)
         calibrate(trainer.run(), val_records)
         half = keep_half(network, recipe)
         model = Model(recipe, parts, TorchEngine(network))
@@ -175,23 +165,41 @@ class _Run:
             "seconds": round(trainer.progress.seconds, 3),
         }
         if fresh is not None:
-            seconds = self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
+            self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
             half = keep_half(fresh, recipe)
-            trained["seconds"] = round(trained["seconds"] + seconds, 3)
             memory = Memory(memory.training | memory.validation)
             network = fresh
         scores = {"validation": evaluation.to_json(), "trained": trained}
         return Model(recipe, parts, TorchEngine(network), scores, memory), half
 
-    def _rows(self, split: str) -> Table:
-        return self.table.where(self.splits[split])
+    def _check(self, network: Network, train: Records, val: Records) -> None:
+        """Name what was left out; stop where nothing remains; warn of pretrained layers that are
+        trained on few records."""
+        failures = self.policy.failures
+        if self.report and failures:
+            self.report({"event": "bad", "count": len(failures), "problems": failures})
+        for name, records in (("training", train), ("validation", val)):
+            if not len(records):
+                raise nothing_left(f"is left for {name}", self.policy)
+        for name, features in train.inputs.items():
+            if not any(features.keys):
+                raise PlaitError(
+                    f"no training record has the input {name!r}",
+                    expected="at least one",
+                    hint="fix its column, or remove the input from the recipe",
+                )
+        if len(train) < FEW and any(p.requires_grad for p in network.pretrained_parameters()):
+            log.warning(
+                "%d training records are few for training pretrained layers: "
+                "the default, train: frozen, is probably better", len(train),
+            )  # fmt: skip
 
     def _refit(
         self, parts: Parts, network: Network, fresh: Network, epochs: int, trained: dict[str, Any]
-    ) -> float:
+    ) -> None:
         """Train a fresh network on training and validation records together. It takes over the
-        calibration of ``network``, which is from records that that one had not learned from.
-        Returns the seconds it took."""
+        calibration of ``network``, from records that the latter had not learned from. How many
+        records it learned from, and its seconds, go into ``trained``."""
         folder = self.folder / "refit"
         make_folder(folder)
         both = self.table.where(self.splits["train"] + self.splits["val"])
@@ -200,19 +208,17 @@ class _Run:
         preparer = Preparer(parts, TorchEngine(fresh), self.columns, quiet, self.progress)
         records, _ = preparer.prepare(both, views=True)
         trainer = Trainer(self.recipe, fresh, records, None, folder, self.report, epochs)
-        self.report_resumed(trainer, refit=True)
+        self._report_resumed(trainer, refit=True)
         if self.report and not trainer.progress.finished:
             self.report({"event": "refit", "records": len(records), "epochs": epochs})
         trainer.run()
-        for name in self.recipe.outputs:
-            # A head's buffers are its calibration.
+        for name in self.recipe.outputs:  # a head's buffers are its calibration
             calibrated = dict(network.head(name).named_buffers())
             fresh.head(name).load_state_dict(calibrated, strict=False)
         trained["refit"] = len(records)
-        return trainer.progress.seconds
+        trained["seconds"] = round(trained["seconds"] + trainer.progress.seconds, 3)
 
-    def report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
-        """Report that a run was resumed from its last checkpoint."""
+    def _report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
         if trainer.resumed and self.report:
             at = trainer.progress
             self.report({"event": "resumed", "folder": str(trainer.folder), "refit": refit,
@@ -257,31 +263,6 @@ def _splits(
     return splits | {"train": some_rows(splits["train"], recipe.data.rows, recipe.seed)}
 
 
-def _check_records(train: Records, val: Records, bad: ErrorPolicy, report: Report | None) -> None:
-    """Name what was left out; stop where nothing remains."""
-    if report and bad.failures:
-        report({"event": "bad", "count": len(bad.failures), "problems": bad.failures})
-    for name, records in (("training", train), ("validation", val)):
-        if not len(records):
-            raise nothing_left(f"is left for {name}", bad)
-    for name, features in train.inputs.items():
-        if not any(features.keys):
-            raise PlaitError(
-                f"no training record has the input {name!r}",
-                expected="at least one",
-                hint="fix its column, or remove the input from the recipe",
-            )
-
-
-def _check_pretrained(network: Network, count: int) -> None:
-    """Warn if pretrained layers are trained on few records."""
-    if count < FEW and any(p.requires_grad for p in network.pretrained_parameters()):
-        log.warning(
-            "%d training records are few for training pretrained layers: "
-            "the default, train: frozen, is probably better", count,
-        )  # fmt: skip
-
-
 @torch.no_grad()
 def calibrate(network: Network, records: Records) -> None:
     """Let every output fit its probabilities to validation records."""
@@ -302,100 +283,6 @@ def keep_half(network: Network, recipe: Recipe) -> bool:
     for value in values:
         value.copy_(value.half())
     return True
-
-
-class Scorer:
-    """Scores a network on the validation records for early stopping: quick, no intervals.
-
-    With several outputs the best weights are those with the best weighted mean of the outputs'
-    first metrics, each of which is 1 for perfect answers and about 0 for a model that knows
-    nothing. Values below 0 count as 0: an output that learns nothing must not decide for the
-    others. An output that is validated by its loss counts with exp(-loss).
-
-    Attributes:
-        metrics: the deciding metrics, in order, with their titles.
-    """
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        parts: Parts,
-        records: Records,
-        table: Table,
-        columns: Mapping[str, ColumnName],
-    ) -> None:
-        self.records = records
-        self.by_loss = {n: o for n, o in parts.outputs.items() if o.validated_by == "loss"}
-        self.outputs = {n: o for n, o in parts.outputs.items() if n not in self.by_loss}
-        self.answering = Parts(parts.modalities, self.outputs)
-        self.weights = {name: spec.weight for name, spec in recipe.outputs.items()}
-        self.references = {
-            name: [
-                output.reference(cell, table.root)
-                for cell in table.column(columns[f"outputs.{name}"])
-            ]
-            for name, output in self.outputs.items()
-        }
-        firsts = {name: output.best_metrics[0] for name, output in self.outputs.items()}
-        self.firsts = {name: firsts.get(name, LIKELIHOOD) for name in parts.outputs}
-        self.metrics = self._metrics()
-
-    def _metrics(self) -> dict[str, str]:
-        if len(self.firsts) == 1:
-            (name,) = self.firsts
-            if name in self.by_loss:
-                return {LIKELIHOOD: LIKELIHOOD}
-            output = self.outputs[name]
-            return {metric: output.titles[metric] for metric in output.best_metrics}
-        titles = {
-            f"{name}.{first}": f"{name} "
-            + (self.outputs[name].titles[first] if name in self.outputs else first)
-            for name, first in self.firsts.items()
-        }
-        return {TOGETHER: TOGETHER, **titles}
-
-    def __call__(self, network: Network) -> dict[str, float]:
-        """The scores of a network in evaluation mode, see `combine`."""
-        predictions = {}
-        if self.outputs:
-            predictions = predict_records(self.answering, TorchEngine(network), self.records)
-        return self.combine(predictions, {n: self._likelihood(network, n) for n in self.by_loss})
-
-    def combine(
-        self,
-        predictions: Mapping[str, list[Prediction]],
-        likelihoods: Mapping[str, float] | None = None,
-    ) -> dict[str, float]:
-        """Metric -> value; with several outputs ``NAME.METRIC``, and ``together``.
-
-        Args:
-            predictions: of the outputs that are validated by their answers.
-            likelihoods: of the others, 0 to 1.
-        """
-        scores = {
-            name: output.scorer(predictions[name], self.references[name])(
-                np.arange(len(predictions[name]))
-            )
-            for name, output in self.outputs.items()
-        }
-        scores |= {name: {LIKELIHOOD: value} for name, value in (likelihoods or {}).items()}
-        if len(scores) == 1:
-            return scores[next(iter(scores))]
-        each = {f"{n}.{metric}": v for n, own in scores.items() for metric, v in own.items()}
-        weighted = [
-            self.weights[name] * max(scores[name][first], 0.0)
-            for name, first in self.firsts.items()
-        ]
-        return {TOGETHER: sum(weighted) / sum(self.weights.values()), **each}
-
-    @torch.no_grad()
-    def _likelihood(self, network: Network, name: str) -> float:
-        """exp(-loss) of an output, the loss being the mean over the records."""
-        total = 0.0
-        for batch in self.records.batches(CALIBRATION_BATCH):
-            wanted = network.collate[name](batch.targets[name])
-            total += float(network.head(name).loss(network.fuse(batch), wanted)) * len(batch)
-        return math.exp(-total / len(self.records))
 
 
 @contextmanager
@@ -462,6 +349,56 @@ def _changed(
         for name, keys in now.items()
     }
     return {name: count for name, count in counts.items() if count}
+
+
+def provenance(table: Table, command: str) -> dict[str, Any]:
+    """What is recorded of a run, as plain JSON: the command that started it, the table that it
+    learned from with the digest of its cells, the libraries that are installed, plait's commit."""
+    versions = {"plait": plait.__version__, "python": platform.python_version()}
+    for library in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            versions[library] = version(library)
+    return {
+        "command": command,
+        "table": {"path": str(table.path), "digest": table_digest(table)},
+        "versions": versions,
+        "commit": commit(),
+    }
+
+
+def train_command(
+    recipe: str,
+    table: str,
+    out: str,
+    overrides: Iterable[str],
+    columns: Mapping[str, ColumnName],
+    on_bad: str | None,
+) -> str:
+    """The command line that repeats a run, with the paths as the user gave them."""
+    words = ["plait", "train", recipe, table, "--out", out]
+    for name, column in columns.items():
+        words += ["--column", f"{name}={','.join(column_names(column))}"]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join([*words, *(["--on-bad", on_bad] if on_bad else [])])
+
+
+def commit() -> str | None:
+    """The commit of plait's own checkout, with ``+`` if changed since; None for a release."""
+    root = Path(plait.__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head, changed = (
+            subprocess.run(
+                ["git", "-C", str(root), *arguments],
+                capture_output=True, text=True, timeout=GIT_SECONDS, check=True,
+            ).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "src"])
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{head}+" if changed else head
 
 
 def table_digest(table: Table) -> str:

@@ -104,7 +104,7 @@ class Guards:
                 raise Refused(401, "this server needs a key", expected="a known one as X-API-Key")
 
     async def _read(self, headers: Mapping[str, str], receive: Receive, parts: list[bytes]) -> None:
-        """The whole body of a request, so that slow and endless ones never reach what lies behind.
+        """The whole body of a request, so that slow and endless ones never reach the app.
 
         Raises:
             Refused: it is too large or too slow, or all bodies together are too large.

@@ -169,7 +169,13 @@ class Schema:
             else:
                 raise Refused(415, "neither JSON nor a form", expected="application/json")
         except ValidationError as error:
-            raise UsageError(_first_error(error)) from None
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))[:120] or "the request"
+            what = first["msg"].removeprefix("Value error, ")
+            what = what[:1].lower() + what[1:]
+            if first["type"] == "extra_forbidden":
+                what = "there is no such field"
+            raise UsageError(f"{where}: {what}") from None
         several = found.records if body is self.many else [found.inputs]
         options = found.options.model_dump(exclude_unset=True)
         self.model.decoding_options(**options)
@@ -282,16 +288,6 @@ def _options(
                 kind = Annotated[own.annotation, about, Ge(1), Le(max(beams, default or 1))]
             fields.setdefault(key, (kind, default))
     return create_model(f"{name}.Options", __base__=Strict, **fields)
-
-
-def _first_error(error: ValidationError) -> str:
-    """The first thing that is wrong with a request: where, and what was expected."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])[:120] or "the request"
-    if first["type"] == "extra_forbidden":
-        return f"{where}: there is no such field"
-    what = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what[:1].lower()}{what[1:]}"
 
 
 def to_answers(

@@ -15,7 +15,7 @@ from plait.outputs.text.output import METRICS, TextOutput
 from plait.package.card import score_rows
 from plait.pipeline.engine import build_parts
 from plait.pipeline.records import Records
-from plait.training.train import Scorer
+from plait.training.loop import Scorer
 from plait.types import Prediction
 
 
