@@ -203,7 +203,7 @@ def test_long_work_reports_on_the_error_stream(
         (["caption", "photo.png", "--set", "num=x", "--out", "o.csv"], 2, "num"),
         (["caption", "photo.png", "--set", "max_words=100"], 2, "at most 64"),
         (["caption", "photo.png", "--set", "min_words=60"], 2, "above max_words"),
-        (["caption", "x" * 300], 1, "can't be read"),
+        (["caption", "x" * 300], 1, "is neither a path"),
         (["train", "captioning", "table.jsonl", "--out", "."], 2, "--out"),
         (["train", "captioning", "notrain.jsonl"], 1, "no row in train"),
         (["train", "captioning", "table.jsonl", "--column", "image"], 2, "NAME=COLUMN"),

@@ -455,7 +455,7 @@ def test_guess_a_number_and_labels(
     ("columns", "audio", "video"),
     [
         ({"clip": ["a.wav", "b.wav"]}, "clip", None),  # the suffix decides
-        ({"clip": ["a.mp4", "b.mp4"]}, None, "clip"),
+        ({"clip": ["a.mp4", "b.mp4"]}, "clip", "clip"),  # a video has sound, too
         ({"clip": ["frames/a", "frames/b"]}, "clip", "clip"),
         ({"depth": ["a.mp4"], "speech": ["a.flac"]}, "speech", "depth"),
         ({"depth": [1.5, 2.0]}, None, None),

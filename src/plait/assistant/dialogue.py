@@ -19,6 +19,7 @@ from plait.assistant.phrases import to_translate, unquoted
 from plait.assistant.search import PhotoSearch
 from plait.assistant.session import Session, Turn
 from plait.data.images import IMAGE, open_image
+from plait.data.paths import find_file
 from plait.model import Model
 from plait.pipeline.inputs import Progress
 from plait.runtime.engines import load
@@ -257,9 +258,9 @@ def _no_model(noun: str, name: str) -> PlaitError:
 
 def _checked(photo: str | Path) -> str:
     """A photo's path. Raises BadCell if it can't be opened."""
-    path = str(Path(photo).expanduser())
-    open_image(path, Path())
-    return path
+    open_image(photo, Path())
+    found = find_file(photo, Path())
+    return str(found if isinstance(found, Path) else photo)
 
 
 def _split_photo(request: str) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.options import AsJson, Missing, Set, argument, names, option, print_json
+from plait.cli.options import AllowUrls, AsJson, Missing, Set, argument, names, option, print_json
 from plait.config.registry import FOLDERS
 from plait.render.progress import show_progress
 
@@ -20,6 +20,7 @@ def data(
     image: str | None = option(None, "The image column. Default: a guess."),
     text: str | None = option(None, "The caption column. Default: a guess."),
     missing: Missing = None,
+    allow_urls: AllowUrls = False,
     as_json: AsJson = False,
 ) -> None:
     """Profile a table: columns, image sizes, unreadable files, caption lengths, vocabulary."""
@@ -29,7 +30,7 @@ def data(
     from plait.pipeline.columns import guess_column
     from plait.pipeline.profile import profile
 
-    rows = read_table(table, MISSING if missing is None else names([missing]))
+    rows = read_table(table, MISSING if missing is None else names([missing]), allow_urls)
     image = image or guess_column(rows, "image")
     text = text or guess_column(rows, "text")
     with show_progress() as progress:

@@ -61,6 +61,26 @@ Missing = Annotated[
 ]
 
 
+AllowUrls = Annotated[
+    bool,
+    option(
+        ...,
+        "Download files that the table names by http or https (kept for a day).",
+        "--allow-urls",
+        panel=TABLE,
+    ),
+]
+
+
+def allowing(table: Any, allow_urls: bool) -> Any:
+    """A table's name, with leave to download what it names if that is given."""
+    if not allow_urls:
+        return table
+    from plait.data.tables import AllowingUrls
+
+    return AllowingUrls(table)
+
+
 @dataclass(frozen=True)
 class TableOptions:
     """How the rows of a table are read."""
@@ -68,14 +88,15 @@ class TableOptions:
     column: Column = None
     on_bad: OnBad = "stop"
     missing: Missing = None
+    allow_urls: AllowUrls = False
 
     def read(self, table: str) -> Any:
         """The table, if it is to be read otherwise than the model would read it; else its path."""
         if self.missing is None:
-            return table
+            return allowing(table, self.allow_urls)
         from plait.data.tables import read_table
 
-        return read_table(table, names([self.missing]))
+        return read_table(table, names([self.missing]), self.allow_urls)
 
     def given(self) -> dict[str, Any]:
         """The arguments of the same meaning of the Python API."""
@@ -105,7 +126,12 @@ class TrainingOptions:
     column: Column = None
     on_bad: str | None = option(None, f"{_POLICY} Default: as the recipe says.", panel=TABLE)
     missing: Missing = None
+    allow_urls: AllowUrls = False
     set_: Set = None
+
+    def read(self, table: str) -> Any:
+        """What is trained on."""
+        return allowing(table, self.allow_urls)
 
     def given(self) -> dict[str, Any]:
         """The arguments of the same meaning of the Python API."""

@@ -11,6 +11,7 @@ import typer
 
 import plait
 from plait.cli.options import (
+    AllowUrls,
     AsJson,
     Column,
     DecodingOptions,
@@ -19,6 +20,7 @@ from plait.cli.options import (
     OnBad,
     SamplingOptions,
     TableOptions,
+    allowing,
     argument,
     option,
     pairs,
@@ -92,6 +94,7 @@ def explain(
     output: str | None = option(None, "The output to explain. Default: the model's first."),
     table: str | None = option(None, "Training rows: the page shows the nearest."),
     column: Column = None,
+    allow_urls: AllowUrls = False,
     as_json: AsJson = False,
 ) -> None:
     """Explain a model's answer for one record."""
@@ -102,11 +105,13 @@ def explain(
     check_name(target)
     loaded, columns = plait.load(model), pairs("--column", column)
     cells = pairs("--input", record.input_, "CELL")
-    found, root = find_record(loaded, record.what, record.row, cells, columns)
+    found, root = find_record(
+        loaded, record.what, record.row, cells, columns, allow_urls=allow_urls
+    )
     with show_progress() as progress:
         explanation = loaded.explain(
-            found, root=root, output=output, table=table, columns=columns, progress=progress,
-            **decoding.given()
+            found, root=root, output=output, table=table and allowing(table, allow_urls),
+            columns=columns, progress=progress, **decoding.given()
         )  # fmt: skip
     if as_json:
         print(json.dumps(explanation.to_json(), ensure_ascii=False))

@@ -49,7 +49,7 @@ def train(
     with show_progress() as progress:
         view = TrainingView(as_json, progress)
         model = train_model(
-            recipe, table, out, **options.given(),
+            recipe, options.read(table), out, **options.given(),
             progress=progress, report=view.report, shown=view.columns
         )  # fmt: skip
     view.done(out, model.recipe, model.scores)
@@ -157,8 +157,8 @@ def compare(
 
     with show_progress(one=True) as progress:
         comparison = compare_all(
-            recipe, table, out, **options.given(), **vars(choice), seeds=variants.seeds,
-            fusions=names(variants.fusion), rows=_row_counts(variants.rows),
+            recipe, options.read(table), out, **options.given(), **vars(choice),
+            seeds=variants.seeds, fusions=names(variants.fusion), rows=_row_counts(variants.rows),
             representations=parse_representations(variants.representation or []),
             budget=seconds(budget), progress=progress,
             # A log gets a line for each run; a terminal has the bar.

@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from plait.data.paths import find_file, held_bytes, missing_file, peek
 from plait.types import BadCell, PlaitError, UnseenLabel, UsageError
+from plait.util.files import exists
 from plait.util.imports import needed
 
 MAX_LETTERS = 1_000_000  # of a text
@@ -121,7 +123,8 @@ def is_sentence(cell: Any) -> bool:
     """Whether a cell is words or a list of texts, and not the name of a file."""
     if isinstance(cell, list):
         return all(isinstance(item, str) for item in cell)
-    return isinstance(cell, str) and " " in cell.strip() and not SUFFIX.search(cell.strip())
+    name = peek(cell)
+    return isinstance(name, str) and " " in name.strip() and not SUFFIX.search(name)
 
 
 class MediaInfo(NamedTuple):
@@ -158,10 +161,12 @@ class FileKind(NamedTuple):
         return name.lower().endswith(self.suffixes)
 
     def is_certain(self, cell: Any) -> bool:
-        """Whether a cell can only be such a file: its name or its bytes."""
-        if isinstance(cell, bytes):
-            return self.start.match(cell) is not None
-        return isinstance(cell, str) and self.has_suffix(cell)
+        """Whether a cell can only be such a file: its name, or its bytes as they are or as
+        text."""
+        known = peek(cell)
+        if isinstance(known, bytes):
+            return self.start.match(known) is not None
+        return isinstance(known, str) and self.has_suffix(known)
 
 
 def file_type(kinds: str, media_type: str) -> Any:
@@ -172,11 +177,12 @@ def file_type(kinds: str, media_type: str) -> Any:
 
 
 def sent_bytes(value: Any) -> Any:
-    """Base64 as bytes; anything else as it is."""
+    """Base64, or a data: URL, as bytes; anything else as it is."""
     if not isinstance(value, str):
         return value
     try:
-        return base64.b64decode(value, validate=True)
+        data = held_bytes(value) if value.startswith("data:") else None
+        return base64.b64decode(value, validate=True) if data is None else data
     except (binascii.Error, ValueError):
         raise PydanticCustomError("file", "this is not a file in base64") from None
 
@@ -205,9 +211,11 @@ def library_for(what: str, library: str, extra: str) -> Any:
 
 def name_cell(cell: Any) -> str:
     """A cell's name for messages: its path, cut if it is long, or its number of bytes."""
-    if isinstance(cell, (bytes, bytearray)):
-        return f"a file of {len(cell):,} bytes"
-    name = str(cell)
+    name = cell if isinstance(cell, (bytes, bytearray)) else str(cell)
+    if isinstance(name, str) and len(name) > NAME_LETTERS:
+        name = held_bytes(name) or name
+    if not isinstance(name, str):
+        return f"a file of {len(name):,} bytes"
     return name if len(name) <= NAME_LETTERS else f"{name[:NAME_LETTERS]}..."
 
 
@@ -215,18 +223,19 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
     """The bytes of a cell's file, and the file's name for messages.
 
     Args:
-        cell: a path, or a file's bytes.
+        cell: a path as `find_file` reads it, or a file's bytes.
         root: the folder that a relative path starts from.
         kinds: the file formats that are expected, for messages.
 
     Raises:
         BadCell: the file is missing, empty, too large, or is a folder or device.
     """
-    name = name_cell(cell)
-    if isinstance(cell, (bytes, bytearray)):
-        data = bytes(cell)
-    elif isinstance(cell, (str, Path)) and str(cell).strip():
-        data = _read_file(root / cell, name, kinds)
+    is_named = isinstance(cell, (str, Path)) and str(cell).strip()
+    found = find_file(cell, root) if is_named else cell
+    if isinstance(found, Path):
+        data, name = _read_file(found, cell, root, kinds), name_cell(cell)
+    elif isinstance(found, (bytes, bytearray)):
+        data, name = bytes(found), name_cell(found)
     else:
         empty = cell is None or (isinstance(cell, str) and not cell)
         what = "is empty" if empty else f"contains {' '.join(repr(cell).split())[:40]}"
@@ -236,18 +245,18 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
     return data, name
 
 
-def _read_file(path: Path, name: str, kinds: str) -> bytes:
+def _read_file(path: Path, cell: Any, root: Path, kinds: str) -> bytes:
+    name = name_cell(cell)
+    if not exists(path):
+        raise missing_file(cell, name, root)
     try:
         if path.is_dir():
             raise BadCell(f"{name} is a folder", expected=kinds)
-        if path.exists() and not path.is_file():
+        if not path.is_file():
             raise BadCell(f"{name} is a device or pipe", expected=kinds)
         if path.stat().st_size > MAX_BYTES:
             raise BadCell(f"{name} is larger than {MAX_BYTES >> 30} GiB", expected=kinds)
         return path.read_bytes()
-    except FileNotFoundError:
-        place = "" if str(path) == name else f" (looked for {path})"
-        raise BadCell(f"{name} is missing{place}", hint="check the path") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte in it
-        why = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise BadCell(f"{name!r} can't be read ({why})", hint="check its permissions") from None

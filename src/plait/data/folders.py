@@ -22,6 +22,7 @@ from plait.data.arrow_files import is_saved, read_arrow_files, read_parquet_file
 from plait.data.cells import SUFFIX
 from plait.data.images import IMAGE
 from plait.data.lazy import Columns, LazyColumn, joined
+from plait.data.paths import below, find_file, names_file, peek
 from plait.data.readers import MEDIA, is_table_name, media_column, read_columns, read_text
 from plait.data.split_column import SPLITS, find_split_column, split_in_name, split_of
 from plait.data.values import mostly
@@ -165,7 +166,7 @@ def file_columns(columns: Columns, root: Path) -> list[str]:
     return [
         name
         for name, cells in columns.items()
-        if any(is_file(root / cell) for cell in _some_names(cells))
+        if any(names_file(cell, root) for cell in _some_names(cells))
     ]
 
 
@@ -174,7 +175,7 @@ def _some_names(cells: Sequence[Any]) -> list[str]:
     some = cells[:: max(1, len(cells) // FILES)][:FILES]
     if isinstance(cells, LazyColumn):  # from its start: to go through a large file takes long
         some = [cell for cell in islice(cells, 1) if isinstance(cell, str)] and cells[:FILES]
-    return [cell for cell in some if isinstance(cell, str) and SUFFIX.search(cell)]
+    return [cell for cell in some if isinstance(cell, str) and SUFFIX.search(str(peek(cell)))]
 
 
 # Conventions ----------------------------------------------------------------------------------
@@ -226,11 +227,11 @@ def _metadata(folder: Folder) -> list[Part]:
 def _with_unnamed(folder: Folder, parts: list[Part]) -> list[Part]:
     """The parts, with a word on the files of the folder that they don't name."""
     named = {
-        _normal(os.path.relpath(part.root / cell, folder.path))
+        _normal(os.path.relpath(found, folder.path))
         for part in parts
         for name in file_columns(part.columns, part.root)
         for cell in part.columns[name]
-        if isinstance(cell, str)
+        if isinstance(cell, str) and isinstance(found := find_file(cell, part.root), Path)
     }
     left = sum(_normal(str(file)) not in named for file in folder.media) if named else 0
     if left:
@@ -470,8 +471,7 @@ def _relative_to(root: Path, part: Part) -> Columns:
     def moved(cell: Any) -> Any:
         if isinstance(cell, list):
             return [moved(item) for item in cell]
-        relative = isinstance(cell, str) and cell.strip() and not re.match(r"~|\w+://", cell)
-        return str(prefix / cell) if relative else cell
+        return below(prefix, cell) if isinstance(cell, str) and cell.strip() else cell
 
     return part.columns | {
         name: [moved(cell) for cell in part.columns[name]]

@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError, features
 
 from plait.data.cells import FileKind, MediaInfo, brands, library_for, load_bytes
 from plait.data.metadata import without_metadata
+from plait.data.paths import find_file
 from plait.types import BadCell, PlaitError
 from plait.util.files import is_folder
 
@@ -140,9 +141,9 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     images: dict[Path, None] = {}  # a dict, to keep the order and drop repetitions
     for path in map(Path, paths):
-        found = [path]
-        if is_folder(path):
-            files = (p for p in path.rglob("*") if IMAGE.has_suffix(p.name) and p.name[0] != ".")
+        found, named = [path], find_file(path, Path())
+        if isinstance(named, Path) and is_folder(named):
+            files = (p for p in named.rglob("*") if IMAGE.has_suffix(p.name) and p.name[0] != ".")
             found = sorted(file for file in files if file.is_file())
         if not found:
             raise PlaitError(

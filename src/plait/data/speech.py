@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from plait.data.audio import check_samples
 from plait.data.cells import in_chunks
+from plait.data.paths import find_file, missing_file
 from plait.data.recordings import KINDS, Recording, Sound, one_channel, open_recording
 from plait.types import BadCell
+from plait.util.files import is_file, is_folder
 from plait.util.imports import needed
 
 log = logging.getLogger("plait")
@@ -55,7 +57,7 @@ def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
     rest, start = np.zeros(0, np.float32), 0
     size = max(1, round(FRAME * rate))
     heard = np.zeros(0)
-    check_recording(path)
+    path = find_recording(path)
     with open_recording(path, path.name) as recording:
         for block, last in _blocks(recording, path.name, rate):
             rest = np.concatenate([rest, block])
@@ -70,14 +72,21 @@ def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
             rest, start = rest[done:], start + done
 
 
-def check_recording(path: Path) -> None:
-    """Raise BadCell if there is no such file; it isn't opened."""
+def find_recording(path: str | Path) -> Path:
+    """The file that a path means; it isn't opened.
+
+    Raises:
+        BadCell: there is none.
+    """
     if str(path) == "-":
         raise BadCell("recordings can't be read from a pipe", expected="a path: " + KINDS)
-    if path.is_dir():
+    found = find_file(path, Path())
+    if isinstance(found, Path) and is_file(found):
+        return found
+    if isinstance(found, Path) and is_folder(found):
         raise BadCell(f"{path} is a folder", expected=KINDS)
-    if not path.is_file():
-        raise BadCell(f"there is no file {path}", expected=KINDS, hint="check the path")
+    hint = missing_file(path, str(path), Path()).hint
+    raise BadCell(f"there is no file {path!s:.300}", expected=KINDS, hint=hint)
 
 
 def _blocks(recording: Recording, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:

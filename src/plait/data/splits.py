@@ -7,16 +7,21 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plait.data.cells import name_cell
 from plait.data.digests import file_digests
+from plait.data.paths import find_file
 from plait.data.split_column import EXPECTED, SPLITS, Split, read_split_column
 from plait.data.tables import Table, cell_key
 from plait.data.values import class_key, is_missing
-from plait.types import Overlap, PlaitError, UsageError
+from plait.types import BadCell, Overlap, PlaitError, UsageError
 from plait.util.files import digest, is_file
+
+TOGETHER = 8  # files that are looked for, or downloaded, at a time
 
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
@@ -97,24 +102,24 @@ def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
     Only the few files of equal size are read and compared. The keys are strings that don't depend
     on the table's folder.
     """
-    names = [
-        _Embedded(_digest(cell), digest(cell), len(cell))
-        if isinstance(cell, bytes) and cell
-        else cell_key(cell)
-        for cell in cells
+    names: list[Hashable] = [
+        _embedded(cell) if isinstance(cell, bytes) and cell else cell_key(cell) for cell in cells
     ]
-    sizes = {cell: _size(cell, root) for cell in dict.fromkeys(names) if cell is not None}
+    distinct = [name for name in dict.fromkeys(names) if name is not None]
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        found = dict(zip(distinct, pool.map(partial(_file, root), distinct), strict=True))
+    sizes = {name: _size(file) for name, file in found.items()}
     often = Counter(size for size in sizes.values() if size)
     first: dict[str, str] = {}  # content -> the key of the first cell that has it
     keys: dict[Hashable, str] = {}
     with file_digests() as files:
-        for cell, size in sorted(sizes.items(), key=lambda item: repr(item[0])):  # in a fixed order
-            embedded = cell if isinstance(cell, _Embedded) else None
-            keys[cell] = embedded.key if embedded else str(cell)
-            if size and often[size] > 1:
-                content = embedded.content if embedded else files.of(root / str(cell))
-                keys[cell] = first.setdefault(content, keys[cell])
-    return [keys.get(cell) for cell in names]
+        for name in sorted(distinct, key=repr):  # in a fixed order
+            file = found[name]
+            keys[name] = file.key if isinstance(file, _Embedded) else str(name)
+            if file is not None and often[sizes[name]] > 1:
+                content = file.content if isinstance(file, _Embedded) else files.of(file)
+                keys[name] = first.setdefault(content, keys[name])
+    return [keys.get(name) for name in names]
 
 
 class _Embedded(NamedTuple):
@@ -125,12 +130,28 @@ class _Embedded(NamedTuple):
     size: int
 
 
-def _size(cell: Any, root: Path) -> int | None:
-    """The size of a photo in bytes; None or 0 if it can't be used (opening it later tells why)."""
-    if isinstance(cell, _Embedded):
-        return cell.size
-    path = root / str(cell)
-    return path.stat().st_size if is_file(path) and os.access(path, os.R_OK) else None
+def _embedded(data: bytes) -> _Embedded:
+    return _Embedded(_digest(data), digest(data), len(data))
+
+
+def _file(root: Path, name: Hashable) -> Path | _Embedded | None:
+    """What a cell names; None if it can't be used (opening it later tells why)."""
+    if isinstance(name, _Embedded):
+        return name
+    try:
+        found = find_file(name if isinstance(name, str) else str(name), root)
+    except BadCell:
+        return None
+    if isinstance(found, bytes):
+        return _embedded(found)
+    return found if is_file(found) and os.access(found, os.R_OK) else None
+
+
+def _size(file: Path | _Embedded | None) -> int:
+    """In bytes; 0 if there is none."""
+    if isinstance(file, Path):
+        return file.stat().st_size
+    return 0 if file is None else file.size
 
 
 def _digest(data: bytes) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 
 from plait.data.arrow_files import read_hub
 from plait.data.cells import COLUMN_NAMES, name_cell
+from plait.data.downloads import WebAddress
 from plait.data.folders import read_folder, read_part
 from plait.data.lazy import Columns, LazyColumn, take
+from plait.data.paths import WEB, tidy
 from plait.data.readers import columns_of_rows
 from plait.data.values import MISSING, is_missing, plain_column
 from plait.types import ColumnName, PlaitError, UsageError
@@ -88,7 +90,16 @@ class Table:
         return replace(self, columns=columns, numbers=[self.number(i) for i in rows])
 
 
-def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
+@dataclass(frozen=True)
+class AllowingUrls:
+    """What `as_table` takes, with the user's word that web addresses in it may be downloaded."""
+
+    data: Any
+
+
+def read_table(
+    path: str | Path, missing: Collection[str] = MISSING, allow_urls: bool = False
+) -> Table:
     """Read a table.
 
     Args:
@@ -101,6 +112,8 @@ def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
             sounds and videos, with texts beside them and folders for splits and classes. Or
             ``hub:NAME``, a data set of the Hugging Face Hub.
         missing: the texts that stand for an empty cell; see `plait.data.values`.
+        allow_urls: whether files are downloaded that cells name by ``http`` or ``https``; a server
+            learns of it, and what lies at an address may change.
 
     Returns:
         The table. Numbered caption columns (``caption_0``, ``caption_1``...) are also collected in
@@ -119,7 +132,8 @@ def read_table(path: str | Path, missing: Collection[str] = MISSING) -> Table:
     else:
         part = (read_folder if is_folder(Path(path)) else read_part)(Path(path))
         table = Table(part.path, part.root, part.columns)
-    return _cleaned(table, missing)
+    table = _cleaned(table, missing)
+    return _with_addresses(table) if allow_urls else table
 
 
 def as_table(data: Any, missing: Collection[str] = MISSING) -> Table:
@@ -140,6 +154,8 @@ def as_table(data: Any, missing: Collection[str] = MISSING) -> Table:
     """
     if isinstance(data, Table):
         return data
+    if isinstance(data, AllowingUrls):
+        return _with_addresses(as_table(data.data, missing))
     if isinstance(data, (str, Path)):
         return read_table(data, missing)
     name = f"the {type(data).__name__}"
@@ -185,6 +201,20 @@ def _cleaned(table: Table, missing: Collection[str]) -> Table:
         if gone:
             empty[name] = gone
     return replace(table, columns=_gather_numbered(columns), empty=empty)
+
+
+def _with_addresses(table: Table) -> Table:
+    """The table whose web addresses may be downloaded."""
+
+    def allowed(cell: Any) -> Any:
+        is_web = isinstance(cell, str) and WEB.match(tidy(cell))
+        return WebAddress(tidy(cell)) if is_web else cell
+
+    columns: Columns = {
+        name: cells if isinstance(cells, LazyColumn) else list(map(allowed, cells))
+        for name, cells in table.columns.items()
+    }
+    return replace(table, columns=columns)
 
 
 def group_captions(

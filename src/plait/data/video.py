@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from plait.data.cells import FileKind, MediaInfo, load_bytes
 from plait.data.images import IMAGE, IMAGE_BRANDS, Fit, Pixels, open_resized, to_square
+from plait.data.paths import find_file, peek
 from plait.types import BadCell
 from plait.util.files import digest, is_folder
 from plait.util.imports import needed
@@ -121,16 +122,18 @@ def spread(total: int, count: int) -> list[int]:
     return [(2 * part + 1) * total // (2 * count) for part in range(count)]
 
 
-def is_animation(cell: str | bytes) -> bool:
+def is_animation(cell: Any) -> bool:
     """Whether a path or a file's bytes are a GIF, which may be a video or an image."""
-    return cell.startswith(b"GIF8") if isinstance(cell, bytes) else cell.lower().endswith(".gif")
+    known = peek(cell)
+    return known.startswith(b"GIF8") if isinstance(known, bytes) else known.lower().endswith(".gif")
 
 
 def _folder(cell: Any, root: Path) -> Path | None:
     """The folder that a cell names; None if it names none."""
     if not isinstance(cell, (str, Path)) or not str(cell).strip():
         return None
-    return root / cell if is_folder(root / cell) else None
+    found = find_file(cell, root)
+    return found if isinstance(found, Path) and is_folder(found) else None
 
 
 def _images(folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.index import Hit, Index, Name
+from plait.data.paths import peek
 from plait.data.tables import Table
 from plait.data.values import is_missing
 from plait.evaluation.predictions import embed_records
@@ -68,9 +69,9 @@ class Album:
     def name(self, row: int) -> str:
         """The name of the record's first file, or the number of its row."""
         for name, modality in self.parts.modalities.items():
-            cell = self._cell(name, row)
-            if modality.media and isinstance(cell, (str, Path)):
-                return Path(cell).name
+            file = peek(self._cell(name, row))
+            if modality.media and isinstance(file, str):
+                return Path(file).name
         return f"row {self.table.number(row)}"
 
     def _cell(self, name: str, row: int) -> Any:

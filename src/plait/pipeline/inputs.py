@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from plait.data.cells import MAX_BYTES, in_chunks
 from plait.data.digests import file_digests
+from plait.data.paths import find_file
 from plait.data.values import is_missing
 from plait.modalities.base import Modality
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
@@ -145,8 +146,8 @@ def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[s
         if is_missing(cell):
             return None
         if modality.media and isinstance(cell, (str, Path)) and str(cell).strip():
-            path = root / cell
-            if is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
+            path = find_file(cell, root)
+            if isinstance(path, Path) and is_file(path) and 0 < path.stat().st_size <= MAX_BYTES:
                 with suppress(OSError):  # `content` will say what is wrong with it
                     return files.of(path)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.images import IMAGE, open_image
+from plait.data.paths import peek
 from plait.evaluation.results import Evaluation
 from plait.render.html import picture_uri, render
 from plait.render.numbers import number
@@ -132,9 +133,9 @@ def _photo(evaluation: Evaluation, row: int) -> tuple[str, str]:
     label = f"row {table.number(row)}"
     for path, column in evaluation.columns.items():
         cell = table.column(column)[row] if path.startswith("inputs.") else None
-        is_path = isinstance(cell, (str, Path)) and IMAGE.has_suffix(str(cell))
+        if cell is None or not (IMAGE.is_certain(cell) or isinstance(cell, bytes)):
+            continue
         with suppress(BadCell):
-            if cell is not None and (is_path or isinstance(cell, bytes)):
-                picture = picture_uri(open_image(cell, table.root), MAX_SIDE)
-                return picture, f"{Path(cell).name}, {label}" if is_path else label
+            picture, name = picture_uri(open_image(cell, table.root), MAX_SIDE), peek(cell)
+            return picture, f"{Path(name).name}, {label}" if isinstance(name, str) else label
     return "", label

@@ -31,6 +31,7 @@ def find_record(
     row: int | None,
     inputs: Mapping[str, str],
     columns: Mapping[str, str],
+    allow_urls: bool = False,
 ) -> tuple[Any, Path]:
     """The record to explain, and the folder that its paths are relative to.
 
@@ -40,6 +41,7 @@ def find_record(
         row: the row of the table, counted from 1.
         inputs: input -> cell, instead of ``what``.
         columns: input -> column of the table, where the guess would be wrong.
+        allow_urls: as of `read_table`.
 
     Raises:
         UsageError: no record is named, or more than one.
@@ -56,7 +58,7 @@ def find_record(
         if is_table_name(what) or is_folder(Path(what)):
             raise UsageError(f"{what} is a table", expected="--row with the number of a row")
         return what, Path()
-    table = read_table(what, model.recipe.data.missing_texts)
+    table = read_table(what, model.recipe.data.missing_texts, allow_urls)
     numbers = [table.number(at) for at in range(len(table))]
     if row not in numbers:
         raise UsageError(f"{what} has no row {row}", expected=f"1 to {max(numbers, default=0)}")

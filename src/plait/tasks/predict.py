@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from plait.data.cells import ErrorPolicy, check_policy
 from plait.data.images import find_images
+from plait.data.paths import peek
 from plait.data.readers import is_table_name
 from plait.data.tables import Table, as_table
 from plait.data.values import is_missing
@@ -184,8 +185,9 @@ def _identities(
     for row in range(len(table)):
         identity: dict[str, Any] = {numbered: table.number(row)}
         for title, cells in titles.items():
-            plain = isinstance(cells[row], (str, int, float)) and not is_missing(cells[row])
-            identity[title] = cells[row] if plain else None
+            cell = cells[row]
+            plain = isinstance(peek(cell), (str, int, float)) and not is_missing(cell)
+            identity[title] = cell if plain else None
         yield identity
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.cells import ErrorPolicy, check_policy, in_chunks
-from plait.data.speech import check_recording, pieces
+from plait.data.speech import find_recording, pieces
 from plait.model import Model
 from plait.render.console import errors, show_bad
 from plait.tasks.transcribers import (
@@ -55,7 +55,7 @@ def transcribe(
     """
     if not isinstance(path, (str, Path)):
         raise UsageError(f"the recording is {path!r:.60}", expected="a single path")
-    check_recording(Path(path))
+    found = find_recording(path)
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model
     if not isinstance(transcriber, Transcriber):
         raise UsageError(
@@ -63,7 +63,7 @@ def transcribe(
             expected="the result of plait.load or open_transcriber",
         )
     transcriber.check(options)
-    parts = pieces(Path(path), transcriber.rate, transcriber.longest)
+    parts = pieces(found, transcriber.rate, transcriber.longest)
     return (
         replace(segment, sure=segment.sure and segment.score >= sure)
         for chunk in in_chunks(parts, TOGETHER)
@@ -120,7 +120,7 @@ def transcribe_files(
     targets = _targets(files, kind, out)
     for path in files:
         try:
-            check_recording(path)
+            find_recording(path)
         except BadCell as error:  # a wrong name is not a bad recording, which might be skipped
             raise UsageError(error.what, expected=error.expected, hint=error.hint) from None
     bad = ErrorPolicy(check_policy(on_bad), in_table=False)

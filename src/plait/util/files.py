@@ -14,6 +14,14 @@ from safetensors import SafetensorError
 from plait.types import PlaitError
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at the path. As `is_folder`, never fails."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def is_folder(path: Path) -> bool:
     """Whether the path is a folder; False, not an error, for names that no file can have."""
     try:
