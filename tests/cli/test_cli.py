@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import json
@@ -384,3 +385,37 @@ def test_module_entry_point() -> None:
         check=True,
     )
     assert "caption" in done.stdout
+
+
+def test_files_are_named_in_many_ways(
+    run: Any, trained: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same answer for each, and one clear line for what is no file."""
+    monkeypatch.chdir(tmp_path)
+    Path("img").mkdir()
+    photo = Path(shutil.copy(squares.with_name("000.png"), "img/café.png"))
+    text = base64.b64encode(photo.read_bytes()).decode()
+    cells = [
+        "img/café.png", "img/cafe\u0301.png", "img\\café.png", "img/café.png ", "'img/café.png'",
+        f"file://{tmp_path}/img/caf%C3%A9.png", text, f"data:image/png;base64,{text}",
+    ]  # fmt: skip
+    Path("t.jsonl").write_text("".join(json.dumps({"image": cell}) + "\n" for cell in cells))
+    code, out, err = run("predict", str(trained), "t.jsonl", "--json")
+    assert code == 0, err
+    answers = json.loads(out)
+    assert len(answers) == len(cells)
+    assert len({json.dumps(answer["caption"]) for answer in answers}) == 1
+    for cell, words in (
+        ("img/cafe.png", "did you mean 'img/café.png'?"),
+        ("https://127.0.0.1:1/p.png", "--allow-urls"),
+    ):
+        Path("t.csv").write_text(f"image\n{cell}\n")
+        code, _, err = run("predict", str(trained), "t.csv")
+        assert code == 1
+        assert words in err
+    code, _, err = run("predict", str(trained), "t.csv", "--allow-urls")
+    assert code == 1
+    assert "can't be downloaded: " in err
+    code, out, err = run("data", "t.csv", "--allow-urls", "--json")
+    assert code == 0, err
+    assert "can't be downloaded: " in json.loads(out)["photos"]["bad"]["first"][0]["why"]

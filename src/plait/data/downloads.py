@@ -40,7 +40,7 @@ def download(address: WebAddress) -> Path:
     """The file at an address, downloaded if it was not within the last day.
 
     Raises:
-        BadCell: it can't be had, takes too long, or is too large.
+        BadCell: it can't be downloaded, takes too long, or is too large.
     """
     path = cache_folder() / "downloads" / digest(str(address))
     with suppress(OSError):
