@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from plait.data.vocabulary import PAD
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
-from plait.modalities.text.base import TokenizedText
-from plait.modalities.text.hub import HubText
-from plait.modalities.text.tokenizer import UNKNOWN
+from plait.modalities.text.hub import HubText, TokenizedText
 from plait.modalities.text.word_sequence import WordSequence
-from plait.modalities.text.word_vectors import MINILM, WordVectors, minilm_folder
+from plait.modalities.text.word_vectors import MINILM, UNKNOWN, WordVectors, minilm_folder
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     freeze,
