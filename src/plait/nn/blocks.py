@@ -58,10 +58,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def side_by_side(parts: Mapping[str, Tokens]) -> Tokens:
     """The tokens of all inputs in one sequence, in the order of the inputs."""
-    return Tokens(
-        torch.cat([part.values for part in parts.values()], dim=1),
-        torch.cat([part.mask for part in parts.values()], dim=1),
-    )
+    values, masks = zip(*((part.values, part.mask) for part in parts.values()), strict=True)
+    return Tokens(torch.cat(values, dim=1), torch.cat(masks, dim=1))
 
 
 def alone(name: str, part: Tokens) -> Fused:
@@ -215,18 +213,9 @@ def make_reader(part: ReadInOrder, longest: int) -> nn.Module:
     "mean" gives (B, 1, D) instead; without layers, tokens stay as they are."""
     if part.sequence_encoder == "mean":
         return MeanReader()
-    if not part.layers:
-        return NoReader()
     makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
-    return makers[part.sequence_encoder](part.width, part.layers, part.dropout, longest)
-
-
-class NoReader(nn.Module):
-    """Leaves the tokens as they are."""
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        return x
+    make = makers[part.sequence_encoder] if part.layers else CnnReader  # which does nothing then
+    return make(part.width, part.layers, part.dropout, longest)
 
 
 class MeanReader(nn.Module):
