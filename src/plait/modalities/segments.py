@@ -151,7 +151,8 @@ class Grid(Segments):
         side = round(tokens**0.5)
         if side * side != tokens:
             return along(1, rows * columns).repeat(tokens, axis=0)
-        return np.kron(along(side, rows), along(side, columns))
+        down, over = along(side, rows), along(side, columns)
+        return np.einsum("ar,bc->abrc", down, over).reshape(tokens, -1)
 
     def symbol(self, name: str) -> str:
         """The backdrop, which every drawing shows again."""

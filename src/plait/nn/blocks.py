@@ -6,12 +6,13 @@ Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterator, KeysView, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.types import Fused, Tokens, UsageError
@@ -328,3 +329,25 @@ def count_parameters(module: nn.Module, trainable: bool | None = None) -> int:
 def freeze(module: nn.Module) -> nn.Module:
     """The module without gradients, in evaluation mode."""
     return module.requires_grad_(False).eval()
+
+
+class NumpyPart(nn.Module):
+    """The frozen part of an encoder where it is numpy's work: `plait.modalities.base.Modality`'s
+    ``prepare``, one record after the other.
+
+    Args:
+        prepare: the method.
+        key: all that its result depends on beside the state; part of the cache's key.
+    """
+
+    def __init__(self, prepare: Callable[[Any], NDArray[Any]], key: str) -> None:
+        super().__init__()
+        self.prepare, self.key = prepare, key
+
+    def extra_repr(self) -> str:
+        """The key."""
+        return self.key
+
+    def forward(self, item: Tensor) -> Tensor:
+        """(L, ...) -> (L', ...)."""
+        return torch.from_numpy(self.prepare(item.cpu().numpy())).to(item.device)

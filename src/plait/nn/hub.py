@@ -148,7 +148,8 @@ def build_extractor(state: State) -> Any:
     """The feature extractor that `load_extractor` read."""
     library, kind = transformers(), state["feature_extractor_type"]
     cls: Any = getattr(library, kind, None)
-    if not (inspect.isclass(cls) and issubclass(cls, library.SequenceFeatureExtractor)):
+    known = inspect.isclass(cls) and issubclass(cls, library.SequenceFeatureExtractor)
+    if not known:
         raise PlaitError(f"the transformers library has no feature extractor {kind!r}")
     return cls.from_dict(state)
 

@@ -13,6 +13,7 @@ from plait.modalities.series.windows import STATISTICS, Windows
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     GruReader,
+    NumpyPart,
     length_mask,
     make_reader,
     real_tokens,
@@ -93,30 +94,12 @@ class SequenceEncoder(Encoder):
         return x * kept
 
 
-class Statistics(nn.Module):
-    """(L, 2, C) -> (W, 7 · C), see `window_statistics`: the frozen part, which is numpy's work."""
-
-    def __init__(self, series: Windows) -> None:
-        super().__init__()
-        self.series = series
-
-    def extra_repr(self) -> str:
-        """What the statistics depend on beside the state; part of the cache's key."""
-        return f"windows={self.series.windows}"
-
-    def forward(self, item: Tensor) -> Tensor:
-        """(L, 2, C) -> (W, 7 · C)."""
-        return torch.from_numpy(self.series.prepare(item.cpu().numpy())).to(item.device)
-
-
 class WindowsEncoder(Encoder):
     """(L, 2, C) -> Tokens (B, W, width), one a window."""
 
-    trunk: Statistics
-
     def __init__(self, series: Windows, pretrained: bool) -> None:
         super().__init__()
-        self.trunk = Statistics(series)
+        self.trunk = NumpyPart(series.prepare, f"windows={series.windows}")
         self.length, self.width = series.windows, series.width
         self.project = nn.Linear(STATISTICS * len(series.factor), series.width)
         self.norm, self.drop = nn.LayerNorm(series.width), nn.Dropout(series.dropout)
