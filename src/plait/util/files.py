@@ -42,8 +42,9 @@ def make_folder(path: Path) -> None:
         raise not_written(path, error) from None
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary file beside ``path``, then rename it; a failure leaves nothing behind.
+def write_atomically(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
+    """Write text (as UTF-8) or bytes, or call a function that writes, to a temporary file beside
+    ``path``, then rename it; a failure leaves nothing behind.
 
     Raises:
         PlaitError: the disk is full or the folder can't be written to.
@@ -51,7 +52,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
+        if callable(content):
+            content(part)
+        else:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError
         raise not_written(path, error) from None
