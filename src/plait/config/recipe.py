@@ -249,9 +249,8 @@ def recipe_text(name_or_path: str) -> str:
         UsageError: there is no such recipe or file.
     """
     if name_or_path in shipped():
-        return (importlib.resources.files("plait") / "recipes" / f"{name_or_path}.yaml").read_text(
-            encoding="utf-8"
-        )
+        folder = importlib.resources.files("plait") / "recipes"
+        return (folder / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.read_text(encoding="utf-8")
@@ -284,9 +283,8 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         raise UsageError(f"{name_or_path} is not YAML: {error}") from None
     if not isinstance(raw, dict):
-        raise UsageError(
-            f"{name_or_path} is not a recipe", expected="a mapping with inputs, outputs..."
-        )
+        expected = "a mapping with inputs, outputs..."
+        raise UsageError(f"{name_or_path} is not a recipe", expected=expected)
     written, notes = rename(raw)  # before the overrides, as these name settings too
     _warn_of_old_names(name_or_path, notes)
     return check_recipe(override(written, list(overrides)), files=True)
@@ -311,17 +309,15 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
         data = Recipe.model_validate(data).model_dump()
     except ValidationError as error:
         problems += problem_lines(error, Recipe, "")
+    modalities = registry.modalities()
     for name, spec in _sections(data, "inputs"):
-        at, modality = f"inputs.{name}", spec.get("modality")
-        if modality not in registry.modalities():
-            problems.append(
-                f"{at}.modality: got {modality!r}; only {', '.join(registry.modalities())} "
-                + did_you_mean(str(modality), registry.modalities())
-            )
-        elif isinstance(spec.get("representation"), dict):
-            spec["representation"] = _resolve(
-                modality, spec["representation"], f"{at}.representation", problems, files
-            )
+        at, modality, settings = f"inputs.{name}", spec.get("modality"), spec.get("representation")
+        if modality not in modalities:
+            hint = did_you_mean(str(modality), modalities)
+            problems.append(f"{at}.modality: got {modality!r}; only {', '.join(modalities)} {hint}")
+        elif isinstance(settings, dict):
+            resolved = _resolve(modality, settings, f"{at}.representation", problems, files)
+            spec["representation"] = resolved
     if isinstance(data.get("fusion"), dict):
         data["fusion"] = _resolve("fusion", data["fusion"], "fusion", problems, files)
     for name, spec in _sections(data, "outputs"):

@@ -86,8 +86,8 @@ class Batch:
         """The records of several batches of equal widths, without their targets."""
         names = batches[0].lengths
         return cls(
-            {name: np.concatenate([batch.prepared[name] for batch in batches]) for name in names},
-            {name: np.concatenate([batch.lengths[name] for batch in batches]) for name in names},
+            {n: np.concatenate([batch.prepared[n] for batch in batches]) for n in names},
+            {n: np.concatenate([batch.lengths[n] for batch in batches]) for n in names},
         )
 
 
