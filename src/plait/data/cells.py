@@ -207,8 +207,7 @@ def load_bytes(cell: Any, root: Path, kinds: str) -> tuple[bytes, str]:
     """The bytes of a cell's file, and the file's name for messages.
 
     Args:
-        cell: a path, or a file's bytes.
-        root: the folder that a relative path starts from.
+        cell: a path from the folder ``root``, or a file's bytes.
         kinds: the file formats that are expected, for messages.
 
     Raises:

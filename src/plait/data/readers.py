@@ -24,7 +24,6 @@ from plait.util.imports import needed
 Columns = dict[str, Sequence[Any]]
 
 KINDS = ".csv, .tsv, .jsonl, .json (COCO captions), .parquet, a folder, or hub:NAME"
-ROWS = "a header and at least one row"
 SEPARATORS = ",;\t|"
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 MAX_CELL = 1 << 27  # characters per CSV cell; the column's modality has its own, lower limit
@@ -83,7 +82,7 @@ def read_csv(path: Path) -> Columns:
 def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
     """The cells of each line; the separator is the first of ``,;|`` or tab on line 1."""
     if not text.strip():
-        raise PlaitError(f"{path} is empty", expected=ROWS)
+        raise PlaitError(f"{path} is empty", expected="a header and at least one row")
     first = text.partition("\n")[0]
     separator = next((s for s in SEPARATORS if s in first), ",")
     if ".tsv" in path.name.lower() or "\t" in first.partition(",")[0]:
@@ -216,9 +215,8 @@ def read_json(path: Path) -> Columns:
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
         return _columns(content)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise PlaitError(
-            f"{path} is not COCO captions", expected="the keys images and annotations, or a list"
-        )
+        expected = "the keys images and annotations, or a list"
+        raise PlaitError(f"{path} is not COCO captions", expected=expected)
     try:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         captions: dict[Any, list[str]] = {key: [] for key in names}

@@ -60,9 +60,8 @@ def pieces(path: Path, rate: int, longest: float) -> Iterator[Piece]:
     Raises:
         BadCell: the file is missing, damaged from the start, or not audio.
     """
-    rest, start = np.zeros(0, np.float32), 0
+    rest, start, heard = np.zeros(0, np.float32), 0, np.zeros(0)
     size = max(1, round(FRAME * rate))
-    heard = np.zeros(0)
     check_recording(path)
     with open_file(path, path.name) as file:
         for block, last in _blocks(file, path.name, rate):
