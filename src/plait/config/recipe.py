@@ -243,11 +243,8 @@ def shipped() -> list[str]:
 
 
 def recipe_text(name_or_path: str) -> str:
-    """The YAML of a shipped recipe or of a file.
-
-    Raises:
-        UsageError: there is no such recipe or file.
-    """
+    """The YAML of a shipped recipe or of a file. Raises UsageError if there is no such recipe or
+    file."""
     if name_or_path in shipped():
         folder = importlib.resources.files("plait") / "recipes"
         return (folder / f"{name_or_path}.yaml").read_text(encoding="utf-8")

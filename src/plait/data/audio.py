@@ -104,11 +104,8 @@ def _cancel(mono: Sound, powers: NDArray[np.float64]) -> bool:
 
 
 def blocks(file: Any, size: int) -> Iterator[Sound]:
-    """The remaining samples of an open audio file, (N, C) each, ``size`` at a time.
-
-    Raises:
-        SoundFileError: the rest can't be decoded.
-    """
+    """The remaining samples of an open audio file, (N, C) each, ``size`` at a time. Raises
+    SoundFileError if the rest can't be decoded."""
     # soundfile would seek after each block to where it already is, and mpg123 warns of that.
     file.seekable = lambda: False
     while len(samples := file.read(size, dtype="float32", always_2d=True)):
@@ -135,11 +132,8 @@ def stops_early(file: Any, count: int) -> bool:
 
 
 def count_seconds(cell: str | Path | bytes, root: Path) -> float:
-    """The duration that an audio file's header claims.
-
-    Raises:
-        BadCell: as for `open_sound`, except for damage after the header.
-    """
+    """The duration that an audio file's header claims. Raises BadCell as for `open_sound`, except
+    for damage after the header."""
     with _open(cell, root) as (file, _):
         return float(file.frames / file.samplerate)
 
@@ -159,12 +153,9 @@ def _open(cell: str | Path | bytes, root: Path) -> Iterator[tuple[Any, str]]:
 
 @contextmanager
 def open_file(source: Path | io.BytesIO, name: str) -> Iterator[Any]:
-    """Open an audio file; ``name`` is for messages.
-
-    Raises:
-        BadCell: it is damaged or not audio (also while it is read inside the block), has too many
-            channels or an implausible sample rate.
-    """
+    """Open an audio file; ``name`` is for messages. Raises BadCell if it is damaged or not audio
+    (also while it is read inside the block), has too many channels or an implausible sample
+    rate."""
     soundfile = needed("soundfile", "audio")
     try:
         with soundfile.SoundFile(source) as file:

@@ -98,11 +98,8 @@ class Index:
 
     def search(self, vectors: NDArray[np.floating], k: int) -> list[list[Hit]]:
         """The ``k`` vectors (or all, if there are fewer) most similar to each query, (Q, D), the
-        best first; of equal ones the one that was added first.
-
-        Raises:
-            ValueError: the queries have another width than the index, or are not finite.
-        """
+        best first; of equal ones the one that was added first. Raises ValueError if the queries
+        have another width than the index, or are not finite."""
         if not self._rows:
             return [[] for _ in vectors]
         queries, names = self._prepared(vectors), list(self._rows)
@@ -119,11 +116,8 @@ class Index:
         return hits
 
     def save(self, path: Path) -> None:
-        """Write the index to one safetensors file; it holds no code.
-
-        Raises:
-            PlaitError: the disk is full or the folder can't be written.
-        """
+        """Write the index to one safetensors file; it holds no code. Raises PlaitError if the disk
+        is full or the folder can't be written."""
         names = json.dumps(list(self._rows))
         about = {"names": names, "measure": self.measure, "model": self.model}
         write_atomically(path, lambda part: save_file({"vectors": self._vectors}, part, about))

@@ -38,11 +38,8 @@ def missing(path: Path) -> PlaitError:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, decompressed if its name ends in .gz.
-
-    Raises:
-        PlaitError: the file is missing, truncated, or not UTF-8 (the message names the line).
-    """
+    """The text of a UTF-8 file, decompressed if its name ends in .gz. Raises PlaitError if the file
+    is missing, truncated, or not UTF-8 (the message names the line)."""
     try:
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix.lower() == ".gz" else data
@@ -60,12 +57,9 @@ def read_text(path: Path) -> str:
 
 
 def read_csv(path: Path) -> Columns:
-    """CSV or TSV. A first row that starts with an image's name is a record, not the header.
-
-    Raises:
-        PlaitError: a line has too few or too many cells, a quote is not closed, or two columns
-            have the same name.
-    """
+    """CSV or TSV. A first row that starts with an image's name is a record, not the header. Raises
+    PlaitError if a line has too few or too many cells, a quote is not closed, or two columns have
+    the same name."""
     lines = _cells_of_lines(read_text(path), path)
     names = [cell.strip() for cell in lines[0]]
     if IMAGE.has_suffix(names[0].partition("#")[0]):
@@ -128,11 +122,8 @@ def _typed(cells: Sequence[str]) -> list[Any]:
 
 
 def read_lines(path: Path) -> Columns:
-    """JSON Lines: one object per line; a key that a line lacks is None.
-
-    Raises:
-        PlaitError: a line is not a JSON object; the message names the line.
-    """
+    """JSON Lines: one object per line; a key that a line lacks is None. Raises PlaitError if a line
+    is not a JSON object; the message names the line."""
     rows = []
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
@@ -170,11 +161,8 @@ def _without_surrogates(value: Any) -> Any:
 
 def read_parquet(path: Path) -> Columns:
     """Parquet; a struct of ``bytes`` and ``path``, as the Hugging Face Hub has, is one cell. Large
-    columns stay in the file (`plait.data.lazy`).
-
-    Raises:
-        PlaitError: the file is missing or is not Parquet, or pyarrow is not installed.
-    """
+    columns stay in the file (`plait.data.lazy`). Raises PlaitError if the file is missing or is not
+    Parquet, or pyarrow is not installed."""
     pa, parquet = needed("pyarrow", "arrow"), needed("pyarrow.parquet", "arrow")
     if not path.exists():
         raise missing(path)
@@ -206,11 +194,8 @@ def _plain(cell: Any) -> Any:
 
 
 def read_json(path: Path) -> Columns:
-    """COCO captions as columns ``image`` and ``captions``, or a JSON list of objects.
-
-    Raises:
-        PlaitError: the file is neither, or a caption's image is not listed.
-    """
+    """COCO captions as columns ``image`` and ``captions``, or a JSON list of objects. Raises
+    PlaitError if the file is neither, or a caption's image is not listed."""
     content = _json(read_text(path), str(path))
     if isinstance(content, list) and all(isinstance(row, dict) for row in content):
         return _columns(content)
@@ -244,10 +229,7 @@ def coco_folders(path: Path) -> list[Path]:
 
 def read_flickr8k(folder: Path) -> Columns:
     """The published Flickr8k: columns ``image``, ``captions`` and ``split`` (None if in no list).
-
-    Raises:
-        PlaitError: a line is not ``name.jpg#0<TAB>caption``.
-    """
+    Raises PlaitError if a line is not ``name.jpg#0<TAB>caption``."""
     captions: dict[str, list[str]] = {}
     path = folder / FLICKR_TOKENS
     for number, line in enumerate(read_text(path).split("\n"), start=1):
@@ -269,11 +251,8 @@ def read_flickr8k(folder: Path) -> Columns:
 
 
 def read_hub(name: str) -> Columns:
-    """A data set of the Hugging Face Hub: all its splits, and a column ``split``.
-
-    Raises:
-        PlaitError: the library datasets is not installed, or the data set can't be loaded.
-    """
+    """A data set of the Hugging Face Hub: all its splits, and a column ``split``. Raises PlaitError
+    if the library datasets is not installed, or the data set can't be loaded."""
     library = needed("datasets", "hub")
     try:
         parts = library.load_dataset(name)

@@ -49,11 +49,8 @@ Keep = Callable[[int, str], bool]
 
 def read_vectors(path: str | Path, keep: Keep) -> dict[str, Vector]:
     """The vectors, (D,) each, of the words to keep, in file order; the first if a word repeats.
-
-    Raises:
-        PlaitError: the file is missing, empty, damaged or in another format; the message names the
-            line (in a binary file, the word's number).
-    """
+    Raises PlaitError if the file is missing, empty, damaged or in another format; the message names
+    the line (in a binary file, the word's number)."""
     vectors: dict[str, Vector] = {}
     try:
         with open(path, "rb") as file:

@@ -67,11 +67,8 @@ def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit
 
 
 def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
-    """The bytes of the file; for a folder, a digest of the names and contents of its images.
-
-    Raises:
-        BadCell: nothing can be read.
-    """
+    """The bytes of the file; for a folder, a digest of the names and contents of its images. Raises
+    BadCell if nothing can be read."""
     folder = _folder(cell, root)
     if not folder:
         return load_bytes(cell, root, KINDS)[0]
@@ -83,11 +80,8 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
 
 def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
     """Size of a frame as it is coded, before it is rotated upright, and duration: the longer of
-    header and packets, as a header may claim less, or nothing. Empty for a folder.
-
-    Raises:
-        BadCell: the video is missing or empty, or the file is not a video.
-    """
+    header and packets, as a header may claim less, or nothing. Empty for a folder. Raises BadCell
+    if the video is missing or empty, or the file is not a video."""
     if _folder(cell, root):
         return MediaInfo()
     av = needed("av", "video")
@@ -212,11 +206,8 @@ def _packets(container: Any) -> Iterator[tuple[Any, int, float, float]]:
 
 
 def _index(container: Any, name: str) -> tuple[list[int], list[int]]:
-    """The times of a video's frames, sorted, and the positions where decoding can start.
-
-    Raises:
-        BadCell: there are no frames, too many, or they end long before the duration does.
-    """
+    """The times of a video's frames, sorted, and the positions where decoding can start. Raises
+    BadCell if there are no frames, too many, or they end long before the duration does."""
     stream, times, starts, last = _stream(container), [], list[float](), 0.0
     for packet, tick, start, end in _packets(container):
         starts.append(start)

@@ -94,11 +94,8 @@ def split_table(
     columns: Mapping[str, ColumnName],
     to_learn: bool = True,
 ) -> dict[str, list[int]]:
-    """The rows of train, val and test; ``to_learn`` as in `split_rows`.
-
-    Raises:
-        UsageError: a comparison chose the splits, and the table doesn't have them.
-    """
+    """The rows of train, val and test; ``to_learn`` as in `split_rows`. Raises UsageError if a
+    comparison chose the splits, and the table doesn't have them."""
     column = split_column(recipe, table)
     if column == COMPARED and column not in table.columns:
         raise UsageError(
@@ -130,11 +127,8 @@ def split_table(
 def rows_of_split(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName], split: str
 ) -> list[int]:
-    """The rows of train, val or test, split as in training.
-
-    Raises:
-        UsageError: there is no such split, or the table does not tell which rows are in it.
-    """
+    """The rows of train, val or test, split as in training. Raises UsageError if there is no such
+    split, or the table does not tell which rows are in it."""
     splits = _split_again(recipe, parts, table, columns)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
@@ -227,11 +221,8 @@ def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
 def fit_parts(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> Parts:
-    """Every input and output, fitted to the training rows.
-
-    Raises:
-        PlaitError: a component can't be fitted to its column; the message names the column.
-    """
+    """Every input and output, fitted to the training rows. Raises PlaitError if a component can't
+    be fitted to its column; the message names the column."""
     inputs = {f"inputs.{name}": spec for name, spec in recipe.inputs.items()}
     partners = {path: spec.fit_with for path, spec in inputs.items()}
     partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}

@@ -31,11 +31,7 @@ def is_file(path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents.
-
-    Raises:
-        PlaitError: it can't be made.
-    """
+    """Make a folder and its parents. Raises PlaitError if it can't be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -44,11 +40,8 @@ def make_folder(path: Path) -> None:
 
 def write_atomically(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
     """Write text (as UTF-8) or bytes, or call a function that writes, to a temporary file beside
-    ``path``, then rename it; a failure leaves nothing behind.
-
-    Raises:
-        PlaitError: the disk is full or the folder can't be written to.
-    """
+    ``path``, then rename it; a failure leaves nothing behind. Raises PlaitError if the disk is full
+    or the folder can't be written to."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,11 +60,7 @@ def write_atomically(path: Path, content: str | bytes | Callable[[Path], object]
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to fill, which replaces ``folder`` at the end; a failure leaves nothing
-    behind.
-
-    Raises:
-        PlaitError: the disk is full or the folder can't be written to.
-    """
+    behind. Raises PlaitError if the disk is full or the folder can't be written to."""
     folder = folder.resolve()  # the target of a link, so that the link stays
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
