@@ -14,16 +14,10 @@ from tensors import as_row, pad_rows
 
 from plait.config.recipe import check_recipe
 from plait.data.series import open_series
-from plait.modalities.series.base import Sensor, Sums, warped
+from plait.modalities.series.base import Sensor, Sums, centred, fill_gaps, warped
 from plait.modalities.series.networks import Channels
-from plait.modalities.series.reading import (
-    centred,
-    fill_gaps,
-    window_spans,
-    window_statistics,
-)
 from plait.modalities.series.sequence import SeriesSequence
-from plait.modalities.series.windows import Windows
+from plait.modalities.series.windows import Windows, window_spans, window_statistics
 from plait.runtime.engines import load
 from plait.training.train import train
 from plait.types import BadCell, PlaitError

@@ -11,8 +11,7 @@ import torch
 from samples import write_vectors
 from tensors import as_row, pad_rows
 
-from plait.modalities.text.tokenizer import lookup, words_of
-from plait.modalities.text.word_vectors import WordVectors
+from plait.modalities.text.word_vectors import WordVectors, lookup, words_of
 from plait.types import PlaitError
 
 VECTORS = {

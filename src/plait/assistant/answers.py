@@ -19,7 +19,8 @@ from plait.assistant.session import DIGITS, Other, Turn
 from plait.config import registry
 from plait.data.images import open_image
 from plait.model import Model
-from plait.nn.pretrained import FAILURES, build_model, load_config, load_processor, refuse_missing
+from plait.nn.hub import FAILURES, load_config, load_processor
+from plait.nn.pretrained import build_model, refuse_missing
 from plait.runtime.engines import load
 from plait.tasks.translate import SHOWN
 from plait.training.loop import pick_device

@@ -42,41 +42,7 @@ Commands:
   /quit, or quit, exit, bye"""
 
 
-def chat(
-    *,
-    assistant: Path | None,
-    say: str | None,
-    hear: Path | None,
-    photo: Path | None,
-    photos: Path | None,
-    why: Path | None,
-    session: Path | None,
-    speak: bool,
-    as_json: bool,
-) -> int:
-    """Converse until the input ends, or answer one request; returns the exit code."""
-    if say is not None and hear is not None:
-        raise UsageError("--say and --hear are two requests", expected="one of them")
-    if why is not None and say is None and hear is None:
-        raise UsageError(
-            "--why explains a single answer", expected="--say or --hear",
-            hint="in a conversation, type /why",
-        )  # fmt: skip
-    answering = Assistant(assistant, photos=photos, session=session, progress=_progress)
-    terminal = Terminal(answering, speak, as_json)
-    if hear is not None:
-        turn = answering.hear(hear, photo=photo)
-    elif say is not None:
-        turn = answering.say(say, photo=photo)
-    else:
-        return terminal.converse(photo)
-    terminal.show(turn)
-    if why is not None and turn.ok:
-        terminal.why(str(why))
-    return 0 if turn.ok else 1
-
-
-def _progress(what: str, done: int, total: int) -> None:
+def show_reading(what: str, done: int, total: int) -> None:
     """One line on a terminal's error stream that is overwritten each time."""
     if sys.stderr.isatty():
         line = f"{what}: {done} of {total}"
@@ -100,8 +66,8 @@ class Terminal:
             "/help": lambda _: self._note(HELP),
         }
 
-    def converse(self, photo: Path | None = None) -> int:
-        """Until the input ends or the user leaves; returns the exit code."""
+    def converse(self, photo: Path | None = None) -> None:
+        """Until the input ends or the user leaves."""
         with suppress(ImportError):
             import readline  # noqa: F401  (lines can be edited and recalled)
         if sys.stdin.isatty() and not self.as_json:
@@ -118,7 +84,6 @@ class Terminal:
                 self._do(line)
             except PlaitError as error:
                 self._note(str(error))
-        return 0
 
     def _do(self, line: str) -> None:
         """What a line says: a path alone, a command, or a request."""

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,7 +180,7 @@ class PhotoSearch:
             used = [key for key in captions if key in paths]
             kept = [*others, *used][-max(KEPT, len(used)) :]
             text = json.dumps({key: captions[key] for key in kept}, ensure_ascii=False)
-            write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+            write_atomically(file, text)
         return captions
 
     def _warn(self, line: str) -> None:

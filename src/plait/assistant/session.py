@@ -163,8 +163,7 @@ class Session:
         Raises:
             PlaitError: the file can't be written.
         """
-        text = _lines(self.turns)
-        write_atomically(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
+        write_atomically(Path(path), _lines(self.turns))
 
     def continues(self, path: str | Path) -> bool:
         """Whether a file holds nothing but the first turns of this session."""

@@ -27,6 +27,7 @@ from plait.cli.options import (
     with_groups,
 )
 from plait.render.progress import show_progress
+from plait.types import UsageError
 
 commands = typer.Typer()
 
@@ -183,6 +184,28 @@ class ChatOptions:
 @with_groups
 def chat(options: ChatOptions, as_json: AsJson = False) -> None:
     """Talk about a photo: captions, questions, translations, photo search."""
-    from plait.assistant.chat import chat as talk
+    from plait.assistant.chat import Terminal, show_reading
 
-    raise typer.Exit(talk(**vars(options), as_json=as_json))
+    say, hear, photo = options.say, options.hear, options.photo
+    if say is not None and hear is not None:
+        raise UsageError("--say and --hear are two requests", expected="one of them")
+    if options.why is not None and say is None and hear is None:
+        raise UsageError(
+            "--why explains a single answer", expected="--say or --hear",
+            hint="in a conversation, type /why",
+        )  # fmt: skip
+    assistant = plait.Assistant(
+        options.assistant, photos=options.photos, session=options.session, progress=show_reading
+    )
+    terminal = Terminal(assistant, options.speak, as_json)
+    if hear is not None:
+        turn = assistant.hear(hear, photo=photo)
+    elif say is not None:
+        turn = assistant.say(say, photo=photo)
+    else:
+        terminal.converse(photo)
+        return
+    terminal.show(turn)
+    if options.why is not None and turn.ok:
+        terminal.why(str(options.why))
+    raise typer.Exit(0 if turn.ok else 1)

@@ -259,15 +259,11 @@ def shipped() -> list[str]:
 
 
 def recipe_text(name_or_path: str) -> str:
-    """The YAML of a shipped recipe or of a file.
-
-    Raises:
-        UsageError: there is no such recipe or file.
-    """
+    """The YAML of a shipped recipe or of a file. Raises UsageError if there is no such recipe or
+    file."""
     if name_or_path in shipped():
-        return (importlib.resources.files("plait") / "recipes" / f"{name_or_path}.yaml").read_text(
-            encoding="utf-8"
-        )
+        folder = importlib.resources.files("plait") / "recipes"
+        return (folder / f"{name_or_path}.yaml").read_text(encoding="utf-8")
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} and path.is_file():
         return path.read_text(encoding="utf-8")
@@ -328,17 +324,15 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
         data = Recipe.model_validate(data).model_dump()
     except ValidationError as error:
         problems += problem_lines(error, Recipe, "")
+    modalities = registry.modalities()
     for name, spec in _sections(data, "inputs"):
-        at, modality = f"inputs.{name}", spec.get("modality")
-        if modality not in registry.modalities():
-            problems.append(
-                f"{at}.modality: got {modality!r}; only {', '.join(registry.modalities())} "
-                + did_you_mean(str(modality), registry.modalities())
-            )
-        elif isinstance(spec.get("representation"), dict):
-            spec["representation"] = _resolve(
-                modality, spec["representation"], f"{at}.representation", problems, files
-            )
+        at, modality, settings = f"inputs.{name}", spec.get("modality"), spec.get("representation")
+        if modality not in modalities:
+            hint = did_you_mean(str(modality), modalities)
+            problems.append(f"{at}.modality: got {modality!r}; only {', '.join(modalities)} {hint}")
+        elif isinstance(settings, dict):
+            resolved = _resolve(modality, settings, f"{at}.representation", problems, files)
+            spec["representation"] = resolved
     if isinstance(data.get("fusion"), dict):
         data["fusion"] = _resolve("fusion", data["fusion"], "fusion", problems, files)
     for name, spec in _sections(data, "outputs"):

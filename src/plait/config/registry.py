@@ -227,11 +227,8 @@ def modalities() -> list[str]:
 
 @cache
 def modality(kind: str) -> Any:
-    """A class of the modality, for the facts that all its representations share.
-
-    Raises:
-        UsageError: there is no such modality.
-    """
+    """A class of the modality, for the facts that all its representations share. Raises UsageError
+    if there is no such modality."""
     if kind not in _MODALITIES and kind not in modalities():
         raise UsageError(
             f"there is no modality {kind!r}",
@@ -251,11 +248,8 @@ def names(kind: str) -> list[str]:
 
 
 def find(kind: str, name: str) -> Registered:
-    """The component, also by its ``family:ARGUMENT`` form (``hub:NAME`` finds ``hub``).
-
-    Raises:
-        UsageError: there is none; the message names those there are.
-    """
+    """The component, also by its ``family:ARGUMENT`` form (``hub:NAME`` finds ``hub``). Raises
+    UsageError if there is none; the message names those there are."""
     key = kind, name.split(":", 1)[0]
     if key not in _COMPONENTS:
         _import_named(*key)
@@ -274,10 +268,7 @@ def find(kind: str, name: str) -> Registered:
 
 def canonical(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with ``kind: family:ARGUMENT`` written out as ``kind: family, name: ARGUMENT``.
-
-    Raises:
-        UsageError: the component takes no argument, or has been given it twice.
-    """
+    Raises UsageError if the component takes no argument, or has been given it twice."""
     component = find(kind, settings["kind"])
     _, colon, argument = settings["kind"].partition(":")
     if not colon:

@@ -26,24 +26,20 @@ def recipe_schema() -> Schema:
     inputs["properties"]["modality"] = {"enum": modalities, "description": "kind of data"}
     inputs["properties"]["representation"] = {"type": "object", "required": ["kind"]}
     inputs["allOf"] = [
-        {
-            "if": {"properties": {"modality": {"const": modality}}},
-            "then": {"properties": {"representation": {"$ref": f"#/$defs/{modality}"}}},
-        }
+        _if("modality", modality, "representation", {"$ref": f"#/$defs/{modality}"})
         for modality in modalities
     ]
-    outputs = definitions["OutputSpec"]
-    names = registry.names("output")
+    outputs, names = definitions["OutputSpec"], registry.names("output")
     outputs["properties"]["kind"] = {"enum": names, "description": "kind of output"}
-    outputs["allOf"] = [
-        {
-            "if": {"properties": {"kind": {"const": name}}},
-            "then": {"properties": {"settings": _settings("output", name)}},
-        }
-        for name in names
-    ]
+    outputs["allOf"] = [_if("kind", name, "settings", _settings("output", name)) for name in names]
     schema["properties"]["fusion"] = {"$ref": "#/$defs/fusion"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _if(name: str, value: str, other: str, schema: Schema) -> Schema:
+    """If a property has this value, the other one has that schema."""
+    condition = {"properties": {name: {"const": value}}}
+    return {"if": condition, "then": {"properties": {other: schema}}}
 
 
 def _component(kind: str, name: str) -> Schema:

@@ -51,11 +51,7 @@ class FileDigests:
             self._db.execute(_TABLE)
 
     def of(self, path: Path) -> str:
-        """`digest` of a file's bytes.
-
-        Raises:
-            OSError: the file can't be read.
-        """
+        """`digest` of a file's bytes. Raises OSError if the file can't be read."""
         name, stamp = os.fsencode(path.absolute()), _stamp(path)
         with self._lock:
             known = self._find(name)

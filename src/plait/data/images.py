@@ -95,11 +95,8 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
 
 
 def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
-    """The size that an image's header claims, once it is upright.
-
-    Raises:
-        BadCell: the image is missing or empty, is not an image, or is too large to decode.
-    """
+    """The size that an image's header claims, once it is upright. Raises BadCell if the image is
+    missing or empty, is not an image, or is too large to decode."""
     data, name = load_bytes(cell, root, KINDS)
 
     def size(data: bytes) -> MediaInfo:

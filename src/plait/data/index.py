@@ -97,45 +97,34 @@ class Index:
         self._rows = {name: row for row, (name, _) in enumerate(kept)}
 
     def search(self, vectors: NDArray[np.floating], k: int) -> list[list[Hit]]:
-        """The ``k`` most similar vectors of each query, the best first; of equal ones the one that
-        was added first.
-
-        Args:
-            vectors: (Q, D) the queries.
-            k: how many; all of them where the index holds fewer.
-
-        Raises:
-            ValueError: the queries have another width than the index, or are not finite.
-        """
+        """The ``k`` vectors (or all, if there are fewer) most similar to each query, (Q, D), the
+        best first; of equal ones the one that was added first. Raises ValueError if the queries
+        have another width than the index, or are not finite."""
         if not self._rows:
             return [[] for _ in vectors]
         queries, names = self._prepared(vectors), list(self._rows)
         step, hits = max(1, SCORES_AT_ONCE // len(names)), []
         for start in range(0, len(queries), step):
             for scores in queries[start : start + step] @ self._vectors.T:  # (N,) each
-                places = _largest(scores, k)
+                places = np.arange(len(scores))
+                if 0 < k < len(scores):
+                    places = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
+                places = places[np.argsort(-scores[places], kind="stable")][:k]
                 if self.measure == "cosine":
                     scores = scores.clip(-1.0, 1.0)  # rounding goes a little beyond
                 hits.append([Hit(names[at], float(scores[at])) for at in places])
         return hits
 
     def save(self, path: Path) -> None:
-        """Write the index to one safetensors file; it holds no code.
-
-        Raises:
-            PlaitError: the disk is full or the folder can't be written.
-        """
+        """Write the index to one safetensors file; it holds no code. Raises PlaitError if the disk
+        is full or the folder can't be written."""
         names = json.dumps(list(self._rows))
         about = {"names": names, "measure": self.measure, "model": self.model}
         write_atomically(path, lambda part: save_file({"vectors": self._vectors}, part, about))
 
     @classmethod
     def load(cls, path: Path, model: str = "") -> Index:
-        """Read a saved index.
-
-        Args:
-            path: the file.
-            model: digest of the model whose vectors are expected; any where it is empty.
+        """Read a saved index, of the model with this digest if one is given.
 
         Raises:
             PlaitError: the file is missing or damaged, or holds another model's vectors.
@@ -168,11 +157,3 @@ class Index:
         if self.measure == "cosine":
             rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         return rows.astype(np.float32)
-
-
-def _largest(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """(N,) -> the places of the ``k`` largest, the largest first, equal ones in their order."""
-    places = np.arange(len(scores))
-    if 0 < k < len(scores):
-        places = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
-    return places[np.argsort(-scores[places], kind="stable")][:k]

@@ -186,11 +186,7 @@ class ColumnBlocks:
         return self._starts[-1]
 
     def cell(self, row: int) -> Any:
-        """A row's cell.
-
-        Raises:
-            PlaitError: the file is damaged or has changed.
-        """
+        """A row's cell. Raises PlaitError if the file is damaged or has changed."""
         with self._lock:
             for start, cells in reversed(self._kept):
                 if start <= row < start + len(cells):

@@ -56,11 +56,7 @@ class Series:
     name: str
 
     def place(self, channel: Channel) -> int:
-        """A channel's index, from its name or index.
-
-        Raises:
-            BadCell: there is no such channel.
-        """
+        """A channel's index, from its name or index. Raises BadCell if there is no such channel."""
         count = self.values.shape[1]
         if isinstance(channel, int) and 0 <= channel < count:
             return channel

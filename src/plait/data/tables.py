@@ -55,10 +55,7 @@ class Table:
 
     def column(self, name: ColumnName) -> Sequence[Any]:
         """The cells of a column; for several columns, a mapping from column to cell for each row.
-
-        Raises:
-            UsageError: there is no such column; the message lists the columns.
-        """
+        Raises UsageError if there is no such column; the message lists the columns."""
         if not isinstance(name, str):
             rows = zip(*map(self.column, name), strict=True)
             return [dict(zip(name, row, strict=True)) for row in rows]

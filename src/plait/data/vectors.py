@@ -49,11 +49,8 @@ Keep = Callable[[int, str], bool]
 
 def read_vectors(path: str | Path, keep: Keep) -> dict[str, Vector]:
     """The vectors, (D,) each, of the words to keep, in file order; the first if a word repeats.
-
-    Raises:
-        PlaitError: the file is missing, empty, damaged or in another format; the message names the
-            line (in a binary file, the word's number).
-    """
+    Raises PlaitError if the file is missing, empty, damaged or in another format; the message names
+    the line (in a binary file, the word's number)."""
     vectors: dict[str, Vector] = {}
     try:
         with open(path, "rb") as file:
@@ -101,11 +98,10 @@ def _text(
         size = size or line.count(b" ")
         try:
             word, numbers = _parted(line, size)
-            vector = _finite([float(field) for field in numbers]) if keep(number, word) else None
+            if keep(number, word):
+                yield word, _finite([float(field) for field in numbers])
         except ValueError as error:
             raise _damaged(name, f"line {number + first}", error) from None
-        if vector is not None:
-            yield word, vector
     if count is not None and number + 1 < count:
         raise _damaged(name, f"line {number + first}", f"is the last of {count:,} words")
 
@@ -153,11 +149,10 @@ def _binary(
             data = stream.read(4 * size)
             if len(data) < 4 * size:
                 raise ValueError("is truncated")
-            vector = _finite(np.frombuffer(data, "<f4")) if keep(number, word) else None
+            if keep(number, word):
+                yield word, _finite(np.frombuffer(data, "<f4"))
         except ValueError as error:
             raise _damaged(name, f"word {number + 1:,} of {count:,}", error) from None
-        if vector is not None:
-            yield word, vector
 
 
 def _damaged(name: str, place: str, what: object) -> PlaitError:

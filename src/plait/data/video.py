@@ -52,9 +52,8 @@ def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit
     al. 2016, arXiv:1608.00859). F is ``count``, or all frames if the video has fewer.
 
     Args:
-        cell: the path or the bytes of a video, or the path of a folder of images: the frames, in
-            the order of their names (``frame_2`` before ``frame_10``).
-        root: the folder that a relative path starts from.
+        cell: the path (from the folder ``root``) or the bytes of a video, or the path of a folder
+            of images: the frames, in the order of their names (``frame_2`` before ``frame_10``).
         count: the number of frames.
         size: pixels per side.
         fit: ``squash`` the whole frame to a square, or ``crop`` its middle.
@@ -73,11 +72,8 @@ def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit
 
 
 def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
-    """The bytes of the file; for a folder, a digest of the names and contents of its images.
-
-    Raises:
-        BadCell: nothing can be read.
-    """
+    """The bytes of the file; for a folder, a digest of the names and contents of its images. Raises
+    BadCell if nothing can be read."""
     folder = _folder(cell, root)
     if not folder:
         return load_bytes(cell, root, KINDS)[0]
@@ -89,11 +85,8 @@ def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
 
 def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
     """Size of a frame as it is coded, before it is rotated upright, and duration: the longer of
-    header and packets, as a header may claim less, or nothing. Empty for a folder.
-
-    Raises:
-        BadCell: the video is missing or empty, or the file is not a video.
-    """
+    header and packets, as a header may claim less, or nothing. Empty for a folder. Raises BadCell
+    if the video is missing or empty, or the file is not a video."""
     if _folder(cell, root):
         return MediaInfo()
     av = needed("av", "video")
@@ -101,16 +94,10 @@ def clip_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
     try:
         with _open(av, data) as container:
             _check(container, name)
-            stream = _stream(container)
-            frame = stream.codec_context
-            spans = [
-                _span(packet, tick)
-                for packet in container.demux()
-                if (tick := _tick(packet)) is not None
-            ]
-            first = min((start for start, _ in spans), default=0.0)
-            last = max((end for _, end in spans), default=0.0)
-            seconds = max((container.duration or 0) / 1e6, last - first)
+            frame = _stream(container).codec_context
+            spans = [(start, end) for _, _, start, end in _packets(container)] or [(0.0, 0.0)]
+            shown = max(end for _, end in spans) - min(start for start, _ in spans)
+            seconds = max((container.duration or 0) / 1e6, shown)
             return MediaInfo(frame.width, frame.height, seconds)
     except (av.FFmpegError, ValueError) as error:
         raise _damaged(name, error) from None
@@ -215,33 +202,23 @@ def _check_size(frame: Any, name: str) -> None:
         raise BadCell(what, expected=f"at most {MAX_PIXELS:,} pixels", hint="scale it down first")
 
 
-def _tick(packet: Any) -> int | None:
-    """When the content of a packet is shown, in ticks; None for an empty packet."""
-    tick: int | None = packet.dts if packet.pts is None else packet.pts
-    return tick if packet.size else None
-
-
-def _span(packet: Any, tick: int) -> tuple[float, float]:
-    """When the content of a packet starts and ends being shown, in seconds."""
-    end = tick + (packet.duration or 0)
-    return float(tick * packet.time_base), float(end * packet.time_base)
+def _packets(container: Any) -> Iterator[tuple[Any, int, float, float]]:
+    """The packets that aren't empty; when the content of each is shown, in ticks; and when it
+    starts and ends being shown, in seconds. Nothing is decoded."""
+    for packet in container.demux():
+        tick = packet.dts if packet.pts is None else packet.pts
+        if packet.size and tick is not None:
+            end = tick + (packet.duration or 0)
+            yield packet, tick, float(tick * packet.time_base), float(end * packet.time_base)
 
 
 def _index(container: Any, name: str) -> tuple[list[int], list[int]]:
-    """The times of a video's frames, sorted, and the positions where decoding can start. Reads all
-    packets, without decoding them.
-
-    Raises:
-        BadCell: there are no frames, too many, or they end long before the duration does.
-    """
-    stream, times, begin, end = _stream(container), [], None, 0.0
-    for packet in container.demux():
-        tick = _tick(packet)
-        if tick is None:
-            continue
-        start, stop = _span(packet, tick)
-        begin = start if begin is None else min(begin, start)
-        end = max(end, stop)
+    """The times of a video's frames, sorted, and the positions where decoding can start. Raises
+    BadCell if there are no frames, too many, or they end long before the duration does."""
+    stream, times, starts, last = _stream(container), [], list[float](), 0.0
+    for packet, tick, start, end in _packets(container):
+        starts.append(start)
+        last = max(last, end)
         if packet.stream.index == stream.index:
             times.append((tick, packet.is_keyframe))
             if len(times) > MAX_FRAMES:
@@ -249,7 +226,7 @@ def _index(container: Any, name: str) -> tuple[list[int], list[int]]:
                 raise BadCell(what, hint="cut it into pieces")
     if not times:
         raise BadCell(f"{name} has no frames", expected=KINDS, hint="get the file again")
-    if end - (begin or 0.0) < WHOLE * (container.duration or 0) / 1e6:
+    if last - min(starts) < WHOLE * (container.duration or 0) / 1e6:
         raise _truncated(name)
     times.sort()
     return [t for t, _ in times], [at for at, (_, is_key) in enumerate(times) if is_key]

@@ -1,7 +1,7 @@
 """The contract of a modality: how a cell becomes an array, and the facts that others ask for.
 
 This is the data side: numpy only. The network side of a representation, its `Encoder`, lies in the
-module ``networks`` of the same folder, and is imported when `Modality.encoder` builds it.
+folder's module ``networks``, which `Modality.encoder` imports.
 """
 
 from __future__ import annotations
@@ -109,8 +109,7 @@ class Modality(Component, ABC):
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
-        """Whether a filled cell of a table is of this modality; by default its column is known by
-        its name alone."""
+        """Whether a filled cell is of this modality; by default only its column's name tells."""
         return "possible"
 
     @classmethod
@@ -139,8 +138,8 @@ class Modality(Component, ABC):
         """
 
     def unread(self, cell: Any, root: Path) -> str:
-        """What `read` leaves out of a cell or can't understand, in words for the user; empty if
-        nothing."""
+        """What `read` leaves out of a cell or can't understand, in words for the user, if
+        anything."""
         return ""
 
     def content(self, cell: Any, root: Path) -> bytes:

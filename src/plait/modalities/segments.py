@@ -65,7 +65,7 @@ class Words(Segments):
     def __init__(
         self, text: str, words: Sequence[Span], tokens: Sequence[Span], perturb: Perturb
     ) -> None:
-        """Words and tokens as spans of characters, first and behind the last."""
+        """Words and tokens are spans of characters, their ends exclusive."""
         super().__init__([text[start:end] for start, end in words], perturb)
         self.text, self.words, self.tokens = text, words, tokens
 
@@ -80,16 +80,16 @@ class Words(Segments):
 
     def drawing(self, weights: Weights, name: str) -> str:
         """The text, its words coloured."""
-        pieces, at = [], 0
+        inside, at = "", 0
         strengths = STRONGEST * magnitudes(weights)
         for (start, end), weight, strength in zip(self.words, weights, strengths, strict=True):
-            pieces.append(
+            inside += (
                 f'{escape(self.text[at:start])}<mark class="{tone(weight)}" '
                 f'style="--how:{strength * 100:.0f}%" title="{weight:+.4f}">'
                 f"{escape(self.text[start:end])}</mark>"
             )
             at = end
-        return f'<p class="words">{"".join(pieces)}{escape(self.text[at:])}</p>'
+        return f'<p class="words">{inside}{escape(self.text[at:])}</p>'
 
 
 class Listing(Segments):
@@ -100,14 +100,13 @@ class Listing(Segments):
         self.values = values
 
     def drawing(self, weights: Weights, name: str) -> str:
-        """A bar a value."""
+        """A bar for each value."""
+        each = zip(self.values, weights, magnitudes(weights), strict=True)
         rows = [
-            f"<tr><th>{escape(name)}</th><td>{escape(value)}</td>"
+            f"<tr><th>{escape(part)}</th><td>{escape(value)}</td>"
             f'<td class="bar"><i class="{tone(w)}" style="width:{share * 100:.0f}%"></i></td>'
             f"<td>{w:+.3g}</td></tr>"
-            for (name, value), w, share in zip(
-                self.values, weights, magnitudes(weights), strict=True
-            )
+            for (part, value), w, share in each
         ]
         return f'<table class="values">{"".join(rows)}</table>'
 
@@ -133,8 +132,8 @@ class Grid(Segments):
             rows, columns: what they are called; empty names are not written.
             perturb: as in `Segments`.
             square: whether tokens lie on a square grid, row by row.
-            spans: T -> (T, C), where tokens lie along the columns; without, and where they are not
-                on a square, they lie evenly along all parts, row after row.
+            spans: T -> (T, C), where tokens lie along the columns. Without it, and off a square,
+                they lie evenly along all parts, row after row.
         """
         names = [", ".join(filter(None, (c, r))) or f"{n + 1}, {m + 1}"
                  for n, r in enumerate(rows) for m, c in enumerate(columns)]  # fmt: skip
@@ -159,10 +158,8 @@ class Grid(Segments):
         """The backdrop, which every drawing shows again."""
         (width, height), inside = self.size, self.backdrop
         if not isinstance(inside, str):
-            inside = (
-                f'<image href="{picture_uri(inside, SIDE)}" width="{width}" height="{height}" '
-                'preserveAspectRatio="none"/>'
-            )
+            box = f'width="{width}" height="{height}" preserveAspectRatio="none"'
+            inside = f'<image href="{picture_uri(inside, SIDE)}" {box}/>'
         return (
             f'<svg width="0" height="0" class="store" aria-hidden="true"><symbol id="{name}" '
             f'viewBox="0 0 {width} {height}">{inside}</symbol></svg>'
@@ -173,15 +170,13 @@ class Grid(Segments):
         of zero show a picture as it is."""
         width, height = self.size
         wide, high = width / len(self.columns), height / len(self.rows)
-        strengths = STRONGEST * magnitudes(weights)
+        each = zip(self.parts, weights, STRONGEST * magnitudes(weights), strict=True)
         tiles = [
             f'<rect class="{tone(weight)}" x="{number % len(self.columns) * wide:.1f}" '
             f'y="{number // len(self.columns) * high:.1f}" width="{wide + 0.4:.1f}" '
             f'height="{high + 0.4:.1f}" fill-opacity="{strength:.2f}">'
             f"<title>{escape(part)}: {weight:+.4f}</title></rect>"
-            for number, (part, weight, strength) in enumerate(
-                zip(self.parts, weights, strengths, strict=True)
-            )
+            for number, (part, weight, strength) in enumerate(each)
         ]
         longest = max(map(len, self.rows), default=0)
         left, below = longest and longest * 7 + 10, 18 if any(self.columns) else 0

@@ -6,12 +6,13 @@ Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterator, KeysView, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.types import Fused, Tokens, UsageError
@@ -58,10 +59,8 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 def side_by_side(parts: Mapping[str, Tokens]) -> Tokens:
     """The tokens of all inputs in one sequence, in the order of the inputs."""
-    return Tokens(
-        torch.cat([part.values for part in parts.values()], dim=1),
-        torch.cat([part.mask for part in parts.values()], dim=1),
-    )
+    values, masks = zip(*((part.values, part.mask) for part in parts.values()), strict=True)
+    return Tokens(torch.cat(values, dim=1), torch.cat(masks, dim=1))
 
 
 def alone(name: str, part: Tokens) -> Fused:
@@ -215,18 +214,9 @@ def make_reader(part: ReadInOrder, longest: int) -> nn.Module:
     "mean" gives (B, 1, D) instead; without layers, tokens stay as they are."""
     if part.sequence_encoder == "mean":
         return MeanReader()
-    if not part.layers:
-        return NoReader()
     makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
-    return makers[part.sequence_encoder](part.width, part.layers, part.dropout, longest)
-
-
-class NoReader(nn.Module):
-    """Leaves the tokens as they are."""
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
-        return x
+    make = makers[part.sequence_encoder] if part.layers else CnnReader  # which does nothing then
+    return make(part.width, part.layers, part.dropout, longest)
 
 
 class MeanReader(nn.Module):
@@ -339,3 +329,25 @@ def count_parameters(module: nn.Module, trainable: bool | None = None) -> int:
 def freeze(module: nn.Module) -> nn.Module:
     """The module without gradients, in evaluation mode."""
     return module.requires_grad_(False).eval()
+
+
+class NumpyPart(nn.Module):
+    """The frozen part of an encoder where it is numpy's work: `plait.modalities.base.Modality`'s
+    ``prepare``, one record after the other.
+
+    Args:
+        prepare: the method.
+        key: all that its result depends on beside the state; part of the cache's key.
+    """
+
+    def __init__(self, prepare: Callable[[Any], NDArray[Any]], key: str) -> None:
+        super().__init__()
+        self.prepare, self.key = prepare, key
+
+    def extra_repr(self) -> str:
+        """The key."""
+        return self.key
+
+    def forward(self, item: Tensor) -> Tensor:
+        """(L, ...) -> (L', ...)."""
+        return torch.from_numpy(self.prepare(item.cpu().numpy())).to(item.device)

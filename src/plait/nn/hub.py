@@ -101,21 +101,14 @@ def load_config(name: str) -> State:
     config = read_pretrained(transformers().AutoConfig, name)
     state: State = json.loads(config.to_json_string(use_diff=False))
     state.pop("_name_or_path", None)  # where it was read from is private
-    if commit := _commit(name):
-        state[REVISION] = commit
-    return state
-
-
-def _commit(name: str) -> str | None:
-    """The commit that a model was read from, which is the name of its folder in the hub's cache;
-    None for a folder."""
-    from huggingface_hub import try_to_load_from_cache
-
     repository, revision = located(name)
-    if is_folder(Path(repository)):
-        return None
-    path = try_to_load_from_cache(repository, "config.json", revision=revision)
-    return Path(path).parent.name if isinstance(path, str) else None
+    if not is_folder(Path(repository)):
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(repository, "config.json", revision=revision)
+        if isinstance(path, str):  # a commit is the name of its folder in the hub's cache
+            state[REVISION] = Path(path).parent.name
+    return state
 
 
 def load_tokenizer(name: str) -> State:
@@ -153,8 +146,7 @@ def load_extractor(name: str) -> State:
 
 def build_extractor(state: State) -> Any:
     """The feature extractor that `load_extractor` read."""
-    library = transformers()
-    kind = state["feature_extractor_type"]
+    library, kind = transformers(), state["feature_extractor_type"]
     cls: Any = getattr(library, kind, None)
     known = inspect.isclass(cls) and issubclass(cls, library.SequenceFeatureExtractor)
     if not known:
@@ -173,32 +165,25 @@ def load_json(name: str, file: str) -> State | None:
     Raises:
         PlaitError: it can't be told, because the hub can't be reached.
     """
-    path = Path(name) / file if Path(name).is_dir() else _download(name, file)
-    if path is None or not path.is_file():
-        return None
-    with clearly(name):
-        found: State = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _download(name: str, file: str) -> Path | None:
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    repository, revision = located(name)
-    # The cache remembers a file as a path, and an absence as an object of its own.
-    if not isinstance(
-        try_to_load_from_cache(repository, file, revision=revision), (str, type(None))
-    ):
-        return None
-    try:
-        return Path(hf_hub_download(repository, file, revision=revision))
-    except LocalEntryNotFoundError as error:
-        raise _unusable(name, error) from None
-    except EntryNotFoundError:
-        return None
-    except FAILURES as error:
-        raise _unusable(name, error) from None
+    path = Path(name) / file
+    with clearly(name):
+        if not Path(name).is_dir():
+            repository, revision = located(name)
+            # The cache remembers a file as a path, and an absence as an object of its own.
+            known = try_to_load_from_cache(repository, file, revision=revision)
+            if not isinstance(known, (str, type(None))):
+                return None
+            try:
+                path = Path(hf_hub_download(repository, file, revision=revision))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                return None
+        found: State | None = json.loads(path.read_text("utf-8")) if path.is_file() else None
+    return found
 
 
 @contextmanager

@@ -9,30 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from plait.nn.hub import (
-    FAILURES,
-    REVISION,
-    HubName,
-    HubTrain,
-    build_extractor,
-    check_reachable,
-    clearly,
-    load_config,
-    load_extractor,
-    load_json,
-    load_processor,
-    load_tokenizer,
-    located,
-    read_pretrained,
-    transformers,
-)
+from plait.nn.hub import FAILURES, REVISION, clearly, located, read_pretrained, transformers
 from plait.types import PlaitError, State
-
-__all__ = [
-    "FAILURES", "HubName", "HubTrain", "build_extractor", "build_features", "build_model",
-    "check_reachable", "clearly", "load_config", "load_extractor", "load_json", "load_processor",
-    "load_tokenizer", "new_cache", "probe", "read_pretrained", "refuse_missing", "transformers",
-]  # fmt: skip
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -45,11 +45,8 @@ def shipped_models() -> list[str]:
 
 
 def find_package(name_or_path: str | Path) -> Path:
-    """The folder of a package, given as a shipped model's name or a path.
-
-    Raises:
-        UsageError: there is no such model.
-    """
+    """The folder of a package, given as a shipped model's name or a path. Raises UsageError if
+    there is no such model."""
     path, name, shipped = Path(name_or_path), str(name_or_path), shipped_models()
     if is_folder(path):
         return path

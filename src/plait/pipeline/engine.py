@@ -86,8 +86,8 @@ class Batch:
         """The records of several batches of equal widths, without their targets."""
         names = batches[0].lengths
         return cls(
-            {name: np.concatenate([batch.prepared[name] for batch in batches]) for name in names},
-            {name: np.concatenate([batch.lengths[name] for batch in batches]) for name in names},
+            {n: np.concatenate([batch.prepared[n] for batch in batches]) for n in names},
+            {n: np.concatenate([batch.lengths[n] for batch in batches]) for n in names},
         )
 
 
@@ -135,18 +135,11 @@ class Engine(EncoderEngine, Protocol):
         """What calibration found, and `Output.decode` needs."""
 
     def support(self, batch: Batch, output: str, answers: Sequence[Any]) -> NDArray[np.float64]:
-        """(B,) how much the model supports each record's answer.
-
-        Raises:
-            UsageError: the engine can't tell.
-        """
+        """(B,) how much the model supports each record's answer. Raises UsageError if the engine
+        can't tell."""
 
     def embed(self, batch: Batch) -> NDArray[np.float32]:
-        """(B, D) the fused vectors of a batch.
-
-        Raises:
-            UsageError: the engine can't tell.
-        """
+        """(B, D) the fused vectors of a batch. Raises UsageError if the engine can't tell."""
 
 
 @dataclass(frozen=True)

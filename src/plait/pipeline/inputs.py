@@ -49,10 +49,11 @@ class Corruption:
         return f"{self.kind}-{self.strength}"
 
 
+@dataclass
 class InputReader:
     """Reads an input's cells and prepares them for the network.
 
-    Args:
+    Attributes:
         name: the input's.
         modality: fitted.
         engine: runs the frozen part of the encoder.
@@ -60,16 +61,11 @@ class InputReader:
         corruption: makes every record worse once it is read.
     """
 
-    def __init__(
-        self,
-        name: str,
-        modality: Modality,
-        engine: EncoderEngine,
-        root: Path,
-        corruption: Corruption | None = None,
-    ) -> None:
-        self.name, self.modality, self.engine, self.root = name, modality, engine, root
-        self.corruption = corruption
+    name: str
+    modality: Modality
+    engine: EncoderEngine
+    root: Path
+    corruption: Corruption | None = None
 
     def keys(self, cells: Iterable[Any]) -> list[str | None]:
         """`content_keys`; those of corrupted records differ from those of the originals."""

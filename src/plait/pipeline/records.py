@@ -75,9 +75,8 @@ def open_table(
         recipe: whose inputs and outputs they are.
         parts: its components.
         table: what `as_table` takes.
-        named: the columns that the user named, for a table to be scored: inputs without a column
-            are then missing, and not among the columns returned. Without, every input must have
-            one.
+        named: the columns that the user named, for a table to be scored, which may lack inputs:
+            these aren't among the columns returned. None: every input must have a column.
     """
     rows = as_table(table, recipe.data.missing_texts)
     if named is None:
@@ -106,11 +105,8 @@ def split_table(
     columns: Mapping[str, ColumnName],
     to_learn: bool = True,
 ) -> dict[str, list[int]]:
-    """The rows of train, val and test; ``to_learn`` as in `split_rows`.
-
-    Raises:
-        UsageError: a comparison chose the splits, and the table doesn't have them.
-    """
+    """The rows of train, val and test; ``to_learn`` as in `split_rows`. Raises UsageError if a
+    comparison chose the splits, and the table doesn't have them."""
     column = split_column(recipe, table)
     if to_learn and column is None and recipe.data.split is None and recipe.data.group is None:
         targets = {n for path in columns for n in column_names(columns[path])}
@@ -145,11 +141,8 @@ def split_table(
 def rows_of_split(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName], split: str
 ) -> list[int]:
-    """The rows of train, val or test, split as in training.
-
-    Raises:
-        UsageError: there is no such split, or the table does not tell which rows are in it.
-    """
+    """The rows of train, val or test, split as in training. Raises UsageError if there is no such
+    split, or the table does not tell which rows are in it."""
     splits = _split_again(recipe, parts, table, columns)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
@@ -242,11 +235,8 @@ def some_rows(rows: Sequence[int], most: int | None, seed: int) -> list[int]:
 def fit_parts(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
 ) -> Parts:
-    """Every input and output, fitted to the training rows.
-
-    Raises:
-        PlaitError: a component can't be fitted to its column; the message names the column.
-    """
+    """Every input and output, fitted to the training rows. Raises PlaitError if a component can't
+    be fitted to its column; the message names the column."""
     inputs = {f"inputs.{name}": spec for name, spec in recipe.inputs.items()}
     partners = {path: spec.fit_with for path, spec in inputs.items()}
     partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}
@@ -442,29 +432,32 @@ class Preparer:
             table: its rows.
             views: whether the records are to be learned from, each in several versions.
         """
-        inputs, bad, empty = self._all_inputs(table, views)
-        targets = {n: self._targets(n, table, views) for n in self.parts.outputs}
+        records, left_out = self.prepare_inputs(table, views=views)
+        targets = {name: self._targets(name, table, views) for name in self.parts.outputs}
         rows = [
             row
             for row in range(len(table))
-            if row not in empty
-            and any(features.keys[row] is not None for features in inputs.values())
+            if row not in left_out
             and all(target.values[row] is not None for target in targets.values())
-            and not (self.policy.policy == "skip" and row in bad)
         ]
-        return Records(inputs, targets, len(table)).where(rows), rows
+        return replace(records, targets=targets).where(rows), rows
 
-    def prepare_inputs(self, table: Table) -> tuple[Records, set[int]]:
+    def prepare_inputs(self, table: Table, *, views: bool = False) -> tuple[Records, set[int]]:
         """All of a table's rows as records without targets, and the rows that can't be answered:
         those without an input that can be used and, by the policy ``skip``, those with a bad cell.
         """
-        inputs, bad, empty = self._all_inputs(table, views=False)
-        left_out = empty | (bad if self.policy.policy == "skip" else set())
-        records = Records(inputs, {}, len(table))
+        bad: set[int] = set()
+        inputs = {name: self._input(name, table, views, bad) for name in self.parts.modalities}
+        cells = [self._cells(name, table) for name in inputs]
+        left_out = bad if self.policy.policy == "skip" else set()
         for row in range(len(table)):
             if all(features.keys[row] is None for features in inputs.values()):
                 left_out.add(row)
-        return records, left_out
+                # Cells are looked at only where needed: they may lie in a large file.
+                if all(is_missing(column[row]) for column in cells):
+                    line = f"row {table.number(row)}: no input that could be used"
+                    self.policy.failures.append(line)
+        return Records(inputs, {}, len(table)), left_out
 
     def corrupted(
         self, table: Table, records: Records, rows: Sequence[int], name: str, how: Corruption
@@ -474,23 +467,6 @@ class Preparer:
         quiet = replace(self, policy=ErrorPolicy(self.policy.policy))
         features = quiet._input(name, table.where(rows), False, set(), how)
         return replace(records, inputs={**records.inputs, name: features})
-
-    def _all_inputs(
-        self, table: Table, views: bool
-    ) -> tuple[dict[str, Features], set[int], set[int]]:
-        """Every input's features, the rows with a bad cell, and those where all cells are empty."""
-        bad: set[int] = set()
-        inputs = {name: self._input(name, table, views, bad) for name in self.parts.modalities}
-        cells = [self._cells(name, table) for name in inputs]
-        empty = set()
-        for row in range(len(table)):
-            # Cells are looked at only where needed: they may lie in a large file.
-            nothing = all(features.keys[row] is None for features in inputs.values())
-            if nothing and all(is_missing(column[row]) for column in cells):
-                number = table.number(row)
-                self.policy.failures.append(f"row {number}: no input that could be used")
-                empty.add(row)
-        return inputs, bad, empty
 
     def _input(
         self, name: str, table: Table, views: bool, bad: set[int],

@@ -50,7 +50,7 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
         failures=len(evaluation.failures),
         outputs=[_output(evaluation, name, count) for name in names],
     )
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(path, text)
 
 
 def write_errors(evaluation: Evaluation, path: Path) -> None:
@@ -73,7 +73,7 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
             "aligned errors need an output of transcripts",
             expected="outputs.NAME.kind: text, its settings.metrics: transcripts",
         )
-    write_atomically(path, lambda part: part.write_text("".join(texts), encoding="utf-8"))
+    write_atomically(path, "".join(texts))
 
 
 def _recording(evaluation: Evaluation, position: int) -> str:

@@ -64,7 +64,7 @@ def write_report(
         curves=sections.learning_curve(folder.with_name(f"{folder.name}.run") / "log.jsonl"),
         failures=sections.failures(evaluation),
     )
-    write_atomically(out, lambda part: part.write_text(text, encoding="utf-8"))
+    write_atomically(out, text)
 
 
 def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def writer(path: Path, outputs: Mapping[str, Output]) -> Callable[[Iterable[Row]
         all_rows = list(rows)
         # Names of files may be any bytes; they are written as they are.
         text = text_of(all_rows, outputs).encode("utf-8", "surrogateescape")
-        write_atomically(path, lambda part: part.write_bytes(text))
+        write_atomically(path, text)
         return sum(answers is not None for _, answers in all_rows)
 
     return write

@@ -126,8 +126,7 @@ def summarise(what: str, overrides: list[str], out: Path | None, as_json: bool) 
         raise UsageError(f"can't draw to {out}", expected=f"a {' or '.join(PICTURES)} file")
     summary = summary_of(what, overrides)
     if out is not None:
-        content = PICTURES[out.suffix.lower()](summary.graph)
-        write_atomically(out, lambda part: part.write_bytes(content))
+        write_atomically(out, PICTURES[out.suffix.lower()](summary.graph))
     if as_json:
         print(json.dumps(summary.to_json(), ensure_ascii=False, indent=2))
     else:

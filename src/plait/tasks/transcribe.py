@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -136,7 +135,7 @@ def transcribe_files(
             if target is None:
                 print(text, end="")
             else:
-                write_atomically(target, partial(Path.write_text, data=text, encoding="utf-8"))
+                write_atomically(target, text)
                 print(f"{path} -> {target}")
         except BadCell as error:
             bad.handle(number + 1, "audio", error)

@@ -162,8 +162,7 @@ def translate_all(
         for sentence in translated:
             print(sentence, flush=True)
     else:
-        text = "".join(f"{sentence}\n" for sentence in translated)
-        write_atomically(out, lambda part: part.write_text(text, encoding="utf-8"))
+        write_atomically(out, "".join(f"{sentence}\n" for sentence in translated))
         print(f"written to {out}")
 
 

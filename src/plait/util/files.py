@@ -39,27 +39,24 @@ def is_file(path: Path) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents.
-
-    Raises:
-        PlaitError: it can't be made.
-    """
+    """Make a folder and its parents. Raises PlaitError if it can't be made."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_written(path, error) from None
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write to a temporary file beside ``path``, then rename it; a failure leaves nothing behind.
-
-    Raises:
-        PlaitError: the disk is full or the folder can't be written to.
-    """
+def write_atomically(path: Path, content: str | bytes | Callable[[Path], object]) -> None:
+    """Write text (as UTF-8) or bytes, or call a function that writes, to a temporary file beside
+    ``path``, then rename it; a failure leaves nothing behind. Raises PlaitError if the disk is full
+    or the folder can't be written to."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
+        if callable(content):
+            content(part)
+        else:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError
         raise not_written(path, error) from None
@@ -71,11 +68,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to fill, which replaces ``folder`` at the end; a failure leaves nothing
-    behind.
-
-    Raises:
-        PlaitError: the disk is full or the folder can't be written to.
-    """
+    behind. Raises PlaitError if the disk is full or the folder can't be written to."""
     folder = folder.resolve()  # the target of a link, so that the link stays
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:

@@ -13,11 +13,8 @@ log = logging.getLogger("plait")
 
 
 def needed(library: str, extra: str) -> Any:
-    """Import an optional library.
-
-    Raises:
-        PlaitError: it is not installed; the message names the extra to install.
-    """
+    """Import an optional library. Raises PlaitError if it is not installed; the message names the
+    extra to install."""
     try:
         return importlib.import_module(library)
     except ImportError as error:

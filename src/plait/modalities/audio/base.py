@@ -11,9 +11,10 @@ import math
 import sys
 import wave
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,14 @@ from pydantic import Field
 from plait.data.audio import count_seconds, open_cut
 from plait.data.cells import MediaInfo, is_sentence
 from plait.data.recordings import KINDS, SOUND
-from plait.modalities.audio.mel import mel_edges, mel_filters, sound_of, spectrum
+from plait.modalities.audio.mel import (
+    frame_samples,
+    hop_seconds,
+    mel_edges,
+    mel_filters,
+    sound_of,
+    spectrum,
+)
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.types import Geometry
@@ -127,21 +135,17 @@ class Sound(Modality):
         if view == 0:
             return item
         rng = view_generator(view, seed)
-        item = self._faster(item, self._factor(rng))
+        factor = self._factor(rng)
+        if factor != 1:
+            faster = needed("soxr", "audio").resample(item, self.rate * factor, self.rate)
+            # Of a sound of one or two samples nothing might be left.
+            item = faster[: self.max_samples].copy() if len(faster) else item
         item = item * np.float32(10 ** (rng.uniform(-GAIN, GAIN) / 20))
         return with_noise(item, rng.uniform(*self.noise), rng)
 
     def _factor(self, rng: np.random.Generator) -> float:
         """How much faster a view is; the first that is drawn."""
         return rng.uniform(1 - self.speed, 1 + self.speed)
-
-    def _faster(self, item: Item, factor: float) -> Item:
-        """(N,) -> about (N / factor,), no longer than the longest sound."""
-        if factor == 1:
-            return item
-        resampled: Item = needed("soxr", "audio").resample(item, self.rate * factor, self.rate)
-        # Of a sound of one or two samples nothing might be left.
-        return resampled[: self.max_samples].copy() if len(resampled) else item
 
     def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
         """Seconds; unknown where silence is cut off, as the header doesn't say how much."""
@@ -165,7 +169,14 @@ class Sound(Modality):
 
     def samples(self) -> list[Any]:
         """Two short WAV files."""
-        return [_tone(frequency) for frequency in (440, 880)]
+        files = []
+        for frequency in (440, 880):
+            angles = 2 * math.pi * frequency * np.arange(800) / 8000
+            files.append(stream := io.BytesIO())
+            with wave.open(stream, "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", ""))
+                file.writeframes((8000 * np.sin(angles)).astype("<i2").tobytes())
+        return [stream.getvalue() for stream in files]
 
     def fingerprint(self) -> str:
         """All settings of reading and of the views, and the version of their code."""
@@ -184,10 +195,32 @@ class Sound(Modality):
 
         rows = [f"{low:,.0f}–{high:,.0f} Hz" for low, high in pairwise(edges.tolist())][::-1]
         columns = [f"{seconds * n / times:.2f} s" for n in range(times)]
+        # Its spectrogram, loud dark, high on top.
+        values = spectrum(sound, WINDOW, HOP)
+        power = np.square(np.abs(values)).T @ mel_filters(self.rate, WINDOW, SHADES)  # (L, SHADES)
+        logs = np.log10(np.maximum(power, max(QUIETEST * float(power.max()), 1e-20))).T[::-1]
+        grey = 250 - 220 * (logs - logs.min()) / max(float(np.ptp(logs)), 1e-9)
+        picture = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
         return Grid(
-            _greys(sound, self.rate), DRAWN, rows, columns, perturb,
-            spans=lambda tokens: along(tokens, times),
-        )  # fmt: skip
+            picture, DRAWN, rows, columns, perturb, spans=lambda tokens: along(tokens, times)
+        )
+
+
+class MelSound(Sound):
+    """A sound that is read as frames of mel bands, of which strided convolutions make tokens."""
+
+    strides: ClassVar[Mapping[int, Sequence[int]]]
+    """Milliseconds of a ``token`` -> the convolutions' strides over time."""
+
+    @property
+    def min_samples(self) -> int:
+        """More than one frame."""
+        return frame_samples(self.rate) + 1
+
+    def pace(self) -> float:
+        """As many frames as the strides make one of."""
+        own: Any = self
+        return math.prod(self.strides[own.token]) * hop_seconds(self.rate)
 
 
 def filtered(
@@ -212,15 +245,6 @@ def filtered(
     return left.astype(np.float32)
 
 
-def _greys(sound: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
-    """(N,) -> (SHADES, L, 3): its spectrogram, loud dark, high on top."""
-    values = spectrum(sound, WINDOW, HOP)
-    power = np.square(np.abs(values)).T @ mel_filters(rate, WINDOW, SHADES)  # (L, SHADES)
-    logs = np.log10(np.maximum(power, max(QUIETEST * float(power.max()), 1e-20))).T[::-1]
-    grey = 250 - 220 * (logs - logs.min()) / max(float(np.ptp(logs)), 1e-9)
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-
-
 def with_noise(
     sound: NDArray[np.float32], decibels: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
@@ -228,12 +252,3 @@ def with_noise(
     power = max(float(np.square(sound, dtype=np.float64).mean()), 1e-12)
     noise = rng.standard_normal(sound.shape, np.float32)
     return sound + noise * np.float32((power * 10 ** (-decibels / 10)) ** 0.5)
-
-
-def _tone(frequency: int) -> bytes:
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setparams((1, 2, 8000, 0, "NONE", ""))
-        angles = 2 * math.pi * frequency * np.arange(800) / 8000
-        file.writeframes((8000 * np.sin(angles)).astype("<i2").tobytes())
-    return stream.getvalue()

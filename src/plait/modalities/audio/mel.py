@@ -17,23 +17,12 @@ RATIO = np.log(6.4) / 27
 HOPS = 100  # frames a second
 
 
-def hertz_to_mel(hertz: Floats) -> Floats:
-    """Slaney's Auditory Toolbox (1998), the scale of librosa and Whisper."""
-    linear = hertz / STEP
-    with np.errstate(divide="ignore"):
-        above = LINEAR_TO / STEP + np.log(np.maximum(hertz, 1e-9) / LINEAR_TO) / RATIO
-    return np.where(hertz < LINEAR_TO, linear, above)
-
-
-def mel_to_hertz(mels: Floats) -> Floats:
-    """The inverse of `hertz_to_mel`."""
-    above = LINEAR_TO * np.exp(RATIO * (mels - LINEAR_TO / STEP))
-    return np.where(mels < LINEAR_TO / STEP, mels * STEP, above)
-
-
 def mel_edges(rate: int, bands: int) -> Floats:
-    """(bands + 1,) hertz between bands that are equally wide in mel, from 0 to half the rate."""
-    return mel_to_hertz(np.linspace(0, hertz_to_mel(np.array(rate / 2)), bands + 1))
+    """(bands + 1,) hertz between bands that are equally wide in mel, from 0 to half the rate, which
+    is above 1 kHz: the scale of Slaney's Auditory Toolbox (1998), librosa and Whisper."""
+    corner = LINEAR_TO / STEP
+    mels = np.linspace(0, corner + np.log(rate / 2 / LINEAR_TO) / RATIO, bands + 1)
+    return np.where(mels < corner, mels * STEP, LINEAR_TO * np.exp(RATIO * (mels - corner)))
 
 
 def mel_filters(rate: int, size: int, bands: int) -> Floats:

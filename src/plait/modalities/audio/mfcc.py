@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,19 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from plait.config.registry import register
-from plait.modalities.audio.base import Sound, Token
-from plait.modalities.audio.mel import frame_samples, hop_seconds
+from plait.modalities.audio.base import MelSound, Token
 from plait.modalities.base import Classical, Dropout, Width
 
 PARTS = 5  # of a sound, for its vector
-STRIDES = {20: (1, 2), 40: (2, 2)}  # milliseconds of a token -> of the convolutions
 
 
 @register("audio", "mfcc")
-class Mfcc(Sound, Classical):
+class Mfcc(MelSound, Classical):
     """Mel-frequency cepstral coefficients through a small network of convolutions and a GRU."""
 
     encoder_class = "plait.modalities.audio.networks.MfccEncoder"
+    strides = {20: (1, 2), 40: (2, 2)}
 
     bands: int = Field(40, ge=16, le=256, description="mel bands")
     coefficients: int = Field(20, ge=2, le=256, description="from the 0th; at most bands")
@@ -45,18 +43,9 @@ class Mfcc(Sound, Classical):
             )
         return self
 
-    @property
-    def min_samples(self) -> int:
-        """More than one frame."""
-        return frame_samples(self.rate) + 1
-
     def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts."""
         return np.stack([_in_parts(row.astype(np.float32)) for row in rows])
-
-    def pace(self) -> float:
-        """As many frames as the strides make one of."""
-        return math.prod(STRIDES[self.token]) * hop_seconds(self.rate)
 
 
 def _in_parts(frames: NDArray[np.float32]) -> NDArray[np.float32]:

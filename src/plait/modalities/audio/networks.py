@@ -22,8 +22,8 @@ from torch.nn.utils.rnn import pad_sequence
 from plait.modalities.audio.base import SHORTEST
 from plait.modalities.audio.hub import HubSound
 from plait.modalities.audio.mel import HOPS, frame_samples, mel_filters
-from plait.modalities.audio.mfcc import STRIDES, Mfcc
-from plait.modalities.audio.spectrogram import TIME_STRIDES, Spectrogram
+from plait.modalities.audio.mfcc import Mfcc
+from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.audio.whisper import RATE, WEIGHTS, Whisper
 from plait.nn.base import Encoder
@@ -242,7 +242,7 @@ class SpectrogramEncoder(Encoder):
         super().__init__()
         self.trunk = LogMel(sound.rate, sound.bands, sound.normalise)
         self.mask_bands, self.mask_frames = sound.mask_bands, sound.mask_frames
-        self.strides = TIME_STRIDES[sound.token]
+        self.strides = sound.strides[sound.token]
         widths = [1, *(max(4, sound.channels >> shift) for shift in (2, 1, 1, 0))]
         strides = zip(self.strides, BAND_STRIDES, strict=True)
         self.layers = nn.ModuleList(
@@ -299,7 +299,7 @@ class MfccEncoder(Encoder):
         )
         # The 0th coefficient may reach decibels times √M; as bels the others are about -1 to 1.
         self.scale = 1.0 if sound.normalise else 10 * math.sqrt(sound.bands)
-        strides = STRIDES[sound.token]
+        strides = sound.strides[sound.token]
         ins = sound.coefficients * (1 + sound.differences)
         widths = [ins] + [sound.channels] * len(strides)
         self.layers = nn.ModuleList(map(ConvLayer, widths, widths[1:], strides))

@@ -24,7 +24,7 @@ from plait.modalities.image.pixels import Pixels
 from plait.modalities.image.visual_words import VisualWords
 from plait.nn import inception_resnet_v2 as inception
 from plait.nn.base import Encoder
-from plait.nn.blocks import freeze, present_tokens
+from plait.nn.blocks import NumpyPart, freeze, present_tokens
 from plait.nn.pretrained import build_features
 from plait.types import PlaitError, State, Tokens
 
@@ -343,27 +343,6 @@ def _vision_part(model: nn.Module) -> nn.Module:
     return next((part for part in parts if isinstance(part, nn.Module)), model)
 
 
-class Histograms(nn.Module):
-    """The frozen part of `visual-words`: a photo to its histograms, which is numpy's work."""
-
-    centres: Tensor
-
-    def __init__(self, photo: VisualWords) -> None:
-        super().__init__()
-        self.photo = photo
-        # (V, 128) uint8; here for the cache's key, of which they are a part as any weights.
-        self.register_buffer("centres", torch.from_numpy(photo.centres))
-
-    def extra_repr(self) -> str:
-        """All that the result depends on beside the centres."""
-        of = self.photo
-        return f"{of.keypoints}, {of.step}, {of.patch}, levels={of.levels}, assign={of.assign}"
-
-    def forward(self, photo: Tensor) -> Tensor:
-        """(H, W, 3) uint8 -> (C, V)."""
-        return torch.from_numpy(self.photo.prepare(photo.cpu().numpy()))
-
-
 class VisualWordsEncoder(Encoder):
     """(S, S, 3) uint8 -> Tokens (B, side², width), one for each cell of the finest level.
 
@@ -372,11 +351,12 @@ class VisualWordsEncoder(Encoder):
     words, and C the cells of all levels.
     """
 
-    trunk: Histograms
-
     def __init__(self, photo: VisualWords, pretrained: bool) -> None:
         super().__init__()
-        self.trunk, self.width = Histograms(photo), photo.width
+        key = f"{photo.keypoints}, {photo.step}, {photo.patch}, {photo.levels}, {photo.assign}"
+        self.trunk, self.width = NumpyPart(photo.prepare, key), photo.width
+        # (V, 128) uint8; here for the cache's key, of which they are a part as any weights.
+        self.trunk.register_buffer("centres", torch.from_numpy(photo.centres))
         self.sides = [2**level for level in range(photo.levels)]
         finest = self.sides[-1]
         self.grid, self.length = (finest, finest), finest**2

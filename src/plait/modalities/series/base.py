@@ -16,10 +16,9 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
 from plait.data.cells import MediaInfo, is_sentence, load_bytes, sent_bytes
-from plait.data.series import KINDS, NPY, Channel, Series
+from plait.data.series import KINDS, NPY, Channel, Series, open_series, resample
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
-from plait.modalities.series.reading import open_even, standardised
 from plait.types import BadCell, Geometry, PlaitError, State
 
 READING_VERSION = 1  # raise it when the same file would give other numbers: old caches must miss
@@ -29,6 +28,7 @@ SHORTEST = 0.8  # of a warped series, as a share of it
 LANES, MOMENTS = 12, 10  # most segments, down and over time
 WIDE, HIGH = 480, 44  # of the drawing, and of a lane of it
 DIGITS = 7  # that are kept of means and deviations
+FARTHEST = 1e4  # deviations from the mean; what lies farther is cut to it
 
 NUMBERS = {"type": "array", "items": {"type": ["number", "null"]}}
 SENT = {
@@ -106,7 +106,7 @@ class Sensor(Modality):
         Raises:
             PlaitError: no series can be used.
         """
-        found: dict[tuple[str, ...] | int, Moments] = {}
+        found: dict[tuple[str, ...] | int, tuple[Sums, Sums]] = {}  # of values, of their changes
         wrong = "there is none"
         for cell in cells:
             try:
@@ -115,18 +115,43 @@ class Sensor(Modality):
                 wrong = str(error)
                 continue
             count = series.values.shape[1]
-            found.setdefault(series.names or count, Moments(count)).add(series.values)
+            level, change = found.setdefault(series.names or count, (Sums(count), Sums(count)))
+            level.add(series.values)
+            change.add(np.diff(series.values, axis=0))
         if not found:
             raise PlaitError(f"no training series can be used; {wrong}")
-        key, moments = max(found.items(), key=lambda item: item[1].series)
-        return {"names": None if isinstance(key, int) else list(key), **moments.to_json()}
+        key, (level, change) = max(found.items(), key=lambda item: item[1][0].series)
+        sums = level.mean, level.deviation(), change.deviation()
+        mean, deviation, changes = ([float(f"{v:.{DIGITS}g}") for v in values] for values in sums)
+        return {
+            "names": None if isinstance(key, int) else list(key),
+            "mean": mean, "deviation": deviation, "change": changes, "gaps": level.gaps.tolist(),
+        }  # fmt: skip
 
     def read(self, cell: Any, root: Path) -> Item:
-        """As `standardised`."""
-        return standardised(self._open(cell, root), self.state, self.max_steps)
+        """(L, 2, C): standardised values with gaps filled, and 1 where measured; of the channels
+        that were learned, by name where both have names.
+
+        Raises:
+            BadCell: it lacks one, or has another number of them.
+        """
+        series, names = self._open(cell, root), self.state["names"]
+        count, wanted = series.values.shape[1], len(self.state["mean"])
+        if names and series.names:
+            series = series.take([series.place(name) for name in names])
+        elif count != wanted:
+            what = f"{series.name} has {count} channels"
+            raise BadCell(what, expected=f"{wanted} as in training")
+        apart = series.values[: self.max_steps] - self.state["mean"]
+        values = apart / self.state["deviation"]
+        filled = fill_gaps(values).clip(-FARTHEST, FARTHEST)
+        return np.stack([filled, np.isfinite(values)], axis=1).astype(np.float32)
 
     def _open(self, cell: Any, root: Path) -> Series:
-        return open_even(cell, root, self.time, self.rate, self.centre or [])
+        series = open_series(cell, root)
+        if self.time is not None and self.rate is not None:
+            series = resample(series, self.time, self.rate)
+        return centred(series, self.centre) if self.centre else series
 
     def content(self, cell: Any, root: Path) -> bytes:
         """The file, or the numbers as they are written."""
@@ -179,8 +204,7 @@ class Sensor(Modality):
         special = [self.time, *centre]
         named = dict.fromkeys(channel for channel in special if isinstance(channel, str))
         count = 2 + max([0, *(channel for channel in special if isinstance(channel, int))])
-        while (count + len(named) - (self.time is not None)) % max(1, len(centre)):
-            count += 1
+        count += -(count + len(named) - (self.time is not None)) % max(1, len(centre))
         names = [*(f"channel {number}" for number in range(count)), *named]
         return [
             {name: [(step + place) / (self.rate or 1) for step in range(8)] for name in names}
@@ -207,8 +231,8 @@ class Sensor(Modality):
             seen = kept.reshape(lanes, times)[lane][:, moment].T  # (L, C)
             return item * seen[:, None]
 
-        rows = [_joined([n for n, at in zip(names, lane, strict=True) if at == r])
-                for r in range(lanes)]  # fmt: skip
+        shared = [[n for n, at in zip(names, lane, strict=True) if at == r] for r in range(lanes)]
+        rows = [few[0] if len(few) == 1 else f"{few[0]} … {few[-1]}" for few in shared]
         first = [int(np.flatnonzero(moment == n)[0]) for n in range(times)]
         columns = [f"{step / (self.rate or 1):.4g}" for step in first]
         return Grid(
@@ -222,6 +246,36 @@ class Sensor(Modality):
         return along(tokens, moments)
 
 
+def centred(series: Series, centre: list[Channel]) -> Series:
+    """The series with a point taken from all points, whose coordinates lie side by side; the
+    point's own channels stay as they are.
+
+    Raises:
+        BadCell: it has no such channels, or its channels are no points of so many coordinates.
+    """
+    places, count = [series.place(channel) for channel in centre], series.values.shape[1]
+    if count % len(places):
+        raise BadCell(
+            f"{series.name} has {count} channels", expected=f"points of {len(places)} channels each"
+        )
+    point = series.values[:, places]  # (T, coordinates)
+    values = series.values - np.tile(point, count // len(places))
+    values[:, places] = point
+    return Series(values, series.names, series.name)
+
+
+def fill_gaps(values: np.ndarray) -> np.ndarray:
+    """(L, C) with NaN -> (L, C) without: interpolated within a gap, 0 at both ends."""
+    filled = np.nan_to_num(values, nan=0.0)
+    steps = np.arange(len(values))
+    for column in np.flatnonzero(np.isnan(values).any(axis=0)):
+        known = np.flatnonzero(np.isfinite(values[:, column]))
+        if len(known):
+            here = values[known, column]
+            filled[:, column] = np.interp(steps, known, here, left=0.0, right=0.0)
+    return filled
+
+
 def _are_numbers(cell: Any) -> bool:
     """A number or a gap, or lists of them; of each list the start is looked at."""
     if isinstance(cell, list):
@@ -229,47 +283,27 @@ def _are_numbers(cell: Any) -> bool:
     return cell is None or isinstance(cell, (int, float))
 
 
-class Moments:
+class Sums:
     """Mean and deviation of C channels over many series, gaps left out, one series at a time.
+
+    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
+    the mean is far from zero.
 
     Attributes:
         series: how many were added.
         gaps: (C,) whether a channel has any.
-        level, change: of the measurements, and of their changes from step to step.
+        count, mean, squares: (C,) of each channel, ``squares`` the summed squared distances from
+            the mean.
     """
 
     def __init__(self, channels: int) -> None:
-        self.series = 0
-        self.gaps = np.zeros(channels, bool)
-        self.level, self.change = Sums(channels), Sums(channels)
+        self.series, self.gaps = 0, np.zeros(channels, bool)
+        self.count, self.mean, self.squares = np.zeros((3, channels))
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Add (T, C), NaN where nothing was measured."""
         self.series += 1
         self.gaps |= np.isnan(values).any(axis=0)
-        self.level.add(values)
-        self.change.add(np.diff(values, axis=0))
-
-    def to_json(self) -> State:
-        """As a state."""
-        sums = self.level.mean, self.level.deviation(), self.change.deviation()
-        mean, deviation, change = ([float(f"{v:.{DIGITS}g}") for v in values] for values in sums)
-        gaps = self.gaps.tolist()
-        return {"mean": mean, "deviation": deviation, "change": change, "gaps": gaps}
-
-
-class Sums:
-    """Count, mean and summed squared distance from the mean of C channels.
-
-    Series are added as Chan, Golub and LeVeque (1979) merge samples, which loses no digits where
-    the mean is far from zero.
-    """
-
-    def __init__(self, channels: int) -> None:
-        self.count, self.mean, self.squares = np.zeros((3, channels))
-
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Add the numbers among (T, C)."""
         known = np.isfinite(values)
         count = known.sum(axis=0)
         mean = np.where(known, values, 0.0).sum(axis=0) / np.maximum(count, 1)
@@ -298,11 +332,6 @@ def _lines(values: NDArray[np.float32], lane: NDArray[np.int64]) -> str:
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, line, strict=True))
             lines.append(f'<polyline points="{points}" class="line"/>')
     return "".join(lines)
-
-
-def _joined(names: list[str]) -> str:
-    """One name, or the first and the last of several."""
-    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
 
 
 def warped(item: Item, spread: float, rng: np.random.Generator) -> Item:

@@ -5,17 +5,15 @@ Shapes: B records, L steps, C channels, W windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from plait.modalities.series.reading import STATISTICS, window_statistics
 from plait.modalities.series.sequence import SeriesSequence
-from plait.modalities.series.windows import Windows
+from plait.modalities.series.windows import STATISTICS, Windows
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     GruReader,
+    NumpyPart,
     length_mask,
     make_reader,
     real_tokens,
@@ -96,31 +94,12 @@ class SequenceEncoder(Encoder):
         return x * kept
 
 
-class Statistics(nn.Module):
-    """(L, 2, C) -> (W, 7 · C), see `window_statistics`: the frozen part, which is numpy's work."""
-
-    def __init__(self, factor: Sequence[float], windows: int) -> None:
-        super().__init__()
-        self.factor, self.windows = factor, windows
-
-    def extra_repr(self) -> str:
-        """What the statistics depend on beside the state; part of the cache's key."""
-        return f"windows={self.windows}"
-
-    def forward(self, item: Tensor) -> Tensor:
-        """(L, 2, C) -> (W, 7 · C)."""
-        found = window_statistics(item.cpu().numpy(), self.factor, self.windows)
-        return torch.from_numpy(found).to(item.device)
-
-
 class WindowsEncoder(Encoder):
     """(L, 2, C) -> Tokens (B, W, width), one a window."""
 
-    trunk: Statistics
-
     def __init__(self, series: Windows, pretrained: bool) -> None:
         super().__init__()
-        self.trunk = Statistics(series.factor, series.windows)
+        self.trunk = NumpyPart(series.prepare, f"windows={series.windows}")
         self.length, self.width = series.windows, series.width
         self.project = nn.Linear(STATISTICS * len(series.factor), series.width)
         self.norm, self.drop = nn.LayerNorm(series.width), nn.Dropout(series.dropout)

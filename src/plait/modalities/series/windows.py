@@ -1,6 +1,6 @@
 """`windows`: statistics of a few windows of each channel.
 
-Shapes: N records, L steps, C channels, W windows.
+Shapes: N records, L steps, n steps of a window, C channels, W windows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from plait.config.registry import register
 from plait.modalities.base import Classical, Dropout, Item, Width
 from plait.modalities.segments import spread
 from plait.modalities.series.base import Sensor
-from plait.modalities.series.reading import window_statistics
+
+STATISTICS = 7  # of a channel in a window
 
 
 @register("series", "windows")
@@ -48,3 +49,45 @@ class Windows(Sensor, Classical):
     def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, W · 7 · C): the windows side by side."""
         return np.stack([row.reshape(-1) for row in rows]).astype(np.float32)
+
+
+def window_statistics(
+    item: NDArray[np.float32], factor: Sequence[float], windows: int
+) -> NDArray[np.float32]:
+    """(L, 2, C) -> (W, 7 · C): for each window and channel the mean, the standard deviation, the
+    least, the largest, the slope of the straight line through the measurements (its rise over the
+    window), the root mean square change from step to step (times ``factor`` of the channel), and
+    the share of steps that were measured.
+
+    The windows have one length, 2 / (W + 1) of the series, and each begins in the middle of the
+    one before. Only measurements count; a window without any has zeros.
+    """
+    factors = np.asarray(factor, np.float32)
+    spans = window_spans(len(item), windows)
+    return np.stack([_of_window(item[start:end], factors) for start, end in spans])
+
+
+def window_spans(length: int, windows: int) -> list[tuple[int, int]]:
+    """First step of each window, and the step behind its last; every window has a step."""
+    share = length / (windows + 1)
+    starts = [min(round(number * share), length - 1) for number in range(windows)]
+    return [
+        (start, max(start + 1, round((number + 2) * share))) for number, start in enumerate(starts)
+    ]
+
+
+def _of_window(window: NDArray[np.float32], factor: NDArray[np.float32]) -> NDArray[np.float32]:
+    values, measured = window[:, 0], window[:, 1]  # (n, C) each
+    count = measured.sum(axis=0).clip(min=1)
+    mean = (values * measured).sum(axis=0) / count
+    apart = (values - mean) * measured
+    time = np.linspace(-0.5, 0.5, len(window), dtype=np.float32)[:, None]
+    time = (time - (time * measured).sum(axis=0) / count) * measured
+    slope = (time * apart).sum(axis=0) / np.square(time).sum(axis=0).clip(min=1e-6)
+    both = measured[1:] * measured[:-1]
+    changes = np.square(np.diff(values, axis=0) * factor) * both
+    rough = np.sqrt(changes.sum(axis=0) / both.sum(axis=0).clip(min=1))
+    deviation = np.sqrt(np.square(apart).sum(axis=0) / count)
+    least, largest = mean + apart.min(axis=0), mean + apart.max(axis=0)
+    share = measured.mean(axis=0)
+    return np.concatenate([mean, deviation, least, largest, slope, rough, share])

@@ -17,15 +17,8 @@ from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 
 from plait.config.registry import register
-from plait.modalities.base import (
-    Classical,
-    Dropout,
-    Facts,
-    Item,
-    Modality,
-    item_generator,
-    view_generator,
-)
+from plait.modalities import base
+from plait.modalities.base import Classical, Dropout, Facts, Item, Modality
 from plait.modalities.segments import Kept, Listing, Segments
 from plait.modalities.table.kinds import (
     MISSING,
@@ -107,7 +100,7 @@ class Columns(Modality, Classical):
         """Name, kind and state of each column that was learned."""
         return [(c["name"], self.by_kind[c["kind"]], c) for c in self.state["columns"]]
 
-    @cached_property
+    @property
     def number_count(self) -> int:
         """N: as many as the kind that has most."""
         return max(kind.numbers for _, kind, _ in self.columns)
@@ -127,9 +120,7 @@ class Columns(Modality, Classical):
                 columns.setdefault(name, []).extend([] if is_empty(value) else [value])
         if not columns:
             raise PlaitError("all training cells are empty", expected="at least one value")
-        for name in self.kinds or {}:
-            if name not in columns:
-                raise _unknown(UsageError, name, columns)
+        _refuse_unknown(UsageError, self.kinds or {}, columns)
         return {"columns": [self._fit_column(name, values) for name, values in columns.items()]}
 
     def _fit_column(self, name: str, values: Sequence[Any]) -> State:
@@ -155,11 +146,8 @@ class Columns(Modality, Classical):
         Raises:
             BadCell: the cell is not a mapping, has another column, or a value that can't be used.
         """
-        values, known = _as_mapping(cell), [name for name, _, _ in self.columns]
-        for name in values:
-            if name not in known:
-                raise _unknown(BadCell, name, known)
-        item = np.zeros((len(known), 1 + self.number_count), np.int32)
+        values, item = _as_mapping(cell), self.example()
+        _refuse_unknown(BadCell, values, [name for name, _, _ in self.columns])
         for row, (name, kind, state) in zip(item, self.columns, strict=True):
             if is_empty(value := values.get(name)):
                 continue  # id 0, MISSING
@@ -187,7 +175,7 @@ class Columns(Modality, Classical):
         """Noise on the numbers and, now and then, a column lost."""
         if view == 0 or not len(item):
             return item
-        rng = view_generator(view, seed)
+        rng = base.view_generator(view, seed)
         item = _noisy(item, NOISE, rng)
         lost = rng.random(len(item)) < DROPPED
         there = item[:, 0] != MISSING
@@ -196,7 +184,7 @@ class Columns(Modality, Classical):
     def corrupt(self, item: Item, kind: str, strength: int) -> Item:
         """Noise of 0.1 to 1.6 deviations on the numbers, or a sixth to five sixths of the columns
         lost."""
-        rng = item_generator(item)
+        rng = base.item_generator(item)
         if kind == "noise":
             return _noisy(item, 0.1 * 2 ** (strength - 1), rng)
         lost = rng.permutation(len(item))[: max(1, round(len(item) * strength / 6))]
@@ -211,11 +199,8 @@ class Columns(Modality, Classical):
     def samples(self) -> list[Any]:
         """A column of each kind, or those whose kinds are named; often enough to be learned."""
         kinds = self.kinds or {kind: kind for kind in SAMPLES}
-        return [
-            {name: SAMPLES[kind][number] for name, kind in kinds.items()}
-            for number in (0, 1)
-            for _ in range(self.min_count)
-        ]
+        one, other = ({name: SAMPLES[kind][n] for name, kind in kinds.items()} for n in (0, 1))
+        return [one] * self.min_count + [other] * self.min_count
 
     def fingerprint(self) -> str:
         """What was learned, and the version of the reading code."""
@@ -263,10 +248,11 @@ def _of_column(kind: type[PlaitError], name: str, error: PlaitError) -> PlaitErr
     return kind(f"column {name!r}: {error.what}", expected=error.expected, hint=error.hint)
 
 
-def _unknown(kind: type[PlaitError], name: Any, known: Iterable[str]) -> PlaitError:
-    """The error of a column that the input doesn't have."""
-    names = list(known)
-    return kind(
-        f"there is no column {name!r} among those of the input",
-        expected=", ".join(names), hint=did_you_mean(str(name), names),
-    )  # fmt: skip
+def _refuse_unknown(kind: type[PlaitError], names: Iterable[Any], known: Iterable[str]) -> None:
+    columns = list(known)
+    for name in names:
+        if name not in columns:
+            raise kind(
+                f"there is no column {name!r} among those of the input",
+                expected=", ".join(columns), hint=did_you_mean(str(name), columns),
+            )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from calendar import isleap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -102,25 +103,22 @@ class Number(Kind):
 
     def parse(self, value: Any) -> float:
         """As a float; strings are read where they are written as numbers are."""
-        number = self._number(value)
+        plain = value
+        if isinstance(value, str):
+            text = value.strip().lower()
+            infinite = text.lstrip("+-") in {"inf", "infinity"}
+            plain = TRUTHS.get(text, text if infinite or NUMBER.fullmatch(text) else None)
+        elif not isinstance(value, (Real, Decimal)):
+            plain = None
+        if plain is None:
+            raise self.refuse(value)
+        try:
+            number = float(plain)
+        except OverflowError:  # a whole number of more than 308 digits
+            number = math.inf
         if not abs(number) <= LARGEST:
             raise self.refuse(value, "is infinite, or as good as that")
         return number
-
-    def _number(self, value: Any) -> float:
-        if isinstance(value, str):
-            text = value.strip().lower()
-            if text in TRUTHS:
-                return TRUTHS[text]
-            if not NUMBER.fullmatch(text) and text.lstrip("+-") not in {"inf", "infinity"}:
-                raise self.refuse(value)
-            return float(text)
-        if not isinstance(value, (Real, Decimal)):
-            raise self.refuse(value)
-        try:
-            return float(value)
-        except OverflowError:  # a whole number of more than 308 digits
-            return math.inf
 
     def fit(self, values: Sequence[float]) -> State:
         """Mean and standard deviation."""
@@ -213,26 +211,17 @@ class Date(Kind):
         """When, on the whole and within the year, the week and the day."""
         first, last = map(datetime.fromisoformat, (state["first"], state["last"]))
         half = (last - first) / 2 or timedelta(days=1)
-        turns = [2 * math.pi * share for share in _places(value)]
+        day = (value - datetime(value.year, value.month, value.day)) / timedelta(days=1)
+        year = timedelta(days=366 if isleap(value.year) else 365)
+        # Which share of its year, its week (from Monday) and its day has gone by.
+        shares = (value - datetime(value.year, 1, 1)) / year, (value.weekday() + day) / 7, day
+        turns = [2 * math.pi * share for share in shares]
         waves = [wave(turn) for turn in turns for wave in (math.sin, math.cos)]
         return THERE, [(value - first) / half - (last > first), *waves]
 
     def schema(self, state: State) -> dict[str, Any]:
         """The last one as the example."""
         return {"type": ["string", "null"], "format": "date-time", "examples": [state["last"]]}
-
-
-def _places(moment: datetime) -> tuple[float, float, float]:
-    """Which share of its year, its week (from Monday) and its day has gone by."""
-    midnight = datetime(moment.year, moment.month, moment.day)
-    day = (moment - midnight) / timedelta(days=1)
-    before = datetime(moment.year, 1, 1)
-    length = 366 if _is_leap(moment.year) else 365
-    return (moment - before) / timedelta(days=length), (moment.weekday() + day) / 7, day
-
-
-def _is_leap(year: int) -> bool:
-    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
 def likely_kind(values: Iterable[Any], kinds: Mapping[KindName, Kind]) -> KindName:

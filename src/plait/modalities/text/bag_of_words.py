@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -42,15 +42,34 @@ class BagOfWords(Text, Classical):
     width: Width = 128
     dropout: float = Field(0.1, ge=0, lt=1, description="of terms, while learning")
 
-    def _terms(self, text: str) -> list[str]:
-        return list(terms(text, self.unit, min(self.min_n, self.max_n), self.max_n))
+    def terms(self, text: str) -> list[str]:
+        """Groups of words that follow each other, or of letters within a word and the spaces at its
+        ends, in lower case; a term as often as it occurs.
+
+        The terms of scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
+        """
+        sizes = range(min(self.min_n, self.max_n), self.max_n + 1)
+        if self.unit == "words":
+            words = WORD.findall(text.lower())
+            return [
+                " ".join(words[start : start + size])
+                for size in sizes
+                for start in range(len(words) - size + 1)
+            ]
+        found = []
+        for letters in (f" {word} " for word in text.lower().split()):
+            for size in sizes:
+                found += [letters[n : n + size] for n in range(max(1, len(letters) - size + 1))]
+                if size >= len(letters):
+                    break  # a word that is shorter than the group counts once
+        return found
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The commonest terms, and each one's inverse document frequency,
         log((1 + texts) / (1 + texts that have it)) + 1, or 1 where only counts matter."""
         total, counts, texts = 0, Counter[str](), Counter[str]()
         for text in self.texts(cells):
-            terms_here = Counter(self._terms(text))
+            terms_here = Counter(self.terms(text))
             counts.update(terms_here)
             texts.update(terms_here.keys())
             total += 1
@@ -78,7 +97,7 @@ class BagOfWords(Text, Classical):
         A weight is 1 + log of how often the term occurs, times its inverse frequency.
         """
         ids, idf = self._weights
-        counts = Counter(ids[term] for term in self._terms(as_text(cell)) if term in ids)
+        counts = Counter(ids[term] for term in self.terms(as_text(cell)) if term in ids)
         known = np.array(sorted(counts), np.int32)
         weights = np.log([float(counts[number]) for number in known.tolist()]) + 1
         weights = weights * idf[known]
@@ -100,26 +119,3 @@ class BagOfWords(Text, Classical):
         for value, row in zip(values, rows, strict=True):
             value[row[:, 0]] = row[:, 1] / SCALE
         return values
-
-
-def terms(text: str, unit: Literal["words", "letters"], min_n: int, max_n: int) -> Iterator[str]:
-    """Groups of ``min_n`` to ``max_n`` words that follow each other, or of letters within a word
-    and the spaces at its ends, in lower case; a term as often as it occurs.
-
-    The terms of scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
-    """
-    text = text.lower()
-    if unit == "words":
-        words = WORD.findall(text)
-        for size in range(min_n, max_n + 1):
-            for start in range(len(words) - size + 1):
-                yield " ".join(words[start : start + size])
-        return
-    for word in text.split():
-        letters = f" {word} "
-        for size in range(min_n, max_n + 1):
-            yield letters[:size]  # a word that is shorter than the group counts once
-            if size >= len(letters):
-                break
-            for start in range(1, len(letters) - size + 1):
-                yield letters[start : start + size]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +18,11 @@ from plait.data.cells import COLUMN_NAMES, MAX_LETTERS, as_text, is_sentence
 from plait.data.vocabulary import word_spans
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Kept, Segments, Words
-from plait.modalities.text.tokenizer import Tokenizer
 from plait.types import BadCell, PlaitError
 
 READING_VERSION = 1  # raise it when the same text would be read otherwise: old caches must miss
 MOST_PARTS = 64  # segments of a text
 DROPPED = 0.15  # of the words, in an augmented view
-
-MaxLength = Annotated[
-    int, Field(ge=4, le=4096, description="texts are cut to this many words or word pieces")
-]
 
 
 class Text(Modality):
@@ -113,7 +108,10 @@ class Text(Modality):
     def segments(self, cell: Any, root: Path) -> Segments:
         """The words, or in a long text stretches of words; those that are hidden are cut out."""
         text = as_text(cell)
-        words = _stretches(word_spans(text), text)
+        spans = word_spans(text)
+        size = max(1, -(-len(spans) // MOST_PARTS))
+        stretches = [spans[at : at + size] for at in range(0, len(spans), size)]
+        words = [(some[0][0], some[-1][1]) for some in stretches] or [(0, len(text))]
 
         def perturb(kept: Kept) -> Item:
             left, at = "", 0
@@ -130,38 +128,3 @@ class Text(Modality):
     def fingerprint(self) -> str:
         """What was learned, and the version of the reading code."""
         return json.dumps([type(self).__name__, READING_VERSION, self.state], sort_keys=True)
-
-
-class TokenizedText(Text):
-    """A text as the ids of a `Tokenizer`: (L,) int32, with the tokenizer's start and end."""
-
-    reads_whole = False
-    max_length: MaxLength = 128
-
-    @property
-    @abstractmethod
-    def tokenizer(self) -> Tokenizer:
-        """As the state has it; kept, as every cell asks for it."""
-
-    def read(self, cell: Any, root: Path) -> Item:
-        """(L,) int32."""
-        return np.array(self.tokenizer.token_ids(as_text(cell)), np.int32)
-
-    def unread(self, cell: Any, root: Path) -> str:
-        """Whether it is cut."""
-        return self.tokenizer.unread(as_text(cell))
-
-    def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """The words' or pieces'; a start and an end are nowhere."""
-        return self.tokenizer.spans(text)
-
-    def example(self) -> Item:
-        """As many words or pieces as are read."""
-        return np.ones(self.max_length, np.int32)
-
-
-def _stretches(words: Sequence[tuple[int, int]], text: str) -> list[tuple[int, int]]:
-    """At most `MOST_PARTS` spans of words in a row; the text itself where it has no words."""
-    size = max(1, -(-len(words) // MOST_PARTS))
-    groups = [words[at : at + size] for at in range(0, len(words), size)]
-    return [(group[0][0], group[-1][1]) for group in groups] or [(0, len(text))]

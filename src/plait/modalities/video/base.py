@@ -140,7 +140,12 @@ class Clip(Modality):
 
     def samples(self) -> list[Any]:
         """Two short GIF files."""
-        return [_flicker(shade) for shade in (60, 120)]
+        files = []
+        for shade in (60, 120):
+            first, *rest = [Image.new("RGB", (16, 16), (shade + n,) * 3) for n in (0, 60, 120)]
+            files.append(stream := io.BytesIO())
+            first.save(stream, "GIF", save_all=True, append_images=rest, duration=100)
+        return [stream.getvalue() for stream in files]
 
     def fingerprint(self) -> str:
         """Frames, size, resizing, flip and the version of the reading code."""
@@ -168,10 +173,3 @@ class Clip(Modality):
         rows = [np.concatenate(shown[at : at + columns], 1) for at in range(0, count, columns)]
         size = (DRAWN * columns, DRAWN * len(rows))
         return Grid(np.concatenate(rows), size, [""] * len(rows), [""] * columns, perturb)
-
-
-def _flicker(shade: int) -> bytes:
-    frames = [Image.new("RGB", (16, 16), (shade + step,) * 3) for step in (0, 60, 120)]
-    stream = io.BytesIO()
-    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=100)
-    return stream.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,18 +68,16 @@ class Frames(Clip):
         return self.photo.shape
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
-        """What the image representation learns of one frame of each clip."""
-        return {"image": self.photo.fit(self._photos(cells, root), root)}
+        """What the image representation learns of the frame in the middle of each clip; clips that
+        can't be used are left out here, and named when they are read."""
 
-    def _photos(self, cells: Iterable[Any], root: Path) -> Iterator[bytes]:
-        """The frame in the middle of each clip, as a PNG file; clips that can't be used are left
-        out here, and named when they are read."""
-        for cell in cells:
-            try:
-                frame = open_frames(cell, root, 1, PHOTO_SIZE, "squash")[0]
-            except BadCell:
-                continue
-            yield cv2.imencode(".png", frame[:, :, ::-1])[1].tobytes()
+        def photos() -> Iterator[bytes]:
+            for cell in cells:
+                with suppress(BadCell):
+                    frame = open_frames(cell, root, 1, PHOTO_SIZE, "squash")[0]
+                    yield cv2.imencode(".png", frame[:, :, ::-1])[1].tobytes()
+
+        return {"image": self.photo.fit(photos(), root)}
 
     def fingerprint(self) -> str:
         """As any clip's, with how a frame is read."""

@@ -35,12 +35,11 @@ class Motion(Clip, Classical):
     def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """(N, 2 · PLACES²): where a clip is how bright, and where it moves how much, on average
         over its frames (motion energy; Bobick and Davis 2001, IEEE TPAMI 23)."""
-        return np.stack([_energy(row.astype(np.float32)) for row in rows])
-
-
-def _energy(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(F, S, S) -> (2 · PLACES²)."""
-    change = np.abs(np.diff(grey, axis=0)).mean(axis=0) if len(grey) > 1 else np.zeros_like(grey[0])
-    pictures = [grey.mean(axis=0), change * SCALE]
-    small = [cv2.resize(p, (PLACES, PLACES), interpolation=cv2.INTER_AREA) for p in pictures]
-    return np.stack(small).reshape(-1)
+        vectors = []
+        for grey in (row.astype(np.float32) for row in rows):  # (F, S, S)
+            change = np.abs(np.diff(grey, axis=0, prepend=grey[:1])).sum(axis=0)
+            pictures = [grey.mean(axis=0), change / max(1, len(grey) - 1) * SCALE]
+            size = PLACES, PLACES
+            small = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]
+            vectors.append(np.stack(small).reshape(-1))
+        return np.stack(vectors)
