@@ -115,7 +115,7 @@ def test_lazy_or_not_a_table_is_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     assert grouped[0].column("text") == grouped[1].column("text")
     for t in (here, whole):
         assert profile(t, None, "text")["columns"]["image"] == {
-            "kind": "image", "empty": 23, "distinct": 177,
+            "kind": "image", "empty": 23, "distinct": 177, "emptied": {}, "note": "",
         }  # fmt: skip
 
 
