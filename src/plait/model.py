@@ -17,7 +17,7 @@ from plait.data.cells import ErrorPolicy, OnBad, in_chunks
 from plait.data.tables import Table, as_table
 from plait.data.values import is_missing, plain
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
-from plait.outputs.options import Options
+from plait.outputs.base import Options
 from plait.package.format import Memory, Package, fingerprint, read_package, write_package
 from plait.pipeline.columns import choose_present_columns
 from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded

@@ -71,6 +71,10 @@ class BadCell(PlaitError):
     """
 
 
+class EmptyTarget(BadCell):
+    """A record has no right answer: it is neither learned from nor scored, and counted."""
+
+
 class UnseenLabel(BadCell):
     """A target that occurs in no training row, so that the model can't predict it.
 

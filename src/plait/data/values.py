@@ -215,6 +215,13 @@ class ClassIds:
             if folded[key.casefold()] == 1
         }
 
+    def __getitem__(self, value: Any) -> int:
+        """The number of a class; raises KeyError if it is none of them."""
+        number = self.get(value)
+        if number is None:
+            raise KeyError(value)
+        return number
+
     def get(self, value: Any) -> int | None:
         """The number of the class that a cell means; None if it means none of them."""
         key = class_key(value)

@@ -5,38 +5,34 @@ Shapes: N records, C classes.
 
 from __future__ import annotations
 
+import logging
+import unicodedata
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.values import is_missing
-from plait.outputs.base import Output, RawOutputs, Steps, rounded
-from plait.outputs.options import Options
-from plait.outputs.scores import Scorer, Scores, check_paired
+from plait.data.values import ClassIds, class_key, is_missing, mostly, same_but_for_case
+from plait.outputs.base import Options, Output, RawOutputs, Steps, rounded, usable
+from plait.outputs.scores import Floats, Metrics
 from plait.types import (
     Alternative,
     BadCell,
-    Branches,
+    EmptyTarget,
     PlaitError,
     Prediction,
     State,
     UnseenLabel,
 )
 
-if TYPE_CHECKING:
-    from plait.nn.base import Head
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+log = logging.getLogger("plait")
 
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
@@ -63,9 +59,9 @@ class ChoiceOutput(Output, ABC):
         """What it chooses from, in the order of the network's numbers."""
 
     @cached_property
-    def ids(self) -> dict[Any, int]:
-        """Class or label -> its number."""
-        return {value: number for number, value in enumerate(self.choices)}
+    def ids(self) -> ClassIds:
+        """The number of a class or label, however it is written."""
+        return ClassIds(self.choices)
 
     def confidence(self, prediction: Prediction) -> float:
         """The class's probability; the geometric mean of those of a label's yes or no."""
@@ -90,10 +86,69 @@ class ChoiceOutput(Output, ABC):
         return replace(super().restore(raw), details=Probabilities(dict(raw["probabilities"])))
 
 
+class CategoryMetrics(Metrics):
+    """Accuracy, macro F1, log loss and calibration error of predicted classes.
+
+    The calibration error is how far probabilities are from the share that is right, 0 to 1
+    (expected calibration error with 15 bins; Guo et al. 2017, arXiv:1706.04599). A right class that
+    the model doesn't know has the probability 0. Extras are the ``classes`` and the ``confusion``
+    matrix in their order: counts, a row for a right class, a column for an answered one.
+    """
+
+    titles = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "log_loss": "log loss",
+        "calibration_error": "calibration error",
+    }
+    best_metrics = ("accuracy", "macro_f1")
+    lowest = 0.0
+
+    def __init__(self, answers: Sequence[Prediction], references: Sequence[Any]) -> None:
+        super().__init__(answers, references)
+        each = [answer.details.probabilities for answer in answers]
+        self.classes = sorted({*each[0], *references}, key=_order)
+        number = {value: n for n, value in enumerate(self.classes)}
+        self.right = np.array([number[value] for value in references], np.int64)  # (N,), as below
+        probable = np.array([[p.get(value, 0.0) for value in self.classes] for p in each])
+        self.of_right = probable[np.arange(len(answers)), self.right]
+        self.answered, self.sure = probable.argmax(axis=1), probable.max(axis=1)
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these records."""
+        confusion = self._confusion(rows)
+        # F1 is over the classes that occur, as right answers or as given ones.
+        both = confusion.sum(axis=0) + confusion.sum(axis=1)
+        f1 = 2 * np.diag(confusion)[both > 0] / both[both > 0]
+        sure, hit = self.sure[rows], (self.answered == self.right)[rows]
+        bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+        off = np.abs(np.bincount(bins, sure - hit, BINS)).sum()
+        return {
+            "accuracy": float(np.trace(confusion) / len(rows)),
+            "macro_f1": float(f1.mean()),
+            "log_loss": float(-np.log(np.maximum(self.of_right[rows], 1e-15)).mean()),
+            "calibration_error": float(off / len(rows)),
+        }
+
+    def _confusion(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        count = len(self.classes)
+        pairs = self.right[rows] * count + self.answered[rows]
+        return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+    def extras(self) -> dict[str, Any]:
+        """The classes and the confusion matrix."""
+        confusion = self._confusion(np.arange(len(self.right)))
+        return {"classes": self.classes, "confusion": confusion.tolist()}
+
+    def rightness(self) -> tuple[str, Floats]:
+        """The right class's probability."""
+        return "probability of the right class", self.of_right
+
+
 class CategoryOptions(Options):
     """How classes are answered."""
 
-    num: Annotated[int, Field(ge=1, description="classes to name, the likeliest first")] = 1
+    num: int = Field(default=1, ge=1, description="classes to name, the likeliest first")
 
 
 @register("output", "category")
@@ -102,26 +157,18 @@ class CategoryOutput(ChoiceOutput):
 
     linear: ClassVar[bool] = True
     answer_type: ClassVar[str] = "category"
-    titles: ClassVar[Mapping[str, str]] = {
-        "accuracy": "accuracy",
-        "macro_f1": "macro F1",
-        "log_loss": "log loss",
-        "calibration_error": "calibration error",
-    }
-    best_metrics: ClassVar[Sequence[str]] = ("accuracy", "macro_f1")
-    lowest: ClassVar[float] = 0.0
+    options_type = CategoryOptions
+    head_class = "plait.outputs.networks.CategoryHead"
+    scored_by = CategoryMetrics
 
-    weights: Annotated[
-        Literal["none", "balanced"],
-        Field(description="balanced: every class counts alike in the loss, however rare"),
-    ] = "none"
-    smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.0
-    dropout: Annotated[
-        float, Field(ge=0, lt=1, description="dropout before the classes' layer")
-    ] = 0.1
-    calibrate: Annotated[
-        bool, Field(description="fit the probabilities' temperature on the validation rows")
-    ] = True
+    weights: Literal["none", "balanced"] = Field(
+        default="none", description="balanced: every class counts alike in the loss, however rare"
+    )
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the classes' layer")
+    calibrate: bool = Field(
+        default=True, description="fit the probabilities' temperature on the validation rows"
+    )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The classes, sorted, and how often each occurs.
@@ -129,14 +176,22 @@ class CategoryOutput(ChoiceOutput):
         Raises:
             PlaitError: there are no two different classes.
         """
-        counts = Counter(_classes(cells))
-        classes = sorted(counts, key=_order)
+        spellings: dict[str, list[Any]] = {}
+        for value in usable(cells, as_class):
+            spellings.setdefault(class_key(value), []).append(value)
+        whole = {key for key in spellings if key.lstrip("-").isdigit()}
+        counts = {key: len(values) for key, values in spellings.items()}
+        if mostly(sum(counts[key] for key in whole), sum(counts.values())):
+            spellings = {key: spellings[key] for key in whole}  # the others are bad cells
+        classes = sorted((values[0] for values in spellings.values()), key=_order)
         if len(classes) < 2:
             only = f"only {classes[0]!r}" if classes else "none"
             raise PlaitError(
                 f"the training rows' classes: {only}", expected="at least two different ones"
             )
-        return {"classes": classes, "counts": [counts[value] for value in classes]}
+        for group in same_but_for_case(classes):
+            log.warning("classes that differ in case alone: %s", ", ".join(map(repr, group)))
+        return {"classes": classes, "counts": [counts[class_key(value)] for value in classes]}
 
     @property
     def choices(self) -> list[Any]:
@@ -145,15 +200,14 @@ class CategoryOutput(ChoiceOutput):
 
     def read(self, cell: Any, root: Path) -> int:
         """The class's number."""
-        if is_missing(cell):
-            raise BadCell("the class is empty", expected="a class")
         value = as_class(cell)
-        if value not in self.ids:
+        number = self.ids.get(value)
+        if number is None:
             known = ", ".join(map(repr, self.choices[:SHOWN]))
             raise UnseenLabel(
                 f"no training row has the class {value!r}", target=UNSEEN, expected=known
             )
-        return self.ids[value]
+        return number
 
     def samples(self) -> list[Any]:
         """Two classes."""
@@ -164,12 +218,10 @@ class CategoryOutput(ChoiceOutput):
         return 0
 
     def reference(self, cell: Any, root: Path) -> Any:
-        """The class."""
-        return as_class(cell)
-
-    def options(self, **options: Any) -> CategoryOptions:
-        """How many classes to name."""
-        return CategoryOptions().changed(**options)
+        """The class, as the model calls it where it knows it."""
+        value = as_class(cell)
+        number = self.ids.get(value)
+        return value if number is None else self.choices[number]
 
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
@@ -180,69 +232,21 @@ class CategoryOutput(ChoiceOutput):
         for row, best in zip(raw["probable"].tolist(), order, strict=True):
             ranked = {self.choices[n]: row[n] for n in best}
             first, *others = (Alternative(value, p) for value, p in ranked.items())
-            others = others[: options.num - 1]
-            details = Probabilities(ranked)
-            found.append(Prediction(first.value, first.score, tuple(others), details=details))
+            named = tuple(others[: options.num - 1])
+            found.append(Prediction(first.value, first.score, named, details=Probabilities(ranked)))
         return found
-
-    def to_cell(self, value: Any) -> Any:
-        """The class."""
-        return value
-
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """Accuracy, macro F1, log loss and calibration error.
-
-        The calibration error is how far probabilities are from the share that is right, 0 to 1
-        (expected calibration error with 15 bins; Guo et al. 2017, arXiv:1706.04599). A right class
-        that the model doesn't know has the probability 0.
-        """
-        _, right, probable = self._arrays(predictions, references)
-        return lambda rows: _point_scores(right[rows], probable[rows])
-
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
-        """Also ``classes`` and the ``confusion`` matrix in their order: counts, a row for a right
-        class, a column for an answered one."""
-        classes, right, probable = self._arrays(predictions, references)
-        return Scores.of(
-            lambda rows: _point_scores(right[rows], probable[rows]),
-            len(right),
-            {"classes": classes, "confusion": _confusion(right, probable).tolist()},
-        )
-
-    def _arrays(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[list[Any], Ints, Floats]:
-        """The classes (C), each record's right one (N,), and its probabilities (N, C); right
-        classes that the model doesn't know are among them."""
-        check_paired(predictions, references)
-        each = [self.probabilities(prediction) for prediction in predictions]
-        classes = sorted({*each[0], *references}, key=_order)
-        number = {value: n for n, value in enumerate(classes)}
-        right = np.array([number[value] for value in references], np.int64)
-        probable = np.array([[one.get(value, 0.0) for value in classes] for one in each])
-        return classes, right, probable
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, Floats]:
-        """The right class's probability."""
-        pairs = zip(predictions, references, strict=True)
-        values = [self.probabilities(p).get(right, 0.0) for p, right in pairs]
-        return "probability of the right class", np.array(values)
-
-    def head(
-        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
-    ) -> Head:
-        """A linear layer on the pooled vector; branches' log-probabilities are blended."""
-        from plait.outputs.networks import CategoryHead
-
-        return CategoryHead(self, width, branches)
 
 
 def as_class(cell: Any) -> Any:
-    """A cell as a class: text without spaces around it, a whole number or yes/no as they are."""
+    """A cell as a class: text without spaces around it, a whole number or yes/no as they are.
+
+    Raises:
+        BadCell: it is empty, or holds something else.
+    """
+    if is_missing(cell):
+        raise EmptyTarget("the class is empty", expected="a class")
     if isinstance(cell, str):
-        return cell.strip()
+        return unicodedata.normalize("NFC", cell).strip()
     if isinstance(cell, float) and cell.is_integer():
         return int(cell)
     if isinstance(cell, (bool, int)):
@@ -250,37 +254,6 @@ def as_class(cell: Any) -> Any:
     raise BadCell(f"{cell!r:.60} is not a class", expected="text, a whole number or yes/no")
 
 
-def _classes(cells: Iterable[Any]) -> Iterator[Any]:
-    for cell in cells:
-        try:
-            if not is_missing(cell):
-                yield as_class(cell)
-        except BadCell:
-            continue
-
-
 def _order(value: Any) -> tuple[str, Any]:
     """Classes of one type stand together."""
     return type(value).__name__, value
-
-
-def _point_scores(right: Ints, probable: Floats) -> dict[str, float]:
-    confusion = _confusion(right, probable)
-    chosen = probable[np.arange(len(right)), right]
-    # F1 is over the classes that occur, as right answers or as given ones.
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
-    occurs = both > 0
-    sure, hit = probable.max(axis=1), probable.argmax(axis=1) == right
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    return {
-        "accuracy": float(np.trace(confusion) / len(right)),
-        "macro_f1": float((2 * np.diag(confusion)[occurs] / both[occurs]).mean()),
-        "log_loss": float(-np.log(np.maximum(chosen, 1e-15)).mean()),
-        "calibration_error": float(np.abs(np.bincount(bins, sure - hit, BINS)).sum() / len(right)),
-    }
-
-
-def _confusion(right: Ints, probable: Floats) -> Ints:
-    count = probable.shape[1]
-    pairs = right * count + probable.argmax(axis=1)
-    return np.bincount(pairs, minlength=count * count).reshape(count, count)

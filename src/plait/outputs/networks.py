@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,30 +42,6 @@ class PooledScores(nn.Module):
         return self.out(self.drop(self.norm(fused.pooled))).float()
 
 
-class BlendedScores(nn.Module):
-    """Fused with branches -> (B, K): the branches' `PooledScores`, blended.
-
-    ``normalise`` makes scores such that their mean over branches means something, as of
-    log-probabilities.
-    """
-
-    def __init__(
-        self, width: int, size: int, dropout: float, branches: Branches,
-        normalise: Callable[[Tensor], Tensor],
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.branches = NamedModules(
-            {name: PooledScores(width, size, dropout) for name in branches.names}
-        )
-        self.blend, self.normalise = Blend(branches, size), normalise
-
-    def forward(self, fused: Fused) -> Tensor:
-        """(B, K) float32."""
-        assert fused.weights is not None
-        each = [self.normalise(m(fused.branches[name])) for name, m in self.branches.items()]
-        return self.blend(torch.stack(each, dim=1), fused.weights)
-
-
 class LinearScores(nn.Module):
     """Fused -> (B, K): a linear layer on the pooled vector that starts at 0."""
 
@@ -84,25 +59,27 @@ class LinearScores(nn.Module):
 class PooledHead(Head):
     """Scores of the pooled vector: ``size`` numbers a record, of all branches or of one."""
 
-    def __init__(
-        self,
-        width: int,
-        size: int,
-        dropout: float,
-        branches: Branches | None,
-        normalise: Callable[[Tensor], Tensor] = lambda scores: scores,
-    ) -> None:
+    def __init__(self, width: int, size: int, dropout: float, branches: Branches | None) -> None:
         super().__init__()
         self.size = size
-        self.raw: nn.Module = (
-            PooledScores(width, size, dropout)
-            if branches is None
-            else BlendedScores(width, size, dropout, branches, normalise)
-        )
+        if branches is None:
+            self.raw: nn.Module = PooledScores(width, size, dropout)
+            return
+        each = {name: PooledScores(width, size, dropout) for name in branches.names}
+        blend = Blend(branches, size)
+        self.raw = nn.ModuleDict({"branches": NamedModules(each), "blend": blend})
 
     def scores(self, fused: Fused, branch: str | None = None) -> Tensor:
         """(B, size) float32: of all, or of a branch from what it sees."""
-        return of_branch(self.raw, branch)(fused)
+        if branch is not None or fused.weights is None:
+            return of_branch(self.raw, branch)(fused)
+        raw: Any = self.raw
+        each = [self.normalised(m(fused.branches[name])) for name, m in raw.branches.items()]
+        return raw.blend(torch.stack(each, dim=1), fused.weights)
+
+    def normalised(self, scores: Tensor) -> Tensor:
+        """(B, size) scores whose mean over branches means something, as of log-probabilities."""
+        return scores
 
     def to_linear(self, width: int) -> nn.Linear:
         """The linear layer that gives the scores from now on."""
@@ -111,21 +88,43 @@ class PooledHead(Head):
         return linear.out
 
 
-class CategoryHead(PooledHead):
-    """The probabilities of the classes."""
+class ChoiceHead(PooledHead):
+    """Scores of a list, with what their loss weighs, and the temperature that they are divided by
+    once it is calibrated."""
 
-    def __init__(self, output: CategoryOutput, width: int, branches: Branches | None) -> None:
-        log_softmax = partial(F.log_softmax, dim=-1)
-        super().__init__(width, len(output.choices), output.dropout, branches, log_softmax)
-        self.output = output
-        counts = torch.tensor(output.state["counts"], dtype=torch.float32)
-        balanced = counts.sum() / (len(counts) * counts)
+    def __init__(
+        self,
+        output: CategoryOutput | LabelsOutput,
+        width: int,
+        branches: Branches | None,
+        balanced: Tensor,
+    ) -> None:
+        super().__init__(width, len(output.choices), output.dropout, branches)
         self.weights: Tensor | None
-        self.register_buffer(
-            "weights", balanced if output.weights == "balanced" else None, persistent=False
-        )
+        weights = balanced if output.weights == "balanced" else None
+        self.register_buffer("weights", weights, persistent=False)
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
+
+    def calibrated(self, fused: Fused) -> Tensor:
+        """(B, size) logits."""
+        return self.scores(fused) / self.temperature
+
+
+class CategoryHead(ChoiceHead):
+    """The probabilities of the classes."""
+
+    def __init__(
+        self, output: CategoryOutput, width: int, branches: Branches | None, *_: object
+    ) -> None:
+        counts = torch.tensor(output.state["counts"], dtype=torch.float32)
+        balanced = counts.sum() / (len(counts) * counts)
+        super().__init__(output, width, branches, balanced)
+        self.output = output
+
+    def normalised(self, scores: Tensor) -> Tensor:
+        """Log-probabilities."""
+        return scores.log_softmax(dim=-1)
 
     def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
         """Mean cross-entropy over the records whose class was learned."""
@@ -155,23 +154,19 @@ class CategoryHead(PooledHead):
 
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """``probable``, (B, classes)."""
-        return {"probable": (self.scores(fused) / self.temperature).softmax(dim=-1)}
+        return {"probable": self.calibrated(fused).softmax(dim=-1)}
 
 
-class LabelsHead(PooledHead):
+class LabelsHead(ChoiceHead):
     """Each label's logit."""
 
-    def __init__(self, output: LabelsOutput, width: int, branches: Branches | None) -> None:
-        super().__init__(width, len(output.choices), output.dropout, branches)
-        self.output = output
+    def __init__(
+        self, output: LabelsOutput, width: int, branches: Branches | None, *_: object
+    ) -> None:
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = ((output.state["rows"] - counts) / counts).clamp(1 / HEAVIEST, HEAVIEST)
-        self.weights: Tensor | None
-        self.register_buffer(
-            "weights", balanced if output.weights == "balanced" else None, persistent=False
-        )
-        self.temperature: Tensor
-        self.register_buffer("temperature", torch.ones(()))
+        super().__init__(output, width, branches, balanced)
+        self.output = output
         self.threshold: Tensor
         self.register_buffer("threshold", torch.full((self.size,), 0.5))
 
@@ -213,7 +208,7 @@ class LabelsHead(PooledHead):
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the geometric mean over the labels of the probability that each is chosen, or not,
         as it is in the answer."""
-        logits = self.scores(fused) / self.temperature
+        logits = self.calibrated(fused)
         chosen = torch.zeros_like(logits, dtype=torch.bool)
         for row, answer in enumerate(answers):
             chosen[row, [self.output.ids[label] for label in answer]] = True
@@ -222,7 +217,7 @@ class LabelsHead(PooledHead):
 
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """``logits``, (B, labels)."""
-        return {"logits": self.scores(fused) / self.temperature}
+        return {"logits": self.calibrated(fused)}
 
 
 class NumberHead(PooledHead):
@@ -234,7 +229,9 @@ class NumberHead(PooledHead):
     two quantiles and the scale 1. The interval is [low - margin · scale, high + margin · scale].
     """
 
-    def __init__(self, output: NumberOutput, width: int, branches: Branches | None) -> None:
+    def __init__(
+        self, output: NumberOutput, width: int, branches: Branches | None, *_: object
+    ) -> None:
         super().__init__(width, NUMBERS[output.spread], output.dropout, branches)
         self.output = output
         self.margin: Tensor
@@ -321,13 +318,8 @@ def best_temperature(loss: Callable[[float], Tensor]) -> float:
 
 
 def pinball(values: Tensor, wanted: Tensor, quantiles: Sequence[float]) -> Tensor:
-    """Mean pinball loss of quantiles (Koenker and Bassett 1978).
-
-    Args:
-        values: (B, Q), a quantile a column.
-        wanted: (B,) the right numbers.
-        quantiles: the Q shares of the numbers that are to lie below.
-    """
+    """Mean pinball loss (Koenker and Bassett 1978) of values (B, Q), a column for each of the Q
+    quantiles, the shares of the numbers that are to lie below; right are ``wanted`` (B,)."""
     levels = torch.tensor(quantiles, device=values.device)
     over = wanted[:, None] - values  # (B, Q)
     return torch.maximum(levels * over, (levels - 1) * over).mean()

@@ -44,6 +44,7 @@ from plait.pipeline.inputs import (
 from plait.types import (
     BadCell,
     ColumnName,
+    EmptyTarget,
     PlaitError,
     State,
     UnseenLabel,
@@ -495,6 +496,8 @@ class Preparer:
         title = column_text(column or name)
         values: list[Any] = []
         unseen: dict[int, UnseenLabel] = {}
+        unknown: dict[str, None] = {}
+        empty: list[int] = []
         space = None
         if output.stored:
             example, named = to_row(output.example()), digest("targets", output.fingerprint())
@@ -508,13 +511,29 @@ class Preparer:
                 if key not in space:
                     space.add({key: to_row(output.read(cell, table.root))})
                 values.append(key)
+            except EmptyTarget:
+                empty.append(table.number(row))
+                values.append(None)
             except BadCell as error:
                 if isinstance(error, UnseenLabel) and not learn:
                     unseen[table.number(row)] = error
+                    unknown[str(cell)] = None
                     values.append(error.target)
                 else:
                     self.policy.handle(table.number(row), title, error)
                     values.append(None)
+        if empty:
+            log.warning(
+                "column %r: %d of %d rows have no right answer, and are left out (row %d first)",
+                title, len(empty), len(values), empty[0],
+            )  # fmt: skip
+        if 2 * len(unseen) > len(values) - len(empty):
+            raise PlaitError(
+                f"column {title!r}: the model knows none of {len(unseen):,} of "
+                f"{len(values) - len(empty):,} right answers: {', '.join(list(unknown)[:5])}",
+                expected=next(iter(unseen.values())).expected,
+                hint="choose another column with --column, or write the answers as the model does",
+            )
         self.policy.note_unseen_labels(title, unseen)
         if not output.bound:
             return Targets(output, values, space)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,34 +17,43 @@ from pydantic import Field, field_validator, model_validator
 
 from plait.config import registry
 from plait.config.registry import Nested, register
-from plait.data.vocabulary import EOS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
+from plait.data.vocabulary import EOS, SPECIALS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.outputs.base import Output, RawOutputs, Steps
-from plait.outputs.scores import Scores
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
-from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, Decoding, unavailable
-from plait.outputs.text.details import DETECTED, EMISSIONS, PROBABILITIES, TextDetails
-from plait.outputs.text.detection import word_shares
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram
 from plait.outputs.text.metrics.base import TextMetrics
-from plait.outputs.text.search import Hypotheses, Mixture, generate
-from plait.types import Alternative, BadCell, Branches, PlaitError, Prediction, State, UsageError
+from plait.outputs.text.search import (
+    CTC,
+    DECODER,
+    LANGUAGE,
+    Decoding,
+    Hypotheses,
+    Mixture,
+    generate,
+    unavailable,
+)
+from plait.types import (
+    Alternative,
+    BadCell,
+    Branches,
+    EmptyTarget,
+    PlaitError,
+    Prediction,
+    State,
+    UsageError,
+)
+from plait.util.imports import needed
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
 log = logging.getLogger("plait")
 
+# Raw outputs of a text beside its decoder's: detected words, their probabilities, CTC's emissions.
+DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
-METRICS: Mapping[str, str] = {
-    "captions": "CaptionMetrics",
-    "transcripts": "TranscriptMetrics",
-    "translations": "TranslationMetrics",
-    "answers": "AnswerMetrics",
-}
-"""What texts are scored as: a module of `plait.outputs.text.metrics`, imported when needed, and its
-class."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,25 @@ class TextTarget:
     token_ids: tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True)
+class TextDetails:
+    """How a text was generated.
+
+    Attributes:
+        words: its tokens, readable.
+        moments: for each of ``words`` the first token of the input that it was heard in and the one
+            after the last, for texts that go along with their input in time (CTC).
+        attention: input -> (words, input tokens) float, how much each word attended to each token.
+        detected: the words that the input calls for and how probable each is, those that stand out
+            most first, for models that detect words.
+    """
+
+    words: tuple[str, ...] = ()
+    moments: tuple[tuple[int, int], ...] = ()
+    attention: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    detected: Mapping[str, float] = field(default_factory=dict)
+
+
 @register("output", "text")
 class TextOutput(Output):
     """Text, generated token by token by a decoder that attends to the inputs."""
@@ -67,51 +94,49 @@ class TextOutput(Output):
     mixup = False
     several_answers = True
     answer_type = "text"
+    head_class = "plait.outputs.text.networks.TextHead"
 
-    metrics: Annotated[
-        Literal["captions", "transcripts", "translations", "answers"],
-        Field(description="what the texts are, and so how they are scored"),
-    ] = "captions"
-    unit: Annotated[Unit, Field(description="what a token is")] = "words"
-    lower: Annotated[
-        bool, Field(description="lower-case the texts; hub models use their own way")
-    ] = True
-    min_count: Annotated[int, Field(ge=1, description="rarer words become unknown")] = 5
-    vocabulary: Annotated[
-        int, Field(ge=10, le=1_000_000, description="most entries of the vocabulary")
-    ] = 10_000
-    punctuation: Annotated[bool, Field(description="keep punctuation as words")] = True
-    max_length: Annotated[
-        int, Field(ge=1, le=4096, description="training texts are cut to this many tokens")
-    ] = 64
-    decoder: Annotated[
-        dict[str, Any], Field(description="the decoder: kind and its settings"), Nested("decoder")
-    ] = {"kind": "transformer"}
-    texts_per_step: Annotated[
-        int | None, Field(ge=1, description="texts of a record to learn from in a step; null: all")
-    ] = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.1
-    word_dropout: Annotated[
-        float, Field(ge=0, lt=1, description="share of the previous words hidden in training")
-    ] = 0.0
-    consensus: Annotated[
-        float, Field(ge=0, description="extra weight of texts that agree with the record's others")
-    ] = 0.0
-    ctc_weight: Annotated[
-        float, Field(ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none")
-    ] = 0.0
-    language_model: Annotated[
-        dict[str, Any] | None,
-        Field(description="a language model of the texts: kind and its settings; null: none"),
-        Nested("language"),
-    ] = None
-    detected_words: Annotated[
-        int, Field(ge=0, le=256, description="words to detect and show to the decoder; 0: none")
-    ] = 0
-    detection_weight: Annotated[
-        float, Field(gt=0, description="weight of the word detection loss")
-    ] = 0.3
-    decoding: Annotated[Decoding, Field(description="how texts are generated")] = Decoding()
+    metrics: Annotated[str, registry.Named("metric")] = Field(
+        default="captions", description="what the texts are, and so how they are scored"
+    )
+    unit: Unit = Field(default="words", description="what a token is")
+    lower: bool = Field(
+        default=True, description="lower-case the texts; hub models use their own way"
+    )
+    min_count: int = Field(default=5, ge=1, description="rarer words become unknown")
+    vocabulary: int = Field(
+        default=10_000, ge=10, le=1_000_000, description="most entries of the vocabulary"
+    )
+    punctuation: bool = Field(default=True, description="keep punctuation as words")
+    max_length: int = Field(
+        default=64, ge=1, le=4096, description="training texts are cut to this many tokens"
+    )
+    decoder: Annotated[dict[str, Any], Nested("decoder")] = Field(
+        default={"kind": "transformer"}, description="the decoder: kind and its settings"
+    )
+    texts_per_step: int | None = Field(
+        default=None, ge=1, description="texts of a record to learn from in a step; null: all"
+    )
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="label smoothing")
+    word_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the previous words hidden in training"
+    )
+    consensus: float = Field(
+        default=0.0, ge=0, description="extra weight of texts that agree with the record's others"
+    )
+    ctc_weight: float = Field(
+        default=0.0, ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none"
+    )
+    language_model: Annotated[dict[str, Any] | None, Nested("language")] = Field(
+        default=None, description="a language model of the texts: kind and its settings; null: none"
+    )
+    detected_words: int = Field(
+        default=0, ge=0, le=256, description="words to detect and show to the decoder; 0: none"
+    )
+    detection_weight: float = Field(
+        default=0.3, gt=0, description="weight of the word detection loss"
+    )
+    decoding: Decoding = Field(default=Decoding(), description="how texts are generated")
 
     # Settings --------------------------------------------------------------------------------
 
@@ -149,18 +174,12 @@ class TextOutput(Output):
 
     @cached_property
     def _default_decoding(self) -> Decoding:
-        return self.decoding.settled(self._metrics.limits, self.max_length)
-
-    @property
-    def _metrics(self) -> type[TextMetrics]:
-        module = importlib.import_module(f"plait.outputs.text.metrics.{self.metrics}")
-        metrics: type[TextMetrics] = getattr(module, METRICS[self.metrics])
-        return metrics
+        return self.decoding.settled(self.scored_by.limits, self.max_length)
 
     @property
     def _silence_is_text(self) -> bool:
         """Whether a record without a text has an empty one, as nothing is said in a recording."""
-        return self._metrics.limits.min_words == 0
+        return self.scored_by.limits.min_words == 0
 
     @cached_property
     def decoder_settings(self) -> Decoder:
@@ -175,6 +194,12 @@ class TextOutput(Output):
             return None
         model: LanguageModel = registry.build("language", self.language_model)
         return model.with_state(self.state.get("language", {}))
+
+    @property
+    def ngram(self) -> NGram | None:
+        """The language model, where it is an n-gram model."""
+        model = self.language_model_settings
+        return None if model is None else model.ngram
 
     @cached_property
     def tokenizer(self) -> Vocabulary:
@@ -191,46 +216,40 @@ class TextOutput(Output):
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary of all training texts, and what decoder and language model need."""
-        self._metrics.require()
+        if self.scored_by.library is not None:
+            needed(*self.scored_by.library)
         decoder = self.decoder_settings.fit()
-        every = list(map(as_texts, cells))
-        records = [texts for texts in every if texts]
-        silent = len(every) - len(records)
+        all_texts = list(map(as_texts, cells))
+        records = [texts for texts in all_texts if texts]
+        silent = len(all_texts) - len(records)
         if silent and self._silence_is_text:
             log.warning(
                 "%d of %d training texts are empty, which means that nothing is said",
-                silent, len(every),
+                silent, len(all_texts),
             )  # fmt: skip
-        vocabulary = self._fit_vocabulary(records)
-        state = vocabulary.to_state()
-        if decoder:
-            state["decoder"] = decoder
-        if not (self.language_model or self.detected_words):
-            return state
-        encoded = [[vocabulary.encode(t)[: self.max_length] for t in texts] for texts in records]
-        if self.language_model_settings is not None:
-            flat = [token_ids for texts in encoded for token_ids in texts]
-            state["language"] = self.language_model_settings.fit(flat, vocabulary)
-        if self.detected_words:
-            state["shares"] = word_shares(encoded, len(vocabulary))
+        vocabulary = self.decoder_settings.vocabulary()
+        if vocabulary is None:
+            if not records:
+                raise PlaitError("all training texts are empty", expected="at least one text")
+            texts, size = list(chain.from_iterable(records)), self.vocabulary
+            vocabulary = fit_vocabulary(
+                texts, self.unit, self.min_count, size, self.punctuation, self.lower
+            )
+        state = vocabulary.to_state() | ({"decoder": decoder} if decoder else {})
+        if self.language_model or self.detected_words:
+            encoded = [[vocabulary.encode(t)[: self.max_length] for t in ts] for ts in records]
+            if self.language_model_settings is not None:
+                every = list(chain.from_iterable(encoded))
+                state["language"] = self.language_model_settings.fit(every, vocabulary)
+            if self.detected_words:
+                state["shares"] = word_shares(encoded, len(vocabulary))
         return state
-
-    def _fit_vocabulary(self, records: Sequence[Sequence[str]]) -> Vocabulary:
-        own = self.decoder_settings.vocabulary()
-        if own is not None:
-            return own
-        texts = [text for record in records for text in record]
-        if not texts:
-            raise PlaitError("all training texts are empty", expected="at least one text")
-        return fit_vocabulary(
-            texts, self.unit, self.min_count, self.vocabulary, self.punctuation, self.lower
-        )
 
     def read(self, cell: Any, root: Path) -> TextTarget:
         """The token ids of a cell's texts, long ones cut."""
         texts = self.reference(cell, root)
         if not texts:
-            raise BadCell("the text is empty", expected="at least one sentence")
+            raise EmptyTarget("the text is empty", expected="at least one sentence")
         encoded = ((*self.tokenizer.encode(t), EOS)[: self.max_length] for t in texts)
         return TextTarget(tuple(encoded))
 
@@ -274,30 +293,25 @@ class TextOutput(Output):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
             texts = [([i for i in ids if i > EOS], mean) for ids, mean in rated]
-            best, score = texts[0]
-            others = tuple(Alternative(self.text(ids), mean) for ids, mean in texts[1:])
+            (best, score), *others = texts
+            alternatives = tuple(Alternative(self.text(ids), mean) for ids, mean in others)
             looks = {name: weights[row, : len(best)] for name, weights in attention.items()}
             details = self._details(best, looks, {n: values[row] for n, values in extras.items()})
-            predictions.append(Prediction(self.text(best), score, others, details=details))
+            predictions.append(Prediction(self.text(best), score, alternatives, details=details))
         return predictions
 
     def _details(
-        self,
-        token_ids: Sequence[int],
-        attention: Mapping[str, NDArray[Any]],
-        extras: Mapping[str, NDArray[Any]],
+        self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], extras: RawOutputs
     ) -> TextDetails:
         """Of one record's answer; ``extras`` are its raw outputs beside the decoder's state."""
-        moments: tuple[tuple[int, int], ...] = ()
+        places = align(extras[EMISSIONS], ids) if EMISSIONS in extras else ()
         detected: dict[str, float] = {}
-        if EMISSIONS in extras:
-            places = align(extras[EMISSIONS], token_ids)
-            moments = tuple((place.start, place.stop) for place in places)
         if DETECTED in extras:
             words = self.tokenizer.pieces(extras[DETECTED].tolist())
             for word, probability in zip(words, extras[PROBABILITIES].tolist(), strict=True):
                 detected.setdefault(word, probability)  # subwords may look alike
-        return TextDetails(tuple(self.tokenizer.pieces(token_ids)), moments, attention, detected)
+        moments = tuple((place.start, place.stop) for place in places)
+        return TextDetails(tuple(self.tokenizer.pieces(ids)), moments, attention, detected)
 
     def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
         """The ``num`` best token sequences of each record; arguments as of `decode`."""
@@ -313,20 +327,16 @@ class TextOutput(Output):
             self.ngram if language else None,
             normalise=not summed,
         )
-        return generate(steps, raw, mixture, options).best(options.num)
+        return generate(steps, raw, mixture, options)
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The text of token ids. Where units are characters, it may begin or end with spaces: these
         are left out."""
         return self.tokenizer.decode(token_ids).strip()
 
-    def to_cell(self, value: str) -> str:
-        """The text."""
-        return value
-
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words."""
-        detected = _kept_details(prediction).detected
+        detected = (prediction.details or TextDetails()).detected
         return {"detected": {word: round(p, 4) for word, p in detected.items()}}
 
     def confidence(self, prediction: Prediction) -> float:
@@ -334,74 +344,25 @@ class TextOutput(Output):
         return math.exp(prediction.score)
 
     def words(self, prediction: Prediction) -> Sequence[str]:
-        """The tokens, readable."""
-        return _kept_details(prediction).words
+        """The tokens, readable; none of stored predictions."""
+        return (prediction.details or TextDetails()).words
 
     def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
         """How much each word attended to each token of the inputs."""
-        return _kept_details(prediction).attention
+        return (prediction.details or TextDetails()).attention
 
     # Scores ----------------------------------------------------------------------------------
 
     @property
-    def titles(self) -> Mapping[str, str]:  # type: ignore[override]
-        """See `Output.titles`."""
-        return self._metrics.titles
-
-    @property
-    def best_metrics(self) -> Sequence[str]:  # type: ignore[override]
-        """See `Output.best_metrics`."""
-        return self._metrics.best_metrics
-
-    @property
-    def lowest(self) -> float:  # type: ignore[override]
-        """See `Output.lowest`."""
-        return self._metrics.lowest
-
-    @property
-    def highest(self) -> float:  # type: ignore[override]
-        """See `Output.highest`."""
-        return self._metrics.highest
-
-    @property
-    def ranked_as(self) -> str:  # type: ignore[override]
-        """See `Output.ranked_as`."""
-        return "captions" if self.metrics == "captions" else ""
+    def scored_by(self) -> type[TextMetrics]:  # type: ignore[override]
+        """The class of its metrics."""
+        return registry.find("metric", self.metrics).cls
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """See `Output.scorer`."""
-        return self._metrics([p.value for p in predictions], references)
-
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
-        """CIDEr-D and the like for captions, error rates for transcripts, BLEU and chrF for
-        translations, accuracy for answers."""
-        return self.scorer(predictions, references).scores()
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, NDArray[np.float64]]:
-        """The first of the best metrics, for each text alone."""
-        return self.titles[self.best_metrics[0]], self.scorer(predictions, references).rightness()
-
-    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
-        """See `Output.ranked`; some metrics break ties."""
-        return self.scorer(predictions, references).ranked()
-
-    def errors(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> list[tuple[int, str]] | None:
-        """See `Output.errors`; metrics that align texts have them."""
-        if self._metrics.aligned_errors is TextMetrics.aligned_errors:
-            return None
-        return self.scorer(predictions, references).aligned_errors()
+        return self.scored_by([prediction.value for prediction in predictions], references)
 
     # Networks --------------------------------------------------------------------------------
-
-    @property
-    def ngram(self) -> NGram | None:
-        """The language model, where it is an n-gram model."""
-        model = self.language_model_settings
-        return None if model is None else model.ngram
 
     def check_exportable(self) -> None:
         """Raises UsageError for a decoder whose step needs torch."""
@@ -429,14 +390,7 @@ class TextOutput(Output):
                 f"CTC reads one input, not {', '.join(inputs)}",
                 expected="one input, or another decoder and ctc_weight: 0",
             )
-        from plait.outputs.text.networks.head import TextHead
-
-        return TextHead(self, width, inputs, pretrained, branches)
-
-
-def _kept_details(prediction: Prediction) -> TextDetails:
-    """None are kept of stored predictions."""
-    return prediction.details or TextDetails()
+        return super().head(width, inputs, pretrained, branches)
 
 
 def as_texts(cell: Any) -> list[str]:
@@ -450,3 +404,23 @@ def as_texts(cell: Any) -> list[str]:
         if value is not None and not isinstance(value, str):
             raise BadCell(f"{value!r} is not a text", expected="a string or a list of strings")
     return [v.strip() for v in values if v and v.strip()]
+
+
+def bags_of_words(
+    records: Sequence[Sequence[Sequence[int]]], vocabulary: int
+) -> NDArray[np.float32]:
+    """(R, V): the share of each record's texts, given as token ids, that have the word."""
+    bags = np.zeros((len(records), vocabulary), np.float32)
+    for row, texts in enumerate(records):
+        for token_ids in texts:
+            bags[row, sorted(set(token_ids))] += 1 / len(texts)
+    bags[:, : len(SPECIALS)] = 0
+    return bags
+
+
+def word_shares(records: Sequence[Sequence[Sequence[int]]], vocabulary: int) -> list[float]:
+    """(V): how probable each word is whatever the input, the mean of the records' bags."""
+    total = np.zeros(vocabulary, np.float32)
+    for record in records:  # one bag at a time, to save memory
+        total += bags_of_words([record], vocabulary)[0]
+    return [round(share, 6) for share in (total / np.float32(len(records))).tolist()]

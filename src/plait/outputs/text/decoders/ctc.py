@@ -4,7 +4,6 @@ its input in time, as a transcript follows speech."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,6 @@ from plait.config.registry import register
 from plait.data.vocabulary import PAD
 from plait.outputs.text.decoders.base import Decoder
 
-if TYPE_CHECKING:
-    from plait.outputs.text.decoders.networks.base import DecoderNetwork
-
 BLANK = PAD
 """The id that stands for "nothing is said": padding's."""
 
@@ -25,30 +21,16 @@ BLANK = PAD
 class CtcDecoder(Decoder):
     """Each token of the input says a unit or nothing, in the input's order: for speech."""
 
+    network_class = "plait.outputs.text.decoders.networks.ctc.CtcNetwork"
     final_scores = True
     aligned = True
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1
-
-    def network(
-        self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
-    ) -> DecoderNetwork:
-        """See `Decoder.network`."""
-        from plait.outputs.text.decoders.networks.ctc import CtcNetwork
-
-        return CtcNetwork(self, vocabulary, width)
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout")
 
 
 def align(emissions: NDArray[np.float32], units: Sequence[int]) -> list[range]:
-    """The input tokens that say each unit, on the likeliest path (the Viterbi algorithm).
-
-    Args:
-        emissions: (T, V) log-probabilities of what each input token says.
-        units: what is said.
-
-    Returns:
-        A range of input tokens for each unit; empty ranges where there is no path, as there are
-        fewer tokens than units.
-    """
+    """The range of input tokens that say each unit, on the likeliest path (the Viterbi algorithm),
+    by the log-probabilities (T, V) of what each token says. The ranges are empty where there is no
+    path, as there are fewer tokens than units."""
     if not len(emissions):
         return [range(0)] * len(units)
     labels = np.full(2 * len(units) + 1, BLANK)

@@ -9,13 +9,14 @@ Shapes: N texts, L text tokens, M branches, T input tokens, D width, V vocabular
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from plait.nn.base import Blend
 from plait.nn.blocks import NamedModules
-from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState, log_scores
+from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
 from plait.types import Branches, Fused
 
 WEIGHTS, MASK = "weights", "tokens"  # in the memory: the branches' weights, all tokens' mask
@@ -36,7 +37,10 @@ class BlendedNetwork(DecoderNetwork):
     def start(self, fused: Fused) -> DecoderState:
         """The branches' states, each under its name, and the branches' weights."""
         assert fused.weights is not None
-        places = _places(fused)
+        places, at = {}, 0  # of each input's tokens among those of all inputs side by side
+        for name, tokens in fused.parts.items():
+            end = at + tokens.values.shape[1]
+            places[name], at = torch.arange(at, end, device=fused.pooled.device), end
         states = {}
         for name, part in fused.branches.items():
             states[name] = self._decoder(name).start(part)
@@ -67,22 +71,10 @@ class BlendedNetwork(DecoderNetwork):
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., M, D + 1) -> (..., V), the blended log-probabilities."""
         answers = [
-            log_scores(self._decoder(name), hidden[..., number, :-1])
+            self._decoder(name).log_scores(hidden[..., number, :-1])
             for number, name in enumerate(self.branches)
         ]
         return self.blend(torch.stack(answers, dim=-2), hidden[..., -1].float())
 
     def _decoder(self, name: str) -> DecoderNetwork:
-        decoder = self.branches[name]
-        assert isinstance(decoder, DecoderNetwork)
-        return decoder
-
-
-def _places(fused: Fused) -> dict[str, Tensor]:
-    """Input -> the positions of its tokens among the tokens of all inputs side by side."""
-    places, at = {}, 0
-    for name, part in fused.parts.items():
-        count = part.values.shape[1]
-        places[name] = torch.arange(at, at + count, device=part.values.device)
-        at += count
-    return places
+        return cast(DecoderNetwork, self.branches[name])
