@@ -185,6 +185,7 @@ AS_TEXT: dict[str, Callable[[bytes], str]] = {
     "lines": lambda data: base64.encodebytes(data).decode(),
     "for URLs": lambda data: base64.urlsafe_b64encode(data).decode().rstrip("="),
     "bytes of Python": lambda data: repr(base64.b64encode(data)),
+    "a literal of Python": lambda data: f" {data!r}",
     "quoted": lambda data: f' "{base64.b64encode(data).decode()}" ',
     "data URL": lambda data: f"data:image/png;base64,{base64.b64encode(data).decode()}",
     "no type": lambda data: f"DATA:;base64,{base64.b64encode(data).decode()}",

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from importlib.metadata import entry_points
 from typing import NoReturn
 
@@ -117,6 +118,8 @@ def main() -> NoReturn:
     # Threads that spin while they wait keep a core from other programs, and from plait's own
     # threads: a quarter faster on a busy machine, 5 % slower on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Pillow warns of broken EXIF data, without which a photo is read all the same.
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
     if sys.argv[1:2] == [] or sys.argv[1] not in _names(app):
         add_plugins()  # only where they matter: they may be slow to import
     try:

@@ -9,13 +9,14 @@ the user allows it (`WebAddress`).
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import os
 import re
 import unicodedata
 from collections.abc import Iterator
-from itertools import islice
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -27,7 +28,7 @@ from plait.util.suggest import nearest
 
 LONGEST_NAME = 255  # bytes of a file's name, on all usual file systems
 PEEKED = 96  # characters of base64 that tell what they hold
-LISTED, COMPARED = 20_000, 1000  # files of a folder that a wrong name is compared with
+LISTED, COMPARED = 100_000, 200  # files of a folder that are looked through, and compared
 BLANKS = "\ufeff\u200b\u200e\u200f \t\r\n\f\v\xa0\u3000"
 QUOTES = ("''", '""', "“”", "‘’", "«»", "``", "<>")
 DATA = re.compile(r"(?is)data:([^,]{0,200}),(.*)")
@@ -35,6 +36,7 @@ FILE = re.compile(r"(?i)file:(?://)?(?:localhost(?=/))?")  # pathlib makes one s
 WEB = re.compile(r"(?i)https?:/{1,2}[^/]")
 ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]+:/{1,2}[^/]")
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+LITERAL = re.compile(r"(?s)b(?:[^\\]|\\x..|\\[^x])*")  # no part of an escaped byte at its end
 # What files begin with. Words may begin with the shorter marks of BMP, MP3 and AAC.
 MEDIA = re.compile(
     rb"(?s)\xff\xd8\xff|\x89PNG|GIF8|RIFF....(?:WEBP|WAVE|AVI )|II\*\0|MM\0\*|....(?:ftyp|moov)"
@@ -87,7 +89,10 @@ def below(folder: PurePath, cell: str) -> str:
 
 
 def held_bytes(text: str) -> bytes | None:
-    """The file that a text holds in base64 or as a data: URL; None if it holds none."""
+    """The file that a text holds in base64, as a data: URL, or as Python writes bytes; None if it
+    holds none."""
+    if data := _from_literal(text.strip(BLANKS)):
+        return data
     text = tidy(text)
     if match := DATA.fullmatch(text):
         return _from_url(match[1], match[2])
@@ -125,11 +130,27 @@ def _from_base64(text: str, most: int | None = None) -> bytes | None:
         return None
 
 
+def _from_literal(text: str, most: int | None = None) -> bytes | None:
+    """Bytes as Python writes them, all but letters with backslashes; ``most`` is how many
+    characters are looked at."""
+    if text[:2] not in ("b'", 'b"') or "\\" not in text[: 2 * PEEKED]:
+        return None
+    if most is not None and len(text) > most and (start := LITERAL.match(text[:most])):
+        text = start[0] + text[1]
+    try:
+        data = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError):
+        return None
+    return data if isinstance(data, bytes) else None
+
+
 def peek(cell: Any) -> Any:
     """What tells of which kind a cell's file is: the file's name without what is written around
     it, or the first bytes that the cell holds. Other cells as they are; nothing is opened."""
     if not isinstance(cell, (str, Path)):
         return cell
+    if start := _from_literal(str(cell)[: 6 * PEEKED].strip(BLANKS), 4 * PEEKED):
+        return start
     text = tidy(str(cell))
     if match := DATA.match(text[: 10 * PEEKED]):
         return _from_url(match[1], match[2][: 3 * PEEKED], PEEKED) or text
@@ -220,17 +241,26 @@ def _near(way: str, root: Path) -> str | None:
 def _like(name: str, folder: Path) -> str | None:
     """The entry of a folder that differs from a name in case, in its suffix, or a little."""
     try:
-        entries = sorted(islice(os.listdir(folder), LISTED))
+        entries, folded, stems = _entries(folder, folder.stat().st_mtime_ns)
     except OSError:
         return None
-
-    def by(key: Any) -> str | None:
-        return next((entry for entry in entries if key(entry) == key(name)), None)
-
-    folded = by(lambda entry: unicodedata.normalize("NFKC", entry).casefold())
-    same = folded or by(lambda entry: Path(entry).stem.casefold())
+    same = folded.get(_folded(name)) or stems.get(Path(name).stem.casefold())
+    if same is not None or len(entries) > COMPARED:
+        return same
     letters = _without_digits(name)  # another number is another file
-    return same or nearest(name, [e for e in entries[:COMPARED] if _without_digits(e) != letters])
+    return nearest(name, [entry for entry in entries if _without_digits(entry) != letters])
+
+
+@lru_cache(4)
+def _entries(folder: Path, changed: int) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """The names in a folder, and these by their letters regardless of case, and by their stems."""
+    entries = sorted(os.listdir(folder)[:LISTED])
+    folded = {_folded(entry): entry for entry in entries}
+    return entries, folded, {Path(entry).stem.casefold(): entry for entry in entries}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _without_digits(name: str) -> str:

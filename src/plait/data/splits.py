@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from plait.data.cells import name_cell
 from plait.data.digests import file_digests
+from plait.data.downloads import WebAddress
 from plait.data.paths import find_file
 from plait.data.split_column import EXPECTED, SPLITS, Split, read_split_column
 from plait.data.tables import Table, cell_key
@@ -21,7 +22,7 @@ from plait.data.values import class_key, is_missing
 from plait.types import BadCell, Overlap, PlaitError, UsageError
 from plait.util.files import digest, is_file
 
-TOGETHER = 8  # files that are looked for, or downloaded, at a time
+TOGETHER = 8  # downloads at a time
 
 Splits = dict[Split, list[int]]
 Ratios = tuple[float, float, float]
@@ -106,8 +107,9 @@ def photo_keys(cells: Sequence[Any], root: Path) -> list[Hashable]:
         _embedded(cell) if isinstance(cell, bytes) and cell else cell_key(cell) for cell in cells
     ]
     distinct = [name for name in dict.fromkeys(names) if name is not None]
-    with ThreadPoolExecutor(TOGETHER) as pool:
-        found = dict(zip(distinct, pool.map(partial(_file, root), distinct), strict=True))
+    with ThreadPoolExecutor(TOGETHER) as pool:  # for downloads; files are found faster without
+        each = pool.map if any(isinstance(name, WebAddress) for name in distinct) else map
+        found = dict(zip(distinct, each(partial(_file, root), distinct), strict=True))
     sizes = {name: _size(file) for name, file in found.items()}
     often = Counter(size for size in sizes.values() if size)
     first: dict[str, str] = {}  # content -> the key of the first cell that has it
