@@ -16,6 +16,7 @@ from plait.assistant.dialogue import Assistant
 from plait.assistant.session import Turn
 from plait.data.images import IMAGE
 from plait.data.recordings import SOUND
+from plait.data.video import VIDEO
 from plait.render.console import console, errors
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError
@@ -90,7 +91,7 @@ class Terminal:
         path = as_path(line)
         command, _, rest = line.partition(" ")
         if path is not None:
-            hear = SOUND.has_suffix(path)
+            hear = _is_heard(path)
             self.show(self.assistant.hear(path) if hear else self.assistant.show(path))
         elif command in self._commands:
             self._commands[command](_unquoted(rest))
@@ -207,11 +208,15 @@ def _path(command: str, path: str) -> str:
     return path
 
 
+def _is_heard(path: str) -> bool:
+    return SOUND.has_suffix(path) or VIDEO.has_suffix(path)
+
+
 def as_path(line: str) -> str | None:
     """The path if a line is nothing else: a file, or one word with the suffix of a photo or a
     recording."""
     path = _unquoted(line)
     if is_file(Path(path).expanduser()):
         return path
-    media = IMAGE.has_suffix(path) or SOUND.has_suffix(path)
+    media = IMAGE.has_suffix(path) or _is_heard(path)
     return path if media and len(path.split()) == 1 else None
