@@ -123,7 +123,6 @@ BAD: dict[str, list[tuple[Row, str]]] = {
         ({"x": "\0 \0"}, "the text is empty"),
         ({"x": "a fair day", "y": [1]}, "column 'y': [1] is not a class; expected text"),
         ({"x": "a fine day", "y": 1.5}, "column 'y': 1.5 is not a class"),
-        ({"x": "a cold day", "y": None}, "column 'y': the class is empty"),
     ],
     "audio": [
         ({"x": "empty.wav"}, "empty.wav is empty (0 bytes); expected a WAV"),
@@ -298,8 +297,8 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
     assert sum(scores.extras["confusion"][2]) == 1
     some = [{**row, "y": "c"} if row["split"] == "val" else row for row in rows]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
-    (line,) = model.evaluate(tmp_path / "more.jsonl", split="val").failures
-    assert "it counts as wrong, and so do 3 other rows: " in line
+    with pytest.raises(PlaitError, match=r"knows none of 4 of 4 right answers: c; expected 'a'"):
+        model.evaluate(tmp_path / "more.jsonl", split="val")
     answers = zip(found.rows, found.predictions["y"], strict=True)
     right = [answer.value == "ab"[row % 2] for row, answer in answers if row != 0]
     assert scores["accuracy"] == sum(right) / 4
@@ -310,12 +309,26 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
         train_on(tmp_path / "more", changed(rows[:6], y="c"), more)
 
 
-def test_all_rows_of_unknown_classes_are_wrong(tmp_path: Path) -> None:
+def test_rows_without_a_right_answer_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = rows_of("text", tmp_path)
+    for row in rows[:3]:
+        row["y"] = "NA"
+    train = [row for row in rows if row["split"] == "train"]
+    model = train_on(tmp_path, rows, a_recipe(["text"]))
+    lost = sum(row["y"] == "NA" for row in train)
+    assert model.scores["trained"]["records"] == len(train) - lost
+    assert model.states["outputs.y"]["classes"] == ["a", "b"]
+    assert f"column 'y': {lost} of {len(train)} rows have no right answer" in caplog.text
+    assert "column 'y': cells that count as empty: NA 3" in caplog.text
+
+
+def test_unknown_classes_of_all_validation_rows_stop_the_training(tmp_path: Path) -> None:
     rows = rows_of("text", tmp_path)
     rows = [{**row, "y": "c" if row["split"] == "val" else row["y"]} for row in rows]
-    model = train_on(tmp_path, rows, a_recipe(["text"]))
-    assert model.scores["validation"]["scores"]["y"]["accuracy"] == 0
-    assert float(model.network.head("y").temperature) == 1.0  # nothing could be fitted
+    with pytest.raises(PlaitError, match=r"knows none of 4 of 4 right answers: c; expected 'a'"):
+        train_on(tmp_path, rows, a_recipe(["text"]))
 
 
 def test_nothing_to_score(tmp_path: Path) -> None:
@@ -323,7 +336,8 @@ def test_nothing_to_score(tmp_path: Path) -> None:
     model = train_on(tmp_path, rows, a_recipe(["text"]))
     for cells, words in (
         ({"x": None}, "row 1: no input that could be used"),
-        ({"y": None}, "row 1, column 'y': the class is empty"),
+        ({"y": 1.5}, "row 1, column 'y': 1.5 is not a class"),
+        ({"y": None}, "no row has a right answer"),
     ):
         _, table = write(tmp_path, changed(rows, **cells), a_recipe(["text"]))
         with pytest.raises(PlaitError, match=f"no record can be scored: {words}"):

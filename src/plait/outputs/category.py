@@ -220,7 +220,7 @@ class CategoryOutput(ChoiceOutput):
     def reference(self, cell: Any, root: Path) -> Any:
         """The class, as the model calls it where it knows it."""
         value = as_class(cell)
-        number = self.ids.get(value)
+        number = self.ids.get(value) if self.state else None
         return value if number is None else self.choices[number]
 
     def decode(

@@ -286,7 +286,7 @@ def file_keys(
 
 def nothing_left(purpose: str, policy: ErrorPolicy) -> PlaitError:
     """The error if no record can be used; it quotes that of the first bad cell."""
-    first = policy.failures[0] if policy.failures else "there are no rows"
+    first = policy.failures[0] if policy.failures else "no row has a right answer"
     return PlaitError(f"no record {purpose}: {first}")
 
 
