@@ -299,7 +299,7 @@ def run_folder(out: Path, recipe: Recipe, table: Table) -> Iterator[Path]:
                     f"{folder} contains a run of another recipe or table",
                     hint=f"remove {folder}, or choose another --out",
                 )
-            write_atomically(path, lambda part: part.write_text(what))
+            write_atomically(path, what)
             yield folder
     except Timeout:
         raise UsageError(
