@@ -7,10 +7,17 @@ from typing import Any
 import numpy as np
 
 from plait.nn.base import Arrays
-from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
-from plait.outputs.text.decoding import DECODER, Decoding, Limits
-from plait.outputs.text.networks.steps import TorchSteps
-from plait.outputs.text.search import Hypotheses, Mixture, TokenScorer, beam_search, sample
+from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState, TorchSteps
+from plait.outputs.text.search import (
+    DECODER,
+    Decoding,
+    Hypotheses,
+    Limits,
+    Mixture,
+    TokenScorer,
+    beam_search,
+    sample,
+)
 
 
 def scorer(network: DecoderNetwork, start: DecoderState) -> TokenScorer:

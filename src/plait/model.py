@@ -16,7 +16,7 @@ from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, in_chunks, is_missing
 from plait.data.tables import Table, read_table
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
-from plait.outputs.options import Options
+from plait.outputs.base import Options
 from plait.package.format import Memory, Package, fingerprint, read_package, write_package
 from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded
 from plait.pipeline.inputs import InputReader, Progress

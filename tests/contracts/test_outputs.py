@@ -19,7 +19,7 @@ from plait.nn.blocks import alone, side_by_side
 from plait.outputs.base import Output
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
-from plait.outputs.text.details import TextDetails
+from plait.outputs.text.output import TextDetails
 from plait.types import Branches, Fused, Prediction, Tokens, UsageError
 
 WIDTH, TOKENS = 16, 5
@@ -210,8 +210,8 @@ def test_what_is_right_is_more_so_than_what_is_not(built: Built) -> None:
     right = [r[0] if isinstance(r, list) else r for r in references]
     best = [Prediction(value, 1.0, details=details(output, value, right)) for value in right]
     turned = [*best[1:], best[0]]
-    title, good = output.rightness(best, references)
-    bad = output.rightness(turned, references)[1]
+    title, good = output.scorer(best, references).rightness()
+    bad = output.scorer(turned, references).rightness()[1]
     assert title
     assert good.shape == (len(cells),)
     assert bool((good >= bad).all())
@@ -240,14 +240,14 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
     best = [Prediction(value, 1.0, details=details(output, value, right)) for value in right]
     score = output.scorer(best, references)
     quick, some = score(np.arange(len(best))), score(np.zeros(len(best), np.int64))
-    good = output.scores(best, references).to_json()
-    bad = output.scores(wrong, references).to_json()
-    for name in output.best_metrics:
+    good = score.scores().to_json()
+    bad = output.scorer(wrong, references).scores().to_json()
+    for name in score.best_metrics:
         assert quick[name] == pytest.approx(good[name])
         assert math.isfinite(some[name])  # of a resample that is one record many times
         assert good[name] >= bad[name]
-    assert good[output.best_metrics[0]] > bad[output.best_metrics[0]]
-    assert set(output.best_metrics) <= set(output.titles) <= set(good)
+    assert good[score.best_metrics[0]] > bad[score.best_metrics[0]]
+    assert set(score.best_metrics) <= set(score.titles) <= set(good)
     assert json.dumps(good)
 
 
@@ -300,7 +300,8 @@ def test_a_prediction_is_json_and_is_restored_for_scores(built: Built) -> None:
         assert output.same(prediction, prediction.value)
     stored = json.loads(json.dumps([output.store(prediction) for prediction in found]))
     again = [output.restore(raw) for raw in stored]
-    assert output.scores(again, references) == output.scores(found, references)
+    scores = [output.scorer(answers, references).scores() for answers in (again, found)]
+    assert scores[0] == scores[1]
 
 
 def test_places_of_the_ranked_are_those_of_rightness(built: Built) -> None:
@@ -308,8 +309,9 @@ def test_places_of_the_ranked_are_those_of_rightness(built: Built) -> None:
     cells = next(cells for kind, _, cells in CASES if kind == registry_name(output))
     references = [output.reference(cell, HERE) for cell in cells]
     found = decode(output, head, fused(branches))
-    _, right = output.rightness(found, references)
-    ordered = right[list(output.ranked(found, references))].tolist()
+    metrics = output.scorer(found, references)
+    _, right = metrics.rightness()
+    ordered = right[metrics.ranked()].tolist()
     assert ordered == sorted(right.tolist(), reverse=True)
 
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 from heads import decode, fused
 
-from plait.outputs.category import CategoryOutput, Probabilities, as_class
+from plait.outputs.category import CategoryMetrics, CategoryOutput, Probabilities, as_class
 from plait.outputs.networks import CategoryHead
-from plait.outputs.scores import Scores
 from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 HERE = Path()
@@ -68,7 +67,7 @@ def test_a_class_that_was_not_learned_is_a_bad_cell() -> None:
 
 def test_scores_by_hand() -> None:
     rows = answered([0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1])
-    found = CategoryOutput().scores(rows, ["a", "a", "b", "b"])
+    found = CategoryMetrics(rows, ["a", "a", "b", "b"]).scores()
     assert found["accuracy"] == 0.75
     # a: 2 right of 3 given and 2 wanted; b: 1 of 1 given and 2 wanted; c does not occur.
     assert found["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
@@ -87,9 +86,7 @@ def test_intervals_cover_what_is_true() -> None:
     for trial in range(60):
         right = rng.random(60) < 0.7
         rows = answered(*[[0.9, 0.1] if r else [0.1, 0.9] for r in right])
-        low, high = Scores.of(CategoryOutput().scorer(rows, ["a"] * 60), 60, seed=trial).intervals[
-            "accuracy"
-        ]
+        low, high = CategoryMetrics(rows, ["a"] * 60).scores(seed=trial).intervals["accuracy"]
         hits += low <= 0.7 <= high
     assert hits >= 52
 

@@ -11,7 +11,7 @@ from heads import decode, fused
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
 from plait.outputs.category import Probabilities
-from plait.outputs.labels import LabelsOutput, best_threshold
+from plait.outputs.labels import LabelsMetrics, LabelsOutput, best_threshold
 from plait.outputs.networks import LabelsHead
 from plait.types import BadCell, PlaitError, Prediction, UnseenLabel, UsageError
 
@@ -100,25 +100,26 @@ def test_scores_equal_sklearn() -> None:
         for g, p in zip(given, probable, strict=True)
     ]
     wanted = [tuple(n for n, yes in zip(names, r, strict=True) if yes) for r in right]
-    found = LabelsOutput().scores(rows, wanted)
+    found = LabelsMetrics(rows, wanted).scores()
     assert found["micro_f1"] == pytest.approx(f1_score(right, given, average="micro"))
     assert found["macro_f1"] == pytest.approx(f1_score(right[:, :5], given[:, :5], average="macro"))
     assert found["exact_match"] == pytest.approx(accuracy_score(right, given))
     expected = average_precision_score(right[:, :5], probable[:, :5], average="macro")
     assert found["mean_average_precision"] == pytest.approx(expected)
-    assert set(found.intervals) == set(LabelsOutput.titles)
+    assert set(found.intervals) == set(LabelsMetrics.titles)
     for name, (low, high) in found.intervals.items():
         assert low < found[name] < high, name
 
 
 def test_a_label_that_was_never_learned_is_missed() -> None:
     rows = [Prediction(("a",), 0.0, details=Probabilities({"a": 0.9}))] * 2
-    found = LabelsOutput().scores(rows, [("a",), ("a", "z")])
+    found = LabelsMetrics(rows, [("a",), ("a", "z")]).scores()
     assert found["micro_f1"] == pytest.approx(4 / 5)
     assert found["macro_f1"] == 0.5
     assert found["exact_match"] == 0.5
     assert found["mean_average_precision"] == pytest.approx((1 + 0.5) / 2)
-    nothing = LabelsOutput().scores([Prediction((), 0.0, details=Probabilities({"a": 0.1}))], [()])
+    unsure = Prediction((), 0.0, details=Probabilities({"a": 0.1}))
+    nothing = LabelsMetrics([unsure], [()]).scores()
     assert set(nothing.points.values()) == {1.0}
     assert {"exact_match", "micro_f1", "mean_average_precision"} <= set(nothing.points)
 

@@ -18,7 +18,13 @@ from sklearn.metrics import (
 )
 
 from plait.outputs.networks import NumberHead, pinball
-from plait.outputs.number import Interval, NumberOutput, as_number, conformal_quantile
+from plait.outputs.number import (
+    Interval,
+    NumberMetrics,
+    NumberOutput,
+    as_number,
+    conformal_quantile,
+)
 from plait.types import BadCell, PlaitError, Prediction, UsageError
 
 HERE = Path()
@@ -175,7 +181,7 @@ def test_scores_equal_sklearn_and_scipy() -> None:
     right = np.round(rng.normal(size=200), 1)  # with ties
     answers = np.round(right + rng.normal(size=200), 1)
     rows = [Prediction(a, 0.0, details=Interval((a - 1, a + 1))) for a in answers.tolist()]
-    found = NumberOutput().scores(rows, right.tolist())
+    found = NumberMetrics(rows, right.tolist()).scores()
     assert found.records == 200
     assert found["mae"] == pytest.approx(mean_absolute_error(right, answers))
     assert found["rmse"] == pytest.approx(mean_squared_error(right, answers) ** 0.5)
@@ -185,17 +191,17 @@ def test_scores_equal_sklearn_and_scipy() -> None:
     assert found["width"] == pytest.approx(2)
     for name, (low, high) in found.intervals.items():
         assert low <= found[name] <= high, name
-    assert set(found.to_json()["intervals"]) == set(NumberOutput.titles)
+    assert set(found.to_json()["intervals"]) == set(NumberMetrics.titles)
 
 
 def test_scores_where_nothing_varies() -> None:
     same = [Prediction(2.0, 0.0, details=Interval())] * 3
-    found = NumberOutput().scores(same, [2.0, 2.0, 2.0])
+    found = NumberMetrics(same, [2.0, 2.0, 2.0]).scores()
     assert (found["r2"], found["spearman"]) == (1, 0)
     assert found.to_json()["coverage"] is found.to_json()["width"] is None
-    assert NumberOutput().scores(same, [3.0, 3.0, 3.0])["r2"] == 0
+    assert NumberMetrics(same, [3.0, 3.0, 3.0]).scores()["r2"] == 0
     with pytest.raises(PlaitError, match="3 answers for 2 records"):
-        NumberOutput().scores(same, [2.0, 2.0])
+        NumberMetrics(same, [2.0, 2.0]).scores()
 
 
 def test_there_are_no_options() -> None:

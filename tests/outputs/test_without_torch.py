@@ -38,9 +38,10 @@ for kind, (cells, raw, fitted) in CASES.items():
     assert output.collate([output.read(cell, HERE) for cell in cells]), kind
     found = output.decode(raw, fitted, output.options())
     references = [output.reference(cell, HERE) for cell in cells[:2]]
-    scores = output.scores(found, references)
-    assert set(output.best_metrics) <= set(scores.points)
-    assert json.dumps(scores.to_json()) and output.rightness(found, references)[1].shape == (2,)
+    metrics = output.scorer(found, references)
+    scores = metrics.scores()
+    assert set(metrics.best_metrics) <= set(scores.points)
+    assert json.dumps(scores.to_json()) and metrics.rightness()[1].shape == (2,)
     for prediction in found:
         assert output.read(output.to_cell(prediction.value), HERE) is not None
         assert output.same(prediction, prediction.value)

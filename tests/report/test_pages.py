@@ -104,7 +104,7 @@ def test_each_photo_has_its_own_score_and_all_its_references(
     page = written(found, tmp_path, count=1)
     cards = page.split("<figure>")[1:]
     assert len(cards) == 2
-    cider = CaptionMetrics(CAPTIONS, REFERENCES).rightness()
+    cider = CaptionMetrics(CAPTIONS, REFERENCES).rightness()[1]
     for card, position in zip(cards, (0, 3), strict=True):
         assert f"CIDEr-D {cider[position]:.3f}" in card
         assert re.findall("<li>(.*?)</li>", card) == REFERENCES[position]

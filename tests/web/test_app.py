@@ -17,7 +17,7 @@ from untrained import make_model
 
 from plait.model import Model
 from plait.outputs.labels import LabelsOptions
-from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.search import Decoding
 from plait.web.schema import Schema, _options
 from plait.web.settings import Settings, read_keys
 

@@ -203,7 +203,7 @@ def _with_loss(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tup
     """The scores, and how much of the first best score is lost."""
     rows = score_rows(recipe, output, part["scores"][output])
     if lost := part.get("lost", {}).get(output):
-        title = build_output(recipe.outputs[output]).titles[lost["score"]]
+        title = build_output(recipe.outputs[output]).scored_by.titles[lost["score"]]
         name, value = in_points(title, lost["value"])
         low, high = (in_points(title, end)[1] for end in lost["interval"])
         rows.append((f"{name} lost", f"{value:.3f}", f"{low:.3f} to {high:.3f}"))

@@ -280,7 +280,7 @@ class _Study:
         if not result.predictions.get(self.output):
             return "no score"
         scorer = self.scored.scorer(result.predictions[self.output], result.references[self.output])
-        return number(scorer(np.arange(len(result.rows)))[self.scored.best_metrics[0]])
+        return number(scorer(np.arange(len(result.rows)))[self.scored.scored_by.best_metrics[0]])
 
 
 def _title(variant: Variant, seed: int) -> str:

@@ -47,15 +47,16 @@ def weigh(
     Raises:
         PlaitError: no run of a network was finished.
     """
-    name, scorer = output
-    scored = _on_same_records(variants, {**results, **_swapped(recipe, results)}, name, scorer)
+    name, answering = output
+    scored = _on_same_records(variants, {**results, **_swapped(recipe, results)}, name, answering)
     if not scored.keys() - {CLASSICAL}:
         failed = [r.failed for runs in results.values() for r in runs.values() if r.failed]
         raise PlaitError(
             ": ".join(["no run of the comparison was finished", *failed[:1]]),
             hint="" if failed else "give it a larger --budget",
         )
-    metric, limits = scorer.best_metrics[0], (scorer.lowest, scorer.highest)
+    metrics = answering.scored_by
+    metric, limits = metrics.best_metrics[0], (metrics.lowest, metrics.highest)
     bootstrap = PairedBootstrap(scored, metric, seedless={CLASSICAL}, limits=limits)
     lines = [_line(v, results[v.name], scored.get(v.name, []), bootstrap) for v in variants]
     winner = chosen.winner if chosen else _winner(lines)
@@ -75,7 +76,7 @@ def weigh(
     return Comparison(
         output=name,
         metric=metric,
-        title=scorer.titles[metric],
+        title=metrics.titles[metric],
         split=split,
         lines=[replace(line, behind=line.behind and next(adjusted)) for line in lines],
         winner=winner,

@@ -24,8 +24,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateAttr
 from pydantic.fields import FieldInfo
+from pydantic_core.core_schema import no_info_after_validator_function
 from typing_extensions import Self
 
 from plait.types import PlaitError, State, UsageError
@@ -41,6 +42,7 @@ FOLDERS: dict[str, str] = {
     "output": "plait.outputs",
     "decoder": "plait.outputs.text.decoders",
     "language": "plait.outputs.text.lm",
+    "metric": "plait.outputs.text.metrics",
 }
 """plait's own kinds of component -> the package whose modules register them. A modality is a kind
 of its own: its components are its representations."""
@@ -113,17 +115,45 @@ def nested(field: FieldInfo | None) -> Nested | None:
 
 
 @dataclass(frozen=True)
+class Named:
+    """Marks a field that holds the name of another component.
+
+    Attributes:
+        kind: the kind of the other component.
+    """
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return no_info_after_validator_function(self._known, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> Any:
+        return {**handler(schema), "enum": names(self.kind)}
+
+    def _known(self, name: str) -> str:
+        try:
+            return find(self.kind, name).name
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+
+@dataclass(frozen=True)
 class Registered:
-    """A component's class under its name."""
+    """A class under its name: a `Component`, or one without settings, as metrics of texts are."""
 
     kind: str
     name: str
-    cls: type[Component]
+    cls: type[Any]
+
+    @property
+    def fields(self) -> Mapping[str, FieldInfo]:
+        """The settings."""
+        return getattr(self.cls, "model_fields", {})
 
     @property
     def takes_argument(self) -> bool:
         """Whether it is a family, whose names are ``family:ARGUMENT``."""
-        return ARGUMENT in self.cls.model_fields
+        return ARGUMENT in self.fields
 
     @property
     def title(self) -> str:
@@ -293,16 +323,20 @@ def describe(component: Registered) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "type": _type_name(field.annotation),
+            "type": _type_name(field),
             "default": None if field.is_required() else field.get_default(),
             "required": field.is_required(),
             "about": field.description or "",
         }
-        for name, field in component.cls.model_fields.items()
+        for name, field in component.fields.items()
     ]
 
 
-def _type_name(annotation: Any) -> str:
+def _type_name(field: FieldInfo) -> str:
+    named = next((mark for mark in field.metadata if isinstance(mark, Named)), None)
+    if named is not None:
+        return " | ".join(names(named.kind))
+    annotation = field.annotation
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     return getattr(annotation, "__name__", str(annotation))

@@ -21,7 +21,7 @@ from plait.evaluation.predictions import (
 )
 from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation, score_groups
 from plait.outputs.base import Output
-from plait.outputs.scores import Scorer
+from plait.outputs.scores import Metrics, Scorer
 from plait.package.format import Memory
 from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Corruption, Progress
@@ -87,7 +87,7 @@ class Evaluator:
         )  # fmt: skip
         if self.by is not None:
             cells = table.column(self.by)
-            set_metrics = {name: output.set_metrics for name, output in outputs.items()}
+            set_metrics = {name: output.scored_by.set_metrics for name, output in outputs.items()}
             found.groups = score_groups(scorers, [cells[row] for row in kept], set_metrics)
         if "subsets" in self.checks:
             fewer = (s for size in range(1, len(names)) for s in combinations(names, size))
@@ -173,9 +173,9 @@ class _Scoring:
         """By output, with intervals."""
         if self.progress:
             self.progress("scores", 0, 1)  # some take seconds to start
-        return {n: o.scores(predictions[n], self.references[n]) for n, o in self.outputs.items()}
+        return {n: scorer.scores() for n, scorer in self.scorers(predictions).items()}
 
-    def scorers(self, predictions: Predictions) -> dict[str, Scorer]:
+    def scorers(self, predictions: Predictions) -> dict[str, Metrics]:
         """By output, of any choice of the records."""
         return {n: o.scorer(predictions[n], self.references[n]) for n, o in self.outputs.items()}
 
@@ -184,7 +184,7 @@ class _Scoring:
         scorers = self.scorers(predictions)
         lost = {
             name: Drop.between(
-                output.best_metrics[0], whole[name], scorers[name], len(predictions[name])
+                output.scored_by.best_metrics[0], whole[name], scorers[name], len(predictions[name])
             )
             for name, output in self.outputs.items()
         }

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from plait.data.tables import Table
 from plait.evaluation.shares import input_shares
-from plait.outputs.base import Output
-from plait.outputs.options import Options, options_by_output
+from plait.outputs.base import Options, Output, no_such_option
 from plait.pipeline.engine import Batch, Engine, Parts
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import Records
@@ -26,7 +25,15 @@ Predictions: TypeAlias = dict[str, list[Prediction]]
 
 def decoding_options(parts: Parts, **options: Any) -> dict[str, Options]:
     """See `Model.decoding_options`."""
-    return options_by_output({n: out.options for n, out in parts.outputs.items()}, options)
+    known = {n: type(output.options()).model_fields for n, output in parts.outputs.items()}
+    together = list(dict.fromkeys(option for fields in known.values() for option in fields))
+    for option in options:
+        if option not in together:
+            raise no_such_option(option, together)
+    return {
+        name: output.options(**{key: v for key, v in options.items() if key in known[name]})
+        for name, output in parts.outputs.items()
+    }
 
 
 def predict_batch(

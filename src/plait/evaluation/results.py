@@ -97,7 +97,7 @@ def score_groups(
     Args:
         scorers: each output's, of all records.
         cells: one a record.
-        set_metrics: each output's `Output.set_metrics`: a group of one record goes without.
+        set_metrics: each output's `Metrics.set_metrics`: a group of one record goes without.
     """
     members: dict[Value, list[int]] = {}
     for record, cell in enumerate(cells):

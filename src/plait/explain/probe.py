@@ -16,8 +16,7 @@ from torch import Tensor
 
 from plait.modalities.segments import Segments
 from plait.network import Network, TorchEngine
-from plait.outputs.base import Output
-from plait.outputs.options import Options
+from plait.outputs.base import Options, Output
 from plait.pipeline.engine import Batch, Row, padded
 from plait.pipeline.inputs import InputReader
 from plait.types import Prediction

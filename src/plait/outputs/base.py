@@ -9,25 +9,51 @@ Shapes: B records.
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import Self
 
 from plait.config.registry import Component
-from plait.outputs.options import Options
-from plait.outputs.scores import Scorer, Scores
-from plait.types import Branches, Geometry, Prediction, State
+from plait.outputs.scores import Metrics
+from plait.types import BadCell, Branches, Geometry, Prediction, State, UsageError
+from plait.util.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
 RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
 """What `Head.raw_outputs` gives, by name, a row a record."""
+
+
+class Options(BaseModel):
+    """How answers are found: each kind of output adds what can be chosen when predicting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def changed(self, **options: Any) -> Self:
+        """With some of them changed.
+
+        Raises:
+            UsageError: there is no such option, or it can't have that value.
+        """
+        known = type(self).model_fields
+        for name in options:
+            if name not in known:
+                raise no_such_option(name, known)
+        try:
+            return type(self).model_validate({**self.model_dump(), **options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            got = f" is {options[name]!r}: " if name in options else ": "
+            what = f"decoding option {name}".rstrip()
+            raise UsageError(f"{what}{got}{first['msg'].lower()}") from None
 
 
 class Steps(Protocol):
@@ -82,28 +108,17 @@ class Output(Component, ABC):
     classical baseline; its head then has `Head.to_linear`."""
     validated_by: ClassVar[Literal["answers", "loss"]] = "answers"
     """What early stopping goes by: the scores of free-running answers, or the loss."""
-    set_metrics: ClassVar[Collection[str]] = ()
-    """Metrics that compare records with each other, and are undefined for a single one."""
     shows_score: ClassVar[bool] = True
     """Whether a prediction's score is worth showing beside its value."""
+    options_type: ClassVar[type[Options]] = Options
+    """What `options` returns."""
     unused_options: ClassVar[Collection[str]] = ()
     """Names of `options` that this output, as it is, has no use for."""
     answer_type: ClassVar[str] = ""
     """What sort of thing an answer is, for whoever passes it on: ``text``, ``category``, ``labels``
     or ``number``; other outputs may name a sort of their own."""
-    ranked_as: ClassVar[str] = ""
-    """What its answers are called on the page of the best and the worst (``captions``); empty for
-    outputs that have no such page."""
-
-    titles: ClassVar[Mapping[str, str]]
-    """Every metric that people are shown -> its title, in the order to show."""
-    best_metrics: ClassVar[Sequence[str]]
-    """What early stopping maximises, and what progress shows. The first decides; the next ones
-    break ties. The first is 1 for perfect answers and about 0 for answers that know nothing, so
-    that outputs of different kinds can be weighed against each other."""
-    lowest: ClassVar[float] = -math.inf
-    highest: ClassVar[float] = 1.0
-    """No value of the first of the best metrics is lower, or higher."""
+    scored_by: ClassVar[type[Metrics]]
+    """What scores its answers: the metrics' titles, which of them decide, and the scores."""
 
     # Targets ---------------------------------------------------------------------------------
 
@@ -172,7 +187,7 @@ class Output(Component, ABC):
         Raises:
             UsageError: there is no such option, or it can't have that value.
         """
-        return Options().changed(**options)
+        return self.options_type().changed(**options)
 
     @abstractmethod
     def decode(
@@ -265,32 +280,10 @@ class Output(Component, ABC):
 
     # Scores ----------------------------------------------------------------------------------
 
-    @abstractmethod
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """What scores any choice of these records, without intervals: all of them for early
-        stopping, resamples of them for comparisons; `best_metrics` are among the scores."""
-
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
-        """Scores of free-running predictions, with intervals."""
-        return Scores.of(self.scorer(predictions, references), len(references))
-
-    @abstractmethod
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, NDArray[np.float64]]:
-        """How right each single answer is, (N,), larger is better, and the title of that number:
-        to show the best records and the worst."""
-
-    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
-        """The records' places, the best answer first."""
-        return np.argsort(-self.rightness(predictions, references)[1], kind="stable").tolist()
-
-    def errors(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> list[tuple[int, str]] | None:
-        """The wrong answers, the most wrong first: the record's place, and the answer beside the
-        right one with its errors marked; None for outputs that don't mark errors."""
-        return None
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Metrics:
+        """What scores any choice of these records: all of them for early stopping, resamples of
+        them for comparisons."""
+        return self.scored_by(predictions, references)
 
     def ngrams(self) -> tuple[Any, Sequence[str]] | None:
         """An n-gram model of its texts and the units that it counts, to be written for other tools;
@@ -317,6 +310,23 @@ class Output(Component, ABC):
         """
 
 
+def usable(cells: Iterable[Any], read: Callable[[Any], Any]) -> Iterator[Any]:
+    """What ``read`` makes of the cells, without those that can't be used."""
+    for cell in cells:
+        try:
+            value = read(cell)
+        except BadCell:
+            continue
+        yield value
+
+
 def rounded(value: float, digits: int | None) -> float:
     """To so many decimals; as it is where ``digits`` is None."""
     return value if digits is None else round(value, digits)
+
+
+def no_such_option(name: str, known: Collection[str]) -> UsageError:
+    """The error of an option that no output has."""
+    expected = f"one of: {', '.join(known)}" if known else "none for such an answer"
+    what = f"there is no decoding option {name!r}"
+    return UsageError(what, expected=expected, hint=did_you_mean(name, known))

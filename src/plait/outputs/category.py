@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,8 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import is_blank
-from plait.outputs.base import Output, RawOutputs, Steps, rounded
-from plait.outputs.options import Options
-from plait.outputs.scores import Scorer, Scores, check_paired
+from plait.outputs.base import Options, Output, RawOutputs, Steps, rounded, usable
+from plait.outputs.scores import Floats, Metrics
 from plait.types import (
     Alternative,
     BadCell,
@@ -34,9 +33,6 @@ from plait.types import (
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
@@ -90,6 +86,68 @@ class ChoiceOutput(Output, ABC):
         return replace(super().restore(raw), details=Probabilities(dict(raw["probabilities"])))
 
 
+class CategoryMetrics(Metrics):
+    """Accuracy, macro F1, log loss and calibration error of predicted classes.
+
+    The calibration error is how far probabilities are from the share that is right, 0 to 1
+    (expected calibration error with 15 bins; Guo et al. 2017, arXiv:1706.04599). A right class that
+    the model doesn't know has the probability 0. Extras are the ``classes`` and the ``confusion``
+    matrix in their order: counts, a row for a right class, a column for an answered one.
+    """
+
+    titles = {
+        "accuracy": "accuracy",
+        "macro_f1": "macro F1",
+        "log_loss": "log loss",
+        "calibration_error": "calibration error",
+    }
+    best_metrics = ("accuracy", "macro_f1")
+    lowest = 0.0
+
+    def __init__(self, answers: Sequence[Prediction], references: Sequence[Any]) -> None:
+        super().__init__(answers, references)
+        each = [answer.details.probabilities for answer in answers]
+        self.classes = sorted({*each[0], *references}, key=_order)
+        number = {value: n for n, value in enumerate(self.classes)}
+        self.right = np.array([number[value] for value in references], np.int64)  # (N,)
+        self.probable = np.array([[p.get(value, 0.0) for value in self.classes] for p in each])
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these records."""
+        right, probable = self.right[rows], self.probable[rows]
+        confusion = self._confusion(rows)
+        # F1 is over the classes that occur, as right answers or as given ones.
+        both = confusion.sum(axis=0) + confusion.sum(axis=1)
+        f1 = 2 * np.diag(confusion)[both > 0] / both[both > 0]
+        sure, hit = probable.max(axis=1), probable.argmax(axis=1) == right
+        bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+        chosen = np.maximum(probable[np.arange(len(right)), right], 1e-15)
+        return {
+            "accuracy": float(np.trace(confusion) / len(right)),
+            "macro_f1": float(f1.mean()),
+            "log_loss": float(-np.log(chosen).mean()),
+            "calibration_error": float(
+                np.abs(np.bincount(bins, sure - hit, BINS)).sum() / len(right)
+            ),
+        }
+
+    def _confusion(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        count = len(self.classes)
+        pairs = self.right[rows] * count + self.probable[rows].argmax(axis=1)
+        return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+    def extras(self) -> dict[str, Any]:
+        """The classes and the confusion matrix."""
+        confusion = self._confusion(np.arange(len(self.right)))
+        return {"classes": self.classes, "confusion": confusion.tolist()}
+
+    def rightness(self) -> tuple[str, Floats]:
+        """The right class's probability."""
+        return "probability of the right class", self.probable[
+            np.arange(len(self.right)), self.right
+        ]
+
+
 class CategoryOptions(Options):
     """How classes are answered."""
 
@@ -102,14 +160,8 @@ class CategoryOutput(ChoiceOutput):
 
     linear: ClassVar[bool] = True
     answer_type: ClassVar[str] = "category"
-    titles: ClassVar[Mapping[str, str]] = {
-        "accuracy": "accuracy",
-        "macro_f1": "macro F1",
-        "log_loss": "log loss",
-        "calibration_error": "calibration error",
-    }
-    best_metrics: ClassVar[Sequence[str]] = ("accuracy", "macro_f1")
-    lowest: ClassVar[float] = 0.0
+    options_type = CategoryOptions
+    scored_by = CategoryMetrics
 
     weights: Annotated[
         Literal["none", "balanced"],
@@ -129,7 +181,7 @@ class CategoryOutput(ChoiceOutput):
         Raises:
             PlaitError: there are no two different classes.
         """
-        counts = Counter(_classes(cells))
+        counts = Counter(usable(cells, as_class))
         classes = sorted(counts, key=_order)
         if len(classes) < 2:
             only = f"only {classes[0]!r}" if classes else "none"
@@ -145,8 +197,6 @@ class CategoryOutput(ChoiceOutput):
 
     def read(self, cell: Any, root: Path) -> int:
         """The class's number."""
-        if is_blank(cell):
-            raise BadCell("the class is empty", expected="a class")
         value = as_class(cell)
         if value not in self.ids:
             known = ", ".join(map(repr, self.choices[:SHOWN]))
@@ -167,10 +217,6 @@ class CategoryOutput(ChoiceOutput):
         """The class."""
         return as_class(cell)
 
-    def options(self, **options: Any) -> CategoryOptions:
-        """How many classes to name."""
-        return CategoryOptions().changed(**options)
-
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:
@@ -180,55 +226,13 @@ class CategoryOutput(ChoiceOutput):
         for row, best in zip(raw["probable"].tolist(), order, strict=True):
             ranked = {self.choices[n]: row[n] for n in best}
             first, *others = (Alternative(value, p) for value, p in ranked.items())
-            others = others[: options.num - 1]
-            details = Probabilities(ranked)
-            found.append(Prediction(first.value, first.score, tuple(others), details=details))
+            named = tuple(others[: options.num - 1])
+            found.append(Prediction(first.value, first.score, named, details=Probabilities(ranked)))
         return found
 
     def to_cell(self, value: Any) -> Any:
         """The class."""
         return value
-
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """Accuracy, macro F1, log loss and calibration error.
-
-        The calibration error is how far probabilities are from the share that is right, 0 to 1
-        (expected calibration error with 15 bins; Guo et al. 2017, arXiv:1706.04599). A right class
-        that the model doesn't know has the probability 0.
-        """
-        _, right, probable = self._arrays(predictions, references)
-        return lambda rows: _point_scores(right[rows], probable[rows])
-
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
-        """Also ``classes`` and the ``confusion`` matrix in their order: counts, a row for a right
-        class, a column for an answered one."""
-        classes, right, probable = self._arrays(predictions, references)
-        return Scores.of(
-            lambda rows: _point_scores(right[rows], probable[rows]),
-            len(right),
-            {"classes": classes, "confusion": _confusion(right, probable).tolist()},
-        )
-
-    def _arrays(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[list[Any], Ints, Floats]:
-        """The classes (C), each record's right one (N,), and its probabilities (N, C); right
-        classes that the model doesn't know are among them."""
-        check_paired(predictions, references)
-        each = [self.probabilities(prediction) for prediction in predictions]
-        classes = sorted({*each[0], *references}, key=_order)
-        number = {value: n for n, value in enumerate(classes)}
-        right = np.array([number[value] for value in references], np.int64)
-        probable = np.array([[one.get(value, 0.0) for value in classes] for one in each])
-        return classes, right, probable
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, Floats]:
-        """The right class's probability."""
-        pairs = zip(predictions, references, strict=True)
-        values = [self.probabilities(p).get(right, 0.0) for p, right in pairs]
-        return "probability of the right class", np.array(values)
 
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
@@ -240,7 +244,13 @@ class CategoryOutput(ChoiceOutput):
 
 
 def as_class(cell: Any) -> Any:
-    """A cell as a class: text without spaces around it, a whole number or yes/no as they are."""
+    """A cell as a class: text without spaces around it, a whole number or yes/no as they are.
+
+    Raises:
+        BadCell: it is empty, or holds something else.
+    """
+    if is_blank(cell):
+        raise BadCell("the class is empty", expected="a class")
     if isinstance(cell, str):
         return cell.strip()
     if isinstance(cell, float) and cell.is_integer():
@@ -250,37 +260,6 @@ def as_class(cell: Any) -> Any:
     raise BadCell(f"{cell!r:.60} is not a class", expected="text, a whole number or yes/no")
 
 
-def _classes(cells: Iterable[Any]) -> Iterator[Any]:
-    for cell in cells:
-        try:
-            if not is_blank(cell):
-                yield as_class(cell)
-        except BadCell:
-            continue
-
-
 def _order(value: Any) -> tuple[str, Any]:
     """Classes of one type stand together."""
     return type(value).__name__, value
-
-
-def _point_scores(right: Ints, probable: Floats) -> dict[str, float]:
-    confusion = _confusion(right, probable)
-    chosen = probable[np.arange(len(right)), right]
-    # F1 is over the classes that occur, as right answers or as given ones.
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
-    occurs = both > 0
-    sure, hit = probable.max(axis=1), probable.argmax(axis=1) == right
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    return {
-        "accuracy": float(np.trace(confusion) / len(right)),
-        "macro_f1": float((2 * np.diag(confusion)[occurs] / both[occurs]).mean()),
-        "log_loss": float(-np.log(np.maximum(chosen, 1e-15)).mean()),
-        "calibration_error": float(np.abs(np.bincount(bins, sure - hit, BINS)).sum() / len(right)),
-    }
-
-
-def _confusion(right: Ints, probable: Floats) -> Ints:
-    count = probable.shape[1]
-    pairs = right * count + probable.argmax(axis=1)
-    return np.bincount(pairs, minlength=count * count).reshape(count, count)

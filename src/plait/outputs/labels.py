@@ -6,7 +6,7 @@ Shapes: N records, C labels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -17,19 +17,91 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import is_blank
-from plait.outputs.base import RawOutputs, Steps
+from plait.outputs.base import Options, RawOutputs, Steps, usable
 from plait.outputs.category import ChoiceOutput, Probabilities
-from plait.outputs.options import Options
-from plait.outputs.scores import Scorer, check_paired
+from plait.outputs.scores import Floats, Metrics
 from plait.types import BadCell, Branches, PlaitError, Prediction, State, UnseenLabel
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 SHOWN = 10  # labels named in a message
+
+
+class LabelsMetrics(Metrics):
+    """Mean average precision, micro F1, macro F1 and exact match of predicted labels.
+
+    ``mean_average_precision`` is the mean over the labels that some record has of the average
+    precision, Σ (recall - recall before) · precision down the ranking by probability, which is made
+    once for all choices of records. ``micro_f1`` is over all pairs of record and label,
+    ``macro_f1`` the mean of F1 over the labels that occur, as right ones or as given ones, and
+    ``exact_match`` the share of the records whose labels are all right and all there.
+    """
+
+    titles = {
+        "mean_average_precision": "mean average precision",
+        "micro_f1": "micro F1",
+        "macro_f1": "macro F1",
+        "exact_match": "exact match",
+    }
+    best_metrics = ("mean_average_precision", "micro_f1")
+    lowest = 0.0
+
+    def __init__(self, answers: Sequence[Prediction], references: Sequence[Sequence[str]]) -> None:
+        super().__init__(answers, references)
+        each = [answer.details.probabilities for answer in answers]
+        columns = {label: n for n, label in enumerate(sorted(set(each[0]).union(*references)))}
+        shape = len(answers), len(columns)
+        self.right, self.given = np.zeros(shape, bool), np.zeros(shape, bool)
+        probable = np.zeros(shape)
+        for row, labels in enumerate(references):
+            self.right[row, [columns[label] for label in labels]] = True
+            self.given[row, [columns[label] for label in answers[row].value]] = True
+            for label, p in each[row].items():
+                probable[row, columns[label]] = p
+        self.hits = self.right & self.given
+        self.exact = (self.right == self.given).all(axis=1)
+        self.order = np.argsort(-probable, axis=0, kind="stable")  # (N, C)
+        ranked = np.take_along_axis(probable, self.order, axis=0)
+        # For each place of a ranking the last one with the same probability.
+        is_last = np.vstack([ranked[1:] != ranked[:-1], np.ones(len(columns), bool)])
+        ends = np.where(is_last, np.arange(shape[0])[:, None], shape[0])
+        self.ends = np.minimum.accumulate(ends[::-1], axis=0)[::-1]
+        self.ranked_right = np.take_along_axis(self.right, self.order, axis=0)
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these records."""
+        weights = np.bincount(rows, minlength=len(self.right)).astype(np.float64)
+        hits = weights @ self.hits  # (C,)
+        both = weights @ self.right + weights @ self.given
+        occurs = both > 0
+        f1 = 2 * hits[occurs] / both[occurs]
+        return {
+            "mean_average_precision": self._mean_average_precision(weights),
+            "micro_f1": float(2 * hits.sum() / both.sum()) if occurs.any() else 1.0,
+            "macro_f1": float(f1.mean()) if occurs.any() else 1.0,
+            "exact_match": float(weights @ self.exact / weights.sum()),
+        }
+
+    def _mean_average_precision(self, weights: Floats) -> float:
+        taken = weights[self.order]  # (N, C)
+        right = taken * self.ranked_right
+        total = right.sum(axis=0)
+        occurs = total > 0
+        if not occurs.any():
+            return 1.0  # no record has a label: there is nothing to rank
+        so_far = np.maximum(np.cumsum(taken, axis=0), 1e-12)
+        precision = np.cumsum(right, axis=0) / so_far
+        at_ends = np.take_along_axis(precision, self.ends, axis=0)
+        return float(((right * at_ends).sum(axis=0)[occurs] / total[occurs]).mean())
+
+    def rightness(self) -> tuple[str, Floats]:
+        """F1 of the record's own labels, 1 if there are none and none were predicted."""
+        both = self.right.sum(axis=1) + self.given.sum(axis=1)
+        f1 = np.divide(2 * self.hits.sum(axis=1), both, out=np.ones(len(both)), where=both > 0)
+        return "F1 of the labels", f1
 
 
 class LabelsOptions(Options):
@@ -55,14 +127,8 @@ class LabelsOutput(ChoiceOutput):
 
     linear: ClassVar[bool] = True
     answer_type: ClassVar[str] = "labels"
-    titles: ClassVar[Mapping[str, str]] = {
-        "mean_average_precision": "mean average precision",
-        "micro_f1": "micro F1",
-        "macro_f1": "macro F1",
-        "exact_match": "exact match",
-    }
-    best_metrics: ClassVar[Sequence[str]] = ("mean_average_precision", "micro_f1")
-    lowest: ClassVar[float] = 0.0
+    options_type = LabelsOptions
+    scored_by = LabelsMetrics
 
     separator: Annotated[
         str, Field(min_length=1, description="between the labels of a cell of text")
@@ -90,14 +156,8 @@ class LabelsOutput(ChoiceOutput):
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The labels, sorted, with how many rows have each; those that are too rare; the rows."""
-        counts: Counter[str] = Counter()
-        rows = 0
-        for cell in cells:
-            try:
-                counts.update(self.labels(cell))
-            except BadCell:
-                continue
-            rows += 1
+        rows = list(usable(cells, self.labels))
+        counts = Counter(label for labels in rows for label in labels)
         labels = sorted(label for label, count in counts.items() if count >= self.min_count)
         if not labels:
             raise PlaitError(
@@ -106,7 +166,8 @@ class LabelsOutput(ChoiceOutput):
                 hint="lower min_count" if counts else "",
             )
         rare = sorted(counts.keys() - set(labels))
-        return {"labels": labels, "counts": [counts[n] for n in labels], "rare": rare, "rows": rows}
+        known = [counts[label] for label in labels]
+        return {"labels": labels, "counts": known, "rare": rare, "rows": len(rows)}
 
     @property
     def choices(self) -> list[str]:
@@ -131,7 +192,10 @@ class LabelsOutput(ChoiceOutput):
             items = [items]  # a column of one whole number a cell is read as numbers
         if not isinstance(items, (list, tuple)):
             raise BadCell(f"{cell!r:.60} holds no labels", expected="a list, or a text")
-        return tuple(sorted({label for item in items if (label := _as_label(item))}))
+        for item in items:
+            if isinstance(item, bool) or not isinstance(item, (str, int)):
+                raise BadCell(f"{item!r:.60} is not a label", expected="text or a whole number")
+        return tuple(sorted({label for item in items if (label := str(item).strip())}))
 
     def read(self, cell: Any, root: Path) -> list[int]:
         """The labels' numbers; labels too rare to be learned are left out."""
@@ -157,16 +221,12 @@ class LabelsOutput(ChoiceOutput):
         """The labels; those too rare to be learned are among them, and count as missed."""
         return self.labels(cell)
 
-    def options(self, **options: Any) -> LabelsOptions:
-        """How many labels to name, or how probable they must be."""
-        return LabelsOptions().changed(**options)
-
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:
         """The labels of each record, the likeliest first, of ``logits`` (N, C); ``fitted`` has
         each label's ``threshold``."""
-        yes, no = log_sigmoid(raw["logits"]), log_sigmoid(-raw["logits"])
+        yes, no = -np.logaddexp(0, -raw["logits"]), -np.logaddexp(0, raw["logits"])
         probable = np.exp(yes)
         order = np.argsort(-probable, axis=-1, kind="stable")
         if options.num is not None:
@@ -178,33 +238,15 @@ class LabelsOutput(ChoiceOutput):
             chosen = probable >= np.array(fitted["threshold"], np.float32)
         scores = np.exp(np.where(chosen, yes, no).mean(axis=1))
         found = []
-        for row, best, is_chosen, score in zip(
-            probable.tolist(), order.tolist(), chosen, scores.tolist(), strict=True
-        ):
-            value = tuple(self.choices[n] for n in best if is_chosen[n])
-            details = Probabilities({self.choices[n]: row[n] for n in best})
-            found.append(Prediction(value, score, details=details))
+        for row, best in enumerate(order.tolist()):
+            value = tuple(self.choices[n] for n in best if chosen[row, n])
+            details = Probabilities({self.choices[n]: float(probable[row, n]) for n in best})
+            found.append(Prediction(value, float(scores[row]), details=details))
         return found
 
     def to_cell(self, value: Sequence[str]) -> str:
         """The labels with separators between them; without any, a separator alone."""
         return self.separator.join(value) or self.separator
-
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """Mean average precision, micro F1, macro F1 and exact match; see `_Scorer`."""
-        each = [self.probabilities(prediction) for prediction in predictions]
-        return _Scorer(predictions, each, references)
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, Floats]:
-        """F1 of the record's own labels, 1 if there are none and none were predicted."""
-        found = []
-        for prediction, right in zip(predictions, references, strict=True):
-            count = len(prediction.value) + len(right)
-            both = len(set(prediction.value) & set(right))
-            found.append(2 * both / count if count else 1.0)
-        return "F1 of the labels", np.array(found)
 
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
@@ -213,11 +255,6 @@ class LabelsOutput(ChoiceOutput):
         from plait.outputs.networks import LabelsHead
 
         return LabelsHead(self, width, branches)
-
-
-def log_sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
-    """log(1 / (1 + exp(-x))), without overflow."""
-    return -np.logaddexp(0, -logits)
 
 
 def best_threshold(probable: Floats, right: Bools) -> float:
@@ -233,78 +270,3 @@ def best_threshold(probable: Floats, right: Bools) -> float:
     f1[ranked == following] = 0  # equal probabilities are taken together
     best = int(f1.argmax())
     return float(ranked[best] + following[best]) / 2
-
-
-def _as_label(item: Any) -> str:
-    if isinstance(item, bool) or not isinstance(item, (str, int)):
-        raise BadCell(f"{item!r:.60} is not a label", expected="text or a whole number")
-    return str(item).strip()
-
-
-class _Scorer:
-    """Scores of any choice of records; the ranking by probability is made once for all.
-
-    ``mean_average_precision`` is the mean over the labels that some record has of the average
-    precision, Σ (recall - recall before) · precision down the ranking by probability.
-    ``micro_f1`` is over all pairs of record and label, ``macro_f1`` the mean of F1 over the labels
-    that occur, as right ones or as given ones, and ``exact_match`` the share of the records whose
-    labels are all right and all there.
-    """
-
-    def __init__(
-        self,
-        predictions: Sequence[Prediction],
-        probabilities: Sequence[Mapping[str, float]],
-        references: Sequence[Sequence[str]],
-    ) -> None:
-        check_paired(predictions, references)
-        known = set(probabilities[0]).union(*references)
-        columns = {label: column for column, label in enumerate(sorted(known))}
-        shape = len(predictions), len(columns)
-        self.right, self.given = np.zeros(shape, bool), np.zeros(shape, bool)
-        probable = np.zeros(shape)
-        for row, labels in enumerate(references):
-            self.right[row, [columns[label] for label in labels]] = True
-            self.given[row, [columns[label] for label in predictions[row].value]] = True
-            for label, p in probabilities[row].items():
-                probable[row, columns[label]] = p
-        self.hits = self.right & self.given
-        self.exact = (self.right == self.given).all(axis=1)
-        self.order = np.argsort(-probable, axis=0, kind="stable")  # (N, C)
-        self.ends = _last_of_equals(np.take_along_axis(probable, self.order, axis=0))
-        self.ranked = np.take_along_axis(self.right, self.order, axis=0)
-
-    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
-        """The scores of these records, some of which may be several times among them."""
-        weights = np.bincount(rows, minlength=len(self.right)).astype(np.float64)
-        hits = weights @ self.hits  # (C,)
-        both = weights @ self.right + weights @ self.given
-        occurs = both > 0
-        return {
-            "mean_average_precision": self._mean_average_precision(weights),
-            "micro_f1": float(2 * hits.sum() / both.sum()) if occurs.any() else 1.0,
-            "macro_f1": float((2 * hits[occurs] / both[occurs]).mean()) if occurs.any() else 1.0,
-            "exact_match": float(weights @ self.exact / weights.sum()),
-        }
-
-    def _mean_average_precision(self, weights: Floats) -> float:
-        taken = weights[self.order]  # (N, C)
-        right = taken * self.ranked
-        total = right.sum(axis=0)
-        occurs = total > 0
-        if not occurs.any():
-            return 1.0  # no record has a label: there is nothing to rank
-        so_far = np.maximum(np.cumsum(taken, axis=0), 1e-12)
-        precision = np.cumsum(right, axis=0) / so_far
-        at_ends = np.take_along_axis(precision, self.ends, axis=0)
-        return float(((right * at_ends).sum(axis=0)[occurs] / total[occurs]).mean())
-
-
-def _last_of_equals(ranked: Floats) -> NDArray[np.int64]:
-    """(N, C) falling columns -> for each place the last one with the same value."""
-    size = len(ranked)
-    places = np.arange(size)[:, None]
-    is_last = np.append(ranked[1:] != ranked[:-1], np.ones((1, ranked.shape[1]), bool), axis=0)
-    ends = np.where(is_last, places, size)
-    last: NDArray[np.int64] = np.minimum.accumulate(ends[::-1], axis=0)[::-1]
-    return last

@@ -111,21 +111,34 @@ class PooledHead(Head):
         return linear.out
 
 
-class CategoryHead(PooledHead):
+class ChoiceHead(PooledHead):
+    """Scores of a list, with what their loss weighs, and the temperature that they are divided by
+    once it is calibrated."""
+
+    def __init__(
+        self, output: CategoryOutput | LabelsOutput, width: int, branches: Branches | None,
+        balanced: Tensor, normalise: Callable[[Tensor], Tensor] = lambda scores: scores,
+    ) -> None:  # fmt: skip
+        super().__init__(width, len(output.choices), output.dropout, branches, normalise)
+        self.weights: Tensor | None
+        weights = balanced if output.weights == "balanced" else None
+        self.register_buffer("weights", weights, persistent=False)
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones(()))
+
+    def calibrated(self, fused: Fused) -> Tensor:
+        """(B, size) logits."""
+        return self.scores(fused) / self.temperature
+
+
+class CategoryHead(ChoiceHead):
     """The probabilities of the classes."""
 
     def __init__(self, output: CategoryOutput, width: int, branches: Branches | None) -> None:
-        log_softmax = partial(F.log_softmax, dim=-1)
-        super().__init__(width, len(output.choices), output.dropout, branches, log_softmax)
-        self.output = output
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
-        self.weights: Tensor | None
-        self.register_buffer(
-            "weights", balanced if output.weights == "balanced" else None, persistent=False
-        )
-        self.temperature: Tensor
-        self.register_buffer("temperature", torch.ones(()))
+        super().__init__(output, width, branches, balanced, partial(F.log_softmax, dim=-1))
+        self.output = output
 
     def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
         """Mean cross-entropy over the records whose class was learned."""
@@ -155,23 +168,17 @@ class CategoryHead(PooledHead):
 
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """``probable``, (B, classes)."""
-        return {"probable": (self.scores(fused) / self.temperature).softmax(dim=-1)}
+        return {"probable": self.calibrated(fused).softmax(dim=-1)}
 
 
-class LabelsHead(PooledHead):
+class LabelsHead(ChoiceHead):
     """Each label's logit."""
 
     def __init__(self, output: LabelsOutput, width: int, branches: Branches | None) -> None:
-        super().__init__(width, len(output.choices), output.dropout, branches)
-        self.output = output
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = ((output.state["rows"] - counts) / counts).clamp(1 / HEAVIEST, HEAVIEST)
-        self.weights: Tensor | None
-        self.register_buffer(
-            "weights", balanced if output.weights == "balanced" else None, persistent=False
-        )
-        self.temperature: Tensor
-        self.register_buffer("temperature", torch.ones(()))
+        super().__init__(output, width, branches, balanced)
+        self.output = output
         self.threshold: Tensor
         self.register_buffer("threshold", torch.full((self.size,), 0.5))
 
@@ -213,7 +220,7 @@ class LabelsHead(PooledHead):
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
         """(B,) the geometric mean over the labels of the probability that each is chosen, or not,
         as it is in the answer."""
-        logits = self.scores(fused) / self.temperature
+        logits = self.calibrated(fused)
         chosen = torch.zeros_like(logits, dtype=torch.bool)
         for row, answer in enumerate(answers):
             chosen[row, [self.output.ids[label] for label in answer]] = True
@@ -222,7 +229,7 @@ class LabelsHead(PooledHead):
 
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """``logits``, (B, labels)."""
-        return {"logits": self.scores(fused) / self.temperature}
+        return {"logits": self.calibrated(fused)}
 
 
 class NumberHead(PooledHead):

@@ -9,7 +9,7 @@ own spread is worth.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -21,22 +21,15 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import is_blank
-from plait.outputs.base import Output, RawOutputs, Steps
-from plait.outputs.scores import Scorer, Scores, check_paired
+from plait.outputs.base import Output, RawOutputs, Steps, usable
+from plait.outputs.scores import Floats, Metrics
 from plait.types import BadCell, Branches, PlaitError, Prediction, State
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
-Floats = NDArray[np.float64]
-
 DIGITS = 6  # of the standard deviation that are shown: the network's float32 has no more
 LARGEST = 1e100  # its square is still a float
-OF_INTERVALS = {
-    "coverage": "share inside the interval",
-    "width": "mean width of the interval",
-}
-"""Metrics of intervals; None without intervals."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +44,63 @@ class Interval:
     interval: tuple[float, float] | None = None
 
 
+class NumberMetrics(Metrics):
+    """Errors in the numbers' units, R² (1 is perfect, 0 no better than the mean of the scored
+    numbers), rank correlation (0 where all numbers or answers are equal), and coverage and mean
+    width of the intervals, where all answers have one; otherwise these two are None."""
+
+    titles = {
+        "mae": "mean absolute error",
+        "rmse": "root mean squared error",
+        "r2": "R²",
+        "spearman": "Spearman's rank correlation",
+        "coverage": "share inside the interval",
+        "width": "mean width of the interval",
+    }
+    best_metrics = ("r2", "spearman")
+    set_metrics = ("r2", "spearman")
+
+    def __init__(self, answers: Sequence[Prediction], references: Sequence[Any]) -> None:
+        super().__init__(answers, references)
+        self.right = np.array(references, np.float64)  # (N,)
+        self.said = np.array([answer.value for answer in answers], np.float64)
+        ends = [answer.details.interval for answer in answers]
+        self.ends = None if None in ends else np.array(ends, np.float64)  # (N, 2)
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these records."""
+        right, said = self.right[rows], self.said[rows]
+        error = said - right
+        squared, variance = float((error**2).mean()), float(right.var())
+        scores = {
+            "mae": float(np.abs(error).mean()),
+            "rmse": math.sqrt(squared),
+            "r2": 1 - squared / variance if variance else float(squared == 0),
+            "spearman": _correlation(_ranks(right), _ranks(said)),
+        }
+        if self.ends is not None:
+            low, high = self.ends[rows].T
+            scores["coverage"] = float(((low <= right) & (right <= high)).mean())
+            scores["width"] = float((high - low).mean())
+        return scores
+
+    def extras(self) -> dict[str, Any]:
+        """None for the metrics of intervals, where there are none."""
+        return {} if self.ends is not None else {"coverage": None, "width": None}
+
+    def rightness(self) -> tuple[str, Floats]:
+        """Minus how far off the number is."""
+        return "minus the error", -np.abs(self.said - self.right)
+
+
 @register("output", "number")
 class NumberOutput(Output):
     """A number in its own units, with an interval that holds it as often as asked."""
 
     linear: ClassVar[bool] = True
-    set_metrics: ClassVar[Collection[str]] = ("r2", "spearman")
     shows_score: ClassVar[bool] = False  # it is minus the width of the interval, which is shown
     answer_type: ClassVar[str] = "number"
-    titles: ClassVar[Mapping[str, str]] = {
-        "mae": "mean absolute error",
-        "rmse": "root mean squared error",
-        "r2": "R²",
-        "spearman": "Spearman's rank correlation",
-        **OF_INTERVALS,
-    }
-    best_metrics: ClassVar[Sequence[str]] = ("r2", "spearman")
+    scored_by = NumberMetrics
 
     spread: Annotated[
         Literal["none", "quantile", "gaussian"],
@@ -90,7 +124,7 @@ class NumberOutput(Output):
         Raises:
             PlaitError: there are no two different numbers.
         """
-        values = np.array(list(_numbers(cells)), np.float64)
+        values = np.array(list(usable(cells, as_number)), np.float64)
         if not len(values) or values.min() == values.max():
             only = f"all are {values[0]:g}" if len(values) else "none"
             raise PlaitError(
@@ -134,10 +168,8 @@ class NumberOutput(Output):
         found = []
         for row in zip(*(raw[name].tolist() for name in ("middle", "low", "high")), strict=True):
             value, low, high = (round(self.mean + self.deviation * x, places) for x in row)
-            if fitted["calibrated"]:
-                found.append(Prediction(value, low - high, details=Interval((low, high))))
-            else:
-                found.append(Prediction(value, 0.0, details=Interval()))
+            ends = (low, high) if fitted["calibrated"] else None
+            found.append(Prediction(value, low - high if ends else 0.0, details=Interval(ends)))
         return found
 
     def to_cell(self, value: float) -> float:
@@ -174,32 +206,6 @@ class NumberOutput(Output):
         ends = Interval(tuple(raw["interval"]) if raw["interval"] else None)
         return Prediction(raw["value"], raw["score"], details=ends)
 
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """Errors in the numbers' units, R² (1 is perfect, 0 no better than the mean of the scored
-        numbers), rank correlation (0 where all numbers or answers are equal), and of intervals
-        coverage and mean width, where all answers have one."""
-        check_paired(predictions, references)
-        right = np.array(references, np.float64)  # (N,)
-        answers = np.array([prediction.value for prediction in predictions], np.float64)
-        known = [bounds for p in predictions if (bounds := self.bounds(p)) is not None]
-        each = np.array(known, np.float64) if len(known) == len(predictions) else None  # (N, 2)
-        return lambda rows: _point_scores(
-            right[rows], answers[rows], None if each is None else each[rows]
-        )
-
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
-        """Without intervals their metrics are None."""
-        scorer, count = self.scorer(predictions, references), len(references)
-        without = any(self.bounds(prediction) is None for prediction in predictions)
-        return Scores.of(scorer, count, dict.fromkeys(OF_INTERVALS) if without else {})
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, Floats]:
-        """Minus how far off the number is."""
-        pairs = zip(predictions, references, strict=True)
-        return "minus the error", np.array([-abs(p.value - float(right)) for p, right in pairs])
-
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
@@ -233,32 +239,6 @@ def as_number(cell: Any) -> float:
     if not abs(value) <= LARGEST or (isinstance(cell, str) and "_" in cell):
         raise BadCell(f"{cell!r:.60} is not a number", expected="a finite one such as -1.5 or 2e3")
     return value
-
-
-def _numbers(cells: Iterable[Any]) -> Iterator[float]:
-    for cell in cells:
-        try:
-            yield as_number(cell)
-        except BadCell:
-            continue
-
-
-def _point_scores(right: Floats, answers: Floats, ends: Floats | None) -> dict[str, float]:
-    error = answers - right
-    squared, variance = float((error**2).mean()), float(right.var())
-    scores = {
-        "mae": float(np.abs(error).mean()),
-        "rmse": math.sqrt(squared),
-        "r2": 1 - squared / variance if variance else float(squared == 0),
-        "spearman": _correlation(_ranks(right), _ranks(answers)),
-    }
-    if ends is not None:
-        inside = (ends[:, 0] <= right) & (right <= ends[:, 1])
-        scores |= {
-            "coverage": float(inside.mean()),
-            "width": float((ends[:, 1] - ends[:, 0]).mean()),
-        }
-    return scores
 
 
 def _ranks(values: Floats) -> Floats:

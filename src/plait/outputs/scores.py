@@ -1,11 +1,13 @@
-"""Scores of an output, and their bootstrap percentile intervals over records (Efron, 1979)."""
+"""How answers are scored, and the bootstrap percentile intervals of scores over records (Efron,
+1979)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,9 @@ from plait.types import PlaitError
 
 COVERAGE = 95.0  # per cent
 RESAMPLES = 1000
-Intervals = dict[str, tuple[float, float]]
-Scorer = Callable[[NDArray[np.int64]], dict[str, float]]
+Floats: TypeAlias = NDArray[np.float64]
+Intervals: TypeAlias = dict[str, tuple[float, float]]
+Scorer: TypeAlias = Callable[[NDArray[np.int64]], dict[str, float]]
 """Numbers of records (n,), some of them several times -> their scores by name."""
 
 
@@ -29,7 +32,7 @@ def resamples(size: int, count: int, seed: int) -> Iterator[NDArray[np.int64]]:
         yield rng.integers(size, size=size)
 
 
-def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+def interval(values: Sequence[float] | Floats) -> tuple[float, float]:
     """The 95 % percentile interval of a score's values over the resamples."""
     outside = (100.0 - COVERAGE) / 2
     low, high = np.percentile(values, [outside, 100.0 - outside])
@@ -39,6 +42,9 @@ def interval(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, floa
 def with_intervals(score: Scorer, size: int, seed: int = 0) -> tuple[dict[str, float], Intervals]:
     """Scores of all records, and the 95 % interval of each over 1,000 resamples.
 
+    An interval always holds its score. Drawing records moves some scores, such as macro F1 where
+    many classes have a record or two, which then are often not drawn.
+
     Args:
         score: what scores any choice of the records.
         size: how many records there are.
@@ -46,14 +52,12 @@ def with_intervals(score: Scorer, size: int, seed: int = 0) -> tuple[dict[str, f
     """
     points = score(np.arange(size))
     drawn = [score(rows) for rows in resamples(size, RESAMPLES, seed)]
-    return points, {n: _around(points[n], [scores[n] for scores in drawn]) for n in points}
-
-
-def _around(point: float, values: Sequence[float]) -> tuple[float, float]:
-    """The interval of a score's values, as far as the score itself: drawing records moves some
-    scores, as macro F1 where many classes have a record or two, which then are often not drawn."""
-    low, high = interval(values)
-    return (min(low, point), max(high, point)) if math.isfinite(point) else (low, high)
+    intervals = {}
+    for name, point in points.items():
+        low, high = interval([scores[name] for scores in drawn])
+        finite = math.isfinite(point)
+        intervals[name] = (min(low, point), max(high, point)) if finite else (low, high)
+    return points, intervals
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,6 @@ class Scores:
     extras: Mapping[str, Any] = field(default_factory=dict)
     counted: str = "records"
 
-    @classmethod
-    def of(
-        cls, scorer: Scorer, records: int, extras: Mapping[str, Any] | None = None, seed: int = 0
-    ) -> Scores:
-        """The scores of all records, each with its interval over 1,000 resamples."""
-        points, intervals = with_intervals(scorer, records, seed)
-        return cls(records, points, intervals, extras or {})
-
     def __getitem__(self, name: str) -> float:
         """A score by its name."""
         return self.points[name]
@@ -92,10 +88,69 @@ class Scores:
         return {self.counted: self.records, **self.points, **self.extras, "intervals": intervals}
 
 
-def check_paired(answers: Sequence[Any], references: Sequence[Any]) -> None:
-    """Raises PlaitError unless there is an answer for each record, and at least one record."""
-    if len(answers) != len(references) or not answers:
-        raise PlaitError(
-            f"{len(answers)} answers for {len(references)} records",
-            expected="one answer a record, and at least one record",
-        )
+class Metrics(ABC):
+    """Scores answers, one a record, against the right ones; an instance is a `Scorer`.
+
+    A subclass counts what it needs of every record once, in ``__init__``. The scores of any choice
+    of records follow from these counts, so that a thousand bootstrap resamples are cheap.
+
+    Args:
+        answers: one a record; what they are (predictions, texts) `Output.scorer` says.
+        references: the right answers, as of `Output.reference`.
+
+    Raises:
+        PlaitError: there are no records, or not as many answers as references.
+    """
+
+    titles: ClassVar[Mapping[str, str]]
+    """Every metric that people are shown -> its title, in the order to show."""
+    best_metrics: ClassVar[Sequence[str]]
+    """What early stopping maximises, and what progress shows. The first decides; the next ones
+    break ties. The first is 1 for perfect answers and about 0 for answers that know nothing, so
+    that outputs of different kinds can be weighed against each other."""
+    lowest: ClassVar[float] = -math.inf
+    highest: ClassVar[float] = 1.0
+    """No value of the first of the best metrics is lower, or higher."""
+    set_metrics: ClassVar[Collection[str]] = ()
+    """Metrics that compare records with each other, and are undefined for a single one."""
+    ranked_as: ClassVar[str] = ""
+    """What the answers are called on the page of the best and the worst (``captions``); empty for
+    those that have no such page."""
+
+    def __init__(self, answers: Sequence[Any], references: Sequence[Any]) -> None:
+        if len(answers) != len(references) or not answers:
+            raise PlaitError(
+                f"{len(answers)} answers for {len(references)} records",
+                expected="one answer a record, and at least one record",
+            )
+        self.answers, self.references = answers, references
+
+    @abstractmethod
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these records (n,), some of which may appear several times; the
+        `best_metrics` are among them."""
+
+    def extras(self) -> dict[str, Any]:
+        """What else is known of all records, see `Scores.extras`."""
+        return {}
+
+    def scores(self, seed: int = 0) -> Scores:
+        """The scores of all records, each with its interval over 1,000 resamples."""
+        points, intervals = with_intervals(self, len(self.answers), seed)
+        return Scores(len(self.answers), points, intervals, self.extras())
+
+    def rightness(self) -> tuple[str, Floats]:
+        """How right each single answer is, (N,), larger is better, and the title of that number: to
+        show the best records and the worst. By default the first of the best metrics."""
+        name = self.best_metrics[0]
+        each = [self(np.array([row]))[name] for row in range(len(self.answers))]
+        return self.titles[name], np.array(each)
+
+    def ranked(self) -> list[int]:
+        """The records' places, the best answer first; among equals in their order."""
+        return np.argsort(-self.rightness()[1], kind="stable").tolist()
+
+    def errors(self) -> list[tuple[int, str]] | None:
+        """The wrong answers, the most wrong first: the record's place, and the answer beside the
+        right one with its errors marked; None for metrics that don't mark errors."""
+        return None

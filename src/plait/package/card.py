@@ -79,7 +79,7 @@ def score_rows(recipe: Recipe, name: str, scores: Mapping[str, Any]) -> list[tup
     """(title, value, 95 % interval) of each score of an output, as text. Shares of 1 that repeat a
     score in points are left out."""
     rows = []
-    for metric, title in build_output(recipe.outputs[name]).titles.items():
+    for metric, title in build_output(recipe.outputs[name]).scored_by.titles.items():
         if scores.get(metric) is not None and not title.endswith(HUNDREDTH):
             ends = scores.get("intervals", {}).get(metric)
             interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""

@@ -35,13 +35,14 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
         UsageError: no output of the model is scored caption by caption.
         PlaitError: the file can't be written.
     """
-    names = [name for name, output in evaluation.outputs.items() if output.ranked_as]
+    ranked_as = {n: output.scored_by.ranked_as for n, output in evaluation.outputs.items()}
+    names = [name for name, called in ranked_as.items() if called]
     if not names:
         raise UsageError(
             "a page needs an output of captions",
             expected="outputs.NAME.kind: text, its settings.metrics: captions",
         )
-    ranked = " and ".join(dict.fromkeys(evaluation.outputs[name].ranked_as for name in names))
+    ranked = " and ".join(dict.fromkeys(ranked_as[name] for name in names))
     text = render(
         "report/captions.html",
         title=f"Best and worst {ranked} of {evaluation.table.path.name}",
@@ -62,7 +63,7 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
     """
     texts = []
     for name, output in evaluation.outputs.items():
-        wrong = output.errors(evaluation.predictions[name], evaluation.references[name])
+        wrong = output.scorer(evaluation.predictions[name], evaluation.references[name]).errors()
         if wrong is not None:
             title = f"{name}: {len(wrong):,} of {len(evaluation.rows):,} transcripts have errors"
             blocks = [f"{_recording(evaluation, at)}\n{lines}" for at, lines in wrong]
@@ -87,10 +88,11 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
     """One output's scores, and its best and worst photos."""
     output, predictions = evaluation.outputs[name], evaluation.predictions[name]
     references = evaluation.references[name]
-    by, rightness = output.rightness(predictions, references)
-    best, worst = choose(output.ranked(predictions, references), count)
+    metrics = output.scorer(predictions, references)
+    by, rightness = metrics.rightness()
+    best, worst = choose(metrics.ranked(), count)
     values, tiles = evaluation.scores[name].to_json(), []
-    for score, title in output.titles.items():
+    for score, title in metrics.titles.items():
         if values.get(score) is not None:
             ends = values["intervals"].get(score)
             interval = f"{number(ends[0])} to {number(ends[1])}" if ends else ""
@@ -108,7 +110,7 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
 
     return {
         "name": name,
-        "ranked_as": output.ranked_as,
+        "ranked_as": metrics.ranked_as,
         "by": by,
         "scores": tiles,
         "count": len(evaluation.rows),

@@ -69,8 +69,10 @@ def write_report(
 
 def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]:
     """All sections of one output, and the records that they show."""
-    title, right = model.parts.outputs[output].rightness(
-        evaluation.predictions[output], evaluation.references[output]
+    title, right = (
+        model.parts.outputs[output]
+        .scorer(evaluation.predictions[output], evaluation.references[output])
+        .rightness()
     )
     album = Album(model.parts, evaluation.table, evaluation.columns)
     gallery = sections.Gallery(album, evaluation, output, right.tolist())

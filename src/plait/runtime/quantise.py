@@ -205,7 +205,7 @@ def _losses(
     losses = []
     for name, references in found.references.items():
         output, every = model.parts.outputs[name], np.arange(len(references))
-        metric = output.best_metrics[0]
+        metric = output.scored_by.best_metrics[0]
         both = found.predictions[name], [answers[name] for answers in after]
         old, new = (output.scorer(predictions, references) for predictions in both)
         same = [output.same(a, b.value) for a, b in zip(*both, strict=True)]
@@ -213,7 +213,7 @@ def _losses(
         losses.append(
             Loss(
                 output=name,
-                title=output.titles.get(metric, metric),
+                title=output.scored_by.titles.get(metric, metric),
                 before=old(every)[metric],
                 after=new(every)[metric],
                 interval=interval([new(rows)[metric] - old(rows)[metric] for rows in drawn]),

@@ -25,7 +25,7 @@ from plait.modalities.audio.mel import hop_seconds
 from plait.modalities.audio.networks import LogMel
 from plait.model import Model
 from plait.nn.hub import read_pretrained, transformers
-from plait.outputs.text.decoding import Decoding
+from plait.outputs.text.search import Decoding
 from plait.runtime.engines import load
 from plait.types import Prediction, UsageError
 from plait.util.imports import needed

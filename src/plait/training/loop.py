@@ -370,7 +370,7 @@ class Scorer:
         self.references = read_references(self.outputs, table, columns, range(len(table)))
         # Each output's deciding metrics; the first counts where there are several outputs.
         titles = {
-            name: {metric: output.titles[metric] for metric in output.best_metrics}
+            name: {m: output.scored_by.titles[m] for m in output.scored_by.best_metrics}
             if name in self.outputs
             else {LIKELIHOOD: LIKELIHOOD}
             for name, output in parts.outputs.items()

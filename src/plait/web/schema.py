@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from plait.data.cells import is_missing
 from plait.model import Model
-from plait.outputs.options import Options
+from plait.outputs.base import Options
 from plait.render.html import picture_uri
 from plait.types import PlaitError, Prediction, UsageError
 from plait.web.guards import Refused

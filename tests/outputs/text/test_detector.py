@@ -10,10 +10,8 @@ import torch
 from heads import decode
 
 from plait.data.vocabulary import EOS
-from plait.outputs.text.detection import bags_of_words, word_shares
-from plait.outputs.text.networks.detector import WordDetector
-from plait.outputs.text.networks.head import TextHead
-from plait.outputs.text.output import TextOutput, TextTarget
+from plait.outputs.text.networks import TextHead, WordDetector
+from plait.outputs.text.output import TextOutput, TextTarget, bags_of_words, word_shares
 from plait.types import Fused, Tokens
 
 WIDTH, PLACES = 8, 3

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from plait.data.vocabulary import EOS, UNK
 from plait.outputs.base import Steps
-from plait.outputs.text.decoding import (
+from plait.outputs.text.lm.ngram import NGram
+from plait.outputs.text.search import (
     DECODER,
     LANGUAGE,
     NEVER_GENERATED,
     Decoding,
-    Limits,
-)
-from plait.outputs.text.lm.ngram import NGram
-from plait.outputs.text.search import (
     Hypotheses,
+    Limits,
     Mixture,
     TokenScorer,
     _draw,
@@ -171,7 +169,7 @@ def test_a_language_model_and_a_bonus_guide_but_do_not_count() -> None:
             state = np.array([ngram.start]) if token == 1 else ngram.step(state, np.array([token]))
         return ngram.scores(state)[0]
 
-    decoding = Decoding(beam=4, length_penalty=0.0, min_words=0, max_words=6, no_repeat=0)
+    decoding = Decoding(beam=4, num=4, length_penalty=0.0, min_words=0, max_words=6, no_repeat=0)
     weights = {DECODER: 0.8, LANGUAGE: 0.6}
     by_numpy = Mixture(weights, bonus=1.5, ngram=ngram, normalise=False)
     by_engine = Mixture(weights, bonus=1.5, normalise=False)

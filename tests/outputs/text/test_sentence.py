@@ -19,7 +19,7 @@ from plait.data.vocabulary import (
 )
 from plait.nn.blocks import masked_mean, token_cross_entropy
 from plait.outputs.text.metrics.cider import CiderReward
-from plait.outputs.text.networks.head import TextHead
+from plait.outputs.text.networks import TextHead
 from plait.outputs.text.output import TextOutput, TextTarget, as_texts
 from plait.types import BadCell, Fused, PlaitError, Tokens, UsageError
 

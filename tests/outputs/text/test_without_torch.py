@@ -82,10 +82,10 @@ for case in CASES:
     assert json.dumps(output.to_json(found[0])) and output.to_cell(found[0].value) == TEXTS[0]
     assert 0 < output.confidence(found[0]) <= 1 and output.same(found[0], TEXTS[0])
     references = [output.reference(cell, Path()) for cell in TEXTS]
-    scores = output.scores(found, references).to_json()
-    assert set(output.titles) <= set(scores) and set(output.best_metrics) <= set(scores)
-    assert output.rightness(found, references)[1].argmax() == 0
-    assert output.ranked(found, references)[0] == 0
+    metrics = output.scorer(found, references)
+    scores = metrics.scores().to_json()
+    assert set(metrics.titles) <= set(scores) and set(metrics.best_metrics) <= set(scores)
+    assert metrics.rightness()[1].argmax() == 0 and metrics.ranked()[0] == 0
     kind = (output.language_model or {}).get("kind")
     assert (output.ngrams() is not None) == (kind in ("ngram", "arpa"))
 assert "torch" not in sys.modules

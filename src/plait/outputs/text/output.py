@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,32 +16,32 @@ from pydantic import Field, field_validator, model_validator
 
 from plait.config import registry
 from plait.config.registry import Nested, register
-from plait.data.vocabulary import EOS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
+from plait.data.vocabulary import EOS, SPECIALS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.outputs.base import Output, RawOutputs, Steps
-from plait.outputs.scores import Scores
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
-from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, Decoding, unavailable
-from plait.outputs.text.details import DETECTED, EMISSIONS, PROBABILITIES, TextDetails
-from plait.outputs.text.detection import word_shares
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram
 from plait.outputs.text.metrics.base import TextMetrics
-from plait.outputs.text.search import Hypotheses, Mixture, generate
+from plait.outputs.text.search import (
+    CTC,
+    DECODER,
+    LANGUAGE,
+    Decoding,
+    Hypotheses,
+    Mixture,
+    generate,
+    unavailable,
+)
 from plait.types import Alternative, BadCell, Branches, PlaitError, Prediction, State, UsageError
+from plait.util.imports import needed
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
+# Raw outputs of a text beside its decoder's: detected words, their probabilities, CTC's emissions.
+DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
-METRICS: Mapping[str, str] = {
-    "captions": "CaptionMetrics",
-    "transcripts": "TranscriptMetrics",
-    "translations": "TranslationMetrics",
-    "answers": "AnswerMetrics",
-}
-"""What texts are scored as: a module of `plait.outputs.text.metrics`, imported when needed, and its
-class."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,25 @@ class TextTarget:
     token_ids: tuple[tuple[int, ...], ...]
 
 
+@dataclass(frozen=True)
+class TextDetails:
+    """How a text was generated.
+
+    Attributes:
+        words: its tokens, readable.
+        moments: for each of ``words`` the first token of the input that it was heard in and the one
+            behind the last, for texts that go along with their input in time (CTC).
+        attention: input -> (words, input tokens) float, how much each word attended to each token.
+        detected: the words that the input calls for and how probable each is, those that stand out
+            most first, for models that detect words.
+    """
+
+    words: tuple[str, ...] = ()
+    moments: tuple[tuple[int, int], ...] = ()
+    attention: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    detected: Mapping[str, float] = field(default_factory=dict)
+
+
 @register("output", "text")
 class TextOutput(Output):
     """Text, generated token by token by a decoder that attends to the inputs."""
@@ -66,7 +84,8 @@ class TextOutput(Output):
     answer_type = "text"
 
     metrics: Annotated[
-        Literal["captions", "transcripts", "translations", "answers"],
+        str,
+        registry.Named("metric"),
         Field(description="what the texts are, and so how they are scored"),
     ] = "captions"
     unit: Annotated[Unit, Field(description="what a token is")] = "words"
@@ -146,13 +165,7 @@ class TextOutput(Output):
 
     @cached_property
     def _default_decoding(self) -> Decoding:
-        return self.decoding.settled(self._metrics.limits, self.max_length)
-
-    @property
-    def _metrics(self) -> type[TextMetrics]:
-        module = importlib.import_module(f"plait.outputs.text.metrics.{self.metrics}")
-        metrics: type[TextMetrics] = getattr(module, METRICS[self.metrics])
-        return metrics
+        return self.decoding.settled(self.scored_by.limits, self.max_length)
 
     @cached_property
     def decoder_settings(self) -> Decoder:
@@ -183,33 +196,27 @@ class TextOutput(Output):
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary of all training texts, and what decoder and language model need."""
-        self._metrics.require()
+        if self.scored_by.library is not None:
+            needed(*self.scored_by.library)
         decoder = self.decoder_settings.fit()
         records = [texts for cell in cells if (texts := as_texts(cell))]
-        vocabulary = self._fit_vocabulary(records)
-        state = vocabulary.to_state()
-        if decoder:
-            state["decoder"] = decoder
-        if not (self.language_model or self.detected_words):
-            return state
-        encoded = [[vocabulary.encode(t)[: self.max_length] for t in texts] for texts in records]
-        if self.language_model_settings is not None:
-            every = [token_ids for texts in encoded for token_ids in texts]
-            state["language"] = self.language_model_settings.fit(every, vocabulary)
-        if self.detected_words:
-            state["shares"] = word_shares(encoded, len(vocabulary))
+        vocabulary = self.decoder_settings.vocabulary()
+        if vocabulary is None:
+            if not records:
+                raise PlaitError("all training texts are empty", expected="at least one text")
+            texts, size = list(chain.from_iterable(records)), self.vocabulary
+            vocabulary = fit_vocabulary(
+                texts, self.unit, self.min_count, size, self.punctuation, self.lower
+            )
+        state = vocabulary.to_state() | ({"decoder": decoder} if decoder else {})
+        if self.language_model or self.detected_words:
+            encoded = [[vocabulary.encode(t)[: self.max_length] for t in ts] for ts in records]
+            if self.language_model_settings is not None:
+                every = list(chain.from_iterable(encoded))
+                state["language"] = self.language_model_settings.fit(every, vocabulary)
+            if self.detected_words:
+                state["shares"] = word_shares(encoded, len(vocabulary))
         return state
-
-    def _fit_vocabulary(self, records: Sequence[Sequence[str]]) -> Vocabulary:
-        own = self.decoder_settings.vocabulary()
-        if own is not None:
-            return own
-        texts = [text for record in records for text in record]
-        if not texts:
-            raise PlaitError("all training texts are empty", expected="at least one text")
-        return fit_vocabulary(
-            texts, self.unit, self.min_count, self.vocabulary, self.punctuation, self.lower
-        )
 
     def read(self, cell: Any, root: Path) -> TextTarget:
         """The token ids of a cell's texts, long ones cut."""
@@ -259,30 +266,25 @@ class TextOutput(Output):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
             texts = [([i for i in ids if i > EOS], mean) for ids, mean in rated]
-            best, score = texts[0]
-            others = tuple(Alternative(self.text(ids), mean) for ids, mean in texts[1:])
+            (best, score), *others = texts
+            alternatives = tuple(Alternative(self.text(ids), mean) for ids, mean in others)
             looks = {name: weights[row, : len(best)] for name, weights in attention.items()}
             details = self._details(best, looks, {n: values[row] for n, values in extras.items()})
-            predictions.append(Prediction(self.text(best), score, others, details=details))
+            predictions.append(Prediction(self.text(best), score, alternatives, details=details))
         return predictions
 
     def _details(
-        self,
-        token_ids: Sequence[int],
-        attention: Mapping[str, NDArray[Any]],
-        extras: Mapping[str, NDArray[Any]],
+        self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], extras: RawOutputs
     ) -> TextDetails:
         """Of one record's answer; ``extras`` are its raw outputs beside the decoder's state."""
-        moments: tuple[tuple[int, int], ...] = ()
+        places = align(extras[EMISSIONS], ids) if EMISSIONS in extras else ()
         detected: dict[str, float] = {}
-        if EMISSIONS in extras:
-            places = align(extras[EMISSIONS], token_ids)
-            moments = tuple((place.start, place.stop) for place in places)
         if DETECTED in extras:
             words = self.tokenizer.pieces(extras[DETECTED].tolist())
             for word, probability in zip(words, extras[PROBABILITIES].tolist(), strict=True):
                 detected.setdefault(word, probability)  # subwords may look alike
-        return TextDetails(tuple(self.tokenizer.pieces(token_ids)), moments, attention, detected)
+        moments = tuple((place.start, place.stop) for place in places)
+        return TextDetails(tuple(self.tokenizer.pieces(ids)), moments, attention, detected)
 
     def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
         """The ``num`` best token sequences of each record; arguments as of `decode`."""
@@ -291,14 +293,15 @@ class TextOutput(Output):
         language = language if options.language is None else options.language
         bonus = bonus if options.bonus is None else options.bonus
         weights = {DECODER: 1 - ctc, CTC: ctc, LANGUAGE: language}
+        ngram = self.language_model_settings and self.language_model_settings.ngram
         summed = self.ctc_weight or language or bonus or self.decoder_settings.final_scores
         mixture = Mixture(
             {model: weight for model, weight in weights.items() if weight},
             bonus,
-            self.ngram if language else None,
+            ngram if language else None,
             normalise=not summed,
         )
-        return generate(steps, raw, mixture, options).best(options.num)
+        return generate(steps, raw, mixture, options)
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The text of token ids. Where units are characters, it may begin or end with spaces: these
@@ -311,7 +314,7 @@ class TextOutput(Output):
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words."""
-        detected = _kept_details(prediction).detected
+        detected = (prediction.details or TextDetails()).detected
         return {"detected": {word: round(p, 4) for word, p in detected.items()}}
 
     def confidence(self, prediction: Prediction) -> float:
@@ -319,74 +322,25 @@ class TextOutput(Output):
         return math.exp(prediction.score)
 
     def words(self, prediction: Prediction) -> Sequence[str]:
-        """The tokens, readable."""
-        return _kept_details(prediction).words
+        """The tokens, readable; none of stored predictions."""
+        return (prediction.details or TextDetails()).words
 
     def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
         """How much each word attended to each token of the inputs."""
-        return _kept_details(prediction).attention
+        return (prediction.details or TextDetails()).attention
 
     # Scores ----------------------------------------------------------------------------------
 
     @property
-    def titles(self) -> Mapping[str, str]:  # type: ignore[override]
-        """See `Output.titles`."""
-        return self._metrics.titles
-
-    @property
-    def best_metrics(self) -> Sequence[str]:  # type: ignore[override]
-        """See `Output.best_metrics`."""
-        return self._metrics.best_metrics
-
-    @property
-    def lowest(self) -> float:  # type: ignore[override]
-        """See `Output.lowest`."""
-        return self._metrics.lowest
-
-    @property
-    def highest(self) -> float:  # type: ignore[override]
-        """See `Output.highest`."""
-        return self._metrics.highest
-
-    @property
-    def ranked_as(self) -> str:  # type: ignore[override]
-        """See `Output.ranked_as`."""
-        return "captions" if self.metrics == "captions" else ""
+    def scored_by(self) -> type[TextMetrics]:  # type: ignore[override]
+        """The class of its metrics."""
+        return registry.find("metric", self.metrics).cls
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """See `Output.scorer`."""
-        return self._metrics([p.value for p in predictions], references)
-
-    def scores(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scores:
-        """CIDEr-D and the like for captions, error rates for transcripts, BLEU and chrF for
-        translations, accuracy for answers."""
-        return self.scorer(predictions, references).scores()
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, NDArray[np.float64]]:
-        """The first of the best metrics, for each text alone."""
-        return self.titles[self.best_metrics[0]], self.scorer(predictions, references).rightness()
-
-    def ranked(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Sequence[int]:
-        """See `Output.ranked`; some metrics break ties."""
-        return self.scorer(predictions, references).ranked()
-
-    def errors(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> list[tuple[int, str]] | None:
-        """See `Output.errors`; metrics that align texts have them."""
-        if self._metrics.aligned_errors is TextMetrics.aligned_errors:
-            return None
-        return self.scorer(predictions, references).aligned_errors()
+        return self.scored_by([prediction.value for prediction in predictions], references)
 
     # Networks --------------------------------------------------------------------------------
-
-    @property
-    def ngram(self) -> NGram | None:
-        """The language model, where it is an n-gram model."""
-        model = self.language_model_settings
-        return None if model is None else model.ngram
 
     def check_exportable(self) -> None:
         """Raises UsageError for a decoder whose step needs torch."""
@@ -398,7 +352,8 @@ class TextOutput(Output):
 
     def ngrams(self) -> tuple[NGram, Sequence[str]] | None:
         """See `Output.ngrams`."""
-        return None if self.ngram is None else (self.ngram, self.tokenizer.units())
+        ngram = self.language_model_settings and self.language_model_settings.ngram
+        return None if ngram is None else (ngram, self.tokenizer.units())
 
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
@@ -414,14 +369,9 @@ class TextOutput(Output):
                 f"CTC reads one input, not {', '.join(inputs)}",
                 expected="one input, or another decoder and ctc_weight: 0",
             )
-        from plait.outputs.text.networks.head import TextHead
+        from plait.outputs.text.networks import TextHead
 
         return TextHead(self, width, inputs, pretrained, branches)
-
-
-def _kept_details(prediction: Prediction) -> TextDetails:
-    """None are kept of stored predictions."""
-    return prediction.details or TextDetails()
 
 
 def as_texts(cell: Any) -> list[str]:
@@ -435,3 +385,23 @@ def as_texts(cell: Any) -> list[str]:
         if value is not None and not isinstance(value, str):
             raise BadCell(f"{value!r} is not a text", expected="a string or a list of strings")
     return [v.strip() for v in values if v and v.strip()]
+
+
+def bags_of_words(
+    records: Sequence[Sequence[Sequence[int]]], vocabulary: int
+) -> NDArray[np.float32]:
+    """(R, V): the share of each record's texts, given as token ids, that have the word."""
+    bags = np.zeros((len(records), vocabulary), np.float32)
+    for row, texts in enumerate(records):
+        for token_ids in texts:
+            bags[row, sorted(set(token_ids))] += 1 / len(texts)
+    bags[:, : len(SPECIALS)] = 0
+    return bags
+
+
+def word_shares(records: Sequence[Sequence[Sequence[int]]], vocabulary: int) -> list[float]:
+    """(V): how probable each word is whatever the input, the mean of the records' bags."""
+    total = np.zeros(vocabulary, np.float32)
+    for record in records:  # one bag at a time, to save memory
+        total += bags_of_words([record], vocabulary)[0]
+    return [round(share, 6) for share in (total / np.float32(len(records))).tolist()]

@@ -1,4 +1,5 @@
-"""Generates token sequences: greedy search, beam search and sampling, for many records at once.
+"""How texts are generated: the options of a recipe's `decoding`, which `predict` can override, and
+greedy search, beam search and sampling, for many records at once.
 
 The search is plain numpy. What scores the next token is an engine (`plait.outputs.base.Steps`), a
 network in torch or an exported one.
@@ -8,18 +9,19 @@ Shapes: B records, R of them unfinished, K hypotheses a record, N = R * K rows, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import reduce
-from typing import TypeAlias
+from functools import partial, reduce
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from plait.data.vocabulary import BOS, EOS, PAD
-from plait.outputs.base import RawOutputs, Steps
-from plait.outputs.text.decoding import LANGUAGE, NEVER_GENERATED, Decoding, Limits
+from plait.data.vocabulary import BOS, EOS, PAD, UNK
+from plait.outputs.base import Options, RawOutputs, Steps
 from plait.outputs.text.lm.ngram import NGram
+from plait.types import UsageError
 
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int64]
@@ -28,6 +30,131 @@ Bools: TypeAlias = NDArray[np.bool_]
 WORTH_DROPPING = 8  # finished records are dropped once they are this part of all: it costs a copy
 FEW = 16  # so many of a row are found faster one after the other than by partitioning
 BLOCK = 64  # tokens
+DECODER, CTC, LANGUAGE = "decoder", "ctc", "language"  # the models that score the next token
+REQUIRED = {
+    CTC: {"ctc": "CTC beside its decoder"},
+    LANGUAGE: {"language": "language model", "bonus": "language model"},
+}
+"""Model -> the options that need it, and what a network without it lacks."""
+NEVER_GENERATED = (PAD, BOS, UNK)
+MOST = 512  # the largest `max_words`
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which token sequences may be generated.
+
+    Attributes:
+        min_words, max_words: fewest and most tokens, without the end token.
+        no_repeat: no n-gram of this length occurs twice; 0 allows all.
+    """
+
+    min_words: int = 1
+    max_words: int = 40
+    no_repeat: int = 3
+
+
+class Decoding(Options):
+    """How a text is generated: ``num`` random samples with ``sample``, otherwise beam search.
+
+    Beams are ranked with the length penalty; the score that is shown is the mean log-probability of
+    a token.
+    """
+
+    beam: Annotated[int, Field(ge=1, le=64, description="beams; 1 is greedy")] = 3
+    length_penalty: Annotated[
+        float, Field(ge=0, le=4, description="0 favours short texts, 1 the mean of a token")
+    ] = 0.8
+    ctc: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="weight of CTC beside the decoder; null: as in training"),
+    ] = None
+    language: Annotated[
+        float | None,
+        Field(ge=0, le=4, description="weight of the language model; null: as calibrated"),
+    ] = None
+    bonus: Annotated[
+        float | None,
+        Field(
+            ge=-10,
+            le=10,
+            description="added for each token, beside a language model; null: as calibrated",
+        ),
+    ] = None
+    min_words: Annotated[
+        int | None,
+        Field(ge=0, description="fewest words; null: 3 for captions, otherwise 1 or 0"),
+    ] = None
+    max_words: Annotated[
+        int | None,
+        Field(ge=1, le=MOST, description="most words; null: 24 for captions, otherwise max_length"),
+    ] = None
+    no_repeat: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="no n-gram of this length twice, 0 allows all; null: 3 for captions, "
+            "otherwise 0",
+        ),
+    ] = None
+    num: Annotated[int, Field(ge=1, le=64, description="texts for each record")] = 1
+    sample: Annotated[bool, Field(description="sample instead of searching")] = False
+    temperature: Annotated[float, Field(gt=0, le=100, description="of sampling")] = 1.0
+    top_k: Annotated[int, Field(ge=0, description="sample the k likeliest words; 0: all")] = 0
+    top_p: Annotated[
+        float, Field(gt=0, le=1, description="sample the likeliest words with this probability")
+    ] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="of sampling")] = 0
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Decoding:
+        if self.max_words is not None and (self.min_words or 0) > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+        return self
+
+    def settled(self, usual: Limits, max_length: int) -> Decoding:
+        """With ``usual`` limits where none are set, at most ``max_length`` words."""
+        most = self.max_words or min(usual.max_words, max_length, MOST)
+        least = {"min_words": min(usual.min_words, most)}
+        limits = {**vars(usual), **least, **self._limits(), "max_words": most}
+        return self.changed(**limits)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of a `settled` one."""
+        return Limits(**self._limits())
+
+    def _limits(self) -> dict[str, int]:
+        return self.model_dump(include={*vars(Limits())}, exclude_none=True)
+
+    def within(self, max_length: int, models: Collection[str], **options: Any) -> Decoding:
+        """With ``options`` changed, for a network with these ``models``, whose decoder knows
+        ``max_length`` positions.
+
+        Raises:
+            UsageError: there is no such option, its value is out of range, it needs a model that
+                the network lacks, or texts would be too long.
+        """
+        decoding = self.changed(**options)
+        for name, lacks in unavailable(models).items():
+            if getattr(decoding, name) is not None:
+                raise UsageError(
+                    f"{name} is {getattr(decoding, name)}, but the model has no {lacks}",
+                    expected="none set",
+                )
+        if decoding.limits.max_words > max_length:
+            raise UsageError(f"max_words is {decoding.max_words}", expected=f"at most {max_length}")
+        return decoding
+
+
+def unavailable(models: Collection[str]) -> dict[str, str]:
+    """The options that a network with these models has no use for -> what it lacks."""
+    return {
+        option: lacks
+        for model, options in REQUIRED.items()
+        if model not in models
+        for option, lacks in options.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -44,11 +171,6 @@ class Hypotheses:
     token_ids: Ints
     scores: Floats
     lengths: Floats
-
-    def best(self, count: int) -> Hypotheses:
-        """The first ``count`` of every record."""
-        kept = slice(count)
-        return Hypotheses(self.token_ids[:, kept], self.scores[:, kept], self.lengths[:, kept])
 
 
 @dataclass(frozen=True)
@@ -127,15 +249,16 @@ class _Progress:
 
     def __init__(self, records: int, each: int, longest: int) -> None:
         shape = records, each
-        self.results = Hypotheses(
-            np.full((*shape, longest), PAD),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, np.float32),
-        )
-        self.records = np.arange(records)
-        self.token_ids = np.empty((*shape, 0), np.int64)
-        self.ranking, self.scores = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self.lengths, self.done = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        zeros = partial(np.zeros, shape, np.float32)
+        self.results = Hypotheses(np.full((*shape, longest), PAD), zeros(), zeros())
+        self.records, self.token_ids = np.arange(records), np.empty((*shape, 0), np.int64)
+        self.ranking, self.scores, self.lengths = zeros(), zeros(), zeros()
+        self.done = np.zeros(shape, bool)
+
+    @property
+    def rows(self) -> Ints:
+        """(N, L) the tokens so far."""
+        return self.token_ids.reshape(self.done.size, -1)
 
     def extend(self, source: Ints, tokens: Ints, ranking: Floats, by_input: Floats | None) -> None:
         """Replace the hypotheses by continuations: each of ``source`` (R, K), a number among those
@@ -171,22 +294,20 @@ class _Progress:
     def _store(self, which: Bools) -> None:
         records, results = self.records[which], self.results
         results.token_ids[records, :, : self.token_ids.shape[-1]] = self.token_ids[which]
-        results.scores[records] = np.where(
-            np.isneginf(self.ranking[which]), -np.inf, self.scores[which]
-        )
+        never = np.isneginf(self.ranking[which])
+        results.scores[records] = np.where(never, -np.inf, self.scores[which])
         results.lengths[records] = self.lengths[which]
 
     def finish(self) -> Hypotheses:
         """All hypotheses, no longer than the longest."""
         self._store(np.ones(len(self.records), bool))
-        longest = int(self.results.lengths.max(initial=0))
-        return Hypotheses(
-            self.results.token_ids[..., :longest], self.results.scores, self.results.lengths
-        )
+        found = self.results
+        longest = int(found.lengths.max(initial=0))
+        return Hypotheses(found.token_ids[..., :longest], found.scores, found.lengths)
 
 
 def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding) -> Hypotheses:
-    """Sequences for every record, best first.
+    """``decoding.num`` sequences for every record, best first.
 
     Args:
         steps: the engine.
@@ -197,8 +318,9 @@ def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding
     scorer = TokenScorer(steps, raw, mixture)
     if decoding.sample:
         return sample(scorer, decoding, np.random.default_rng(decoding.seed))
-    beams = max(decoding.beam, decoding.num)
-    return beam_search(scorer, beams, decoding.length_penalty, decoding.limits)
+    beams, count = max(decoding.beam, decoding.num), decoding.num
+    found = beam_search(scorer, beams, decoding.length_penalty, decoding.limits)
+    return Hypotheses(found.token_ids[:, :count], found.scores[:, :count], found.lengths[:, :count])
 
 
 def beam_search(
@@ -217,7 +339,7 @@ def beam_search(
     for _ in range(limits.max_words + 1):
         scores, by_input = scorer.next(tokens)
         guided = by_input is not scores
-        log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
+        log_kept = restrict(scores, progress.rows, limits, scorer.mixture.normalise)
         # No more than `beams` of the best continuations come from one hypothesis.
         each = min(beams, scores.shape[1])
         values, candidates = _largest(scores, each)  # (N, k)
@@ -267,7 +389,7 @@ def sample(
     for _ in range(limits.max_words + 1):
         scores, by_input = scorer.next(tokens)
         guided = by_input is not scores
-        log_kept = restrict(scores, _flat(progress), limits, scorer.mixture.normalise)
+        log_kept = restrict(scores, progress.rows, limits, scorer.mixture.normalise)
         count = len(progress.records)
         chance = rng.random(each)[progress.records % each] if alike else rng.random(count)
         tokens = np.where(progress.done[:, 0], PAD, _draw(_truncate(scores, decoding), chance))
@@ -288,11 +410,6 @@ def sample(
     row = np.arange(records)[:, None]
     token_ids = found.token_ids.reshape(records, each, -1)
     return Hypotheses(token_ids[row, order], scores[row, order], lengths[row, order])
-
-
-def _flat(progress: _Progress) -> Ints:
-    """(N, L) the tokens so far."""
-    return progress.token_ids.reshape(progress.done.size, -1)
 
 
 def restrict(scores: Floats, generated: Ints, limits: Limits, normalise: bool) -> Floats:

@@ -15,12 +15,10 @@ from searching import search
 from plait.data.vocabulary import BOS, EOS
 from plait.nn.base import Arrays
 from plait.outputs.text.decoders.ctc import BLANK, CtcDecoder, align
-from plait.outputs.text.decoders.networks.base import DecoderState, log_scores
+from plait.outputs.text.decoders.networks.base import DecoderState, TorchSteps
 from plait.outputs.text.decoders.networks.ctc import CtcNetwork
 from plait.outputs.text.decoders.transformer import TransformerDecoder
-from plait.outputs.text.decoding import CTC, DECODER, Limits
-from plait.outputs.text.networks.steps import TorchSteps
-from plait.outputs.text.search import Mixture, TokenScorer
+from plait.outputs.text.search import CTC, DECODER, Limits, Mixture, TokenScorer
 from plait.types import Fused, Tokens
 
 A, B, C = 4, 5, 6
@@ -198,7 +196,7 @@ def test_scores_add_up(decoder: CtcNetwork) -> None:
     mixture = Mixture({DECODER: 0.7, CTC: 0.3}, bonus=0.5, normalise=False)
     scorer = TokenScorer(TorchSteps(networks, starts), Arrays(starts[DECODER].memory), mixture)
     words = torch.tensor([[BOS, A, B], [BOS, C, C]])
-    by_attention = log_scores(attends, attends(words, starts[DECODER])[0])
+    by_attention = attends.log_scores(attends(words, starts[DECODER])[0])
     by_time, _, _ = decoder(words, starts[CTC])
     total = 0.7 * by_attention + 0.3 * by_time
     for place in range(words.shape[1]):

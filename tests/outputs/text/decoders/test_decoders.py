@@ -17,8 +17,7 @@ from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.gru_attention import GruAttentionDecoder
 from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
 from plait.outputs.text.decoders.networks.gru_attention import GruAttentionNetwork
-from plait.outputs.text.decoding import Limits
-from plait.outputs.text.search import Hypotheses
+from plait.outputs.text.search import Hypotheses, Limits
 from plait.types import Fused, Tokens
 
 V, D, T, B = 30, 16, 6, 3

@@ -24,9 +24,9 @@ from plait.data.vocabulary import (
 )
 from plait.outputs.text.decoders.hub import HubDecoder
 from plait.outputs.text.decoders.networks.hub import HubNetwork
-from plait.outputs.text.decoding import Limits
-from plait.outputs.text.networks.head import TextHead
+from plait.outputs.text.networks import TextHead
 from plait.outputs.text.output import TextOutput, TextTarget
+from plait.outputs.text.search import Limits
 from plait.types import Fused, PlaitError, State, Tokens, UsageError
 
 transformers = pytest.importorskip("transformers")

@@ -15,11 +15,10 @@ from untrained import make_model
 
 from plait.config import registry
 from plait.data.vocabulary import BOS, EOS, SPECIALS, WordVocabulary
-from plait.outputs.text.decoders.networks.base import log_scores
 from plait.outputs.text.lm.arpa import write_arpa
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram, NGramLanguageModel
-from plait.outputs.text.networks.head import TextHead
+from plait.outputs.text.networks import TextHead
 from plait.outputs.text.output import TextOutput, TextTarget
 from plait.types import Fused, Prediction, Tokens, UsageError
 
@@ -70,16 +69,14 @@ def test_it_sees_no_input(name: str, tmp_path: Path) -> None:
     decoder.eval()
     words = torch.tensor([[BOS, 4, 6], [BOS, 5, 5], [BOS, 4, 6]])
     first, second = fused(), fused(seed=1)
-    scores = log_scores(decoder, decoder(words, decoder.start(first))[0])
-    torch.testing.assert_close(
-        scores, log_scores(decoder, decoder(words, decoder.start(second))[0])
-    )
+    scores = decoder.log_scores(decoder(words, decoder.start(first))[0])
+    torch.testing.assert_close(scores, decoder.log_scores(decoder(words, decoder.start(second))[0]))
     torch.testing.assert_close(scores[0], scores[2])
     torch.testing.assert_close(scores.exp().sum(dim=-1), torch.ones(3, 3))
     state_now = decoder.start(first)
     for place in range(3):
         hidden, _, state_now = decoder(words[:, place : place + 1], state_now)
-        torch.testing.assert_close(log_scores(decoder, hidden)[:, 0], scores[:, place])
+        torch.testing.assert_close(decoder.log_scores(hidden)[:, 0], scores[:, place])
 
 
 def test_more_sentences_come_from_a_file(tmp_path: Path) -> None:
@@ -106,7 +103,7 @@ def test_a_neural_one_learns_along() -> None:
     assert made.language is not None
     with torch.no_grad():
         hidden, _, _ = made.language(torch.tensor([[BOS, *ids]]), made.language.start(fused(1)))
-        probable = log_scores(made.language, hidden)[0].exp()
+        probable = made.language.log_scores(hidden)[0].exp()
     assert all(float(probable[place, word]) > 0.9 for place, word in enumerate([*ids, EOS]))
 
 
@@ -125,7 +122,8 @@ def test_it_corrects_a_decoder_that_knows_nothing_and_its_weight_is_found() -> N
 
     def accuracy(said: list[str]) -> float:
         answers = [Prediction(text, 0.0) for text in said]
-        return made.output.scorer(answers, wanted)(np.arange(4))[made.output.best_metrics[0]]
+        metrics = made.output.scorer(answers, wanted)
+        return metrics(np.arange(4))[metrics.best_metrics[0]]
 
     assert accuracy(after) > accuracy(before)
     assert [found.value for found in decode(made, seen, language=0.0, bonus=0.0)] == before

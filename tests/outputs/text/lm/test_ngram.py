@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from plait.data.vocabulary import BOS, EOS, PAD, SPECIALS, UNK
 from plait.outputs.text.lm.arpa import read_arpa, write_arpa
-from plait.outputs.text.lm.kneser_ney import DISCOUNTS, estimate_discounts
-from plait.outputs.text.lm.ngram import NGram
+from plait.outputs.text.lm.ngram import DISCOUNTS, NGram, estimate_discounts
 from plait.types import PlaitError
 
 A, B, C = 4, 5, 6

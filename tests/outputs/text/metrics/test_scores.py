@@ -52,12 +52,12 @@ def golden(name: str) -> tuple[list[str], list[list[str]], dict[str, Any]]:
 
 
 def assert_published(metrics: CaptionMetrics, expected: dict[str, Any]) -> None:
-    got = metrics(np.arange(len(metrics.predictions)))
+    got = metrics(np.arange(len(metrics.answers)))
     bleu = [got[f"bleu{order}"] for order in (1, 2, 3, 4)]
     assert bleu == pytest.approx(expected["bleu"], abs=1e-6)
-    assert metrics.rightness() == pytest.approx(expected["cider"], abs=1e-6)
+    assert metrics.rightness()[1] == pytest.approx(expected["cider"], abs=1e-6)
     assert got["cider"] == pytest.approx(np.mean(expected["cider"]), abs=1e-6)
-    rouge = [metrics(np.array([row]))["rouge_l"] for row in range(len(metrics.predictions))]
+    rouge = [metrics(np.array([row]))["rouge_l"] for row in range(len(metrics.answers))]
     assert rouge == pytest.approx(expected["rouge_l"], abs=1e-6)
     assert got["rouge_l"] == pytest.approx(np.mean(expected["rouge_l"]), abs=1e-6)
 
@@ -183,7 +183,7 @@ def test_ranked_puts_the_best_photo_first() -> None:
 
 def test_empty_caption_scores_zero() -> None:
     texts = ["", "A dog."], [["a man"], ["a dog"]]
-    assert CaptionMetrics(*texts).rightness()[0] == 0
+    assert CaptionMetrics(*texts).rightness()[1][0] == 0
     assert bleu4_of_each(*texts)[0] == 0
     nothing = scored([""], [["a man"]])
     assert nothing["bleu1"] == nothing["cider"] == nothing["rouge_l"] == 0

@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, BinaryIO, NamedTuple, NoReturn, cast
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import numpy as np
 from pydantic import Field
@@ -33,8 +33,7 @@ from pydantic import Field
 from plait.config.registry import UserFile, register
 from plait.data.vocabulary import BOS, EOS, SPECIALS, UNK, Vocabulary
 from plait.outputs.text.lm.base import LanguageModel
-from plait.outputs.text.lm.kneser_ney import NEVER_FOLLOWS, Ints, Level
-from plait.outputs.text.lm.ngram import NGram, find
+from plait.outputs.text.lm.ngram import NEVER_FOLLOWS, Ints, Level, NGram, find
 from plait.types import PlaitError, State
 from plait.util.files import write_atomically
 
@@ -84,13 +83,17 @@ def write_arpa(path: Path, model: NGram, words: Sequence[str]) -> None:
             special word's), or the file can't be written.
     """
     names = _names(words, model.vocabulary)
-    zipped = path.suffix.lower() == ".gz"
 
     def write(part: Path) -> None:
-        with gzip.open(part, "wb") if zipped else open(part, "wb") as file:
+        with _open(path, part, "wb") as file:
             file.writelines(f"{line}\n".encode() for line in _lines(model, names))
 
     write_atomically(path, write)
+
+
+def _open(path: Path, part: Path, mode: str) -> Any:
+    """The file ``part``, gzipped if the name of ``path`` ends in .gz."""
+    return (gzip.open if path.suffix.lower() == ".gz" else open)(part, mode)
 
 
 def _names(words: Sequence[str], vocabulary: int) -> dict[int, str]:
@@ -112,30 +115,26 @@ def _names(words: Sequence[str], vocabulary: int) -> dict[int, str]:
 
 
 def _lines(model: NGram, names: Mapping[int, str]) -> Iterator[str]:
-    tables = [list(_section(ids, level, names)) for ids, level in _tables(model)]
+    tables = []  # for each length, its lines
+    ids = np.zeros((1, 0), np.int64)  # (n, length) of its n-grams
+    for level in model.levels():
+        contexts, words = np.divmod(level.codes, model.vocabulary)
+        ids = np.column_stack([ids[contexts], words])
+        scores = np.maximum(level.scores / LN_10, NEVER).tolist()
+        backoffs = np.maximum(level.backoffs / LN_10, NEVER).tolist()
+        tables.append(
+            [
+                f"{score:.8g}\t{' '.join(names[i] for i in gram)}"
+                + (f"\t{backoff:.8g}" if backoff else "")
+                for gram, score, backoff in zip(ids.tolist(), scores, backoffs, strict=True)
+                if all(i in names for i in gram)
+            ]
+        )
     yield "\\data\\"
     yield from (f"ngram {length}={len(table)}" for length, table in enumerate(tables, 1))
     for length, table in enumerate(tables, 1):
         yield from ("", f"\\{length}-grams:", *table)
     yield from ("", "\\end\\")
-
-
-def _tables(model: NGram) -> Iterator[tuple[Ints, Level]]:
-    """For each length the (n, length) ids of its n-grams, and what is known of them."""
-    ids = np.zeros((1, 0), np.int64)
-    for level in model.levels():
-        contexts, words = np.divmod(level.codes, model.vocabulary)
-        ids = np.column_stack([ids[contexts], words])
-        yield ids, level
-
-
-def _section(ids: Ints, level: Level, names: Mapping[int, str]) -> Iterator[str]:
-    scores = np.maximum(level.scores / LN_10, NEVER).tolist()
-    backoffs = np.maximum(level.backoffs / LN_10, NEVER).tolist()
-    for gram, score, backoff in zip(ids.tolist(), scores, backoffs, strict=True):
-        if all(i in names for i in gram):
-            line = f"{score:.8g}\t{' '.join(names[i] for i in gram)}"
-            yield f"{line}\t{backoff:.8g}" if backoff else line
 
 
 def read_arpa(path: Path, words: Sequence[str]) -> NGram:
@@ -160,8 +159,8 @@ def read_arpa(path: Path, words: Sequence[str]) -> NGram:
     ids = {name.encode(): i for i, name in _names(words, len(words)).items()}
     ids.setdefault(UNKNOWN_TOO, UNK)
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as file:
-            return _Reader(cast(BinaryIO, file), path, ids).read(len(words))
+        with _open(path, path, "rb") as file:
+            return _Reader(file, path, ids).read(len(words))
     except (OSError, EOFError, zlib.error) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise PlaitError(f"{path} can't be read: {why}", expected=EXPECTED) from None
@@ -183,32 +182,33 @@ class _Reader:
         lacking: the first such word.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, ids: Mapping[bytes, int]) -> None:
+    def __init__(self, file: Iterable[bytes], path: Path, ids: Mapping[bytes, int]) -> None:
         self._lines, self._path, self._ids, self.number = file, path, ids, 0
-        self._singles = np.zeros(0, np.int64)  # the ids that have 1-grams
         self.dropped, self.lacking = 0, b""
 
     def read(self, vocabulary: int) -> NGram:
         """The model."""
         levels: list[Level] = []
         counts = self._counts()
+        singles: Ints = np.zeros(0, np.int64)  # the ids that have 1-grams
         for length, count in enumerate(counts, 1):
             if length > 1:
                 self._expect(f"\\{length}-grams:".encode())
             lines = [line for line in (self._gram(length) for _ in range(count)) if line]
-            levels.append(self._level(lines, length, levels, vocabulary))
+            level = self._level(lines, length, levels, singles, vocabulary)
+            if length == 1:
+                singles, level = level.codes, self._whole(level, vocabulary)
+            levels.append(level)
         self._expect(b"\\end\\")
         if self.dropped:
-            self._warn(sum(counts))
+            lower = self.lacking.decode(errors="replace").lower()
+            case = f" (it has {lower!r})" if lower.encode() in self._ids else ""
+            share, word = 100 * self.dropped / sum(counts), _shown(self.lacking)
+            log.warning(
+                "%s: the vocabulary lacks words of %.3g %% of the n-grams, %s for one%s; without "
+                "them", self._path, share, word, case,
+            )  # fmt: skip
         return NGram.of_levels(vocabulary, [level for level in levels if len(level.codes)])
-
-    def _warn(self, count: int) -> None:
-        lower = self.lacking.decode(errors="replace").lower()
-        case = f" (it has {lower!r})" if lower.encode() in self._ids else ""
-        log.warning(
-            "%s: the vocabulary lacks words of %.3g %% of the n-grams, %s for one%s; without them",
-            self._path, 100 * self.dropped / count, _shown(self.lacking), case,
-        )  # fmt: skip
 
     def _next(self) -> bytes:
         """The next line that is not empty."""
@@ -243,11 +243,12 @@ class _Reader:
         """The next line, or none if it has a word that the vocabulary lacks."""
         line = self._next()
         score, *words = line.split()
-        try:
+        try:  # log10 p, and log10 of a weight if there is one
             numbers = [float(number) for number in (score, *words[length:])]
         except ValueError:
-            numbers = []
-        if not length <= len(words) <= length + 1 or not _fit(numbers):
+            numbers = [math.inf]
+        right = length <= len(words) <= length + 1
+        if not right or not numbers[0] <= ROUNDING or not all(n < math.inf for n in numbers):
             self._stop(f"{_shown(line)} where a {length}-gram should be")
         ids = [self._ids[word] for word in words[:length] if word in self._ids]
         if len(ids) < length:
@@ -256,9 +257,20 @@ class _Reader:
             return None
         return _Line(self.number, ids, min(numbers[0], 0.0), sum(numbers[1:]))
 
-    def _level(self, lines: list[_Line], length: int, shorter: list[Level], size: int) -> Level:
+    def _level(
+        self, lines: list[_Line], length: int, shorter: list[Level], singles: Ints, size: int
+    ) -> Level:
+        """The n-grams of one length; each without its last word must be in the file, too."""
         ids = np.array([line.ids for line in lines], np.int64).reshape(-1, length)
-        codes = self._codes(ids, lines, shorter, size)
+        codes = ids[:, 0]
+        for at, level in enumerate(shorter, 1):
+            places, known = find(level.codes, codes)
+            if at == 1:  # all ids are there, those that the file lacks too
+                known = np.isin(codes, singles)
+            if not known.all():
+                number = lines[int(np.argmin(known))].number
+                self._stop(f"the file has no {at}-gram of its first words", number)
+            codes = places * size + ids[:, at]
         order = np.argsort(codes, kind="stable")
         twice = np.flatnonzero(np.diff(codes[order]) == 0)
         if len(twice):
@@ -266,38 +278,18 @@ class _Reader:
         scores = LN_10 * np.array([line.score for line in lines])
         scores[ids[:, -1] == BOS] = -np.inf
         backoffs = LN_10 * np.array([line.backoff for line in lines])
-        level = Level(codes[order], scores[order], backoffs[order])
-        return self._whole(level, size) if length == 1 else level
-
-    def _codes(self, ids: Ints, lines: list[_Line], shorter: list[Level], size: int) -> Ints:
-        """As in `Level`; each n-gram without its last word must be in the file, too."""
-        codes = ids[:, 0]
-        for at, level in enumerate(shorter, 1):
-            places, known = find(level.codes, codes)
-            if at == 1:  # all ids are there, those that the file lacks too
-                known = np.isin(codes, self._singles)
-            if not known.all():
-                number = lines[int(np.argmin(known))].number
-                self._stop(f"the file has no {at}-gram of its first words", number)
-            codes = places * size + ids[:, at]
-        return codes
+        return Level(codes[order], scores[order], backoffs[order])
 
     def _whole(self, level: Level, size: int) -> Level:
         """All ids, those that the file lacks too."""
-        self._singles = level.codes
-        scores, backoffs = np.full(size, -np.inf), np.zeros(size)
-        scores[level.codes], backoffs[level.codes] = level.scores, level.backoffs
         if EOS not in level.codes:
             self._stop(f"the 1-grams have no {ARPA_SPECIALS[EOS]}")
+        scores, backoffs = np.full(size, -np.inf), np.zeros(size)
+        scores[level.codes], backoffs[level.codes] = level.scores, level.backoffs
         sharing = np.setdiff1d(np.arange(size), [*level.codes, *NEVER_FOLLOWS])
         sharing = np.union1d(sharing, [UNK])
         scores[sharing] = scores[UNK] - math.log(len(sharing))
         return Level(np.arange(size), scores, backoffs)
-
-
-def _fit(numbers: list[float]) -> bool:
-    """Whether a line's numbers can be log10 p, and log10 of a weight if it has one."""
-    return bool(numbers) and numbers[0] <= ROUNDING and all(number < math.inf for number in numbers)
 
 
 def _shown(line: bytes) -> str:

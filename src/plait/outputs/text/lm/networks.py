@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from plait.nn.blocks import token_cross_entropy
-from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
-from plait.outputs.text.decoders.networks.teaching import teacher_forced
+from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState, teacher_forced
 from plait.types import Fused, Tokens
 
 

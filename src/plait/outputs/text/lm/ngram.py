@@ -1,15 +1,25 @@
 """`ngram`: an n-gram language model, fast enough for a beam search.
 
+It is estimated by interpolated modified Kneser-Ney smoothing (Chen and Goodman 1998, TR-10-98,
+section 3): an n-gram's count less a discount, and what the discounts save given to the shorter
+context:
+
+    p(w | h) = (c(hw) - D(c(hw))) / c(h) + g(h) p(w | h'),    h' is h without its first word
+
+and at the end p(w) = (c(w) - D(c(w))) / c() + g() / (V - 2): ids never seen have probability too,
+all but padding and start. Counts of the longest n-grams, and of those at a sentence's start, are
+plain; of the others, what counts is before how many different words they occur.
+
 It is kept in back-off form, like ARPA files: ln p of every n-gram seen, and ln g of every context.
-An n-gram not seen has ln p(w | h) = ln g(h) + ln p(w | h'), where h' is h without its first word.
-So a row of scores is that of the empty context with few words changed: it takes microseconds, and
-none is kept.
+An n-gram not seen has ln p(w | h) = ln g(h) + ln p(w | h'). So a row of scores is that of the empty
+context with few words changed: it takes microseconds, and none is kept.
 
 Contexts are the nodes of a trie. Node 0 is the empty context, nodes 1 to V are the single ids,
 longer n-grams follow. A node's key is its context's node times V, plus its last word; keys ascend,
 so that the words after a context are adjacent and found by bisection.
 
-Shapes: N states, V ids of the vocabulary, M n-grams, C contexts (n-grams that could be longer).
+Shapes: N states, T places of a text, V ids of the vocabulary, M n-grams, C contexts (n-grams that
+could be longer), n n-grams of one length.
 """
 
 from __future__ import annotations
@@ -17,10 +27,11 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +39,33 @@ from pydantic import Field
 
 from plait.config.registry import UserFile, register
 from plait.data.readers import read_text
-from plait.data.vocabulary import BOS, EOS, UNK, Vocabulary
+from plait.data.vocabulary import BOS, EOS, PAD, UNK, Vocabulary
 from plait.outputs.text.lm.base import LanguageModel
-from plait.outputs.text.lm.kneser_ney import Ints, Level, estimate_levels
 from plait.types import PlaitError, State
 
-Singles = NDArray[np.float32]
+NEVER_FOLLOWS = (PAD, BOS)
+DISCOUNTS = (0.5, 1.0, 1.5)
+"""Of n-grams that count 1, 2, and 3 or more, where a text is too short to estimate them."""
+
+Ints: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+Singles: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Level:
+    """The n-grams of one length in back-off form, sorted by ``codes``.
+
+    Attributes:
+        codes: (n,) the number of the n-gram's context among the n-grams one word shorter, times V,
+            plus its last word. Of length 1 there are all V.
+        scores: (n,) ln p of its last word after the others.
+        backoffs: (n,) ln g of the n-gram as a context; 0 where nothing follows it.
+    """
+
+    codes: Ints
+    scores: Floats
+    backoffs: Floats
 
 
 class NGram:
@@ -59,9 +91,19 @@ class NGram:
         self._shorter = np.zeros(len(backoffs), np.int32)  # the longest proper suffix of a context
         self._after = np.zeros(len(keys) + 1, np.int32)  # the state after an n-gram
         levels = list(self._levels())
-        for nodes in levels:
-            self._link(nodes)
         self.order = len(levels)
+        for nodes in levels:  # all shorter ones have theirs
+            contexts, words = np.divmod(keys[nodes - 1], vocabulary)
+            shorter = np.zeros(len(nodes), np.int64)
+            if contexts[-1] > 0:
+                shorter = self._follow(self._shorter[contexts], words)[1]
+            known = nodes[nodes < len(self._shorter)]
+            self._shorter[known] = shorter[: len(known)]
+            # A context matters if words are known after it, or if it has a back-off weight.
+            matters = np.zeros(len(nodes), bool)
+            matters[: len(known)] = self._first[known + 1] > self._first[known]
+            matters[: len(known)] |= backoffs[known] != 0
+            self._after[nodes] = np.where(matters, nodes, shorter)
         self.start = int(self._after[1 + BOS])
 
     def _levels(self) -> Iterator[Ints]:
@@ -71,20 +113,6 @@ class NGram:
             yield np.arange(start, end)
             known = min(end, len(self._first) - 1)
             start, end = end, 1 + int(self._first[known])
-
-    def _link(self, nodes: Ints) -> None:
-        """Set the next states of these n-grams; all shorter ones have theirs."""
-        contexts, words = np.divmod(self._keys[nodes - 1], self.vocabulary)
-        shorter = np.zeros(len(nodes), np.int64)
-        if contexts[-1] > 0:
-            shorter = self._follow(self._shorter[contexts], words)[1]
-        known = nodes[nodes < len(self._shorter)]
-        self._shorter[known] = shorter[: len(known)]
-        # A context matters if words are known after it, or if it has a back-off weight.
-        matters = np.zeros(len(nodes), bool)
-        matters[: len(known)] = self._first[known + 1] > self._first[known]
-        matters[: len(known)] |= self._backoffs[known] != 0
-        self._after[nodes] = np.where(matters, nodes, shorter)
 
     @classmethod
     def fit(cls, sentences: Iterable[Sequence[int]], vocabulary: int, order: int) -> NGram:
@@ -139,21 +167,17 @@ class NGram:
             spent.append(spent[-1] + self._backoffs[contexts[-1]])
             contexts.append(self._shorter[contexts[-1]].astype(np.int64))
         rows: Singles = spent[-1][:, None] + self._scores[: self.vocabulary]
-        for context, weight in zip(contexts[-2::-1], spent[-2::-1], strict=True):
-            self._put_words(rows, context, weight)
+        for every, weights in zip(contexts[-2::-1], spent[-2::-1], strict=True):
+            places = np.flatnonzero(every)  # words after the empty context are set
+            context = every[places]
+            starts = self._first[context]
+            sizes = self._first[context + 1] - starts
+            found = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+            found += np.arange(len(found))
+            # A key is its context times V plus a word; so is a place in the rows.
+            at = self._keys[found] + np.repeat((places - context) * self.vocabulary, sizes)
+            rows.reshape(-1)[at] = self._scores[found] + np.repeat(weights[places], sizes)
         return rows
-
-    def _put_words(self, rows: Singles, contexts: Ints, weights: Singles) -> None:
-        """Set the scores of the words known after each row's context, plus the row's weight."""
-        places = np.flatnonzero(contexts)  # those of the empty context are set
-        contexts = contexts[places]
-        starts = self._first[contexts]
-        sizes = self._first[contexts + 1] - starts
-        found = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
-        found += np.arange(len(found))
-        # A key is its context times V plus a word; so is a place in the rows.
-        at = self._keys[found] + np.repeat((places - contexts) * self.vocabulary, sizes)
-        rows.reshape(-1)[at] = self._scores[found] + np.repeat(weights[places], sizes)
 
     def step(self, states: Ints, words: Ints) -> Ints:
         """(N,) states and (N,) next words -> (N,) states: the longest known contexts.
@@ -188,7 +212,7 @@ class NGram:
         # After k rounds a state depends on the k words before it, not beyond a start.
         states = np.zeros(len(stream), np.int64)
         for _ in range(self.order - 1):
-            states[1:] = self._follow(states[:-1], stream[:-1])[1]
+            states[1:] = self.step(states[:-1], stream[:-1])
         scores = self._follow(states, stream)[0][stream != BOS]
         return float(np.exp(-scores.mean(dtype=np.float64)))
 
@@ -235,6 +259,102 @@ class NGramLanguageModel(LanguageModel):
     def ngram(self) -> NGram:
         """The model of the state."""
         return NGram.from_state(self.state)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The n-grams of one length in a text.
+
+    Attributes:
+        codes: (n,) as in `Level`.
+        counts: (n,) how often each occurs.
+        ends: (n,) the place where one of its occurrences ends.
+        numbers: (T,) which of them ends at a place; any where none does.
+        first: (n,) bool, whether it begins with a sentence's start.
+    """
+
+    codes: Ints
+    counts: Ints
+    ends: Ints
+    numbers: Ints
+    first: NDArray[np.bool_]
+
+
+def estimate_levels(stream: Ints, vocabulary: int, order: int) -> list[Level]:
+    """The n-grams of length 1, 2, ... up to ``order``, or to the longest that there are.
+
+    Args:
+        stream: (T,) one sentence after the other, each with its start and end.
+        vocabulary: V.
+    """
+    levels = _counted(stream, vocabulary, order)
+    shorter = np.full(vocabulary, 1 / (vocabulary - len(NEVER_FOLLOWS)))  # p(w | h') of n-grams
+    shorter[list(NEVER_FOLLOWS)] = 0.0
+    probabilities: list[Floats] = []
+    weights: list[Floats] = []  # of the contexts of each length
+    for length, level in enumerate(levels):
+        counts = level.counts
+        if level is not levels[-1]:  # before how many different words; nothing is before a start
+            before = np.bincount(level.numbers[levels[length + 1].ends], minlength=len(counts))
+            counts = np.where(level.first, counts, before)
+        size = 1
+        if length:
+            size = len(levels[length - 1].codes)
+            shorter = probabilities[-1][levels[length - 1].numbers[level.ends]]
+        contexts = level.codes // vocabulary
+        discounts = estimate_discounts(counts)[np.minimum(counts, 3)]
+        totals = np.bincount(contexts, counts, size)
+        saved = np.bincount(contexts, discounts, size)
+        weight = np.divide(saved, totals, out=np.ones(size), where=totals > 0)
+        probabilities.append((counts - discounts) / totals[contexts] + weight[contexts] * shorter)
+        weights.append(weight)
+    weights.append(np.ones(len(levels[-1].codes)))
+    with np.errstate(divide="ignore"):  # ln 0 of padding and start
+        return [
+            Level(level.codes, np.log(probability), np.log(weight))
+            for level, probability, weight in zip(levels, probabilities, weights[1:], strict=True)
+        ]
+
+
+def _counted(stream: Ints, vocabulary: int, order: int) -> list[_Counted]:
+    """The n-grams of length 1, 2, ..., numbered from those one word shorter."""
+    ids = np.arange(vocabulary)
+    counts = np.bincount(stream, minlength=vocabulary)
+    counts[BOS] = 0  # it is never predicted
+    found = [_Counted(ids, counts, np.zeros_like(ids), stream, ids == BOS)]
+    places = np.arange(len(stream))
+    starts = np.maximum.accumulate(np.where(stream == BOS, places, 0))
+    for length in range(2, order + 1):
+        ends = places[places - starts >= length - 1]
+        if not len(ends):  # no sentence is as long
+            break
+        contexts = found[-1].numbers[ends - 1]
+        codes, one, which, counts = np.unique(
+            contexts * vocabulary + stream[ends],
+            return_index=True,
+            return_inverse=True,
+            return_counts=True,
+        )
+        numbers = np.zeros_like(stream)
+        numbers[ends] = which
+        first = found[-1].first[codes // vocabulary]
+        found.append(_Counted(codes, counts, ends[one], numbers, first))
+    return found
+
+
+def estimate_discounts(counts: Ints) -> Floats:
+    """What is taken from n-grams that count 0, 1, 2, and 3 or more.
+
+    Chen and Goodman's equation 26: from how many count 1, 2, 3 and 4. Where one of these is 0,
+    or a discount not above 0, the text is too short for it, and `DISCOUNTS` serve.
+    """
+    n = np.bincount(np.minimum(counts, 5), minlength=6).astype(np.float64)
+    if n[1:5].all():
+        y = n[1] / (n[1] + 2 * n[2])
+        found = [k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3)]
+        if min(found) > 0:
+            return np.array([0.0, *found])
+    return np.array([0.0, *DISCOUNTS])
 
 
 def find(keys: Ints, wanted: Ints) -> tuple[Ints, NDArray[np.bool_]]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.text.decoding import MOST, Limits
-from plait.outputs.text.metrics.base import Floats, References, TextMetrics, Texts, plain
+from plait.config.registry import register
+from plait.outputs.text.metrics.base import TextMetrics, plain
 from plait.outputs.text.metrics.wordnet import Nouns, find_nouns
+from plait.outputs.text.search import MOST, Limits
 
 THRESHOLDS = {"wups_09": 0.9, "wups_00": 0.0}
 BELOW = 0.1  # what a likeness below the threshold still counts
@@ -20,11 +20,12 @@ ARTICLES = {"a", "an", "the"}
 _COMMA = re.compile(r",(?!\d)")  # between the parts of an answer
 
 
+@register("metric", "answers")
 class AnswerMetrics(TextMetrics):
     """Accuracy of answers, of which any of the record's references is right, and, where WordNet is
     installed, their mean likeness to the right answer (see `wups`, thresholds 0.9 and 0.0)."""
 
-    titles: ClassVar[Mapping[str, str]] = {
+    titles = {
         "accuracy": "accuracy",
         "wups_09": "WUPS at 0.9",
         "wups_00": "WUPS at 0.0",
@@ -32,18 +33,15 @@ class AnswerMetrics(TextMetrics):
     best_metrics = ("accuracy",)
     limits = Limits(1, MOST, 0)
 
-    def __init__(self, predictions: Texts, references: References) -> None:
-        super().__init__(predictions, references)
-        self._each = {"accuracy": self._values(_is_right)}
+    def __init__(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+        super().__init__(answers, references)
+        pairs = list(zip(answers, references, strict=True))
+        right = [plain_answer(said) in map(plain_answer, rights) for said, rights in pairs]
+        self._each = {"accuracy": np.array(right, np.float64)}  # (records,), whose means are scores
         nouns = find_nouns()
-        if nouns is not None:
-            for name, threshold in THRESHOLDS.items():
-                self._each[name] = self._values(partial(_best_wups, nouns, threshold))
-
-    def _values(self, score: Callable[[str, Sequence[str]], float]) -> Floats:
-        """(records,) each answer's score against its right answers, whose mean is the score."""
-        pairs = zip(self.predictions, self.references, strict=True)
-        return np.array([score(answer, rights) for answer, rights in pairs], np.float64)
+        for name, threshold in THRESHOLDS.items() if nouns else ():
+            best = [max(wups(said, r, nouns, threshold) for r in rights) for said, rights in pairs]
+            self._each[name] = np.array(best)
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """Means over these records."""
@@ -70,26 +68,14 @@ def wups(answer: str, right: str, nouns: Nouns, threshold: float) -> float:
     counts. Likeness is 1 for equal parts, else Wu and Palmer's similarity of the nouns, of which
     a tenth counts where it is below the threshold.
     """
-    said, wanted = _parts(answer), _parts(right)
-    alike = np.array([[_likeness(a, b, nouns, threshold) for b in wanted] for a in said])
+
+    def likeness(one: str, other: str) -> float:
+        if one == other:
+            return 1.0
+        alike = nouns.similarity(one, other)
+        return alike if alike >= threshold else BELOW * alike
+
+    # Each part once; the empty answer has one, which is like no other.
+    said, wanted = (sorted({plain_answer(p) for p in _COMMA.split(t)}) for t in (answer, right))
+    alike = np.array([[likeness(a, b) for b in wanted] for a in said])
     return float(min(alike.max(axis=1).prod(), alike.max(axis=0).prod()))
-
-
-def _is_right(answer: str, rights: Sequence[str]) -> float:
-    return float(plain_answer(answer) in map(plain_answer, rights))
-
-
-def _best_wups(nouns: Nouns, threshold: float, answer: str, rights: Sequence[str]) -> float:
-    return max(wups(answer, right, nouns, threshold) for right in rights)
-
-
-def _parts(answer: str) -> list[str]:
-    """An answer's parts, each once; the empty answer has one, which is like no other."""
-    return sorted({plain_answer(part) for part in _COMMA.split(answer)})
-
-
-def _likeness(one: str, other: str, nouns: Nouns, threshold: float) -> float:
-    if one == other:
-        return 1.0
-    alike = nouns.similarity(one, other)
-    return alike if alike >= threshold else BELOW * alike

@@ -7,19 +7,20 @@ equal those of the COCO evaluation's code, pycocoevalcap, to rounding.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.scores import RESAMPLES, Scores, interval, resamples
-from plait.outputs.text.decoding import Limits
-from plait.outputs.text.metrics.base import Floats, References, TextMetrics, Texts
+from plait.config.registry import register
+from plait.outputs.scores import RESAMPLES, Floats, Scores, interval, resamples
+from plait.outputs.text.metrics.base import TextMetrics, positions
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.metrics.meteor import Meteor, wants_meteor
 from plait.outputs.text.metrics.ptb import tokenise
+from plait.outputs.text.search import Limits
 from plait.types import PlaitError
 
 ORDERS = 4  # n-grams of one to four words
@@ -27,6 +28,7 @@ BETA = 1.2  # how much more recall weighs than precision in ROUGE-L
 _SMALL, _TINY = 1e-9, 1e-15  # guards against division by zero, as published scores have them
 
 
+@register("metric", "captions")
 class CaptionMetrics(TextMetrics):
     """Scores of captions, one a photo, against all references of the photo.
 
@@ -40,7 +42,7 @@ class CaptionMetrics(TextMetrics):
     An empty caption scores zero.
     """
 
-    titles: ClassVar[Mapping[str, str]] = {
+    titles = {
         "cider": "CIDEr-D",
         "bleu4": "BLEU-4",
         "bleu3": "BLEU-3",
@@ -54,15 +56,16 @@ class CaptionMetrics(TextMetrics):
     }
     best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
     highest = 10.0
+    ranked_as = "captions"
     limits = Limits(3, 24, 3)
 
-    def __init__(self, predictions: Texts, references: References) -> None:
-        super().__init__(predictions, references)
+    def __init__(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+        super().__init__(answers, references)
         for index, texts in enumerate(references):
             if isinstance(texts, str) or not texts:
                 got = "one string" if texts else "none"
                 raise PlaitError(f"references of photo {index}: {got}", expected="a list of texts")
-        self.captions = [tokenise(caption) for caption in predictions]
+        self.captions = [tokenise(caption) for caption in answers]
         self.targets = [[tokenise(text) for text in texts] for texts in references]
         if not any(words for texts in self.targets for words in texts):
             raise PlaitError("no word in any reference", expected="captions of words")
@@ -117,14 +120,13 @@ class CaptionMetrics(TextMetrics):
             "vocabulary": len({word for words in self.captions for word in words}),
         }
 
-    def rightness(self) -> Floats:
-        """(photos,) CIDEr-D of each."""
-        return self._means["cider"]
+    def rightness(self) -> tuple[str, Floats]:
+        """CIDEr-D of each photo's caption."""
+        return self.titles["cider"], self._means["cider"]
 
     def ranked(self) -> list[int]:
-        """The photos' positions, the best first: by CIDEr-D, among equals by smoothed BLEU-4."""
-        order = np.lexsort((-smoothed_bleu4(self._bleu), -self.rightness()))
-        return order.tolist()
+        """The photos' places, the best first: by CIDEr-D, among equals by smoothed BLEU-4."""
+        return np.lexsort((-smoothed_bleu4(self._bleu), -self._means["cider"])).tolist()
 
 
 def bleu_counts(caption: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
@@ -192,9 +194,7 @@ def rouge_l(caption: Sequence[str], references: Sequence[Sequence[str]]) -> floa
 def common_words(first: Sequence[str], second: Sequence[str]) -> int:
     """The length of the longest common subsequence, in a few operations on long integers for each
     word (Hyyrö 2004, "Bit-parallel LCS-length computation revisited")."""
-    places: dict[str, int] = {}
-    for place, word in enumerate(first):
-        places[word] = places.get(word, 0) | 1 << place
+    places = positions(first)
     every = (1 << len(first)) - 1
     row = every
     for word in second:

@@ -11,38 +11,22 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from plait.outputs.scores import Floats
+from plait.outputs.text.lm.ngram import Ints, find
 from plait.types import PlaitError
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+Captions: TypeAlias = Sequence[Sequence[int]]
 
 ORDERS = 4  # n-grams of one to four words
 SIGMA = 6.0
 SCALE = 10.0
 _TOKEN_LIMIT = 1 << 31  # an n-gram's code is (number of its prefix) * limit + last token
 _ROW_SHIFT = 32  # a (row, n-gram) pair's code is row << shift | n-gram
-
-
-@dataclass(frozen=True)
-class _Ragged:
-    """Sentences end to end, with where each starts."""
-
-    tokens: Ints  # (total,)
-    starts: Ints  # (sentences,)
-    lengths: Ints  # (sentences,)
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """How often each sentence has each n-gram of one order, sorted by sentence, then n-gram."""
-
-    rows: Ints
-    grams: Ints
-    counts: Floats
+_GRAM = (1 << _ROW_SHIFT) - 1
 
 
 @dataclass(frozen=True)
@@ -76,32 +60,27 @@ class CiderReward:
             a token like any other where the caller puts it in, here and in the hypotheses alike.
     """
 
-    def __init__(self, references: Sequence[Sequence[Sequence[int]]]) -> None:
+    def __init__(self, references: Sequence[Captions]) -> None:
         empty = [index for index, captions in enumerate(references) if not captions]
         if empty or not references:
             raise PlaitError(
                 f"no reference captions for photo {empty[0]}" if empty else "no reference captions",
                 expected="one caption or more for each photo",
             )
-        sentences = _ragged(list(chain.from_iterable(references)))
+        sentences = list(chain.from_iterable(references))
         self._per_photo: Ints = np.array([len(captions) for captions in references], np.int64)
         photos = np.repeat(np.arange(len(references), dtype=np.int64), self._per_photo)
         self._lengths = _lengths(sentences)
         self._unseen = float(np.log(len(references)))  # the IDF of an n-gram of no reference
-        self._orders: list[_Order] = []
-        previous = sentences.tokens
-        for order in range(ORDERS):
-            places = _places(sentences, order)
-            codes = _codes(sentences, previous, places, order)
-            table, numbers = np.unique(codes, return_inverse=True)
-            previous = _scatter(sentences, places, numbers)
-            counts = _count(_rows(sentences, places), numbers)
-            self._orders.append(_index(table, counts, photos, self._unseen))
+        self._orders = [
+            _index(table, *_count(rows, grams), photos, self._unseen)
+            for table, rows, grams in _ngrams(sentences)
+        ]
 
     def __len__(self) -> int:
         return len(self._per_photo)
 
-    def scores(self, photo_indexes: Sequence[int], hypotheses: Sequence[Sequence[int]]) -> Floats:
+    def scores(self, photo_indexes: Sequence[int], hypotheses: Captions) -> Floats:
         """(N,) CIDEr-D of each hypothesis against the references of its photo."""
         photos: Ints = np.asarray(photo_indexes, np.int64)
         if photos.shape != (len(hypotheses),):
@@ -110,21 +89,23 @@ class CiderReward:
             return np.zeros(0)
         if photos.min() < 0 or photos.max() >= len(self):
             raise IndexError(f"photo indexes go from 0 to {len(self) - 1}")
-        sentences = _ragged(hypotheses)
-        lengths = _lengths(sentences)
+        lengths = _lengths(hypotheses)
         total = np.zeros(len(photos))
-        for order, rows, grams in self._known_grams(sentences):
-            total += self._similarity(order, _count(rows, grams), photos, lengths)
+        for order, rows, grams in self._known_grams(hypotheses):
+            total += self._similarity(order, rows, grams, photos, lengths)
         return total * (SCALE / ORDERS) / self._per_photo[photos]
 
-    def consensus(
-        self, references: Sequence[Sequence[Sequence[int]]], strength: float
-    ) -> list[list[float]]:
+    def consensus(self, references: Sequence[Captions], strength: float) -> list[list[float]]:
         """A weight for each reference: exp(strength · its CIDEr-D against the record's others),
         scaled so that a record's weights have mean 1 (``references`` as at the start)."""
-        rows = [row for row, sentences in enumerate(references) for _ in sentences]
         flat = list(chain.from_iterable(references))
-        scores, owns = iter(self.scores(rows, flat)), iter(self._with_themselves(flat))
+        scores = iter(self.scores([r for r, own in enumerate(references) for _ in own], flat))
+        # A reference's score against itself: at most 10, less by each order in which no n-gram has
+        # weight (a sentence too short, or n-grams that every photo has).
+        alone = np.zeros(len(flat))
+        for order, rows, grams in self._known_grams(flat):
+            alone += np.bincount(rows, order.idf[grams] > 0, len(flat)) > 0
+        owns = iter(alone * (SCALE / ORDERS))
         weights = []
         for sentences in references:
             count = len(sentences)
@@ -137,131 +118,95 @@ class CiderReward:
             weights.append([w * count / sum(found) for w in found])
         return weights
 
-    def _with_themselves(self, hypotheses: Sequence[Sequence[int]]) -> Floats:
-        """(N,) CIDEr-D of references against themselves: at most 10, less by each order in
-        which no n-gram has weight (a sentence too short, or n-grams that every photo has)."""
-        sentences = _ragged(hypotheses)
-        total = np.zeros(len(hypotheses))
-        for order, rows, grams in self._known_grams(sentences):
-            total += np.bincount(rows, order.idf[grams] > 0, len(total)) > 0
-        return total * (SCALE / ORDERS)
-
-    def _known_grams(self, sentences: _Ragged) -> Iterator[tuple[_Order, Ints, Ints]]:
+    def _known_grams(self, sentences: Captions) -> Iterator[tuple[_Order, Ints, Ints]]:
         """For each order: the references', whose sentence each n-gram is, and its number there."""
-        previous = sentences.tokens
-        for number, order in enumerate(self._orders):
-            places = _places(sentences, number)
-            grams = _look_up(order.codes, _codes(sentences, previous, places, number))
-            previous = _scatter(sentences, places, grams)
-            yield order, _rows(sentences, places), grams
+        found = _ngrams(sentences, [order.codes for order in self._orders])
+        for order, (_, rows, grams) in zip(self._orders, found, strict=True):
+            yield order, rows, grams
 
-    def _similarity(self, order: _Order, counts: _Counts, photos: Ints, lengths: Ints) -> Floats:
+    def _similarity(
+        self, order: _Order, rows: Ints, grams: Ints, photos: Ints, lengths: Ints
+    ) -> Floats:
         """(N,) the sum over references of the clipped cosine, for n-grams of one order."""
-        known = counts.grams < len(order.codes)
-        weights = np.full(len(counts.grams), self._unseen)
-        weights[known] = order.idf[counts.grams[known]]
-        weights *= counts.counts
-        norms = np.sqrt(np.bincount(counts.rows, weights**2, len(photos)))
-        hits, entries = _match(order, photos[counts.rows] << _ROW_SHIFT | counts.grams, known)
-        rows = counts.rows[hits]
-        gap = lengths[rows] - self._lengths[order.sentences[entries]]
+        rows, grams, counts = _count(rows, grams)
+        known = np.flatnonzero(grams < len(order.codes))
+        weights = np.full(len(grams), self._unseen)
+        weights[known] = order.idf[grams[known]]
+        weights *= counts
+        norms = np.sqrt(np.bincount(rows, weights**2, len(photos)))
+        # Pairs of an n-gram of a hypothesis and an entry of a reference of its photo that has it.
+        keys, found = find(order.keys, photos[rows[known]] << _ROW_SHIFT | grams[known])
+        keys, known = keys[found], known[found]
+        sizes = order.sizes[keys]
+        within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        hits, entries = np.repeat(known, sizes), np.repeat(order.starts[keys], sizes) + within
+        gap = lengths[rows[hits]] - self._lengths[order.sentences[entries]]
         values = np.minimum(weights[hits], order.weights[entries]) * order.normed[entries]
         values *= np.exp(-(gap**2) / (2 * SIGMA**2))
-        sums: Floats = np.bincount(rows, values, len(photos)).astype(np.float64)
-        return _ratio(sums, norms)
+        return _ratio(np.bincount(rows[hits], values, len(photos)).astype(np.float64), norms)
 
 
-def _ragged(sentences: Sequence[Sequence[int]]) -> _Ragged:
+def _ngrams(
+    sentences: Captions, tables: Sequence[Ints] | None = None
+) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """For each order: the sorted codes of all n-grams, whose sentence each occurrence of one is,
+    and its number among the codes.
+
+    Args:
+        sentences: token ids.
+        tables: the codes to number by, for each order; n-grams that are not among them get numbers
+            beyond. The sentences' own by default.
+    """
     lengths: Ints = np.fromiter(map(len, sentences), np.int64, len(sentences))
-    total = int(lengths.sum())
-    tokens: Ints = np.fromiter(chain.from_iterable(sentences), np.int64, total)
-    if total and (tokens.min() < 0 or tokens.max() >= _TOKEN_LIMIT):
+    tokens: Ints = np.fromiter(chain.from_iterable(sentences), np.int64, int(lengths.sum()))
+    if len(tokens) and (tokens.min() < 0 or tokens.max() >= _TOKEN_LIMIT):
         raise ValueError(f"token ids go from 0 to {_TOKEN_LIMIT - 1}")
-    return _Ragged(tokens, np.cumsum(lengths) - lengths, lengths)
+    rows = np.repeat(np.arange(len(sentences)), lengths)
+    within = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    numbers = np.zeros_like(tokens)  # of the n-gram one word shorter that ends at each token
+    for order in range(ORDERS):
+        ends = np.flatnonzero(within >= order)
+        # One integer an n-gram: the number of the n-gram without its last word, and that word.
+        codes, inverse = np.unique(
+            numbers[ends - 1] * _TOKEN_LIMIT + tokens[ends] if order else tokens,
+            return_inverse=True,
+        )
+        places, table = np.arange(len(codes)), codes
+        if tables is not None:
+            table = tables[order]
+            known, found = find(table, codes)
+            places = np.where(found, known, len(table) + places)
+        numbers = np.zeros_like(tokens)
+        numbers[ends] = places[inverse]
+        yield table, rows[ends], numbers[ends]
 
 
-def _lengths(sentences: _Ragged) -> Ints:
+def _lengths(sentences: Captions) -> Ints:
     """The published scorer counts a sentence's bigrams for its length; so must this."""
-    return np.maximum(sentences.lengths - 1, 0)
+    return np.array([max(len(tokens) - 1, 0) for tokens in sentences], np.int64)
 
 
-def _places(sentences: _Ragged, order: int) -> Ints:
-    """Where in the stream an n-gram of ``order`` + 1 words ends."""
-    ends: Ints = np.arange(len(sentences.tokens), dtype=np.int64)
-    return ends[ends - np.repeat(sentences.starts, sentences.lengths) >= order]
-
-
-def _rows(sentences: _Ragged, places: Ints) -> Ints:
-    rows: Ints = np.arange(len(sentences.lengths), dtype=np.int64)
-    return np.repeat(rows, sentences.lengths)[places]
-
-
-def _codes(sentences: _Ragged, previous: Ints, places: Ints, order: int) -> Ints:
-    """One integer an n-gram: the number of the n-gram without its last word, and that word."""
-    tokens = sentences.tokens[places]
-    return tokens if order == 0 else previous[places - 1] * _TOKEN_LIMIT + tokens
-
-
-def _scatter(sentences: _Ragged, places: Ints, grams: Ints) -> Ints:
-    """The n-grams' numbers at the place where each ends, for the next order to build on."""
-    stream = np.zeros(len(sentences.tokens), np.int64)
-    stream[places] = grams
-    return stream
-
-
-def _look_up(table: Ints, codes: Ints) -> Ints:
-    """Each n-gram's number in the table; those of no reference get numbers beyond its end."""
-    unique, inverse = np.unique(codes, return_inverse=True)
-    numbers, found = _find(table, unique)
-    unseen = np.arange(len(table), len(table) + len(unique), dtype=np.int64)
-    chosen: Ints = np.where(found, numbers, unseen)[inverse]
-    return chosen
-
-
-def _find(table: Ints, wanted: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    places = np.searchsorted(table, wanted)
-    found = np.zeros(len(wanted), bool)
-    inside = places < len(table)
-    found[inside] = table[places[inside]] == wanted[inside]
-    return places, found
-
-
-def _count(rows: Ints, grams: Ints) -> _Counts:
+def _count(rows: Ints, grams: Ints) -> tuple[Ints, Ints, Floats]:
+    """How often each sentence has each n-gram, sorted by sentence, then n-gram: all three."""
     pairs, counts = np.unique(rows << _ROW_SHIFT | grams, return_counts=True)
-    mask = (1 << _ROW_SHIFT) - 1
-    return _Counts(pairs >> _ROW_SHIFT, pairs & mask, counts.astype(np.float64))
+    return pairs >> _ROW_SHIFT, pairs & _GRAM, counts.astype(np.float64)
 
 
-def _index(table: Ints, counts: _Counts, photos: Ints, unseen: float) -> _Order:
+def _index(
+    table: Ints, rows: Ints, grams: Ints, counts: Floats, photos: Ints, unseen: float
+) -> _Order:
     """Sorts the references' n-grams by photo, so that a hypothesis finds those of its photo."""
-    pairs = photos[counts.rows] << _ROW_SHIFT | counts.grams
+    pairs = photos[rows] << _ROW_SHIFT | grams
     by_photo = np.argsort(pairs, kind="stable")
     keys, starts, sizes = np.unique(pairs[by_photo], return_index=True, return_counts=True)
-    seen_in = np.bincount(keys & ((1 << _ROW_SHIFT) - 1), minlength=len(table))
+    seen_in = np.bincount(keys & _GRAM, minlength=len(table))
     idf = unseen - np.log(np.maximum(seen_in, 1))
-    weights = counts.counts * idf[counts.grams]
-    norms = np.sqrt(np.bincount(counts.rows, weights**2, len(photos)))
-    normed = _ratio(weights, norms[counts.rows])
+    weights = counts * idf[grams]
+    normed = _ratio(weights, np.sqrt(np.bincount(rows, weights**2, len(photos)))[rows])
     return _Order(
-        codes=table,
-        idf=idf,
-        keys=keys,
-        starts=starts.astype(np.int64),
-        sizes=sizes.astype(np.int64),
-        sentences=counts.rows[by_photo],
-        weights=weights[by_photo],
-        normed=normed[by_photo],
-    )
-
-
-def _match(order: _Order, wanted: Ints, known: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Pairs (n-gram of a hypothesis, entry of a reference of its photo that has it too)."""
-    candidates = np.flatnonzero(known)
-    keys, found = _find(order.keys, wanted[candidates])
-    keys, candidates = keys[found], candidates[found]
-    sizes = order.sizes[keys]
-    within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.repeat(candidates, sizes), np.repeat(order.starts[keys], sizes) + within
+        table, idf, keys, starts.astype(np.int64), sizes.astype(np.int64),
+        sentences=rows[by_photo], weights=weights[by_photo], normed=normed[by_photo],
+    )  # fmt: skip
 
 
 def _ratio(over: Floats, under: Floats) -> Floats:

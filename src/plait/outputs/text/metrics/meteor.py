@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
-from plait.outputs.text.metrics.base import Floats
+from plait.outputs.scores import Floats
 from plait.types import PlaitError
 
 _CHUNKS = 20  # the program's columns: words of caption and reference, chunks, words matched
@@ -65,12 +64,7 @@ class Meteor:
     def __enter__(self) -> Meteor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
@@ -82,11 +76,14 @@ class Meteor:
 
         A caption equal to a reference is not fragmented: its one chunk is not added to the sum.
         """
-        lines = [
-            self._ask(" ||| ".join(["SCORE", *(" ".join(words) for words in [*texts, caption])]))
-            for caption, texts in zip(captions, references, strict=True)
-        ]
-        counts = np.array([[float(count) for count in line.split()] for line in lines])
+        counts = np.array(
+            [
+                self._ask(
+                    " ||| ".join(["SCORE", *(" ".join(words) for words in [*texts, caption])])
+                ).split()
+                for caption, texts in zip(captions, references, strict=True)
+            ]
+        ).astype(np.float64)
         length, target, chunks, matched, target_matched = counts[:, _COLUMNS].T
         equal = (chunks == 1) & (matched == length) & (target_matched == target)
         counts[equal, _CHUNKS] = 0.0

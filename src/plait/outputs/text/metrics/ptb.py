@@ -53,30 +53,20 @@ _BRACKETS = {
 }
 
 _ABBREVIATIONS = (
-    "adm al ala apr ariz assn asst atty aug ave bldg blvd bros calif capt cf cmdr co col colo conn "
-    "corp cos cpl ct dak dec dept det dr drs elec esq est etc ext feb fla fri ft ga gen gov hon "
-    "inc ind insp intl jan jr jul jun kan kans ky lt ltd maj mar md messrs mich minn mlle mme mo "
-    "mon mont mr mrs ms mt natl neb nev nov oct okla penn pfc ph plc pres prof pvt rd rep reps rev "
-    "sen sens sep sept seq sgt spc sq sr st ste supt tel tenn thu thurs tue tues univ va vs vt wed "
-    "wis wisc wyo"
+    "adm|al|ala|apr|ariz|assn|asst|atty|aug|ave|bldg|blvd|bros|calif|capt|cf|cmdr|co|col|colo|conn|"
+    "corp|cos|cpl|ct|dak|dec|dept|det|dr|drs|elec|esq|est|etc|ext|feb|fla|fri|ft|ga|gen|gov|hon|"
+    "inc|ind|insp|intl|jan|jr|jul|jun|kan|kans|ky|lt|ltd|maj|mar|md|messrs|mich|minn|mlle|mme|mo|"
+    "mon|mont|mr|mrs|ms|mt|natl|neb|nev|nov|oct|okla|penn|pfc|ph|plc|pres|prof|pvt|rd|rep|reps|rev|"
+    "sen|sens|sep|sept|seq|sgt|spc|sq|sr|st|ste|supt|tel|tenn|thu|thurs|tue|tues|univ|va|vs|vt|wed|"
+    "wis|wisc|wyo"
 )
 """Words that keep the full stop after them, in either case."""
-
-_CAPITAL_ABBREVIATIONS = "ark az del ill la mass miss ore pa tex wash"
+_CAPITAL_ABBREVIATIONS = (
+    "Ark|ARK|Az|AZ|Del|DEL|Ill|ILL|La|LA|Mass|MASS|Miss|MISS|Ore|ORE|Pa|PA|Tex|TEX|Wash|WASH"
+)
 """States whose short form is a common word: they keep the stop only with a capital."""
-
-_NUMBER_ABBREVIATIONS = "art ca fig figs no nos op pp prop"
+_NUMBER_ABBREVIATIONS = "art|ca|fig|figs|no|nos|op|pp|prop"
 """Words that keep the stop only before a number (no. 5)."""
-
-
-def _any_case(words: str) -> str:
-    return "(?i:" + "|".join(sorted(words.split(), key=len, reverse=True)) + ")"
-
-
-def _capitalised(words: str) -> str:
-    forms = [form for word in words.split() for form in (word.capitalize(), word.upper())]
-    return "(?:" + "|".join(forms) + ")"
-
 
 _LETTER = r"[^\W\d_]"
 _SUFFIX = r"(?i:n't|'(?:s|m|d|re|ve|ll))(?!\w)"
@@ -101,9 +91,9 @@ _RULES = (
     rf"(?:-\w+)*",
     _SUFFIX,
     # Abbreviations with their stop.
-    rf"{_any_case(_ABBREVIATIONS)}\.(?!\w)",
-    rf"{_capitalised(_CAPITAL_ABBREVIATIONS)}\.(?!\w)",
-    rf"{_any_case(_NUMBER_ABBREVIATIONS)}\.(?=\s*\d)",
+    rf"(?i:{_ABBREVIATIONS})\.(?!\w)",
+    rf"(?:{_CAPITAL_ABBREVIATIONS})\.(?!\w)",
+    rf"(?i:{_NUMBER_ABBREVIATIONS})\.(?=\s*\d)",
     rf"{_LETTER}\.(?!\w)",
     r"(?i:c\+\+|c#|us\$)",
     r"[A-Z]+&[A-Z]+(?!\w)",
@@ -117,6 +107,7 @@ _RULES = (
 )
 _TOKEN = re.compile("|".join(f"(?:{rule})" for rule in _RULES))
 _REWRITE = re.compile("|".join(map(re.escape, _BEFORE)))
+_BRACKET = re.compile("|".join(map(re.escape, _BRACKETS)))
 _RULE_LENGTH = 5  # hyphens in a row that are a drawn line rather than a dash
 _SPLIT = {
     "cannot": ("can", "not"),
@@ -137,21 +128,14 @@ def tokenise(sentence: str) -> list[str]:
     punctuation is left out; ``$``, ``%``, ``&``, ``#`` and brackets (``-lrb-``) are words.
     """
     text = _REWRITE.sub(lambda match: _BEFORE[match.group()], sentence)
-    tokens: list[str] = []
+    words: list[str] = []
     for token in _TOKEN.findall(text):
-        tokens.extend(_finish(token))
-    return [token for token in tokens if token not in PUNCTUATION]
-
-
-def _finish(token: str) -> tuple[str, ...]:
-    if token == '"':
-        return ()  # `` or '' in the treebank, by its side of the phrase
-    if not token.strip(".") or (not token.strip("-") and len(token) < _RULE_LENGTH):
-        return ()  # a stop, an ellipsis or a dash, in however many signs
-    token = token.lower()
-    if token in _SPLIT:
-        return _SPLIT[token]
-    if "://" not in token:
-        for sign, name in _BRACKETS.items():
-            token = token.replace(sign, name)
-    return (token,)
+        # A quotation mark is `` or '' in the treebank, by its side of the phrase.
+        stop, dash = not token.strip("."), not token.strip("-") and len(token) < _RULE_LENGTH
+        if token == '"' or stop or dash:
+            continue
+        token = token.lower()
+        if "://" not in token:
+            token = _BRACKET.sub(lambda match: _BRACKETS[match.group()], token)
+        words.extend(_SPLIT.get(token, (token,)))
+    return [word for word in words if word not in PUNCTUATION]

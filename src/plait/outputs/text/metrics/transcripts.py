@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.text.decoding import MOST, Limits
-from plait.outputs.text.metrics.base import References, TextMetrics, Texts, plain
+from plait.config.registry import register
+from plait.outputs.text.metrics.base import TextMetrics, plain, positions
+from plait.outputs.text.search import MOST, Limits
 from plait.types import PlaitError
 
 Alignment: TypeAlias = list[tuple[str, str]]
@@ -20,6 +21,7 @@ Alignment: TypeAlias = list[tuple[str, str]]
 CONFUSIONS = 20  # shown at most
 
 
+@register("metric", "transcripts")
 class TranscriptMetrics(TextMetrics):
     """Errors of transcripts, each against the reference that it is nearest to.
 
@@ -33,7 +35,7 @@ class TranscriptMetrics(TextMetrics):
     and an empty predicted word was left out.
     """
 
-    titles: ClassVar[Mapping[str, str]] = {
+    titles = {
         "wer": "WER",
         "cer": "CER",
         "word_accuracy": "word accuracy",
@@ -46,51 +48,43 @@ class TranscriptMetrics(TextMetrics):
     lowest = -math.inf  # more words may be wrong than there are
     limits = Limits(0, MOST, 0)  # the transcript of silence is empty
 
-    def __init__(self, predictions: Texts, references: References) -> None:
-        super().__init__(predictions, references)
-        words, characters = [], []
+    def __init__(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+        super().__init__(answers, references)
         self._alignments: list[Alignment] = []
-        for prediction, rights in zip(predictions, references, strict=True):
-            said = plain(prediction)
-            nearest = min(
-                ((align(plain(right).split(), said.split()), plain(right)) for right in rights),
-                key=lambda pair: _rate(_counts(pair[0])),
-            )
-            self._alignments.append(nearest[0])
-            words.append(_counts(nearest[0]))
-            characters.append(_counts(align(nearest[1], said)))
-        self._words: NDArray[np.int64] = np.array(words)  # (records, 2): errors, words
+        characters = []
+        for said, rights in zip(map(plain, answers), references, strict=True):
+            spoken = [plain(right) for right in rights]
+            found = [align(right.split(), said.split()) for right in spoken]
+            nearest = min(range(len(found)), key=lambda n: _rate(_counts(found[n])))
+            self._alignments.append(found[nearest])
+            characters.append(_counts(align(spoken[nearest], said)))
+        # (records, 2) each: errors, words or characters
+        self._words: NDArray[np.int64] = np.array([_counts(each) for each in self._alignments])
         self._characters: NDArray[np.int64] = np.array(characters)
         if not self._words[:, 1].any():
             raise PlaitError("no word in any reference", expected="transcripts of words")
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The rates of these records."""
-        wer, cer = (
-            _rate(counts[rows].sum(axis=0).tolist()) for counts in (self._words, self._characters)
-        )
-        return {
-            "wer": wer,
-            "cer": cer,
-            "word_accuracy": 1 - wer,
-            "character_accuracy": 1 - cer,
-        }
+        wer = _rate(self._words[rows].sum(axis=0).tolist())
+        cer = _rate(self._characters[rows].sum(axis=0).tolist())
+        return {"wer": wer, "cer": cer, "word_accuracy": 1 - wer, "character_accuracy": 1 - cer}
 
     def extras(self) -> dict[str, Any]:
         """How many words are wrong in each way, and which are confused most often."""
-        errors = Counter(pair for found in self._alignments for pair in found if pair[0] != pair[1])
-        ranked = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
-        insertions = sum(count for (right, _), count in errors.items() if not right)
-        deletions = sum(count for (_, said), count in errors.items() if not said)
+        wrong = Counter(pair for found in self._alignments for pair in found if pair[0] != pair[1])
+        ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
+        insertions = sum(count for (right, _), count in wrong.items() if not right)
+        deletions = sum(count for (_, said), count in wrong.items() if not said)
         return {
             "words": int(self._words[:, 1].sum()),
-            "substitutions": errors.total() - insertions - deletions,
+            "substitutions": wrong.total() - insertions - deletions,
             "deletions": deletions,
             "insertions": insertions,
             "confusions": [[*pair, count] for pair, count in ranked[:CONFUSIONS]],
         }
 
-    def aligned_errors(self) -> list[tuple[int, str]]:
+    def errors(self) -> list[tuple[int, str]]:
         """The transcripts with errors, the most errors a word first, see `aligned`."""
         rates = [_rate(counts) for counts in self._words.tolist()]
         order = sorted(range(len(rates)), key=lambda row: -rates[row])
@@ -118,7 +112,20 @@ def align(right: Sequence[str], said: Sequence[str]) -> Alignment:
     tail = next((n for n in range(shorter) if right[-1 - n] != said[-1 - n]), shorter)
     end = len(right) - tail
     source, target = right[head:end], said[head : len(said) - tail]
-    rows = _table(source, target)
+    # For each of ``target`` the table's row: a bit of ``source`` is set in the first number where
+    # the cell is one above its left neighbour's, in the second where it is one below.
+    rows = []
+    places = positions(source)
+    every = (1 << len(source)) - 1
+    above, below = every, 0
+    for word in target:
+        equal = places.get(word, 0)
+        diagonal = ((((equal & above) + above) ^ above) | equal | below) & every
+        grown = (below | ~(diagonal | above)) << 1 | 1
+        shrunk = (diagonal & above) << 1
+        above = (shrunk | ~(diagonal | grown)) & every
+        below = grown & diagonal
+        rows.append((above, below))
     pairs: Alignment = []
     column, row = len(source), len(target)
     while column and row:
@@ -137,26 +144,6 @@ def align(right: Sequence[str], said: Sequence[str]) -> Alignment:
     pairs += [("", word) for word in reversed(target[:row])]
     same = [(word, word) for word in right]
     return [*same[:head], *reversed(pairs), *same[end:]]
-
-
-def _table(source: Sequence[str], target: Sequence[str]) -> list[tuple[int, int]]:
-    """For each of ``target``, the table's row: a bit of ``source`` is set in the first number where
-    the cell is one above its left neighbour's, in the second where it is one below."""
-    places: dict[str, int] = {}
-    for place, word in enumerate(source):
-        places[word] = places.get(word, 0) | 1 << place
-    every = (1 << len(source)) - 1
-    above, below = every, 0
-    rows = []
-    for word in target:
-        equal = places.get(word, 0)
-        diagonal = ((((equal & above) + above) ^ above) | equal | below) & every
-        grown = (below | ~(diagonal | above)) << 1 | 1
-        shrunk = (diagonal & above) << 1
-        above = (shrunk | ~(diagonal | grown)) & every
-        below = grown & diagonal
-        rows.append((above, below))
-    return rows
 
 
 def _counts(alignment: Alignment) -> tuple[int, int]:

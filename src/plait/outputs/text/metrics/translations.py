@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.outputs.text.decoding import MOST, Limits
-from plait.outputs.text.metrics.base import References, TextMetrics, Texts
+from plait.config.registry import register
+from plait.outputs.text.metrics.base import TextMetrics
+from plait.outputs.text.search import MOST, Limits
 from plait.util.imports import needed
 
 
+@register("metric", "translations")
 class TranslationMetrics(TextMetrics):
     """Scores of translations, whose case and punctuation count as they are written.
 
@@ -25,7 +27,7 @@ class TranslationMetrics(TextMetrics):
     sentences. sacrebleu has these sums for its own resampling, under names with an underscore.
     """
 
-    titles: ClassVar[Mapping[str, str]] = {
+    titles = {
         "bleu": "BLEU (13a, mixed case)",
         "chrf": "chrF2",
         "bleu_share": "BLEU / 100",
@@ -34,14 +36,14 @@ class TranslationMetrics(TextMetrics):
     limits = Limits(1, MOST, 0)
     library = ("sacrebleu", "translation")
 
-    def __init__(self, predictions: Texts, references: References) -> None:
-        super().__init__(predictions, references)
+    def __init__(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+        super().__init__(answers, references)
         metrics = needed("sacrebleu.metrics", "translation")
         # Its warning about texts that seem to be tokenised can't be heeded: they are the user's.
         self._metrics: dict[str, Any] = {"bleu": metrics.BLEU(force=True), "chrf": metrics.CHRF()}
         streams = list(zip_longest(*references))  # None where a record has fewer references
         self._counts = {
-            name: np.array(metric._extract_corpus_statistics(predictions, streams), np.int64)
+            name: np.array(metric._extract_corpus_statistics(answers, streams), np.int64)
             for name, metric in self._metrics.items()
         }
 

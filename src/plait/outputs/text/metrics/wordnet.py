@@ -31,7 +31,6 @@ class Nouns:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._distances: dict[str, dict[str, int]] = {}
 
     @cached_property
     def _meanings(self) -> dict[str, list[str]]:
@@ -60,18 +59,16 @@ class Nouns:
         pointers = [row[at : at + 4] for at in range(start + 1, start + 1 + 4 * int(row[start]), 4)]
         return [other for kind, other, *_ in pointers if kind in HYPERNYMS]
 
+    @cache  # noqa: B019 - there is one instance as long as the process lives
     def above(self, meaning: str) -> dict[str, int]:
         """All that a meaning is a kind of, itself too, with the fewest steps up to each."""
-        known = self._distances.get(meaning)
-        if known is None:
-            known = {meaning: 0}
-            for kind in self.kinds(meaning):
-                for other, steps in self.above(kind).items():
-                    known[other] = min(steps + 1, known.get(other, steps + 1))
-            self._distances[meaning] = known
-        return known
+        found = {meaning: 0}
+        for kind in self.kinds(meaning):
+            for other, steps in self.above(kind).items():
+                found[other] = min(steps + 1, found.get(other, steps + 1))
+        return found
 
-    @cache  # noqa: B019 - there is one instance as long as the process lives
+    @cache  # noqa: B019 - as above
     def depths(self, meaning: str) -> tuple[int, int]:
         """The fewest and the most steps up to the most general meaning."""
         above = [self.depths(kind) for kind in self.kinds(meaning)]

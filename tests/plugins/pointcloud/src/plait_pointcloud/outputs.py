@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from pydantic import Field
 from plait.config.registry import register
 from plait.data.cells import load_bytes
 from plait.outputs.base import Output, RawOutputs, Steps
-from plait.outputs.scores import Scorer
+from plait.outputs.scores import Metrics
 from plait.types import BadCell, Branches, Geometry, PlaitError, Prediction, State
 from plait_pointcloud.files import read_npy
 
@@ -26,14 +26,36 @@ Place: TypeAlias = tuple[float, ...]
 DIGITS = 4
 
 
+class Distances(Metrics):
+    """The share of the spread that is explained, and the mean distance."""
+
+    titles = {"r2": "R²", "distance": "mean distance"}
+    best_metrics = ("r2",)
+    set_metrics = ("r2",)
+
+    def __init__(self, answers: Sequence[Prediction], references: Sequence[Any]) -> None:
+        super().__init__(answers, references)
+        self.right = np.array(references, np.float64)
+        self.away = distances(answers, references)
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """The scores of these records."""
+        right, away = self.right[rows], self.away[rows]
+        spread = np.square(right - right.mean(0)).sum()
+        lost = np.square(away).sum() / max(spread, 1e-12)
+        return {"r2": float(1 - lost), "distance": float(away.mean())}
+
+    def rightness(self) -> tuple[str, NDArray[np.float64]]:
+        """The distance, negative."""
+        return "minus the distance", -self.away
+
+
 class Vector(Output):
     """Several numbers at once, in one step, of which the mean and the deviation are learned."""
 
     mixup = False
     shows_score = False
-    set_metrics = ("r2",)
-    titles: ClassVar[Mapping[str, str]] = {"r2": "R²", "distance": "mean distance"}
-    best_metrics: ClassVar[Sequence[str]] = ("r2",)
+    scored_by = Distances
 
     near: Annotated[
         float, Field(gt=0, description="within so many deviations it is the same answer")
@@ -68,23 +90,6 @@ class Vector(Output):
     def same(self, prediction: Prediction, value: Any) -> bool:
         """Whether they are `near`."""
         return bool(distances([prediction], [value])[0] <= self.near * self.state["deviation"])
-
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Scorer:
-        """The share of the spread that is explained, and the mean distance."""
-        truth, away = np.array(references, np.float64), distances(predictions, references)
-
-        def score(rows: NDArray[np.int64]) -> dict[str, float]:
-            spread = np.square(truth[rows] - truth[rows].mean(0)).sum()
-            lost = np.square(away[rows]).sum() / max(spread, 1e-12)
-            return {"r2": float(1 - lost), "distance": float(away[rows].mean())}
-
-        return score
-
-    def rightness(
-        self, predictions: Sequence[Prediction], references: Sequence[Any]
-    ) -> tuple[str, NDArray[np.float64]]:
-        """The distance, negative."""
-        return "minus the distance", -distances(predictions, references)
 
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plait.nn.base import Blend
 from plait.nn.blocks import NamedModules
-from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState, log_scores
+from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
 from plait.types import Branches, Fused
 
 WEIGHTS, MASK = "weights", "tokens"  # in the memory: the branches' weights, all tokens' mask
@@ -67,7 +67,7 @@ class BlendedNetwork(DecoderNetwork):
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., M, D + 1) -> (..., V), the blended log-probabilities."""
         answers = [
-            log_scores(self._decoder(name), hidden[..., number, :-1])
+            self._decoder(name).log_scores(hidden[..., number, :-1])
             for number, name in enumerate(self.branches)
         ]
         return self.blend(torch.stack(answers, dim=-2), hidden[..., -1].float())

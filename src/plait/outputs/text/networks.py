@@ -1,21 +1,24 @@
 """The network of a text output: the decoder, what guides it, their losses and raw outputs.
 
-Shapes: B records, N texts, L text tokens, T input tokens, M real tokens, V vocabulary.
+Shapes: B records, N texts, L text tokens, T input tokens, M real tokens, K detected words, D width,
+V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plait.data.vocabulary import BOS, EOS
+from plait.data.vocabulary import BOS, EOS, SPECIALS
 from plait.nn.base import Arrays, Graph, Head, of_branch
 from plait.nn.blocks import token_cross_entropy
 from plait.outputs.steps import MEMORY, NEXT, PAST, SCORES, TOKENS
@@ -23,24 +26,39 @@ from plait.outputs.text.decoders.ctc import CtcDecoder
 from plait.outputs.text.decoders.networks.base import (
     DecoderNetwork,
     DecoderState,
-    log_scores,
+    TorchSteps,
+    before,
+    teacher_forced,
     under,
 )
 from plait.outputs.text.decoders.networks.blended import BlendedNetwork
 from plait.outputs.text.decoders.networks.ctc import CtcNetwork
-from plait.outputs.text.decoders.networks.teaching import teacher_forced
-from plait.outputs.text.decoding import CTC, DECODER, LANGUAGE, NEVER_GENERATED
-from plait.outputs.text.details import DETECTED, EMISSIONS, PROBABILITIES
-from plait.outputs.text.detection import bags_of_words
-from plait.outputs.text.networks.detector import Detected, WordDetector
-from plait.outputs.text.networks.losses import References, self_critical_loss
-from plait.outputs.text.networks.steps import TorchSteps, before
-from plait.outputs.text.output import TextOutput, TextTarget
-from plait.types import Alternative, Branches, Fused, Prediction, State
+from plait.outputs.text.metrics.cider import CiderReward
+from plait.outputs.text.output import (
+    DETECTED,
+    EMISSIONS,
+    PROBABILITIES,
+    TextOutput,
+    TextTarget,
+    bags_of_words,
+)
+from plait.outputs.text.search import (
+    CTC,
+    DECODER,
+    LANGUAGE,
+    NEVER_GENERATED,
+    Decoding,
+    Mixture,
+    TokenScorer,
+    sample,
+)
+from plait.types import Alternative, Branches, Fused, State, Tokens
 
 SPACE = "␣"  # how a space is shown, and what can't be read
 # Weights of a language model that calibration tries, and bonuses, on at least so many records.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
+RAREST = 1e-4  # a word's share of the records is taken to be at least this
+START = 0.02  # standard deviation of the word detectors' initial weights
 
 
 class TextHead(Head):
@@ -86,12 +104,15 @@ class TextHead(Head):
         of a neural language model, and of the word detector."""
         decoder = self._decoder(branch)
         fused, detected = self._detect(fused)
-        chosen = [(row, n) for row, t in enumerate(targets) for n in self._choose(t)]
+        chosen = [(row, n) for row, target in enumerate(targets) for n in self._choose(target)]
         owners = [row for row, _ in chosen]
         texts = [targets[row].token_ids[n] for row, n in chosen]
         loss = decoder.sequence_loss(fused, owners, texts)
         if loss is None:
-            loss = self._token_loss(decoder, decoder.start(fused), targets, chosen)
+            weights = None
+            if self.output.consensus:
+                weights = [self._references.weights(targets[row])[n] for row, n in chosen]
+            loss = self._token_loss(decoder, decoder.start(fused), owners, texts, weights)
         if self.ctc is not None:
             share = self.output.ctc_weight
             loss = (1 - share) * loss + share * self.ctc.sequence_loss(fused, owners, texts)
@@ -104,38 +125,31 @@ class TextHead(Head):
             loss = loss + self.output.detection_weight * own
         return loss
 
-    def _token_loss(
-        self,
-        decoder: DecoderNetwork,
-        start: DecoderState,
-        targets: Sequence[TextTarget],
-        chosen: Sequence[tuple[int, int]],
-    ) -> Tensor:
-        """Mean cross-entropy of all tokens of the chosen texts, end tokens included.
-
-        Texts are weighted by their consensus with the record's others, and in training some of the
-        previous words are unknown to the decoder (Bowman et al. 2016, arXiv:1511.06349).
-        """
-        hidden, labels, numbers = teacher_forced(
-            decoder,
-            start,
-            [row for row, _ in chosen],
-            [targets[row].token_ids[n] for row, n in chosen],
-            self.output.word_dropout if self.training else 0.0,
-        )
-        weights = None
-        if self.output.consensus:
-            each = [self._references.weights(targets[row])[n] for row, n in chosen]
-            weights = torch.tensor(each, device=labels.device)[numbers]
-        logits = decoder.logits(hidden).float()
-        return token_cross_entropy(logits, labels, self.output.label_smoothing, weights)
-
     def _choose(self, target: TextTarget) -> list[int]:
         """Which of a record's texts to learn from in this step."""
         count, most = len(target.token_ids), self.output.texts_per_step
         if most is None or not self.training or count <= most:
             return list(range(count))
         return torch.randperm(count)[:most].tolist()
+
+    def _token_loss(
+        self,
+        decoder: DecoderNetwork,
+        start: DecoderState,
+        owners: Sequence[int],
+        texts: Sequence[Sequence[int]],
+        weights: Sequence[float] | None,
+    ) -> Tensor:
+        """Mean cross-entropy of all tokens of the texts, end tokens included, each text with its
+        weight. In training some of the previous words are unknown to the decoder (Bowman et al.
+        2016, arXiv:1511.06349)."""
+        dropout = self.output.word_dropout if self.training else 0.0
+        hidden, labels, numbers = teacher_forced(decoder, start, owners, texts, dropout)
+        each = None
+        if weights is not None:
+            each = torch.tensor(weights, device=labels.device)[numbers]
+        logits = decoder.logits(hidden).float()
+        return token_cross_entropy(logits, labels, self.output.label_smoothing, each)
 
     def reinforce(
         self, fused: Fused, targets: Sequence[TextTarget], samples: int, branch: str | None = None
@@ -150,7 +164,8 @@ class TextHead(Head):
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[TextTarget]) -> None:
         """Choose the weight of the language model and the bonus that score best, by the first
         metric, on some of the records; each is encoded once."""
-        if self.output.language_model_settings is None:
+        output = self.output
+        if output.language_model_settings is None:
             return
         batches, count = [], 0
         for part in fused:
@@ -159,19 +174,16 @@ class TextHead(Head):
             count += len(part.pooled)
             if count >= TUNED:
                 break
-        decode, metric = self.output.tokenizer.decode, self.output.best_metrics[0]
-        wanted = [[decode(ids) for ids in t.token_ids] for t in targets[:count]]
-        best, options = -math.inf, self.output.options()
+        wanted = [[output.tokenizer.decode(ids) for ids in t.token_ids] for t in targets[:count]]
+        best, options = -math.inf, output.options()
         for weight, bonus in product(WEIGHTS, BONUSES):
             if weight == 0 and bonus:
                 continue
             fitted = {"language": [weight, bonus]}
-            found = [self.output.search(raw, fitted, options, steps) for raw, steps in batches]
-            texts = [
-                self.output.text(ids) for part in found for ids in part.token_ids[:, 0].tolist()
-            ]
-            answers = [Prediction(text, 0.0) for text in texts]
-            score = self.output.scorer(answers, wanted)(np.arange(len(answers)))[metric]
+            found = [output.search(raw, fitted, options, steps) for raw, steps in batches]
+            texts = [output.text(ids) for part in found for ids in part.token_ids[:, 0].tolist()]
+            metrics = output.scored_by(texts, wanted)
+            score = metrics(np.arange(len(texts)))[metrics.best_metrics[0]]
             if score > best:
                 best = score
                 self.found.copy_(torch.tensor([weight, bonus]))
@@ -199,9 +211,17 @@ class TextHead(Head):
 
     def stepper(self, fused: Fused, raw: Mapping[str, Tensor]) -> TorchSteps:
         """What runs the networks token by token, from their ``raw`` outputs for these records."""
+        # Where each input's tokens are among the fused ones, if the fusion keeps them side by side.
+        # The detected words' tokens come after them.
+        places, at = {}, 0
+        for name in self.inputs:
+            length = fused.parts[name].values.shape[1]
+            places[name] = slice(at, at + length)
+            at += length
         start = DecoderState(under(MEMORY, raw), under(PAST, raw))
         starts = {name: start.of(name) for name in self._networks()}
-        return TorchSteps(self._networks(), starts, self._places(fused))
+        side_by_side = at == fused.tokens.values.shape[1]
+        return TorchSteps(self._networks(), starts, places if side_by_side else {})
 
     def _networks(self) -> dict[str, DecoderNetwork]:
         """What scores the next token; n-grams are added by the search."""
@@ -209,23 +229,11 @@ class TextHead(Head):
         return {name: network for name, network in networks.items() if network is not None}
 
     def _decoder(self, branch: str | None) -> DecoderNetwork:
-        decoder = of_branch(self.decoder, branch)
-        assert isinstance(decoder, DecoderNetwork)
-        return decoder
+        return cast(DecoderNetwork, of_branch(self.decoder, branch))
 
     def _detect(self, fused: Fused) -> tuple[Fused, Detected | None]:
         """With the detected words among the tokens, and what was detected."""
         return (fused, None) if self.detector is None else self.detector(fused)
-
-    def _places(self, fused: Fused) -> dict[str, slice]:
-        """Where each input's tokens are among the fused ones; empty where the fusion did not keep
-        them side by side. The detected words' tokens come after them."""
-        places, at = {}, 0
-        for name in self.inputs:
-            length = fused.parts[name].values.shape[1]
-            places[name] = slice(at, at + length)
-            at += length
-        return places if at == fused.tokens.values.shape[1] else {}
 
     def graph(self, examples: Sequence[Mapping[str, Tensor]]) -> Graph:
         """A step, see `plait.outputs.steps`; its examples come after one token and after two."""
@@ -244,7 +252,7 @@ class TextHead(Head):
         scores, after = {}, {}
         for name, network in self._networks().items():
             hidden, _, after[name] = network(tensors[TOKENS][:, None], state.of(name))
-            scores[f"{SCORES}{name}"] = log_scores(network, hidden[:, 0])
+            scores[f"{SCORES}{name}"] = network.log_scores(hidden[:, 0])
         past = DecoderState.together(after).past
         return scores | {f"{NEXT}{PAST}{name}": value for name, value in past.items()}
 
@@ -255,7 +263,7 @@ class TextHead(Head):
         texts = [self._token_ids(answer) for answer in answers]
         start = self.decoder.start(self._detect(fused)[0])
         hidden, labels, numbers = teacher_forced(self.decoder, start, range(len(texts)), texts)
-        scores = log_scores(self.decoder, hidden).gather(1, labels[:, None])[:, 0]  # (M,)
+        scores = self.decoder.log_scores(hidden).gather(1, labels[:, None])[:, 0]  # (M,)
         total = scores.new_zeros(len(texts)).index_add(0, numbers, scores)
         return (total / torch.bincount(numbers, minlength=len(texts))).cpu()
 
@@ -268,7 +276,7 @@ class TextHead(Head):
         start = self.decoder.start(self._detect(fused)[0])
         ids = torch.tensor([token_ids] * len(start), device=start.device)
         hidden, _, _ = self.decoder(before(ids), start)
-        return log_scores(self.decoder, hidden)
+        return self.decoder.log_scores(hidden)
 
     def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
         """The mean log-probability a token, and each token's; the end counts in the mean only."""
@@ -296,6 +304,156 @@ class TextHead(Head):
         ids = self.output.tokenizer.encode(answer)[: self.output.max_length]
         if not ids:
             return {}
-        raw = self.raw_outputs(fused)
-        attention = self.stepper(fused, raw).attention({}, np.array([ids], np.int64))
+        steps = self.stepper(fused, self.raw_outputs(fused))
+        attention = steps.attention({}, np.array([ids], np.int64))
         return {name: torch.from_numpy(weights[0]) for name, weights in attention.items()}
+
+
+class References:
+    """All training texts: what sampled ones are rewarded by, and how well they agree."""
+
+    def __init__(self, targets: Sequence[TextTarget], consensus: float) -> None:
+        self._texts, self._consensus = [target.token_ids for target in targets], consensus
+        self._rows = {target: row for row, target in enumerate(targets)}
+
+    @cached_property
+    def _reward(self) -> CiderReward:
+        return CiderReward(self._texts)
+
+    @cached_property
+    def _weights(self) -> list[list[float]]:
+        return self._reward.consensus(self._texts, self._consensus)
+
+    def weights(self, target: TextTarget) -> list[float]:
+        """A weight for each of a record's texts, as in consensus-based training (Phan et al. 2017,
+        arXiv:1712.09532)."""
+        return self._weights[self._rows[target]]
+
+    def rewards(self, targets: Sequence[TextTarget], texts: Sequence[Sequence[int]]) -> Tensor:
+        """(N,) the CIDEr-D of each text as an answer to the record of its target."""
+        rows = [self._rows[target] for target in targets]
+        return torch.from_numpy(self._reward.scores(rows, texts)).float()
+
+
+def self_critical_loss(
+    decoder: DecoderNetwork,
+    start: DecoderState,
+    targets: Sequence[TextTarget],
+    references: References,
+    samples: int,
+    max_words: int,
+) -> Tensor:
+    """- (reward - mean reward of the other samples) · log p(sample), the mean over all tokens.
+
+    Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971): the mean
+    CIDEr-D of the record's other samples.
+
+    Args:
+        decoder: the network that learns.
+        start: its state before the first token, of B records.
+        targets: theirs.
+        references: of all training records.
+        samples: texts to sample for each record.
+        max_words: the length of the longest.
+    """
+    decoding = Decoding(sample=True, min_words=0, max_words=max_words, no_repeat=0)
+    decoding = decoding.model_copy(update={"num": samples})  # there may be more than a user's 64
+    # Drawn from torch's generator, so that a resumed training continues as if never interrupted.
+    rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+    scorer = TokenScorer(
+        TorchSteps({DECODER: decoder}, {DECODER: start}),
+        Arrays(start.memory),
+        Mixture({DECODER: 1.0}, normalise=not decoder.final_scores),
+    )
+    drawn = sample(scorer, decoding, rng, alike=False)
+    # Autocast may keep the copies that it made of the weights, which have no gradient.
+    torch.clear_autocast_cache()
+    rows = drawn.token_ids.reshape(len(targets) * samples, -1).tolist()
+    lengths = drawn.lengths.ravel().clip(max=max_words).astype(int)  # a forced end was not chosen
+    texts = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+    owners = [row for row in range(len(targets)) for _ in range(samples)]
+    reward = references.rewards([targets[row] for row in owners], texts)
+    reward = reward.view(len(targets), samples).to(start.device)
+    others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
+    advantage = (reward - others).flatten()  # (N,)
+    hidden, labels, numbers = teacher_forced(decoder, start, owners, texts)
+    # The probabilities that were sampled from: without the tokens that are never generated.
+    logits = decoder.logits(hidden).float()
+    logits[:, list(NEVER_GENERATED)] = float("-inf")
+    nll = F.cross_entropy(logits, labels, reduction="none")  # (M,)
+    return (advantage[numbers] * nll).mean()
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What the detectors found.
+
+    Attributes:
+        logits: (B, V) of every word.
+        words: (B, K) the ids of those that stand out most, the most first.
+        probabilities: (B, K) theirs.
+    """
+
+    logits: Tensor
+    words: Tensor
+    probabilities: Tensor
+
+
+class WordDetector(nn.Module):
+    """Fused -> Fused with a token for each of the K words that stand out, and what was detected.
+
+    Fang et al. 2015, "From captions to visual concepts and back" (arXiv:1411.4952): each token of
+    the input votes for each word. The words that stand out are shown to the decoder as further
+    tokens, as in Wu et al. 2016 (arXiv:1506.01144) and You et al. 2016 (arXiv:1603.03925). A word
+    stands out by how much the input raises its probability, p · log(p / prior): "a" never does,
+    though it is nearly always there.
+    """
+
+    def __init__(
+        self, shares: Sequence[float], width: int, count: int, dropout: float = 0.1
+    ) -> None:
+        """``shares`` (V): see `plait.outputs.text.output.word_shares`; the initial votes."""
+        super().__init__()
+        self.count = min(count, len(shares) - len(SPECIALS))
+        self.prior: Tensor
+        prior = torch.tensor(shares).clamp(RAREST, 1 - RAREST)
+        self.register_buffer("prior", prior, persistent=False)
+        self.vote = nn.Linear(width, len(shares))
+        nn.init.normal_(self.vote.weight, std=START)
+        with torch.no_grad():
+            self.vote.bias.copy_(torch.logit(prior))
+        self.embedding = nn.Embedding(len(shares), width)
+        self.strength = nn.Parameter(torch.zeros(width))
+        self.drop = dropout
+
+    def logits(self, tokens: Tokens) -> Tensor:
+        """(B, V): the log-mean-exp of the tokens' votes, a smooth maximum."""
+        votes = self.vote(tokens.values).float()  # (B, T, V)
+        votes = votes.masked_fill(~tokens.mask[..., None], float("-inf"))
+        return torch.logsumexp(votes, dim=1) - tokens.mask.sum(1, keepdim=True).float().log()
+
+    def forward(self, fused: Fused) -> tuple[Fused, Detected]:
+        """Fused with K more tokens (B, T + K, D), and what was detected."""
+        logits = self.logits(fused.tokens)
+        probabilities = logits.sigmoid()
+        with torch.no_grad():
+            gain = probabilities * (F.logsigmoid(logits) - self.prior.log())
+            gain[:, : len(SPECIALS)] = -math.inf
+            words = gain.topk(self.count, dim=1).indices  # (B, K)
+        found = Detected(logits, words, probabilities.gather(1, words))
+        strength = found.probabilities[..., None] * self.strength  # (B, K, D)
+        values = self.embedding(words) + strength
+        mask = torch.ones_like(words, dtype=torch.bool)
+        if self.training:
+            mask = torch.rand(words.shape, device=words.device) >= self.drop
+        tokens = Tokens(
+            torch.cat([fused.tokens.values, values.to(fused.tokens.values.dtype)], dim=1),
+            torch.cat([fused.tokens.mask, mask], dim=1),
+        )
+        return Fused(fused.pooled, tokens, fused.parts), found
+
+    @staticmethod
+    def loss(logits: Tensor, bags: Tensor) -> Tensor:
+        """Binary cross-entropy in nats a word that occurs; bags (B, V) in [0, 1]."""
+        total = F.binary_cross_entropy_with_logits(logits, bags, reduction="sum")
+        return total / bags.sum().clamp(min=1.0)

@@ -1,1 +1,0 @@
-"""The network side of a text output, in torch."""
