@@ -85,7 +85,7 @@ class NumberMetrics(Metrics):
         return scores
 
     def extras(self) -> dict[str, Any]:
-        """None for the metrics of intervals, where there are none."""
+        """None for the metrics of intervals, without intervals."""
         return {} if self.ends is not None else {"coverage": None, "width": None}
 
     def rightness(self) -> tuple[str, Floats]:
