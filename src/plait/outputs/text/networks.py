@@ -154,11 +154,38 @@ class TextHead(Head):
     def reinforce(
         self, fused: Fused, targets: Sequence[TextTarget], samples: int, branch: str | None = None
     ) -> Tensor:
-        """See `self_critical_loss`."""
+        """- (reward - mean reward of the other samples) · log p(sample), the mean over all tokens.
+
+        Self-critical training (Rennie et al. 2017, arXiv:1612.00563) with the baseline of Luo 2020
+        (arXiv:2003.09971): the mean CIDEr-D of the record's other samples.
+        """
         decoder = self._decoder(branch)
         start = decoder.start(self._detect(fused)[0])
-        max_words = self.output.options().limits.max_words
-        return self_critical_loss(decoder, start, targets, self._references, samples, max_words)
+        most = self.output.options().limits.max_words
+        decoding = Decoding(sample=True, min_words=0, max_words=most, no_repeat=0)
+        decoding = decoding.model_copy(update={"num": samples})  # more than a user's 64, perhaps
+        # From torch's generator, so that a resumed training continues as if never interrupted.
+        rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
+        steps = TorchSteps({DECODER: decoder}, {DECODER: start})
+        mixture = Mixture({DECODER: 1.0}, normalise=not decoder.final_scores)
+        scorer = TokenScorer(steps, Arrays(start.memory), mixture)
+        drawn = sample(scorer, decoding, rng, alike=False)
+        # Autocast may keep the copies that it made of the weights, which have no gradient.
+        torch.clear_autocast_cache()
+        rows = drawn.token_ids.reshape(len(targets) * samples, -1).tolist()
+        lengths = drawn.lengths.ravel().clip(max=most).astype(int)  # a forced end was not chosen
+        texts = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
+        owners = [row for row in range(len(targets)) for _ in range(samples)]
+        rewards = self._references.rewards([targets[row] for row in owners], texts)
+        reward = rewards.view(len(targets), samples).to(start.device)
+        others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
+        advantage = (reward - others).flatten()  # (N,)
+        hidden, labels, numbers = teacher_forced(decoder, start, owners, texts)
+        # The probabilities that were sampled from: without the tokens that are never generated.
+        logits = decoder.logits(hidden).float()
+        logits[:, list(NEVER_GENERATED)] = float("-inf")
+        nll = F.cross_entropy(logits, labels, reduction="none")  # (M,)
+        return (advantage[numbers] * nll).mean()
 
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[TextTarget]) -> None:
@@ -333,55 +360,6 @@ class References:
         """(N,) the CIDEr-D of each text as an answer to the record of its target."""
         rows = [self._rows[target] for target in targets]
         return torch.from_numpy(self._reward.scores(rows, texts)).float()
-
-
-def self_critical_loss(
-    decoder: DecoderNetwork,
-    start: DecoderState,
-    targets: Sequence[TextTarget],
-    references: References,
-    samples: int,
-    max_words: int,
-) -> Tensor:
-    """- (reward - mean reward of the other samples) · log p(sample), the mean over all tokens.
-
-    Rennie et al. 2017 (arXiv:1612.00563) with the baseline of Luo 2020 (arXiv:2003.09971): the mean
-    CIDEr-D of the record's other samples.
-
-    Args:
-        decoder: the network that learns.
-        start: its state before the first token, of B records.
-        targets: theirs.
-        references: of all training records.
-        samples: texts to sample for each record.
-        max_words: the length of the longest.
-    """
-    decoding = Decoding(sample=True, min_words=0, max_words=max_words, no_repeat=0)
-    decoding = decoding.model_copy(update={"num": samples})  # there may be more than a user's 64
-    # Drawn from torch's generator, so that a resumed training continues as if never interrupted.
-    rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
-    scorer = TokenScorer(
-        TorchSteps({DECODER: decoder}, {DECODER: start}),
-        Arrays(start.memory),
-        Mixture({DECODER: 1.0}, normalise=not decoder.final_scores),
-    )
-    drawn = sample(scorer, decoding, rng, alike=False)
-    # Autocast may keep the copies that it made of the weights, which have no gradient.
-    torch.clear_autocast_cache()
-    rows = drawn.token_ids.reshape(len(targets) * samples, -1).tolist()
-    lengths = drawn.lengths.ravel().clip(max=max_words).astype(int)  # a forced end was not chosen
-    texts = [row[:length] for row, length in zip(rows, lengths.tolist(), strict=True)]
-    owners = [row for row in range(len(targets)) for _ in range(samples)]
-    reward = references.rewards([targets[row] for row in owners], texts)
-    reward = reward.view(len(targets), samples).to(start.device)
-    others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
-    advantage = (reward - others).flatten()  # (N,)
-    hidden, labels, numbers = teacher_forced(decoder, start, owners, texts)
-    # The probabilities that were sampled from: without the tokens that are never generated.
-    logits = decoder.logits(hidden).float()
-    logits[:, list(NEVER_GENERATED)] = float("-inf")
-    nll = F.cross_entropy(logits, labels, reduction="none")  # (M,)
-    return (advantage[numbers] * nll).mean()
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,12 @@ class TextOutput(Output):
         model: LanguageModel = registry.build("language", self.language_model)
         return model.with_state(self.state.get("language", {}))
 
+    @property
+    def ngram(self) -> NGram | None:
+        """The language model, where it is an n-gram model."""
+        model = self.language_model_settings
+        return None if model is None else model.ngram
+
     @cached_property
     def tokenizer(self) -> Vocabulary:
         """The vocabulary of the state."""
@@ -293,12 +299,11 @@ class TextOutput(Output):
         language = language if options.language is None else options.language
         bonus = bonus if options.bonus is None else options.bonus
         weights = {DECODER: 1 - ctc, CTC: ctc, LANGUAGE: language}
-        ngram = self.language_model_settings and self.language_model_settings.ngram
         summed = self.ctc_weight or language or bonus or self.decoder_settings.final_scores
         mixture = Mixture(
             {model: weight for model, weight in weights.items() if weight},
             bonus,
-            ngram if language else None,
+            self.ngram if language else None,
             normalise=not summed,
         )
         return generate(steps, raw, mixture, options)
@@ -352,8 +357,7 @@ class TextOutput(Output):
 
     def ngrams(self) -> tuple[NGram, Sequence[str]] | None:
         """See `Output.ngrams`."""
-        ngram = self.language_model_settings and self.language_model_settings.ngram
-        return None if ngram is None else (ngram, self.tokenizer.units())
+        return None if self.ngram is None else (self.ngram, self.tokenizer.units())
 
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None

@@ -9,9 +9,9 @@ Shapes: B records, R of them unfinished, K hypotheses a record, N = R * K rows, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -249,11 +249,11 @@ class _Progress:
 
     def __init__(self, records: int, each: int, longest: int) -> None:
         shape = records, each
-        zeros = partial(np.zeros, shape, np.float32)
-        self.results = Hypotheses(np.full((*shape, longest), PAD), zeros(), zeros())
         self.records, self.token_ids = np.arange(records), np.empty((*shape, 0), np.int64)
-        self.ranking, self.scores, self.lengths = zeros(), zeros(), zeros()
-        self.done = np.zeros(shape, bool)
+        self.ranking, self.scores = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.lengths, self.done = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        results = np.full((*shape, longest), PAD)
+        self.results = Hypotheses(results, self.scores.copy(), self.lengths.copy())
 
     @property
     def rows(self) -> Ints:
@@ -280,12 +280,12 @@ class _Progress:
         self.lengths = self.lengths[rows, source] + ~done
         self.done = done | (tokens == EOS) | np.isneginf(ranking)
 
-    def drop_finished(self) -> Bools | None:
+    def drop_finished(self) -> Bools:
         """Drop the records whose hypotheses have all ended, once there are many: (R,) which are
-        kept, None for all."""
+        kept."""
         finished: Bools = np.asarray(self.done.all(axis=1))
         if finished.sum() * WORTH_DROPPING < len(finished):
-            return None
+            return np.ones_like(finished)
         self._store(finished)
         for name in ("records", "token_ids", "ranking", "scores", "lengths", "done"):
             setattr(self, name, getattr(self, name)[~finished])
@@ -333,13 +333,10 @@ def beam_search(
     """
     records = scorer.rows
     progress = _Progress(records, beams, limits.max_words + 1)
-    tokens = np.full(records * beams, BOS)
     progress.ranking[:, 1:] = -np.inf  # at first all beams of a record are the same one
     scorer.select(np.arange(records).repeat(beams))
-    for _ in range(limits.max_words + 1):
-        scores, by_input = scorer.next(tokens)
-        guided = by_input is not scores
-        log_kept = restrict(scores, progress.rows, limits, scorer.mixture.normalise)
+
+    def best_continuations(scores: Floats, log_kept: Floats) -> tuple[Ints, Ints, Floats]:
         # No more than `beams` of the best continuations come from one hypothesis.
         each = min(beams, scores.shape[1])
         values, candidates = _largest(scores, each)  # (N, k)
@@ -351,19 +348,11 @@ def beam_search(
         lengths = progress.lengths + ~progress.done
         ranked = (total / lengths[..., None] ** np.float32(length_penalty)).reshape(len(total), -1)
         best = np.argsort(-ranked, axis=1, kind="stable")[:, :beams]  # (R, K)
-        source, rows = best // each, np.arange(len(best))[:, None]
+        rows = np.arange(len(best))[:, None]
         tokens = candidates.reshape(len(best), -1)[rows, best]
-        ranking = total.reshape(len(best), -1)[rows, best]
-        progress.extend(source, tokens, ranking, by_input if guided else None)
-        selected = source + rows * beams
-        kept = progress.drop_finished()
-        if kept is not None:
-            tokens, selected = tokens[kept], selected[kept]
-        if not len(progress.records):
-            break
-        scorer.select(selected.ravel())
-        tokens = tokens.ravel()
-    return progress.finish()
+        return best // each, tokens, total.reshape(len(best), -1)[rows, best]
+
+    return _run(scorer, progress, limits, best_continuations)
 
 
 def sample(
@@ -385,31 +374,50 @@ def sample(
     # A row a sequence: each is dropped when it ends.
     progress = _Progress(records * each, 1, limits.max_words + 1)
     scorer.select(progress.records // each)
-    tokens = np.full(records * each, BOS)
-    for _ in range(limits.max_words + 1):
-        scores, by_input = scorer.next(tokens)
-        guided = by_input is not scores
-        log_kept = restrict(scores, progress.rows, limits, scorer.mixture.normalise)
-        count = len(progress.records)
+
+    def draw(scores: Floats, log_kept: Floats) -> tuple[Ints, Ints, Floats]:
+        count, done = len(progress.records), progress.done[:, 0]
         chance = rng.random(each)[progress.records % each] if alike else rng.random(count)
-        tokens = np.where(progress.done[:, 0], PAD, _draw(_truncate(scores, decoding), chance))
-        gained = scores[np.arange(count), tokens] - log_kept
-        gained = np.where(progress.done[:, 0], np.float32(0), gained)
-        ranking = progress.ranking + gained[:, None]
+        tokens = np.where(done, PAD, _draw(_truncate(scores, decoding), chance))
+        gained = np.where(done, np.float32(0), scores[np.arange(count), tokens] - log_kept)
         column = tokens[:, None]
-        progress.extend(np.zeros_like(column), column, ranking, by_input if guided else None)
-        kept = progress.drop_finished()
-        if not len(progress.records):
-            break
-        if kept is not None:
-            tokens = tokens[kept]
-            scorer.select(np.flatnonzero(kept))
-    found = progress.finish()
+        return np.zeros_like(column), column, progress.ranking + gained[:, None]
+
+    found = _run(scorer, progress, limits, draw)
     scores, lengths = found.scores.reshape(records, each), found.lengths.reshape(records, each)
     order = np.argsort(-scores / lengths, axis=1, kind="stable")
     row = np.arange(records)[:, None]
     token_ids = found.token_ids.reshape(records, each, -1)
     return Hypotheses(token_ids[row, order], scores[row, order], lengths[row, order])
+
+
+def _run(
+    scorer: TokenScorer, progress: _Progress, limits: Limits,
+    choose: Callable[[Floats, Floats], tuple[Ints, Ints, Floats]],
+) -> Hypotheses:  # fmt: skip
+    """Continues all hypotheses until they have ended.
+
+    Args:
+        scorer: of the hypotheses, one row each.
+        progress: the same, so far.
+        limits: which sequences may be generated.
+        choose: what makes of scores (N, V) and the logarithms (N,) to subtract from them, see
+            `restrict`, the arguments of `_Progress.extend`.
+    """
+    tokens = np.full(progress.done.size, BOS)
+    for _ in range(limits.max_words + 1):
+        scores, by_input = scorer.next(tokens)
+        guided = by_input is not scores
+        log_kept = restrict(scores, progress.rows, limits, scorer.mixture.normalise)
+        source, chosen, ranking = choose(scores, log_kept)  # (R, K) each
+        selected = source + np.arange(len(source))[:, None] * source.shape[1]
+        progress.extend(source, chosen, ranking, by_input if guided else None)
+        kept = progress.drop_finished()
+        if not len(progress.records):
+            break
+        scorer.select(selected[kept].ravel())
+        tokens = chosen[kept].ravel()
+    return progress.finish()
 
 
 def restrict(scores: Floats, generated: Ints, limits: Limits, normalise: bool) -> Floats:

@@ -39,9 +39,10 @@ class AnswerMetrics(TextMetrics):
         right = [plain_answer(said) in map(plain_answer, rights) for said, rights in pairs]
         self._each = {"accuracy": np.array(right, np.float64)}  # (records,), whose means are scores
         nouns = find_nouns()
-        for name, threshold in THRESHOLDS.items() if nouns else ():
-            best = [max(wups(said, r, nouns, threshold) for r in rights) for said, rights in pairs]
-            self._each[name] = np.array(best)
+        if nouns is not None:
+            for name, least in THRESHOLDS.items():
+                best = [max(wups(said, r, nouns, least) for r in rights) for said, rights in pairs]
+                self._each[name] = np.array(best)
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """Means over these records."""
