@@ -124,11 +124,8 @@ class Output(Component, ABC):
 
     @abstractmethod
     def fit(self, cells: Iterable[Any], root: Path) -> State:
-        """What must be known of the training cells (classes, a vocabulary), as plain JSON.
-
-        Args:
-            cells: one a record; cells that can't be used are left out, `read` names them.
-            root: relative paths in cells start here.
+        """What must be known of the training cells (classes, a vocabulary), as plain JSON. Cells
+        that can't be used are left out; `read` names them. Relative paths start at ``root``.
 
         Raises:
             PlaitError: nothing can be learned from the cells.
@@ -144,11 +141,8 @@ class Output(Component, ABC):
         """
 
     def content(self, cell: Any, root: Path) -> bytes:
-        """What a cell holds, which names its stored target in the cache.
-
-        Raises:
-            BadCell: there is nothing to read.
-        """
+        """What a cell holds, which names its stored target in the cache; raises BadCell if there is
+        nothing to read."""
         return repr(cell).encode()
 
     def fingerprint(self) -> str:
@@ -182,25 +176,15 @@ class Output(Component, ABC):
     # Answers ---------------------------------------------------------------------------------
 
     def options(self, **options: Any) -> Options:
-        """The recipe's way of decoding with ``options`` changed.
-
-        Raises:
-            UsageError: there is no such option, or it can't have that value.
-        """
+        """The recipe's way of decoding with ``options`` changed; see `Options.changed`."""
         return self.options_type().changed(**options)
 
     @abstractmethod
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:
-        """Free-running answers, one a record.
-
-        Args:
-            raw: of `Head.raw_outputs`.
-            fitted: of `Head.fitted`.
-            options: of `options`.
-            steps: what runs the decoder, for answers that are made step by step.
-        """
+        """Free-running answers, one a record, of `Head.raw_outputs`, `Head.fitted` and `options`;
+        ``steps`` runs the decoder of answers that are made step by step."""
 
     @abstractmethod
     def to_cell(self, value: Any) -> str | int | float | bool:
@@ -216,25 +200,15 @@ class Output(Component, ABC):
         return None
 
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
-        """A prediction as plain JSON: its value, score, alternatives, details, and shares.
-
-        Args:
-            prediction: the answer.
-            digits: decimals of scores, probabilities and shares; None keeps all.
-        """
-        found: dict[str, Any] = {
-            "value": prediction.value,
-            "score": rounded(prediction.score, digits),
-            "alternatives": [
-                {"value": other.value, "score": rounded(other.score, digits)}
-                for other in prediction.alternatives
-            ],
-            **self.details_json(prediction, digits),
-        }
-        if prediction.shares:
-            shares = prediction.shares.items()
-            found["shares"] = {name: rounded(share, digits) for name, share in shares}
-        return found
+        """A prediction as plain JSON: its value, score, alternatives, details, and shares; scores,
+        probabilities and shares to so many decimals, or with all."""
+        first, *others = (
+            {"value": answer.value, "score": rounded(answer.score, digits)}
+            for answer in (prediction, *prediction.alternatives)
+        )
+        shares = {name: rounded(share, digits) for name, share in prediction.shares.items()}
+        found = {**first, "alternatives": others, **self.details_json(prediction, digits)}
+        return found | ({"shares": shares} if shares else {})
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The part of `to_json` that this kind of output adds."""
@@ -278,8 +252,6 @@ class Output(Component, ABC):
         value = raw["value"]
         return Prediction(tuple(value) if isinstance(value, list) else value, raw["score"])
 
-    # Scores ----------------------------------------------------------------------------------
-
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> Metrics:
         """What scores any choice of these records: all of them for early stopping, resamples of
         them for comparisons."""
@@ -304,8 +276,7 @@ class Output(Component, ABC):
         Args:
             width: of the fusion's vectors.
             inputs: names of the model's inputs.
-            pretrained: whether parts start from pretrained weights; False where a package's own
-                weights replace them all.
+            pretrained: whether to start from pretrained weights; a package's own replace them all.
             branches: of a fusion that has them; the head then answers for each.
         """
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,30 +42,6 @@ class PooledScores(nn.Module):
         return self.out(self.drop(self.norm(fused.pooled))).float()
 
 
-class BlendedScores(nn.Module):
-    """Fused with branches -> (B, K): the branches' `PooledScores`, blended.
-
-    ``normalise`` makes scores such that their mean over branches means something, as of
-    log-probabilities.
-    """
-
-    def __init__(
-        self, width: int, size: int, dropout: float, branches: Branches,
-        normalise: Callable[[Tensor], Tensor],
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.branches = NamedModules(
-            {name: PooledScores(width, size, dropout) for name in branches.names}
-        )
-        self.blend, self.normalise = Blend(branches, size), normalise
-
-    def forward(self, fused: Fused) -> Tensor:
-        """(B, K) float32."""
-        assert fused.weights is not None
-        each = [self.normalise(m(fused.branches[name])) for name, m in self.branches.items()]
-        return self.blend(torch.stack(each, dim=1), fused.weights)
-
-
 class LinearScores(nn.Module):
     """Fused -> (B, K): a linear layer on the pooled vector that starts at 0."""
 
@@ -84,25 +59,27 @@ class LinearScores(nn.Module):
 class PooledHead(Head):
     """Scores of the pooled vector: ``size`` numbers a record, of all branches or of one."""
 
-    def __init__(
-        self,
-        width: int,
-        size: int,
-        dropout: float,
-        branches: Branches | None,
-        normalise: Callable[[Tensor], Tensor] = lambda scores: scores,
-    ) -> None:
+    def __init__(self, width: int, size: int, dropout: float, branches: Branches | None) -> None:
         super().__init__()
         self.size = size
-        self.raw: nn.Module = (
-            PooledScores(width, size, dropout)
-            if branches is None
-            else BlendedScores(width, size, dropout, branches, normalise)
-        )
+        if branches is None:
+            self.raw: nn.Module = PooledScores(width, size, dropout)
+            return
+        each = {name: PooledScores(width, size, dropout) for name in branches.names}
+        blend = Blend(branches, size)
+        self.raw = nn.ModuleDict({"branches": NamedModules(each), "blend": blend})
 
     def scores(self, fused: Fused, branch: str | None = None) -> Tensor:
         """(B, size) float32: of all, or of a branch from what it sees."""
-        return of_branch(self.raw, branch)(fused)
+        if branch is not None or fused.weights is None:
+            return of_branch(self.raw, branch)(fused)
+        raw: Any = self.raw
+        each = [self.normalised(m(fused.branches[name])) for name, m in raw.branches.items()]
+        return raw.blend(torch.stack(each, dim=1), fused.weights)
+
+    def normalised(self, scores: Tensor) -> Tensor:
+        """(B, size) scores whose mean over branches means something, as of log-probabilities."""
+        return scores
 
     def to_linear(self, width: int) -> nn.Linear:
         """The linear layer that gives the scores from now on."""
@@ -116,10 +93,13 @@ class ChoiceHead(PooledHead):
     once it is calibrated."""
 
     def __init__(
-        self, output: CategoryOutput | LabelsOutput, width: int, branches: Branches | None,
-        balanced: Tensor, normalise: Callable[[Tensor], Tensor] = lambda scores: scores,
-    ) -> None:  # fmt: skip
-        super().__init__(width, len(output.choices), output.dropout, branches, normalise)
+        self,
+        output: CategoryOutput | LabelsOutput,
+        width: int,
+        branches: Branches | None,
+        balanced: Tensor,
+    ) -> None:
+        super().__init__(width, len(output.choices), output.dropout, branches)
         self.weights: Tensor | None
         weights = balanced if output.weights == "balanced" else None
         self.register_buffer("weights", weights, persistent=False)
@@ -137,8 +117,12 @@ class CategoryHead(ChoiceHead):
     def __init__(self, output: CategoryOutput, width: int, branches: Branches | None) -> None:
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
-        super().__init__(output, width, branches, balanced, partial(F.log_softmax, dim=-1))
+        super().__init__(output, width, branches, balanced)
         self.output = output
+
+    def normalised(self, scores: Tensor) -> Tensor:
+        """Log-probabilities."""
+        return scores.log_softmax(dim=-1)
 
     def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
         """Mean cross-entropy over the records whose class was learned."""

@@ -132,8 +132,8 @@ class Decoding(Options):
         ``max_length`` positions.
 
         Raises:
-            UsageError: there is no such option, its value is out of range, it needs a model that
-                the network lacks, or texts would be too long.
+            UsageError: as of `changed`; or an option needs a model that the network lacks, or texts
+                would be too long.
         """
         decoding = self.changed(**options)
         for name, lacks in unavailable(models).items():
@@ -262,12 +262,8 @@ class _Progress:
 
     def extend(self, source: Ints, tokens: Ints, ranking: Floats, by_input: Floats | None) -> None:
         """Replace the hypotheses by continuations: each of ``source`` (R, K), a number among those
-        of its record, with one token (R, K) more.
-
-        Args:
-            source, tokens, ranking: (R, K), ``ranking`` being the new one.
-            by_input: (N, V) scores given the input alone; None where these are the ranking.
-        """
+        of its record, with one token (R, K) more and a new ranking (R, K). ``by_input`` are scores
+        (N, V) given the input alone; None where these are the ranking."""
         rows = np.arange(len(source))[:, None]
         done, before = self.done[rows, source], self.token_ids[rows, source]
         if by_input is None:
@@ -307,14 +303,7 @@ class _Progress:
 
 
 def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding) -> Hypotheses:
-    """``decoding.num`` sequences for every record, best first.
-
-    Args:
-        steps: the engine.
-        raw: raw outputs of B records.
-        mixture: how the models' scores are combined.
-        decoding: beam search, or sampling, and their settings.
-    """
+    """``decoding.num`` sequences for each of B records, best first."""
     scorer = TokenScorer(steps, raw, mixture)
     if decoding.sample:
         return sample(scorer, decoding, np.random.default_rng(decoding.seed))
@@ -395,15 +384,9 @@ def _run(
     scorer: TokenScorer, progress: _Progress, limits: Limits,
     choose: Callable[[Floats, Floats], tuple[Ints, Ints, Floats]],
 ) -> Hypotheses:  # fmt: skip
-    """Continues all hypotheses until they have ended.
-
-    Args:
-        scorer: of the hypotheses, one row each.
-        progress: the same, so far.
-        limits: which sequences may be generated.
-        choose: what makes of scores (N, V) and the logarithms (N,) to subtract from them, see
-            `restrict`, the arguments of `_Progress.extend`.
-    """
+    """Continue all hypotheses until they have ended. ``choose`` takes the scores (N, V) of the next
+    token and what `restrict` says to subtract from them (N,), and gives what `_Progress.extend`
+    takes."""
     tokens = np.full(progress.done.size, BOS)
     for _ in range(limits.max_words + 1):
         scores, by_input = scorer.next(tokens)

@@ -37,12 +37,5 @@ class Decoder(Component, ABC):
     def network(
         self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
     ) -> DecoderNetwork:
-        """The network side.
-
-        Args:
-            vocabulary: number of token ids.
-            width: of the fused tokens.
-            max_length: most tokens of a text.
-            pretrained: whether to start from pretrained weights; False for a package, whose own
-                weights replace them.
-        """
+        """The network side, for so many token ids, fused tokens of this width and texts of at most
+        ``max_length`` tokens. A package's own weights replace ``pretrained`` ones."""

@@ -24,12 +24,8 @@ class LanguageModel(Component, ABC):
 
     @abstractmethod
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
-        """What a package must keep.
-
-        Args:
-            texts: of the training records, as token ids without end tokens.
-            vocabulary: the output's.
-        """
+        """What a package must keep; ``texts`` of the training records are token ids without end
+        tokens, ``vocabulary`` is the output's."""
 
     @property
     def ngram(self) -> NGram | None:

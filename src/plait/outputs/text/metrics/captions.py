@@ -6,9 +6,10 @@ equal those of the COCO evaluation's code, pycocoevalcap, to rounding.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,16 @@ class CaptionMetrics(TextMetrics):
         if not any(words for texts in self.targets for words in texts):
             raise PlaitError("no word in any reference", expected="captions of words")
         pairs = list(zip(self.captions, self.targets, strict=True))
+        numbers: defaultdict[str, int] = defaultdict(count().__next__)
+
+        def ids(texts: Sequence[Sequence[str]]) -> list[list[int]]:
+            return [[numbers[word] for word in words] for words in texts]
+
+        reward = CiderReward([ids(texts) for texts in self.targets])
         self._bleu = np.array([bleu_counts(*pair) for pair in pairs], np.float64)
         self._means: dict[str, Floats] = {
             "rouge_l": np.array([rouge_l(*pair) for pair in pairs]),
-            "cider": cider(self.captions, self.targets),
+            "cider": reward.scores(range(len(pairs)), ids(self.captions)),
             "mean_length": np.array([len(words) for words in self.captions], np.float64),
         }
 
@@ -96,8 +103,7 @@ class CaptionMetrics(TextMetrics):
         Raises:
             PlaitError: METEOR was asked for and is not installed, or its program failed.
         """
-        found = super().scores(seed)
-        found = replace(found, counted="photos")
+        found = replace(super().scores(seed), counted="photos")
         if not wants_meteor(meteor):
             return replace(found, extras={"meteor": None, **found.extras})
         with Meteor() as program:
@@ -140,9 +146,8 @@ def bleu_counts(caption: Sequence[str], references: Sequence[Sequence[str]]) -> 
             allowed |= ngrams(reference, order)  # the maximum of each n-gram's counts
         matches.append((counts & allowed).total())
         totals.append(counts.total())
-    length = len(caption)
-    nearest = min(map(len, references), key=lambda other: (abs(other - length), other))
-    return [*matches, *totals, length, nearest]
+    nearest = min(map(len, references), key=lambda other: (abs(other - len(caption)), other))
+    return [*matches, *totals, len(caption), nearest]
 
 
 def ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
@@ -201,16 +206,3 @@ def common_words(first: Sequence[str], second: Sequence[str]) -> int:
         equal = row & places.get(word, 0)
         row = (row + equal | row - equal) & every
     return (row ^ every).bit_count()
-
-
-def cider(
-    captions: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
-) -> Floats:
-    """(photos,) CIDEr-D of each caption."""
-    numbers: dict[str, int] = {}
-
-    def ids(words: Sequence[str]) -> list[int]:
-        return [numbers.setdefault(word, len(numbers)) for word in words]
-
-    reward = CiderReward([[ids(words) for words in texts] for texts in references])
-    return reward.scores(range(len(captions)), [ids(words) for words in captions])

@@ -9,6 +9,7 @@ Shapes: N texts, L text tokens, M branches, T input tokens, D width, V vocabular
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -36,7 +37,10 @@ class BlendedNetwork(DecoderNetwork):
     def start(self, fused: Fused) -> DecoderState:
         """The branches' states, each under its name, and the branches' weights."""
         assert fused.weights is not None
-        places = _places(fused)
+        places, at = {}, 0  # of each input's tokens among those of all inputs side by side
+        for name, part in fused.parts.items():
+            end = at + part.values.shape[1]
+            places[name], at = torch.arange(at, end, device=fused.pooled.device), end
         states = {}
         for name, part in fused.branches.items():
             states[name] = self._decoder(name).start(part)
@@ -73,16 +77,4 @@ class BlendedNetwork(DecoderNetwork):
         return self.blend(torch.stack(answers, dim=-2), hidden[..., -1].float())
 
     def _decoder(self, name: str) -> DecoderNetwork:
-        decoder = self.branches[name]
-        assert isinstance(decoder, DecoderNetwork)
-        return decoder
-
-
-def _places(fused: Fused) -> dict[str, Tensor]:
-    """Input -> the positions of its tokens among the tokens of all inputs side by side."""
-    places, at = {}, 0
-    for name, part in fused.parts.items():
-        count = part.values.shape[1]
-        places[name] = torch.arange(at, at + count, device=part.values.device)
-        at += count
-    return places
+        return cast(DecoderNetwork, self.branches[name])

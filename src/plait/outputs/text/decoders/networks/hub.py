@@ -107,19 +107,15 @@ class HubNetwork(DecoderNetwork):
         # Masked tokens take no position, so that a record does not depend on its batch's padding.
         at = torch.arange(done, done + length, device=tokens.device)
         positions = prefix.sum(1, keepdim=True) + at  # (N, L)
-        hidden, looks, cached = self.model(self._embed(tokens), state.past, mask, positions, attend)
+        own = self.special_embedding[tokens.clamp(max=UNK)]
+        theirs = self.model.embedding(self.token_of[tokens])
+        embedded = torch.where((tokens > UNK)[..., None], theirs, own)  # (N, L, E)
+        hidden, looks, cached = self.model(embedded, state.past, mask, positions, attend)
         attention = None
         if attend:
             shares = looks[..., : prefix.shape[1]]  # (N, L, T)
             attention = shares / shares.sum(-1, keepdim=True).clamp(min=1e-9)
         return hidden, attention, DecoderState(state.memory, cached)
-
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """(N, L) -> (N, L, E)."""
-        special = self.special_embedding[tokens.clamp(max=UNK)]
-        return torch.where(
-            (tokens > UNK)[..., None], self.model.embedding(self.token_of[tokens]), special
-        )
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., 4 + K)."""
@@ -173,18 +169,11 @@ class CausalModel(nn.Module):
     def forward(
         self, x: Tensor, past: dict[str, Tensor], mask: Tensor, positions: Tensor, attend: bool
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Run L tokens after P cached ones.
+        """Run L tokens, embedded (N, L, E), after P cached ones.
 
-        Args:
-            x: (N, L, E) embeddings.
-            past: "key0", "value0", "key1"...: (N, H, P, Dh) each; none at the start.
-            mask: (N, P + L), True where one may attend.
-            positions: (N, L).
-            attend: whether to return the attention.
-
-        Returns:
-            Hidden vectors (N, L, D); the mean attention (N, L, P + L), empty without ``attend``;
-            the keys and values (N, H, P + L, Dh).
+        The past is "key0", "value0", "key1"..., (N, H, P, Dh) each, none at the start; the mask
+        (N, P + L) is True where one may attend; positions are (N, L). Returns hidden vectors (N, L,
+        D), the mean attention (N, L, P + L), empty without ``attend``, and the next past.
         """
         layers = sum(key.startswith("key") for key in past)
         cache = new_cache((past[f"key{i}"], past[f"value{i}"]) for i in range(layers))
@@ -216,7 +205,14 @@ class CausalModel(nn.Module):
             with torch.enable_grad():
                 theirs = whole(input_ids=torch.tensor([[0, 1]])).logits
             found = torch.autograd.grad(theirs.sum(), list(whole.parameters()), allow_unused=True)
-            ours = self._two_steps()
+            past: dict[str, Tensor] = {}
+            steps = []
+            for i in range(2):
+                at, mask = torch.tensor([[i]]), torch.ones(1, i + 1, dtype=torch.bool)
+                with torch.no_grad():
+                    hidden, _, past = self(self.embedding(at), past, mask, at, attend=i == 1)
+                    steps.append(F.linear(hidden, self.output_weight, self.output_bias))
+            ours = torch.cat(steps, dim=1)  # (1, 2, V)
         except (*FAILURES, TypeError, AttributeError, IndexError) as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise _no_decoder(name, first) from None
@@ -224,18 +220,6 @@ class CausalModel(nn.Module):
             raise _no_decoder(name, "its scores are no plain projection of its last layer")
         pairs = zip(whole.parameters(), found, strict=True)
         return {id(p) for p, g in pairs if g is not None}
-
-    @torch.no_grad()
-    def _two_steps(self) -> Tensor:
-        """Logits (1, 2, V) of the model's tokens 0 and 1, one step each."""
-        past: dict[str, Tensor] = {}
-        steps = []
-        for i in range(2):
-            at = torch.tensor([[i]])
-            mask = torch.ones(1, i + 1, dtype=torch.bool)
-            hidden, _, past = self(self.embedding(at), past, mask, at, attend=i == 1)
-            steps.append(F.linear(hidden, self.output_weight, self.output_bias))
-        return torch.cat(steps, dim=1)
 
 
 def _no_decoder(name: str, why: str) -> PlaitError:
