@@ -169,9 +169,9 @@ class Output(Component, ABC):
     def example(self) -> Any:
         """A made-up target, as `read` gives them."""
 
-    @abstractmethod
     def reference(self, cell: Any, root: Path) -> Any:
-        """A cell's right answer as `scores` takes it."""
+        """A cell's right answer, as `scorer` takes it; by default its target."""
+        return self.read(cell, root)
 
     # Answers ---------------------------------------------------------------------------------
 
@@ -186,9 +186,9 @@ class Output(Component, ABC):
         """Free-running answers, one a record, of `Head.raw_outputs`, `Head.fitted` and `options`;
         ``steps`` runs the decoder of answers that are made step by step."""
 
-    @abstractmethod
     def to_cell(self, value: Any) -> str | int | float | bool:
         """An answer as a cell of a table, which `read` reads again."""
+        return value
 
     def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
         """Further cells beside the answer's, by what is added to its column's name."""

@@ -230,10 +230,6 @@ class CategoryOutput(ChoiceOutput):
             found.append(Prediction(first.value, first.score, named, details=Probabilities(ranked)))
         return found
 
-    def to_cell(self, value: Any) -> Any:
-        """The class."""
-        return value
-
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:

@@ -312,13 +312,8 @@ def best_temperature(loss: Callable[[float], Tensor]) -> float:
 
 
 def pinball(values: Tensor, wanted: Tensor, quantiles: Sequence[float]) -> Tensor:
-    """Mean pinball loss of quantiles (Koenker and Bassett 1978).
-
-    Args:
-        values: (B, Q), a quantile a column.
-        wanted: (B,) the right numbers.
-        quantiles: the Q shares of the numbers that are to lie below.
-    """
+    """Mean pinball loss (Koenker and Bassett 1978) of values (B, Q), a column for each of the Q
+    quantiles, the shares of the numbers that are to lie below; right are ``wanted`` (B,)."""
     levels = torch.tensor(quantiles, device=values.device)
     over = wanted[:, None] - values  # (B, Q)
     return torch.maximum(levels * over, (levels - 1) * over).mean()

@@ -154,10 +154,6 @@ class NumberOutput(Output):
         """The mean."""
         return self.mean
 
-    def reference(self, cell: Any, root: Path) -> float:
-        """The number."""
-        return as_number(cell)
-
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:
@@ -171,10 +167,6 @@ class NumberOutput(Output):
             ends = (low, high) if fitted["calibrated"] else None
             found.append(Prediction(value, low - high if ends else 0.0, details=Interval(ends)))
         return found
-
-    def to_cell(self, value: float) -> float:
-        """The number."""
-        return value
 
     def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
         """The interval's ends."""

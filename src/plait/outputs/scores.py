@@ -44,11 +44,6 @@ def with_intervals(score: Scorer, size: int, seed: int = 0) -> tuple[dict[str, f
 
     An interval always holds its score. Drawing records moves some scores, such as macro F1 where
     many classes have a record or two, which then are often not drawn.
-
-    Args:
-        score: what scores any choice of the records.
-        size: how many records there are.
-        seed: of the resamples.
     """
     points = score(np.arange(size))
     drawn = [score(rows) for rows in resamples(size, RESAMPLES, seed)]

@@ -313,10 +313,6 @@ class TextOutput(Output):
         are left out."""
         return self.tokenizer.decode(token_ids).strip()
 
-    def to_cell(self, value: str) -> str:
-        """The text."""
-        return value
-
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words."""
         detected = (prediction.details or TextDetails()).detected

@@ -39,16 +39,9 @@ class CtcDecoder(Decoder):
 
 
 def align(emissions: NDArray[np.float32], units: Sequence[int]) -> list[range]:
-    """The input tokens that say each unit, on the likeliest path (the Viterbi algorithm).
-
-    Args:
-        emissions: (T, V) log-probabilities of what each input token says.
-        units: what is said.
-
-    Returns:
-        A range of input tokens for each unit; empty ranges where there is no path, as there are
-        fewer tokens than units.
-    """
+    """The range of input tokens that say each unit, on the likeliest path (the Viterbi algorithm),
+    by the log-probabilities (T, V) of what each token says. The ranges are empty where there is no
+    path, as there are fewer tokens than units."""
     if not len(emissions):
         return [range(0)] * len(units)
     labels = np.full(2 * len(units) + 1, BLANK)

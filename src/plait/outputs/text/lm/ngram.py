@@ -78,12 +78,7 @@ class NGram:
     """
 
     def __init__(self, vocabulary: int, keys: Ints, scores: Singles, backoffs: Singles) -> None:
-        """
-        Args:
-            keys: (M,) of nodes 1 to M, see the module.
-            scores: (M,) theirs.
-            backoffs: (C,) of nodes 0 to C - 1.
-        """
+        """``keys`` and ``scores`` (M,) of nodes 1 to M, ``backoffs`` (C,) of nodes 0 to C - 1."""
         self.vocabulary = vocabulary
         self._keys, self._scores, self._backoffs = keys, scores, backoffs
         # Where a context's words begin among the keys; they end where the next one's begin.
@@ -116,12 +111,8 @@ class NGram:
 
     @classmethod
     def fit(cls, sentences: Iterable[Sequence[int]], vocabulary: int, order: int) -> NGram:
-        """Count the n-grams of up to ``order`` words.
-
-        Args:
-            sentences: ids as `Vocabulary.encode` gives them; start and end tokens are added.
-            vocabulary: number of ids.
-            order: length of the longest n-grams.
+        """Count the n-grams of up to ``order`` words, in sentences of ids as `Vocabulary.encode`
+        gives them, to which start and end tokens are added; ``vocabulary`` is the number of ids.
 
         Raises:
             PlaitError: there is no sentence.
@@ -180,10 +171,8 @@ class NGram:
         return rows
 
     def step(self, states: Ints, words: Ints) -> Ints:
-        """(N,) states and (N,) next words -> (N,) states: the longest known contexts.
-
-        After the end or padding that is the empty context.
-        """
+        """(N,) states and (N,) next words -> (N,) states: the longest known contexts; after the end
+        or padding, the empty one."""
         return self._follow(states, words)[1]
 
     def _follow(self, states: NDArray[np.integer], words: Ints) -> tuple[Singles, Ints]:
@@ -281,12 +270,8 @@ class _Counted:
 
 
 def estimate_levels(stream: Ints, vocabulary: int, order: int) -> list[Level]:
-    """The n-grams of length 1, 2, ... up to ``order``, or to the longest that there are.
-
-    Args:
-        stream: (T,) one sentence after the other, each with its start and end.
-        vocabulary: V.
-    """
+    """The n-grams of length 1, 2, ... up to ``order``, or to the longest that there are, in a
+    stream (T,) of one sentence after the other, each with its start and end."""
     levels = _counted(stream, vocabulary, order)
     shorter = np.full(vocabulary, 1 / (vocabulary - len(NEVER_FOLLOWS)))  # p(w | h') of n-grams
     shorter[list(NEVER_FOLLOWS)] = 0.0

@@ -72,10 +72,6 @@ class Vector(Output):
         deviation = float(np.std(targets, axis=0).mean())
         return {"mean": np.mean(targets, axis=0).tolist(), "deviation": deviation or 1.0}
 
-    def reference(self, cell: Any, root: Path) -> Any:
-        """The target."""
-        return self.read(cell, root)
-
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:

@@ -94,12 +94,7 @@ class DecoderNetwork(nn.Module, ABC):
     def forward(
         self, tokens: Tensor, state: DecoderState, attend: bool = False
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
-        """Append tokens to the texts of a state.
-
-        Args:
-            tokens: (N, L).
-            state: of N texts.
-            attend: whether to return the attention.
+        """Append tokens (N, L) to the N texts of a state.
 
         Returns:
             Hidden vectors (N, L, D), of which `logits` makes the scores of each *next* token; how
@@ -119,13 +114,8 @@ class DecoderNetwork(nn.Module, ABC):
     def sequence_loss(
         self, fused: Fused, owners: Sequence[int], texts: Sequence[Sequence[int]]
     ) -> Tensor | None:
-        """The loss of a network that does not learn token by token; None for one that does.
-
-        Args:
-            fused: B records.
-            owners: each text's record.
-            texts: N of them, as token ids with the end token.
-        """
+        """The loss of a network that does not learn token by token; None for one that does. The N
+        texts are token ids with the end token; ``owners`` are their records among the B fused."""
         return None
 
 
@@ -139,10 +129,8 @@ def teacher_forced(
     """Run a decoder over texts, those of similar length together, to compute little for padding.
 
     Args:
-        decoder: any.
-        start: the state of every record.
-        owners: each text's record.
-        texts: N of them, as token ids with their end tokens.
+        decoder, start: the network, and its state of every record.
+        owners, texts: N texts, as token ids with their end tokens, and the record of each.
         word_dropout: share of the previous tokens that the decoder sees as unknown.
 
     Returns:
@@ -194,12 +182,8 @@ class TorchSteps:
         starts: Mapping[str, DecoderState],
         inputs: Mapping[str, slice] | None = None,
     ) -> None:
-        """
-        Args:
-            networks: by name.
-            starts: the state of each before the first token, a row a record.
-            inputs: where each input's tokens are among the fused ones, for `attention`.
-        """
+        """``starts`` are the networks' states before the first token, a row for each record;
+        ``inputs`` says where each input's tokens are among the fused ones, for `attention`."""
         self.networks, self.starts, self.inputs = networks, starts, inputs or {}
 
     def start(self, raw: RawOutputs, models: Collection[str]) -> _States:
