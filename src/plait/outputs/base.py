@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -117,6 +118,9 @@ class Output(Component, ABC):
     answer_type: ClassVar[str] = ""
     """What sort of thing an answer is, for whoever passes it on: ``text``, ``category``, ``labels``
     or ``number``; other outputs may name a sort of their own."""
+    head_class: ClassVar[str]
+    """Full name of the `Head`, which is built from the output, ``width``, ``branches``, ``inputs``
+    and ``pretrained`` (see `head`)."""
     scored_by: ClassVar[type[Metrics]]
     """What scores its answers: the metrics' titles, which of them decide, and the scores."""
 
@@ -267,7 +271,6 @@ class Output(Component, ABC):
     def check_exportable(self) -> None:
         """Raises UsageError if answers can't be made without torch."""
 
-    @abstractmethod
     def head(
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
@@ -279,6 +282,9 @@ class Output(Component, ABC):
             pretrained: whether to start from pretrained weights; a package's own replace them all.
             branches: of a fusion that has them; the head then answers for each.
         """
+        module, _, name = self.head_class.rpartition(".")
+        head: Head = getattr(import_module(module), name)(self, width, branches, inputs, pretrained)
+        return head
 
 
 def usable(cells: Iterable[Any], read: Callable[[Any], Any]) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +24,11 @@ from plait.outputs.scores import Floats, Metrics
 from plait.types import (
     Alternative,
     BadCell,
-    Branches,
     PlaitError,
     Prediction,
     State,
     UnseenLabel,
 )
-
-if TYPE_CHECKING:
-    from plait.nn.base import Head
 
 BINS = 15  # of confidence, for the calibration error
 SHOWN = 10  # classes named in a message
@@ -161,6 +157,7 @@ class CategoryOutput(ChoiceOutput):
     linear: ClassVar[bool] = True
     answer_type: ClassVar[str] = "category"
     options_type = CategoryOptions
+    head_class = "plait.outputs.networks.CategoryHead"
     scored_by = CategoryMetrics
 
     weights: Annotated[
@@ -229,14 +226,6 @@ class CategoryOutput(ChoiceOutput):
             named = tuple(others[: options.num - 1])
             found.append(Prediction(first.value, first.score, named, details=Probabilities(ranked)))
         return found
-
-    def head(
-        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
-    ) -> Head:
-        """A linear layer on the pooled vector; branches' log-probabilities are blended."""
-        from plait.outputs.networks import CategoryHead
-
-        return CategoryHead(self, width, branches)
 
 
 def as_class(cell: Any) -> Any:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,7 @@ from plait.data.cells import is_blank
 from plait.outputs.base import Options, RawOutputs, Steps, usable
 from plait.outputs.category import ChoiceOutput, Probabilities
 from plait.outputs.scores import Floats, Metrics
-from plait.types import BadCell, Branches, PlaitError, Prediction, State, UnseenLabel
-
-if TYPE_CHECKING:
-    from plait.nn.base import Head
+from plait.types import BadCell, PlaitError, Prediction, State, UnseenLabel
 
 Bools = NDArray[np.bool_]
 
@@ -128,6 +125,7 @@ class LabelsOutput(ChoiceOutput):
     linear: ClassVar[bool] = True
     answer_type: ClassVar[str] = "labels"
     options_type = LabelsOptions
+    head_class = "plait.outputs.networks.LabelsHead"
     scored_by = LabelsMetrics
 
     separator: Annotated[
@@ -247,14 +245,6 @@ class LabelsOutput(ChoiceOutput):
     def to_cell(self, value: Sequence[str]) -> str:
         """The labels with separators between them; without any, a separator alone."""
         return self.separator.join(value) or self.separator
-
-    def head(
-        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
-    ) -> Head:
-        """A linear layer on the pooled vector."""
-        from plait.outputs.networks import LabelsHead
-
-        return LabelsHead(self, width, branches)
 
 
 def best_threshold(probable: Floats, right: Bools) -> float:

@@ -114,7 +114,9 @@ class ChoiceHead(PooledHead):
 class CategoryHead(ChoiceHead):
     """The probabilities of the classes."""
 
-    def __init__(self, output: CategoryOutput, width: int, branches: Branches | None) -> None:
+    def __init__(
+        self, output: CategoryOutput, width: int, branches: Branches | None, *_: object
+    ) -> None:
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = counts.sum() / (len(counts) * counts)
         super().__init__(output, width, branches, balanced)
@@ -158,7 +160,9 @@ class CategoryHead(ChoiceHead):
 class LabelsHead(ChoiceHead):
     """Each label's logit."""
 
-    def __init__(self, output: LabelsOutput, width: int, branches: Branches | None) -> None:
+    def __init__(
+        self, output: LabelsOutput, width: int, branches: Branches | None, *_: object
+    ) -> None:
         counts = torch.tensor(output.state["counts"], dtype=torch.float32)
         balanced = ((output.state["rows"] - counts) / counts).clamp(1 / HEAVIEST, HEAVIEST)
         super().__init__(output, width, branches, balanced)
@@ -225,7 +229,9 @@ class NumberHead(PooledHead):
     two quantiles and the scale 1. The interval is [low - margin · scale, high + margin · scale].
     """
 
-    def __init__(self, output: NumberOutput, width: int, branches: Branches | None) -> None:
+    def __init__(
+        self, output: NumberOutput, width: int, branches: Branches | None, *_: object
+    ) -> None:
         super().__init__(width, NUMBERS[output.spread], output.dropout, branches)
         self.output = output
         self.margin: Tensor

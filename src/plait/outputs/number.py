@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,7 @@ from plait.config.registry import register
 from plait.data.cells import is_blank
 from plait.outputs.base import Output, RawOutputs, Steps, usable
 from plait.outputs.scores import Floats, Metrics
-from plait.types import BadCell, Branches, PlaitError, Prediction, State
-
-if TYPE_CHECKING:
-    from plait.nn.base import Head
+from plait.types import BadCell, PlaitError, Prediction, State
 
 DIGITS = 6  # of the standard deviation that are shown: the network's float32 has no more
 LARGEST = 1e100  # its square is still a float
@@ -100,6 +97,7 @@ class NumberOutput(Output):
     linear: ClassVar[bool] = True
     shows_score: ClassVar[bool] = False  # it is minus the width of the interval, which is shown
     answer_type: ClassVar[str] = "number"
+    head_class = "plait.outputs.networks.NumberHead"
     scored_by = NumberMetrics
 
     spread: Annotated[
@@ -197,14 +195,6 @@ class NumberOutput(Output):
         """With the interval."""
         ends = Interval(tuple(raw["interval"]) if raw["interval"] else None)
         return Prediction(raw["value"], raw["score"], details=ends)
-
-    def head(
-        self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
-    ) -> Head:
-        """A linear layer on the pooled vector."""
-        from plait.outputs.networks import NumberHead
-
-        return NumberHead(self, width, branches)
 
 
 def conformal_quantile(scores: Floats, share: float) -> float | None:

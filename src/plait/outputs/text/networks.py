@@ -68,9 +68,9 @@ class TextHead(Head):
         self,
         output: TextOutput,
         width: int,
+        branches: Branches | None,
         inputs: Sequence[str],
         pretrained: bool,
-        branches: Branches | None,
     ) -> None:
         """See `Output.head`; ``inputs`` in the order of their tokens."""
         super().__init__()

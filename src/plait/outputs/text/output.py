@@ -82,6 +82,7 @@ class TextOutput(Output):
     mixup = False
     several_answers = True
     answer_type = "text"
+    head_class = "plait.outputs.text.networks.TextHead"
 
     metrics: Annotated[
         str,
@@ -369,9 +370,7 @@ class TextOutput(Output):
                 f"CTC reads one input, not {', '.join(inputs)}",
                 expected="one input, or another decoder and ctc_weight: 0",
             )
-        from plait.outputs.text.networks import TextHead
-
-        return TextHead(self, width, inputs, pretrained, branches)
+        return super().head(width, inputs, pretrained, branches)
 
 
 def as_texts(cell: Any) -> list[str]:

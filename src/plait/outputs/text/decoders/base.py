@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from plait.config.registry import Component
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 class Decoder(Component, ABC):
     """Scores the next token of a text, given the tokens before it and the fused inputs."""
 
+    network_class: ClassVar[str]
+    """Full name of the `DecoderNetwork`, which is built from the settings and the arguments of
+    `network`."""
     exportable: ClassVar[bool] = True
     """Whether a step of it can run without torch."""
     final_scores: ClassVar[bool] = False
@@ -33,9 +37,12 @@ class Decoder(Component, ABC):
         """A pretrained model's own; None for the output's."""
         return None
 
-    @abstractmethod
     def network(
         self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
     ) -> DecoderNetwork:
         """The network side, for so many token ids, fused tokens of this width and texts of at most
         ``max_length`` tokens. A package's own weights replace ``pretrained`` ones."""
+        module, _, name = self.network_class.rpartition(".")
+        made = getattr(import_module(module), name)(self, vocabulary, width, max_length, pretrained)
+        network: DecoderNetwork = made
+        return network

@@ -4,7 +4,7 @@ its input in time, as a transcript follows speech."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from plait.config.registry import register
 from plait.data.vocabulary import PAD
 from plait.outputs.text.decoders.base import Decoder
 
-if TYPE_CHECKING:
-    from plait.outputs.text.decoders.networks.base import DecoderNetwork
-
 BLANK = PAD
 """The id that stands for "nothing is said": padding's."""
 
@@ -25,17 +22,10 @@ BLANK = PAD
 class CtcDecoder(Decoder):
     """Each token of the input says a unit or nothing, in the input's order: for speech."""
 
+    network_class = "plait.outputs.text.decoders.networks.ctc.CtcNetwork"
     final_scores = True
     aligned = True
     dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1
-
-    def network(
-        self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
-    ) -> DecoderNetwork:
-        """See `Decoder.network`."""
-        from plait.outputs.text.decoders.networks.ctc import CtcNetwork
-
-        return CtcNetwork(self, vocabulary, width)
 
 
 def align(emissions: NDArray[np.float32], units: Sequence[int]) -> list[range]:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field
 
 from plait.config.registry import register
 from plait.outputs.text.decoders.base import Decoder
 
-if TYPE_CHECKING:
-    from plait.outputs.text.decoders.networks.base import DecoderNetwork
-
 
 @register("decoder", "gru-attention")
 class GruAttentionDecoder(Decoder):
     """Embedding, GRU, attention over the input's tokens, add, layer norm, projection."""
 
+    network_class = "plait.outputs.text.decoders.networks.gru_attention.GruAttentionNetwork"
     units: Annotated[int, Field(ge=8, le=4096, description="GRU units")] = 512
     dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.3
-
-    def network(
-        self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
-    ) -> DecoderNetwork:
-        """See `Decoder.network`."""
-        from plait.outputs.text.decoders.networks.gru_attention import GruAttentionNetwork
-
-        return GruAttentionNetwork(self, vocabulary, width)

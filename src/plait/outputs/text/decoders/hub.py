@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,14 +12,12 @@ from plait.nn.hub import HubName, load_config, load_tokenizer
 from plait.outputs.text.decoders.base import Decoder
 from plait.types import State
 
-if TYPE_CHECKING:
-    from plait.outputs.text.decoders.networks.base import DecoderNetwork
-
 
 @register("decoder", "hub")
 class HubDecoder(Decoder):
     """Any causal language model of the Hugging Face hub, or of a local folder; needs unit: hub."""
 
+    network_class = "plait.outputs.text.decoders.networks.hub.HubNetwork"
     exportable = False
     name: HubName
     train: Annotated[
@@ -41,11 +39,3 @@ class HubDecoder(Decoder):
         """The language model's own."""
         found = load_tokenizer(self.name)
         return HubVocabulary(found["tokenizer"], found["specials"])
-
-    def network(
-        self, vocabulary: int, width: int, max_length: int, pretrained: bool = True
-    ) -> DecoderNetwork:
-        """See `Decoder.network`."""
-        from plait.outputs.text.decoders.networks.hub import HubNetwork
-
-        return HubNetwork(self, vocabulary, width, max_length, pretrained)

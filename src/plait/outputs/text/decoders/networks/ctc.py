@@ -31,7 +31,8 @@ class CtcNetwork(DecoderNetwork):
 
     final_scores = CtcDecoder.final_scores
 
-    def __init__(self, settings: CtcDecoder, vocabulary: int, width: int) -> None:
+    def __init__(self, settings: CtcDecoder, vocabulary: int, width: int, *_: object) -> None:
+        """See `Decoder.network`."""
         super().__init__()
         self.norm, self.drop = nn.LayerNorm(width), nn.Dropout(settings.dropout)
         self.out = nn.Linear(width, vocabulary)

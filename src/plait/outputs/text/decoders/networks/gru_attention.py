@@ -23,7 +23,10 @@ from plait.types import Fused
 class GruAttentionNetwork(DecoderNetwork):
     """Embedding, GRU, attention over the input's tokens, add, layer norm, projection."""
 
-    def __init__(self, settings: GruAttentionDecoder, vocabulary: int, width: int) -> None:
+    def __init__(
+        self, settings: GruAttentionDecoder, vocabulary: int, width: int, *_: object
+    ) -> None:
+        """See `Decoder.network`."""
         super().__init__()
         units = settings.units
         self.embedding = nn.Embedding(vocabulary, units)

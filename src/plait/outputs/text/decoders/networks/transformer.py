@@ -21,8 +21,9 @@ class TransformerNetwork(DecoderNetwork):
     """Causal self-attention over the text's tokens, cross-attention to the input's."""
 
     def __init__(
-        self, settings: TransformerDecoder, vocabulary: int, width: int, max_length: int
+        self, settings: TransformerDecoder, vocabulary: int, width: int, max_length: int, _: bool
     ) -> None:
+        """See `Decoder.network`."""
         super().__init__()
         heads, dropout = settings.heads, settings.dropout
         self.embedding = nn.Embedding(vocabulary, width)
