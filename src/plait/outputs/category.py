@@ -105,31 +105,30 @@ class CategoryMetrics(Metrics):
         each = [answer.details.probabilities for answer in answers]
         self.classes = sorted({*each[0], *references}, key=_order)
         number = {value: n for n, value in enumerate(self.classes)}
-        self.right = np.array([number[value] for value in references], np.int64)  # (N,)
-        self.probable = np.array([[p.get(value, 0.0) for value in self.classes] for p in each])
+        self.right = np.array([number[value] for value in references], np.int64)  # (N,), as below
+        probable = np.array([[p.get(value, 0.0) for value in self.classes] for p in each])
+        self.of_right = probable[np.arange(len(answers)), self.right]
+        self.answered, self.sure = probable.argmax(axis=1), probable.max(axis=1)
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The scores of these records."""
-        right, probable = self.right[rows], self.probable[rows]
         confusion = self._confusion(rows)
         # F1 is over the classes that occur, as right answers or as given ones.
         both = confusion.sum(axis=0) + confusion.sum(axis=1)
         f1 = 2 * np.diag(confusion)[both > 0] / both[both > 0]
-        sure, hit = probable.max(axis=1), probable.argmax(axis=1) == right
+        sure, hit = self.sure[rows], (self.answered == self.right)[rows]
         bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-        chosen = np.maximum(probable[np.arange(len(right)), right], 1e-15)
+        off = np.abs(np.bincount(bins, sure - hit, BINS)).sum()
         return {
-            "accuracy": float(np.trace(confusion) / len(right)),
+            "accuracy": float(np.trace(confusion) / len(rows)),
             "macro_f1": float(f1.mean()),
-            "log_loss": float(-np.log(chosen).mean()),
-            "calibration_error": float(
-                np.abs(np.bincount(bins, sure - hit, BINS)).sum() / len(right)
-            ),
+            "log_loss": float(-np.log(np.maximum(self.of_right[rows], 1e-15)).mean()),
+            "calibration_error": float(off / len(rows)),
         }
 
     def _confusion(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         count = len(self.classes)
-        pairs = self.right[rows] * count + self.probable[rows].argmax(axis=1)
+        pairs = self.right[rows] * count + self.answered[rows]
         return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
     def extras(self) -> dict[str, Any]:
@@ -139,9 +138,7 @@ class CategoryMetrics(Metrics):
 
     def rightness(self) -> tuple[str, Floats]:
         """The right class's probability."""
-        return "probability of the right class", self.probable[
-            np.arange(len(self.right)), self.right
-        ]
+        return "probability of the right class", self.of_right
 
 
 class CategoryOptions(Options):
