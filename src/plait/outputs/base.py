@@ -206,10 +206,8 @@ class Output(Component, ABC):
     def to_json(self, prediction: Prediction, digits: int | None = None) -> dict[str, Any]:
         """A prediction as plain JSON: its value, score, alternatives, details, and shares; scores,
         probabilities and shares to so many decimals, or with all."""
-        first, *others = (
-            {"value": answer.value, "score": rounded(answer.score, digits)}
-            for answer in (prediction, *prediction.alternatives)
-        )
+        answers: list[Any] = [prediction, *prediction.alternatives]
+        first, *others = ({"value": a.value, "score": rounded(a.score, digits)} for a in answers)
         shares = {name: rounded(share, digits) for name, share in prediction.shares.items()}
         found = {**first, "alternatives": others, **self.details_json(prediction, digits)}
         return found | ({"shares": shares} if shares else {})

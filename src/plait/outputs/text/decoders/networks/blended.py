@@ -38,8 +38,8 @@ class BlendedNetwork(DecoderNetwork):
         """The branches' states, each under its name, and the branches' weights."""
         assert fused.weights is not None
         places, at = {}, 0  # of each input's tokens among those of all inputs side by side
-        for name, part in fused.parts.items():
-            end = at + part.values.shape[1]
+        for name, tokens in fused.parts.items():
+            end = at + tokens.values.shape[1]
             places[name], at = torch.arange(at, end, device=fused.pooled.device), end
         states = {}
         for name, part in fused.branches.items():
