@@ -63,7 +63,7 @@ class TextDetails:
     Attributes:
         words: its tokens, readable.
         moments: for each of ``words`` the first token of the input that it was heard in and the one
-            behind the last, for texts that go along with their input in time (CTC).
+            after the last, for texts that go along with their input in time (CTC).
         attention: input -> (words, input tokens) float, how much each word attended to each token.
         detected: the words that the input calls for and how probable each is, those that stand out
             most first, for models that detect words.

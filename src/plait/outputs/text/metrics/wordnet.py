@@ -55,7 +55,7 @@ class Nouns:
     def kinds(self, meaning: str) -> list[str]:
         """What a meaning is a kind or an instance of, in a word more general."""
         row = self._data[meaning].split()
-        start = 4 + 2 * int(row[3], 16)  # behind its words: how many pointers there are
+        start = 4 + 2 * int(row[3], 16)  # after its words: how many pointers there are
         pointers = [row[at : at + 4] for at in range(start + 1, start + 1 + 4 * int(row[start]), 4)]
         return [other for kind, other, *_ in pointers if kind in HYPERNYMS]
 
