@@ -105,7 +105,7 @@ _RULES = (
     # Marks: runs that count as one token, then any other sign alone.
     r"-{5,}|--+|\.\.+|[!?]+|\*+|``|''|>>|<<|\S",
 )
-_TOKEN = re.compile("|".join(f"(?:{rule})" for rule in _RULES))
+_TOKEN = re.compile("(?:" + ")|(?:".join(_RULES) + ")")
 _REWRITE = re.compile("|".join(map(re.escape, _BEFORE)))
 _BRACKET = re.compile("|".join(map(re.escape, _BRACKETS)))
 _RULE_LENGTH = 5  # hyphens in a row that are a drawn line rather than a dash
