@@ -145,12 +145,12 @@ def teacher_forced(
         state = start.select(torch.tensor([owners[n] for n in group], device=device))
         rows = [torch.tensor(texts[n]) for n in group]
         labels = pad_sequence(rows, batch_first=True, padding_value=PAD).to(device)  # (N, L)
-        inputs = before(labels)
+        real = labels != PAD
+        inputs = before(labels).masked_fill(~real, PAD)
         if word_dropout:
             dropped = torch.rand(inputs.shape, device=device) < word_dropout
             inputs = torch.where(dropped & (inputs > EOS), UNK, inputs)
         hidden, _, _ = decoder(inputs, state)  # (N, L, D)
-        real = labels != PAD
         numbers = torch.tensor(group, device=device)[:, None].expand_as(labels)
         parts.append((hidden[real], labels[real], numbers[real]))
     hidden, labels, numbers = (torch.cat(part) for part in zip(*parts, strict=True))
