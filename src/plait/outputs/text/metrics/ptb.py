@@ -43,14 +43,8 @@ _BEFORE = {
 }
 """Written forms that stand for the same token."""
 
-_BRACKETS = {
-    "(": "-lrb-",
-    ")": "-rrb-",
-    "[": "-lsb-",
-    "]": "-rsb-",
-    "{": "-lcb-",
-    "}": "-rcb-",
-}
+_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
+_BRACKET = re.compile(r"[()\[\]{}]")
 
 _ABBREVIATIONS = (
     "adm|al|ala|apr|ariz|assn|asst|atty|aug|ave|bldg|blvd|bros|calif|capt|cf|cmdr|co|col|colo|conn|"
@@ -107,7 +101,6 @@ _RULES = (
 )
 _TOKEN = re.compile("(?:" + ")|(?:".join(_RULES) + ")")
 _REWRITE = re.compile("|".join(map(re.escape, _BEFORE)))
-_BRACKET = re.compile("|".join(map(re.escape, _BRACKETS)))
 _RULE_LENGTH = 5  # hyphens in a row that are a drawn line rather than a dash
 _SPLIT = {
     "cannot": ("can", "not"),

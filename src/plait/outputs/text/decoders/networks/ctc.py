@@ -154,13 +154,8 @@ def _after(unit: Tensor, past: Mapping[str, Tensor], emitted: Tensor) -> dict[st
     silent = emitted[..., BLANK].clamp(min=LEAST).log()
     ends = _running(begins, own)
     blank = _running(F.pad(ends[:, :-1], (1, 0), value=NEVER), silent)
-    longer = {
-        "unit": ends,
-        "blank": blank,
-        "prefix": (begins + own).logsumexp(dim=1),
-        "last": unit,
-    }
-    start = unit == BOS
+    prefix, start = (begins + own).logsumexp(dim=1), unit == BOS
+    longer = {"unit": ends, "blank": blank, "prefix": prefix, "last": unit}
     return {
         name: torch.where(start.view(-1, *[1] * (value.ndim - 1)), past[name], value)
         for name, value in longer.items()
@@ -174,19 +169,14 @@ def _running(enters: Tensor, stays: Tensor) -> Tensor:
     of exp(enters[s] - C[s-1]). In float64, as C grows large.
     """
     paid = stays.double().cumsum(dim=1)
-    before = F.pad(paid[:, :-1], (1, 0))
-    return (_cumulative(enters - before) + paid).float()
-
-
-def _cumulative(x: Tensor) -> Tensor:
-    """(N, T) -> (N, T), log of the sum of the exponentials so far; exported graphs have no such
-    operation and sum again for each place."""
+    x = enters - F.pad(paid[:, :-1], (1, 0))
     if not torch.onnx.is_in_onnx_export():
-        return x.logcumsumexp(dim=1)
+        return (x.logcumsumexp(dim=1) + paid).float()
+    # Exported graphs have no such operation, and sum again for each place.
     places = torch.arange(x.shape[1])
     each = torch.where(places[:, None] >= places, x[:, None], NEVER * 1e6)  # (N, T, T)
     most = each.amax(dim=2, keepdim=True)
-    return (each - most).exp().sum(dim=2).log() + most[..., 0]
+    return ((each - most).exp().sum(dim=2).log() + most[..., 0] + paid).float()
 
 
 def _either(one: Tensor, other: Tensor) -> Tensor:
