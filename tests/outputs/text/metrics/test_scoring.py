@@ -106,8 +106,8 @@ class Lengths(TextMetrics):
 
 
 def test_another_package_adds_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = registry.Registered("metric", "lengths", Lengths)
-    monkeypatch.setitem(registry._COMPONENTS, ("metric", "lengths"), lengths)
+    monkeypatch.setattr(registry, "_COMPONENTS", dict(registry._COMPONENTS))
+    registry.register("metric", "lengths")(Lengths)
     change = "outputs.caption.settings.metrics=lengths"
     output = build_parts(load_recipe("captioning", [change])).outputs["caption"]
     assert output.options().limits == Limits(2, 5, 0)
@@ -121,7 +121,7 @@ def test_another_package_adds_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
             "properties"
         ]["metrics"]["enum"]
     )
-    assert registry.describe(lengths) == []
+    assert registry.describe(registry.find("metric", "lengths")) == []
 
 
 def test_a_metric_that_nobody_registered_is_refused() -> None:
