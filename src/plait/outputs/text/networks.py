@@ -101,7 +101,12 @@ class TextHead(Head):
         self, fused: Fused, targets: Sequence[TextTarget], branch: str | None = None
     ) -> Tensor:
         """The decoder's loss, with those of CTC (weighed as by Kim et al. 2017, arXiv:1609.06773),
-        of a neural language model, and of the word detector."""
+        of a neural language model, and of the word detector.
+
+        A decoder that learns token by token has the mean cross-entropy of all tokens, end tokens
+        included, weighted by each text's consensus with the record's others; some of the previous
+        words are unknown to it (Bowman et al. 2016, arXiv:1511.06349).
+        """
         decoder = self._decoder(branch)
         fused, detected = self._detect(fused)
         chosen = [(row, n) for row, target in enumerate(targets) for n in self._choose(target)]
@@ -109,10 +114,14 @@ class TextHead(Head):
         texts = [targets[row].token_ids[n] for row, n in chosen]
         loss = decoder.sequence_loss(fused, owners, texts)
         if loss is None:
+            start, dropout = decoder.start(fused), self.output.word_dropout * self.training
+            hidden, labels, numbers = teacher_forced(decoder, start, owners, texts, dropout)
             weights = None
             if self.output.consensus:
-                weights = [self._references.weights(targets[row])[n] for row, n in chosen]
-            loss = self._token_loss(decoder, decoder.start(fused), owners, texts, weights)
+                each = [self._references.weights(targets[row])[n] for row, n in chosen]
+                weights = torch.tensor(each, device=labels.device)[numbers]
+            logits = decoder.logits(hidden).float()
+            loss = token_cross_entropy(logits, labels, self.output.label_smoothing, weights)
         if self.ctc is not None:
             share = self.output.ctc_weight
             loss = (1 - share) * loss + share * self.ctc.sequence_loss(fused, owners, texts)
@@ -131,25 +140,6 @@ class TextHead(Head):
         if most is None or not self.training or count <= most:
             return list(range(count))
         return torch.randperm(count)[:most].tolist()
-
-    def _token_loss(
-        self,
-        decoder: DecoderNetwork,
-        start: DecoderState,
-        owners: Sequence[int],
-        texts: Sequence[Sequence[int]],
-        weights: Sequence[float] | None,
-    ) -> Tensor:
-        """Mean cross-entropy of all tokens of the texts, end tokens included, each text with its
-        weight. In training some of the previous words are unknown to the decoder (Bowman et al.
-        2016, arXiv:1511.06349)."""
-        dropout = self.output.word_dropout if self.training else 0.0
-        hidden, labels, numbers = teacher_forced(decoder, start, owners, texts, dropout)
-        each = None
-        if weights is not None:
-            each = torch.tensor(weights, device=labels.device)[numbers]
-        logits = decoder.logits(hidden).float()
-        return token_cross_entropy(logits, labels, self.output.label_smoothing, each)
 
     def reinforce(
         self, fused: Fused, targets: Sequence[TextTarget], samples: int, branch: str | None = None
