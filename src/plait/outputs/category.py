@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +144,7 @@ class CategoryMetrics(Metrics):
 class CategoryOptions(Options):
     """How classes are answered."""
 
-    num: Annotated[int, Field(ge=1, description="classes to name, the likeliest first")] = 1
+    num: int = Field(1, ge=1, description="classes to name, the likeliest first")
 
 
 @register("output", "category")
@@ -157,17 +157,14 @@ class CategoryOutput(ChoiceOutput):
     head_class = "plait.outputs.networks.CategoryHead"
     scored_by = CategoryMetrics
 
-    weights: Annotated[
-        Literal["none", "balanced"],
-        Field(description="balanced: every class counts alike in the loss, however rare"),
-    ] = "none"
-    smoothing: Annotated[float, Field(ge=0, lt=1, description="label smoothing")] = 0.0
-    dropout: Annotated[
-        float, Field(ge=0, lt=1, description="dropout before the classes' layer")
-    ] = 0.1
-    calibrate: Annotated[
-        bool, Field(description="fit the probabilities' temperature on the validation rows")
-    ] = True
+    weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: every class counts alike in the loss, however rare"
+    )
+    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the classes' layer")
+    calibrate: bool = Field(
+        True, description="fit the probabilities' temperature on the validation rows"
+    )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The classes, sorted, and how often each occurs.

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,14 +104,12 @@ class LabelsMetrics(Metrics):
 class LabelsOptions(Options):
     """How labels are answered."""
 
-    num: Annotated[
-        int | None,
-        Field(ge=1, description="this many labels, the likeliest, whatever their probability"),
-    ] = None
-    threshold: Annotated[
-        float | None,
-        Field(ge=0, le=1, description="least probability of a label, instead of what was fitted"),
-    ] = None
+    num: int | None = Field(
+        None, ge=1, description="this many labels, the likeliest, whatever their probability"
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="least probability of a label, instead of what was fitted"
+    )
 
 
 @register("output", "labels")
@@ -128,29 +126,22 @@ class LabelsOutput(ChoiceOutput):
     head_class = "plait.outputs.networks.LabelsHead"
     scored_by = LabelsMetrics
 
-    separator: Annotated[
-        str, Field(min_length=1, description="between the labels of a cell of text")
-    ] = ","
-    min_count: Annotated[
-        int, Field(ge=1, description="labels that fewer training rows have are not learned")
-    ] = 1
-    weights: Annotated[
-        Literal["none", "balanced"],
-        Field(description="balanced: the rows with a label count as much as those without"),
-    ] = "none"
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the labels' layer")] = (
-        0.1
+    separator: str = Field(",", min_length=1, description="between the labels of a cell of text")
+    min_count: int = Field(
+        1, ge=1, description="labels that fewer training rows have are not learned"
     )
-    calibrate: Annotated[
-        bool, Field(description="fit the probabilities' temperature on the validation rows")
-    ] = True
-    thresholds: Annotated[
-        Literal["none", "one", "each"],
-        Field(
-            description="which probability makes a label an answer: 0.5; the one with the "
-            "best micro F1 on the validation rows; or each label's own with its best F1"
-        ),
-    ] = "one"
+    weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: the rows with a label count as much as those without"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the labels' layer")
+    calibrate: bool = Field(
+        True, description="fit the probabilities' temperature on the validation rows"
+    )
+    thresholds: Literal["none", "one", "each"] = Field(
+        "one",
+        description="which probability makes a label an answer: 0.5; the one with the "
+        "best micro F1 on the validation rows; or each label's own with its best F1",
+    )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The labels, sorted, with how many rows have each; those that are too rare; the rows."""

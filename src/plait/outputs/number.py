@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,21 +100,18 @@ class NumberOutput(Output):
     head_class = "plait.outputs.networks.NumberHead"
     scored_by = NumberMetrics
 
-    spread: Annotated[
-        Literal["none", "quantile", "gaussian"],
-        Field(
-            description="what is learned of the error: nothing, so that all intervals are "
-            "equally wide; the interval's ends; or the logarithm of its variance"
-        ),
-    ] = "none"
-    loss: Annotated[
-        Literal["huber", "squared"],
-        Field(description="with spread none: huber minds single large errors less"),
-    ] = "huber"
-    interval: Annotated[
-        float, Field(gt=0, lt=1, description="how often the interval holds the right number")
-    ] = 0.9
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout before the last layer")] = 0.1
+    spread: Literal["none", "quantile", "gaussian"] = Field(
+        "none",
+        description="what is learned of the error: nothing, so that all intervals are "
+        "equally wide; the interval's ends; or the logarithm of its variance",
+    )
+    loss: Literal["huber", "squared"] = Field(
+        "huber", description="with spread none: huber minds single large errors less"
+    )
+    interval: float = Field(
+        0.9, gt=0, lt=1, description="how often the interval holds the right number"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the last layer")
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """Mean and standard deviation.

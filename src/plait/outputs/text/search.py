@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,50 +61,42 @@ class Decoding(Options):
     a token.
     """
 
-    beam: Annotated[int, Field(ge=1, le=64, description="beams; 1 is greedy")] = 3
-    length_penalty: Annotated[
-        float, Field(ge=0, le=4, description="0 favours short texts, 1 the mean of a token")
-    ] = 0.8
-    ctc: Annotated[
-        float | None,
-        Field(ge=0, le=1, description="weight of CTC beside the decoder; null: as in training"),
-    ] = None
-    language: Annotated[
-        float | None,
-        Field(ge=0, le=4, description="weight of the language model; null: as calibrated"),
-    ] = None
-    bonus: Annotated[
-        float | None,
-        Field(
-            ge=-10,
-            le=10,
-            description="added for each token, beside a language model; null: as calibrated",
-        ),
-    ] = None
-    min_words: Annotated[
-        int | None,
-        Field(ge=0, description="fewest words; null: 3 for captions, otherwise 1 or 0"),
-    ] = None
-    max_words: Annotated[
-        int | None,
-        Field(ge=1, le=MOST, description="most words; null: 24 for captions, otherwise max_length"),
-    ] = None
-    no_repeat: Annotated[
-        int | None,
-        Field(
-            ge=0,
-            description="no n-gram of this length twice, 0 allows all; null: 3 for captions, "
-            "otherwise 0",
-        ),
-    ] = None
-    num: Annotated[int, Field(ge=1, le=64, description="texts for each record")] = 1
-    sample: Annotated[bool, Field(description="sample instead of searching")] = False
-    temperature: Annotated[float, Field(gt=0, le=100, description="of sampling")] = 1.0
-    top_k: Annotated[int, Field(ge=0, description="sample the k likeliest words; 0: all")] = 0
-    top_p: Annotated[
-        float, Field(gt=0, le=1, description="sample the likeliest words with this probability")
-    ] = 1.0
-    seed: Annotated[int, Field(ge=0, lt=2**63, description="of sampling")] = 0
+    beam: int = Field(3, ge=1, le=64, description="beams; 1 is greedy")
+    length_penalty: float = Field(
+        0.8, ge=0, le=4, description="0 favours short texts, 1 the mean of a token"
+    )
+    ctc: float | None = Field(
+        None, ge=0, le=1, description="weight of CTC beside the decoder; null: as in training"
+    )
+    language: float | None = Field(
+        None, ge=0, le=4, description="weight of the language model; null: as calibrated"
+    )
+    bonus: float | None = Field(
+        None,
+        ge=-10,
+        le=10,
+        description="added for each token, beside a language model; null: as calibrated",
+    )
+    min_words: int | None = Field(
+        None, ge=0, description="fewest words; null: 3 for captions, otherwise 1 or 0"
+    )
+    max_words: int | None = Field(
+        None, ge=1, le=MOST, description="most words; null: 24 for captions, otherwise max_length"
+    )
+    no_repeat: int | None = Field(
+        None,
+        ge=0,
+        description="no n-gram of this length twice, 0 allows all; null: 3 for captions, "
+        "otherwise 0",
+    )
+    num: int = Field(1, ge=1, le=64, description="texts for each record")
+    sample: bool = Field(False, description="sample instead of searching")
+    temperature: float = Field(1.0, gt=0, le=100, description="of sampling")
+    top_k: int = Field(0, ge=0, description="sample the k likeliest words; 0: all")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="sample the likeliest words with this probability"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="of sampling")
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Decoding:

@@ -4,7 +4,6 @@ its input in time, as a transcript follows speech."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ class CtcDecoder(Decoder):
     network_class = "plait.outputs.text.decoders.networks.ctc.CtcNetwork"
     final_scores = True
     aligned = True
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.1
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout")
 
 
 def align(emissions: NDArray[np.float32], units: Sequence[int]) -> list[range]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
 from plait.config.registry import register
@@ -15,5 +13,5 @@ class GruAttentionDecoder(Decoder):
     """Embedding, GRU, attention over the input's tokens, add, layer norm, projection."""
 
     network_class = "plait.outputs.text.decoders.networks.gru_attention.GruAttentionNetwork"
-    units: Annotated[int, Field(ge=8, le=4096, description="GRU units")] = 512
-    dropout: Annotated[float, Field(ge=0, lt=1, description="dropout")] = 0.3
+    units: int = Field(512, ge=8, le=4096, description="GRU units")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout")

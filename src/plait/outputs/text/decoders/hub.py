@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,10 +20,9 @@ class HubDecoder(Decoder):
     network_class = "plait.outputs.text.decoders.networks.hub.HubNetwork"
     exportable = False
     name: HubName
-    train: Annotated[
-        Literal["frozen", "all"],
-        Field(description="which layers of the language model learn: none, or all"),
-    ] = "frozen"
+    train: Literal["frozen", "all"] = Field(
+        "frozen", description="which layers of the language model learn: none, or all"
+    )
 
     def fit(self) -> State:
         """The model's architecture and its tokens."""

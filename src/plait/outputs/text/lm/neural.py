@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 class NeuralLanguageModel(LanguageModel):
     """A decoder that sees no input, learned from the training texts along with the rest."""
 
-    decoder: Annotated[
-        dict[str, Any],
-        Field(description="the decoder: kind and its settings"),
-        # A language model learns token by token, and a package keeps no pretrained model of it.
-        Nested("decoder", but=("ctc", "hub")),
-    ] = {"kind": "gru-attention", "units": 256}
+    decoder: Annotated[dict[str, Any], Nested("decoder", but=("ctc", "hub"))] = Field(
+        {"kind": "gru-attention", "units": 256}, description="the decoder: kind and its settings"
+    )
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
         """Nothing before training."""

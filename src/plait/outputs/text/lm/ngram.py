@@ -231,12 +231,10 @@ class NGram:
 class NGramLanguageModel(LanguageModel):
     """Counts of word sequences, with modified Kneser-Ney smoothing."""
 
-    order: Annotated[int, Field(ge=1, le=20, description="words of the longest n-grams")] = 4
-    texts: Annotated[
-        str | None,
-        Field(description="a file of more sentences, one a line; .gz too; null: none"),
-        UserFile(),
-    ] = None
+    order: int = Field(4, ge=1, le=20, description="words of the longest n-grams")
+    texts: Annotated[str | None, UserFile()] = Field(
+        None, description="a file of more sentences, one a line; .gz too; null: none"
+    )
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
         """The n-grams of the training texts and the file, see `NGram.fit`."""
