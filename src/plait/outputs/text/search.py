@@ -26,6 +26,9 @@ from plait.types import UsageError
 Floats: TypeAlias = NDArray[np.float32]
 Ints: TypeAlias = NDArray[np.int64]
 Bools: TypeAlias = NDArray[np.bool_]
+Choose: TypeAlias = Callable[[Floats, Floats], tuple[Ints, Ints, Floats]]
+"""The scores (N, V) of the next token, and what `restrict` says to subtract from them (N,) -> the
+continuations, as `_Progress.extend` takes them."""
 
 WORTH_DROPPING = 8  # finished records are dropped once they are this part of all: it costs a copy
 FEW = 16  # so many of a row are found faster one after the other than by partitioning
@@ -372,13 +375,8 @@ def sample(
     return Hypotheses(token_ids[row, order], scores[row, order], lengths[row, order])
 
 
-def _run(
-    scorer: TokenScorer, progress: _Progress, limits: Limits,
-    choose: Callable[[Floats, Floats], tuple[Ints, Ints, Floats]],
-) -> Hypotheses:  # fmt: skip
-    """Continue all hypotheses until they have ended. ``choose`` takes the scores (N, V) of the next
-    token and what `restrict` says to subtract from them (N,), and gives what `_Progress.extend`
-    takes."""
+def _run(scorer: TokenScorer, progress: _Progress, limits: Limits, choose: Choose) -> Hypotheses:
+    """Continue all hypotheses until they have ended."""
     tokens = np.full(progress.done.size, BOS)
     for _ in range(limits.max_words + 1):
         scores, by_input = scorer.next(tokens)
