@@ -144,7 +144,7 @@ class CategoryMetrics(Metrics):
 class CategoryOptions(Options):
     """How classes are answered."""
 
-    num: int = Field(1, ge=1, description="classes to name, the likeliest first")
+    num: int = Field(default=1, ge=1, description="classes to name, the likeliest first")
 
 
 @register("output", "category")
@@ -158,12 +158,12 @@ class CategoryOutput(ChoiceOutput):
     scored_by = CategoryMetrics
 
     weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: every class counts alike in the loss, however rare"
+        default="none", description="balanced: every class counts alike in the loss, however rare"
     )
-    smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the classes' layer")
+    smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the classes' layer")
     calibrate: bool = Field(
-        True, description="fit the probabilities' temperature on the validation rows"
+        default=True, description="fit the probabilities' temperature on the validation rows"
     )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:

@@ -105,10 +105,15 @@ class LabelsOptions(Options):
     """How labels are answered."""
 
     num: int | None = Field(
-        None, ge=1, description="this many labels, the likeliest, whatever their probability"
+        default=None,
+        ge=1,
+        description="this many labels, the likeliest, whatever their probability",
     )
     threshold: float | None = Field(
-        None, ge=0, le=1, description="least probability of a label, instead of what was fitted"
+        default=None,
+        ge=0,
+        le=1,
+        description="least probability of a label, instead of what was fitted",
     )
 
 
@@ -126,19 +131,21 @@ class LabelsOutput(ChoiceOutput):
     head_class = "plait.outputs.networks.LabelsHead"
     scored_by = LabelsMetrics
 
-    separator: str = Field(",", min_length=1, description="between the labels of a cell of text")
+    separator: str = Field(
+        default=",", min_length=1, description="between the labels of a cell of text"
+    )
     min_count: int = Field(
-        1, ge=1, description="labels that fewer training rows have are not learned"
+        default=1, ge=1, description="labels that fewer training rows have are not learned"
     )
     weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: the rows with a label count as much as those without"
+        default="none", description="balanced: the rows with a label count as much as those without"
     )
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the labels' layer")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the labels' layer")
     calibrate: bool = Field(
-        True, description="fit the probabilities' temperature on the validation rows"
+        default=True, description="fit the probabilities' temperature on the validation rows"
     )
     thresholds: Literal["none", "one", "each"] = Field(
-        "one",
+        default="one",
         description="which probability makes a label an answer: 0.5; the one with the "
         "best micro F1 on the validation rows; or each label's own with its best F1",
     )

@@ -101,17 +101,17 @@ class NumberOutput(Output):
     scored_by = NumberMetrics
 
     spread: Literal["none", "quantile", "gaussian"] = Field(
-        "none",
+        default="none",
         description="what is learned of the error: nothing, so that all intervals are "
         "equally wide; the interval's ends; or the logarithm of its variance",
     )
     loss: Literal["huber", "squared"] = Field(
-        "huber", description="with spread none: huber minds single large errors less"
+        default="huber", description="with spread none: huber minds single large errors less"
     )
     interval: float = Field(
-        0.9, gt=0, lt=1, description="how often the interval holds the right number"
+        default=0.9, gt=0, lt=1, description="how often the interval holds the right number"
     )
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout before the last layer")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the last layer")
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """Mean and standard deviation.

@@ -85,42 +85,46 @@ class TextOutput(Output):
     head_class = "plait.outputs.text.networks.TextHead"
 
     metrics: Annotated[str, registry.Named("metric")] = Field(
-        "captions", description="what the texts are, and so how they are scored"
+        default="captions", description="what the texts are, and so how they are scored"
     )
-    unit: Unit = Field("words", description="what a token is")
-    lower: bool = Field(True, description="lower-case the texts; hub models use their own way")
-    min_count: int = Field(5, ge=1, description="rarer words become unknown")
+    unit: Unit = Field(default="words", description="what a token is")
+    lower: bool = Field(
+        default=True, description="lower-case the texts; hub models use their own way"
+    )
+    min_count: int = Field(default=5, ge=1, description="rarer words become unknown")
     vocabulary: int = Field(
-        10_000, ge=10, le=1_000_000, description="most entries of the vocabulary"
+        default=10_000, ge=10, le=1_000_000, description="most entries of the vocabulary"
     )
-    punctuation: bool = Field(True, description="keep punctuation as words")
+    punctuation: bool = Field(default=True, description="keep punctuation as words")
     max_length: int = Field(
-        64, ge=1, le=4096, description="training texts are cut to this many tokens"
+        default=64, ge=1, le=4096, description="training texts are cut to this many tokens"
     )
     decoder: Annotated[dict[str, Any], Nested("decoder")] = Field(
-        {"kind": "transformer"}, description="the decoder: kind and its settings"
+        default={"kind": "transformer"}, description="the decoder: kind and its settings"
     )
     texts_per_step: int | None = Field(
-        None, ge=1, description="texts of a record to learn from in a step; null: all"
+        default=None, ge=1, description="texts of a record to learn from in a step; null: all"
     )
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="label smoothing")
     word_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the previous words hidden in training"
+        default=0.0, ge=0, lt=1, description="share of the previous words hidden in training"
     )
     consensus: float = Field(
-        0.0, ge=0, description="extra weight of texts that agree with the record's others"
+        default=0.0, ge=0, description="extra weight of texts that agree with the record's others"
     )
     ctc_weight: float = Field(
-        0.0, ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none"
+        default=0.0, ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none"
     )
     language_model: Annotated[dict[str, Any] | None, Nested("language")] = Field(
-        None, description="a language model of the texts: kind and its settings; null: none"
+        default=None, description="a language model of the texts: kind and its settings; null: none"
     )
     detected_words: int = Field(
-        0, ge=0, le=256, description="words to detect and show to the decoder; 0: none"
+        default=0, ge=0, le=256, description="words to detect and show to the decoder; 0: none"
     )
-    detection_weight: float = Field(0.3, gt=0, description="weight of the word detection loss")
-    decoding: Decoding = Field(Decoding(), description="how texts are generated")
+    detection_weight: float = Field(
+        default=0.3, gt=0, description="weight of the word detection loss"
+    )
+    decoding: Decoding = Field(default=Decoding(), description="how texts are generated")
 
     # Settings --------------------------------------------------------------------------------
 

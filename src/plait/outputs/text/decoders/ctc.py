@@ -24,7 +24,7 @@ class CtcDecoder(Decoder):
     network_class = "plait.outputs.text.decoders.networks.ctc.CtcNetwork"
     final_scores = True
     aligned = True
-    dropout: float = Field(0.1, ge=0, lt=1, description="dropout")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout")
 
 
 def align(emissions: NDArray[np.float32], units: Sequence[int]) -> list[range]:

@@ -13,5 +13,5 @@ class GruAttentionDecoder(Decoder):
     """Embedding, GRU, attention over the input's tokens, add, layer norm, projection."""
 
     network_class = "plait.outputs.text.decoders.networks.gru_attention.GruAttentionNetwork"
-    units: int = Field(512, ge=8, le=4096, description="GRU units")
-    dropout: float = Field(0.3, ge=0, lt=1, description="dropout")
+    units: int = Field(default=512, ge=8, le=4096, description="GRU units")
+    dropout: float = Field(default=0.3, ge=0, lt=1, description="dropout")

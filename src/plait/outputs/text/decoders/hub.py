@@ -21,7 +21,7 @@ class HubDecoder(Decoder):
     exportable = False
     name: HubName
     train: Literal["frozen", "all"] = Field(
-        "frozen", description="which layers of the language model learn: none, or all"
+        default="frozen", description="which layers of the language model learn: none, or all"
     )
 
     def fit(self) -> State:

@@ -22,7 +22,8 @@ class NeuralLanguageModel(LanguageModel):
     """A decoder that sees no input, learned from the training texts along with the rest."""
 
     decoder: Annotated[dict[str, Any], Nested("decoder", but=("ctc", "hub"))] = Field(
-        {"kind": "gru-attention", "units": 256}, description="the decoder: kind and its settings"
+        default={"kind": "gru-attention", "units": 256},
+        description="the decoder: kind and its settings",
     )
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:

@@ -231,9 +231,9 @@ class NGram:
 class NGramLanguageModel(LanguageModel):
     """Counts of word sequences, with modified Kneser-Ney smoothing."""
 
-    order: int = Field(4, ge=1, le=20, description="words of the longest n-grams")
+    order: int = Field(default=4, ge=1, le=20, description="words of the longest n-grams")
     texts: Annotated[str | None, UserFile()] = Field(
-        None, description="a file of more sentences, one a line; .gz too; null: none"
+        default=None, description="a file of more sentences, one a line; .gz too; null: none"
     )
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:
