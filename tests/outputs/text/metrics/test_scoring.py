@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,15 @@ class Lengths(TextMetrics):
         return {"as_long": float(np.array(each)[rows].mean())}
 
 
-def test_another_package_adds_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_COMPONENTS", dict(registry._COMPONENTS))
+@pytest.fixture
+def lengths() -> Iterator[None]:
     registry.register("metric", "lengths")(Lengths)
+    yield
+    registry._COMPONENTS.pop(("metric", "lengths"))
+
+
+@pytest.mark.usefixtures("lengths")
+def test_another_package_adds_a_metric() -> None:
     change = "outputs.caption.settings.metrics=lengths"
     output = build_parts(load_recipe("captioning", [change])).outputs["caption"]
     assert output.options().limits == Limits(2, 5, 0)
