@@ -21,7 +21,8 @@ from PIL import Image
 from plait.data.images import find_images
 from plait.modalities.image.base import Cnn
 from plait.modalities.image.networks import LITE_MEAN, LITE_STD, lite_layers, load_imagenet
-from plait.pipeline.inputs import PreparedInput
+from plait.network import EncoderEngine
+from plait.pipeline.inputs import InputReader
 
 BATCH = 32
 
@@ -39,9 +40,9 @@ def plain(paths: list[Path], net: torch.nn.Module) -> float:
     return len(paths) / (time.perf_counter() - start)
 
 
-def ours(paths: list[Path], source: PreparedInput) -> float:
+def ours(paths: list[Path], reader: InputReader) -> float:
     start = time.perf_counter()
-    done = sum(1 for _ in source.prepare([(path, 0, 0) for path in paths], torch.device("cpu")))
+    done = sum(1 for _ in reader.rows((path, 0, 0) for path in paths))
     return done / (time.perf_counter() - start)
 
 
@@ -55,8 +56,9 @@ def main() -> None:
     net = lite_layers()
     load_imagenet(net)
     modality = Cnn()
-    source = PreparedInput("image", modality, modality.encoder(True).eval(), {}, Path())
-    rounds = [(plain(paths, net.eval()), ours(paths, source)) for _ in range(args.rounds)]
+    engine = EncoderEngine({"image": modality.encoder(True).eval()}, torch.device("cpu"))
+    reader = InputReader("image", modality, engine, Path())
+    rounds = [(plain(paths, net.eval()), ours(paths, reader)) for _ in range(args.rounds)]
     slow, fast = (max(column) for column in zip(*rounds, strict=True))
     print(f"plain {slow:.1f} photos/s, plait {fast:.1f} photos/s, ratio {fast / slow:.2f}")
     print(describe())

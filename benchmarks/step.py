@@ -16,25 +16,30 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from machine import describe
 
-from plait.config.recipe import load_recipe
+from plait.config.recipe import Recipe, load_recipe
 from plait.network import build_network
 from plait.outputs.text.output import TextTarget
 from plait.pipeline.cache import FeatureSpace
-from plait.pipeline.engine import build_parts
-from plait.pipeline.inputs import view_key
-from plait.pipeline.records import Records
+from plait.pipeline.engine import Parts, build_parts
+from plait.pipeline.inputs import Features, view_key
+from plait.pipeline.records import Records, Targets
 from plait.training.loop import Trainer
 
 WORDS, MAP, BATCH, LENGTHS = 20_000, (1536, 8, 8), 32, (8, 15)
 
 
-def made_up_records(folder: Path, count: int) -> Records:
+def made_up_parts(recipe: Recipe) -> Parts:
+    words = [f"w{i}" for i in range(WORDS - 4)]
+    state = {"unit": "words", "words": words, "punctuation": True}
+    return build_parts(recipe, {"inputs.image": {}, "outputs.caption": state})
+
+
+def made_up_records(parts: Parts, folder: Path, count: int) -> Records:
     rng = np.random.default_rng(0)
     space = FeatureSpace("step", MAP, folder=folder)
     keys = [str(i) for i in range(count)]
@@ -42,16 +47,8 @@ def made_up_records(folder: Path, count: int) -> Records:
     captions = [
         TextTarget((tuple(rng.integers(4, WORDS, rng.integers(*LENGTHS)).tolist()),)) for _ in keys
     ]
-    return Records({"image": (space, list(keys), 1)}, {"caption": captions}, count)
-
-
-def trainer(records: Records, folder: Path) -> Trainer:
-    recipe = load_recipe("captioning-reference")
-    words = [f"w{i}" for i in range(WORDS - 4)]
-    state = {"unit": "words", "words": words, "punctuation": True}
-    states: dict[str, Any] = {"inputs.image": {}, "outputs.caption": state}
-    network = build_network(recipe, build_parts(recipe), states, pretrained=False)
-    return Trainer(recipe, network, records, None, folder)
+    targets = Targets(parts.outputs["caption"], captions)
+    return Records({"image": Features(space, keys)}, {"caption": targets}, count)
 
 
 def main() -> None:
@@ -62,8 +59,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
-        records = made_up_records(Path(folder), BATCH * (args.steps + 2))
-        work = trainer(records, Path(folder))
+        recipe = load_recipe("captioning-reference")
+        parts = made_up_parts(recipe)
+        records = made_up_records(parts, Path(folder), BATCH * (args.steps + 2))
+        network = build_network(recipe, parts, pretrained=False)
+        work = Trainer(recipe, network, records, None, Path(folder))
         seconds = time_steps(work, args.steps)
     wall = statistics.median(seconds)
     print(f"plait {wall:.3f} s a step (median of {len(seconds)})")

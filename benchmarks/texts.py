@@ -31,9 +31,9 @@ import plait
 from plait.config.recipe import check_recipe, load_recipe
 from plait.data.tables import Table
 from plait.model import Model
-from plait.network import build_network
+from plait.network import TorchEngine, build_network
 from plait.pipeline.engine import build_parts
-from plait.pipeline.records import fit_states
+from plait.pipeline.records import fit_parts
 
 RATE = 8000
 LETTERS = "abcdefghij "
@@ -109,17 +109,16 @@ def transcription(folder: Path, minutes: float, beam: int) -> None:
     start = time.perf_counter()
     answer = model.predict(folder / "one.wav")
     spent = time.perf_counter() - start
-    print(f"one recording of 9 s, {len(answer.words)} letters: factor {spent / 9:.3f}")
+    print(f"one recording of 9 s, {len(answer.value)} letters: factor {spent / 9:.3f}")
 
 
 def translator(sentences: list[str]) -> Model:
     """The recipe's network, with weights as they are drawn."""
     recipe = load_recipe("translation")
-    parts = build_parts(recipe)
     table = Table(Path("made"), Path(), {"en": sentences, "de": sentences})
     columns = {"inputs.text": "en", "outputs.translation": "de"}
-    states = fit_states(recipe, parts, table, columns)
-    return Model(recipe, states, build_network(recipe, parts, states).eval(), {})
+    parts = fit_parts(recipe, build_parts(recipe), table, columns)
+    return Model(recipe, parts, TorchEngine(build_network(recipe, parts).eval()))
 
 
 def sentences(count: int) -> Iterator[str]:

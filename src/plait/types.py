@@ -49,12 +49,8 @@ class PlaitError(Exception):
 
     def __init__(self, what: str, *, expected: str = "", hint: str = "") -> None:
         self.what, self.expected, self.hint = what, expected, hint
-        parts = [what]
-        if expected:
-            parts.append(f"expected {expected}")
-        if hint:
-            parts.append(hint)
-        super().__init__("; ".join(parts))
+        parts = [what, expected and f"expected {expected}", hint]
+        super().__init__("; ".join(filter(None, parts)))
 
 
 class BadCell(PlaitError):
@@ -106,14 +102,11 @@ class UsageError(PlaitError):
 class Tokens:
     """What every encoder returns: a sequence of vectors for each record.
 
-    Attributes:
-        values: (B, T, D) float.
-        mask: (B, T) bool, True where there is a token. **A missing input is a row whose mask is
-            all False**; nothing else marks it.
+    **A missing input is a row whose mask is all False**; nothing else marks it.
     """
 
-    values: Tensor
-    mask: Tensor
+    values: Tensor  # (B, T, D) float
+    mask: Tensor  # (B, T) bool, True where there is a token
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or self.mask.shape != self.values.shape[:2]:
@@ -130,39 +123,27 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Fused:
-    """What fusion passes to every output.
+    """What fusion passes to every output."""
 
-    Attributes:
-        pooled: (B, D) float, one vector per record.
-        tokens: all tokens that the output may attend to, (B, T, D) with their mask.
-        parts: the tokens of each input by its name, projected to width D.
-        branches: the result of each branch of a late or hybrid fusion; empty for other fusions.
-        weights: (B, branches) float, the weight of each branch's answer; they sum to 1 per record.
-    """
-
-    pooled: Tensor
-    tokens: Tokens
-    parts: Mapping[str, Tokens]
+    pooled: Tensor  # (B, D) float, one vector per record
+    tokens: Tokens  # (B, T, D), all that the output may attend to
+    parts: Mapping[str, Tokens]  # each input's tokens by its name, projected to width D
+    # The result of each branch of a late or hybrid fusion; empty for other fusions.
     branches: Mapping[str, Fused] = field(default_factory=dict)
+    # (B, branches) float, the weight of each branch's answer; they sum to 1 per record.
     weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Branches:
-    """The branches of a fusion, each of which answers alone.
+    """The branches of a fusion, each of which answers alone."""
 
-    Attributes:
-        names: of the branches; an input's branch has the input's name.
-        branch_loss_weight: weight of each branch's own loss.
-        detached: each branch learns from its own loss only; the combination learns from the
-            branches' answers without changing the branches.
-        stacked: the combination has a weight for every number of every branch's answer.
-    """
-
-    names: tuple[str, ...]
-    branch_loss_weight: float
+    names: tuple[str, ...]  # an input's branch has the input's name
+    branch_loss_weight: float  # weight of each branch's own loss
+    # Each branch learns from its own loss only; the combination learns from the branches' answers
+    # without changing the branches.
     detached: bool
-    stacked: bool
+    stacked: bool  # the combination has a weight for every number of every branch's answer
 
 
 @dataclass(frozen=True)
@@ -206,13 +187,8 @@ class Geometry:
 
     A point of the original is at ``scale * point + shift`` in the item, axis by axis: x and y in
     pixels for images, seconds for audio, video and series. A mirrored axis has a negative scale.
-
-    Attributes:
-        scale: one factor per axis.
-        shift: one offset per axis, in the item's units.
-        size: the item's size along each axis; a target outside it is not in view.
     """
 
-    scale: tuple[float, ...]
-    shift: tuple[float, ...]
-    size: tuple[float, ...]
+    scale: tuple[float, ...]  # one factor per axis
+    shift: tuple[float, ...]  # one offset per axis, in the item's units
+    size: tuple[float, ...]  # the item's size along each axis; a target outside is not in view

@@ -92,18 +92,15 @@ def evaluate(
 ) -> None:
     """Score a model on a table, with 95 % intervals."""
     from plait.cli.show import show_columns, show_scores
+    from plait.report.best_and_worst import best_and_worst, write_errors
 
     options = {**rows.given(), **decoding.given()}
     loaded = plait.load(model, engine)
     with show_progress() as progress:
         evaluation = loaded.evaluate(rows.read(table), progress=progress, **vars(more), **options)
     if files.page is not None:
-        from plait.report.best_and_worst import best_and_worst
-
         best_and_worst(evaluation, files.page)
     if files.errors is not None:
-        from plait.report.best_and_worst import write_errors
-
         write_errors(evaluation, files.errors)
     if as_json:
         print_json(evaluation.to_json())

@@ -65,14 +65,8 @@ def classical_name(modality: str) -> str | None:
 def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Result:
     """Learn from the training rows, choose the penalty by the validation rows, answer ``split``.
 
-    Outputs that have no linear model, such as text, are left out. The seconds are those of fitting,
-    with cached features.
-
-    Args:
-        recipe: its inputs and outputs; how it represents and fuses them does not matter.
-        table: all rows.
-        split: which rows to answer: ``train``, ``val`` or ``test``.
-        bad: counts the cells that can't be used.
+    How the recipe represents and fuses its inputs does not matter. Outputs that have no linear
+    model, such as text, are left out. The seconds are those of fitting, with cached features.
     """
     recipe = classical_recipe(recipe)
     unfitted = build_parts(recipe)

@@ -114,9 +114,8 @@ def compare(
     result = replace(study.run(variants), left_out=left_out)
     if plan.test:
         result = replace(result, test=study.run_on_test(variants, result))
-    content, page = json.dumps(result.to_json(), indent=1), markdown(result)
-    write_atomically(study.out / "compare.json", lambda part: part.write_text(content, "utf-8"))
-    write_atomically(study.out / "compare.md", lambda part: part.write_text(page, "utf-8"))
+    write_atomically(study.out / "compare.json", json.dumps(result.to_json(), indent=1))
+    write_atomically(study.out / "compare.md", markdown(result))
     draw_comparison(result, study.out / "compare.png")
     if plan.keep is not None:
         study.keep(variants, result, Path(plan.keep).absolute())

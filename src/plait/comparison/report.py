@@ -18,14 +18,25 @@ UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 VERDICTS = {
-    "fusion": ("Fusion", "helps", "hurts", "to help"),
-    "rows": ("Learning from more rows", "helps", "hurts", "to help"),
-    CLASSICAL: (
-        "The network", "beats the classical baseline", "loses to the classical baseline",
-        "to beat the classical baseline",
+    "fusion": ("Fusion helps", "Fusion hurts", "Fusion is not shown to help"),
+    "rows": (
+        "Learning from more rows helps",
+        "Learning from more rows hurts",
+        "Learning from more rows is not shown to help",
     ),
-}  # fmt: skip
-"""What a finding is about -> its subject, and what that does, undoes, or is not shown to do."""
+    CLASSICAL: (
+        "The network beats the classical baseline",
+        "The network loses to the classical baseline",
+        "The network is not shown to beat the classical baseline",
+    ),
+}
+"""What a finding is about -> what to say of a real gain, of a real loss, and of noise."""
+OF_LOOKS = (
+    "The model looks at {}",
+    "The model is misled by its {}",
+    "The model is not shown to look at {}",
+)
+OF_INPUT = ("{} earns its place", "{} does harm", "{} is not shown to earn its place")
 
 
 def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -133,17 +144,11 @@ def _findings(comparison: Comparison) -> Iterator[str]:
 
 
 def _verdict(finding: Finding) -> str:
-    helps, real = finding.difference.mean > 0, finding.difference.real
-    if finding.about.startswith(LOOKS):
-        part = finding.about.removeprefix(LOOKS)
-        if not real:
-            return f"The model is not shown to look at {part}"
-        return f"The model looks at {part}" if helps else f"The model is misled by its {part}"
-    of_input = (finding.about, "earns its place", "does harm", "to earn its place")
-    subject, positive, negative, to_help = VERDICTS.get(finding.about, of_input)
-    if not real:
-        return f"{subject} is not shown {to_help}"
-    return f"{subject} {positive if helps else negative}"
+    part = finding.about.removeprefix(LOOKS)
+    of_part = OF_INPUT if part == finding.about else OF_LOOKS
+    helps, hurts, noise = VERDICTS.get(finding.about, of_part)
+    real, better = finding.difference.real, finding.difference.mean > 0
+    return (noise if not real else helps if better else hurts).format(part)
 
 
 def markdown(comparison: Comparison) -> str:

@@ -123,7 +123,7 @@ def main() -> None:
 def keep(job: Job, result: Result) -> None:
     """Write a result where `finished` looks for it."""
     content = json.dumps({"job": job.depends_on, "result": result.to_json(job.outputs)})
-    write_atomically(job.kept, lambda part: part.write_text(content, encoding="utf-8"))
+    write_atomically(job.kept, content)
 
 
 def answered(job: Job) -> Result:

@@ -33,8 +33,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _doc(text: str, **limits: Any) -> Any:
-    return Field(description=text, **limits)
+def _field(default: Any, about: str, **limits: Any) -> Any:
+    """A setting with its line of documentation; ``...`` stands for no default."""
+    return Field(default, description=about, **limits)
 
 
 def _column(value: Any) -> Any:
@@ -48,13 +49,13 @@ def _column(value: Any) -> Any:
 Columns = Annotated[
     str | list[str] | None,
     BeforeValidator(_column),
-    _doc("column of the table; a list if several are read at once; guessed if null"),
+    Field(description="column of the table; a list if several are read at once; guessed if null"),
 ]
 FitWith = Annotated[
     str | None,
-    _doc(
-        "inputs.NAME or outputs.NAME, whose column is fitted together with this one: they share a "
-        "vocabulary if their settings are equal"
+    Field(
+        description="inputs.NAME or outputs.NAME, whose column is fitted together with this one: "
+        "they share a vocabulary if their settings are equal"
     ),
 ]
 
@@ -62,22 +63,22 @@ FitWith = Annotated[
 class InputSpec(_Section):
     """One input: its kind of data, its column, and its representation."""
 
-    modality: Annotated[str, _doc("kind of data")]
+    modality: str = _field(..., "kind of data")
     column: Columns = None
     fit_with: FitWith = None
-    representation: Annotated[Settings, _doc("the representation: its kind and settings")]
+    representation: Settings = _field(..., "the representation: its kind and settings")
 
 
 class OutputSpec(_Section):
     """One output: what to predict, from which column."""
 
-    kind: Annotated[str, _doc("kind of output")]
+    kind: str = _field(..., "kind of output")
     column: Columns = None
     fit_with: FitWith = None
-    weight: Annotated[
-        float, _doc("weight of its loss, and of its score when the best weights are chosen", gt=0)
-    ] = 1.0
-    settings: Annotated[Settings, _doc("the output's settings")] = Field(default_factory=dict)
+    weight: float = _field(
+        1.0, "weight of its loss, and of its score when the best weights are chosen", gt=0
+    )
+    settings: Settings = Field(default_factory=dict, description="the output's settings")
 
     @property
     def component(self) -> Any:
@@ -88,31 +89,27 @@ class OutputSpec(_Section):
 class DataSpec(_Section):
     """How the table is split, and what to do with bad cells."""
 
-    split: Annotated[
-        str | None, _doc("column with each row's split; guessed if null; random: by ratios")
-    ] = None
-    ratios: Annotated[
-        tuple[float, float, float], _doc("shares of train, val and test, without a split column")
-    ] = (0.8, 0.1, 0.1)
-    overlap: Annotated[
-        Overlap,
-        _doc("what to do with a photo in two splits: stop, drop it from train, or keep it in both"),
-    ] = "drop"
-    rows: Annotated[
-        int | None, _doc("maximum number of training rows, drawn with the recipe's seed", ge=1)
-    ] = None
-    group: Annotated[
-        str | None, _doc("rows with equal values in this column stay in one split")
-    ] = None
-    on_bad: Annotated[OnBad, _doc("what to do with a bad cell")] = "stop"
-    changed: Annotated[
-        Literal["restart", "continue"],
-        _doc("what to do with a run whose files have changed since it began"),
-    ] = "restart"
-    missing: Annotated[
-        tuple[str, ...] | None,
-        _doc("texts that stand for an empty cell, such as NA; null: the usual ones"),
-    ] = None
+    split: str | None = _field(
+        None, "column with each row's split; guessed if null; random: by ratios"
+    )
+    ratios: tuple[float, float, float] = _field(
+        (0.8, 0.1, 0.1), "shares of train, val and test, without a split column"
+    )
+    overlap: Overlap = _field(
+        "drop",
+        "what to do with a photo in two splits: stop, drop it from train, or keep it in both",
+    )
+    rows: int | None = _field(
+        None, "maximum number of training rows, drawn with the recipe's seed", ge=1
+    )
+    group: str | None = _field(None, "rows with equal values in this column stay in one split")
+    on_bad: OnBad = _field("stop", "what to do with a bad cell")
+    changed: Literal["restart", "continue"] = _field(
+        "restart", "what to do with a run whose files have changed since it began"
+    )
+    missing: tuple[str, ...] | None = _field(
+        None, "texts that stand for an empty cell, such as NA; null: the usual ones"
+    )
 
     @property
     def missing_texts(self) -> frozenset[str]:
@@ -123,74 +120,66 @@ class DataSpec(_Section):
 class ReinforceSpec(_Section):
     """The second stage of training, which optimises the free-running score itself."""
 
-    epochs: Annotated[int, _doc("epochs; 0 skips the stage", ge=0)] = 0
-    learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 1e-4
-    encoder_rate: Annotated[
-        float, _doc("learning rate of pretrained layers, as a share of the peak", ge=0)
-    ] = 0.0
-    samples: Annotated[int, _doc("sampled answers per record", ge=2)] = 5
-    batch: Annotated[int, _doc("records per step", ge=1)] = 32
+    epochs: int = _field(0, "epochs; 0 skips the stage", ge=0)
+    learning_rate: float = _field(1e-4, "peak learning rate", gt=0)
+    encoder_rate: float = _field(
+        0.0, "learning rate of pretrained layers, as a share of the peak", ge=0
+    )
+    samples: int = _field(5, "sampled answers per record", ge=2)
+    batch: int = _field(32, "records per step", ge=1)
 
 
 class TrainingSpec(_Section):
     """The training loop's settings."""
 
-    start: Annotated[
-        str | None, _doc("a model whose weights and states to start from; null starts from scratch")
-    ] = None
-    epochs: Annotated[int, _doc("maximum number of passes over the records", ge=0)] = 20
-    patience: Annotated[int, _doc("validations without a better score before stopping", ge=1)] = 4
-    validate_every: Annotated[int, _doc("epochs between two validations", ge=1)] = 1
-    batch: Annotated[int, _doc("records per step", ge=1)] = 64
-    optimizer: Annotated[Literal["adam", "adamw"], _doc("optimizer")] = "adamw"
-    learning_rate: Annotated[float, _doc("peak learning rate", gt=0)] = 5e-4
-    encoder_rate: Annotated[
-        float, _doc("learning rate of pretrained layers, as a share of the peak", ge=0)
-    ] = 0.1
-    weight_decay: Annotated[float, _doc("AdamW's weight decay", ge=0)] = 0.05
-    warmup: Annotated[float, _doc("share of the steps used for the warm-up", ge=0, le=1)] = 0.05
-    schedule: Annotated[Literal["cosine", "constant"], _doc("learning rate after the warm-up")] = (
-        "cosine"
+    start: str | None = _field(
+        None, "a model whose weights and states to start from; null starts from scratch"
     )
-    clip: Annotated[float, _doc("maximum norm of the gradient; 0: no limit", ge=0)] = 1.0
-    averaging: Annotated[
-        float, _doc("decay of the moving average of the weights; 0: no average", ge=0, lt=1)
-    ] = 0.999
-    modality_dropout: Annotated[
-        float, _doc("how often an input is hidden in training", ge=0, lt=1)
-    ] = 0.0
-    token_dropout: Annotated[
-        float, _doc("share of each input's tokens that is hidden at random in training", ge=0, lt=1)
-    ] = 0.0
-    mixup: Annotated[
-        float,
-        _doc(
-            "alpha of mixup, which mixes fused records and their targets in training; 0: none", ge=0
-        ),
-    ] = 0.0
-    refit: Annotated[
-        bool,
-        _doc(
-            "at the end, train again on training and validation rows together, for the best number "
-            "of epochs; the scores are from before"
-        ),
-    ] = False
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], _doc("auto: bfloat16 if the processor supports it")
-    ] = "auto"
-    weights: Annotated[
-        Literal["float16", "float32"],
-        _doc("type in which the package stores weights; scores are of the stored weights"),
-    ] = "float16"
-    checkpoint_minutes: Annotated[float, _doc("minutes between two checkpoints", gt=0)] = 2.0
-    reinforce: Annotated[ReinforceSpec, _doc("optional second stage")] = ReinforceSpec()
+    epochs: int = _field(20, "maximum number of passes over the records", ge=0)
+    patience: int = _field(4, "validations without a better score before stopping", ge=1)
+    validate_every: int = _field(1, "epochs between two validations", ge=1)
+    batch: int = _field(64, "records per step", ge=1)
+    optimizer: Literal["adam", "adamw"] = _field("adamw", "optimizer")
+    learning_rate: float = _field(5e-4, "peak learning rate", gt=0)
+    encoder_rate: float = _field(
+        0.1, "learning rate of pretrained layers, as a share of the peak", ge=0
+    )
+    weight_decay: float = _field(0.05, "AdamW's weight decay", ge=0)
+    warmup: float = _field(0.05, "share of the steps used for the warm-up", ge=0, le=1)
+    schedule: Literal["cosine", "constant"] = _field("cosine", "learning rate after the warm-up")
+    clip: float = _field(1.0, "maximum norm of the gradient; 0: no limit", ge=0)
+    averaging: float = _field(
+        0.999, "decay of the moving average of the weights; 0: no average", ge=0, lt=1
+    )
+    modality_dropout: float = _field(0.0, "how often an input is hidden in training", ge=0, lt=1)
+    token_dropout: float = _field(
+        0.0, "share of each input's tokens that is hidden at random in training", ge=0, lt=1
+    )
+    mixup: float = _field(
+        0.0,
+        "alpha of mixup, which mixes fused records and their targets in training; 0: none",
+        ge=0,
+    )
+    refit: bool = _field(
+        False,
+        "at the end, train again on training and validation rows together, for the best number "
+        "of epochs; the scores are from before",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = _field(
+        "auto", "auto: bfloat16 if the processor supports it"
+    )
+    weights: Literal["float16", "float32"] = _field(
+        "float16", "type in which the package stores weights; scores are of the stored weights"
+    )
+    checkpoint_minutes: float = _field(2.0, "minutes between two checkpoints", gt=0)
+    reinforce: ReinforceSpec = _field(ReinforceSpec(), "optional second stage")
 
 
 class CardSpec(_Section):
     """What the package's card says about the data."""
 
-    data: Annotated[str, _doc("the training data")] = "the user's own table"
-    licence: Annotated[str, _doc("licence of the trained weights")] = "as the training data allow"
+    data: str = _field("the user's own table", "the training data")
+    licence: str = _field("as the training data allow", "licence of the trained weights")
 
 
 class Recipe(_Section):
@@ -201,19 +190,19 @@ class Recipe(_Section):
         ['image']
     """
 
-    name: Annotated[str, _doc("the recipe's name")]
-    about: Annotated[str, _doc("a description in one line")] = ""
-    command: Annotated[str, _doc("the command that runs it")] = ""
-    expected: Annotated[dict[str, Any], _doc("the expected scores")] = Field(default_factory=dict)
-    seed: Annotated[int, _doc("seed of all randomness", ge=0)] = 0
-    inputs: Annotated[dict[str, InputSpec], _doc("named inputs")]
-    fusion: Annotated[Settings, _doc("how inputs are fused")] = Field(
-        default_factory=lambda: {"kind": "none"}
+    name: str = _field(..., "the recipe's name")
+    about: str = _field("", "a description in one line")
+    command: str = _field("", "the command that runs it")
+    expected: dict[str, Any] = Field(default_factory=dict, description="the expected scores")
+    seed: int = _field(0, "seed of all randomness", ge=0)
+    inputs: dict[str, InputSpec] = _field(..., "named inputs")
+    fusion: Settings = Field(
+        default_factory=lambda: {"kind": "none"}, description="how inputs are fused"
     )
-    outputs: Annotated[dict[str, OutputSpec], _doc("named outputs")]
-    data: Annotated[DataSpec, _doc("splits and bad cells")] = DataSpec()
-    training: Annotated[TrainingSpec, _doc("the training loop")] = TrainingSpec()
-    card: Annotated[CardSpec, _doc("what the package's card says about the data")] = CardSpec()
+    outputs: dict[str, OutputSpec] = _field(..., "named outputs")
+    data: DataSpec = _field(DataSpec(), "splits and bad cells")
+    training: TrainingSpec = _field(TrainingSpec(), "the training loop")
+    card: CardSpec = _field(CardSpec(), "what the package's card says about the data")
 
     def with_columns(self, columns: Mapping[str, ColumnName]) -> Recipe:
         """The recipe with the columns of some inputs or outputs set.

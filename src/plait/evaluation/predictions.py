@@ -43,15 +43,8 @@ def predict_batch(
     options: Mapping[str, Options],
     shares: bool = False,
 ) -> Predictions:
-    """The predictions of a batch's records.
-
-    Args:
-        parts: the model's fitted components.
-        engine: runs its network.
-        batch: of B records.
-        options: of `decoding_options`.
-        shares: whether each prediction says how much each input added to it.
-    """
+    """The predictions of a batch's records, found as the options of `decoding_options` say; with
+    ``shares`` each tells how much every input added to it."""
     results, predictions = engine.run(batch), {}
     for name, output in parts.outputs.items():
         raw, steps = results[name]

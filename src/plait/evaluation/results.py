@@ -200,16 +200,13 @@ class Evaluation:
             "bad": list(self.failures),
             "scores": _all_json(self.scores),
         }
-        if shares := self.shares():
-            result["shares"] = shares
-        if self.subsets:
-            result["subsets"] = [
-                {"inputs": list(s), **a.to_json()} for s, a in self.subsets.items()
-            ]
-        if self.swapped:
-            result["swapped"] = [{"input": n, **a.to_json()} for n, a in self.swapped.items()]
-        if self.corrupted:
-            result["corrupted"] = [corrupted.to_json() for corrupted in self.corrupted]
+        asked: dict[str, Any] = {
+            "shares": self.shares(),
+            "subsets": [{"inputs": list(s), **a.to_json()} for s, a in self.subsets.items()],
+            "swapped": [{"input": name, **a.to_json()} for name, a in self.swapped.items()],
+            "corrupted": [corrupted.to_json() for corrupted in self.corrupted],
+        }
+        result |= {name: found for name, found in asked.items() if found}
         if self.by is not None:
             result |= {"by": self.by, "groups": [group.to_json() for group in self.groups]}
         return result

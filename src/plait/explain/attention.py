@@ -101,8 +101,7 @@ class Attention:
             picture = self.picture()
             write_atomically(path, lambda part: picture.save(part, format="PNG"))
         elif path.suffix == ".json":
-            text = json.dumps(self.to_json(), ensure_ascii=False)
-            write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+            write_atomically(path, json.dumps(self.to_json(), ensure_ascii=False))
         else:
             raise UsageError(f"can't explain to {path}", expected="a name ending in .png or .json")
 

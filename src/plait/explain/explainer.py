@@ -32,13 +32,9 @@ FEW, SHARES = (1, 2, 4), (0.25, 0.5, 0.75)  # how many segments are tried alone,
 
 
 def explain(probe: Probe, network: Network, untrained: Network, model: str) -> Explanation:
-    """Explain the answer that a probe asks about.
+    """Explain the answer that a probe asks about, given by the network of the named model.
 
-    Args:
-        probe: the record and the answer.
-        network: the model's.
-        untrained: the same network with random weights.
-        model: the model's name.
+    The same network ``untrained``, with random weights, should explain it differently.
 
     Raises:
         PlaitError: captum is not installed.

@@ -17,18 +17,21 @@ from plait.evaluation.shares import Pair
 from plait.explain.attention import Attention
 from plait.explain.attribution import ATTENTION, OCCLUSION, Attribution, Curves
 from plait.explain.neighbours import Neighbour
-from plait.explain.picture import draw_weights
-from plait.modalities.segments import SEGMENTS_STYLE, Segments, Weights
+from plait.modalities.segments import SEGMENTS_STYLE, STRONGEST, Grid, Segments, Weights
 from plait.outputs.base import Output
 from plait.render.charts import bars
+from plait.render.curves import CHARTS, new_figure, save_figure, tidy
 from plait.render.html import picture_uri, render
 from plait.render.numbers import shown, signed
 from plait.types import Alternative, Prediction, UsageError
 from plait.util.files import write_atomically
+from plait.util.imports import needed
 
 MOST_CLASSES = 6  # whose probabilities the page shows
 PICTURE_SIDE = 240  # pixels of a neighbour's picture
 SUFFIXES = (".html", ".png", ".json")
+FOR, AGAINST = "#1f6fb2", "#d0641a"
+MOST_NAMED, LONGEST_NAME = 14, 28  # segments in the picture, and letters of their names
 
 
 @dataclass(frozen=True)
@@ -203,16 +206,32 @@ class Explanation:
         if path.suffix == ".png" and self.attention is not None:
             self.attention.save(path)
         elif path.suffix == ".png":
-            inputs = {
-                name: (of_input.segments, of_input.methods[OCCLUSION].weights)
-                for name, of_input in self.inputs.items()
-            }
-            title = f"{self.output}: {shown(self.prediction.value)}"
-            draw_weights(title, self.shares, inputs, path)
+            self._draw(path)
         else:
             html = path.suffix == ".html"
             text = self.to_html() if html else json.dumps(self.to_json(), ensure_ascii=False)
-            write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+            write_atomically(path, text)
+
+    def _draw(self, path: Path) -> None:
+        """The inputs' shares of the answer, where there are several, then the weights of each
+        input's segments; needs matplotlib."""
+        several = len(self.inputs) > 1
+        panels = len(self.inputs) + several
+        figure = new_figure(4.4 * panels, 4.2)
+        axes = figure.subplots(1, panels, squeeze=False)[0]
+        title = f"{self.output}: {shown(self.prediction.value)}"
+        figure.suptitle(title[:90], fontweight="bold")
+        if several:
+            _bars(axes[0], list(self.shares), np.array([*self.shares.values()]), "shares")
+        for panel, (name, of_input) in zip(axes[several:], self.inputs.items(), strict=True):
+            segments, weights = of_input.segments, of_input.methods[OCCLUSION].weights
+            if isinstance(segments, Grid):
+                _tiles(panel, segments, weights)
+                panel.set_title(name)
+            else:
+                heaviest = np.sort(np.argsort(-np.abs(weights), kind="stable")[:MOST_NAMED])
+                _bars(panel, [segments.parts[n] for n in heaviest], weights[heaviest], name)
+        save_figure(figure, path)
 
 
 def check_name(path: Path) -> None:
@@ -229,3 +248,32 @@ def _areas(curves: Curves) -> dict[str, float]:
 
 def _rounded(weights: Weights) -> list[float]:
     return np.round(weights, 6).tolist()
+
+
+def _bars(axes: Any, names: list[str], values: Weights, title: str) -> None:
+    tidy(axes)
+    places = range(len(names))
+    axes.barh(places, values, color=[FOR if v >= 0 else AGAINST for v in values])
+    axes.set_yticks(places, [name[:LONGEST_NAME] for name in names])
+    axes.invert_yaxis()
+    axes.axvline(0, color="0.4", lw=0.8)
+    axes.set_title(title)
+
+
+def _tiles(axes: Any, grid: Grid, weights: Weights) -> None:
+    """Coloured tiles over the picture, or in place of a drawing."""
+    rows, columns = len(grid.rows), len(grid.columns)
+    tiles, most = weights.reshape(rows, columns), float(np.abs(weights).max(initial=1e-12))
+    place: dict[str, Any] = {"extent": (0, columns, rows, 0), "aspect": "auto"}
+    opacity: Any = 1.0
+    if not isinstance(grid.backdrop, str):
+        axes.imshow(grid.backdrop, **place)
+        opacity = STRONGEST * np.abs(tiles) / most
+    colours = needed("matplotlib.colors", CHARTS).LinearSegmentedColormap
+    tones = colours.from_list("tones", [AGAINST, "#f4f4f4", FOR])
+    axes.imshow(tiles, cmap=tones, vmin=-most, vmax=most, alpha=opacity, **place)
+    width, height = grid.size
+    axes.set_box_aspect(height / width)
+    axes.set_yticks(np.arange(rows) + 0.5, grid.rows, fontsize=7)
+    axes.set_xticks(np.arange(columns), grid.columns, fontsize=7, rotation=45)
+    axes.tick_params(length=0)

@@ -123,9 +123,8 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
 def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
     """The best (best first) and the worst (worst first) of a ranking, without overlap."""
     half = len(order) // 2
-    best = order[: min(count, len(order) - half)]
-    worst = order[::-1][: min(count, half)]
-    return list(best), list(worst)
+    best, worst = order[: len(order) - half], order[::-1][:half]
+    return list(best[:count]), list(worst[:count])
 
 
 def _photo(evaluation: Evaluation, row: int) -> tuple[str, str]:

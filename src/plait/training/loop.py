@@ -236,22 +236,19 @@ class Trainer:
         """Select the weights that a stage trains, and make their optimizer: pretrained layers learn
         more slowly; vectors and embeddings have no weight decay, and Adam has none at all."""
         pretrained = {id(p) for p in self.network.pretrained_parameters()}
-        kind = torch.optim.AdamW if self.spec.optimizer == "adamw" else torch.optim.Adam
+        adamw = self.spec.optimizer == "adamw"
         groups: dict[tuple[bool, bool], dict[str, Any]] = {}
         for name, p in self.trainable.items():
-            slow, matrix = id(p) in pretrained, p.ndim > 1
+            slow = id(p) in pretrained
             p.requires_grad_(stage.encoder_rate > 0 or not slow)
             p.grad = None  # a gradient of the previous stage would count in the norm
             if p.requires_grad:
-                decays = matrix and "embedding" not in name and "position" not in name
-                new = {
-                    "params": [],
-                    "peak": stage.learning_rate * (stage.encoder_rate if slow else 1.0),
-                    "weight_decay": self.spec.weight_decay
-                    if decays and self.spec.optimizer == "adamw"
-                    else 0.0,
-                }
-                groups.setdefault((slow, decays), new)["params"].append(p)
+                matrix = p.ndim > 1 and "embedding" not in name and "position" not in name
+                peak = stage.learning_rate * (stage.encoder_rate if slow else 1.0)
+                decay = self.spec.weight_decay if matrix and adamw else 0.0
+                group = {"params": [], "peak": peak, "weight_decay": decay}
+                groups.setdefault((slow, matrix), group)["params"].append(p)
+        kind = torch.optim.AdamW if adamw else torch.optim.Adam
         return kind(list(groups.values()), lr=stage.learning_rate, fused=True)
 
     def _validate(self, validation: Scorer, stage: str) -> None:
@@ -320,8 +317,7 @@ class Trainer:
         if log.is_file():  # the steps of later lines will be repeated
             here = (self.progress.stage, self.progress.epoch, self.progress.step)
             lines = [line for line in log.read_text().splitlines() if _before(line, here)]
-            text = "".join(f"{line}\n" for line in lines)
-            write_atomically(log, lambda part: part.write_text(text))
+            write_atomically(log, "".join(f"{line}\n" for line in lines))
         return True
 
     def _log(self, line: dict[str, Any]) -> None:

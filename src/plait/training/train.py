@@ -331,8 +331,8 @@ def run_folder(
                 if changed and report:
                     report({"event": "changed", "folder": str(folder), "restarted": again,
                             "inputs": changed})  # fmt: skip
-            write_atomically(kept, lambda part: part.write_text(json.dumps(files or {})))
-            write_atomically(path, lambda part: part.write_text(what))
+            write_atomically(kept, json.dumps(files or {}))
+            write_atomically(path, what)
             yield folder
     except Timeout:
         raise UsageError(
