@@ -113,6 +113,11 @@ class Head(nn.Module, ABC):
             branch: the loss of this branch's own answer; None for the answer of all.
         """
 
+    def untaught(self) -> tuple[int, int, str]:
+        """Of the targets that the loss has seen in training: how many taught it nothing, how many
+        there were, and why. Zeros for a loss that learns from every target."""
+        return 0, 0, ""
+
     def reinforce(
         self, fused: Fused, targets: Any, samples: int, branch: str | None = None
     ) -> Tensor:

@@ -14,6 +14,7 @@ one that was never interrupted.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
@@ -42,6 +43,9 @@ LOG_EVERY = 10  # steps
 DRAW_EVERY = 30.0  # seconds; a drawing takes a third of one, a small run's epoch less
 SCORED_BATCH = 64  # validation records whose loss is computed at a time
 TOGETHER, LIKELIHOOD = "together", "likelihood"
+
+
+log = logging.getLogger("plait")
 
 
 @dataclass(frozen=True)
@@ -165,12 +169,29 @@ class Trainer:
                 self.progress.seconds += time.monotonic() - started
                 saved_at = started = time.monotonic()
                 self._save_checkpoint(optimizer)
+        self._check_taught()
         self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
         due = self.progress.epoch % self.spec.validate_every == 0
         if self.validation and (due or self.progress.epoch == stage.epochs):
             self._validate(self.validation, stage.name)
         self.progress.seconds += time.monotonic() - started
         self._save_checkpoint(optimizer)
+
+    def _check_taught(self) -> None:
+        """Say after the first epoch how many targets taught an output nothing; stop if all did."""
+        if self.progress.stage or self.progress.epoch:
+            return
+        for name in self.train.targets:
+            lost, seen, why = self.network.head(name).untaught()
+            if seen and lost == seen:
+                raise PlaitError(
+                    f"outputs.{name}: no training text teaches anything: all are {why}",
+                    expected="texts that fit",
+                    hint="use shorter tokens or strides for the input, or longer units, such as "
+                    "subwords, for the text",
+                )
+            if lost:
+                log.warning("outputs.%s: %d of %d training texts are %s", name, lost, seen, why)
 
     def rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
         """The (step, rows) of the epoch that are still to do."""

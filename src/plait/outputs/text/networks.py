@@ -213,6 +213,13 @@ class TextHead(Head):
 
     # Answers ---------------------------------------------------------------------------------
 
+    def untaught(self) -> tuple[int, int, str]:
+        """Of a CTC decoder: texts with more units than their input has tokens."""
+        if not isinstance(self.decoder, CtcNetwork):
+            return super().untaught()
+        why = "longer than their input has tokens, of which CTC says one unit each"
+        return self.decoder.impossible, self.decoder.seen, why
+
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """Every network's state before the first token, the detected words, CTC's emissions; see
         `plait.outputs.steps`."""

@@ -213,3 +213,13 @@ def test_scores_add_up(decoder: CtcNetwork) -> None:
         by_input = by_input + 0.5
         by_input[:, EOS] -= 0.5
         np.testing.assert_allclose(scores, by_input, rtol=1e-5)
+
+
+def test_texts_that_do_not_fit_are_counted_in_training() -> None:
+    """A pair of equal units takes a token between them."""
+    texts = [[A, B, C, A, EOS], [A, A, B, EOS], [A, A, B, B, EOS], [A, B, C, A, B, EOS]]
+    learning = CtcNetwork(CtcDecoder(), VOCABULARY, WIDTH).train()
+    learning.sequence_loss(fused(), [0] * len(texts), texts)
+    assert (learning.impossible, learning.seen) == (2, 4)
+    learning.eval().sequence_loss(fused(), [0] * len(texts), texts)
+    assert learning.seen == 4

@@ -12,6 +12,7 @@ Shapes: B records, N texts, L units of a text, T tokens of the input, V vocabula
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import eq
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,7 @@ class CtcNetwork(DecoderNetwork):
         super().__init__()
         self.norm, self.drop = nn.LayerNorm(width), nn.Dropout(settings.dropout)
         self.out = nn.Linear(width, vocabulary)
+        self.seen = self.impossible = 0  # texts in training
 
     def emissions(self, fused: Fused) -> Tensor:
         """(B, T, V) log-probabilities of what each token says; masked ones say nothing."""
@@ -50,16 +52,22 @@ class CtcNetwork(DecoderNetwork):
     ) -> Tensor:
         """-log p(text) / its units, the mean over the texts; see `DecoderNetwork.sequence_loss`.
 
-        A text with more units than its input has tokens is impossible, and left out.
+        A text with more units than its input has tokens is impossible, left out, and counted.
         """
         rows = torch.tensor(owners, device=fused.tokens.mask.device)
         emissions = self.emissions(fused)[rows]  # (N, T, V)
         units = [[unit for unit in ids if unit != EOS] for ids in texts]
         counts = torch.tensor([len(ids) for ids in units])
+        lengths = fused.tokens.mask.sum(dim=1)[rows].cpu()
+        if self.training:
+            # Between two equal units a token has to say nothing.
+            needed = [len(ids) + sum(map(eq, ids, ids[1:])) for ids in units]
+            self.seen += len(units)
+            self.impossible += int((torch.tensor(needed) > lengths).sum())
         nll = F.ctc_loss(
             emissions.transpose(0, 1),
             torch.tensor([unit for ids in units for unit in ids]),
-            fused.tokens.mask.sum(dim=1)[rows].cpu(),
+            lengths,
             counts,
             BLANK,
             reduction="none",
