@@ -30,18 +30,6 @@ def _own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAIT_CACHE", str(next(caches)))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def wants_meteor() -> Iterator[Callable[[bool | None], bool]]:
-    """METEOR starts a Java program, which takes seconds after every training: only tests that ask
-    for it have it. Gives the function that decides elsewhere."""
-    from plait.outputs.text.metrics import captions as scores
-
-    wants = scores.wants_meteor
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "wants_meteor", lambda asked: asked is not None and wants(asked))
-        yield wants
-
-
 @pytest.fixture(scope="session")
 def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSON Lines table of 60 small photos: image, split, captions."""

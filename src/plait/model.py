@@ -243,7 +243,8 @@ class Model:
                 subset of the inputs, ``shares=True`` gives each input's share of every answer,
                 ``corruptions=True`` scores inputs made worse in every way that their modality
                 knows, ``swapped=True`` scores each input replaced by another record's,
-                ``vectors=True`` keeps every record's fused vector. The rest are options of
+                ``vectors=True`` keeps every record's fused vector, ``slow_metrics=True`` adds
+                metrics that run another program (METEOR). The rest are options of
                 decoding, such as ``beam=5``.
 
         Returns:

@@ -47,7 +47,7 @@ def found(tmp_path: Path) -> Evaluation:
         [0, 2, 3, 4],
         {"caption": [Prediction(caption, -1.0) for caption in CAPTIONS]},
         {"caption": REFERENCES},
-        {"caption": CaptionMetrics(CAPTIONS, REFERENCES).scores(meteor=False)},
+        {"caption": CaptionMetrics(CAPTIONS, REFERENCES).scores()},
         ["row 2, column 'image': gone"],
         outputs={"caption": registry.build("output", {"kind": "text"})},
     )

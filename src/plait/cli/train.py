@@ -67,6 +67,9 @@ class MoreScores:
     swapped: bool = option(
         False, "With each input taken from another record.", "--swapped", panel=MORE
     )
+    slow_metrics: bool = option(
+        False, "With metrics that run another program: METEOR.", "--slow-metrics", panel=MORE
+    )
     by: str | None = option(None, "For each value of this column, separately.", panel=MORE)
 
 

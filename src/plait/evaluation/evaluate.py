@@ -37,7 +37,7 @@ from plait.pipeline.records import (
 from plait.types import ColumnName, PlaitError, UsageError
 
 STRENGTHS = range(1, 6)  # of corruptions
-CHECKS = ("subsets", "shares", "corruptions", "swapped", "vectors")
+CHECKS = ("subsets", "shares", "corruptions", "swapped", "vectors", "slow_metrics")
 """What an evaluation can do beside the scores, see `Model.evaluate`."""
 
 log = logging.getLogger("plait")
@@ -82,7 +82,8 @@ class Evaluator:
         predictions = predict(records, shares="shares" in self.checks)
         scorers = scoring.scorers(predictions)
         found = Evaluation(
-            table, columns, kept, predictions, references, scoring.scores(predictions),
+            table, columns, kept, predictions, references,
+            scoring.scores(predictions, "slow_metrics" in self.checks),
             policy.failures, by=self.by, outputs=outputs,
         )  # fmt: skip
         if self.by is not None:
@@ -169,11 +170,11 @@ class _Scoring:
     references: Mapping[str, list[Any]]
     progress: Progress | None
 
-    def scores(self, predictions: Predictions) -> dict[str, Any]:
+    def scores(self, predictions: Predictions, slow: bool = False) -> dict[str, Any]:
         """By output, with intervals."""
         if self.progress:
             self.progress("scores", 0, 1)  # some take seconds to start
-        return {n: scorer.scores() for n, scorer in self.scorers(predictions).items()}
+        return {n: scorer.scores(slow=slow) for n, scorer in self.scorers(predictions).items()}
 
     def scorers(self, predictions: Predictions) -> dict[str, Metrics]:
         """By output, of any choice of the records."""

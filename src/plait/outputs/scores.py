@@ -129,8 +129,9 @@ class Metrics(ABC):
         """What else is known of all records, see `Scores.extras`."""
         return {}
 
-    def scores(self, seed: int = 0) -> Scores:
-        """The scores of all records, each with its interval over 1,000 resamples."""
+    def scores(self, seed: int = 0, slow: bool = False) -> Scores:
+        """The scores of all records, each with its interval over 1,000 resamples; with ``slow``
+        also those that take another program, which a subclass may have."""
         points, intervals = with_intervals(self, len(self.answers), seed)
         return Scores(len(self.answers), points, intervals, self.extras())
 

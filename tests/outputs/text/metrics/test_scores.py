@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -38,7 +38,7 @@ REFERENCES = [
 
 
 def scored(predictions: list[str], references: list[list[str]], seed: int = 0) -> Scores:
-    return CaptionMetrics(predictions, references).scores(seed, meteor=False)
+    return CaptionMetrics(predictions, references).scores(seed)
 
 
 def bleu4_of_each(predictions: list[str], references: list[list[str]]) -> list[float]:
@@ -75,7 +75,7 @@ def test_equals_the_published_scorers_on_real_captions() -> None:
         photos = [json.loads(line)["captions"] for line in islice(lines, 200)]
     metrics = CaptionMetrics([photo[0] for photo in photos], [photo[1:] for photo in photos])
     assert_published(metrics, GOLDEN["flickr8k"])
-    got = metrics.scores(meteor=False)
+    got = metrics.scores()
     for name, (low, high) in got.intervals.items():
         assert low < got[name] < high
 
@@ -213,30 +213,18 @@ def test_mistakes_are_named() -> None:
         CaptionMetrics(["a"], ["a dog"])
 
 
-def test_meteor_is_computed_where_its_program_is(
-    monkeypatch: pytest.MonkeyPatch, wants_meteor: Callable[[bool | None], bool]
-) -> None:
-    monkeypatch.setattr(meteor.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(meteor, "find_program", lambda: Path("meteor.jar"))
-    assert [wants_meteor(asked) for asked in (None, True, False)] == [True, True, False]
-
-
 @pytest.mark.parametrize(
     ("java", "message"), [(None, "Java"), ("/usr/bin/java", r"plait\[meteor\]")]
 )
 def test_meteor_without_what_it_needs(
-    java: str | None,
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    wants_meteor: Callable[[bool | None], bool],
+    java: str | None, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "wants_meteor", wants_meteor)
     monkeypatch.setattr(meteor.shutil, "which", lambda name: java)
     monkeypatch.setattr(meteor, "find_program", lambda: None)
     metrics = CaptionMetrics(PREDICTIONS, REFERENCES)
     assert metrics.scores().extras["meteor"] is None
     with pytest.raises(PlaitError, match=message) as caught:
-        metrics.scores(meteor=True)
+        metrics.scores(slow=True)
     assert "\n" not in str(caught.value)
 
 
@@ -252,12 +240,11 @@ def program() -> Iterator[meteor.Meteor]:
 @pytest.mark.slow
 def test_meteor_pinned(program: meteor.Meteor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The value is the package's own wrapper's; the last caption equals a reference."""
-    monkeypatch.setattr(module, "wants_meteor", lambda asked: asked)
     monkeypatch.setattr(module, "Meteor", lambda: nullcontext(program))
     metrics = CaptionMetrics(
         [*PREDICTIONS, "A cat sleeps."], [*REFERENCES, ["A cat sleeps"]]
     )  # fmt: skip
-    got = metrics.scores(meteor=True)
+    got = metrics.scores(slow=True)
     assert got["meteor"] == pytest.approx(PINNED_METEOR)
     counts = program.counts(metrics.captions, metrics.targets)
     drawn = [program.score(counts[rows].sum(axis=0)) for rows in resamples(4, RESAMPLES, 0)]

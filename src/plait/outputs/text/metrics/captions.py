@@ -1,4 +1,4 @@
-"""The published metrics of captions: BLEU, ROUGE-L, CIDEr-D and, where its program is, METEOR.
+"""The published metrics of captions: BLEU, ROUGE-L, CIDEr-D and, if asked for, METEOR.
 
 Captions are tokenised as in the COCO evaluation (`plait.outputs.text.metrics.ptb`), and scores
 equal those of the COCO evaluation's code, pycocoevalcap, to rounding.
@@ -19,7 +19,7 @@ from plait.config.registry import register
 from plait.outputs.scores import RESAMPLES, Floats, Scores, interval, resamples
 from plait.outputs.text.metrics.base import TextMetrics, positions
 from plait.outputs.text.metrics.cider import CiderReward
-from plait.outputs.text.metrics.meteor import Meteor, wants_meteor
+from plait.outputs.text.metrics.meteor import Meteor, check_meteor
 from plait.outputs.text.metrics.ptb import tokenise
 from plait.outputs.text.search import Limits
 from plait.types import PlaitError
@@ -91,21 +91,17 @@ class CaptionMetrics(TextMetrics):
             **{name: float(values[rows].mean()) for name, values in self._means.items()},
         }
 
-    def scores(self, seed: int = 0, meteor: bool | None = None) -> Scores:
-        """The scores of all photos with their bootstrap intervals.
-
-        Args:
-            seed: of the resamples.
-            meteor: METEOR runs a Java program, which takes seconds to start. True asks for it,
-                False leaves it out, None computes it where Java and the extra ``meteor`` are
-                installed.
+    def scores(self, seed: int = 0, slow: bool = False) -> Scores:
+        """The scores of all photos with their bootstrap intervals; with ``slow`` also METEOR, which
+        runs a Java program.
 
         Raises:
-            PlaitError: METEOR was asked for and is not installed, or its program failed.
+            PlaitError: METEOR's program is not installed, or failed.
         """
         found = replace(super().scores(seed), counted="photos")
-        if not wants_meteor(meteor):
+        if not slow:
             return replace(found, extras={"meteor": None, **found.extras})
+        check_meteor()
         with Meteor() as program:
             counts = program.counts(self.captions, self.targets)
             score = program.score(counts.sum(axis=0))

@@ -31,20 +31,15 @@ def find_program() -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def wants_meteor(asked: bool | None) -> bool:
-    """Whether to compute METEOR: as asked, or where it can be.
-
-    Raises:
-        PlaitError: it was asked for and can't be computed.
-    """
-    lacks = None
+def check_meteor() -> None:
+    """Raises PlaitError if METEOR can't be computed: its program or Java is not installed."""
     if shutil.which("java") is None:
         lacks = "Java, and there is no java on the PATH", "install a Java runtime"
     elif find_program() is None:
         lacks = "its Java program, which is not installed", "pip install 'plait[meteor]'"
-    if asked and lacks:
-        raise PlaitError(f"METEOR needs {lacks[0]}", hint=f"{lacks[1]}, or leave METEOR out")
-    return lacks is None if asked is None else asked
+    else:
+        return
+    raise PlaitError(f"METEOR needs {lacks[0]}", hint=f"{lacks[1]}, or leave METEOR out")
 
 
 class Meteor:
@@ -109,6 +104,6 @@ class Meteor:
             said = self._errors.read().strip().splitlines()
             raise PlaitError(
                 "METEOR stopped: " + (said[-1] if said else "it gave no reason"),
-                hint="leave it out with meteor=False",
+                hint="leave it out with slow=False",
             )
         return line
