@@ -29,12 +29,14 @@ from plait.modalities.audio.whisper import RATE, WEIGHTS, Whisper
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     EncoderBlock,
+    FrozenPart,
     GruReader,
     freeze,
     length_mask,
     make_reader,
     real_tokens,
     strided,
+    strided_count,
     zero_behind,
 )
 from plait.nn.hub import build_extractor
@@ -74,25 +76,20 @@ class Level(nn.Module):
         return standardise(sound, LEAST_SAMPLE)
 
 
-class MelPower(nn.Module):
+class MelPower(FrozenPart):
     """(N,) samples -> (L, M) power of mel bands; L = N // hop + 1.
 
     Hann windows of 25 ms, one each 10 ms, the sound reflected at its ends.
     """
 
     def __init__(self, rate: int, bands: int) -> None:
-        super().__init__()
-        self.rate, self.bands = rate, bands
+        super().__init__(f"rate={rate}, bands={bands}")
         self.size, self.hop = frame_samples(rate), rate // HOPS
         self.window: Tensor
         self.filters: Tensor
         self.register_buffer("window", torch.hann_window(self.size), persistent=False)
         filters = torch.from_numpy(mel_filters(rate, self.size, bands)).float()
         self.register_buffer("filters", filters, persistent=False)
-
-    def extra_repr(self) -> str:
-        """What the frames depend on; part of the cache's key."""
-        return f"rate={self.rate}, bands={self.bands}"
 
     def frames(self, samples: int) -> int:
         """L of so many samples."""
@@ -134,10 +131,7 @@ class LogMel(MelPower):
     def __init__(self, rate: int, bands: int, normalise: bool = False) -> None:
         super().__init__(rate, bands)
         self.normalise = normalise
-
-    def extra_repr(self) -> str:
-        """As of `MelPower`, and whether each band is standardised."""
-        return f"{super().extra_repr()}, normalise={self.normalise}"
+        self.key += f", normalise={normalise}"
 
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (L, M)."""
@@ -146,7 +140,7 @@ class LogMel(MelPower):
         return standardise(frames, LEAST) if self.normalise else frames
 
 
-class Cepstrum(nn.Module):
+class Cepstrum(FrozenPart):
     """(N,) samples -> (L, C · (1 + differences)).
 
     Davis and Mermelstein 1980 (IEEE TASSP 28): mel bands in decibels, at most 80 below the
@@ -157,16 +151,11 @@ class Cepstrum(nn.Module):
     def __init__(
         self, rate: int, bands: int, coefficients: int, differences: int, normalise: bool
     ) -> None:
-        super().__init__()
+        super().__init__(f"{coefficients}, differences={differences}, normalise={normalise}")
         self.power = MelPower(rate, bands)
         self.differences, self.normalise = differences, normalise
-        self.coefficients = coefficients
         self.cosines: Tensor
         self.register_buffer("cosines", dct_matrix(bands, coefficients), persistent=False)
-
-    def extra_repr(self) -> str:
-        """What the numbers depend on; part of the cache's key."""
-        return f"{self.coefficients}, differences={self.differences}, normalise={self.normalise}"
 
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (L, C · (1 + differences))."""
@@ -226,13 +215,6 @@ class ConvLayer(nn.Module):
         return zero_behind(F.gelu(self.norm(x)), lengths), lengths
 
 
-def tokens_of(count: int, strides: Sequence[int]) -> int:
-    """How many tokens convolutions of these strides make of so many frames or samples."""
-    for stride in strides:
-        count = -(-count // stride)
-    return count
-
-
 class SpectrogramEncoder(Encoder):
     """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each, or of 20."""
 
@@ -250,9 +232,9 @@ class SpectrogramEncoder(Encoder):
             for ins, outs, stride in zip(widths, widths[1:], strides, strict=False)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(outs) for outs in widths[1:])
-        self.length = tokens_of(self.trunk.frames(sound.max_samples), self.strides)
+        self.length = strided_count(self.trunk.frames(sound.max_samples), self.strides)
         self.width = sound.width
-        self.project = nn.Linear(widths[-1] * tokens_of(sound.bands, BAND_STRIDES), sound.width)
+        self.project = nn.Linear(widths[-1] * strided_count(sound.bands, BAND_STRIDES), sound.width)
         self.drop = nn.Dropout(sound.dropout)
         self.reader = make_reader(sound, self.length)
 
@@ -306,7 +288,7 @@ class MfccEncoder(Encoder):
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(sound.channels, sound.width)
         self.reader = GruReader(sound.width, sound.layers, sound.dropout, 0)
-        self.length = tokens_of(self.trunk.power.frames(sound.max_samples), strides)
+        self.length = strided_count(self.trunk.power.frames(sound.max_samples), strides)
         self.width = sound.width
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
@@ -331,7 +313,7 @@ class WaveformEncoder(Encoder):
         self.context = nn.ModuleList(ConvLayer(widths[-1], widths[-1]) for _ in range(sound.layers))
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(widths[-1], sound.width)
-        self.length, self.width = tokens_of(sound.max_samples, strides), sound.width
+        self.length, self.width = strided_count(sound.max_samples, strides), sound.width
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (N, 1) samples each."""
@@ -383,12 +365,11 @@ class WhisperEncoder(Encoder):
         return real_tokens(self.reader(values, length_mask(lengths, values.shape[1])), lengths)
 
 
-class Listener(nn.Module):
+class Listener(FrozenPart):
     """(N,) samples -> (T, D): Whisper's encoder, its first ``depth`` layers."""
 
     def __init__(self, size: Size, depth: int) -> None:
-        super().__init__()
-        self.depth = depth
+        super().__init__(f"depth={depth}")
         self.mel = LogMel(RATE, size.bands)
         self.conv1 = nn.Conv1d(size.bands, size.width, 3, padding=1)
         self.conv2 = nn.Conv1d(size.width, size.width, 3, stride=2, padding=1)
@@ -396,10 +377,6 @@ class Listener(nn.Module):
         self.blocks = nn.ModuleList(EncoderBlock(size.width, size.heads, 0.0) for _ in range(depth))
         # Whisper has this norm behind its last layer only.
         self.norm = nn.LayerNorm(size.width) if depth == size.layers else None
-
-    def extra_repr(self) -> str:
-        """What the tokens depend on; part of the cache's key."""
-        return f"depth={self.depth}"
 
     def tokens(self, samples: int) -> int:
         """T of so many samples."""

@@ -20,6 +20,7 @@ from plait.modalities.text.word_sequence import WordSequence
 from plait.modalities.text.word_vectors import MINILM, UNKNOWN, WordVectors, minilm_folder
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
+    FrozenPart,
     freeze,
     length_mask,
     make_reader,
@@ -71,7 +72,7 @@ class WordSequenceEncoder(Encoder):
         return real_tokens(self.reader(self.drop(self.embedding(ids)), mask), lengths)
 
 
-class PieceModel(nn.Module):
+class PieceModel(FrozenPart):
     """A pretrained transformer: pieces -> the last layer's vectors, or with ``mean`` one vector a
     text, their mean (Reimers and Gurevych 2019, arXiv:1908.10084).
 
@@ -82,7 +83,7 @@ class PieceModel(nn.Module):
     width: int
 
     def __init__(self, model: nn.Module, mean: bool) -> None:
-        super().__init__()
+        super().__init__(f"mean={mean}")
         self.model, self.mean = model, mean
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from plait.nn.blocks import (
     masked_mean,
     real_tokens,
     strided,
+    strided_count,
     zero_behind,
 )
 from plait.types import Tokens
@@ -81,10 +82,8 @@ class MotionEncoder(Encoder):
             SpaceTime(ins, outs, stride)
             for ins, outs, stride in zip(widths, widths[1:], TIME_STRIDES, strict=False)
         )
-        side, frames = clip.size, clip.frames
-        for stride in TIME_STRIDES:
-            side, frames = -(-side // 2), -(-frames // stride)
-        self.length, self.width = frames, clip.width
+        self.length, self.width = strided_count(clip.frames, TIME_STRIDES), clip.width
+        side = strided_count(clip.size, [2] * LAYERS)
         self.drop = nn.Dropout(clip.dropout)
         self.project = nn.Linear(widths[-1] * side * side, clip.width)
 
