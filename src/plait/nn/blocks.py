@@ -93,6 +93,11 @@ def real_tokens(values: Tensor, lengths: Tensor) -> Tokens:
     return Tokens(zero_behind(values, lengths), length_mask(lengths, values.shape[1]))
 
 
+def read_tokens(reader: nn.Module, x: Tensor, lengths: Tensor) -> Tokens:
+    """What a sequence encoder, see `make_reader`, makes of (B, T, D)."""
+    return real_tokens(reader(x, length_mask(lengths, x.shape[1])), lengths)
+
+
 def present_tokens(values: Tensor, present: Tensor) -> Tokens:
     """Tokens (B, T, D), all real for present records and masked for the others, with zeros there so
     that garbage in missing rows can't leak."""

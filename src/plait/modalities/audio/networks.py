@@ -34,6 +34,7 @@ from plait.nn.blocks import (
     freeze,
     length_mask,
     make_reader,
+    read_tokens,
     real_tokens,
     strided,
     strided_count,
@@ -248,7 +249,7 @@ class SpectrogramEncoder(Encoder):
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], F.gelu(x), 0.0)
         values = self.drop(self.project(x.transpose(1, 2).flatten(2)))  # (B, L', C · M')
-        return real_tokens(self.reader(values, mask), lengths)
+        return read_tokens(self.reader, values, lengths)
 
     def _masked(self, frames: Tensor) -> Tensor:
         """While learning, some bands and some frames in a row are hidden (Park et al. 2019,
@@ -296,8 +297,7 @@ class MfccEncoder(Encoder):
         x = zero_behind(prepared / self.scale, lengths)
         for layer in self.layers:
             x, lengths = layer(x, lengths)
-        values = self.reader(self.project(self.drop(x)), length_mask(lengths, x.shape[1]))
-        return real_tokens(values, lengths)
+        return read_tokens(self.reader, self.project(self.drop(x)), lengths)
 
 
 class WaveformEncoder(Encoder):
@@ -362,7 +362,7 @@ class WhisperEncoder(Encoder):
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, T, D) -> Tokens (B, T, width)."""
         values = self.project(self.drop(zero_behind(prepared, lengths)))
-        return real_tokens(self.reader(values, length_mask(lengths, values.shape[1])), lengths)
+        return read_tokens(self.reader, values, lengths)
 
 
 class Listener(FrozenPart):

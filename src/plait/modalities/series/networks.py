@@ -15,9 +15,8 @@ from plait.nn.blocks import (
     FrozenPart,
     GruReader,
     NumpyPart,
-    length_mask,
     make_reader,
-    real_tokens,
+    read_tokens,
     strided,
     strided_count,
     zero_behind,
@@ -81,7 +80,7 @@ class SequenceEncoder(Encoder):
             x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
             lengths = strided(lengths, stride)
             x = zero_behind(x, lengths)
-        return real_tokens(self.reader(x, length_mask(lengths, x.shape[1])), lengths)
+        return read_tokens(self.reader, x, lengths)
 
     def _masked(self, x: Tensor) -> Tensor:
         """While learning, some channels of each record are hidden, so that none is relied on."""
@@ -106,4 +105,4 @@ class WindowsEncoder(Encoder):
         """(B, W, 7 · C) -> Tokens (B, W, width)."""
         x = self.project(zero_behind(prepared, lengths))
         x = self.drop(nn.functional.gelu(self.norm(x)))
-        return real_tokens(self.reader(x, length_mask(lengths, x.shape[1])), lengths)
+        return read_tokens(self.reader, x, lengths)

@@ -26,6 +26,7 @@ from plait.nn.blocks import (
     make_reader,
     masked_mean,
     present_tokens,
+    read_tokens,
     real_tokens,
     zero_behind,
 )
@@ -67,9 +68,8 @@ class WordSequenceEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
-        mask = length_mask(lengths, prepared.shape[1])
-        ids = torch.where(mask, prepared, PAD)
-        return real_tokens(self.reader(self.drop(self.embedding(ids)), mask), lengths)
+        ids = zero_behind(prepared, lengths)  # zero is `PAD`
+        return read_tokens(self.reader, self.drop(self.embedding(ids)), lengths)
 
 
 class PieceModel(FrozenPart):
@@ -171,8 +171,7 @@ class HubTextEncoder(FromIds):
         """(B, L) ids or (B, L, D) -> Tokens."""
         if self.top is None:
             return real_tokens(prepared, lengths)
-        mask = length_mask(lengths, prepared.shape[1])
-        return real_tokens(self.top(torch.where(mask, prepared, 0), mask), lengths)
+        return read_tokens(self.top, zero_behind(prepared, lengths), lengths)
 
 
 class VectorsEncoder(FromIds):
@@ -198,10 +197,9 @@ class VectorsEncoder(FromIds):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
-        mask = length_mask(lengths, prepared.shape[1])
-        # (B, L, E)
-        vectors = self.vectors(prepared, mask) if self.vectors else zero_behind(prepared, lengths)
-        return real_tokens(self.reader(self.project(self.drop(vectors)), mask), lengths)
+        values = zero_behind(prepared, lengths)
+        vectors = self.vectors(values) if self.vectors else values  # (B, L, E)
+        return read_tokens(self.reader, self.project(self.drop(vectors)), lengths)
 
 
 class VectorTable(nn.Module):
@@ -218,8 +216,7 @@ class VectorTable(nn.Module):
         self.embedding.copy_(torch.from_numpy(vectors))
         self.unknown.copy_(self.embedding.mean(dim=0))
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """(B, L) ids -> (B, L, E)."""
-        ids = torch.where(mask, ids, UNKNOWN)
         known = nn.functional.embedding((ids - 1).clamp(min=0), self.embedding)
         return torch.where((ids == UNKNOWN)[..., None], self.unknown, known)

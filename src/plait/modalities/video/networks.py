@@ -15,9 +15,9 @@ from plait.modalities.video.motion import SCALE, Motion
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     count_parameters,
-    length_mask,
     make_reader,
     masked_mean,
+    read_tokens,
     real_tokens,
     strided,
     strided_count,
@@ -65,10 +65,10 @@ class FramesEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, ...) -> Tokens (B, F, width), or (B, 1, width)."""
-        x, mask = zero_behind(prepared, lengths), length_mask(lengths, prepared.shape[1])
+        x = zero_behind(prepared, lengths)
         if self.learns:
-            x = self._vectors(x.flatten(0, 1)).view(*mask.shape, -1)  # (B, F, D)
-        return real_tokens(self.reader(self.project(x), mask), lengths)
+            x = self._vectors(x.flatten(0, 1)).view(*x.shape[:2], -1)  # (B, F, D)
+        return read_tokens(self.reader, self.project(x), lengths)
 
 
 class MotionEncoder(Encoder):
