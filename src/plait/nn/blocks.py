@@ -88,8 +88,8 @@ def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def real_tokens(values: Tensor, lengths: Tensor) -> Tokens:
-    """Tokens (B, T, D) of which each record's first ones are real; a single one, such as a mean, is
-    real where the record has any length."""
+    """Tokens (B, T, D), as many of them real as the record is long; a single one, such as a mean,
+    is real where the record has any length."""
     return Tokens(zero_behind(values, lengths), length_mask(lengths, values.shape[1]))
 
 
@@ -112,7 +112,7 @@ def strided(lengths: Tensor, stride: int) -> Tensor:
 
 
 def strided_count(count: int, strides: Iterable[int]) -> int:
-    """How many of so many places are left after layers of these strides."""
+    """How many of ``count`` places are left after layers of these strides."""
     return reduce(lambda left, stride: -(-left // stride), strides, count)
 
 

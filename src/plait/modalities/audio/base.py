@@ -206,7 +206,7 @@ class Sound(Modality):
 
 
 class MelSound(Sound):
-    """A sound that is read as frames of mel bands, of which strided convolutions make tokens."""
+    """A sound that is read as frames of mel bands, which strided convolutions turn into tokens."""
 
     strides: ClassVar[Mapping[int, Sequence[int]]]
     """Milliseconds of a ``token`` -> the convolutions' strides over time."""
@@ -225,7 +225,7 @@ class MelSound(Sound):
 def filtered(
     sound: NDArray[np.float32], rate: int, edges: NDArray[Any], kept: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """(N,) samples -> (N,) of which only some times of some bands are left.
+    """(N,) samples -> (N,), only some times of some bands left in them.
 
     Args:
         sound: the samples.
@@ -247,7 +247,7 @@ def filtered(
 def with_noise(
     sound: NDArray[np.float32], decibels: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """(N,) samples with white noise, so many decibels below them."""
+    """(N,) samples with white noise ``decibels`` below them."""
     power = max(float(np.square(sound, dtype=np.float64).mean()), 1e-12)
     noise = rng.standard_normal(sound.shape, np.float32)
     return sound + noise * np.float32((power * 10 ** (-decibels / 10)) ** 0.5)

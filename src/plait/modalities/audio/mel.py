@@ -59,7 +59,7 @@ def spectrum(sound: Floats, window: int, hop: int) -> NDArray[np.complex128]:
 
 
 def sound_of(values: NDArray[np.complex128], window: int, hop: int, samples: int) -> Floats:
-    """The inverse of `spectrum`: (F, L) -> (N,) of so many samples, frames overlapped and added
+    """The inverse of `spectrum`: (F, L) -> (N,), N ``samples``, frames overlapped and added
     (Griffin and Lim 1984, IEEE TASSP 32)."""
     frames = np.fft.irfft(values.T, n=window, axis=1) * _hann(window)
     sound = np.zeros(window + hop * (len(frames) - 1))

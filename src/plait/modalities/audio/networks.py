@@ -93,7 +93,7 @@ class MelPower(FrozenPart):
         self.register_buffer("filters", filters, persistent=False)
 
     def frames(self, samples: int) -> int:
-        """L of so many samples."""
+        """L for a number of samples."""
         return max(samples, self.size + 1) // self.hop + 1
 
     def forward(self, sound: Tensor) -> Tensor:
@@ -375,11 +375,11 @@ class Listener(FrozenPart):
         self.conv2 = nn.Conv1d(size.width, size.width, 3, stride=2, padding=1)
         self.places = nn.Parameter(torch.zeros(size.places, size.width))
         self.blocks = nn.ModuleList(EncoderBlock(size.width, size.heads, 0.0) for _ in range(depth))
-        # Whisper has this norm behind its last layer only.
+        # Whisper has this norm after its last layer only.
         self.norm = nn.LayerNorm(size.width) if depth == size.layers else None
 
     def tokens(self, samples: int) -> int:
-        """T of so many samples."""
+        """T for a number of samples."""
         return min(-(-self.mel.frames(samples) // 2), len(self.places))
 
     def forward(self, sound: Tensor) -> Tensor:

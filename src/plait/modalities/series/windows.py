@@ -68,7 +68,7 @@ def window_statistics(
 
 
 def window_spans(length: int, windows: int) -> list[tuple[int, int]]:
-    """First step of each window, and the step behind its last; every window has a step."""
+    """The first step of each window and its end, exclusive; every window has a step."""
     share = length / (windows + 1)
     starts = [min(round(number * share), length - 1) for number in range(windows)]
     return [

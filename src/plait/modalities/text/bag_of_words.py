@@ -26,7 +26,7 @@ WORD = re.compile(r"\b\w+\b")  # words of one letter too: "I", digits
 
 @register("text", "bag-of-words")
 class BagOfWords(Text, Classical):
-    """Counts or TF-IDF of words or letter groups, through one learned layer: one token a text."""
+    """Counts or TF-IDF of words or letter groups, through one learned layer: a single token."""
 
     encoder_class = "plait.modalities.text.networks.BagEncoder"
 

@@ -51,7 +51,7 @@ class FramesEncoder(Encoder):
         return self.image.trunk
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """(F, S, S, 3) uint8 each -> (F, D) each, one vector a frame, where the image
+        """(F, S, S, 3) uint8 each -> (F, D) each, a vector for each frame, where the image
         representation learns nothing; else what its frozen part makes of each frame, (F, ...)."""
         with torch.no_grad():
             prepared = [self.image.prepare_batch(item) for item in items]
