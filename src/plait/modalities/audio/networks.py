@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from plait.modalities.audio.base import SHORTEST
+from plait.modalities.audio.base import HOPS, SHORTEST, frame_samples, mel_filters
 from plait.modalities.audio.hub import HubSound
-from plait.modalities.audio.mel import HOPS, frame_samples, mel_filters
 from plait.modalities.audio.mfcc import Mfcc
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
