@@ -73,8 +73,8 @@ class WordSequenceEncoder(Encoder):
 
 
 class PieceModel(FrozenPart):
-    """A pretrained transformer: pieces -> the last layer's vectors, or with ``mean`` one vector a
-    text, their mean (Reimers and Gurevych 2019, arXiv:1908.10084).
+    """A pretrained transformer: pieces -> the last layer's vectors, or with ``mean`` their mean
+    (Reimers and Gurevych 2019, arXiv:1908.10084).
 
     Attributes:
         width: D.
