@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.modalities.audio.mel import mel_filters
+from plait.modalities.audio.base import mel_filters
 from plait.modalities.audio.networks import LogMel
 
 audio = pytest.importorskip("transformers.audio_utils", reason="needs the extra plait[hub]")

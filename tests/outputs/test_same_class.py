@@ -22,6 +22,7 @@ from plait.outputs.number import NumberOutput
 from plait.types import UnseenLabel
 
 HERE = Path()
+FORMS = st.sampled_from(["csv", "jsonl", "frame"])
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8)
 WORDS = TEXT.filter(lambda t: t not in MISSING and not is_missing(t))
 CLASSES = st.one_of(

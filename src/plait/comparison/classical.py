@@ -105,9 +105,9 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
 
 
 def join_vectors(modalities: Mapping[str, Modality], records: Sequence[Records]) -> list[Fused]:
-    """Of each of these sets of records one vector a record, (N, D): the inputs' vectors side by
-    side. The first set centres each input and scales it by one number, so that all inputs weigh the
-    same; a missing input is zeros and a flag."""
+    """One vector per record, (N, D), for each of these sets of records: the inputs' vectors side by
+    side. Each input is centred and scaled by one number, both from the first set, so that all
+    inputs weigh the same; a missing input is zeros and a flag."""
     blocks: list[list[np.ndarray]] = [[] for _ in records]
     for name, modality in modalities.items():
         raw = [_vectors(modality, each.inputs[name]) for each in records]
@@ -126,7 +126,7 @@ def join_vectors(modalities: Mapping[str, Modality], records: Sequence[Records])
 
 
 def _vectors(modality: Modality, features: Features) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D), and (N,) bool: which of them are there; (N, 1) where none is."""
+    """(N, D), and (N,) bool: which records have the input; D is 1 if none has."""
     assert isinstance(modality, Classical)
     known = [at for at, key in enumerate(features.keys) if key is not None]
     rows = features.space.get([view_key(str(features.keys[at]), 0) for at in known])

@@ -70,7 +70,7 @@ def compare(
     on_run: OnRun | None = None,
     **settings: Any,
 ) -> Comparison:
-    """Train a recipe's variants on a table, and tell which differences are real.
+    """Train a recipe's variants on a table, and find out which differences are real.
 
     Each input alone and the classical baseline are always among them. Every run has its own
     process, and its result is kept in ``out``: called again, only what is missing is run.

@@ -16,7 +16,6 @@ LESS_NEEDED = ("MiB", "latency", "weights", "training", "records")
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
-
 VERDICTS = {
     "fusion": ("Fusion helps", "Fusion hurts", "Fusion is not shown to help"),
     "rows": (

@@ -20,7 +20,7 @@ from plait.types import ColumnName, Prediction
 BATCH = 64  # records answered at a time
 
 Predictions: TypeAlias = dict[str, list[Prediction]]
-"""By output, one a record."""
+"""By output, one per record."""
 
 
 def decoding_options(parts: Parts, **options: Any) -> dict[str, Options]:

@@ -96,7 +96,7 @@ def score_groups(
 
     Args:
         scorers: each output's, of all records.
-        cells: one a record.
+        cells: one per record.
         set_metrics: each output's `Metrics.set_metrics`: a group of one record goes without.
     """
     members: dict[Value, list[int]] = {}

@@ -20,7 +20,7 @@ from plait.outputs.base import Output
 from plait.types import Prediction, UsageError
 from plait.util.files import write_atomically
 
-TILE = 224  # pixels a side
+TILE = 224  # pixels wide and high
 LABEL, TITLE = 30, 44  # pixels below each tile, and above all tiles
 SMALLEST, LARGEST = 8, 18  # size of the letters
 GAP = 8

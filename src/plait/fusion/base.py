@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -39,8 +39,7 @@ class Fusion(Component, ABC):
 
     def network(self, inputs: Sequence[str]) -> FusionNetwork:
         """The network that fuses any subset of these inputs."""
-        module, _, name = self.network_class.rpartition(".")
-        network: FusionNetwork = getattr(import_module(module), name)(inputs, self)
+        network: FusionNetwork = resolve_name(self.network_class)(inputs, self)
         return network
 
 

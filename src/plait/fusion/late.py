@@ -22,7 +22,7 @@ class LateFusion(Fusion):
     how: Annotated[
         Literal["mean", "learned", "stacking"],
         Field(
-            description="mean: all count alike; learned: a weight an input; stacking: a "
+            description="mean: all count alike; learned: a weight for each input; stacking: a "
             "weight for each class (or number, or word) of each input"
         ),
     ] = "learned"

@@ -10,8 +10,8 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -209,8 +209,7 @@ class Modality(Component, ABC):
     def encoder(self, pretrained: bool) -> Encoder:
         """The network side; without ``pretrained`` no weights are read, as they will be
         replaced."""
-        module, _, name = self.encoder_class.rpartition(".")
-        encoder: Encoder = getattr(import_module(module), name)(self, pretrained)
+        encoder: Encoder = resolve_name(self.encoder_class)(self, pretrained)
         return encoder
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:

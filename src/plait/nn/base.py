@@ -121,8 +121,8 @@ class Head(nn.Module, ABC):
     def reinforce(
         self, fused: Fused, targets: Any, samples: int, branch: str | None = None
     ) -> Tensor:
-        """Loss of the second stage, which optimises the free-running score itself, from so many
-        samples a record; `loss` for answers that are made in one step."""
+        """Loss of the second stage, which optimises the free-running score itself, from
+        ``samples`` answers to each record; `loss` for answers that are made in one step."""
         return self.loss(fused, targets, branch)
 
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[Any]) -> None:
@@ -135,8 +135,8 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def raw_outputs(self, fused: Fused) -> dict[str, Tensor]:
-        """What `Output.decode` makes answers of, by name, a row a record; an exported network gives
-        the same."""
+        """What `Output.decode` makes answers from, by name, a row for each record; an exported
+        network gives the same."""
 
     def stepper(self, fused: Fused, raw: Mapping[str, Tensor]) -> Any:
         """What runs the decoder step by step for these records (`plait.outputs.base.Steps`); None

@@ -6,8 +6,9 @@ Shapes: B batch, T tokens, L words, D width, H heads, Dh = D / H.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -87,9 +88,14 @@ def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def real_tokens(values: Tensor, lengths: Tensor) -> Tokens:
-    """Tokens (B, T, D) of which each record's first ones are real; a single one, such as a mean, is
-    real where the record has any length."""
+    """Tokens (B, T, D), as many of them real as the record is long; a single one, such as a mean,
+    is real where the record has any length."""
     return Tokens(zero_behind(values, lengths), length_mask(lengths, values.shape[1]))
+
+
+def read_tokens(reader: nn.Module, x: Tensor, lengths: Tensor) -> Tokens:
+    """What a sequence encoder, see `make_reader`, makes of (B, T, D)."""
+    return real_tokens(reader(x, length_mask(lengths, x.shape[1])), lengths)
 
 
 def present_tokens(values: Tensor, present: Tensor) -> Tokens:
@@ -103,6 +109,11 @@ def strided(lengths: Tensor, stride: int) -> Tensor:
     """(B,) lengths after a layer of that stride: the quotient, rounded up."""
     # Of no negative number, which exported graphs would round differently.
     return (lengths + stride - 1) // stride
+
+
+def strided_count(count: int, strides: Iterable[int]) -> int:
+    """How many of ``count`` places are left after layers of these strides."""
+    return reduce(lambda left, stride: -(-left // stride), strides, count)
 
 
 def fast_backward(device: torch.device) -> AbstractContextManager[object]:
@@ -331,22 +342,29 @@ def freeze(module: nn.Module) -> nn.Module:
     return module.requires_grad_(False).eval()
 
 
-class NumpyPart(nn.Module):
-    """The frozen part of an encoder where it is numpy's work: `plait.modalities.base.Modality`'s
-    ``prepare``, one record after the other.
+class FrozenPart(nn.Module):
+    """A frozen part of an encoder.
 
     Args:
-        prepare: the method.
-        key: all that its result depends on beside the state; part of the cache's key.
+        key: all that its result depends on beside its weights and the state; `extra_repr` makes it
+            part of the feature cache's key.
     """
 
-    def __init__(self, prepare: Callable[[Any], NDArray[Any]], key: str) -> None:
+    def __init__(self, key: str) -> None:
         super().__init__()
-        self.prepare, self.key = prepare, key
+        self.key = key
 
     def extra_repr(self) -> str:
         """The key."""
         return self.key
+
+
+class NumpyPart(FrozenPart):
+    """Where it is numpy's work: ``prepare`` of the modality, one record after the other."""
+
+    def __init__(self, prepare: Callable[[Any], NDArray[Any]], key: str) -> None:
+        super().__init__(key)
+        self.prepare = prepare
 
     def forward(self, item: Tensor) -> Tensor:
         """(L, ...) -> (L', ...)."""

@@ -53,7 +53,9 @@ def build_features(
     pretrained: bool,
     wrap: Callable[[Any], M],
     trial: tuple[Tensor, ...],
-    **said: str,
+    what: str,
+    expected: str,
+    hint: str,
 ) -> tuple[M, Tensor]:
     """A module round a model of `AutoModel`, in evaluation mode, and its result of a trial input.
 
@@ -64,39 +66,26 @@ def build_features(
         name, config, pretrained: as for `build_model`.
         wrap: makes the module of the model.
         trial: its arguments.
-        said: ``what``, ``expected`` and ``hint`` of the error, as for `probe`.
+        what, expected, hint: of the error where the module can't read the trial.
 
     Raises:
         PlaitError: the module can't read the trial, or the weights lack some.
     """
     model, missing = build_model("AutoModel", name, config, pretrained)
     features = wrap(model).eval()
-    values, used = probe(features, *trial, **said)
-    refuse_missing(name, model, missing, used)
-    for parameter in features.parameters():
-        parameter.requires_grad_(id(parameter) in used)
-    return features, values
-
-
-def probe(
-    module: nn.Module, *trial: Tensor, what: str, expected: str, hint: str
-) -> tuple[Tensor, set[int]]:
-    """What a module makes of a trial input, and the ``id`` of the parameters it depends on and
-    that can learn.
-
-    Raises:
-        PlaitError: it can't read the input; ``what``, ``expected`` and ``hint`` say so.
-    """
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    parameters = [parameter for parameter in features.parameters() if parameter.requires_grad]
     try:
         with torch.enable_grad():
-            values = module(*trial)
+            values = features(*trial)
         found = torch.autograd.grad(values.sum(), parameters, allow_unused=True)
     except (*FAILURES, TypeError, AttributeError, IndexError) as error:
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise PlaitError(f"{what}: {first}", expected=expected, hint=hint) from None
     used = {id(p) for p, g in zip(parameters, found, strict=True) if g is not None}
-    return values.detach(), used
+    refuse_missing(name, model, missing, used)
+    for parameter in features.parameters():
+        parameter.requires_grad_(id(parameter) in used)
+    return features, values.detach()
 
 
 def refuse_missing(name: str, model: nn.Module, missing: set[str], used: set[int]) -> None:

@@ -20,8 +20,7 @@ from tokenizers import Tokenizer
 
 from plait.data.speech import Piece
 from plait.modalities.audio import whisper
-from plait.modalities.audio.base import SHORTEST, Sound
-from plait.modalities.audio.mel import hop_seconds
+from plait.modalities.audio.base import SHORTEST, Sound, hop_seconds
 from plait.modalities.audio.networks import LogMel
 from plait.model import Model
 from plait.nn.hub import read_pretrained, transformers

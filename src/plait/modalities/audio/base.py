@@ -1,6 +1,6 @@
-"""What all representations of a sound share: reading, cutting, augmenting.
+"""What all representations of a sound share: reading, cutting, augmenting; mel bands.
 
-Shapes: N samples, L frames.
+Shapes: N samples, L frames, F frequencies, M mel bands.
 """
 
 from __future__ import annotations
@@ -23,14 +23,6 @@ from pydantic import Field
 from plait.data.audio import count_seconds, open_cut
 from plait.data.cells import MediaInfo, is_sentence
 from plait.data.recordings import KINDS, SOUND
-from plait.modalities.audio.mel import (
-    frame_samples,
-    hop_seconds,
-    mel_edges,
-    mel_filters,
-    sound_of,
-    spectrum,
-)
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
 from plait.modalities.segments import Grid, Kept, Segments, along
 from plait.types import Geometry
@@ -40,12 +32,16 @@ from plait.util.imports import needed
 # then, too; it was not raised when stereo that cancels itself was no longer read as silence.
 READING_VERSION = 2
 GAIN = 6.0  # decibels, up or down
+LINEAR_TO, STEP = 1000.0, 200 / 3  # Slaney's scale: hertz a mel below 1 kHz, logarithmic above
+RATIO = np.log(6.4) / 27
+HOPS = 100  # frames a second
 SHORTEST = 0.05  # seconds; models of the hub need 25 ms at least
 BANDS, TIMES, BRIEFEST = 6, 12, 0.05  # of the segments: bands, most times, seconds of one
 WINDOW, HOP = 512, 128  # samples of a window in which bands are filtered out
 SHADES, DRAWN = 64, (480, 180)  # bands of the spectrogram that is drawn, and its size
 QUIETEST = 1e-8  # power of a band that is drawn, as a share of the loudest
 
+Floats = NDArray[np.floating[Any]]
 Rate = Annotated[int, Field(ge=4000, le=48000, description="samples a second")]
 MaxSeconds = Annotated[float, Field(gt=0, le=600, description="longer sounds are cut")]
 Token = Annotated[
@@ -207,7 +203,7 @@ class Sound(Modality):
 
 
 class MelSound(Sound):
-    """A sound that is read as frames of mel bands, of which strided convolutions make tokens."""
+    """A sound that is read as frames of mel bands, which strided convolutions turn into tokens."""
 
     strides: ClassVar[Mapping[int, Sequence[int]]]
     """Milliseconds of a ``token`` -> the convolutions' strides over time."""
@@ -226,7 +222,7 @@ class MelSound(Sound):
 def filtered(
     sound: NDArray[np.float32], rate: int, edges: NDArray[Any], kept: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """(N,) samples -> (N,) of which only some times of some bands are left.
+    """(N,) samples -> (N,), only some times of some bands left in them.
 
     Args:
         sound: the samples.
@@ -248,7 +244,69 @@ def filtered(
 def with_noise(
     sound: NDArray[np.float32], decibels: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """(N,) samples with white noise, so many decibels below them."""
+    """(N,) samples with white noise ``decibels`` below them."""
     power = max(float(np.square(sound, dtype=np.float64).mean()), 1e-12)
     noise = rng.standard_normal(sound.shape, np.float32)
     return sound + noise * np.float32((power * 10 ** (-decibels / 10)) ** 0.5)
+
+
+# Mel bands and spectrograms ---------------------------------------------------------------------
+
+
+def mel_edges(rate: int, bands: int) -> Floats:
+    """(bands + 1,) hertz between bands that are equally wide in mel, from 0 to half the rate, which
+    is above 1 kHz: the scale of Slaney's Auditory Toolbox (1998), librosa and Whisper."""
+    corner = LINEAR_TO / STEP
+    mels = np.linspace(0, corner + np.log(rate / 2 / LINEAR_TO) / RATIO, bands + 1)
+    return np.where(mels < corner, mels * STEP, LINEAR_TO * np.exp(RATIO * (mels - corner)))
+
+
+def mel_filters(rate: int, size: int, bands: int) -> Floats:
+    """(F, M) triangles from 0 to half the rate, each of area 1 over the hertz it spans.
+
+    Args:
+        rate: samples a second.
+        size: samples of a frame; F = size // 2 + 1.
+        bands: M.
+    """
+    frequencies = np.linspace(0, rate / 2, size // 2 + 1)
+    corners = mel_edges(rate, bands + 1)
+    rising = (frequencies[:, None] - corners[:-2]) / np.diff(corners)[:-1]
+    falling = (corners[2:] - frequencies[:, None]) / np.diff(corners)[1:]
+    triangles = np.maximum(0, np.minimum(rising, falling))
+    return triangles * (2 / (corners[2:] - corners[:-2]))
+
+
+def frame_samples(rate: int) -> int:
+    """Samples of a frame of 25 ms."""
+    return rate // 40
+
+
+def hop_seconds(rate: int) -> float:
+    """From one frame to the next: 10 ms, in whole samples."""
+    return rate // HOPS / rate
+
+
+def spectrum(sound: Floats, window: int, hop: int) -> NDArray[np.complex128]:
+    """(N,) -> (F, L) by short-time Fourier transform: Hann windows, silence at both ends."""
+    padded = np.pad(sound, (window // 2, window // 2 + hop))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    return np.fft.rfft(frames * _hann(window), axis=1).T
+
+
+def sound_of(values: NDArray[np.complex128], window: int, hop: int, samples: int) -> Floats:
+    """The inverse of `spectrum`: (F, L) -> (N,), N ``samples``, frames overlapped and added
+    (Griffin and Lim 1984, IEEE TASSP 32)."""
+    frames = np.fft.irfft(values.T, n=window, axis=1) * _hann(window)
+    sound = np.zeros(window + hop * (len(frames) - 1))
+    weight = np.zeros_like(sound)
+    for start, frame in zip(range(0, len(sound), hop), frames, strict=False):
+        sound[start : start + window] += frame
+        weight[start : start + window] += _hann(window) ** 2
+    whole: Floats = sound / np.maximum(weight, 1e-9)
+    return whole[window // 2 : window // 2 + samples]
+
+
+def _hann(window: int) -> Floats:
+    """Periodic, as `torch.hann_window`."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)

@@ -41,7 +41,10 @@ class HubSound(Sound):
             PlaitError: there is no such model, or it hears another rate or shorter sounds only.
         """
         config, extractor = load_config(self.name), load_extractor(self.name)
-        rate, window = extractor["sampling_rate"], window_samples(extractor)
+        # Of a model that always hears as many samples, with silence after shorter sounds.
+        rate, window = extractor["sampling_rate"], extractor.get("n_samples")
+        if extractor["feature_extractor_type"] == "ASTFeatureExtractor":
+            window = extractor["max_length"] * rate // AST_FRAMES
         if rate != self.rate:
             raise PlaitError(
                 f"hub:{self.name} hears {rate:,} samples a second",
@@ -67,11 +70,3 @@ class HubSound(Sound):
     def fingerprint(self) -> str:
         """As any sound's, with the feature extractor."""
         return json.dumps([super().fingerprint(), self.state["extractor"]])
-
-
-def window_samples(extractor: State) -> int | None:
-    """The length in samples that a model always hears, with silence behind shorter sounds; None
-    where it hears each sound as long as it is."""
-    if extractor["feature_extractor_type"] == "ASTFeatureExtractor":
-        return extractor["max_length"] * extractor["sampling_rate"] // AST_FRAMES
-    return extractor.get("n_samples")

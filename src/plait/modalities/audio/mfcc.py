@@ -44,17 +44,12 @@ class Mfcc(MelSound, Classical):
         return self
 
     def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts."""
-        return np.stack([_in_parts(row.astype(np.float32)) for row in rows])
-
-
-def _in_parts(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(L, D) -> (PARTS · 2 · D); parts overlap where there are fewer frames than parts."""
-    ends = np.linspace(0, len(frames), PARTS + 1)
-    parts = [
-        frames[int(first) : max(int(first) + 1, int(last))]
-        for first, last in pairwise(ends.tolist())
-    ]
-    return np.concatenate(
-        [part.mean(axis=0) for part in parts] + [part.std(axis=0) for part in parts]
-    )
+        """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts, which
+        overlap where there are fewer frames than parts."""
+        vectors = []
+        for frames in (row.astype(np.float32) for row in rows):  # (L, D)
+            ends = np.linspace(0, len(frames), PARTS + 1).astype(int).tolist()
+            parts = [frames[first : max(first + 1, last)] for first, last in pairwise(ends)]
+            means, deviations = ([f(part, axis=0) for part in parts] for f in (np.mean, np.std))
+            vectors.append(np.concatenate([*means, *deviations]))
+        return np.stack(vectors)

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from plait.modalities.audio.base import SHORTEST
+from plait.modalities.audio.base import HOPS, SHORTEST, frame_samples, mel_filters
 from plait.modalities.audio.hub import HubSound
-from plait.modalities.audio.mel import HOPS, frame_samples, mel_filters
 from plait.modalities.audio.mfcc import Mfcc
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
@@ -29,12 +28,15 @@ from plait.modalities.audio.whisper import RATE, WEIGHTS, Whisper
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     EncoderBlock,
+    FrozenPart,
     GruReader,
     freeze,
     length_mask,
     make_reader,
+    read_tokens,
     real_tokens,
     strided,
+    strided_count,
     zero_behind,
 )
 from plait.nn.hub import build_extractor
@@ -74,15 +76,14 @@ class Level(nn.Module):
         return standardise(sound, LEAST_SAMPLE)
 
 
-class MelPower(nn.Module):
+class MelPower(FrozenPart):
     """(N,) samples -> (L, M) power of mel bands; L = N // hop + 1.
 
     Hann windows of 25 ms, one each 10 ms, the sound reflected at its ends.
     """
 
     def __init__(self, rate: int, bands: int) -> None:
-        super().__init__()
-        self.rate, self.bands = rate, bands
+        super().__init__(f"rate={rate}, bands={bands}")
         self.size, self.hop = frame_samples(rate), rate // HOPS
         self.window: Tensor
         self.filters: Tensor
@@ -90,12 +91,8 @@ class MelPower(nn.Module):
         filters = torch.from_numpy(mel_filters(rate, self.size, bands)).float()
         self.register_buffer("filters", filters, persistent=False)
 
-    def extra_repr(self) -> str:
-        """What the frames depend on; part of the cache's key."""
-        return f"rate={self.rate}, bands={self.bands}"
-
     def frames(self, samples: int) -> int:
-        """L of so many samples."""
+        """L for a number of samples."""
         return max(samples, self.size + 1) // self.hop + 1
 
     def forward(self, sound: Tensor) -> Tensor:
@@ -134,10 +131,7 @@ class LogMel(MelPower):
     def __init__(self, rate: int, bands: int, normalise: bool = False) -> None:
         super().__init__(rate, bands)
         self.normalise = normalise
-
-    def extra_repr(self) -> str:
-        """As of `MelPower`, and whether each band is standardised."""
-        return f"{super().extra_repr()}, normalise={self.normalise}"
+        self.key += f", normalise={normalise}"
 
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (L, M)."""
@@ -146,7 +140,7 @@ class LogMel(MelPower):
         return standardise(frames, LEAST) if self.normalise else frames
 
 
-class Cepstrum(nn.Module):
+class Cepstrum(FrozenPart):
     """(N,) samples -> (L, C · (1 + differences)).
 
     Davis and Mermelstein 1980 (IEEE TASSP 28): mel bands in decibels, at most 80 below the
@@ -157,16 +151,11 @@ class Cepstrum(nn.Module):
     def __init__(
         self, rate: int, bands: int, coefficients: int, differences: int, normalise: bool
     ) -> None:
-        super().__init__()
+        super().__init__(f"{coefficients}, differences={differences}, normalise={normalise}")
         self.power = MelPower(rate, bands)
         self.differences, self.normalise = differences, normalise
-        self.coefficients = coefficients
         self.cosines: Tensor
         self.register_buffer("cosines", dct_matrix(bands, coefficients), persistent=False)
-
-    def extra_repr(self) -> str:
-        """What the numbers depend on; part of the cache's key."""
-        return f"{self.coefficients}, differences={self.differences}, normalise={self.normalise}"
 
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (L, C · (1 + differences))."""
@@ -226,13 +215,6 @@ class ConvLayer(nn.Module):
         return zero_behind(F.gelu(self.norm(x)), lengths), lengths
 
 
-def tokens_of(count: int, strides: Sequence[int]) -> int:
-    """How many tokens convolutions of these strides make of so many frames or samples."""
-    for stride in strides:
-        count = -(-count // stride)
-    return count
-
-
 class SpectrogramEncoder(Encoder):
     """(N,) samples -> Tokens (B, L / 4, width) of 40 ms each, or of 20."""
 
@@ -250,9 +232,9 @@ class SpectrogramEncoder(Encoder):
             for ins, outs, stride in zip(widths, widths[1:], strides, strict=False)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(outs) for outs in widths[1:])
-        self.length = tokens_of(self.trunk.frames(sound.max_samples), self.strides)
+        self.length = strided_count(self.trunk.frames(sound.max_samples), self.strides)
         self.width = sound.width
-        self.project = nn.Linear(widths[-1] * tokens_of(sound.bands, BAND_STRIDES), sound.width)
+        self.project = nn.Linear(widths[-1] * strided_count(sound.bands, BAND_STRIDES), sound.width)
         self.drop = nn.Dropout(sound.dropout)
         self.reader = make_reader(sound, self.length)
 
@@ -266,7 +248,7 @@ class SpectrogramEncoder(Encoder):
             # Zeros behind each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], F.gelu(x), 0.0)
         values = self.drop(self.project(x.transpose(1, 2).flatten(2)))  # (B, L', C · M')
-        return real_tokens(self.reader(values, mask), lengths)
+        return read_tokens(self.reader, values, lengths)
 
     def _masked(self, frames: Tensor) -> Tensor:
         """While learning, some bands and some frames in a row are hidden (Park et al. 2019,
@@ -306,7 +288,7 @@ class MfccEncoder(Encoder):
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(sound.channels, sound.width)
         self.reader = GruReader(sound.width, sound.layers, sound.dropout, 0)
-        self.length = tokens_of(self.trunk.power.frames(sound.max_samples), strides)
+        self.length = strided_count(self.trunk.power.frames(sound.max_samples), strides)
         self.width = sound.width
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
@@ -314,8 +296,7 @@ class MfccEncoder(Encoder):
         x = zero_behind(prepared / self.scale, lengths)
         for layer in self.layers:
             x, lengths = layer(x, lengths)
-        values = self.reader(self.project(self.drop(x)), length_mask(lengths, x.shape[1]))
-        return real_tokens(values, lengths)
+        return read_tokens(self.reader, self.project(self.drop(x)), lengths)
 
 
 class WaveformEncoder(Encoder):
@@ -331,7 +312,7 @@ class WaveformEncoder(Encoder):
         self.context = nn.ModuleList(ConvLayer(widths[-1], widths[-1]) for _ in range(sound.layers))
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(widths[-1], sound.width)
-        self.length, self.width = tokens_of(sound.max_samples, strides), sound.width
+        self.length, self.width = strided_count(sound.max_samples, strides), sound.width
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
         """(N,) samples each -> (N, 1) samples each."""
@@ -380,29 +361,24 @@ class WhisperEncoder(Encoder):
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, T, D) -> Tokens (B, T, width)."""
         values = self.project(self.drop(zero_behind(prepared, lengths)))
-        return real_tokens(self.reader(values, length_mask(lengths, values.shape[1])), lengths)
+        return read_tokens(self.reader, values, lengths)
 
 
-class Listener(nn.Module):
+class Listener(FrozenPart):
     """(N,) samples -> (T, D): Whisper's encoder, its first ``depth`` layers."""
 
     def __init__(self, size: Size, depth: int) -> None:
-        super().__init__()
-        self.depth = depth
+        super().__init__(f"depth={depth}")
         self.mel = LogMel(RATE, size.bands)
         self.conv1 = nn.Conv1d(size.bands, size.width, 3, padding=1)
         self.conv2 = nn.Conv1d(size.width, size.width, 3, stride=2, padding=1)
         self.places = nn.Parameter(torch.zeros(size.places, size.width))
         self.blocks = nn.ModuleList(EncoderBlock(size.width, size.heads, 0.0) for _ in range(depth))
-        # Whisper has this norm behind its last layer only.
+        # Whisper has this norm after its last layer only.
         self.norm = nn.LayerNorm(size.width) if depth == size.layers else None
 
-    def extra_repr(self) -> str:
-        """What the tokens depend on; part of the cache's key."""
-        return f"depth={self.depth}"
-
     def tokens(self, samples: int) -> int:
-        """T of so many samples."""
+        """T for a number of samples."""
         return min(-(-self.mel.frames(samples) // 2), len(self.places))
 
     def forward(self, sound: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.modalities.audio.base import SequenceDropout, SequenceLayers, Sound
-from plait.modalities.audio.mel import hop_seconds
+from plait.modalities.audio.base import SequenceDropout, SequenceLayers, Sound, hop_seconds
 from plait.modalities.base import SequenceEncoderKind
 
 RATE = 16000

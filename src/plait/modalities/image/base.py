@@ -178,14 +178,14 @@ def as_read(info: MediaInfo, size: int, resize: Fit) -> Geometry:
 
 
 def part_of(shown: Geometry, part: Part) -> Geometry:
-    """Of a picture of which a part is enlarged to its size."""
+    """The geometry once a part of the picture is enlarged to its size."""
     factors = np.divide(shown.size, part[2:])
     scale, shift = factors * shown.scale, factors * np.subtract(shown.shift, part[:2])
     return Geometry(tuple(scale.tolist()), tuple(shift.tolist()), shown.size)
 
 
 def mirrored(shown: Geometry) -> Geometry:
-    """Of a picture whose left and right are swapped; further axes stay as they are."""
+    """The geometry once left and right are swapped; further axes stay as they are."""
     (scale, *scales), (shift, *shifts) = shown.scale, shown.shift
     return Geometry((-scale, *scales), (shown.size[0] - shift, *shifts), shown.size)
 

@@ -355,7 +355,7 @@ class VisualWordsEncoder(Encoder):
         super().__init__()
         key = f"{photo.keypoints}, {photo.step}, {photo.patch}, {photo.levels}, {photo.assign}"
         self.trunk, self.width = NumpyPart(photo.prepare, key), photo.width
-        # (V, 128) uint8; here for the cache's key, of which they are a part as any weights.
+        # (V, 128) uint8; here because all weights are part of the cache's key.
         self.trunk.register_buffer("centres", torch.from_numpy(photo.centres))
         self.sides = [2**level for level in range(photo.levels)]
         finest = self.sides[-1]

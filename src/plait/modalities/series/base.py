@@ -251,7 +251,7 @@ def centred(series: Series, centre: list[Channel]) -> Series:
     point's own channels stay as they are.
 
     Raises:
-        BadCell: it has no such channels, or its channels are no points of so many coordinates.
+        BadCell: it has no such channels, or its channels can't be divided into such points.
     """
     places, count = [series.place(channel) for channel in centre], series.values.shape[1]
     if count % len(places):

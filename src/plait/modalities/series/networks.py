@@ -12,12 +12,13 @@ from plait.modalities.series.sequence import SeriesSequence
 from plait.modalities.series.windows import STATISTICS, Windows
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
+    FrozenPart,
     GruReader,
     NumpyPart,
-    length_mask,
     make_reader,
-    real_tokens,
+    read_tokens,
     strided,
+    strided_count,
     zero_behind,
 )
 from plait.types import State, Tokens
@@ -25,7 +26,7 @@ from plait.types import State, Tokens
 KERNEL = 5  # steps that a convolution sees at a time
 
 
-class Channels(nn.Module):
+class Channels(FrozenPart):
     """(L, 2, C) -> (L, C'): the values; their changes, in deviations of change, if asked for; and
     where each channel was measured, for the G channels that had gaps in training.
 
@@ -33,17 +34,13 @@ class Channels(nn.Module):
     """
 
     def __init__(self, state: State, differences: bool) -> None:
-        super().__init__()
+        super().__init__(f"differences={differences}")
         self.differences = differences
         self.gaps = [place for place, gaps in enumerate(state["gaps"]) if gaps]
         self.count = len(state["gaps"]) * (1 + differences) + len(self.gaps)
         self.factor: Tensor
         factor = torch.tensor(state["deviation"]) / torch.tensor(state["change"])
         self.register_buffer("factor", factor, persistent=False)
-
-    def extra_repr(self) -> str:
-        """What the channels depend on beside the state; part of the cache's key."""
-        return f"differences={self.differences}"
 
     def forward(self, item: Tensor) -> Tensor:
         """(L, 2, C) -> (L, C')."""
@@ -72,9 +69,8 @@ class SequenceEncoder(Encoder):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(outs) for outs in widths[1:])
         self.drop = nn.Dropout(series.dropout)
-        self.length, self.width = series.max_steps, series.width
-        for stride in series.strides:
-            self.length = -(-self.length // stride)
+        self.length = strided_count(series.max_steps, series.strides)
+        self.width = series.width
         self.reader = make_reader(series, self.length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
@@ -84,7 +80,7 @@ class SequenceEncoder(Encoder):
             x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
             lengths = strided(lengths, stride)
             x = zero_behind(x, lengths)
-        return real_tokens(self.reader(x, length_mask(lengths, x.shape[1])), lengths)
+        return read_tokens(self.reader, x, lengths)
 
     def _masked(self, x: Tensor) -> Tensor:
         """While learning, some channels of each record are hidden, so that none is relied on."""
@@ -109,4 +105,4 @@ class WindowsEncoder(Encoder):
         """(B, W, 7 · C) -> Tokens (B, W, width)."""
         x = self.project(zero_behind(prepared, lengths))
         x = self.drop(nn.functional.gelu(self.norm(x)))
-        return real_tokens(self.reader(x, length_mask(lengths, x.shape[1])), lengths)
+        return read_tokens(self.reader, x, lengths)

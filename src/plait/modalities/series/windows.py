@@ -63,31 +63,29 @@ def window_statistics(
     one before. Only measurements count; a window without any has zeros.
     """
     factors = np.asarray(factor, np.float32)
-    spans = window_spans(len(item), windows)
-    return np.stack([_of_window(item[start:end], factors) for start, end in spans])
+    found = []
+    for start, end in window_spans(len(item), windows):
+        values, measured = item[start:end, 0], item[start:end, 1]  # (n, C) each
+        count = measured.sum(axis=0).clip(min=1)
+        mean = (values * measured).sum(axis=0) / count
+        apart = (values - mean) * measured
+        time = np.linspace(-0.5, 0.5, end - start, dtype=np.float32)[:, None]
+        time = (time - (time * measured).sum(axis=0) / count) * measured
+        slope = (time * apart).sum(axis=0) / np.square(time).sum(axis=0).clip(min=1e-6)
+        both = measured[1:] * measured[:-1]
+        changes = np.square(np.diff(values, axis=0) * factors) * both
+        rough = np.sqrt(changes.sum(axis=0) / both.sum(axis=0).clip(min=1))
+        deviation = np.sqrt(np.square(apart).sum(axis=0) / count)
+        least, largest = mean + apart.min(axis=0), mean + apart.max(axis=0)
+        share = measured.mean(axis=0)
+        found.append(np.concatenate([mean, deviation, least, largest, slope, rough, share]))
+    return np.stack(found)
 
 
 def window_spans(length: int, windows: int) -> list[tuple[int, int]]:
-    """First step of each window, and the step behind its last; every window has a step."""
+    """The first step of each window and its end, exclusive; every window has a step."""
     share = length / (windows + 1)
     starts = [min(round(number * share), length - 1) for number in range(windows)]
     return [
         (start, max(start + 1, round((number + 2) * share))) for number, start in enumerate(starts)
     ]
-
-
-def _of_window(window: NDArray[np.float32], factor: NDArray[np.float32]) -> NDArray[np.float32]:
-    values, measured = window[:, 0], window[:, 1]  # (n, C) each
-    count = measured.sum(axis=0).clip(min=1)
-    mean = (values * measured).sum(axis=0) / count
-    apart = (values - mean) * measured
-    time = np.linspace(-0.5, 0.5, len(window), dtype=np.float32)[:, None]
-    time = (time - (time * measured).sum(axis=0) / count) * measured
-    slope = (time * apart).sum(axis=0) / np.square(time).sum(axis=0).clip(min=1e-6)
-    both = measured[1:] * measured[:-1]
-    changes = np.square(np.diff(values, axis=0) * factor) * both
-    rough = np.sqrt(changes.sum(axis=0) / both.sum(axis=0).clip(min=1))
-    deviation = np.sqrt(np.square(apart).sum(axis=0) / count)
-    least, largest = mean + apart.min(axis=0), mean + apart.max(axis=0)
-    share = measured.mean(axis=0)
-    return np.concatenate([mean, deviation, least, largest, slope, rough, share])

@@ -102,7 +102,7 @@ class Columns(Modality, Classical):
 
     @property
     def number_count(self) -> int:
-        """N: as many as the kind that has most."""
+        """N: the most numbers that any kind gives."""
         return max(kind.numbers for _, kind, _ in self.columns)
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
@@ -193,7 +193,7 @@ class Columns(Modality, Classical):
         return worse
 
     def example(self) -> Item:
-        """Missing values, as many as there are columns."""
+        """A missing value for each column."""
         return np.zeros((len(self.columns), 1 + self.number_count), np.int32)
 
     def samples(self) -> list[Any]:

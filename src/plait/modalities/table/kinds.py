@@ -225,7 +225,7 @@ class Date(Kind):
 
 
 def likely_kind(values: Iterable[Any], kinds: Mapping[KindName, Kind]) -> KindName:
-    """The kind of which four values in five are, numbers before dates; else categories.
+    """The kind of at least four values in five, numbers before dates; else categories.
 
     So one value of a wrong kind does not turn a column of numbers into categories: it is named
     when it is read.

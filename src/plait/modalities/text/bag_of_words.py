@@ -27,7 +27,7 @@ WORD = re.compile(f"{CHARACTER}|{LETTERS}")  # words of one letter too: "I", dig
 
 @register("text", "bag-of-words")
 class BagOfWords(Text, Classical):
-    """Counts or TF-IDF of words or letter groups, through one learned layer: one token a text."""
+    """Counts or TF-IDF of words or letter groups, through one learned layer: a single token."""
 
     encoder_class = "plait.modalities.text.networks.BagEncoder"
 

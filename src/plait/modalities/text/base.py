@@ -102,8 +102,8 @@ class Text(Modality):
 
     @abstractmethod
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """Where each of the items that `read` returns lies in the text: its first character and
-        the one behind its last; one span where the items are in no order."""
+        """Where each of the items that `read` returns lies in the text, ends exclusive; one
+        span where the items are in no order."""
 
     def segments(self, cell: Any, root: Path) -> Segments:
         """The words, or in a long text stretches of words; those that are hidden are cut out."""

@@ -26,7 +26,7 @@ from plait.types import State
 
 
 class Tokenizer(Protocol):
-    """Turns a text's words or pieces into ids, cut to so many of them."""
+    """Turns a text's words or pieces into ids, at most ``max_length`` of them."""
 
     def token_ids(self, text: str) -> list[int]:
         """The ids."""

@@ -20,11 +20,13 @@ from plait.modalities.text.word_sequence import WordSequence
 from plait.modalities.text.word_vectors import MINILM, UNKNOWN, WordVectors, minilm_folder
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
+    FrozenPart,
     freeze,
     length_mask,
     make_reader,
     masked_mean,
     present_tokens,
+    read_tokens,
     real_tokens,
     zero_behind,
 )
@@ -66,14 +68,13 @@ class WordSequenceEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
-        mask = length_mask(lengths, prepared.shape[1])
-        ids = torch.where(mask, prepared, PAD)
-        return real_tokens(self.reader(self.drop(self.embedding(ids)), mask), lengths)
+        ids = zero_behind(prepared, lengths)  # zero is `PAD`
+        return read_tokens(self.reader, self.drop(self.embedding(ids)), lengths)
 
 
-class PieceModel(nn.Module):
-    """A pretrained transformer: pieces -> the last layer's vectors, or with ``mean`` one vector a
-    text, their mean (Reimers and Gurevych 2019, arXiv:1908.10084).
+class PieceModel(FrozenPart):
+    """A pretrained transformer: pieces -> the last layer's vectors, or with ``mean`` their mean
+    (Reimers and Gurevych 2019, arXiv:1908.10084).
 
     Attributes:
         width: D.
@@ -82,7 +83,7 @@ class PieceModel(nn.Module):
     width: int
 
     def __init__(self, model: nn.Module, mean: bool) -> None:
-        super().__init__()
+        super().__init__(f"mean={mean}")
         self.model, self.mean = model, mean
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -170,8 +171,7 @@ class HubTextEncoder(FromIds):
         """(B, L) ids or (B, L, D) -> Tokens."""
         if self.top is None:
             return real_tokens(prepared, lengths)
-        mask = length_mask(lengths, prepared.shape[1])
-        return real_tokens(self.top(torch.where(mask, prepared, 0), mask), lengths)
+        return read_tokens(self.top, zero_behind(prepared, lengths), lengths)
 
 
 class VectorsEncoder(FromIds):
@@ -197,10 +197,9 @@ class VectorsEncoder(FromIds):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
-        mask = length_mask(lengths, prepared.shape[1])
-        # (B, L, E)
-        vectors = self.vectors(prepared, mask) if self.vectors else zero_behind(prepared, lengths)
-        return real_tokens(self.reader(self.project(self.drop(vectors)), mask), lengths)
+        values = zero_behind(prepared, lengths)
+        vectors = self.vectors(values) if self.vectors else values  # (B, L, E)
+        return read_tokens(self.reader, self.project(self.drop(vectors)), lengths)
 
 
 class VectorTable(nn.Module):
@@ -217,8 +216,7 @@ class VectorTable(nn.Module):
         self.embedding.copy_(torch.from_numpy(vectors))
         self.unknown.copy_(self.embedding.mean(dim=0))
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """(B, L) ids -> (B, L, E)."""
-        ids = torch.where(mask, ids, UNKNOWN)
         known = nn.functional.embedding((ids - 1).clamp(min=0), self.embedding)
         return torch.where((ids == UNKNOWN)[..., None], self.unknown, known)

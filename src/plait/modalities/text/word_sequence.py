@@ -59,7 +59,7 @@ class WordSequence(Text):
         """Whether it is cut, or mostly of words, or in letters, that no training text had."""
         text = as_text(cell)
         ids = self.words.encode(text)
-        # Subwords fall back on bytes, of which letters that were never seen take several each.
+        # Subwords fall back on bytes; a letter that was never seen takes several.
         strange = len(ids) > len(text) if self.unit == "subwords" else 2 * ids.count(UNK) > len(ids)
         if strange:
             what = "letters" if self.unit != "words" else "words"

