@@ -141,22 +141,14 @@ def _columns(rows: Sequence[dict[str, Any]]) -> Columns:
 def _json(text: str, where: str) -> Any:
     try:
         value = json.loads(text)
-        return _without_surrogates(value) if "\\u" in text else value
+        if "\\u" in text:  # UTF-8 can't encode half a surrogate pair
+            plain = json.dumps(value, ensure_ascii=False)
+            value = json.loads(HALF_PAIR.sub("\ufffd", plain))
+        return value
     except ValueError as error:
         raise PlaitError(f"{where} is not JSON ({error})", hint="fix or remove it") from None
     except RecursionError:
         raise PlaitError(f"{where} is JSON nested too deeply") from None
-
-
-def _without_surrogates(value: Any) -> Any:
-    """A JSON value in which half surrogate pairs, which UTF-8 can't encode, are replaced."""
-    if isinstance(value, str):
-        return HALF_PAIR.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [_without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    return value
 
 
 def read_parquet(path: Path) -> Columns:

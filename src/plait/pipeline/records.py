@@ -94,9 +94,27 @@ def split_table(
     columns: Mapping[str, ColumnName],
     to_learn: bool = True,
 ) -> dict[str, list[int]]:
-    """The rows of train, val and test; ``to_learn`` as in `split_rows`. Raises UsageError if a
-    comparison chose the splits, and the table doesn't have them."""
+    """The rows of train, val and test.
+
+    Args:
+        recipe: says how to split them.
+        parts: its components.
+        table: the records; unless they are ``to_learn`` from, it may lack inputs.
+        columns: those of the inputs and outputs.
+        to_learn: as in `split_rows`.
+
+    Raises:
+        UsageError: a comparison chose the splits, or an input that decides is missing, and the
+            table doesn't have the splits.
+    """
     column = split_column(recipe, table)
+    for name, modality in parts.modalities.items():
+        lacks = modality.media and f"inputs.{name}" not in columns
+        if lacks and column is None and not to_learn:
+            raise UsageError(
+                f"without the input {name!r} rows can't be split as they were in training",
+                expected="a column that names each row's split",
+            )
     if column == COMPARED and column not in table.columns:
         raise UsageError(
             f"the model was trained in a comparison, which split the rows; {table.path} does not "
@@ -129,26 +147,12 @@ def rows_of_split(
 ) -> list[int]:
     """The rows of train, val or test, split as in training. Raises UsageError if there is no such
     split, or the table does not tell which rows are in it."""
-    splits = _split_again(recipe, parts, table, columns)
+    splits = split_table(recipe, parts, table, columns, to_learn=False)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
     if not splits[split]:
         raise UsageError(f"the split {split!r} of {table.path} has no rows")
     return splits[split]
-
-
-def _split_again(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
-) -> dict[str, list[int]]:
-    """As `split_table`, of a table that may lack inputs."""
-    for name, modality in parts.modalities.items():
-        lacks = modality.media and f"inputs.{name}" not in columns
-        if lacks and split_column(recipe, table) is None:
-            raise UsageError(
-                f"without the input {name!r} rows can't be split as they were in training",
-                expected="a column that names each row's split",
-            )
-    return split_table(recipe, parts, table, columns, to_learn=False)
 
 
 def warn_of_learned(
@@ -160,7 +164,7 @@ def warn_of_learned(
     only if it is the table that the model was trained on.
     """
     try:
-        splits = _split_again(recipe, parts, table, columns)
+        splits = split_table(recipe, parts, table, columns, to_learn=False)
     except PlaitError:  # the table doesn't say
         return
     refit = recipe.training.refit
