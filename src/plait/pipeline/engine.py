@@ -150,10 +150,15 @@ class Parts:
     outputs: Mapping[str, Output]
 
     @property
+    def components(self) -> dict[str, Any]:
+        """All of them, by "inputs.NAME" and "outputs.NAME"."""
+        inputs = {f"inputs.{name}": part for name, part in self.modalities.items()}
+        return {**inputs, **{f"outputs.{name}": part for name, part in self.outputs.items()}}
+
+    @property
     def states(self) -> dict[str, State]:
-        """What they were fitted to: "inputs.NAME" and "outputs.NAME" -> state."""
-        inputs = {f"inputs.{name}": part.state for name, part in self.modalities.items()}
-        return inputs | {f"outputs.{name}": part.state for name, part in self.outputs.items()}
+        """What they were fitted to, by "inputs.NAME" and "outputs.NAME"."""
+        return {path: part.state for path, part in self.components.items()}
 
     def with_states(self, states: Mapping[str, State]) -> Parts:
         """The same components, fitted."""

@@ -230,10 +230,8 @@ def fit_parts(
     inputs = {f"inputs.{name}": spec for name, spec in recipe.inputs.items()}
     partners = {path: spec.fit_with for path, spec in inputs.items()}
     partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}
-    components: dict[str, Any] = {f"inputs.{name}": c for name, c in parts.modalities.items()}
-    components |= {f"outputs.{name}": c for name, c in parts.outputs.items()}
     states: dict[str, State] = {}
-    for path, component in components.items():
+    for path, component in parts.components.items():
         needed = path in inputs or component.columns != "none"
         paths = [p for p in (path, partners[path]) if p and (needed or p in columns)]
         own = [table.column(columns[p]) for p in paths]  # its column, and its partner's
