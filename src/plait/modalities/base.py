@@ -136,8 +136,7 @@ class Modality(Component, ABC):
         """
 
     def unread(self, cell: Any, root: Path) -> str:
-        """What `read` leaves out of a cell or can't understand, in words for the user, if
-        anything."""
+        """What `read` leaves out of a cell or can't understand, in words for the user; or empty."""
         return ""
 
     def content(self, cell: Any, root: Path) -> bytes:
@@ -205,8 +204,7 @@ class Modality(Component, ABC):
         package checks when it is loaded."""
 
     def encoder(self, pretrained: bool) -> Encoder:
-        """The network side; without ``pretrained`` no weights are read, as they will be
-        replaced."""
+        """The network side; unless ``pretrained``, no weights are read: they will be replaced."""
         encoder: Encoder = resolve_name(self.encoder_class)(self, pretrained)
         return encoder
 

@@ -179,8 +179,7 @@ class Sound(Modality):
         return json.dumps(["sound", READING_VERSION, *reading])
 
     def segments(self, cell: Any, root: Path) -> Segments:
-        """Times and frequencies of the sound, on its spectrogram; what is hidden is filtered out
-        of the sound."""
+        """Times and frequencies on the sound's spectrogram; hidden ones are filtered out of it."""
         sound = self.read(cell, root)
         edges, seconds = mel_edges(self.rate, BANDS), len(sound) / self.rate
         times = max(1, min(TIMES, round(seconds / BRIEFEST)))

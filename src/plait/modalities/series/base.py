@@ -86,8 +86,7 @@ class Sensor(Modality):
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
-        """Arrays' files, lists of numbers and mappings of them; any other word may be a file's
-        name."""
+        """Arrays' files, lists and mappings of numbers; any other word may be a file's name."""
         if isinstance(cell, (bytes, str)):
             if NPY.is_certain(cell):
                 return "certain"

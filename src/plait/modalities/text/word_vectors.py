@@ -126,8 +126,7 @@ def minilm_folder() -> str:
 
 
 class TableTokenizer:
-    """A `Tokenizer` by a table of words that have vectors; a word that has none becomes those of
-    its parts that do."""
+    """A `Tokenizer` by a table of words with vectors; other words become parts that have one."""
 
     def __init__(self, words: Sequence[str], max_length: int) -> None:
         self.ids = {word: number for number, word in enumerate(words, start=1)}
