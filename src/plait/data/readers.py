@@ -159,7 +159,7 @@ def read_parquet(path: Path) -> Columns:
     if not path.exists():
         raise missing(path)
     try:
-        # The file's own schema: none of what the folders' names could say.
+        # The file's own schema, without columns that pyarrow would derive from folders' names.
         file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
         if len(set(names)) < len(names):

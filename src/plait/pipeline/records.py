@@ -57,7 +57,7 @@ def open_table(
     table: Table | str | Path,
     named: Mapping[str, ColumnName] | None = None,
 ) -> tuple[Table, dict[str, ColumnName]]:
-    """The table with one row a record, and the columns of the recipe's inputs and outputs.
+    """The table with one row per record, and the columns of the recipe's inputs and outputs.
 
     Rows of one photo (or sound, or clip) are one record with all their texts; rows of equal plain
     text stay apart, as people may well say the same thing twice. Rows that were made records once
@@ -265,7 +265,7 @@ def nothing_left(purpose: str, policy: ErrorPolicy) -> PlaitError:
 
 @dataclass(frozen=True)
 class Targets(Sequence[Any]):
-    """One output's targets, one a record; None where a row has none.
+    """One output's targets, one per record; None for a record without a target.
 
     Attributes:
         output: whose they are.
@@ -273,7 +273,7 @@ class Targets(Sequence[Any]):
         space: the cache of arrays that need not fit in memory.
         input: the input whose geometry they move with; empty if they don't move.
         modality: that input's.
-        infos: what its files say of themselves, one a record.
+        infos: what the headers of its files claim, one per record.
     """
 
     output: Output
@@ -292,7 +292,7 @@ class Targets(Sequence[Any]):
         return value if self.space is None or value is None else self.space.get([value])[0]
 
     def where(self, rows: Sequence[int]) -> Targets:
-        """Those of some records."""
+        """The targets of some records."""
         infos = [self.infos[row] for row in rows] if self.infos else ()
         return replace(self, values=[self.values[row] for row in rows], infos=infos)
 
