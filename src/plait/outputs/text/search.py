@@ -35,10 +35,11 @@ FEW = 16  # so many of a row are found faster one after the other than by partit
 BLOCK = 64  # tokens
 DECODER, CTC, LANGUAGE = "decoder", "ctc", "language"  # the models that score the next token
 REQUIRED = {
-    CTC: {"ctc": "CTC beside its decoder"},
-    LANGUAGE: {"language": "language model", "bonus": "language model"},
+    "ctc": (CTC, "CTC beside its decoder"),
+    "language": (LANGUAGE, "language model"),
+    "bonus": (LANGUAGE, "language model"),
 }
-"""Model -> the options that need it, and what a network without it lacks."""
+"""Option -> the model that it needs, and what a network without it lacks."""
 NEVER_GENERATED = (PAD, BOS, UNK)
 MOST = 512  # the largest `max_words`
 
@@ -150,12 +151,7 @@ class Decoding(Options):
 
 def unavailable(models: Collection[str]) -> dict[str, str]:
     """The options that a network with these models has no use for -> what it lacks."""
-    return {
-        option: lacks
-        for model, options in REQUIRED.items()
-        if model not in models
-        for option, lacks in options.items()
-    }
+    return {option: lacks for option, (model, lacks) in REQUIRED.items() if model not in models}
 
 
 @dataclass(frozen=True)
