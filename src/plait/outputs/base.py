@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plait.nn.base import Head
 
 RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
-"""What `Head.raw_outputs` gives, by name, a row a record."""
+"""What `Head.raw_outputs` gives, by name, one row per record."""
 
 
 class Options(BaseModel):
@@ -64,8 +64,8 @@ class Steps(Protocol):
     """
 
     def start(self, raw: RawOutputs, models: Collection[str]) -> Any:
-        """The state before the first token, a row a record, of the named networks (an engine may
-        add others)."""
+        """The state of the named networks before the first token, one row per record (an engine
+        may add other networks)."""
 
     def step(
         self, tokens: NDArray[np.int64], state: Any
@@ -187,7 +187,7 @@ class Output(Component, ABC):
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:
-        """Free-running answers, one a record, of `Head.raw_outputs`, `Head.fitted` and `options`;
+        """Free-running answers, one per record, of `Head.raw_outputs`, `Head.fitted` and `options`;
         ``steps`` runs the decoder of answers that are made step by step."""
 
     def to_cell(self, value: Any) -> str | int | float | bool:

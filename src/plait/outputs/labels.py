@@ -185,7 +185,7 @@ class LabelsOutput(ChoiceOutput):
             raise BadCell("the labels are missing", expected="labels, or a list without any")
         items = cell.split(self.separator) if isinstance(cell, str) else cell
         if isinstance(items, int) and not isinstance(items, bool):
-            items = [items]  # a column of one whole number a cell is read as numbers
+            items = [items]  # a column with one whole number in each cell is read as numbers
         if not isinstance(items, (list, tuple)):
             raise BadCell(f"{cell!r:.60} holds no labels", expected="a list, or a text")
         for item in items:

@@ -4,7 +4,7 @@ greedy search, beam search and sampling, for many records at once.
 The search is plain numpy. What scores the next token is an engine (`plait.outputs.base.Steps`), a
 network in torch or an exported one.
 
-Shapes: B records, R of them unfinished, K hypotheses a record, N = R * K rows, V vocabulary.
+Shapes: B records, R of them unfinished, K hypotheses per record, N = R * K rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def unavailable(models: Collection[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """K token sequences a record.
+    """K token sequences per record.
 
     Attributes:
         token_ids: (B, K, L) tokens with the end token, then padding.
@@ -357,7 +357,7 @@ def sample(
             its batch; otherwise all draws are independent.
     """
     records, each, limits = scorer.rows, decoding.num, decoding.limits
-    # A row a sequence: each is dropped when it ends.
+    # One row per sequence: each is dropped when it ends.
     progress = _Progress(records * each, 1, limits.max_words + 1)
     scorer.select(progress.records // each)
 
