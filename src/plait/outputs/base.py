@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -23,6 +22,7 @@ from typing_extensions import Self
 from plait.config.registry import Component
 from plait.outputs.scores import Metrics
 from plait.types import BadCell, Branches, Geometry, Prediction, State, UsageError
+from plait.util.imports import load
 from plait.util.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -280,9 +280,7 @@ class Output(Component, ABC):
             pretrained: whether to start from pretrained weights; a package's own replace them all.
             branches: of a fusion that has them; the head then answers for each.
         """
-        module, _, name = self.head_class.rpartition(".")
-        head: Head = getattr(import_module(module), name)(self, width, branches, inputs, pretrained)
-        return head
+        return load(self.head_class)(self, width, branches, inputs, pretrained)
 
 
 def usable(cells: Iterable[Any], read: Callable[[Any], Any]) -> Iterator[Any]:
