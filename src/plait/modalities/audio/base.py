@@ -97,7 +97,7 @@ class Sound(Modality):
 
     @property
     def min_samples(self) -> int:
-        """Samples that the encoder needs; it reads shorter sounds with silence behind them."""
+        """Samples that the encoder needs; it reads shorter sounds with silence after them."""
         return 1
 
     @abstractmethod
@@ -155,7 +155,7 @@ class Sound(Modality):
         return with_noise(item, 25.0 - 5.0 * strength, item_generator(item))
 
     def prepare(self, item: Item) -> Item:
-        """With silence behind a sound that is shorter than the encoder needs."""
+        """With silence after a sound that is shorter than the encoder needs."""
         return np.pad(item, (0, max(0, self.min_samples - len(item))))
 
     def example(self) -> Item:

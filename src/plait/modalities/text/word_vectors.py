@@ -103,7 +103,7 @@ class WordVectors(TokenizedText):
         found = self._read(lambda number, word: word in wanted)
         if found.keys() != wanted or {v.shape for v in found.values()} != {(size,)}:
             raise PlaitError(
-                f"the vectors {self.vectors} are others than when training began",
+                f"the vectors {self.vectors} have changed since training began",
                 hint="train again, or restore the old ones",
             )
         return np.stack([found[word] for word in words])
