@@ -103,7 +103,7 @@ def test_a_package_needs_no_file(file: Path) -> None:
 def test_a_file_that_changed_is_told(file: Path) -> None:
     modality = learned(file)
     write_vectors(file, {word: vector[:2] for word, vector in VECTORS.items()})
-    with pytest.raises(PlaitError, match="are others than when training began"):
+    with pytest.raises(PlaitError, match="have changed since training began"):
         modality.encoder(True)
 
 

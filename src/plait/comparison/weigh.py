@@ -38,8 +38,7 @@ def weigh(
     """Scores, intervals and differences of all finished runs.
 
     Args:
-        recipe: what is compared, with all of its inputs.
-        variants: what was tried; results: the finished runs.
+        recipe: what is compared; variants: what was tried; results: the finished runs.
         output: whose answers are scored: its name, and the output.
         split: the rows that were answered; folder: where everything is written.
         chosen: a comparison on other rows, which has chosen the winner and the questions.

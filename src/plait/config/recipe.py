@@ -501,8 +501,8 @@ ALIASES: Mapping[str, Mapping[str, str]] = {
     "text/bag-of-words": {"of": "unit", "shortest": "min_n", "longest": "max_n"},
     "video/*": {"fit": "resize", "reader": "sequence_encoder"},
 }
-"""Where the setting stands, "KIND/NAME" of a component, "KIND/*" for all of a kind, or a section of
-the recipe such as "inputs" -> its old name -> its new name."""
+"""Place of a setting -> its old name -> its new name. The place is "KIND/NAME" of a component,
+"KIND/*" for all of a kind, or a section of the recipe such as "inputs"."""
 
 
 def rename(raw: Mapping[str, Any]) -> tuple[Settings, list[str]]:

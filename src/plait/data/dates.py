@@ -22,15 +22,7 @@ def as_date(cell: Any) -> datetime | None:
         return _without_zone(cell)
     if isinstance(cell, date):
         return datetime(cell.year, cell.month, cell.day)
-    return _written(cell.strip()) if isinstance(cell, str) else None
-
-
-def is_date(cell: Any) -> bool:
-    """Whether a cell is a date, see `as_date`."""
-    return as_date(cell) is not None
-
-
-def _written(text: str) -> datetime | None:
+    text = cell.strip() if isinstance(cell, str) else ""
     match = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text)
     if match is None:
         return None
@@ -45,6 +37,11 @@ def _written(text: str) -> datetime | None:
         return _without_zone(moment.replace(tzinfo=timezone(offset)))
     except (ValueError, OverflowError):  # no such day, or the zone's offset leads before year 1
         return None
+
+
+def is_date(cell: Any) -> bool:
+    """Whether a cell is a date, see `as_date`."""
+    return as_date(cell) is not None
 
 
 def _without_zone(moment: datetime) -> datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,15 +64,12 @@ class LazyColumn(Sequence[Any]):
         """About ``count`` cells from the whole column; of bytes, the first ``size``. Read once."""
         return self._blocks.sample(count, size)
 
-    def take(self, rows: Iterable[int]) -> LazyColumn:
-        """The cells of these rows, in this order."""
-        picked = np.fromiter(rows, np.int64)
-        return LazyColumn(self._blocks, np.asarray(self._rows)[picked])
-
 
 def take(cells: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
     """The cells of these rows, in this order; a `LazyColumn` stays lazy."""
-    return cells.take(rows) if isinstance(cells, LazyColumn) else [cells[row] for row in rows]
+    if isinstance(cells, LazyColumn):
+        return LazyColumn(cells._blocks, np.asarray(cells._rows)[np.fromiter(rows, np.int64)])
+    return [cells[row] for row in rows]
 
 
 def joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:

@@ -188,17 +188,23 @@ def _by_column(
     return splits
 
 
+def _first_rows(keys: _Keys, by_row: Sequence[Split | None]) -> dict[Hashable, dict[Split, int]]:
+    """Photo or group -> each split that it is in -> its first row there."""
+    found: dict[Hashable, dict[Split, int]] = {}
+    for row, (key, split) in enumerate(zip(keys, by_row, strict=True)):
+        if key is not None and split is not None:
+            found.setdefault(key, {}).setdefault(split, row)
+    return found
+
+
 def _without_overlap(by_row: Sequence[Split | None], keys: Sequence[_Keys]) -> list[Split | None]:
     """Each row's split, or None if a later split has the row's photo or group too."""
     kept = list(by_row)
     for each in keys:
-        latest: dict[Hashable, int] = {}
-        ranks = [None if split is None else SPLITS.index(split) for split in by_row]
-        for key, rank in zip(each, ranks, strict=True):
-            if key is not None and rank is not None:
-                latest[key] = max(latest.get(key, 0), rank)
-        for row, (key, rank) in enumerate(zip(each, ranks, strict=True)):
-            if rank is not None and rank < latest.get(key, 0):
+        found = _first_rows(each, by_row)
+        last = {key: max(splits, key=SPLITS.index) for key, splits in found.items()}
+        for row, (key, split) in enumerate(zip(each, by_row, strict=True)):
+            if split != last.get(key, split):
                 kept[row] = None
     dropped = sum(a != b for a, b in zip(kept, by_row, strict=True))
     if dropped:
@@ -211,22 +217,18 @@ def _check_apart(
 ) -> None:
     """Refuse photos or groups in several splits; with the overlap ``keep`` warn of them, as the
     scores don't measure unseen photos then."""
-    rows: dict[Hashable, dict[Split, int]] = {}  # key -> the first row in each split
-    for row, (key, split) in enumerate(zip(keys, by_row, strict=True)):
-        if key is None or split is None:
-            continue
-        first = rows.setdefault(key, {})
-        first.setdefault(split, row)
-        if len(first) > 1 and overlap != "keep":
-            (other, before), (split, row) = first.items()
-            raise PlaitError(
-                f"{name_cell(key)} is in {other} (row {table.number(before)}) and in {split} "
-                f"(row {table.number(row)}) by column {column!r}",
-                hint="put all its rows in one split, or set data.overlap to drop or keep",
-            )
-    shared = sum(len(first) > 1 for first in rows.values())
-    if shared:
-        log.warning("%d of %d photos or groups are in more than one split", shared, len(rows))
+    found = _first_rows(keys, by_row)
+    shared = {key: list(splits.items()) for key, splits in found.items() if len(splits) > 1}
+    if shared and overlap == "keep":
+        log.warning("%d of %d photos or groups are in more than one split", len(shared), len(found))
+    elif shared:
+        key = min(shared, key=lambda key: shared[key][1][1])  # the first that a row repeats
+        (one, before), (other, row), *_ = shared[key]
+        raise PlaitError(
+            f"{name_cell(key)} is in {one} (row {table.number(before)}) and in {other} "
+            f"(row {table.number(row)}) by column {column!r}",
+            hint="put all its rows in one split, or set data.overlap to drop or keep",
+        )
 
 
 def _by_ratio(table: Table, ratios: Ratios, keys: Sequence[_Keys], seed: int) -> Splits:

@@ -32,21 +32,13 @@ DARKEST = 0.35  # brightness of the photo where the model did not look
 
 @dataclass(frozen=True)
 class Attention:
-    """Where the model looked in one input for each word of its answer.
+    """Where the model looked in one input for each word of its answer."""
 
-    Attributes:
-        answering: the output that gave the answer.
-        prediction: the answer.
-        input: the input's name.
-        pixels: (H, W, 3) uint8, the picture that the encoder saw.
-        grid: (rows, columns) of the input's tokens.
-    """
-
-    answering: Output
-    prediction: Prediction
-    input: str
-    pixels: NDArray[np.uint8]
-    grid: tuple[int, int]
+    answering: Output  # the output that gave the answer
+    prediction: Prediction  # the answer
+    input: str  # the input's name
+    pixels: NDArray[np.uint8]  # (H, W, 3), the picture that the encoder saw
+    grid: tuple[int, int]  # (rows, columns) of the input's tokens
 
     @property
     def words(self) -> Sequence[str]:

@@ -91,36 +91,21 @@ class Step:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a model gave one answer to one record.
+    """Why a model gave one answer to one record."""
 
-    Attributes:
-        model, output: their names.
-        answering: the output that gave the answer.
-        prediction: the answer.
-        inputs: those that the record has.
-        shares: each input's Shapley value; together they are what all inputs add.
-        interactions: pair of inputs -> what both add together beyond what each adds alone.
-        smallest_sets: the smallest sets of inputs that give the same answer.
-        steps: of an answer that is made step by step.
-        gap: how far the integrated gradients' sum is from what it should be.
-        attention: the picture of where each word looked, where there is one.
-        nearest: the most similar training records, the most similar first.
-        nearest_other: the most similar ones with another right answer.
-    """
-
-    model: str
-    output: str
-    answering: Output
-    prediction: Prediction
-    inputs: Mapping[str, ExplainedInput]
-    shares: Mapping[str, float]
-    interactions: Mapping[Pair, float]
-    smallest_sets: Sequence[tuple[str, ...]]
-    steps: Sequence[Step]
-    gap: float
-    attention: Attention | None = None
-    nearest: Sequence[Neighbour] = ()
-    nearest_other: Sequence[Neighbour] = ()
+    model: str  # its name
+    output: str  # the name of the output that gave the answer
+    answering: Output  # that output
+    prediction: Prediction  # the answer
+    inputs: Mapping[str, ExplainedInput]  # those that the record has
+    shares: Mapping[str, float]  # each input's Shapley value; together, what all inputs add
+    interactions: Mapping[Pair, float]  # what two inputs add beyond what each adds alone
+    smallest_sets: Sequence[tuple[str, ...]]  # of inputs that give the same answer
+    steps: Sequence[Step]  # of an answer that is made step by step
+    gap: float  # how far the integrated gradients' sum is from what it should be
+    attention: Attention | None = None  # the picture of where each word looked, if there is one
+    nearest: Sequence[Neighbour] = ()  # the most similar training records, best first
+    nearest_other: Sequence[Neighbour] = ()  # of those with another right answer
 
     @property
     def enough(self) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from plait.config.registry import Component, register
 from plait.types import Branches
+from plait.util.imports import load
 
 if TYPE_CHECKING:
     from plait.fusion.networks import FusionNetwork
@@ -39,8 +39,7 @@ class Fusion(Component, ABC):
 
     def network(self, inputs: Sequence[str]) -> FusionNetwork:
         """The network that fuses any subset of these inputs."""
-        network: FusionNetwork = resolve_name(self.network_class)(inputs, self)
-        return network
+        return load(self.network_class)(inputs, self)
 
 
 @register("fusion", "none")

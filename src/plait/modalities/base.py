@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -22,6 +21,7 @@ from plait.config.registry import Component
 from plait.data.cells import MediaInfo, file_type, load_bytes
 from plait.modalities.segments import Kept, Listing, Segments
 from plait.types import Geometry, State
+from plait.util.imports import load
 
 if TYPE_CHECKING:
     from plait.nn.base import Encoder
@@ -138,8 +138,7 @@ class Modality(Component, ABC):
         """
 
     def unread(self, cell: Any, root: Path) -> str:
-        """What `read` leaves out of a cell or can't understand, in words for the user, if
-        anything."""
+        """What `read` leaves out of a cell or can't understand, in words for the user; or empty."""
         return ""
 
     def content(self, cell: Any, root: Path) -> bytes:
@@ -207,10 +206,8 @@ class Modality(Component, ABC):
         package checks when it is loaded."""
 
     def encoder(self, pretrained: bool) -> Encoder:
-        """The network side; without ``pretrained`` no weights are read, as they will be
-        replaced."""
-        encoder: Encoder = resolve_name(self.encoder_class)(self, pretrained)
-        return encoder
+        """The network side; unless ``pretrained``, no weights are read: they will be replaced."""
+        return load(self.encoder_class)(self, pretrained)
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:
         """What `read` saw, as (H, W, 3) uint8, for explanations; None if there is none."""

@@ -49,8 +49,7 @@ class Segments(ABC):
         return along(tokens, len(self.parts))
 
     def symbol(self, name: str) -> str:
-        """What all drawings share, once a page, as an HTML element with that ``id``; empty where
-        there is nothing."""
+        """What all drawings share, once a page, as HTML with that ``id``; empty if nothing."""
         return ""
 
     @abstractmethod

@@ -23,7 +23,7 @@ class Encoder(nn.Module, ABC):
 
     ``prepare`` is the frozen part: it has no gradient and always gives the same, so its result
     can be cached on disk, record by record. ``forward`` is the part that learns (it may do
-    nothing); it gets the records of a batch with zeros behind the shorter ones.
+    nothing); it gets the records of a batch with zeros after the shorter ones.
     """
 
     width: int

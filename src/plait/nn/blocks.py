@@ -80,8 +80,8 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
     return torch.arange(longest, device=lengths.device) < lengths[:, None]
 
 
-def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:
-    """(B, L, ...) with zeros behind each record's length, whatever was there before, so that its
+def zero_after(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B, L, ...) with zeros after each record's length, whatever was there before, so that its
     end looks the same in any batch."""
     mask = length_mask(lengths, x.shape[1])
     return torch.where(mask.view(*mask.shape, *[1] * (x.ndim - 2)), x, 0)
@@ -90,7 +90,7 @@ def zero_behind(x: Tensor, lengths: Tensor) -> Tensor:
 def real_tokens(values: Tensor, lengths: Tensor) -> Tokens:
     """Tokens (B, T, D), as many of them real as the record is long; a single one, such as a mean,
     is real where the record has any length."""
-    return Tokens(zero_behind(values, lengths), length_mask(lengths, values.shape[1]))
+    return Tokens(zero_after(values, lengths), length_mask(lengths, values.shape[1]))
 
 
 def read_tokens(reader: nn.Module, x: Tensor, lengths: Tensor) -> Tokens:

@@ -51,8 +51,7 @@ def transformers() -> Any:
 
 
 def located(name: str) -> tuple[str, str | None]:
-    """The repository and the revision of ``NAME`` or ``NAME@REVISION``; a folder is taken as it
-    is."""
+    """The repository and the revision of ``NAME`` or ``NAME@REVISION``; a folder has none."""
     repository, at, revision = name.rpartition("@")
     return (name, None) if not at or is_folder(Path(name)) else (repository, revision)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -23,13 +22,14 @@ from typing_extensions import Self
 from plait.config.registry import Component
 from plait.outputs.scores import Metrics
 from plait.types import BadCell, Branches, Geometry, Prediction, State, UsageError
+from plait.util.imports import load
 from plait.util.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
 RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
-"""What `Head.raw_outputs` gives, by name, a row a record."""
+"""What `Head.raw_outputs` gives, by name, one row per record."""
 
 
 class Options(BaseModel):
@@ -64,8 +64,8 @@ class Steps(Protocol):
     """
 
     def start(self, raw: RawOutputs, models: Collection[str]) -> Any:
-        """The state before the first token, a row a record, of the named networks (an engine may
-        add others)."""
+        """The state of the named networks before the first token, one row per record (an engine
+        may add other networks)."""
 
     def step(
         self, tokens: NDArray[np.int64], state: Any
@@ -187,7 +187,7 @@ class Output(Component, ABC):
     def decode(
         self, raw: RawOutputs, fitted: State, options: Any, steps: Steps | None = None
     ) -> list[Prediction]:
-        """Free-running answers, one a record, of `Head.raw_outputs`, `Head.fitted` and `options`;
+        """Free-running answers, one per record, of `Head.raw_outputs`, `Head.fitted` and `options`;
         ``steps`` runs the decoder of answers that are made step by step."""
 
     def to_cell(self, value: Any) -> str | int | float | bool:
@@ -280,9 +280,7 @@ class Output(Component, ABC):
             pretrained: whether to start from pretrained weights; a package's own replace them all.
             branches: of a fusion that has them; the head then answers for each.
         """
-        module, _, name = self.head_class.rpartition(".")
-        head: Head = getattr(import_module(module), name)(self, width, branches, inputs, pretrained)
-        return head
+        return load(self.head_class)(self, width, branches, inputs, pretrained)
 
 
 def usable(cells: Iterable[Any], read: Callable[[Any], Any]) -> Iterator[Any]:

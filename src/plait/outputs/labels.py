@@ -186,7 +186,7 @@ class LabelsOutput(ChoiceOutput):
             raise EmptyTarget("the labels are missing", expected="labels, or a list without any")
         items = cell.split(self.separator) if isinstance(cell, str) else cell
         if isinstance(items, (bool, int, float)):
-            items = [items]  # a column of one number a cell is read as numbers
+            items = [items]  # a column with one number in each cell
         if not isinstance(items, (list, tuple)):
             raise BadCell(f"{cell!r:.60} holds no labels", expected="a list, or a text")
         found = set()

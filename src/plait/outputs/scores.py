@@ -84,13 +84,13 @@ class Scores:
 
 
 class Metrics(ABC):
-    """Scores answers, one a record, against the right ones; an instance is a `Scorer`.
+    """Scores answers, one per record, against the right ones; an instance is a `Scorer`.
 
     A subclass counts what it needs of every record once, in ``__init__``. The scores of any choice
     of records follow from these counts, so that a thousand bootstrap resamples are cheap.
 
     Args:
-        answers: one a record; what they are (predictions, texts) `Output.scorer` says.
+        answers: one per record; what they are (predictions, texts) `Output.scorer` says.
         references: the right answers, as of `Output.reference`.
 
     Raises:

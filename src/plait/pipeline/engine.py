@@ -110,7 +110,7 @@ class EncoderEngine(Protocol):
         its encoder makes of each."""
 
     def frozen_digest(self, name: str) -> str:
-        """Changes when what `prepare` gives would; part of the feature cache's key."""
+        """Changes whenever `prepare` would give something else; part of the feature cache's key."""
 
 
 class Engine(EncoderEngine, Protocol):
@@ -125,11 +125,11 @@ class Engine(EncoderEngine, Protocol):
     device: str
 
     def threads(self, records: int) -> AbstractContextManager[None]:
-        """Within, as many threads as answering so many records is worth."""
+        """A block that uses as many threads as so many records are worth."""
 
     def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:
-        """What the network gives for a batch, by output, as `Output.decode` takes it: the raw
-        outputs, and what runs the output's network step by step (None if it takes no steps)."""
+        """By output what `Output.decode` takes: the network's raw outputs for a batch, and what
+        runs the output's network step by step (None if it takes no steps)."""
 
     def fitted(self, output: str) -> State:
         """What calibration found, and `Output.decode` needs."""
@@ -150,10 +150,15 @@ class Parts:
     outputs: Mapping[str, Output]
 
     @property
+    def components(self) -> dict[str, Any]:
+        """All of them, by "inputs.NAME" and "outputs.NAME"."""
+        inputs = {f"inputs.{name}": part for name, part in self.modalities.items()}
+        return {**inputs, **{f"outputs.{name}": part for name, part in self.outputs.items()}}
+
+    @property
     def states(self) -> dict[str, State]:
-        """What they were fitted to: "inputs.NAME" and "outputs.NAME" -> state."""
-        inputs = {f"inputs.{name}": part.state for name, part in self.modalities.items()}
-        return inputs | {f"outputs.{name}": part.state for name, part in self.outputs.items()}
+        """What they were fitted to, by "inputs.NAME" and "outputs.NAME"."""
+        return {path: part.state for path, part in self.components.items()}
 
     def with_states(self, states: Mapping[str, State]) -> Parts:
         """The same components, fitted."""

@@ -33,14 +33,14 @@ Progress = Callable[[str, int, int], None]
 Item = tuple[Any, int, int]
 """A cell, the view of it that is wanted, and the seed of its views."""
 Outcome: TypeAlias = Row | BadCell | None
-"""What a cell gave: its features, what is wrong with it, or None where it is empty."""
+"""A cell's features, what is wrong with it, or None if it is empty."""
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """How records are made worse: one of ``Modality.corruptions``, and how much, 1 to 5."""
+    """How records are made worse: one of ``Modality.corruptions``, and its strength, 1 to 5."""
 
     kind: str
     strength: int
@@ -191,10 +191,9 @@ def cache_features(
 
     Args:
         reader: of the input.
-        cells: one a record; they are fetched as they are needed, as a column may be larger than
-            the memory.
+        cells: one per record, fetched as they are needed: a column may be larger than memory.
         views: augmented versions of each.
-        handle: called with the row of every bad cell; should it raise, it does so at the first.
+        handle: called with the row of every bad cell; it may raise at the first.
         progress: called while features are computed.
     """
     space, keys = reader.space(), reader.keys(cells)

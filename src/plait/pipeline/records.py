@@ -66,7 +66,7 @@ def open_table(
     table: Any,
     named: Mapping[str, ColumnName] | None = None,
 ) -> tuple[Table, dict[str, ColumnName]]:
-    """The table with one row a record, and the columns of the recipe's inputs and outputs.
+    """The table with one row per record, and the columns of the recipe's inputs and outputs.
 
     Rows of one photo (or sound, or clip) are one record with all their texts; rows of equal plain
     text stay apart, as people may well say the same thing twice. Rows that were made records once
@@ -106,12 +106,30 @@ def split_table(
     columns: Mapping[str, ColumnName],
     to_learn: bool = True,
 ) -> dict[str, list[int]]:
-    """The rows of train, val and test; ``to_learn`` as in `split_rows`. Raises UsageError if a
-    comparison chose the splits, and the table doesn't have them."""
+    """The rows of train, val and test.
+
+    Args:
+        recipe: says how to split them.
+        parts: its components.
+        table: the records; unless they are ``to_learn`` from, it may lack inputs.
+        columns: those of the inputs and outputs.
+        to_learn: as in `split_rows`.
+
+    Raises:
+        UsageError: a comparison chose the splits, or an input that decides is missing, and the
+            table doesn't have the splits.
+    """
     column = split_column(recipe, table)
     if to_learn and column is None and recipe.data.split is None and recipe.data.group is None:
         targets = {n for path in columns for n in column_names(columns[path])}
         check_split_names({n: table.sample(n) for n in table.columns if n not in targets})
+    for name, modality in parts.modalities.items():
+        lacks = modality.media and f"inputs.{name}" not in columns
+        if lacks and column is None and not to_learn:
+            raise UsageError(
+                f"without the input {name!r} rows can't be split as they were in training",
+                expected="a column that names each row's split",
+            )
     if column == COMPARED and column not in table.columns:
         raise UsageError(
             f"the model was trained in a comparison, which split the rows; {table.path} does not "
@@ -144,26 +162,12 @@ def rows_of_split(
 ) -> list[int]:
     """The rows of train, val or test, split as in training. Raises UsageError if there is no such
     split, or the table does not tell which rows are in it."""
-    splits = _split_again(recipe, parts, table, columns)
+    splits = split_table(recipe, parts, table, columns, to_learn=False)
     if split not in splits:
         raise UsageError(f"there is no split {split!r}", expected="train, val or test")
     if not splits[split]:
         raise UsageError(f"the split {split!r} of {table.path} has no rows")
     return splits[split]
-
-
-def _split_again(
-    recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
-) -> dict[str, list[int]]:
-    """As `split_table`, of a table that may lack inputs."""
-    for name, modality in parts.modalities.items():
-        lacks = modality.media and f"inputs.{name}" not in columns
-        if lacks and split_column(recipe, table) is None:
-            raise UsageError(
-                f"without the input {name!r} rows can't be split as they were in training",
-                expected="a column that names each row's split",
-            )
-    return split_table(recipe, parts, table, columns, to_learn=False)
 
 
 def warn_of_learned(
@@ -175,7 +179,7 @@ def warn_of_learned(
     only if it is the table that the model was trained on.
     """
     try:
-        splits = _split_again(recipe, parts, table, columns)
+        splits = split_table(recipe, parts, table, columns, to_learn=False)
     except PlaitError:  # the table doesn't say
         return
     refit = recipe.training.refit
@@ -241,10 +245,8 @@ def fit_parts(
     inputs = {f"inputs.{name}": spec for name, spec in recipe.inputs.items()}
     partners = {path: spec.fit_with for path, spec in inputs.items()}
     partners |= {f"outputs.{name}": spec.fit_with for name, spec in recipe.outputs.items()}
-    components: dict[str, Any] = {f"inputs.{name}": c for name, c in parts.modalities.items()}
-    components |= {f"outputs.{name}": c for name, c in parts.outputs.items()}
     states: dict[str, State] = {}
-    for path, component in components.items():
+    for path, component in parts.components.items():
         needed = path in inputs or component.columns != "none"
         paths = [p for p in (path, partners[path]) if p and (needed or p in columns)]
         own = [table.column(columns[p]) for p in paths]  # its column, and its partner's
@@ -292,7 +294,7 @@ def nothing_left(purpose: str, policy: ErrorPolicy) -> PlaitError:
 
 @dataclass(frozen=True)
 class Targets(Sequence[Any]):
-    """One output's targets, one a record; None where a row has none.
+    """One output's targets, one per record; None for a record without a target.
 
     Attributes:
         output: whose they are.
@@ -300,7 +302,7 @@ class Targets(Sequence[Any]):
         space: the cache of arrays that need not fit in memory.
         input: the input whose geometry they move with; empty if they don't move.
         modality: that input's.
-        infos: what its files say of themselves, one a record.
+        infos: what the headers of its files claim, one per record.
     """
 
     output: Output
@@ -319,7 +321,7 @@ class Targets(Sequence[Any]):
         return value if self.space is None or value is None else self.space.get([value])[0]
 
     def where(self, rows: Sequence[int]) -> Targets:
-        """Those of some records."""
+        """The targets of some records."""
         infos = [self.infos[row] for row in rows] if self.infos else ()
         return replace(self, values=[self.values[row] for row in rows], infos=infos)
 

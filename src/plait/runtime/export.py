@@ -27,7 +27,7 @@ from plait.util.files import new_folder
 from plait.util.imports import needed
 
 OPSET = 18
-CLOSE = 1e-3  # of an exported graph's numbers to torch's, absolute and relative
+CLOSE = 1e-3  # how far an exported graph's numbers may be from torch's, absolute and relative
 
 
 def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
@@ -71,8 +71,8 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
 
 
 def _check_target(path: Path) -> None:
-    """Raises UsageError where the folder holds anything but an exported model: writing would
-    replace it."""
+    """Raise UsageError if the folder holds anything but an exported model, as writing would replace
+    it."""
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", hint="name another folder")
     there = {file.name for file in path.iterdir()} if path.is_dir() else set()
@@ -83,7 +83,7 @@ def _check_target(path: Path) -> None:
 
 
 def _check_exportable(model: Model) -> None:
-    """Raises UsageError if a component can't run without torch; the message names those that
+    """Raise UsageError if a component can't run without torch; the message names those that
     can."""
     for name, spec in model.recipe.inputs.items():
         if not model.parts.modalities[name].exportable:
@@ -111,7 +111,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _input(model: Model, name: str, folder: Path) -> State:
-    """Writes the frozen part of an input's encoder, if it computes anything; its entry in
+    """Write the frozen part of an input's encoder, if it computes anything; returns its entry in
     model.json."""
     encoder, items = model.network.encoder(name), _items(model, name)
     prepared = encoder.prepare(items[:1])[0]
@@ -139,7 +139,8 @@ def _items(model: Model, name: str) -> list[Tensor]:
 
 
 def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
-    """Writes everything from prepared records to raw outputs; two examples of these, by output."""
+    """Write everything from prepared records to raw outputs; returns two examples of these, by
+    output."""
     network = model.network
     batches: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}
     for name in model.recipe.inputs:
@@ -170,7 +171,7 @@ def _network(model: Model, folder: Path) -> dict[str, list[dict[str, Tensor]]]:
 
 
 class _Flat(nn.Module):
-    """A graph's function of tensors in a row, as the exporter wants it."""
+    """A graph's function with its tensors as positional arguments, as the exporter wants it."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
@@ -183,7 +184,7 @@ class _Flat(nn.Module):
 
 
 def _write(graph: Graph, folder: Path, file: str) -> str:
-    """Trace a graph, write it, and run it; the file's name."""
+    """Trace a graph, write it, and run it; returns the file's name."""
     given, found = graph.examples, [graph.run(example) for example in graph.examples]
     try:
         torch.onnx.export(
@@ -216,7 +217,7 @@ def _moving(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[s
 
 
 def _tune(path: Path) -> None:
-    """Replaces a graph by what onnxruntime makes of it before it runs it, on any processor."""
+    """Replace a graph by onnxruntime's optimised version of it, which runs on any processor."""
     runtime = needed("onnxruntime", "export")
     options, tuned = runtime.SessionOptions(), path.with_suffix(".tuned")
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

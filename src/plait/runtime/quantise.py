@@ -1,7 +1,7 @@
-"""Whole numbers of 8 bits for an exported model's weights and activations, and what that costs.
+"""8-bit integers for an exported model's weights and activations, and what that costs.
 
 The ranges of activations are those that records of a table have (static quantisation, Jacob et al.
-2018, arXiv:1712.05877); weights have a scale a channel.
+2018, arXiv:1712.05877); weights have one scale per channel.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from plait.util.files import new_folder
 from plait.util.imports import needed
 
 CALIBRATION = 64  # training records whose activations are looked at
-CALLS = 512  # of a graph, that are looked at, evenly among all
+CALLS = 512  # of a graph whose activations are looked at, evenly spread over all its calls
 RESAMPLES = 1000
-# With what bounds activations, so that a scale need not span what is cut off at once.
+# Clip and Relu too: a scale need not span what they cut off right after the operation.
 OPERATIONS = ["Conv", "Gemm", "MatMul", "Clip", "Relu"]
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -43,14 +43,14 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Loss:
-    """What an output's answers lost.
+    """What 8 bits cost an output's answers.
 
     Attributes:
         output: its name.
-        title: the score's, the first that early stopping looks at.
+        title: of the score, the first that early stopping looks at.
         before, after: the score, in float32 by torch and with 8 bits.
         interval: 95 % of ``after`` - ``before``, by the paired bootstrap over records.
-        same: the share of the answers that are the same.
+        same: share of the answers that stay the same.
         records: how many were scored.
     """
 
@@ -96,7 +96,7 @@ def quantise(
         The loss of each output, which is written to model.json too.
 
     Raises:
-        UsageError: it is of 8 bits already, or the table lacks what is needed.
+        UsageError: the model has 8 bits already, or the table lacks what is needed.
     """
     about = read_about(Path(folder))
     if "int8" in about:
@@ -124,7 +124,7 @@ def quantise(
 
 
 def _cells(table: Table, columns: Mapping[str, ColumnName]) -> Iterator[dict[str, Any]]:
-    """Each row's record, of the inputs that the table has a column for."""
+    """Each row as a record of the inputs that have a column."""
     taken = {
         path.removeprefix("inputs."): table.column(column)
         for path, column in columns.items()
@@ -137,7 +137,7 @@ def _cells(table: Table, columns: Mapping[str, ColumnName]) -> Iterator[dict[str
 def _calls(
     folder: Path, records: Sequence[Mapping[str, Any]], root: Path
 ) -> dict[str, list[Arrays]]:
-    """What each graph is given while these records are answered, by file."""
+    """Graph's file -> what it is given while these records are answered."""
     calls: dict[str, list[Arrays]] = {}
     model = load_exported(folder, lambda file, arrays: calls.setdefault(file, []).append(arrays))
     for record in records:
@@ -152,7 +152,7 @@ def _calls(
 
 
 def _quantise(path: Path, given: Sequence[Arrays]) -> None:
-    """Replace a graph by one of 8 bits."""
+    """Replace a graph by an 8-bit one."""
     library: Any = needed("onnxruntime.quantization", "export")
     shapes: Any = needed("onnxruntime.quantization.shape_inference", "export")
 

@@ -92,10 +92,7 @@ class Trainer:
     """Trains a network on cached records, in a run folder.
 
     Without a validation, the last weights are kept, and the first stage stops after ``epochs``
-    epochs of its usual schedule.
-
-    Attributes:
-        resumed: whether the run was resumed from a checkpoint.
+    epochs of its usual schedule. ``resumed`` says whether it continues from a checkpoint.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Optional libraries."""
+"""Optional libraries, and classes that are imported late."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import Any
 from plait.types import PlaitError
 
 log = logging.getLogger("plait")
+
+
+def load(name: str) -> Any:
+    """What a full name stands for, such as a network's class, whose module needs torch."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def needed(library: str, extra: str) -> Any:

@@ -98,7 +98,7 @@ class Sound(Modality):
 
     @property
     def min_samples(self) -> int:
-        """Samples that the encoder needs; it reads shorter sounds with silence behind them."""
+        """Samples that the encoder needs; it reads shorter sounds with silence after them."""
         return 1
 
     @abstractmethod
@@ -156,7 +156,7 @@ class Sound(Modality):
         return with_noise(item, 25.0 - 5.0 * strength, item_generator(item))
 
     def prepare(self, item: Item) -> Item:
-        """With silence behind a sound that is shorter than the encoder needs."""
+        """With silence after a sound that is shorter than the encoder needs."""
         return np.pad(item, (0, max(0, self.min_samples - len(item))))
 
     def example(self) -> Item:
@@ -180,8 +180,7 @@ class Sound(Modality):
         return json.dumps(["sound", READING_VERSION, *reading])
 
     def segments(self, cell: Any, root: Path) -> Segments:
-        """Times and frequencies of the sound, on its spectrogram; what is hidden is filtered out
-        of the sound."""
+        """Times and frequencies on the sound's spectrogram; hidden ones are filtered out of it."""
         sound = self.read(cell, root)
         edges, seconds = mel_edges(self.rate, BANDS), len(sound) / self.rate
         times = max(1, min(TIMES, round(seconds / BRIEFEST)))

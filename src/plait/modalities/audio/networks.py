@@ -37,7 +37,7 @@ from plait.nn.blocks import (
     real_tokens,
     strided,
     strided_count,
-    zero_behind,
+    zero_after,
 )
 from plait.nn.hub import build_extractor
 from plait.nn.pretrained import build_features
@@ -198,7 +198,7 @@ def slope(frames: Tensor) -> Tensor:
 class ConvLayer(nn.Module):
     """Convolution over time, layer norm over the channels, GELU.
 
-    The kernel sees 2 · stride + 1 places, at least 3. Zeros lie behind each record, so that it has
+    The kernel sees 2 · stride + 1 places, at least 3. Zeros follow each record, so that it has
     the same tokens alone and in any batch.
     """
 
@@ -209,10 +209,10 @@ class ConvLayer(nn.Module):
         self.norm = nn.LayerNorm(outs)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L, C) with zeros behind each record -> (B, L / stride, C'), and the new lengths."""
+        """(B, L, C) with zeros after each record -> (B, L / stride, C'), and the new lengths."""
         x = self.conv(x.transpose(1, 2)).transpose(1, 2)
         lengths = strided(lengths, self.stride)
-        return zero_behind(F.gelu(self.norm(x)), lengths), lengths
+        return zero_after(F.gelu(self.norm(x)), lengths), lengths
 
 
 class SpectrogramEncoder(Encoder):
@@ -240,12 +240,12 @@ class SpectrogramEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, M) -> Tokens (B, L / 4, width)."""
-        x = zero_behind(self._masked(prepared), lengths)[:, None]  # (B, 1, L, M)
+        x = zero_after(self._masked(prepared), lengths)[:, None]  # (B, 1, L, M)
         for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
             x = norm(layer(x).transpose(1, 3)).transpose(1, 3)  # over the channels
             lengths = strided(lengths, stride)
             mask = length_mask(lengths, x.shape[2])
-            # Zeros behind each record, so that its end looks the same in any batch.
+            # Zeros after each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], F.gelu(x), 0.0)
         values = self.drop(self.project(x.transpose(1, 2).flatten(2)))  # (B, L', C · M')
         return read_tokens(self.reader, values, lengths)
@@ -293,7 +293,7 @@ class MfccEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, C · (1 + differences)) -> Tokens (B, L / 4, width)."""
-        x = zero_behind(prepared / self.scale, lengths)
+        x = zero_after(prepared / self.scale, lengths)
         for layer in self.layers:
             x, lengths = layer(x, lengths)
         return read_tokens(self.reader, self.project(self.drop(x)), lengths)
@@ -320,7 +320,7 @@ class WaveformEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, N, 1) -> Tokens (B, T, width)."""
-        x = zero_behind(prepared, lengths)
+        x = zero_after(prepared, lengths)
         for layer in self.layers:
             x, lengths = layer(x, lengths)
         for layer in self.context:
@@ -360,7 +360,7 @@ class WhisperEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, T, D) -> Tokens (B, T, width)."""
-        values = self.project(self.drop(zero_behind(prepared, lengths)))
+        values = self.project(self.drop(zero_after(prepared, lengths)))
         return read_tokens(self.reader, values, lengths)
 
 
@@ -518,7 +518,7 @@ class Features(nn.Module):
     """(N,) samples each -> (T, D) each: the model's last hidden states.
 
     Only what has the same length goes through the model at once: several models normalise over
-    time and would otherwise hear the silence behind the shorter sounds.
+    time and would otherwise hear the silence after the shorter sounds.
     """
 
     def __init__(self, model: Any, extractor: State) -> None:
@@ -526,7 +526,7 @@ class Features(nn.Module):
         self.model: nn.Module = model.get_encoder() if model.config.is_encoder_decoder else model
         self.extract = build_extractor(extractor)
         self.rate = extractor["sampling_rate"]
-        # Of a spectrogram's patches none lies behind the sound: they are not in order of time.
+        # Of a spectrogram's patches none lies after the sound: they are not in order of time.
         self.window = extractor.get("n_samples")
 
     def forward(self, sounds: Sequence[Tensor]) -> list[Tensor]:
@@ -537,7 +537,7 @@ class Features(nn.Module):
             same = [i for i, f in enumerate(features) if f.shape == shape]
             values = self.model(torch.stack([features[i] for i in same])).last_hidden_state
             for i, value in zip(same, values, strict=True):
-                # What lies behind the sound in a window is silence.
+                # What follows the sound in a window is silence.
                 real = len(value) * len(sounds[i]) / self.window if self.window else len(value)
                 out[i] = value[: math.ceil(real)]
         return [out[i] for i in range(len(sounds))]

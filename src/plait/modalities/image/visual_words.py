@@ -90,8 +90,7 @@ class VisualWords(Photo, Classical):
         return {"centres": base64.b64encode(centres.tobytes()).decode(), "words": words}
 
     def _sample(self, cells: Iterable[Any], root: Path) -> Iterator[Floats]:
-        """Some descriptors of some photos, always the same; bad photos are left out here, and
-        named when they are read."""
+        """Some descriptors of some photos, always the same; bad photos are named when read."""
         cells, rng = list(cells), random.Random(0)
         chosen = rng.sample(cells, min(len(cells), SAMPLED_PHOTOS))
         share = SAMPLED_DESCRIPTORS // max(1, len(chosen))

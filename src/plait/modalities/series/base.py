@@ -86,8 +86,7 @@ class Sensor(Modality):
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
-        """Arrays' files, lists of numbers and mappings of them; any other word may be a file's
-        name."""
+        """Arrays' files, lists and mappings of numbers; any other word may be a file's name."""
         if isinstance(cell, (bytes, str)):
             if NPY.is_certain(cell):
                 return "certain"
@@ -277,7 +276,7 @@ def fill_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _are_numbers(cell: Any) -> bool:
-    """A number or a gap, or lists of them; of each list the start is looked at."""
+    """A number or a gap, or lists of them; only the start of each list is checked."""
     if isinstance(cell, list):
         return bool(cell) and all(map(_are_numbers, cell[:10]))
     return cell is None or isinstance(cell, (int, float))

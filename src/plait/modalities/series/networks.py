@@ -19,7 +19,7 @@ from plait.nn.blocks import (
     read_tokens,
     strided,
     strided_count,
-    zero_behind,
+    zero_after,
 )
 from plait.types import State, Tokens
 
@@ -75,11 +75,11 @@ class SequenceEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, C') -> Tokens (B, L', width)."""
-        x = self._masked(zero_behind(prepared, lengths))
+        x = self._masked(zero_after(prepared, lengths))
         for layer, norm, stride in zip(self.layers, self.norms, self.strides, strict=True):
             x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
             lengths = strided(lengths, stride)
-            x = zero_behind(x, lengths)
+            x = zero_after(x, lengths)
         return read_tokens(self.reader, x, lengths)
 
     def _masked(self, x: Tensor) -> Tensor:
@@ -103,6 +103,6 @@ class WindowsEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, W, 7 · C) -> Tokens (B, W, width)."""
-        x = self.project(zero_behind(prepared, lengths))
+        x = self.project(zero_after(prepared, lengths))
         x = self.drop(nn.functional.gelu(self.norm(x)))
         return read_tokens(self.reader, x, lengths)

@@ -138,7 +138,7 @@ class Columns(Modality, Classical):
         try:
             return {"name": name, "kind": kind, **reader.fit(good)}
         except PlaitError as error:
-            raise _of_column(PlaitError, name, error) from None
+            raise _of_column(name, error) from None
 
     def read(self, cell: Any, root: Path) -> Item:
         """(C, 1 + N) int32; (0, 1 + N) where all values are missing.
@@ -154,7 +154,7 @@ class Columns(Modality, Classical):
             try:
                 row[0], numbers = kind.code(kind.parse(value), state)
             except BadCell as error:
-                raise _of_column(BadCell, name, error) from None
+                raise _of_column(name, error) from None
             row[1 : 1 + len(numbers)] = [
                 round(min(max(number, -FARTHEST), FARTHEST) * SCALE) for number in numbers
             ]
@@ -236,16 +236,16 @@ def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:
 
 def _as_mapping(cell: Any) -> Mapping[Any, Any]:
     """The cell; raises BadCell if it is not a mapping."""
-    if not isinstance(cell, Mapping):
-        raise BadCell(
-            f"{cell!r:.60} is not a mapping of columns", expected="a mapping, column -> value"
-        )
-    return cell
+    if isinstance(cell, Mapping):
+        return cell
+    what = f"{cell!r:.60} is not a mapping of columns"
+    raise BadCell(what, expected="a mapping, column -> value")
 
 
-def _of_column(kind: type[PlaitError], name: str, error: PlaitError) -> PlaitError:
+def _of_column(name: str, error: PlaitError) -> PlaitError:
     """The error, with the column that it is about."""
-    return kind(f"column {name!r}: {error.what}", expected=error.expected, hint=error.hint)
+    what = f"column {name!r}: {error.what}"
+    return type(error)(what, expected=error.expected, hint=error.hint)
 
 
 def _refuse_unknown(kind: type[PlaitError], names: Iterable[Any], known: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ from plait.nn.blocks import (
     present_tokens,
     read_tokens,
     real_tokens,
-    zero_behind,
+    zero_after,
 )
 from plait.nn.pretrained import build_features
 from plait.types import Tokens
@@ -49,7 +49,7 @@ class BagEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, 2) -> Tokens (B, 1, width): the terms' vectors, weighed and added."""
-        ids, weights = zero_behind(prepared, lengths).unbind(dim=-1)  # (B, L) each
+        ids, weights = zero_after(prepared, lengths).unbind(dim=-1)  # (B, L) each
         weights = nn.functional.dropout(weights.float() / SCALE, self.dropout, self.training)
         values = torch.einsum("bl,bld->bd", weights, self.term(ids)) + self.bias  # (B, D)
         return present_tokens(values[:, None], lengths > 0)
@@ -68,7 +68,7 @@ class WordSequenceEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
-        ids = zero_behind(prepared, lengths)  # zero is `PAD`
+        ids = zero_after(prepared, lengths)  # zero is `PAD`
         return read_tokens(self.reader, self.drop(self.embedding(ids)), lengths)
 
 
@@ -171,7 +171,7 @@ class HubTextEncoder(FromIds):
         """(B, L) ids or (B, L, D) -> Tokens."""
         if self.top is None:
             return real_tokens(prepared, lengths)
-        return read_tokens(self.top, zero_behind(prepared, lengths), lengths)
+        return read_tokens(self.top, zero_after(prepared, lengths), lengths)
 
 
 class VectorsEncoder(FromIds):
@@ -197,7 +197,7 @@ class VectorsEncoder(FromIds):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
-        values = zero_behind(prepared, lengths)
+        values = zero_after(prepared, lengths)
         vectors = self.vectors(values) if self.vectors else values  # (B, L, E)
         return read_tokens(self.reader, self.project(self.drop(vectors)), lengths)
 

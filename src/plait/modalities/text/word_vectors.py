@@ -103,7 +103,7 @@ class WordVectors(TokenizedText):
         found = self._read(lambda number, word: word in wanted)
         if found.keys() != wanted or {v.shape for v in found.values()} != {(size,)}:
             raise PlaitError(
-                f"the vectors {self.vectors} are others than when training began",
+                f"the vectors {self.vectors} have changed since training began",
                 hint="train again, or restore the old ones",
             )
         return np.stack([found[word] for word in words])
@@ -126,8 +126,7 @@ def minilm_folder() -> str:
 
 
 class TableTokenizer:
-    """A `Tokenizer` by a table of words that have vectors; a word that has none becomes those of
-    its parts that do."""
+    """A `Tokenizer` by a table of words with vectors; other words become parts that have one."""
 
     def __init__(self, words: Sequence[str], max_length: int) -> None:
         self.ids = {word: number for number, word in enumerate(words, start=1)}

@@ -47,8 +47,7 @@ TIME = (0.8, 1.0)  # share of its frames that it keeps, in a row
 
 
 class Clip(Modality):
-    """Reads a clip to ``frames`` frames spread over it, (F, S, S, 3) uint8; a shorter one has
-    fewer."""
+    """Reads ``frames`` frames spread over a clip, (F, S, S, 3) uint8; a short clip has fewer."""
 
     facts = Facts(
         column_names=("video", "movie", "film", "clip", "depth"),
@@ -66,8 +65,7 @@ class Clip(Modality):
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:
-        """By a file's suffix or first bytes; a GIF may be a clip, and any other word may be a
-        folder of frames."""
+        """By suffix or first bytes; a GIF may be a clip, and any other word a folder of frames."""
         if VIDEO.is_certain(cell):
             return "certain"
         if not isinstance(cell, (str, bytes)):

@@ -21,7 +21,7 @@ from plait.nn.blocks import (
     real_tokens,
     strided,
     strided_count,
-    zero_behind,
+    zero_after,
 )
 from plait.types import Tokens
 
@@ -65,7 +65,7 @@ class FramesEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, ...) -> Tokens (B, F, width), or (B, 1, width)."""
-        x = zero_behind(prepared, lengths)
+        x = zero_after(prepared, lengths)
         if self.learns:
             x = self._vectors(x.flatten(0, 1)).view(*x.shape[:2], -1)  # (B, F, D)
         return read_tokens(self.reader, self.project(x), lengths)
@@ -93,7 +93,7 @@ class MotionEncoder(Encoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, F, S, S) -> Tokens (B, F / 2, width)."""
-        x = moving(zero_behind(prepared, lengths), lengths)
+        x = moving(zero_after(prepared, lengths), lengths)
         for block in self.blocks:
             x, lengths = block(x, lengths)
         return real_tokens(self.project(self.drop(x.flatten(2))), lengths)
@@ -129,8 +129,8 @@ class SpaceTime(nn.Module):
         frames = x.shape[1]
         x = torch.relu(self.space(x.flatten(0, 1)))  # (B·F, C', H', W')
         x = x.view(-1, frames, *x.shape[1:])  # (B, F, C', H', W')
-        x = zero_behind(x, lengths)
+        x = zero_after(x, lengths)
         y = self.time(x.flatten(3).transpose(1, 2))  # (B, C', F', H'·W')
         y = torch.relu(y).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
         lengths = strided(lengths, self.stride)
-        return zero_behind(x + y if self.stride == 1 else y, lengths), lengths
+        return zero_after(x + y if self.stride == 1 else y, lengths), lengths

@@ -283,7 +283,7 @@ class TextHead(Head):
     # Explanations ----------------------------------------------------------------------------
 
     def support(self, fused: Fused, answers: Sequence[Any]) -> Tensor:
-        """(B,) the texts' mean log-probability a token, end tokens included."""
+        """(B,) the texts' mean log-probability per token, end tokens included."""
         texts = [self._token_ids(answer) for answer in answers]
         start = self.decoder.start(self._detect(fused)[0])
         hidden, labels, numbers = teacher_forced(self.decoder, start, range(len(texts)), texts)
@@ -303,7 +303,7 @@ class TextHead(Head):
         return self.decoder.log_scores(hidden)
 
     def steps(self, fused: Fused, answer: Any) -> tuple[Tensor, Tensor]:
-        """The mean log-probability a token, and each token's; the end counts in the mean only."""
+        """The mean log-probability per token, and each token's; the end counts in the mean only."""
         ids = self._token_ids(answer)
         each = self._step_scores(fused, ids)[:, range(len(ids)), ids].cpu()
         return each.mean(dim=1), each[:, : len(self.output.tokenizer.encode(answer))]
@@ -429,6 +429,6 @@ class WordDetector(nn.Module):
 
     @staticmethod
     def loss(logits: Tensor, bags: Tensor) -> Tensor:
-        """Binary cross-entropy in nats a word that occurs; bags (B, V) in [0, 1]."""
+        """Binary cross-entropy in nats per word that occurs; bags (B, V) in [0, 1]."""
         total = F.binary_cross_entropy_with_logits(logits, bags, reduction="sum")
         return total / bags.sum().clamp(min=1.0)

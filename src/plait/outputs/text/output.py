@@ -315,8 +315,8 @@ class TextOutput(Output):
 
     def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
         """The ``num`` best token sequences of each record; arguments as of `decode`."""
-        ctc, (language, bonus) = self.ctc_weight, fitted.get("language", (0.0, 0.0))
-        ctc = ctc if options.ctc is None else options.ctc
+        language, bonus = fitted.get("language", (0.0, 0.0))
+        ctc = self.ctc_weight if options.ctc is None else options.ctc
         language = language if options.language is None else options.language
         bonus = bonus if options.bonus is None else options.bonus
         weights = {DECODER: 1 - ctc, CTC: ctc, LANGUAGE: language}

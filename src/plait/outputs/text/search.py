@@ -4,7 +4,7 @@ greedy search, beam search and sampling, for many records at once.
 The search is plain numpy. What scores the next token is an engine (`plait.outputs.base.Steps`), a
 network in torch or an exported one.
 
-Shapes: B records, R of them unfinished, K hypotheses a record, N = R * K rows, V vocabulary.
+Shapes: B records, R of them unfinished, K hypotheses per record, N = R * K rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ FEW = 16  # so many of a row are found faster one after the other than by partit
 BLOCK = 64  # tokens
 DECODER, CTC, LANGUAGE = "decoder", "ctc", "language"  # the models that score the next token
 REQUIRED = {
-    CTC: {"ctc": "CTC beside its decoder"},
-    LANGUAGE: {"language": "language model", "bonus": "language model"},
+    "ctc": (CTC, "CTC beside its decoder"),
+    "language": (LANGUAGE, "language model"),
+    "bonus": (LANGUAGE, "language model"),
 }
-"""Model -> the options that need it, and what a network without it lacks."""
+"""Option -> the model that it needs, and what a network without it lacks."""
 NEVER_GENERATED = (PAD, BOS, UNK)
 MOST = 512  # the largest `max_words`
 
@@ -150,17 +151,12 @@ class Decoding(Options):
 
 def unavailable(models: Collection[str]) -> dict[str, str]:
     """The options that a network with these models has no use for -> what it lacks."""
-    return {
-        option: lacks
-        for model, options in REQUIRED.items()
-        if model not in models
-        for option, lacks in options.items()
-    }
+    return {option: lacks for option, (model, lacks) in REQUIRED.items() if model not in models}
 
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """K token sequences a record.
+    """K token sequences per record.
 
     Attributes:
         token_ids: (B, K, L) tokens with the end token, then padding.
@@ -361,7 +357,7 @@ def sample(
             its batch; otherwise all draws are independent.
     """
     records, each, limits = scorer.rows, decoding.num, decoding.limits
-    # A row a sequence: each is dropped when it ends.
+    # One row per sequence: each is dropped when it ends.
     progress = _Progress(records * each, 1, limits.max_words + 1)
     scorer.select(progress.records // each)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from plait.config.registry import Component
 from plait.data.vocabulary import Vocabulary
 from plait.types import State
+from plait.util.imports import load
 
 if TYPE_CHECKING:
     from plait.outputs.text.decoders.networks.base import DecoderNetwork
@@ -42,7 +42,4 @@ class Decoder(Component, ABC):
     ) -> DecoderNetwork:
         """The network side, for so many token ids, fused tokens of this width and texts of at most
         ``max_length`` tokens. A package's own weights replace ``pretrained`` ones."""
-        module, _, name = self.network_class.rpartition(".")
-        made = getattr(import_module(module), name)(self, vocabulary, width, max_length, pretrained)
-        network: DecoderNetwork = made
-        return network
+        return load(self.network_class)(self, vocabulary, width, max_length, pretrained)

@@ -15,7 +15,7 @@ _INSIDE = re.compile(r"(?<=\w)'(?=\w)|(?<=\d)[.,](?=\d)|(?<!\S)-(?=\d)")
 
 
 class TextMetrics(Metrics):
-    """Scores texts, one a record, against the right texts of each record, of which there is at
+    """Scores texts, one per record, against the right texts of each record, of which there is at
     least one. Registered as a ``metric``, it is what a recipe's ``metrics`` names."""
 
     lowest: ClassVar[float] = 0.0

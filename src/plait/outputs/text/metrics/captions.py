@@ -31,7 +31,7 @@ _SMALL, _TINY = 1e-9, 1e-15  # guards against division by zero, as published sco
 
 @register("metric", "captions")
 class CaptionMetrics(TextMetrics):
-    """Scores of captions, one a photo, against all references of the photo.
+    """Scores of captions, one per photo, against all references of the photo.
 
     ``bleu1`` to ``bleu4`` are corpus BLEU, 0 to 1 (Papineni et al., ACL 2002); ``rouge_l`` is mean
     ROUGE-L, 0 to 1 (Lin, 2004); ``cider`` is mean CIDEr-D on the published scale, about 0 to 10

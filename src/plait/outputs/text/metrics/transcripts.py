@@ -88,7 +88,7 @@ class TranscriptMetrics(TextMetrics):
         }
 
     def errors(self) -> list[tuple[int, str]]:
-        """The transcripts with errors, the most errors a word first, see `aligned`."""
+        """The transcripts with errors, the most errors per word first, see `aligned`."""
         rates = [_rate(counts) for counts in self._words.tolist()]
         order = sorted(range(len(rates)), key=lambda row: -rates[row])
         return [(row, _lines(self._alignments[row])) for row in order if rates[row]]

@@ -1,7 +1,7 @@
 """The contract of a decoder's network, and the two ways to run one: over whole texts, given the
 right tokens so far (teacher forcing), and token by token, for the search.
 
-Shapes: B records, N texts (several a record), L text tokens, M real tokens, T input tokens,
+Shapes: B records, N texts (several per record), L text tokens, M real tokens, T input tokens,
 D width, V vocabulary.
 """
 
@@ -88,7 +88,7 @@ class DecoderNetwork(nn.Module, ABC):
 
     @abstractmethod
     def start(self, fused: Fused) -> DecoderState:
-        """The state before the first token, one row a record (B, ...)."""
+        """The state before the first token, one row per record (B, ...)."""
 
     @abstractmethod
     def forward(

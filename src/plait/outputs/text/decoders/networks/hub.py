@@ -78,7 +78,7 @@ class HubNetwork(DecoderNetwork):
         return self
 
     def start(self, fused: Fused) -> DecoderState:
-        """The model's keys and values of the prefix (B, H, T, Dh), made once a record."""
+        """The model's keys and values of the prefix (B, H, T, Dh), made once per record."""
         mask = fused.tokens.mask  # (B, T)
         length = mask.shape[1]
         if self.model.longest and length + self.max_length > self.model.longest:

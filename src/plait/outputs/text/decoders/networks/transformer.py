@@ -41,8 +41,8 @@ class TransformerNetwork(DecoderNetwork):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def start(self, fused: Fused) -> DecoderState:
-        """Keys and values of the input's tokens for each block, made once a record; none yet of the
-        text's."""
+        """Keys and values of the input's tokens for each block, made once per record; the text has
+        none yet."""
         memory, mask = fused.tokens.values, fused.tokens.mask  # (B, T, D), (B, T)
         for block in self.memory:
             memory = block(memory, mask)
