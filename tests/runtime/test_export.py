@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from samples import draw
 
 import plait
 from plait.cli.main import app
@@ -21,6 +22,7 @@ from plait.types import PlaitError, UsageError
 from plait.util.files import cache_folder
 
 GRAPHS = {"network.onnx", "prepare-image.onnx", "step-caption.onnx"}
+FILES = {"model.json", "recipe.yaml", "state.json", "records.safetensors", *GRAPHS}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +31,7 @@ def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_holds_standard_graphs_and_one_json(folder: Path) -> None:
-    texts = {"model.json", "recipe.yaml", "state.json"}
-    assert {p.name for p in folder.iterdir()} == {*texts, *GRAPHS}
+    assert {p.name for p in folder.iterdir()} == FILES
     for name in GRAPHS:
         graph = onnx.load(folder / name)
         onnx.checker.check_model(graph, full_check=True)
@@ -113,6 +114,24 @@ def test_an_exported_model_draws_no_attention(folder: Path, squares: Path) -> No
         model.attention(photo, model.predict(photo))
 
 
+def test_every_engine_leaves_out_the_records_that_were_learned(
+    trained: Path, folder: Path, squares: Path, tmp_path: Path
+) -> None:
+    rows = squares.read_text().splitlines()
+    draw("red", "left", 999).save(squares.parent / "new.png")
+    new = json.dumps({"image": "new.png", "captions": ["a red square"]})
+    table = squares.with_name("mixed.jsonl")
+    table.write_text("\n".join([rows[0], new, rows[-1]]))
+    for model in (plait.load(trained), open_model(folder)):
+        assert model.scores["validation"]["records"] == 12
+        found = model.evaluate(table)
+        assert [found.table.column("image")[row] for row in found.rows] == ["new.png"]
+    damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+    (damaged / "records.safetensors").write_bytes(b"garbage")
+    with pytest.raises(PlaitError, match=r"is damaged: .*; export the model again"):
+        open_model(damaged)
+
+
 def test_eight_bits_and_what_they_lose(trained: Path, squares: Path, tmp_path: Path) -> None:
     model = plait.load(trained)
     before = export(model, tmp_path / "before")
@@ -130,7 +149,7 @@ def test_eight_bits_and_what_they_lose(trained: Path, squares: Path, tmp_path: P
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     sizes = [(folder / "network.onnx").stat().st_size for folder in (before, after)]
     assert sizes[1] < 0.7 * sizes[0]
-    assert {p.name for p in after.iterdir()} == {"model.json", "recipe.yaml", "state.json", *GRAPHS}
+    assert {p.name for p in after.iterdir()} == FILES
 
 
 def test_the_command(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

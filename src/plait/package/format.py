@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe, check_recipe
 from plait.types import PlaitError, State, UsageError
@@ -90,14 +89,21 @@ class Memory:
         counts = {"learned from": learned, "was chosen by": chosen}
         return {how: count for how, count in counts.items() if count}
 
-    def to_arrays(self) -> dict[str, NDArray[np.uint64]]:
-        """As they are kept, sorted."""
-        return {name: np.array(sorted(kept), np.uint64) for name, kept in vars(self).items()}
+    def write(self, folder: Path) -> None:
+        """Write them to a folder, as `RECORDS`."""
+        from safetensors.numpy import save_file
+
+        arrays = {name: np.array(sorted(kept), np.uint64) for name, kept in vars(self).items()}
+        save_file(arrays, folder / RECORDS)
+        (folder / RECORDS).chmod(0o644)  # like other files; safetensors hides it from other users
 
     @classmethod
-    def of(cls, training: NDArray[np.uint64], validation: NDArray[np.uint64]) -> Memory:
-        """From `to_arrays`."""
-        return cls(frozenset(training.tolist()), frozenset(validation.tolist()))
+    def read(cls, folder: Path) -> Memory:
+        """What `write` wrote."""
+        from safetensors.numpy import load_file
+
+        kept = load_file(folder / RECORDS)
+        return cls(*(frozenset(kept[name].tolist()) for name in ("training", "validation")))
 
 
 @dataclass(frozen=True)
@@ -147,9 +153,7 @@ def read_package(name_or_path: str | Path) -> Package:
     if about["format"] > 1:
         verify_package(folder)
     with _readable(folder):
-        from safetensors.numpy import load_file
-
-        memory = Memory.of(**load_file(folder / RECORDS)) if about["format"] > 1 else Memory()
+        memory = Memory.read(folder) if about["format"] > 1 else Memory()
         states, scores, preprocessing = (about[k] for k in ("states", "scores", "preprocessing"))
         recipe = check_recipe(raw, warn=False)
         return Package(folder, recipe, states, scores, preprocessing, memory)
@@ -219,7 +223,6 @@ def write_package(package: Package, tensors: Mapping[str, Any], card: str) -> No
         tensors: name -> torch tensor, the network's weights.
         card: Markdown.
     """
-    from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file  # torch is slow to import
 
     about = {"format": FORMAT, "preprocessing": package.preprocessing}
@@ -228,11 +231,10 @@ def write_package(package: Package, tensors: Mapping[str, Any], card: str) -> No
         (part / RECIPE).write_text(package.recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
         save_file(dict(tensors), part / WEIGHTS)
-        save_arrays(package.memory.to_arrays(), part / RECORDS)
+        (part / WEIGHTS).chmod(0o644)  # like other files; safetensors hides it from other users
+        package.memory.write(part)
         (part / CARD).write_text(card, encoding="utf-8")
         write_manifest(part)
-        for name in (WEIGHTS, RECORDS):
-            (part / name).chmod(0o644)  # like the others; safetensors hides it from other users
         check_target(package.folder)
 
 

@@ -2,11 +2,12 @@
 
 An exported model is a folder, and needs no torch:
 
-model.json           format, and what each graph is
+model.json           format, what each graph is, and the scores of the package
 recipe.yaml          every setting; state.json: what was learned from the columns
 network.onnx         from prepared records to raw outputs
 prepare-INPUT.onnx   the frozen part of an input's encoder, where it has one
 step-OUTPUT.onnx     one more token, for outputs that take steps
+records.safetensors  digests of the records that the model learned from, as in its package
 """
 
 from __future__ import annotations
@@ -25,22 +26,24 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 import plait
 from plait.config.recipe import check_recipe
 from plait.model import Model, load_model
 from plait.outputs.base import RawOutputs, Steps
 from plait.outputs.steps import GraphSteps
-from plait.package.format import FILES, RECIPE, STATE, find_package
+from plait.package.format import FILES, RECIPE, STATE, Memory, find_package
 from plait.pipeline.engine import Batch, Parts, Row, build_parts, to_row
 from plait.types import PlaitError, State, UsageError
 from plait.util.files import cache_folder, digest, make_folder, not_written
 from plait.util.imports import needed
 
-FORMAT = 3
+FORMAT = 4
 MODEL, NETWORK = "model.json", "network.onnx"
 LENGTHS = "lengths/"  # before an input's name: how much of each row is real
 QUIET = 3  # onnxruntime's level of errors
+DAMAGE = (OSError, KeyError, TypeError, ValueError, yaml.YAMLError, SafetensorError)
 
 Arrays = Mapping[str, NDArray[Any]]
 Watch = Callable[[str, Arrays], None]
@@ -249,8 +252,8 @@ def load_exported(folder: str | Path, watch: Watch | None = None) -> Model:
     try:
         recipe = check_recipe(yaml.safe_load((path / RECIPE).read_text("utf-8")), warn=False)
         states = json.loads((path / STATE).read_text("utf-8"))
-        parts = build_parts(recipe, states)
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        parts, memory = build_parts(recipe, states), Memory.read(path)
+    except DAMAGE as error:
         why = f"{type(error).__name__}: {error}"
         raise PlaitError(f"{path} is damaged: {why}", hint="export the model again") from None
-    return Model(recipe, parts, OnnxEngine(path, about, parts, watch))
+    return Model(recipe, parts, OnnxEngine(path, about, parts, watch), about["scores"], memory)

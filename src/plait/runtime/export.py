@@ -19,7 +19,7 @@ from plait.config import registry
 from plait.model import Model
 from plait.network import TorchEngine, as_row
 from plait.nn.base import Graph
-from plait.package.format import RECIPE, STATE
+from plait.package.format import RECIPE, RECORDS, STATE
 from plait.pipeline.engine import Row, padded
 from plait.runtime.engines import FORMAT, LENGTHS, MODEL, NETWORK, QUIET, Session
 from plait.types import PlaitError, State, UsageError
@@ -48,7 +48,7 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     path = Path(folder)
     if model.network.device.type != "cpu":  # graphs are traced and run on the processor
         network = copy.deepcopy(model.network).cpu()
-        model = Model(model.recipe, model.parts, TorchEngine(network), model.scores)
+        model = Model(model.recipe, model.parts, TorchEngine(network), model.scores, model.memory)
     _check_target(path)
     _check_exportable(model)
     with new_folder(path) as part:
@@ -63,9 +63,11 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
                 outputs[name] = {"fitted": head.fitted(), "graph": file}
         for graph_file in part.glob("*.onnx") if tuned else ():
             _tune(graph_file)
-        about = {"format": FORMAT, "plait": plait.__version__, "inputs": inputs, "outputs": outputs}
+        about = {"format": FORMAT, "plait": plait.__version__, "scores": model.scores}
+        about |= {"inputs": inputs, "outputs": outputs}
         (part / RECIPE).write_text(model.recipe.to_yaml(), encoding="utf-8")
         (part / STATE).write_text(json.dumps(model.states, ensure_ascii=False), encoding="utf-8")
+        model.memory.write(part)
         (part / MODEL).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return path
 
@@ -76,7 +78,7 @@ def _check_target(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", hint="name another folder")
     there = {file.name for file in path.iterdir()} if path.is_dir() else set()
-    others = [n for n in there - {MODEL, RECIPE, STATE} if not n.endswith(".onnx")]
+    others = [n for n in there - {MODEL, RECIPE, STATE, RECORDS} if not n.endswith(".onnx")]
     if others:
         what = f"{path} holds other files than an exported model's, {min(others)} for one"
         raise UsageError(what, hint="name another folder")
