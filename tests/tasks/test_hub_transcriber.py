@@ -13,7 +13,8 @@ from audio_models import SMALL, STACK, save_audio_model
 
 import plait
 from plait.data.speech import Piece
-from plait.tasks.transcribers import HubTranscriber, open_transcriber
+from plait.tasks.speech_models import HubTranscriber
+from plait.tasks.transcribers import open_transcriber
 from plait.types import PlaitError, UsageError
 
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", "A", "B", "C"]

@@ -103,7 +103,7 @@ class EncoderEngine(Protocol):
     chunk: int
 
     def start_worker(self) -> None:
-        """Called once in each worker thread."""
+        """Called in each thread that is one of several: from then on it computes on one core."""
 
     def prepare(self, name: str, items: Sequence[NDArray[Any]]) -> list[Row]:
         """The features of an input's items, as `Modality.read` gives them: what the frozen part of

@@ -17,8 +17,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-import torch
-
 from plait.data.cells import ErrorPolicy
 from plait.model import Model
 from plait.types import BadCell, PlaitError
@@ -110,7 +108,8 @@ class Batcher:
 
     def _work(self, number: int) -> None:
         if len(self._threads) > 1:
-            torch.set_num_threads(1)  # of this thread
+            for model in self.models.values():
+                model.engine.start_worker()
         while jobs := self._next(number):
             wanted = [job for job in jobs if job.result.set_running_or_notify_cancel()]
             if wanted:
