@@ -216,7 +216,7 @@ class ClassIds:
         }
 
     def __getitem__(self, value: Any) -> int:
-        """The number of a class; raises KeyError if it is none of them."""
+        """The number of a class; raises KeyError for any other value."""
         number = self.get(value)
         if number is None:
             raise KeyError(value)
