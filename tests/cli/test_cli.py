@@ -413,6 +413,14 @@ def test_files_are_named_in_many_ways(
         code, _, err = run("predict", str(trained), "t.csv")
         assert code == 1
         assert words in err
+    for command in (
+        ("caption", cell, "--model", str(trained)), ("explain", str(trained), cell),
+        ("explain", str(trained), "--input", f"image={cell}"),
+    ):  # fmt: skip
+        assert f"{cell} is an address, not a file" in run(*command)[2]
+        assert f"{cell} can't be downloaded: " in run(*command, "--allow-urls")[2]
+    code, out, err = run("caption", f"data:image/png;base64,{text}", "--model", str(trained))
+    assert code == 0, err
     code, _, err = run("predict", str(trained), "t.csv", "--allow-urls")
     assert code == 1
     assert "can't be downloaded: " in err

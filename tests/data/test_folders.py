@@ -323,6 +323,62 @@ def test_the_only_file_that_may_be_a_table(tmp_path: Path, name: str, text: str)
     assert len(found.columns) == 2
 
 
+def test_a_table_beside_the_folder_of_its_files(tmp_path: Path) -> None:
+    write(tmp_path, "audio/a.wav", "audio/b.wav", "notes/more.json")
+    write_table(tmp_path / "meta" / "sounds.csv", [{"file": "a.wav", "class": "dog"}])
+    found = read_table(tmp_path)
+    assert found.columns == {"file": ["a.wav"], "class": ["dog"]}
+    assert found.root == tmp_path / "audio"
+
+
+def test_several_tables_are_named(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        write_table(tmp_path / name, [{"text": "fine", "label": "good"}])
+    with pytest.raises(PlaitError, match=r"several tables: a.csv, b.csv; .*name one of them"):
+        read_table(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_folder_in_a_folder_is_read_as_that_one(depth: int, tmp_path: Path) -> None:
+    inner = tmp_path.joinpath(*["unpacked"] * depth)
+    write(inner, "images/0.jpg", "images/1.jpg")
+    (inner / "results_20130124.token").write_text("0.jpg#0\ta dog\n1.jpg#0\ta cat\n")
+    found = read_table(tmp_path)
+    assert found.columns == {"image": ["0.jpg", "1.jpg"], "captions": [["a dog"], ["a cat"]]}
+    assert found.root == inner / "images"
+
+
+@pytest.mark.parametrize("split", [[], ["train", "test"]])
+def test_texts_in_a_folder_for_each_class(split: list[str], tmp_path: Path) -> None:
+    write(tmp_path, "README.txt", *(f"{place}/list.txt" for place in split))
+    places = [f"{place}/" for place in split] or [""]
+    for place, label in product(places, ["neg", "pos"]):
+        for number in range(12):
+            path = tmp_path / f"{place}{label}" / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{label} {number}\n")
+    rows = records(read_table(tmp_path))
+    assert len(rows) == 24 * len(places)
+    assert all(row["text"].startswith(row["label"]) for row in rows)
+    assert {row.get("split") for row in rows} == (set(split) or {None})
+
+
+@pytest.mark.parametrize(
+    ("images", "texts"), [("images/", "captions/"), ("img/train/", "text/train/"), ("", "texts/")]
+)
+def test_texts_in_a_folder_of_their_own(images: str, texts: str, tmp_path: Path) -> None:
+    for number in range(2):
+        write(tmp_path, f"{images}{number}.jpg", f"{texts}{number}.txt", f"{texts}no.txt")
+        (tmp_path / f"{texts}{number}.txt").write_text(f"caption {number}\n")
+    assert read_table(tmp_path).columns["text"] == ["caption 0", "caption 1"]
+
+
+def test_files_that_are_not_read_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "0.jpg", "1.jpg", "0.json", "1.json", "README.md")
+    read_table(tmp_path)
+    assert caplog.messages == [f"{tmp_path}: read 2 rows; not read: 2 .json"]
+
+
 def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
     write(tmp_path, "elsewhere/0.jpg", "here/1.jpg")
     (tmp_path / "here" / "train").symlink_to(tmp_path / "elsewhere")

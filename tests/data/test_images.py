@@ -392,7 +392,7 @@ def test_find_images_expands_folders(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "odd.jpg").mkdir()
     found = find_images([tmp_path / "notes.txt", tmp_path, str(tmp_path / "a.png"), "gone.jpg"])
-    names = [p.name for p in found]
+    names = [Path(path).name for path in found]
     assert names == ["notes.txt", "a.png", "b.JPG", "c.webp", "gone.jpg"]
 
 

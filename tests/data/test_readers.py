@@ -80,11 +80,11 @@ TEXTS: Mapping[str, Callable[[Rows], str]] = {
 }
 
 
-def zipped(data: bytes) -> bytes:
+def zipped(data: bytes, name: str = "t.csv") -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("__MACOSX/._t", b"x")
-        archive.writestr("t.csv", data)
+        archive.writestr(name, data)
     return file.getvalue()
 
 
@@ -196,6 +196,57 @@ def test_separators_and_quotes(tmp_path: Path, text: str, columns: dict[str, int
     assert {name: len(cells) for name, cells in found.columns.items()} == columns
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.text("ab", min_size=1), st.text("xy")), min_size=1, max_size=9),
+    separator=st.sampled_from(",;\t|"),
+    in_header=st.integers(0, 2),
+    more=st.lists(st.integers(0, 2), min_size=9, max_size=9),
+)
+def test_separators_at_the_ends_of_lines_say_nothing(
+    rows: list[tuple[str, str]], separator: str, in_header: int, more: list[int], tmp_path: Path
+) -> None:
+    lines = [separator.join(row) + separator * n for row, n in zip(rows, more, strict=False)]
+    header = separator.join(("text", "label")) + separator * in_header
+    (tmp_path / "t.csv").write_text("\n".join([header, *lines]))
+    assert read_table(tmp_path / "t.csv").columns == {
+        "text": [text for text, _ in rows],
+        "label": [label or None for _, label in rows],
+    }
+
+
+def test_separators_at_the_end_hide_no_missing_cell(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,c,\n1,2,3,\n1,2\n")
+    with pytest.raises(PlaitError, match="line 3 has 2 cells; expected 4"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("a,b\n1,2,\n1,2,3\n")
+    with pytest.raises(PlaitError, match="line 3 has 3 cells; expected 2"):
+        read_table(tmp_path / "t.csv")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    numbers=st.lists(st.decimals(-(10**7), 10**7, places=2), min_size=1, max_size=9),
+    grouped=st.booleans(),
+    gap=st.sampled_from(["", "NA", "-"]),
+)
+def test_decimal_commas_between_semicolons(
+    numbers: list[Any], grouped: bool, gap: str, tmp_path: Path
+) -> None:
+    points = str.maketrans(",.", ".,")
+    cells = [f"{n:,.2f}" if grouped else f"{n:.2f}" for n in numbers]
+    lines = [f"{cell.translate(points)};fine, but\r\n" for cell in [*cells, gap]]
+    (tmp_path / "t.csv").write_bytes(("\ufeffn;text\r\n" + "".join(lines)).encode())
+    found = read_table(tmp_path / "t.csv").columns
+    assert found["n"] == [*map(float, numbers), None]
+    assert set(found["text"]) == {"fine, but"}
+
+
+def test_other_commas_between_semicolons_stay(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a;b\n1,2;x\n3,4,5;y\nred,wall;z\n")
+    assert read_table(tmp_path / "t.csv").columns["a"] == ["1,2", "3,4,5", "red,wall"]
+
+
 def test_texts_by_the_names_of_their_files(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     path.write_text('{"a.jpg": ["A dog", "Dog"], "b.jpg": ["A cat", "Cat"]}')
@@ -221,6 +272,8 @@ def test_one_record_is_a_table_of_one_row(tmp_path: Path) -> None:
         ("notes.md", b"# Notes\n\nOne, two\n", "not a known kind of table"),
         ("a.jpg", b"\xff\xd8\xff\xe0 JFIF", "to caption a photo: plait caption FILE"),
         ("t.xlsx", zipped(b"x"), "save the sheet as CSV"),
+        ("t.csv", zipped(b"x", "xl/workbook.xml"), "Excel workbook: save the sheet as CSV"),
+        ("t.tar", b"a\0b", "unpack it, and name its folder"),
         ("t.csv", b"\x89PNG\r\n\x1a\n\0\0\0", "not a known kind of table"),
         ("t.json", b"hello", "t.json is not JSON"),
         ("t.jsonl", b'{"a": 1}\n\n\n3\n', "t.jsonl line 4 is not a JSON object"),

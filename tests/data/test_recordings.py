@@ -148,7 +148,7 @@ def test_a_cut_file_is_refused_or_said_to_stop_early(
 
 
 @pytest.mark.parametrize("behind", [b"\0" * 3000, b"TAG" + b"\0" * 125])
-@pytest.mark.parametrize("name", ["vorbis", "opus", "mp3", "wav", "aac"])
+@pytest.mark.parametrize("name", ["vorbis", "opus", "mp3", "wav", "flac", "aac"])
 def test_what_follows_the_last_sample_is_no_damage(name: str, behind: bytes) -> None:
     recording, count = heard(WHOLE[name](1.0) + behind)
     assert not recording.stops_early(count)

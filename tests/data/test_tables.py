@@ -15,6 +15,7 @@ from PIL import Image
 from plait.data.split_column import find_split_column, split_key
 from plait.data.tables import (
     Table,
+    as_table,
     cell_key,
     group_captions,
     read_table,
@@ -260,7 +261,7 @@ def test_json_that_is_no_table(tmp_path: Path) -> None:
         ("t.csv", "a,b\n1,2\n".encode("utf-16")[:-1], "t.csv line 2 is not UTF-16"),
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "t.csv line 3 has 3 cells; expected 2"),
         ("t.csv", b'a,b\n1,2\n1,"2\n', "t.csv line 3: .*quotes"),
-        ("t.csv", b"a,b,a\n1,2,3\n", "two columns with the same name"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "two columns named .a."),
         (
             "t.csv.gz",
             gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9],
@@ -474,3 +475,16 @@ def test_guess_sounds_and_videos(
     assert guess_column(rows, "audio") == audio
     assert guess_column(rows, "video") == video
     assert guess_column(rows, "text") is None or "video" in columns
+
+
+@pytest.mark.parametrize(
+    ("cells", "plain"),
+    [
+        ([["a.jpg"], ["b.png"], None], ["a.jpg", "b.png", None]),
+        (["['a.wav']", '["b.wav"]'], ["a.wav", "b.wav"]),
+        ([["a.jpg"], ["b.jpg", "c.jpg"]], [["a.jpg"], ["b.jpg", "c.jpg"]]),
+        ([["red"], ["blue"]], [["red"], ["blue"]]),
+    ],
+)
+def test_a_list_of_one_file_is_the_file(cells: list[Any], plain: list[Any]) -> None:
+    assert as_table({"images": cells}).column("images") == plain

@@ -114,7 +114,8 @@ class PhotoSearch:
 
     def _photos(self) -> dict[str, Path]:
         """The folder's photos as they are now, by content key; of copies, the first."""
-        paths, photos = find_images([self.folder]), dict[str, Path]()
+        paths = list(map(Path, find_images([self.folder])))
+        photos = dict[str, Path]()
         for key, path in zip(self._keys(paths), paths, strict=True):
             photos.setdefault(key, path)
         return photos

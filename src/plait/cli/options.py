@@ -65,7 +65,7 @@ AllowUrls = Annotated[
     bool,
     option(
         ...,
-        "Download files that the table names by http or https (kept for a day).",
+        "Download files that are named by http or https (kept for a day).",
         "--allow-urls",
         panel=TABLE,
     ),
@@ -79,6 +79,15 @@ def allowing(table: Any, allow_urls: bool) -> Any:
     from plait.data.tables import AllowingUrls
 
     return AllowingUrls(table)
+
+
+def named(files: list[str], allow_urls: bool) -> list[str]:
+    """Files as the user names them, with leave to download them if that is given."""
+    if not allow_urls:
+        return files
+    from plait.data.paths import allow_web
+
+    return list(map(allow_web, files))
 
 
 @dataclass(frozen=True)

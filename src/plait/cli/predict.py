@@ -22,6 +22,7 @@ from plait.cli.options import (
     TableOptions,
     allowing,
     argument,
+    named,
     option,
     pairs,
     with_groups,
@@ -35,13 +36,14 @@ commands = typer.Typer()
 @commands.command()
 @with_groups
 def caption(
-    photos: Annotated[list[Path], argument(..., "Photos, or folders of photos.")],
+    photos: Annotated[list[str], argument(..., "Photos, or folders of photos.")],
     decoding: SamplingOptions,
     model: str = option("captioner", "A shipped model or a package's folder."),
     out: Path | None = option(None, "Write a .csv or .json file instead of printing."),
     explain: Path | None = option(None, "Draw where the model looked, to this folder."),
     engine: Engine = "torch",
     on_bad: OnBad = "stop",
+    allow_urls: AllowUrls = False,
     as_json: AsJson = False,
 ) -> None:
     """Caption photos: one sentence for each."""
@@ -49,7 +51,7 @@ def caption(
 
     settings = PredictSettings(decoding.given(), out, as_json, on_bad, engine)
     with show_progress() as progress:
-        caption_photos(photos, model, settings, explain, progress)
+        caption_photos(named(photos, allow_urls), model, settings, explain, progress)
 
 
 @commands.command()
@@ -125,7 +127,7 @@ def explain(
 @commands.command()
 @with_groups
 def transcribe(
-    recordings: Annotated[list[Path], argument(..., "Recordings or videos of any length.")],
+    recordings: Annotated[list[str], argument(..., "Recordings or videos of any length.")],
     decoding: DecodingOptions,
     model: str = option("whisper", "whisper, a speech-to-text package's folder, or hub:NAME."),
     kind: str = option("txt", "txt, json, srt or vtt.", "--format"),
@@ -134,12 +136,14 @@ def transcribe(
         -1.0, "Mark segments that score lower as unsure (nats per unit, at most 0)."
     ),
     on_bad: OnBad = "stop",
+    allow_urls: AllowUrls = False,
     engine: Engine = "torch",
 ) -> None:
     """Transcribe recordings, with times."""
     from plait.tasks.transcribe import transcribe_files
 
-    transcribe_files(recordings, model, kind, out, on_bad, sure, decoding.given(), engine)
+    files = named(recordings, allow_urls)
+    transcribe_files(files, model, kind, out, on_bad, sure, decoding.given(), engine)
 
 
 @commands.command()

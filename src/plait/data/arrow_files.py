@@ -7,6 +7,7 @@ and a class has its name.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,7 @@ def read_parquet_files(paths: Sequence[Path]) -> list[Columns]:
     for path in paths:
         # The file's own schema: none of what the folders' names could say.
         file = _checked(path, "Parquet", parquet.ParquetFile)
-        names = _unique(file.schema_arrow.names, path)
+        names = unique_names(file.schema_arrow.names, path)
         for name, size in column_sizes(file, names).items():
             sizes[name] = sizes.get(name, 0) + size
         files.append(file)
@@ -88,7 +89,7 @@ def read_arrow_files(paths: Sequence[Path]) -> list[Columns]:
     tables = [_checked(path, "Arrow", map_arrow) for path in paths]
     sizes: dict[str, int] = {}
     for path, table in zip(paths, tables, strict=True):
-        for name in _unique(table.column_names, path):
+        for name in unique_names(table.column_names, path):
             sizes[name] = sizes.get(name, 0) + table.column(name).nbytes
     return [
         {
@@ -115,9 +116,12 @@ def _checked(path: Path, kind: str, read: Callable[[Path], Any]) -> Any:
         raise PlaitError(f"{path} is not a valid {kind} file ({why})") from None
 
 
-def _unique(names: Sequence[str], path: Path) -> Sequence[str]:
-    if len(set(names)) < len(names):
-        raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
+def unique_names(names: Sequence[str], path: Path) -> Sequence[str]:
+    """The names of a table's columns; raises PlaitError if two of them are equal."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        what = f"{path} has two columns named {twice[0]!r}"
+        raise PlaitError(what, expected="unique names", hint="rename one of them")
     return names
 
 

@@ -53,6 +53,8 @@ LOOSE = (".json", ".txt")
 """Suffixes of tables and of much else."""
 TEXTS = (".txt", ".caption")
 """Suffixes of a text beside a picture or sound."""
+TEXT_NAMES = {"text", "texts", "txt", "caption", "captions", "transcript", "transcripts"}
+"""Folders of texts whose pictures or sounds lie in another folder."""
 SHARD = re.compile(r"-\d+-of-\d+\b|^part-\d+")  # the name of one of the parts of a table
 FILES = 20  # cells examined to find the folder of their files
 SUBFOLDERS = 200  # searched at most
@@ -121,6 +123,13 @@ class Folder:
         return [file for file in self._named_as_tables if file.suffix.lower() in LOOSE]
 
     @property
+    def tables_below(self) -> list[PurePosixPath]:
+        """A few tables in folders of the folder, if there are media that they may name."""
+        below = [f for f in self.files if len(f.parts) == 2 and is_table_name(f.name)]
+        certain = [file for file in below if file.suffix.lower() not in LOOSE]
+        return certain if self.media and len(certain) <= FILES else []
+
+    @property
     def _named_as_tables(self) -> list[PurePosixPath]:
         return [file for file in self.files if len(file.parts) == 1 and is_table_name(file.name)]
 
@@ -137,6 +146,13 @@ def read_folder(path: Path) -> Part:
         parts = convention(folder)
         if parts:
             return _joined(folder, parts)
+    tables = [str(file) for file in folder.files if is_table_name(file.name)]
+    if len(tables) > 1:
+        raise PlaitError(
+            f"the folder {path} has several tables: {', '.join(tables[:5])}",
+            expected="one table, or one for each split (train.csv, test.csv)",
+            hint=f"name one of them: {path / tables[0]}",
+        )
     raise PlaitError(
         f"the folder {path} contains no images, sounds, videos or tables",
         expected=f"files ending in {', '.join(IMAGE.suffixes)} and so on, or a table",
@@ -144,21 +160,27 @@ def read_folder(path: Path) -> Part:
     )
 
 
-def read_part(path: Path, split: str | None = None) -> Part:
-    """A table in a file, with the folder in which the files lie that it names."""
+def read_part(path: Path, split: str | None = None, within: Path | None = None) -> Part:
+    """A table in a file, with the folder in which the files lie that it names; ``within`` is the
+    folder that is read, of which the table is a part."""
     columns = read_columns(path)
-    root = next((root for root in _roots(path) if file_columns(columns, root)), path.parent)
-    return Part(path, columns, root, split)
+    return Part(path, columns, _root(columns, path, within), split)
 
 
-def _roots(path: Path) -> Iterator[Path]:
+def _root(columns: Columns, path: Path, within: Path | None) -> Path:
+    return next((root for root in _roots(path, within) if file_columns(columns, root)), path.parent)
+
+
+def _roots(path: Path, within: Path | None) -> Iterator[Path]:
     """Where the files may lie that a table names, the likeliest first."""
     folder = path.parent
     part = path.stem.rpartition("_")[2]  # COCO's train2017, of captions_train2017.json
     yield folder
     for name in (f"../{part}", part, f"../images/{part}", *MEDIA_FOLDERS):
         yield Path(os.path.normpath(folder / name))
-    yield from islice(sorted(p for p in folder.iterdir() if p.is_dir()), SUBFOLDERS)
+    for place in (folder, within) if within else (folder,):
+        yield place
+        yield from islice(sorted(p for p in place.iterdir() if p.is_dir()), SUBFOLDERS)
 
 
 def file_columns(columns: Columns, root: Path) -> list[str]:
@@ -269,7 +291,7 @@ def _tables_among(folder: Folder, files: Sequence[PurePosixPath], certain: bool)
     parts = []
     for file in files:
         try:
-            parts.append(read_part(folder.path / file))
+            parts.append(read_part(folder.path / file, within=folder.path))
         except PlaitError:
             if certain and file.suffix.lower() not in LOOSE:
                 raise
@@ -281,7 +303,7 @@ def _binary_part(folder: Folder, file: PurePosixPath, columns: Columns) -> Part:
     path, rows = folder.path / file, len(next(iter(columns.values()), ()))
     pairs = (name.split("=", 1) for name in file.parent.parts if "=" in name)
     columns = columns | {name: [value] * rows for name, value in pairs if name not in columns}
-    root = next((r for r in (*_roots(path), folder.path) if file_columns(columns, r)), path.parent)
+    root = _root(columns, path, folder.path)
     return Part(path, columns, root, split_in_name(file.name) or _split_of_folders(file.parent))
 
 
@@ -316,9 +338,9 @@ def _librispeech(folder: Folder) -> list[Part]:
 
 
 def _only_table(folder: Folder) -> list[Part]:
-    """The only table in a folder, if there are no media or if it names some of them. JSON and text
-    are often something else, and count where there is no other table."""
-    files = folder.tables or folder.perhaps_tables
+    """The only table in a folder or, if it names files there, in its sub-folders (``meta/a.csv``).
+    JSON and text are often something else, and count where there is no other table."""
+    files = folder.tables or folder.perhaps_tables or folder.tables_below
     parts = [
         part
         for part in _tables_among(folder, files, certain=len(files) == 1)
@@ -354,29 +376,78 @@ def _media(folder: Folder) -> list[Part]:
     if labels:
         columns["label"] = labels
         about.append(f"{len(set(labels) - {None})} classes")
-    if folder.tables:
-        about.append(f"not read: {', '.join(map(str, folder.tables[:5]))}")
+    others = [file for file in folder.files if file not in {*folder.media, *folder.tables}]
+    kinds = Counter(
+        file.suffix.lower() for file in others if file.suffix.lower() not in (".md", "")
+    )
+    if texts:
+        kinds -= Counter({suffix: kinds[suffix] for suffix in TEXTS})
+    unread = [*map(str, folder.tables[:5]), *(f"{n} {kind}" for kind, n in kinds.items() if n > 1)]
+    if unread:
+        about.append(f"not read: {', '.join(unread)}")
     return [Part(folder.path, columns, folder.path, about=about)]
 
 
 def _texts_beside(folder: Folder, rows: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """Row -> the text in ``0.txt`` or ``0.jpg.txt`` beside ``0.jpg``. Several lines of an image are
-    several captions."""
+    """Row -> the text in ``0.txt`` or ``0.jpg.txt`` beside ``0.jpg``, or in ``captions/0.txt`` of
+    ``images/0.jpg``. Several lines of an image are several captions."""
     owners = {file: key for key, row in rows.items() for file in row.values()}
+    apart: dict[tuple[str, ...], list[str]] = {}  # names without one of their folders
+    for key in rows:
+        for rest in (PurePosixPath(key).parts, *(rest for _, rest in _without_folders(key))):
+            apart.setdefault(rest, []).append(key)
     texts: dict[str, Any] = {}
     for file in folder.files:
         if file.suffix.lower() in TEXTS:
             name = str(file.with_suffix(""))
-            key = name if name in rows else owners.get(name)
-            if key is not None:
+            owner = name if name in rows else owners.get(name)
+            for place, rest in _without_folders(name):
+                if owner is None and place.lower() in TEXT_NAMES and len(apart.get(rest, ())) == 1:
+                    [owner] = apart[rest]
+            if owner is not None:
                 text = read_text(folder.path / file).strip()
                 lines = [line.strip() for line in text.splitlines() if line.strip()]
-                texts[key] = lines if len(lines) > 1 and "image" in rows[key] else text
+                texts[owner] = lines if len(lines) > 1 and "image" in rows[owner] else text
     return texts
 
 
+def _without_folders(name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each folder in a file's name, and the other parts of the name."""
+    parts = PurePosixPath(name).parts
+    return ((part, parts[:at] + parts[at + 1 :]) for at, part in enumerate(parts[:-1]))
+
+
+def _texts(folder: Folder) -> list[Part]:
+    """Texts in a folder for each class: ``pos/0.txt``, ``train/neg/1.txt``."""
+    files = [f for f in folder.files if f.suffix.lower() in TEXTS and len(f.parts) > 1]
+    splits, classes = _said_by_folders(files)
+    if classes is None:
+        return []
+    kept = [row for row, label in enumerate(classes) if label is not None]
+    columns: Columns = {
+        "text": [read_text(folder.path / files[row]) for row in kept],
+        "label": [classes[row] for row in kept],
+    }
+    if splits:
+        columns["split"] = [splits[row] for row in kept]
+    return [
+        Part(folder.path, columns, folder.path, about=[f"{len(set(columns['label']))} classes"])
+    ]
+
+
+def _unpacked(folder: Folder) -> list[Part]:
+    """A folder with nothing but another folder, as archives are unpacked. Of one that holds files
+    alone, their names start at the outer folder."""
+    inside = [entry for entry in folder.path.iterdir() if entry.name[0] != "."]
+    if len(inside) != 1 or not inside[0].is_dir():
+        return []
+    inner = Folder(inside[0])
+    return next((parts for convention in CONVENTIONS[:-2] if (parts := convention(inner))), [])
+
+
 CONVENTIONS: Sequence[Callable[[Folder], list[Part]]] = (
-    _saved, _published, _metadata, _librispeech, _parts_of_a_table, _only_table, _media,
+    _saved, _published, _metadata, _librispeech, _parts_of_a_table, _only_table, _unpacked, _media,
+    _texts,
 )  # fmt: skip
 """The first that knows a folder reads it."""
 

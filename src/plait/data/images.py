@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from plait.data.cells import FileKind, MediaInfo, brands, library_for, load_bytes
+from plait.data.downloads import WebAddress
 from plait.data.metadata import without_metadata
 from plait.data.paths import find_file
 from plait.types import BadCell, PlaitError
-from plait.util.files import is_folder
+from plait.util.files import exists, is_folder
 
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 100  # of a progressive JPEG: usually about ten; each decodes all pixels again
@@ -127,7 +128,7 @@ def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
     return np.ascontiguousarray(image)
 
 
-def find_images(paths: Iterable[str | Path]) -> list[Path]:
+def find_images(paths: Iterable[str | Path]) -> list[str | Path]:
     """The given files, and all images in the given folders and their sub-folders, sorted.
 
     In folders, images are recognised by their suffixes, and hidden files are left out. A file is
@@ -136,12 +137,13 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     Raises:
         PlaitError: a folder holds no image.
     """
-    images: dict[Path, None] = {}  # a dict, to keep the order and drop repetitions
-    for path in map(Path, paths):
-        found, named = [path], find_file(path, Path())
+    images: dict[str | Path, None] = {}  # a dict, to keep the order and drop repetitions
+    for path in paths:
+        named = path if isinstance(path, WebAddress) else find_file(path, Path())
+        found = [Path(path) if exists(Path(path)) else path]
         if isinstance(named, Path) and is_folder(named):
             files = (p for p in named.rglob("*") if IMAGE.has_suffix(p.name) and p.name[0] != ".")
-            found = sorted(file for file in files if file.is_file())
+            found = [*sorted(file for file in files if file.is_file())]
         if not found:
             raise PlaitError(
                 f"the folder {path} contains no images",

@@ -74,6 +74,12 @@ def find_file(cell: str | Path, root: Path) -> Path | bytes:
     return next((path for way in _readings(text) if (path := _on_disk(root, way))), plain)
 
 
+def allow_web(cell: Any) -> Any:
+    """A cell whose address, if it is one of the web, may be downloaded; other cells as they are."""
+    text = tidy(cell) if isinstance(cell, str) else ""
+    return WebAddress(text) if WEB.match(text) else cell
+
+
 def names_file(cell: str, root: Path) -> bool:
     """Whether a cell names a file that is there."""
     found = find_file(cell, root)
@@ -203,7 +209,7 @@ def missing_file(cell: str | Path, name: str, root: Path) -> BadCell:
     messages."""
     text = tidy(str(cell))
     if ADDRESS.match(text) and not FILE.match(text):
-        allow = "or read its table with --allow-urls (plait.read_table(..., allow_urls=True))"
+        allow = "or allow it with --allow-urls (in Python: plait.read_table(..., allow_urls=True))"
         hint = f"download it first{', ' + allow if WEB.match(text) else ''}"
         return BadCell(f"{name} is an address, not a file", expected="a file", hint=hint)
     if DATA.match(text):

@@ -20,12 +20,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from plait.data.arrow_files import read_arrow, read_parquet, unwrapped
+from plait.data.arrow_files import read_arrow, read_parquet, unique_names, unwrapped
 from plait.data.caption_files import read_caption_json, read_caption_lines
 from plait.data.cells import FileKind
 from plait.data.images import IMAGE
 from plait.data.lazy import Columns
 from plait.data.recordings import SOUND
+from plait.data.values import GAPS, MISSING, mostly
 from plait.data.video import VIDEO
 from plait.types import PlaitError
 from plait.util.files import is_file
@@ -40,6 +41,7 @@ ROWS = "a header and at least one row"
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow", ".feather")
 ZIPPED = (".gz", ".bz2", ".xz", ".zip")
 SEPARATORS = ",;\t|"
+COMMAS = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+|\d+)?(,\d+)?(?<=\d)")  # 1.234,5
 ONE_COLUMN = "\x1f"  # as separator: it is in no text
 JUDGED = 50  # lines that show the separator
 START = 4096  # bytes that show the format
@@ -76,10 +78,10 @@ def read_columns(path: Path) -> Columns:
     if not start:
         raise PlaitError(f"{path} is empty", expected=ROWS)
     text = is_text(start) or start.startswith(tuple(UNPACK))
-    if start.startswith(b"PAR1") or (path.suffix.lower() == ".parquet" and not text):
-        return read_parquet(path)
     if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return read_arrow(path)
+    if start.startswith(b"PAR1") or (path.suffix.lower() == ".parquet" and not text):
+        return read_parquet(path)
     if not text:
         raise _unknown(path)
     if is_table_name(path.name):
@@ -114,6 +116,8 @@ def _unknown(path: Path) -> PlaitError:
         hint = "to caption a photo: plait caption FILE"
     elif path.suffix.lower() in {".xlsx", ".xls", ".ods"}:
         hint = "save the sheet as CSV"
+    elif path.suffix.lower() in {".zip", ".tar", ".tgz", ".7z", ".rar"}:
+        hint = "unpack it, and name its folder"
     return PlaitError(f"{path} is not a known kind of table", expected=KINDS, hint=hint)
 
 
@@ -162,6 +166,8 @@ def _only_member(data: bytes) -> bytes:
     """The one file in a zip archive, beside what a Mac adds."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [n for n in archive.namelist() if not n.endswith("/") and "__MACOSX" not in n]
+        if "xl/workbook.xml" in names:
+            raise ValueError("it is an Excel workbook: save the sheet as CSV")
         if len(names) != 1:
             raise ValueError(f"it holds {len(names)} files, not one: unzip it")
         return archive.read(names[0])
@@ -208,24 +214,35 @@ def _columns_of_text(text: str, path: Path) -> Columns:
 
 def read_csv(text: str, path: Path) -> Columns:
     """CSV of any usual separator. A first row that starts with the name of an image, sound or
-    video is a record, not the header.
+    video is a record, not the header. Columns without a name and cells are left out, and in a file
+    separated by semicolons, a comma in a number is the decimal point.
 
     Raises:
         PlaitError: a line has too few or too many cells, a quote is not closed, or two columns
             have the same name.
     """
-    lines = _cells_of_lines(text, path)
+    lines, separator = _cells_of_lines(text, path)
     names = [cell.strip() for cell in lines[0]]
     kind = media_column(names[0])
     if kind:
         names = [kind, "caption"] if len(names) == 2 else [""] * len(names)
     else:
         lines = lines[1:]
-    names = [name or f"column_{i}" for i, name in enumerate(names)]
-    if len(set(names)) < len(names):
-        raise PlaitError(f"{path} has two columns with the same name", expected="unique names")
-    columns = zip(*lines, strict=True) if lines else [()] * len(names)
-    return dict(zip(names, columns, strict=True))
+    columns = list(zip(*lines, strict=True)) if lines else [()] * len(names)
+    kept = [at for at, name in enumerate(names) if name or any(map(str.strip, columns[at]))]
+    unique = unique_names([names[at] or f"column_{at}" for at in kept], path)
+    read = _with_points if separator == ";" else list
+    return {name: read(columns[at]) for name, at in zip(unique, kept, strict=True)}
+
+
+def _with_points(cells: Sequence[str]) -> list[str]:
+    """A column in which the numbers have decimal commas, with points; others as they are."""
+    filled = [cell.strip() for cell in cells if cell.strip() not in {"", *MISSING, *GAPS}]
+    numbers = [cell for cell in filled if COMMAS.fullmatch(cell)]
+    if not mostly(len(numbers), len(filled)) or not any("," in number for number in numbers):
+        return list(cells)
+    points = str.maketrans({".": None, ",": "."})
+    return [cell.translate(points) if COMMAS.fullmatch(cell.strip()) else cell for cell in cells]
 
 
 def media_column(name: str) -> str:
@@ -233,8 +250,8 @@ def media_column(name: str) -> str:
     return next((column for column, kind in MEDIA.items() if kind.has_suffix(name)), "")
 
 
-def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
-    """The cells of each line."""
+def _cells_of_lines(text: str, path: Path) -> tuple[list[list[str]], str]:
+    """The cells of each line, and what separates them."""
     first, _, rest = text.partition("\n")
     said = re.fullmatch(r"sep=(.)\s*", first)  # as Excel writes
     text = rest if said else text
@@ -244,7 +261,7 @@ def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
     if separator == ONE_COLUMN and media_column(first.partition(" ")[0]):  # a list of files
         lines = [line.split(maxsplit=1) for line in text.splitlines() if line.strip()]
         if all(len(line) == 2 for line in lines):
-            return lines
+            return lines, " "
     ways: list[dict[str, Any]] = [{}]
     if f'{separator} "' in text:
         ways.append({"skipinitialspace": True})
@@ -255,7 +272,7 @@ def _cells_of_lines(text: str, path: Path) -> list[list[str]]:
     error = None
     for way in ways:
         try:
-            return _rows(text, path, separator, way)
+            return _rows(text, path, separator, way), separator
         except PlaitError as failed:
             error = error or failed
     assert error is not None
@@ -284,11 +301,13 @@ def _rows(text: str, path: Path, separator: str, way: Mapping[str, Any]) -> list
     try:
         for row in reader:
             if rows and row and len(row) != len(rows[0]):
-                raise PlaitError(
-                    f"{path} line {reader.line_num} has {len(row)} cells",
-                    expected=f"{len(rows[0])} as in line 1",
-                    hint='put cells that contain the separator in quotes ("...")',
-                )
+                row = _as_wide(row, rows[0])
+                if len(row) != len(rows[0]):
+                    raise PlaitError(
+                        f"{path} line {reader.line_num} has {len(row)} cells",
+                        expected=f"{len(rows[0])} as in line 1",
+                        hint='put cells that contain the separator in quotes ("...")',
+                    )
             if row:
                 rows.append([cell.strip() for cell in row] if separator == "|" else row)
     except csv.Error as error:
@@ -298,6 +317,16 @@ def _rows(text: str, path: Path, separator: str, way: Mapping[str, Any]) -> list
     finally:
         csv.field_size_limit(before)
     return rows
+
+
+def _as_wide(row: list[str], header: Sequence[str]) -> list[str]:
+    """A row without the empty cells that follow the header's last, and with those of columns
+    without name at its end: separators at the ends of lines say nothing."""
+    width = len(header)
+    named = max((at for at, name in enumerate(header, start=1) if name.strip()), default=0)
+    if len(row) > width and not any(map(str.strip, row[width:])):
+        return row[:width]
+    return row + [""] * (width - len(row)) if named <= len(row) < width else row
 
 
 # JSON -----------------------------------------------------------------------------------------

@@ -204,7 +204,10 @@ class _SoundFile(Recording):
     def _read(self, file: Any, size: int) -> Iterator[Sound]:
         # soundfile would seek after each block to where it already is, and mpg123 warns of that.
         file.seekable = lambda: False
-        while len(samples := file.read(size, dtype="float32", always_2d=True)):
+        # What follows the samples of a FLAC file, such as a tag, is not decoded.
+        left = file.frames if file.format == "FLAC" else UNKNOWN
+        while len(samples := file.read(min(size, left), dtype="float32", always_2d=True)):
+            left -= len(samples)
             yield samples
 
     def _link(self, number: int) -> BinaryIO:

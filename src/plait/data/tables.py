@@ -15,11 +15,10 @@ from typing import Any
 
 from plait.data.arrow_files import read_hub
 from plait.data.cells import COLUMN_NAMES, name_cell
-from plait.data.downloads import WebAddress
 from plait.data.folders import read_folder, read_part
 from plait.data.lazy import Columns, LazyColumn, take
-from plait.data.paths import WEB, tidy
-from plait.data.readers import columns_of_rows
+from plait.data.paths import allow_web
+from plait.data.readers import columns_of_rows, media_column
 from plait.data.values import MISSING, is_missing, plain_column
 from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.files import digest, is_folder
@@ -194,21 +193,25 @@ def _cleaned(table: Table, missing: Collection[str]) -> Table:
         if isinstance(cells, LazyColumn):
             columns[name] = cells
             continue
-        columns[name], gone = plain_column(cells, frozenset(missing))
+        values, gone = plain_column(cells, frozenset(missing))
+        columns[name] = _files_alone(values)
         if gone:
             empty[name] = gone
     return replace(table, columns=_gather_numbered(columns), empty=empty)
 
 
+def _files_alone(cells: list[Any]) -> list[Any]:
+    """The cells; files that each lie in a list of one (``["a.jpg"]``) without these lists."""
+    filled = [cell for cell in cells if cell is not None]
+    lists = [cell[0] for cell in filled if isinstance(cell, list) and len(cell) == 1]
+    files = len(lists) == len(filled) and all(isinstance(c, str) and media_column(c) for c in lists)
+    return [cell and cell[0] for cell in cells] if lists and files else cells
+
+
 def _with_addresses(table: Table) -> Table:
     """The table whose web addresses may be downloaded."""
-
-    def allowed(cell: Any) -> Any:
-        is_web = isinstance(cell, str) and WEB.match(tidy(cell))
-        return WebAddress(tidy(cell)) if is_web else cell
-
     columns: Columns = {
-        name: cells if isinstance(cells, LazyColumn) else list(map(allowed, cells))
+        name: cells if isinstance(cells, LazyColumn) else list(map(allow_web, cells))
         for name, cells in table.columns.items()
     }
     return replace(table, columns=columns)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from plait.data.paths import allow_web, peek
 from plait.data.readers import is_table_name
 from plait.data.tables import read_table
 from plait.explain.attribution import Curves
@@ -20,7 +21,8 @@ from plait.util.files import is_folder
 
 def page_name(what: str | None, row: int | None) -> Path:
     """The name of a page whose user gave none: that of the file, or of the table and its row."""
-    stem = Path(what).stem[:60] if what and "\n" not in what else ""
+    known = peek(what)  # bytes if it is a file in base64
+    stem = Path(known).stem[:60] if isinstance(known, str) and "\n" not in known else ""
     stem = f"{stem}-{row}" if row is not None else (stem or "record")
     return Path(f"{stem}.explanation.html")
 
@@ -41,7 +43,7 @@ def find_record(
         row: the row of the table, counted from 1.
         inputs: input -> cell, instead of ``what``.
         columns: input -> column of the table, where the guess would be wrong.
-        allow_urls: as of `read_table`.
+        allow_urls: as of `read_table`; also of ``what`` and ``inputs``.
 
     Raises:
         UsageError: no record is named, or more than one.
@@ -52,12 +54,13 @@ def find_record(
             f"name one record to explain; the model's inputs are {', '.join(model.recipe.inputs)}",
             expected="a file, a table with --row, or --input NAME=CELL",
         )
+    allowed = allow_web if allow_urls else str
     if what is None:
-        return inputs, Path()
+        return {name: allowed(cell) for name, cell in inputs.items()}, Path()
     if row is None:
         if is_table_name(what) or is_folder(Path(what)):
             raise UsageError(f"{what} is a table", expected="--row with the number of a row")
-        return what, Path()
+        return allowed(what), Path()
     table = read_table(what, model.recipe.data.missing_texts, allow_urls)
     numbers = [table.number(at) for at in range(len(table))]
     if row not in numbers:

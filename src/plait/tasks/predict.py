@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from plait.data.cells import ErrorPolicy, check_policy
+from plait.data.cells import ErrorPolicy, check_policy, name_cell
 from plait.data.images import find_images
 from plait.data.paths import peek
 from plait.data.readers import is_table_name
@@ -59,7 +59,7 @@ class PredictSettings:
 
 
 def caption_photos(
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     model_name: str,
     settings: PredictSettings,
     explain: Path | None = None,
@@ -73,7 +73,7 @@ def caption_photos(
         PlaitError: a photo can't be used and the policy is ``stop``.
     """
     for path in paths:
-        if is_table_name(path.name):
+        if is_table_name(str(path)):
             raise UsageError(f"{path} is a table", hint=f"try: plait predict {model_name} {path}")
     policy = ErrorPolicy(check_policy(settings.on_bad), in_table=False)
     model, photos = load(model_name, settings.engine), find_images(paths)
@@ -96,7 +96,7 @@ def caption_photos(
 
 def _captions(
     model: Model,
-    photos: Sequence[Path],
+    photos: Sequence[str | Path],
     policy: ErrorPolicy,
     options: Mapping[str, Any],
     progress: Progress | None,
@@ -112,7 +112,10 @@ def _captions(
     answers = model.predict_batch([{name: path} for path in photos], policy=policy, **options)
     answers = reported(answers, "answers", len(photos), progress)
     for number, (photo, answer) in enumerate(zip(photos, answers, strict=True)):
-        yield {PHOTO: str(photo)}, None if (number, name) in policy.handled else answer
+        yield (
+            {PHOTO: photo if isinstance(photo, str) else str(photo)},
+            None if (number, name) in policy.handled else answer,
+        )
 
 
 def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]:
@@ -120,7 +123,7 @@ def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]
     used: set[str] = set()
     for identity, answers in rows:
         if answers is not None:
-            photo = Path(identity[PHOTO])
+            photo = Path(name_cell(identity[PHOTO]))
             stem = photo.stem
             for parent in photo.absolute().parents:  # as many of them as make it unique
                 if stem in used:
@@ -128,7 +131,7 @@ def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]
             while stem in used:  # a.png and a.jpg in one folder
                 stem += "_"
             used.add(stem)
-            model.attention(photo, answers[model.output]).save(folder / f"{stem}.png")
+            model.attention(identity[PHOTO], answers[model.output]).save(folder / f"{stem}.png")
         yield identity, answers
     print(f"attention pictures are in {folder}", file=sys.stderr)
 

@@ -95,7 +95,7 @@ def written(kind: str, file: str, segments: Sequence[Segment]) -> str:
 
 
 def transcribe_files(
-    files: Sequence[Path],
+    files: Sequence[str | Path],
     model_name: str,
     kind: str,
     out: Path | None,
@@ -144,7 +144,7 @@ def transcribe_files(
         raise PlaitError("no recording could be read")
 
 
-def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | None]:
+def _targets(files: Sequence[str | Path], kind: str, out: Path | None) -> list[Path | None]:
     """The file for each transcript; None is standard output."""
     if out is None:
         if len(files) > 1 and kind in SUBTITLES:
@@ -153,9 +153,9 @@ def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | 
                 hint="name a folder for them with --out",
             )
         return [None] * len(files)
-    taken: dict[Path, Path] = {}
+    taken: dict[Path, str | Path] = {}
     for path in files:
-        target = out / f"{path.stem}.{kind}"
+        target = out / f"{Path(path).stem}.{kind}"
         if target in taken:
             raise UsageError(
                 f"{taken[target]} and {path} would both be written to {target}",
@@ -165,7 +165,7 @@ def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | 
     return list(taken)
 
 
-def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
+def _show(path: str | Path, segments: Iterator[Segment], named: bool) -> None:
     first = list(islice(segments, 1))  # an unreadable file gets no heading
     if named:
         print(f"{path}:")
