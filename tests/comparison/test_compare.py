@@ -117,7 +117,10 @@ def test_a_kept_package_scores_no_split_that_it_can_not_tell(
     """The rows were split by the recipe's seed, and the best seed may be another."""
     monkeypatch.setattr(module, "run", here)
     table = write_rows(tmp_path / "words.jsonl", word_rows(30))
-    compare(check_recipe(WORDS), table, tmp_path / "out", seeds=2, keep=tmp_path / "kept")
+    found = compare(check_recipe(WORDS), table, tmp_path / "out", seeds=2, keep=tmp_path / "kept")
+    assert found.kept == {"training": 48, "validation": 6}
+    said = "The kept package learned from 48 records and was chosen by 6; plait evaluate leaves"
+    assert said in (tmp_path / "out" / "compare.md").read_text()
     kept = plait.load(tmp_path / "kept")
     for split in ("train", "val", "test"):
         with pytest.raises(UsageError, match="trained in a comparison, which split the rows"):

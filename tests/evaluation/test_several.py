@@ -14,8 +14,10 @@ from samples import PLACES
 
 import plait
 from plait.cli import main as cli
+from plait.cli.show import show_scores
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import read_table
+from plait.evaluation.results import Seen
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.inputs import Features
@@ -257,15 +259,22 @@ def test_a_column_by_another_spelling_is_hinted_at(
 
 
 def test_records_that_it_learned_from_are_left_out(
-    model: Model, table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    model: Model,
+    table: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     what = "of these 96 records, the model learned from 64 and was chosen by 32"
     with pytest.raises(PlaitError, match=f"{what}: none is left to score"):
         model.evaluate(table)
-    assert len(model.evaluate(table, include_training=True).rows) == 96
+    found = model.evaluate(table, include_training=True)
+    assert len(found.rows) == 96
+    assert found.to_json()["seen"] == {"training": 64, "validation": 32, "left_out": False}
+    assert str(found.seen) == "the model learned from 64 and was chosen by 32 of these records"
     assert [record.message for record in caplog.records] == [what]
     caplog.clear()
-    assert len(model.evaluate(table, split="val").rows) == 32
+    found = model.evaluate(table, split="val")
+    assert (len(found.rows), found.seen) == (32, Seen(0, 32))
     assert [record.message for record in caplog.records] == [
         "of these 32 records, the model was chosen by 32"
     ]
@@ -275,7 +284,11 @@ def test_records_that_it_learned_from_are_left_out(
     new = [{**rows[at], "words": f"{rows[at]['words']} and more"} for at in range(3)]
     mixed = table.parent / "mixed.jsonl"
     mixed.write_text("".join(json.dumps(row) + "\n" for row in [*new, *reversed(rows)]))
-    assert model.evaluate(mixed).rows == [0, 1, 2]
+    found = model.evaluate(mixed)
+    assert (found.rows, found.seen) == ([0, 1, 2], Seen(64, 32, left_out=True))
+    show_scores(model.recipe, found.to_json(), None)
+    shown = capsys.readouterr().out
+    assert "learned from 64 and was chosen by 32 other records of the table, which are" in shown
     (said,) = [record.message for record in caplog.records]
     assert said.startswith(
         "of these 99 records, the model learned from 64 and was chosen by 32; they are left out"
@@ -287,7 +300,9 @@ def test_a_package_without_digests_warns_of_the_table_it_was_trained_on(
 ) -> None:
     """As packages written before plait 0.2."""
     old = Model(model.recipe, model.parts, model.engine)
-    assert len(old.evaluate(table).rows) == 96
+    found = old.evaluate(table)
+    assert len(found.rows) == 96
+    assert "seen" not in found.to_json()
     assert [record.message for record in caplog.records] == [
         "the model learned from 64 of these 96 rows: --split val scores only the others"
     ]

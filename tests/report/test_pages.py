@@ -11,7 +11,7 @@ from PIL import Image
 
 from plait.config import registry
 from plait.data.tables import Table
-from plait.evaluation.results import Evaluation
+from plait.evaluation.results import Evaluation, Seen
 from plait.outputs.text.metrics.captions import CaptionMetrics
 from plait.report.best_and_worst import MAX_SIDE, best_and_worst, choose
 from plait.types import Prediction, UsageError
@@ -120,6 +120,9 @@ def test_scores_stand_on_top_with_their_intervals(found: Evaluation, tmp_path: P
     assert f"{low:.3f} to {high:.3f}" in head
     assert "METEOR" not in head  # it was not computed
     assert "bad cells: 1" in head
+    assert "the model " not in head  # that remembers no records
+    found.seen = Seen(0, 0)
+    assert "; the model learned from none of these records</p>" in written(found, tmp_path)
 
 
 def test_everything_from_data_is_escaped_and_tags_are_closed_in_turn(

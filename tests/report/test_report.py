@@ -93,6 +93,10 @@ def test_it_has_all_sections(text: str) -> None:
     ]
 
 
+def test_it_says_how_many_records_the_model_knew(text: str) -> None:
+    assert "val rows; the model was chosen by " in text
+
+
 def test_it_stands_alone_and_is_small(text: str) -> None:
     page = Page(text)
     assert all(link.startswith("data:image/jpeg;base64,") for link in page.found)

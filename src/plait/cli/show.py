@@ -16,6 +16,7 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
+from plait.evaluation.results import Seen
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package, shipped_models
 from plait.pipeline.engine import build_output
@@ -155,6 +156,8 @@ def show_scores(recipe: Recipe, evaluation: Mapping[str, Any], page: Path | None
     if "groups" in evaluation:
         _show_groups(recipe, evaluation["by"], evaluation["groups"])
     show_bad(evaluation["bad"])
+    if "seen" in evaluation:
+        console.print(str(Seen(**evaluation["seen"])), soft_wrap=True)
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
 

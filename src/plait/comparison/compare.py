@@ -114,11 +114,11 @@ def compare(
     result = replace(study.run(variants), left_out=left_out)
     if plan.test:
         result = replace(result, test=study.run_on_test(variants, result))
+    if plan.keep is not None:
+        result = replace(result, kept=study.keep(variants, result, Path(plan.keep).absolute()))
     write_atomically(study.out / "compare.json", json.dumps(result.to_json(), indent=1))
     write_atomically(study.out / "compare.md", markdown(result))
     draw_comparison(result, study.out / "compare.png")
-    if plan.keep is not None:
-        study.keep(variants, result, Path(plan.keep).absolute())
     return result
 
 
@@ -228,10 +228,11 @@ class _Study:
         self._run_missing(jobs, None)
         return self._weigh(asked, "test", chosen)
 
-    def keep(self, variants: Iterable[Variant], found: Comparison, target: Path) -> None:
-        """Save the winner's package, from the seed that scored best. Its recipe names the table's
-        split column. Where there is none it names the comparison's, so that no split of the table
-        is ever scored: with another seed or fewer inputs, the rows would be split differently."""
+    def keep(self, variants: Iterable[Variant], found: Comparison, target: Path) -> dict[str, int]:
+        """Save the winner's package, from the seed that scored best; returns how many records its
+        memory holds. Its recipe names the table's split column. Where there is none it names the
+        comparison's, so that no split of the table is ever scored: with another seed or fewer
+        inputs, the rows would be split differently."""
         winner = next(variant for variant in variants if variant.name == found.winner)
         scores = found.line(winner.name).each
         seed = max(scores, key=lambda seed: scores[seed])
@@ -240,6 +241,7 @@ class _Study:
             data = model.recipe.data.model_copy(update={"split": self.split_column})
             model.recipe = model.recipe.model_copy(update={"data": data})
         model.save(target, half=model.recipe.training.weights == "float16")
+        return {name: len(records) for name, records in vars(model.memory).items()}
 
     def _results(self, variant: Variant, split: str) -> dict[int, Result]:
         """Seed -> result of a variant's finished runs."""

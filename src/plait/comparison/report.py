@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.results import LOOKS, Comparison, Finding, Line
-from plait.render.numbers import number
+from plait.render.numbers import counted, number
 
 HEADINGS = (
     "variant", "score", "95 %", "records", "vs best", "weights", "training", "latency", "MiB",
@@ -106,6 +106,12 @@ def sentences(comparison: Comparison) -> list[str]:
             f"{_score(test.line(test.winner))}."
         )
         said += [f"There, {sentence[0].lower()}{sentence[1:]}" for sentence in _findings(test)]
+    if comparison.kept:
+        learned, chosen = comparison.kept["training"], comparison.kept["validation"]
+        said.append(
+            f"The kept package learned from {counted(learned, 'record')} and was chosen by "
+            f"{chosen:,}; plait evaluate leaves them out."
+        )
     said += [f"Left out: {variant}." for variant in comparison.left_out]
     if comparison.unfinished:
         said.append(

@@ -104,6 +104,9 @@ class Comparison:
     unfinished: list[str]  # runs that the budget left no time for
     left_out: list[str]  # variants that were asked for but not tried, and why
     folder: Path  # where everything is written
+    # Of the package that is kept, if any: how many records its memory holds, as "training" and
+    # "validation".
+    kept: Mapping[str, int] | None = None
 
     def line(self, name: str) -> Line:
         """The line of the variant with this name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product, starmap
 from typing import Any
@@ -19,7 +19,7 @@ from plait.evaluation.predictions import (
     predict_records,
     read_references,
 )
-from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation, score_groups
+from plait.evaluation.results import Ablation, Corrupted, Drop, Evaluation, Seen, score_groups
 from plait.outputs.base import Output
 from plait.outputs.scores import Metrics, Scorer
 from plait.package.format import Memory
@@ -71,8 +71,9 @@ class Evaluator:
         records, kept = preparer.prepare(table, views=False)
         if not kept:
             raise nothing_left("can be scored", policy)
-        if not opened.records:
-            records, kept = self._unseen(preparer, records, table, kept)
+        seen = None
+        if not opened.records and self.memory:
+            records, kept, seen = self._unseen(preparer, records, table, kept)
         predict = partial(
             predict_records, self.parts, self.engine, progress=self.progress,
             options=decoding_options(self.parts, **self.decoding),
@@ -84,7 +85,7 @@ class Evaluator:
         found = Evaluation(
             table, columns, kept, predictions, references,
             scoring.scores(predictions, "slow_metrics" in self.checks),
-            policy.failures, by=self.by, outputs=outputs,
+            policy.failures, by=self.by, outputs=outputs, seen=seen,
         )  # fmt: skip
         if self.by is not None:
             cells = table.column(self.by)
@@ -137,17 +138,17 @@ class Evaluator:
 
     def _unseen(
         self, preparer: Preparer, records: Records, table: Table, rows: list[int]
-    ) -> tuple[Records, list[int]]:
+    ) -> tuple[Records, list[int], Seen]:
         """Without the records that the model learned from or was chosen by, unless the user asks
-        for them; either way a warning counts them."""
+        for them; either way they are counted, and a warning says so."""
         digests = preparer.digests(records, table, rows)
-        counts = self.memory.count(digests)
-        if not counts:
-            return records, rows
-        what = " and ".join(f"{how} {count:,}" for how, count in counts.items())
+        seen = Seen(*self.memory.count(digests))
+        if not seen:
+            return records, rows, seen
+        what = seen.counts
         if self.include_training or self.split in ("train", "val"):
             log.warning("of these %s records, the model %s", f"{len(rows):,}", what)
-            return records, rows
+            return records, rows, seen
         unseen = [at for at, digest in enumerate(digests) if digest not in self.memory]
         if not unseen:
             raise PlaitError(
@@ -159,7 +160,7 @@ class Evaluator:
             "of these %s records, the model %s; they are left out (--include-training scores "
             "them, too)", f"{len(rows):,}", what,
         )  # fmt: skip
-        return records.where(unseen), [rows[at] for at in unseen]
+        return records.where(unseen), [rows[at] for at in unseen], replace(seen, left_out=True)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,36 @@ def score_groups(
     return groups
 
 
+@dataclass(frozen=True)
+class Seen:
+    """How many records of a table the model knew before it was scored.
+
+    Attributes:
+        training: records that it learned from.
+        validation: other records, by which its weights were chosen.
+        left_out: whether these records are left out of the scores.
+    """
+
+    training: int = 0
+    validation: int = 0
+    left_out: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.training or self.validation)
+
+    @property
+    def counts(self) -> str:
+        """``learned from 64 and was chosen by 32``."""
+        counts = {"learned from": self.training, "was chosen by": self.validation}
+        return " and ".join(f"{how} {count:,}" for how, count in counts.items() if count)
+
+    def __str__(self) -> str:
+        if not self:
+            return "the model learned from none of these records"
+        which = "other records of the table, which are left out"
+        return f"the model {self.counts} {which if self.left_out else 'of these records'}"
+
+
 @dataclass(eq=False, repr=False)
 class Evaluation:
     """What `Model.evaluate` returns: predictions, references and scores, record by record.
@@ -142,6 +172,7 @@ class Evaluation:
         swapped: input -> the scores with another record's in its place.
         vectors: (N, D) the records' fused vectors.
         outputs: the model's, which know how their answers are shown.
+        seen: how many records the model knew before; None if it doesn't remember any.
 
     What was not asked for is empty, or None.
 
@@ -164,6 +195,7 @@ class Evaluation:
     swapped: Mapping[str, Ablation] = field(default_factory=dict)
     vectors: NDArray[np.float32] | None = None
     outputs: Mapping[str, Output] = field(default_factory=dict)
+    seen: Seen | None = None
 
     def __str__(self) -> str:
         """A line for each output: its scores that have intervals, by their names in Python."""
@@ -192,14 +224,16 @@ class Evaluation:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: the number of records, the columns, the bad cells, every output's scores, and
-        whatever else was asked for."""
+        """Plain JSON: the number of records, the columns, the bad cells, every output's scores, how
+        many records the model knew, and whatever else was asked for."""
         result = {
             "records": len(self.rows),
             "columns": dict(self.columns),
             "bad": list(self.failures),
             "scores": _all_json(self.scores),
         }
+        if self.seen is not None:
+            result["seen"] = vars(self.seen)
         asked: dict[str, Any] = {
             "shares": self.shares(),
             "subsets": [{"inputs": list(s), **a.to_json()} for s, a in self.subsets.items()],

@@ -81,13 +81,10 @@ class Memory:
     def __contains__(self, digest: object) -> bool:
         return digest in self.training or digest in self.validation
 
-    def count(self, digests: Iterable[int]) -> dict[str, int]:
-        """How many records the model "learned from", and how many it "was chosen by"."""
-        seen = list(digests)
-        learned = sum(d in self.training for d in seen)
-        chosen = sum(d in self.validation and d not in self.training for d in seen)
-        counts = {"learned from": learned, "was chosen by": chosen}
-        return {how: count for how, count in counts.items() if count}
+    def count(self, digests: Iterable[int]) -> tuple[int, int]:
+        """How many records the model learned from, and by how many others it was chosen."""
+        known = [d in self.training for d in digests if d in self]
+        return sum(known), len(known) - sum(known)
 
     def write(self, folder: Path) -> None:
         """Write them to a folder, as `RECORDS`."""

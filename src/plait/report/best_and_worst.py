@@ -49,6 +49,7 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
         title=f"Best and worst {ranked} of {evaluation.table.path.name}",
         table=evaluation.table.path.name,
         failures=len(evaluation.failures),
+        seen=evaluation.seen,
         outputs=[_output(evaluation, name, count) for name in names],
     )
     write_atomically(path, text)

@@ -55,6 +55,7 @@ def write_report(
     folder, name, about = find_package(model_name), model.recipe.name, model.recipe.about
     what = f"{len(evaluation.rows):,} records of {evaluation.table.path.name}"
     what += f", {split} rows" if split else ""
+    what += f"; {evaluation.seen}" if evaluation.seen is not None else ""
     text = render(
         "report/report.html",
         title=f"{name} on {evaluation.table.path.name}",
