@@ -24,6 +24,7 @@ from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded
 from plait.pipeline.inputs import InputReader, Progress
 from plait.pipeline.records import Preparer
 from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
+from plait.util.arguments import checked
 from plait.util.imports import needed
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Model:
         inputs, outputs = ", ".join(self.recipe.inputs), ", ".join(self.recipe.outputs)
         return f"<plait.Model {self.recipe.name!r}: {inputs} -> {outputs}>"
 
+    @checked
     def predict(self, record: Any, *, root: str | Path = ".", **options: Any) -> Prediction:
         """One record's prediction, of the first output if there are several.
 
@@ -131,6 +133,7 @@ class Model:
         """
         return next(self.predict_batch([record], root=root, **options))[self.output]
 
+    @checked
     def predict_batch(
         self,
         records: Any,
@@ -167,6 +170,7 @@ class Model:
     answers = predict_batch
     """Its name in version 0.1."""
 
+    @checked
     def predict_table(
         self,
         table: Table,
@@ -204,6 +208,7 @@ class Model:
         """
         return decoding_options(self.parts, **options)
 
+    @checked
     def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
         """What is not read of a record's cells, by input, in a few words: a sound longer than the
         model hears, a text in letters that it has never seen. Inputs read in full are left out."""
@@ -214,6 +219,7 @@ class Model:
             if not is_missing(cell) and (why := self.parts.modalities[name].unread(cell, folder))
         }
 
+    @checked
     def evaluate(
         self,
         table: Any,
@@ -269,13 +275,14 @@ class Model:
         )  # fmt: skip
         return evaluator.run(as_table(table, self.recipe.data.missing_texts))
 
+    @checked
     def explain(
         self,
         record: Any,
         *,
         root: str | Path = ".",
         output: str | None = None,
-        table: Table | str | Path | None = None,
+        table: Any = None,
         columns: Mapping[str, ColumnName] | None = None,
         progress: Progress | None = None,
         **options: Any,
@@ -285,7 +292,8 @@ class Model:
         Args:
             record, root: as for `predict`.
             output: which output's answer; the first if not given.
-            table: training rows, to find the nearest ones; a package does not keep them.
+            table: training rows, as for `evaluate`, to find the nearest ones; a package does not
+                keep them.
             columns: of the table, as for `evaluate`.
             progress: called while the table's features are computed.
             **options: of decoding.
@@ -326,6 +334,7 @@ class Model:
         )
         return replace(explanation, nearest=near, nearest_other=others)
 
+    @checked
     def attention(
         self,
         record: Any,
@@ -394,6 +403,15 @@ class Model:
                     f"the model takes {', '.join(names)}",
                     expected=f"a mapping from input to cell, such as {{{cells}}}",
                 )
+            several = isinstance(record, (list, tuple)) and any(
+                isinstance(item, (str, bytes, Path, Mapping)) for item in record
+            )
+            if several:
+                raise UsageError(
+                    f"{record!r:.60} is several records, or several texts of one",
+                    expected=f"one cell, or {{{names[0]!r}: [...]}} for a cell that is a list",
+                    hint="predict_batch answers several records",
+                )
             record = {names[0]: record}
         if unknown := set(record) - set(names):
             raise UsageError(
@@ -450,6 +468,7 @@ class Model:
             policy.handled.add((number, name))
             yield None
 
+    @checked
     def save(self, folder: str | Path, *, half: bool = False) -> Path:
         """Write the package.
 

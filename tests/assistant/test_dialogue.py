@@ -162,7 +162,7 @@ def test_what_is_translated_has_no_perhaps(trained: Path, translator: Path, phot
 
 @pytest.mark.parametrize("request_", [None, 3, b"describe it"])
 def test_a_request_that_is_no_string(request_: Any) -> None:
-    with pytest.raises(UsageError, match=r"the request is .*; expected a string"):
+    with pytest.raises(UsageError, match=r"request is .*; expected a text"):
         plait.Assistant().say(request_)
 
 

@@ -25,7 +25,8 @@ from plait.pipeline.inputs import Progress
 from plait.runtime.engines import load
 from plait.tasks.transcribe import transcribe
 from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
-from plait.types import PlaitError, UsageError
+from plait.types import PlaitError
+from plait.util.arguments import checked
 
 DROPPED = "All right. What else?"
 QUOTES, STOPS = "\"'()", ".,;:!?"  # around a path in a sentence
@@ -43,6 +44,7 @@ class Assistant:
         >>> assistant.say("What is in this photo?", photo="photo.jpg").answer
     """
 
+    @checked
     def __init__(
         self,
         source: str | Path | Mapping[str, Any] | None = None,
@@ -68,6 +70,7 @@ class Assistant:
         self._router: Model = load(self.config.router)
         self._answerers: dict[str, answers.Answerer] = {}
 
+    @checked
     def say(self, request: str, *, photo: str | Path | None = None) -> Turn:
         """Answer a request.
 
@@ -81,8 +84,6 @@ class Assistant:
         Raises:
             UsageError: the request is not a string.
         """
-        if not isinstance(request, str):
-            raise UsageError(f"the request is {request!r:.60}", expected="a string")
         return self._turn(request, photo, None)
 
     def hear(self, recording: str | Path, *, photo: str | Path | None = None) -> Turn:

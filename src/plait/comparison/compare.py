@@ -20,7 +20,6 @@ from plait.comparison.variants import Variant, make_variants
 from plait.comparison.weigh import weigh
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import OnBad
-from plait.data.tables import Table
 from plait.model import load_model
 from plait.package.format import check_target
 from plait.pipeline.columns import split_column
@@ -30,6 +29,7 @@ from plait.pipeline.records import COMPARED, file_keys, open_table, split_table
 from plait.render.numbers import number
 from plait.training.train import table_digest
 from plait.types import ColumnName, UsageError
+from plait.util.arguments import checked
 from plait.util.files import digest, make_folder, write_atomically
 from plait.util.suggest import did_you_mean
 
@@ -61,9 +61,10 @@ class Plan:
             check_target(Path(self.keep).absolute())
 
 
+@checked
 def compare(
-    recipe: Recipe | str,
-    table: Table | str | Path,
+    recipe: Recipe | str | Path | Mapping[str, Any],
+    table: Any,
     out: str | Path,
     *,
     progress: Progress | None = None,
@@ -76,8 +77,7 @@ def compare(
     process, and its result is kept in ``out``: called again, only what is missing is run.
 
     Args:
-        recipe: a recipe, the name of a shipped recipe, or a YAML file.
-        table: a table, or what `read_table` takes.
+        recipe, table: as for `train`.
         out: the comparison's folder.
         progress: called before every run.
         on_run: called after every run with a line about its outcome.
@@ -103,7 +103,7 @@ def compare(
     Example:
         >>> plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"], seeds=3).winner
     """
-    plan = Plan(**settings)
+    plan = checked(Plan)(**settings)
     study = _Study(recipe, table, Path(out).absolute(), plan, progress, on_run)
     numbers, left_out = fewer_rows(plan.rows, len(study.splits["train"]), study.recipe.data.rows)
     variants = make_variants(study.recipe, plan.fusions, plan.representations, numbers)
@@ -148,7 +148,7 @@ class _Study:
     given, and the runs of each variant."""
 
     def __init__(
-        self, recipe: Recipe | str, table: Table | str | Path, out: Path, plan: Plan,
+        self, recipe: Recipe | str | Path | Mapping[str, Any], table: Any, out: Path, plan: Plan,
         progress: Progress | None, on_run: OnRun | None,
     ) -> None:  # fmt: skip
         self.out, self.plan, self.progress, self.on_run = out, plan, progress, on_run

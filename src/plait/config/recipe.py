@@ -23,6 +23,7 @@ from plait.config.registry import UserFile, nested
 from plait.data.cells import OnBad
 from plait.data.values import MISSING
 from plait.types import ColumnName, Overlap, UsageError, column_text
+from plait.util.arguments import checked
 from plait.util.suggest import did_you_mean
 
 log = logging.getLogger("plait")
@@ -204,6 +205,7 @@ class Recipe(_Section):
     training: TrainingSpec = _field(TrainingSpec(), "the training loop")
     card: CardSpec = _field(CardSpec(), "what the package's card says about the data")
 
+    @checked
     def with_columns(self, columns: Mapping[str, ColumnName]) -> Recipe:
         """The recipe with the columns of some inputs or outputs set.
 
@@ -263,6 +265,7 @@ def recipe_text(name_or_path: str) -> str:
     )
 
 
+@checked
 def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Recipe:
     """Load and check a recipe.
 

@@ -21,6 +21,7 @@ from plait.data.paths import allow_web
 from plait.data.readers import columns_of_rows, media_column
 from plait.data.values import MISSING, is_missing, plain_column
 from plait.types import ColumnName, PlaitError, UsageError
+from plait.util.arguments import checked
 from plait.util.files import digest, is_folder
 from plait.util.suggest import did_you_mean
 
@@ -93,6 +94,7 @@ class AllowingUrls:
     data: Any
 
 
+@checked
 def read_table(
     path: str | Path, missing: Collection[str] = MISSING, allow_urls: bool = False
 ) -> Table:
@@ -122,6 +124,8 @@ def read_table(
     Example:
         >>> list(plait.read_table("photos.csv").columns)
     """
+    if not str(path).strip():  # the shell's, of a variable that is not set
+        raise UsageError("the name of the table is empty", expected="a file or folder")
     if str(path).startswith("hub:"):
         rows = read_hub(str(path)[4:])
         table = Table(Path(path), Path.cwd(), columns_of_rows(rows))
@@ -163,6 +167,8 @@ def as_table(data: Any, missing: Collection[str] = MISSING) -> Table:
         keys = data if isinstance(data, Mapping) else data.column_names
         columns = {str(key): _cells(data[key]) for key in keys}
     elif hasattr(data, "columns") and hasattr(data, "shape"):
+        if len(set(data.columns)) < len(data.columns):
+            raise UsageError(f"{name} has two columns with the same name", expected="unique names")
         columns = {str(key): _cells(data[key]) for key in data.columns}
     else:
         raise UsageError(

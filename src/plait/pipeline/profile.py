@@ -14,6 +14,7 @@ from plait.data.tables import Table, cell_key
 from plait.data.values import is_missing
 from plait.pipeline.columns import modality_of, numbers_rows
 from plait.types import BadCell
+from plait.util.arguments import checked
 from plait.util.files import digest
 
 Progress = Callable[[int, int], None]
@@ -23,6 +24,7 @@ SEEN = 5  # occurrences from which a word can be learned
 NAMED = 20  # bad files listed
 
 
+@checked
 def profile(
     table: Table,
     image: str | None,

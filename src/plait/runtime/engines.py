@@ -36,6 +36,7 @@ from plait.outputs.steps import GraphSteps
 from plait.package.format import FILES, RECIPE, STATE, Memory, find_package
 from plait.pipeline.engine import Batch, Parts, Row, build_parts, to_row
 from plait.types import PlaitError, State, UsageError
+from plait.util.arguments import checked
 from plait.util.files import cache_folder, digest, make_folder, not_written
 from plait.util.imports import needed
 
@@ -50,6 +51,7 @@ Watch = Callable[[str, Arrays], None]
 """Called with a graph's file and all that it is given."""
 
 
+@checked
 def load(name_or_path: str | Path, engine: str = "torch") -> Model:
     """A trained model.
 

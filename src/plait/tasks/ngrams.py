@@ -7,8 +7,10 @@ from pathlib import Path
 from plait.model import Model
 from plait.outputs.text.lm.arpa import write_arpa
 from plait.types import UsageError
+from plait.util.arguments import checked
 
 
+@checked
 def export_arpa(model: Model, path: str | Path, *, output: str | None = None) -> None:
     """Write the n-gram language model of a text output as an ARPA file.
 

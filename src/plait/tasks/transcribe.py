@@ -21,6 +21,7 @@ from plait.tasks.transcribers import (
     open_transcriber,
 )
 from plait.types import BadCell, PlaitError, UsageError
+from plait.util.arguments import checked
 from plait.util.files import write_atomically
 
 FORMATS, SUBTITLES = ("txt", "json", "srt", "vtt"), ("srt", "vtt")
@@ -28,6 +29,7 @@ TOGETHER = 16  # pieces per batch
 UNSURE = "  (unsure)"
 
 
+@checked
 def transcribe(
     model: Model | Transcriber, path: str | Path, *, sure: float = SURE, **options: Any
 ) -> Iterator[Segment]:
@@ -52,8 +54,6 @@ def transcribe(
         >>> for segment in plait.transcribe(plait.load("my-speech"), "talk.wav"):
         ...     print(segment.start, segment.text)
     """
-    if not isinstance(path, (str, Path)):
-        raise UsageError(f"the recording is {path!r:.60}", expected="a single path")
     found = find_recording(path)
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model
     if not isinstance(transcriber, Transcriber):

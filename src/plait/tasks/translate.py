@@ -16,6 +16,7 @@ from plait.data.readers import read_text
 from plait.model import Model
 from plait.runtime.engines import load
 from plait.types import BadCell, PlaitError, UsageError
+from plait.util.arguments import checked
 from plait.util.files import is_file, is_folder, write_atomically
 
 CHUNK = 256  # lines per batch
@@ -40,6 +41,7 @@ _ABBREVIATIONS = {
 log = logging.getLogger("plait")
 
 
+@checked
 def translate(
     model: Model, sentences: Iterable[str], *, photo: str | Path | None = None, **options: Any
 ) -> Iterator[str]:

@@ -42,6 +42,7 @@ from plait.pipeline.records import (
 )
 from plait.training.loop import Report, Scorer, Trainer, pick_device
 from plait.types import ColumnName, PlaitError, UsageError, column_names
+from plait.util.arguments import checked
 from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
@@ -55,6 +56,7 @@ LIBRARIES = ("torch", "numpy", "transformers", "opencv-python-headless")
 log = logging.getLogger("plait")
 
 
+@checked
 def train(
     recipe: Recipe | str | Path | Mapping[str, Any],
     table: Any,
