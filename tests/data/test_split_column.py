@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.data.split_column import (
+    check_flags,
     check_split_names,
     find_split_column,
     read_split_column,
@@ -53,6 +54,8 @@ def test_words_that_name_no_split(word: Any) -> None:
         ("is_valid", ["False", "False", "True"], {"true": "val", "false": "train"}),
         ("is_valid", [True, True, False], {}),  # most records are valid
         ("test", [True, False, False], {}),  # a medical one, say
+        ("istest", [0, 0, 1], {"1": "test", "0": "train"}),
+        ("Usage", ["Training", "PublicTest"], {"training": "train", "publictest": "test"}),
         ("set", ["tr", "te", None, "x"], {"tr": "train", "te": "test"}),
         ("state", ["tr", "te"], {}),
     ],
@@ -78,8 +81,16 @@ def test_which_column_it_is(columns: dict[str, list[Any]], found: str | None) ->
 
 def test_a_split_that_says_nothing_is_not_passed_over() -> None:
     with pytest.raises(UsageError, match=r"'split' name no split: A, B.*expected words such as"):
-        check_split_names({"split": ["A", "B"], "x": ["A"]})
+        check_split_names({"split": ["A"] * 30 + ["B"], "x": ["A"]})
     check_split_names({"subset": ["A", "B"]})
+
+
+def test_flags_of_different_splits_are_refused() -> None:
+    val, test = [False, False, False, True], [False, False, True, False]
+    with pytest.raises(UsageError, match="is_val and is_test put rows in different splits"):
+        check_flags({"is_val": val, "is_test": test})
+    check_flags({"is_train": [not flag for flag in test], "is_test": test, "is_sunny": val})
+    check_flags({"is_val": val})
 
 
 def test_equal_splits_have_equal_keys() -> None:

@@ -59,6 +59,17 @@ def test_counts_by_hand() -> None:
     np.testing.assert_allclose(found, row / np.linalg.norm(row), atol=1e-5)
 
 
+def test_emoji_are_words() -> None:
+    modality = fitted(BagOfWords(min_count=1, max_n=1), ["fine 😀", "😡!"])
+    assert modality.state["terms"] == ["fine", "😀", "😡"]
+
+
+def test_a_text_without_a_known_term_is_named() -> None:
+    modality = fitted(BagOfWords(min_count=1), ["a dog"])
+    assert modality.unread("xyz!", Path()) == "none of its words is known from training"
+    assert modality.unread("xyz dog", Path()) == ""
+
+
 def test_a_text_without_a_known_term_is_as_good_as_none() -> None:
     modality = fitted(BagOfWords(min_count=1))
     encoder = modality.encoder(True)

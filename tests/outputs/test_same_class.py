@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from plait.outputs.base import Output
 from plait.outputs.category import CategoryOutput
 from plait.outputs.labels import LabelsOutput
 from plait.outputs.number import NumberOutput
-from plait.types import UnseenLabel
+from plait.types import PlaitError, UnseenLabel
 
 HERE = Path()
 FORMS = st.sampled_from(["csv", "jsonl", "frame"])
@@ -71,7 +72,7 @@ def test_what_is_written_is_read_back(classes: list[Any], form: str) -> None:
     assert [output.read(c, HERE) for c in column(written, form)] == list(range(len(classes)))
 
 
-@given(st.lists(WORDS.filter(lambda t: "," not in t), min_size=1, max_size=5, unique_by=class_key))
+@given(st.lists(WORDS, min_size=1, max_size=5, unique_by=class_key))
 def test_labels_that_are_written_are_read_back(labels: list[str]) -> None:
     output = fitted(LabelsOutput(), [labels, labels[:1]])
     answers = [tuple(output.choices), (), tuple(output.choices[:1])]
@@ -123,3 +124,30 @@ def test_labels_in_other_spellings() -> None:
     output = fitted(LabelsOutput(min_count=1), [["Dog", "cat"], ["7"]])
     assert output.labels("dog, CAT") == ("Dog", "cat")
     assert output.labels(7) == output.labels(7.0) == output.labels(["7"]) == ("7",)
+
+
+@pytest.mark.parametrize(
+    "cell", [["b", "a"], ("a", "b"), {"a", "b"}, np.array(["a", "b"]), np.array(["b", "a"], object)]
+)
+def test_labels_of_a_frame(cell: Any) -> None:
+    output = fitted(LabelsOutput(), [["a", "b"]])
+    assert [output.labels(c) for c in as_table({"y": [cell, None]}).column("y")[:1]] == [("a", "b")]
+
+
+def test_labels_that_are_numbers_in_a_frame() -> None:
+    output = fitted(LabelsOutput(), [[3, 4]])
+    assert output.labels(as_table({"y": [np.array([4, 3])]}).column("y")[0]) == ("3", "4")
+
+
+@pytest.mark.parametrize(
+    ("output", "cells", "message"),
+    [
+        (CategoryOutput(), [None, 0.5, 1.5], "classes: none, but 0.5; expected"),
+        (CategoryOutput(), ["a", "a"], "classes: only 'a'; expected"),
+        (NumberOutput(), ["", "€1", "€2"], "numbers: none, but '€1'; expected"),
+        (NumberOutput(), [3, 3], "numbers: all are 3; expected"),
+    ],
+)
+def test_a_column_that_can_not_be_learned(output: Output, cells: list[Any], message: str) -> None:
+    with pytest.raises(PlaitError, match=message):
+        output.fit(cells, HERE)

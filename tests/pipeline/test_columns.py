@@ -10,7 +10,7 @@ import pytest
 
 from plait.config.recipe import check_recipe
 from plait.data.tables import Table
-from plait.pipeline.columns import choose_columns
+from plait.pipeline.columns import choose_columns, choose_scored_columns
 from plait.pipeline.engine import build_parts
 from plait.pipeline.records import fit_parts
 from plait.types import UsageError
@@ -55,6 +55,23 @@ def test_where_none_is_left_that_is_said() -> None:
             {"one": PHOTO, "other": PHOTO}, {"turn": {"kind": "category"}},
             {"file": ["0.png", "1.png"], "turn": ["left", "right"]},
         )  # fmt: skip
+
+
+def test_predictions_have_the_answer_under_the_output_s_name() -> None:
+    recipe = check_recipe({
+        "name": "n", "inputs": {"text": {**TEXT, "column": "words"}}, "fusion": {"kind": "none"},
+        "outputs": {"mood": {"kind": "category", "column": "label"}},
+    })  # fmt: skip
+    parts = build_parts(recipe)
+
+    def scored(*names: str) -> dict[str, Any]:
+        table = Table(Path("p.csv"), Path(), {name: ["a", "b"] for name in names})
+        return choose_scored_columns(recipe, parts, table, {})
+
+    assert scored("words", "label", "mood")["outputs.mood"] == "label"
+    assert scored("row", "words", "mood")["outputs.mood"] == "mood"
+    with pytest.raises(UsageError, match=r"has no column 'label' for outputs.mood"):
+        scored("words", "other")
 
 
 def test_one_column_may_be_named_twice() -> None:

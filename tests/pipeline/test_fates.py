@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -17,6 +18,11 @@ from plait.pipeline.columns import numbers_rows, plain_columns, tell_columns
         ("Unnamed: 0", [0, 1, 2, 3, 4], "row numbers"),
         ("n", [1, 2, 3, 4, 5], "row numbers"),
         ("n", [2, 3, 4, 5, 6], ""),
+        ("n", [5, 4, 3, 2, 1], "row numbers"),
+        ("n", [0, 3, 2, 1, 4], ""),
+        ("n", [0.0, 1.0, 2.0, 3.0, 4.0], "row numbers"),
+        ("id", [7.0, 3.0, math.nan, 1.0, 5.0, 9.0], "identifiers"),
+        ("pk", [52, 17, 99, 3, 4], "identifiers"),
         ("n", [0, 1, 2, 3, 3], ""),
         ("customer_id", [52, 17, 99, 3, 4], "identifiers"),
         ("userId", ["a1", "b2", "c3", "d4", "e5"], "identifiers"),

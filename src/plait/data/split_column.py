@@ -38,7 +38,7 @@ _WORDS: dict[str, Split] = {
 }  # fmt: skip
 _SHORT = {"tr", "te", "trn", "tst", "learn"}  # only in a column that is named as a split
 _FILLERS = {"set", "split", "data", "dataset", "sample", "samples", "subset", "partition", "rows",
-            "the", "is", "in", "for"}  # fmt: skip
+            "the", "is", "in", "for", "public", "private"}  # fmt: skip
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
 
 
@@ -46,10 +46,15 @@ def split_of(word: Any) -> Split | None:
     """The split that a word names, such as ``Validation set``; None if it names none."""
     if not isinstance(word, str):
         return None
-    tokens = re.findall("[a-z]+", re.sub("hold[ _-]out", "holdout", word.lower()))
+    tokens = _tokens(re.sub("(?i)hold[ _-]out", "holdout", word))
     named = {_WORDS.get(token.removesuffix("set")) for token in tokens if token not in _FILLERS}
     only = named.pop() if len(named) == 1 else None
     return only if re.fullmatch(r"[\w .:()-]*", word.strip()) else None
+
+
+def _tokens(name: str) -> list[str]:
+    """The words of a name, also of one in camel case."""
+    return re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower())
 
 
 def split_in_name(name: str) -> Split | None:
@@ -112,7 +117,7 @@ def _is_named(name: str) -> bool:
 
 def _flagged(name: str) -> Split | None:
     """The split that a column such as ``is_test`` is about."""
-    tokens = re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower())
+    tokens = _tokens(re.sub("(?i)^is(?=test|train|val)", "is_", name))
     about = tokens[0] in {"is", "in", "for"} if tokens else False
     return (
         split_of(" ".join(tokens))
@@ -152,6 +157,25 @@ def find_split_column(columns: Mapping[str, Sequence[Any]]) -> str | None:
     return None
 
 
+def check_flags(columns: Mapping[str, Sequence[Any]]) -> None:
+    """Raises UsageError if columns such as ``is_val`` and ``is_test`` put a row in different
+    splits: one of them alone would have the rows of the other learned from.
+
+    Args:
+        columns: name -> its cells.
+    """
+    flags = {name: cells for name, cells in columns.items() if _flagged(name)}
+    meant = {name: read_split_column(name, cells) for name, cells in flags.items()}
+    names = [name for name in flags if meant[name]]
+    rows = zip(*([meant[n].get(class_key(cell)) for cell in flags[n]] for n in names), strict=True)
+    if any(len(set(row)) > 1 for row in rows):
+        raise UsageError(
+            f"the columns {' and '.join(names)} put rows in different splits",
+            expected="one column of splits, such as train, val and test",
+            hint=f"write them as one, or choose one with --set data.split={names[0]}",
+        )
+
+
 def check_split_names(columns: Mapping[str, Sequence[Any]]) -> None:
     """Raises UsageError if a column is named as a split is and its values name none: splitting at
     random would pass over what it says.
@@ -161,7 +185,7 @@ def check_split_names(columns: Mapping[str, Sequence[Any]]) -> None:
     """
     for name, cells in columns.items():
         if name.lower() in ("split", "splits", "partition") and cells:
-            values = ", ".join(dict.fromkeys(map(class_key, cells[:20])))
+            values = ", ".join(dict.fromkeys(map(class_key, cells)))
             raise UsageError(
                 f"the values of the column {name!r} name no split: {values:.60}",
                 expected=EXPECTED,

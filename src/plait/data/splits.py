@@ -184,7 +184,7 @@ def _by_column(
         _check_apart(table, each, by_row, column, overlap)
     if unused:
         counts = ", ".join(f"{word} ({rows:,} rows)" for word, rows in unused.most_common(10))
-        log.warning("column %r: these words name no split: %s", column, counts)
+        log.warning("column %r: rows that it puts in no split are left out: %s", column, counts)
     return splits
 
 

@@ -70,6 +70,10 @@ def plain(cell: Any, missing: frozenset[str] = MISSING) -> Any:
         return {name: plain(value, missing) for name, value in cell.items()}
     if isinstance(cell, (bytearray, memoryview)):
         return bytes(cell)
+    if isinstance(cell, (set, frozenset)):
+        cell = sorted(cell, key=str)
+    if isinstance(cell, np.ndarray) and cell.dtype.kind in "OUSb":  # numbers may be a long series
+        cell = cell.tolist()
     if isinstance(cell, tuple):
         cell = list(cell)
     if isinstance(cell, list):

@@ -31,6 +31,8 @@ CHARACTER = rf"[{_UNSPACED}][{_MARKS}]*"
 """Matches a character of a script without spaces."""
 LETTERS = rf"[^\W{_UNSPACED}]+"
 """Matches letters of other scripts, and digits."""
+EMOJI = r"[\u2600-\u27bf\U0001f300-\U0001faff]"
+"""Matches a picture that says as much as a word."""
 # A number with its separators, a word with its inner apostrophes and hyphens, or one sign.
 _WORD = re.compile(rf"\d+(?:[.,]\d+)+|{CHARACTER}|{LETTERS}(?:[-'’]{LETTERS})*|[^\w\s]")
 _BETWEEN = re.compile(rf"(?<=[{_UNSPACED}{_MARKS}])\s+(?=[{_UNSPACED}])")

@@ -176,6 +176,7 @@ class CategoryOutput(ChoiceOutput):
         Raises:
             PlaitError: there are no two different classes.
         """
+        cells = [cell for cell in cells if not is_missing(cell)]
         spellings: dict[str, list[Any]] = {}
         for value in usable(cells, as_class):
             spellings.setdefault(class_key(value), []).append(value)
@@ -186,8 +187,11 @@ class CategoryOutput(ChoiceOutput):
         classes = sorted((values[0] for values in spellings.values()), key=_order)
         if len(classes) < 2:
             only = f"only {classes[0]!r}" if classes else "none"
+            odd = next((cell for cell in cells if class_key(cell) not in spellings), None)
+            only += "" if odd is None else f", but {odd!r:.40}"
             raise PlaitError(
-                f"the training rows' classes: {only}", expected="at least two different ones"
+                f"the training rows' classes: {only}",
+                expected="at least two different ones: text, whole numbers or yes/no",
             )
         for group in same_but_for_case(classes):
             log.warning("classes that differ in case alone: %s", ", ".join(map(repr, group)))

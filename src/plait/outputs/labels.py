@@ -5,6 +5,7 @@ Shapes: N records, C labels.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -185,6 +186,8 @@ class LabelsOutput(ChoiceOutput):
         if not isinstance(cell, (list, tuple)) and is_missing(cell):
             raise EmptyTarget("the labels are missing", expected="labels, or a list without any")
         items = cell.split(self.separator) if isinstance(cell, str) else cell
+        if isinstance(items, np.ndarray):  # of numbers
+            items = items.tolist()
         if isinstance(items, (bool, int, float)):
             items = [items]  # a column with one number in each cell
         if not isinstance(items, (list, tuple)):
@@ -247,7 +250,10 @@ class LabelsOutput(ChoiceOutput):
         return found
 
     def to_cell(self, value: Sequence[str]) -> str:
-        """The labels with separators between them; without any, a separator alone."""
+        """The labels with separators between them; without any, a separator alone. Where one of the
+        labels has a separator in it, a list as JSON."""
+        if self.state and any(self.separator in label for label in self.choices):
+            return json.dumps(list(value), ensure_ascii=False)
         return self.separator.join(value) or self.separator
 
 

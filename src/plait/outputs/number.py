@@ -119,11 +119,14 @@ class NumberOutput(Output):
         Raises:
             PlaitError: there are no two different numbers.
         """
+        cells = [cell for cell in cells if not is_missing(cell)]
         values = np.array(list(usable(cells, as_number)), np.float64)
         if not len(values) or values.min() == values.max():
             only = f"all are {values[0]:g}" if len(values) else "none"
+            only += f", but {cells[0]!r:.40}" if cells and not len(values) else ""
             raise PlaitError(
-                f"the training rows' numbers: {only}", expected="at least two different ones"
+                f"the training rows' numbers: {only}",
+                expected="at least two different ones, such as -1.5 and 2e3",
             )
         return {"mean": float(values.mean()), "deviation": float(values.std())}
 

@@ -31,7 +31,7 @@ RANDOM = "random"
 """As the split column: rows are split at random, whatever the table's columns say."""
 FEWEST = 5  # rows from which numbers that count them are no coincidence
 UNNAMED = re.compile(r"column_\d+|unnamed: ?\d+|level_\d+|index")
-IDENTIFIERS = {"id", "ids", "uuid", "guid", "identifier", "index"}
+IDENTIFIERS = {"id", "ids", "uuid", "guid", "uid", "pk", "key", "identifier", "index", "rowid"}
 LABEL_WORDS = 3  # maximum words per label
 LONGEST_WORD = 60  # characters of a cell that may be a category
 NAMED, CERTAIN = 0.5, 0.8  # share of the cells that must be possible, or certain
@@ -115,11 +115,26 @@ def choose_columns(recipe: Recipe, parts: Parts, table: Table) -> dict[str, Colu
 def choose_scored_columns(
     recipe: Recipe, parts: Parts, table: Table, named: Mapping[str, ColumnName]
 ) -> dict[str, ColumnName]:
-    """As `choose_columns`, without the inputs that the table lacks."""
-    outputs = _choose(table, _output_requests(recipe, parts))
+    """As `choose_columns`, without the inputs that the table lacks. Of predictions, where a target
+    has the output's name rather than its column's, that column is read."""
+    read = {n for s in recipe.inputs.values() for n in column_names(s.column or [])}
+    requests = [_as_predicted(table, r, read) for r in _output_requests(recipe, parts)]
+    outputs = _choose(table, requests)
     targets = [column for chosen in outputs.values() for column in column_names(chosen)]
     inputs = choose_present_columns(recipe, parts, table, named, targets)
     return {f"inputs.{name}": column for name, column in inputs.items()} | outputs
+
+
+def _as_predicted(table: Table, request: _Request, inputs: Collection[str]) -> _Request:
+    """A request for the column with the output's name, if the table has it instead of the named one
+    and no input reads it."""
+    named = request.named(table)
+    lacks = isinstance(named, str) and named not in table.columns
+    if not lacks or request.name not in table.columns or request.name in inputs:
+        return request
+    what = "%s has no column %r: its column %r, with the output's name, has the right answers"
+    log.warning(what, table.path, named, request.name)
+    return replace(request, column=request.name)
 
 
 def choose_present_columns(
@@ -299,16 +314,20 @@ def numbers_rows(name: str, cells: Sequence[Any]) -> str:
     """Why a column tells nothing but which row it is; empty if it tells more.
 
     An unnamed column of different whole numbers is what `to_csv` makes of a frame's index; numbers
-    that count the rows from 0 or 1, and different values in a column such as ``id``, are no better.
+    that count the rows, up from 0 or 1 or down to it, and different values in a column such as
+    ``id``, are no better.
     """
     if isinstance(cells, LazyColumn) or len(cells) < FEWEST:
         return ""
     values = [cell for cell in cells if not is_missing(cell)]
+    # Whole numbers, as a column of them with an empty cell is often written.
+    values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
     if any(not isinstance(v, (int, str)) or isinstance(v, bool) for v in values):
         return ""
-    different = len(set(map(str, values))) == len(cells)
+    different = len(values) >= FEWEST and len(set(map(str, values))) == len(values)
     if different and all(isinstance(value, int) for value in values):
-        counts = values == list(range(values[0], values[0] + len(cells))) and values[0] in (0, 1)
+        up = values if values[0] < values[-1] else values[::-1]
+        counts = up[0] in (0, 1) and up == list(range(up[0], up[0] + len(cells)))
         if counts or UNNAMED.fullmatch(name.lower()):
             return "row numbers"
     tokens = re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, MediaInfo
-from plait.data.split_column import check_split_names, split_key
+from plait.data.split_column import check_flags, check_split_names, split_key
 from plait.data.splits import split_rows
 from plait.data.tables import Table, as_table, cell_key, group_captions
 from plait.data.values import is_missing
@@ -120,9 +120,11 @@ def split_table(
             table doesn't have the splits.
     """
     column = split_column(recipe, table)
-    if to_learn and column is None and recipe.data.split is None and recipe.data.group is None:
-        targets = {n for path in columns for n in column_names(columns[path])}
-        check_split_names({n: table.sample(n) for n in table.columns if n not in targets})
+    if to_learn and recipe.data.split is None and recipe.data.group is None:
+        used = {n for path in columns for n in column_names(columns[path])}
+        check_flags({n: cells for n, cells in table.columns.items() if n not in used})
+        if column is None:
+            check_split_names({n: table.sample(n) for n in table.columns if n not in used})
     for name, modality in parts.modalities.items():
         lacks = modality.media and f"inputs.{name}" not in columns
         if lacks and column is None and not to_learn:

@@ -16,19 +16,20 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import as_text
-from plait.data.vocabulary import CHARACTER, LETTERS
+from plait.data.vocabulary import CHARACTER, EMOJI, LETTERS
 from plait.modalities.base import Classical, Item, Width
 from plait.modalities.text.base import Text
 from plait.types import PlaitError, State
 
 SCALE = 1_000_000  # weights of terms are kept as whole millionths
-WORD = re.compile(f"{CHARACTER}|{LETTERS}")  # words of one letter too: "I", digits
+WORD = re.compile(f"{CHARACTER}|{LETTERS}|{EMOJI}")  # words of one letter too: "I", digits
 
 
 @register("text", "bag-of-words")
 class BagOfWords(Text, Classical):
     """Counts or TF-IDF of words or letter groups, through one learned layer: a single token."""
 
+    reads_whole = False
     encoder_class = "plait.modalities.text.networks.BagEncoder"
 
     weight: Literal["counts", "tf-idf"] = Field(
@@ -46,7 +47,8 @@ class BagOfWords(Text, Classical):
         """Groups of words that follow each other, or of letters within a word and the spaces at its
         ends, in lower case; a term as often as it occurs.
 
-        The terms of scikit-learn's CountVectorizer with the analyzers "word" and "char_wb".
+        The terms of scikit-learn's CountVectorizer with the analyzers "word" and "char_wb", and
+        emoji, and the characters of scripts without spaces, as words.
         """
         sizes = range(min(self.min_n, self.max_n), self.max_n + 1)
         if self.unit == "words":
@@ -103,6 +105,12 @@ class BagOfWords(Text, Classical):
         weights = weights * idf[known]
         weights = weights / max(float(np.sqrt((weights**2).sum())), 1e-12)
         return np.stack([known, np.round(weights * SCALE).astype(np.int32)], axis=1)
+
+    def unread(self, cell: Any, root: Path) -> str:
+        """Whether it has no term that is known."""
+        ids, _ = self._weights
+        known = any(term in ids for term in self.terms(as_text(cell)))
+        return "" if known else "none of its words is known from training"
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """The text: terms are in no order."""
