@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from plait.types import Prediction as Prediction
     from plait.types import UsageError as UsageError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Name -> where it lives. Loaded when first used, so that `import plait` costs nothing.
 _PUBLIC = {
