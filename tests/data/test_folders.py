@@ -323,6 +323,19 @@ def test_the_only_file_that_may_be_a_table(tmp_path: Path, name: str, text: str)
     assert len(found.columns) == 2
 
 
+@pytest.mark.parametrize("place", ["", "train/"])
+@pytest.mark.parametrize("kind", [{}, {"breed": "husky"}])
+def test_captions_of_files_in_a_folder_for_each_class(
+    place: str, kind: dict[str, str], tmp_path: Path
+) -> None:
+    names = [f"{label}/{number}.jpg" for label in ("cat", "dog") for number in range(2)]
+    write(tmp_path, *(f"{place}{name}" for name in names))
+    rows = [{"file_name": name, "text": f"a {name[:3]}", **kind} for name in names]
+    write_table(tmp_path / f"{place}metadata.csv", rows)
+    labels = read_table(tmp_path).columns.get("label")
+    assert labels == (None if kind else ["cat", "cat", "dog", "dog"])
+
+
 def test_a_table_beside_the_folder_of_its_files(tmp_path: Path) -> None:
     write(tmp_path, "audio/a.wav", "audio/b.wav", "notes/more.json")
     write_table(tmp_path / "meta" / "sounds.csv", [{"file": "a.wav", "class": "dog"}])

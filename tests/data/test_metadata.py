@@ -81,6 +81,14 @@ def test_png_with_a_text_larger_than_pillow_takes() -> None:
     np.testing.assert_array_equal(pixels(whole[:33] + text + whole[33:]), pixels(whole))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+@pytest.mark.parametrize("content", [b"", b"\0"])
+def test_png_whose_transparent_colour_is_broken(content: bytes, mode: str) -> None:
+    whole = encode("PNG", PHOTO.convert(mode))
+    broken = whole[:33] + png_chunk(b"tRNS", content) + whole[33:]
+    np.testing.assert_array_equal(pixels(broken), pixels(whole))
+
+
 def test_png_keeps_what_is_whole() -> None:
     """Its transparent colour, and how it is turned, beside a text with a wrong checksum."""
     exif = Image.Exif()

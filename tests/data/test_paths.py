@@ -245,6 +245,7 @@ def test_broken_ones_say_so(tmp_path: Path) -> None:
 def test_a_request_may_hold_a_data_url_but_no_path() -> None:
     data = png()
     assert sent_bytes(AS_TEXT["data URL"](data)) == data
+    assert sent_bytes(base64.encodebytes(data).decode()) == data
     for text in ("/etc/passwd", "file:///etc/passwd", "https://example.org/a.png", "a.png"):
         with pytest.raises(Exception, match="not a file in base64"):
             sent_bytes(text)

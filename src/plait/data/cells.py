@@ -182,7 +182,8 @@ def sent_bytes(value: Any) -> Any:
         return value
     try:
         data = held_bytes(value) if value.startswith("data:") else None
-        return base64.b64decode(value, validate=True) if data is None else data
+        # Many programs break base64 into lines.
+        return base64.b64decode("".join(value.split()), validate=True) if data is None else data
     except (binascii.Error, ValueError):
         raise PydanticCustomError("file", "this is not a file in base64") from None
 

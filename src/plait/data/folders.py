@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from plait.data.arrow_files import is_saved, read_arrow_files, read_parquet_files, read_saved
-from plait.data.cells import SUFFIX
+from plait.data.cells import COLUMN_NAMES, SUFFIX
 from plait.data.images import IMAGE
 from plait.data.lazy import Columns, LazyColumn, joined
 from plait.data.paths import below, find_file, names_file, peek
@@ -522,6 +522,9 @@ def _joined(folder: Folder, parts: Sequence[Part]) -> Part:
     about = [note for part in parts for note in part.about]
     splits = None if "split" in columns or _has_split(columns) else _splits(parts, columns, root)
     rows = counted(sum(part.rows for part in parts), "row")
+    if labels := _labels(parts, columns, root):
+        columns["label"] = labels
+        about.append(f"{len(set(labels) - {None})} classes")
     if splits:
         columns["split"] = splits
         rows = _of_splits(splits)
@@ -563,14 +566,27 @@ def _splits(parts: Sequence[Part], columns: Columns, root: Path) -> list[str | N
     """Each row's split: its part's; of a single part, that in the names of its files' folders."""
     if len({part.split for part in parts} - {None}) > 1:
         return [part.split for part in parts for _ in range(part.rows)]
-    files = [columns[name] for name in file_columns(columns, root)]
-    if not files:
+    files = _files_of_rows(columns, root)
+    return _said_by_folders(files)[0] if files else None
+
+
+def _labels(parts: Sequence[Part], columns: Columns, root: Path) -> list[str | None] | None:
+    """Each row's class in the names of its files' folders, for metadata that say nothing but texts:
+    a table's own classes, whatever it calls them, go first."""
+    said = {*columns} - {*file_columns(columns, root), *COLUMN_NAMES, "split"}
+    if said or not {part.path.name for part in parts} <= {*METADATA}:
         return None
-    firsts = [
-        next((cell for cell in cells if isinstance(cell, str)), "")
-        for cells in zip(*files, strict=True)
-    ]
-    return _said_by_folders([PurePosixPath(name) for name in firsts])[0]
+    files = _files_of_rows(columns, root)
+    labels = _said_by_folders(files)[1] if files else None
+    return labels if labels and 2 * len(set(labels)) <= len(labels) else None
+
+
+def _files_of_rows(columns: Columns, root: Path) -> list[PurePosixPath]:
+    """The first file that each row names; none if no column names files."""
+    files = [columns[name] for name in file_columns(columns, root)]
+    rows = zip(*files, strict=True)
+    firsts = [next((cell for cell in cells if isinstance(cell, str)), "") for cells in rows]
+    return [PurePosixPath(name) for name in firsts]
 
 
 def _of_splits(splits: Iterable[str | None]) -> str:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 PNG_KEPT = (*PNG_PIXELS, b"tRNS", b"eXIf")  # transparent colours; how the photo is turned
+COLOURS = 25  # where a PNG file says how it stores colours
+TRANSPARENT: Mapping[int, Container[int]] = {0: (2,), 2: (6,), 3: range(1, 257)}
+"""How colours are stored (grey, RGB, palette) -> the possible lengths of ``tRNS``."""
 PNG_MARKS = re.compile(b"|".join(PNG_KEPT))
 WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 WEBP_MARKS = re.compile(b"|".join(WEBP_PIXELS))
@@ -53,7 +56,8 @@ def _png(data: bytes) -> Iterator[bytes]:
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
-        if kind in PNG_PIXELS or (kind in PNG_KEPT and _is_checked(data, at)):
+        sound = kind != b"tRNS" or length in TRANSPARENT.get(data[COLOURS], ())
+        if kind in PNG_PIXELS or (kind in PNG_KEPT and sound and _is_checked(data, at)):
             yield data[at:end]
         elif not _is_checked(data, at):
             starts = (mark.start() - 4 for mark in PNG_MARKS.finditer(data, at + 12))
