@@ -97,6 +97,11 @@ def test_no_method_of_a_model_takes_just_anything(value: Any) -> None:
             call(value)
 
 
+def test_an_error_says_which_record_it_is() -> None:
+    with pytest.raises(plait.UsageError, match="record 2: the record has no input"):
+        list(small_model().predict_batch(["good", None]))
+
+
 def test_one_record_is_not_taken_for_several() -> None:
     model = small_model()
     with pytest.raises(plait.UsageError, match=r"several records.*predict_batch answers several"):

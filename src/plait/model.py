@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from itertools import repeat, tee
+from itertools import repeat, starmap, tee
 from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,8 @@ class Model:
             BadCell: a cell can't be used; the message names it.
             UsageError: there is no such input or option.
         """
-        return next(self.predict_batch([record], root=root, **options))[self.output]
+        cells = self._as_record(record)
+        return next(self.predict_batch([cells], root=root, **options))[self.output]
 
     @checked
     def predict_batch(
@@ -160,7 +161,7 @@ class Model:
             UsageError: there is no such input or option.
         """
         chosen = self.decoding_options(**options)
-        each = map(self._as_record, self._records(records))
+        each = starmap(self._numbered_record, enumerate(self._records(records), start=1))
         for batch in self._batches(each, Path(root), policy):
             with self.engine.threads(len(batch)):
                 predictions = predict_batch(self.parts, self.engine, batch, chosen, shares)
@@ -386,6 +387,14 @@ class Model:
                 hint="predict answers one record; read_table reads the table of a path",
             )
         return records
+
+    def _numbered_record(self, number: int, record: Any) -> Mapping[str, Any]:
+        """A record as `_as_record` gives it; an error says which one it is."""
+        try:
+            return self._as_record(record)
+        except UsageError as error:
+            what = f"record {number}: {error.what}"
+            raise UsageError(what, expected=error.expected, hint=error.hint) from None
 
     def _as_record(self, record: Any) -> Mapping[str, Any]:
         """The cells of a record by input, as plain values."""

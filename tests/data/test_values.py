@@ -59,7 +59,7 @@ def test_the_texts_that_stood_for_nothing_are_counted() -> None:
 def test_a_dash_is_nothing_in_a_column_of_numbers() -> None:
     assert plain_column(["1", "-", "2.5", "."]) == ([1.0, None, 2.5, None], {"-": 1, ".": 1})
     assert plain_column(["+", "-", "-", "+"])[0] == ["+", "-", "-", "+"]
-    assert plain_column(["1", "-", "2"], frozenset({"?"}))[0] == ["1", "-", "2"]
+    assert plain_column(["1", "-", "2"], frozenset({"?"}))[0] == [1, None, 2]
 
 
 @given(st.lists(st.integers(-999, 999), min_size=4, max_size=60), st.data())

@@ -72,6 +72,25 @@ def test_categories_are_missing_unseen_or_known() -> None:
     assert found == {" b": [2], "a": [3], "c": [1], "rare": [1], "?": [1]}
 
 
+@pytest.mark.parametrize(
+    ("kept", "cell"),
+    [
+        ("Yes", "yes "), ("yes", "YES"), ("café", "cafe\u0301"), ("True", True), (True, "true"),
+        (3, "3"), ("3", 3.0), ("3.0", 3),
+    ],
+)  # fmt: skip
+def test_a_category_is_a_value_not_a_spelling(kept: Any, cell: Any) -> None:
+    modality = learned(Columns(min_count=1), a=[kept, "other", "third"] * 2)
+    known, unseen = read(modality, a=kept)[0], read(modality, a="unseen")[0]
+    assert read(modality, a=cell)[0] == known != unseen
+
+
+def test_a_dash_among_numbers_is_empty() -> None:
+    modality = learned(Columns(min_count=1), n=[1, 2, 3, 4], c=["-", "+", "-", "+"])
+    assert read(modality, n="-", c="-")[0] == read(modality, n=None, c="-")[0]
+    assert read(modality, n=1, c="-")[0] != read(modality, n=1, c=None)[0]
+
+
 def test_a_date_by_hand() -> None:
     modality = learned(Columns(), when=["2024-01-01", "2024-01-03", "2024-01-09"])
     ids, numbers = read(modality, when="2024-01-07 18:00")  # a Sunday

@@ -20,7 +20,7 @@ from plait.outputs.base import Output
 from plait.outputs.category import CategoryOutput
 from plait.outputs.labels import LabelsOutput
 from plait.outputs.number import NumberOutput
-from plait.types import PlaitError, UnseenLabel
+from plait.types import EmptyTarget, PlaitError, UnseenLabel
 
 HERE = Path()
 FORMS = st.sampled_from(["csv", "jsonl", "frame"])
@@ -151,3 +151,9 @@ def test_labels_that_are_numbers_in_a_frame() -> None:
 def test_a_column_that_can_not_be_learned(output: Output, cells: list[Any], message: str) -> None:
     with pytest.raises(PlaitError, match=message):
         output.fit(cells, HERE)
+
+
+def test_a_dash_is_no_number_and_no_bad_cell() -> None:
+    for cell in ("-", " . ", "–"):
+        with pytest.raises(EmptyTarget):
+            NumberOutput().read(cell, HERE)

@@ -58,6 +58,11 @@ def _is_nan(cell: Any) -> bool:
     )
 
 
+def is_gap(cell: Any) -> bool:
+    """Whether a cell of a column of numbers is empty: a dash or a full stop."""
+    return isinstance(cell, str) and cell.strip() in GAPS
+
+
 def plain(cell: Any, missing: frozenset[str] = MISSING) -> Any:
     """A cell as a plain Python value: None if it is empty or one of the texts ``missing``; numpy's
     numbers and texts as Python's; of a list, only what is not missing."""
@@ -95,7 +100,7 @@ def plain_column(
     values = [plain(cell, missing) for cell in cells]
     texts = [v for v in values if isinstance(v, str)]
     if texts:
-        values = _typed(values, texts, GAPS if missing >= MISSING else frozenset())
+        values = _typed(values, texts)
     gone = Counter(
         cell.strip()
         for cell, value in zip(cells, values, strict=True)
@@ -104,12 +109,12 @@ def plain_column(
     return values, gone
 
 
-def _typed(values: list[Any], texts: Sequence[str], gaps: frozenset[str]) -> list[Any]:
+def _typed(values: list[Any], texts: Sequence[str]) -> list[Any]:
     """A column's values, some of them texts, as numbers, truths or lists where nearly all are."""
     if any(_NAME.fullmatch(text.strip()) for text in texts):
         return values
     filled = [v for v in values if v is not None]
-    numbers = [v for v in filled if _is_number(v) or (isinstance(v, str) and v.strip() in gaps)]
+    numbers = [v for v in filled if _is_number(v) or is_gap(v)]
     if mostly(len(numbers), len(filled)) and any(map(_is_number, numbers)):
         whole = all(
             isinstance(v, int) or (isinstance(v, str) and v.strip().lstrip("+-").isdigit())
@@ -117,7 +122,7 @@ def _typed(values: list[Any], texts: Sequence[str], gaps: frozenset[str]) -> lis
             if _is_number(v)
         )
         kind = int if whole else float
-        return [_as_number(v, kind, gaps) for v in values]
+        return [_as_number(v, kind) for v in values]
     truths = [v for v in filled if isinstance(v, bool) or _is_truth(v)]
     if mostly(len(truths), len(filled)):
         return [_TRUTHS[v.strip().lower()] if _is_truth(v) else v for v in values]
@@ -138,8 +143,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _as_number(value: Any, kind: type, gaps: frozenset[str]) -> Any:
-    if isinstance(value, str) and value.strip() in gaps:
+def _as_number(value: Any, kind: type) -> Any:
+    if is_gap(value):
         return None
     return kind(value) if _is_number(value) else value
 

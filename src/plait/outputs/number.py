@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.data.values import is_missing
+from plait.data.values import is_gap, is_missing
 from plait.outputs.base import Output, RawOutputs, Steps, usable
 from plait.outputs.scores import Floats, Metrics
 from plait.types import BadCell, EmptyTarget, PlaitError, Prediction, State
@@ -119,7 +119,7 @@ class NumberOutput(Output):
         Raises:
             PlaitError: there are no two different numbers.
         """
-        cells = [cell for cell in cells if not is_missing(cell)]
+        cells = [cell for cell in cells if not (is_missing(cell) or is_gap(cell))]
         values = np.array(list(usable(cells, as_number)), np.float64)
         if not len(values) or values.min() == values.max():
             only = f"all are {values[0]:g}" if len(values) else "none"
@@ -210,7 +210,7 @@ def as_number(cell: Any) -> float:
     Raises:
         BadCell: it is empty, yes/no, no number, infinite or beyond 1e100.
     """
-    if is_missing(cell):
+    if is_missing(cell) or is_gap(cell):
         raise EmptyTarget("the number is empty", expected="a number")
     if isinstance(cell, bool) or not isinstance(cell, (int, float, str, Decimal)):
         raise BadCell(f"{cell!r:.60} is not a number", expected="a number")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 
 from plait.config.registry import register
+from plait.data.values import is_gap
 from plait.modalities import base
 from plait.modalities.base import Classical, Dropout, Facts, Item, Modality
 from plait.modalities.segments import Kept, Listing, Segments
@@ -149,7 +150,8 @@ class Columns(Modality, Classical):
         values, item = _as_mapping(cell), self.example()
         _refuse_unknown(BadCell, values, [name for name, _, _ in self.columns])
         for row, (name, kind, state) in zip(item, self.columns, strict=True):
-            if is_empty(value := values.get(name)):
+            value = values.get(name)
+            if is_empty(value) or (kind.name == "number" and is_gap(value)):
                 continue  # id 0, MISSING
             try:
                 row[0], numbers = kind.code(kind.parse(value), state)

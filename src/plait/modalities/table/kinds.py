@@ -7,12 +7,14 @@ the kind. Numbers are of about the size of 1, and 0 where there is nothing to sa
 from __future__ import annotations
 
 import math
+import unicodedata
 from abc import ABC, abstractmethod
 from calendar import isleap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Real
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -21,7 +23,7 @@ import numpy as np
 from plait.data.dates import KINDS as DATES
 from plait.data.dates import as_date
 from plait.data.tables import cell_key
-from plait.data.values import NUMBER
+from plait.data.values import NUMBER, ClassIds
 from plait.types import BadCell, PlaitError, State
 
 KindName = Literal["number", "category", "date"]
@@ -138,7 +140,7 @@ class Number(Kind):
 class Category(Kind):
     """One of a few values: an id each, the commonest first, and one for all that are unseen.
 
-    Values differ if they are written differently, apart from surrounding spaces; 3.0 is 3.
+    A value is known again however it is written, as `plait.data.values` says of classes.
     """
 
     name = "category"
@@ -156,7 +158,7 @@ class Category(Kind):
             if not math.isfinite(value):
                 raise self.refuse(value, "is infinite")
             value = int(value) if value == int(value) else value
-        text = str(value).strip()
+        text = unicodedata.normalize("NFC", str(value)).strip()
         if len(text) > LONGEST:
             raise self.refuse(value, f"has {len(text):,} letters")
         return text
@@ -176,7 +178,11 @@ class Category(Kind):
 
     def code(self, value: str, state: State) -> Coded:
         """The value's id."""
-        return state["ids"].get(value, UNSEEN), []
+        ids: dict[str, int] = state["ids"]
+        if value in ids:
+            return ids[value], []
+        number = _classes(tuple(ids)).get(value)
+        return UNSEEN if number is None else list(ids.values())[number], []
 
     def schema(self, state: State) -> dict[str, Any]:
         """The commonest ones as examples; others are allowed."""
@@ -185,6 +191,11 @@ class Category(Kind):
     def ids(self, state: State) -> int:
         """Missing, unseen, and those seen."""
         return FIRST + len(state["ids"])
+
+
+@lru_cache
+def _classes(values: tuple[str, ...]) -> ClassIds:
+    return ClassIds(values)
 
 
 class Date(Kind):
