@@ -40,19 +40,21 @@ Answers = dict[str, Prediction]
 class Model:
     """A trained network with everything that it learned from its table.
 
-    `plait.load` and `plait.train` make one.
+    `plait.load` and `plait.train` make one. The examples of its methods continue this one.
 
-    Attributes:
+    Args:
         recipe: with every default resolved.
         parts: the inputs' modalities and the outputs, fitted.
         engine: runs the network.
         scores: the scores it was saved with.
         memory: the records that it learned from.
 
+    The arguments are kept as attributes of the same names.
+
     Example:
         >>> model = plait.load("captioner")
-        >>> model.predict("photo.jpg").value
-        'a cat lies on a couch'
+        >>> model.inputs, model.outputs
+        ({'image': 'image'}, {'caption': 'text'})
     """
 
     def __init__(
@@ -130,6 +132,10 @@ class Model:
         Raises:
             BadCell: a cell can't be used; the message names it.
             UsageError: there is no such input or option.
+
+        Example:
+            >>> model.predict("photos/astronaut.jpg", beam=1).value
+            'a boy in a orange shirt is standing in a game'
         """
         cells = self._as_record(record)
         return next(self.predict_batch([cells], root=root, **options))[self.output]
@@ -156,9 +162,17 @@ class Model:
             shares: also each input's share of every answer (Shapley values).
             **options: of decoding; each goes to every output that has it.
 
+        Returns:
+            An iterator over the records' predictions: for each, output -> prediction.
+
         Raises:
             BadCell: a cell can't be used, and there is no policy.
             UsageError: there is no such input or option.
+
+        Example:
+            >>> photos = ["photos/astronaut.jpg", "photos/rocket.jpg"]
+            >>> [answers["caption"].value[:8] for answers in model.predict_batch(photos)]
+            ['a boy in', 'a group ']
         """
         chosen = self.decoding_options(**options)
         each = starmap(self._numbered_record, enumerate(self._records(records), start=1))
@@ -189,8 +203,21 @@ class Model:
             table: its rows.
             columns: input name -> column; the others are missing.
             policy: what happens with cells that can't be used; ``stop`` if not given.
+            shares: as for `predict_batch`.
             progress: called while features are computed and rows are answered.
-            shares, **options: as for `predict_batch`.
+            **options: of decoding.
+
+        Returns:
+            An iterator over the rows' predictions, as of `predict_batch`.
+
+        Raises:
+            PlaitError: a cell can't be used and the policy is ``stop``.
+            UsageError: there is no such column or option.
+
+        Example:
+            >>> table = plait.read_table("photos")
+            >>> len([row for row in model.predict_table(table, {"image": "image"}) if row])
+            4
         """
         chosen = self.decoding_options(**options)
         paths = {f"inputs.{name}": column for name, column in columns.items()}
@@ -260,6 +287,11 @@ class Model:
         Raises:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
             UsageError: there is no column ``by``, or its values differ within a record.
+
+        Example:
+            >>> requests = {"text": ["describe it", "translate it"], "intent": ["caption", "none"]}
+            >>> plait.load("intents").evaluate(requests).scores["intent"]["accuracy"]
+            0.5
         """
         from plait.evaluation.evaluate import CHECKS, Evaluator  # answers need none
 
@@ -291,7 +323,8 @@ class Model:
         """Why the model answers a record as it does.
 
         Args:
-            record, root: as for `predict`.
+            record: as for `predict`.
+            root: as for `predict`.
             output: which output's answer; the first if not given.
             table: training rows, as for `evaluate`, to find the nearest ones; a package does not
                 keep them.
@@ -299,10 +332,18 @@ class Model:
             progress: called while the table's features are computed.
             **options: of decoding.
 
+        Returns:
+            The answer with what each input, segment and step contributed to it.
+
         Raises:
             BadCell: a cell can't be used.
             UsageError: there is no such output.
             PlaitError: captum is not installed.
+
+        Example:
+            >>> request = {"words": "translate it", "letters": "translate it"}
+            >>> plait.load("intents").explain(request).enough
+            'With words or letters alone the model keeps this answer.'
         """
         from plait.explain.explainer import explain  # needs torch
         from plait.explain.neighbours import find_neighbours
@@ -347,12 +388,18 @@ class Model:
         """Where an answer looked, in the record's first input that has a picture.
 
         Args:
-            record, root: as for `predict`.
+            record: as for `predict`.
             prediction: the answer.
+            root: as for `predict`.
             output: which output's answer it is; the first if not given.
 
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
+
+        Example:
+            >>> prediction = model.predict("photos/astronaut.jpg")
+            >>> model.attention("photos/astronaut.jpg", prediction).maps.shape
+            (11, 7, 7)
         """
         from plait.explain.attention import Attention
 
@@ -484,6 +531,10 @@ class Model:
         Args:
             folder: it is replaced if it holds a package.
             half: keep the weights as float16, half the size.
+
+        Raises:
+            PlaitError: the folder can't be written, or holds something else.
+            UsageError: the model runs as exported graphs.
         """
         from plait.package.card import write_card  # not needed to answer
 

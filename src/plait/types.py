@@ -58,6 +58,9 @@ class BadCell(PlaitError):
 
     For tables the policy ``on_bad`` says what happens then: ``stop``, ``skip`` or ``missing``.
 
+    Args:
+        what: what happened; like ``expected`` and ``hint`` as of `PlaitError`.
+
     Example:
         >>> try:
         ...     plait.load("captioner").predict("gone.jpg")
@@ -88,6 +91,9 @@ class UnseenLabel(BadCell):
 
 class UsageError(PlaitError):
     """A wrong argument, option or recipe. The command line exits with 2.
+
+    Args:
+        what: what happened; like ``expected`` and ``hint`` as of `PlaitError`.
 
     Example:
         >>> try:
@@ -164,9 +170,12 @@ class Prediction:
             probability. Labels: the geometric mean of the probabilities of each yes and no.
             Number: minus the width of the interval, or 0 without one.
         alternatives: other answers, best first, without ``value`` itself.
-        shares: for models with several inputs, each input's share of the answer.
-        details: what else the output reports, in a dataclass of its own: `Probabilities`
-            (category, labels), `Interval` (number), `TextDetails` (text).
+        shares: input -> its share of the answer, a float, where shares were asked for; their sum
+            is the support with all inputs minus the support with none.
+        details: what else the output reports, in a dataclass of its own: for a category or labels
+            ``probabilities``, each of the classes -> its probability, the likeliest first; for a
+            number ``interval``, (low, high); for text ``words``, W of them, and ``attention``,
+            input -> (W, T) how much each word looked at each of the input's T tokens.
 
     Example:
         >>> request = "what is in the photo?"

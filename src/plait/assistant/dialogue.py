@@ -1,8 +1,4 @@
-"""The assistant: requests in, turns out.
-
-assistant = plait.Assistant(photos="holidays")
-assistant.say("what is in this photo", photo="photo.jpg").answer
-"""
+"""The assistant: requests in, turns out."""
 
 from __future__ import annotations
 
@@ -35,13 +31,24 @@ QUOTES, STOPS = "\"'()", ".,;:!?"  # around a path in a sentence
 class Assistant:
     """Routes requests to trained packages and remembers the conversation.
 
+    Args:
+        source: a YAML file, or what it would hold; None for what ships with plait.
+        photos: folder of photos to search, instead of the YAML's.
+        session: file of a session to continue; every turn is appended to it.
+        progress: called while photos are read for a search.
+
     Attributes:
         config: which model answers what.
         session: the turns so far.
 
+    Raises:
+        UsageError: the YAML has errors.
+        PlaitError: the session can't be read.
+
     Example:
         >>> assistant = plait.Assistant()
-        >>> assistant.say("What is in this photo?", photo="photo.jpg").answer
+        >>> assistant.say("What is in this photo?", photo="photos/astronaut.jpg").answer
+        'A boy in a orange shirt is playing with a game.'
     """
 
     @checked
@@ -53,17 +60,6 @@ class Assistant:
         session: str | Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """
-        Args:
-            source: a YAML file, or what it would hold; None for what ships with plait.
-            photos: folder of photos to search, instead of the YAML's.
-            session: file of a session to continue; every turn is appended to it.
-            progress: called while photos are read for a search.
-
-        Raises:
-            UsageError: the YAML has errors.
-            PlaitError: the session can't be read.
-        """
         self.config = load_config(source, photos)
         self.session = Session(session)
         self.progress = progress

@@ -81,27 +81,35 @@ def compare(
         out: the comparison's folder.
         progress: called before every run.
         on_run: called after every run with a line about its outcome.
-        fusions, representations, rows: what to try, see `make_variants`.
-        output: whose answers are scored and choose the winner; the recipe's first by default. Runs
-            answer all outputs: called again for another one, nothing is trained.
-        seeds: how many seeds, from the recipe's own on; 3 by default.
-        budget: seconds; no limit by default. Every variant gets a first seed before any gets a
-            second; what is not finished in time is listed, and can be continued later.
-        split: the rows to answer, which choose the winner; ``val`` by default.
-        test: also score the winner, the single inputs, the baseline and the variants of all
+
+    Keyword Args:
+        fusions (Sequence[str]): to try, such as ``early.gated``, ``late`` or ``all``.
+        representations (Mapping[str, Any]): to try, by input: ``all``, or names and settings.
+        rows (Sequence[int]): numbers of training rows to learn from, besides all of them.
+        output (str): whose answers are scored and choose the winner; the recipe's first by default.
+            Runs answer all outputs: called again for another one, nothing is trained.
+        seeds (int): how many seeds, from the recipe's own on; 3 by default.
+        budget (float): seconds; no limit by default. Every variant gets a first seed before any
+            gets a second; what is not finished in time is listed, and can be continued later.
+        split (str): the rows to answer, which choose the winner; ``val`` by default.
+        test (bool): also score the winner, the single inputs, the baseline and the variants of all
             findings on the test rows. Do so once, when nothing will change any more.
-        keep: a folder for the winner's package, from its best seed.
-        overrides, columns, on_bad: see `train`.
+        keep (str | Path): a folder for the winner's package, from its best seed.
+        overrides (Iterable[str]): as for `train`, like ``columns`` and ``on_bad``.
+
+    Returns:
+        A `Comparison`: ``lines``, every variant's score with its interval, the ``winner`` first;
+        ``findings``, whether the differences are real; the same on the ``test`` rows, if asked for;
+        ``unfinished`` and ``left_out``, what was not tried; the ``folder`` with it all as a page.
 
     Raises:
         PlaitError: no run could be finished.
         UsageError: the table has none of the asked rows, or a setting is wrong.
 
-    Returns:
-        Every variant's score with its interval, the winner, and which differences are real.
-
     Example:
-        >>> plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"], seeds=3).winner
+        >>> found = plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"])
+        >>> found.winner, found.lines[0].score, found.lines[0].interval
+        ('early.concat', 0.71, (0.66, 0.75))
     """
     plan = checked(Plan)(**settings)
     study = _Study(recipe, table, Path(out).absolute(), plan, progress, on_run)

@@ -186,6 +186,19 @@ class CardSpec(_Section):
 class Recipe(_Section):
     """What to read, how to represent and fuse it, what to predict, and how to train.
 
+    Attributes:
+        name: the recipe's name.
+        about: a description in one line.
+        command: the command that runs it.
+        expected: the expected scores.
+        seed: of all randomness.
+        inputs: input name -> its modality, column and representation.
+        fusion: how inputs are fused: a kind and its settings.
+        outputs: output name -> its kind, column, weight and settings.
+        data: splits and bad cells.
+        training: the training loop.
+        card: what the package's card says about the data.
+
     Example:
         >>> list(plait.load_recipe("captioning").inputs)
         ['image']

@@ -122,7 +122,8 @@ def read_table(
         PlaitError: the table is missing, empty or damaged; the message names the file and line.
 
     Example:
-        >>> list(plait.read_table("photos.csv").columns)
+        >>> plait.read_table("photos").columns
+        {'image': ['astronaut.jpg', 'camera.jpg', 'chelsea.jpg', 'rocket.jpg']}
     """
     if not str(path).strip():  # the shell's, of a variable that is not set
         raise UsageError("the name of the table is empty", expected="a file or folder")

@@ -161,14 +161,17 @@ class Evaluation:
     """What `Model.evaluate` returns: predictions, references and scores, record by record.
 
     Attributes:
-        table: the records that were read; columns: input or output -> its column.
+        table: the records that were read.
+        columns: input or output -> its column.
         rows: which of the table's rows were scored, N of them.
-        predictions, references: by output, N each.
+        predictions: by output, N each.
+        references: by output, N right answers each.
         scores: by output; each has ``to_json``, and its scores by name.
         failures: a line for each cell that could not be used.
         subsets: names of inputs -> the scores with these alone, the others missing.
         corrupted: the scores with one input corrupted.
-        by: the column that groups the rows; groups: the scores of each group.
+        by: the column that groups the rows.
+        groups: the scores of each group.
         swapped: input -> the scores with another record's in its place.
         vectors: (N, D) the records' fused vectors.
         outputs: the model's, which know how their answers are shown.
@@ -177,8 +180,10 @@ class Evaluation:
     What was not asked for is empty, or None.
 
     Example:
-        >>> found = plait.load("my-captioner").evaluate("photos.csv", split="test")
-        >>> found.scores["caption"]["cider"], found.scores["caption"].intervals["cider"]
+        >>> requests = {"text": ["describe it", "translate it"], "intent": ["caption", "none"]}
+        >>> scores = plait.load("intents").evaluate(requests).scores["intent"]
+        >>> scores["accuracy"], scores.intervals["accuracy"]
+        (0.5, (0.0, 1.0))
     """
 
     table: Table

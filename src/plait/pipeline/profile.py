@@ -52,8 +52,9 @@ def profile(
         UsageError: a column is missing.
 
     Example:
-        >>> table = plait.read_table("photos.csv")
-        >>> plait.profile(table, "image", "caption")["photos"]["count"]
+        >>> found = plait.profile(plait.read_table("photos"), image="image", text=None)
+        >>> found["rows"], found["photos"]["width"]["max"]
+        (4, 640)
     """
     described: dict[str, Any] = {
         "rows": len(table),

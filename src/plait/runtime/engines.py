@@ -67,8 +67,8 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
             plait would do.
 
     Example:
-        >>> plait.load("captioner").predict("photo.jpg").value
-        'a cat lies on a couch'
+        >>> plait.load("captioner").predict("photos/astronaut.jpg").value
+        'a boy in a orange shirt is playing with a game'
     """
     if engine not in ("torch", "onnx"):
         raise UsageError(f"there is no engine {engine!r}", expected="torch or onnx")

@@ -41,7 +41,7 @@ def transcribe(
         model: a model from audio to text, or the result of `open_transcriber`.
         path: a recording of any length.
         sure: segments with a lower score, in nats per unit, are not `Segment.sure`.
-        options: decoding options, such as ``beam=5``.
+        **options: decoding options, such as ``beam=5``.
 
     Returns:
         An iterator over the segments, each available as soon as it is transcribed.
@@ -53,6 +53,7 @@ def transcribe(
     Example:
         >>> for segment in plait.transcribe(plait.load("my-speech"), "talk.wav"):
         ...     print(segment.start, segment.text)
+        0.0 seven four one
     """
     found = find_recording(path)
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model

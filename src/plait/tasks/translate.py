@@ -55,7 +55,7 @@ def translate(
         sentences: the texts, consumed lazily. Warnings are logged for sentences that the model
             must cut, and at the end for empty texts.
         photo: the image that all of them are about; None for a missing image.
-        options: decoding options, such as ``beam=5``.
+        **options: decoding options, such as ``beam=5``.
 
     Returns:
         An iterator over the translations, in order; an empty text's is empty. They are made in
@@ -68,6 +68,7 @@ def translate(
 
     Example:
         >>> list(plait.translate(plait.load("my-translator"), ["a red ball"]))
+        ['ein roter Ball']
     """
     return _translate(model, sentences, photo, CHUNK, options)
 

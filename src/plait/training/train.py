@@ -8,7 +8,7 @@ import logging
 import platform
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def train(
     on_bad: OnBad | None = None,
     progress: Progress | None = None,
     report: Report | None = None,
-    shown: Any = None,
+    shown: Callable[[Mapping[str, ColumnName], Mapping[str, int]], None] | None = None,
 ) -> Model:
     """Train a recipe on a table, and save the model as a package in ``out``.
 
@@ -96,6 +96,7 @@ def train(
     Example:
         >>> model = plait.train("captioning", "photos.csv", "my-captioner")
         >>> model.predict("photo.jpg").value
+        'a cat lies on a couch'
     """
     overrides = list(overrides)
     checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
