@@ -77,7 +77,8 @@ def compare(
     process, and its result is kept in ``out``: called again, only what is missing is run.
 
     Args:
-        recipe, table: as for `train`.
+        recipe: as for `train`.
+        table: as for `train`.
         out: the comparison's folder.
         progress: called before every run.
         on_run: called after every run with a line about its outcome.
