@@ -51,7 +51,7 @@ class Model:
 
     The arguments are kept as attributes of the same names.
 
-    Example:
+    Examples:
         >>> model = plait.load("captioner")
         >>> model.inputs, model.outputs
         ({'image': 'image'}, {'caption': 'text'})
@@ -133,7 +133,7 @@ class Model:
             BadCell: a cell can't be used; the message names it.
             UsageError: there is no such input or option.
 
-        Example:
+        Examples:
             >>> model.predict("photos/astronaut.jpg", beam=1).value
             'a boy in a orange shirt is standing in a game'
         """
@@ -169,7 +169,7 @@ class Model:
             BadCell: a cell can't be used, and there is no policy.
             UsageError: there is no such input or option.
 
-        Example:
+        Examples:
             >>> photos = ["photos/astronaut.jpg", "photos/rocket.jpg"]
             >>> [answers["caption"].value[:8] for answers in model.predict_batch(photos)]
             ['a boy in', 'a group ']
@@ -214,7 +214,7 @@ class Model:
             PlaitError: a cell can't be used and the policy is ``stop``.
             UsageError: there is no such column or option.
 
-        Example:
+        Examples:
             >>> table = plait.read_table("photos")
             >>> len([row for row in model.predict_table(table, {"image": "image"}) if row])
             4
@@ -288,7 +288,7 @@ class Model:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
             UsageError: there is no column ``by``, or its values differ within a record.
 
-        Example:
+        Examples:
             >>> requests = {"text": ["describe it", "translate it"], "intent": ["caption", "none"]}
             >>> plait.load("intents").evaluate(requests).scores["intent"]["accuracy"]
             0.5
@@ -340,7 +340,7 @@ class Model:
             UsageError: there is no such output.
             PlaitError: captum is not installed.
 
-        Example:
+        Examples:
             >>> request = {"words": "translate it", "letters": "translate it"}
             >>> plait.load("intents").explain(request).enough
             'With words or letters alone the model keeps this answer.'
@@ -396,7 +396,7 @@ class Model:
         Raises:
             UsageError: no input of the model has a picture and places that it looks at.
 
-        Example:
+        Examples:
             >>> prediction = model.predict("photos/astronaut.jpg")
             >>> model.attention("photos/astronaut.jpg", prediction).maps.shape
             (11, 7, 7)

@@ -42,7 +42,7 @@ class PlaitError(Exception):
 
     The arguments are kept as attributes of the same names.
 
-    Example:
+    Examples:
         >>> str(plait.PlaitError("the file is empty", expected="a table", hint="save it again"))
         'the file is empty; expected a table; save it again'
     """
@@ -61,7 +61,7 @@ class BadCell(PlaitError):
     Args:
         what: what happened; like ``expected`` and ``hint`` as of `PlaitError`.
 
-    Example:
+    Examples:
         >>> try:
         ...     plait.load("captioner").predict("gone.jpg")
         ... except plait.BadCell as error:
@@ -95,7 +95,7 @@ class UsageError(PlaitError):
     Args:
         what: what happened; like ``expected`` and ``hint`` as of `PlaitError`.
 
-    Example:
+    Examples:
         >>> try:
         ...     plait.load("captoiner")
         ... except plait.UsageError as error:
@@ -177,7 +177,7 @@ class Prediction:
             number ``interval``, (low, high); for text ``words``, W of them, and ``attention``,
             input -> (W, T) how much each word looked at each of the input's T tokens.
 
-    Example:
+    Examples:
         >>> request = "what is in the photo?"
         >>> plait.load("intents").predict({"words": request, "letters": request}).value
         'caption'

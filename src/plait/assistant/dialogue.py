@@ -45,7 +45,7 @@ class Assistant:
         UsageError: the YAML has errors.
         PlaitError: the session can't be read.
 
-    Example:
+    Examples:
         >>> assistant = plait.Assistant()
         >>> assistant.say("What is in this photo?", photo="photos/astronaut.jpg").answer
         'A boy in a orange shirt is playing with a game.'

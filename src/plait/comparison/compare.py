@@ -107,7 +107,7 @@ def compare(
         PlaitError: no run could be finished.
         UsageError: the table has none of the asked rows, or a setting is wrong.
 
-    Example:
+    Examples:
         >>> found = plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"])
         >>> found.winner, found.lines[0].score, found.lines[0].interval
         ('early.concat', 0.71, (0.66, 0.75))

@@ -199,7 +199,7 @@ class Recipe(_Section):
         training: the training loop.
         card: what the package's card says about the data.
 
-    Example:
+    Examples:
         >>> list(plait.load_recipe("captioning").inputs)
         ['image']
     """
@@ -292,7 +292,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], overrides: Iterable[str]
     Raises:
         UsageError: there is no such recipe or setting; one line for each error in it.
 
-    Example:
+    Examples:
         >>> plait.load_recipe("captioning", ["training.epochs=5"]).training.epochs
         5
     """

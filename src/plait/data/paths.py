@@ -58,7 +58,7 @@ def find_file(cell: str | Path, root: Path) -> Path | bytes:
     Raises:
         BadCell: it is a web address, which is allowed, and can't be downloaded.
 
-    Example:
+    Examples:
         >>> find_file(r"images\\cat.jpg", Path("/data"))
         PosixPath('/data/images/cat.jpg')
     """

@@ -76,7 +76,7 @@ def read_split_column(name: str, cells: Sequence[Any]) -> Mapping[str, Split]:
     Returns:
         Value -> split; empty if no value names one.
 
-    Example:
+    Examples:
         >>> read_split_column("split", [0, 0, 1, 2])
         {'0': 'train', '1': 'val', '2': 'test'}
     """

@@ -121,7 +121,7 @@ def read_table(
     Raises:
         PlaitError: the table is missing, empty or damaged; the message names the file and line.
 
-    Example:
+    Examples:
         >>> plait.read_table("photos").columns
         {'image': ['astronaut.jpg', 'camera.jpg', 'chelsea.jpg', 'rocket.jpg']}
     """
@@ -149,7 +149,7 @@ def as_table(data: Any, missing: Collection[str] = MISSING) -> Table:
         UsageError: it is something else.
         PlaitError: as of `read_table`.
 
-    Example:
+    Examples:
         >>> as_table({"text": ["fine", "awful"], "label": ["pos", "neg"]}).columns["label"]
         ['pos', 'neg']
     """

@@ -157,7 +157,7 @@ def as_list(text: str) -> Any:
     """A list, tuple or set that is written in a cell as JSON, Python or numpy write one, without
     what is missing in it; the text if it isn't one.
 
-    Example:
+    Examples:
         >>> as_list("['a dog', 'it runs']")
         ['a dog', 'it runs']
     """
@@ -207,7 +207,7 @@ def class_key(value: Any) -> str:
 class ClassIds:
     """The number of each class, found by what a cell means rather than by how it is written.
 
-    Example:
+    Examples:
         >>> ids = ClassIds(["no", "yes"])
         >>> ids.get(" Yes "), ids.get("maybe")
         (1, None)

@@ -179,7 +179,7 @@ class Evaluation:
 
     What was not asked for is empty, or None.
 
-    Example:
+    Examples:
         >>> requests = {"text": ["describe it", "translate it"], "intent": ["caption", "none"]}
         >>> scores = plait.load("intents").evaluate(requests).scores["intent"]
         >>> scores["accuracy"], scores.intervals["accuracy"]

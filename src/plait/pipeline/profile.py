@@ -51,7 +51,7 @@ def profile(
     Raises:
         UsageError: a column is missing.
 
-    Example:
+    Examples:
         >>> found = plait.profile(plait.read_table("photos"), image="image", text=None)
         >>> found["rows"], found["photos"]["width"]["max"]
         (4, 640)

@@ -66,7 +66,7 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
         PlaitError: the package is incomplete or damaged, or its preprocessing is not what this
             plait would do.
 
-    Example:
+    Examples:
         >>> plait.load("captioner").predict("photos/astronaut.jpg").value
         'a boy in a orange shirt is playing with a game'
     """

@@ -25,7 +25,7 @@ def export_arpa(model: Model, path: str | Path, *, output: str | None = None) ->
         UsageError: the model has no n-gram model, or ``output`` doesn't name one.
         PlaitError: a unit can't be written in this format, or the file can't be written.
 
-    Example:
+    Examples:
         >>> plait.export_arpa(plait.load("my-speech"), "words.arpa.gz")
     """
     each = {name: output.ngrams() for name, output in model.parts.outputs.items()}

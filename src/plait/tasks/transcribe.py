@@ -50,7 +50,7 @@ def transcribe(
         UsageError: the model doesn't transcribe, an option is unknown, or ``path`` is not a path.
         BadCell: the file can't be read. A missing file is reported at once, damage on iteration.
 
-    Example:
+    Examples:
         >>> for segment in plait.transcribe(plait.load("my-speech"), "talk.wav"):
         ...     print(segment.start, segment.text)
         0.0 seven four one

@@ -66,7 +66,7 @@ def translate(
             ``sentences`` is a single string.
         BadCell: the photo can't be read; or, on iteration, a text is not a string.
 
-    Example:
+    Examples:
         >>> list(plait.translate(plait.load("my-translator"), ["a red ball"]))
         ['ein roter Ball']
     """

@@ -93,7 +93,7 @@ def train(
         UsageError: the recipe, an override or a column is wrong, or ``out`` is not a package's.
         PlaitError: the table can't be read, or has nothing to learn from.
 
-    Example:
+    Examples:
         >>> model = plait.train("captioning", "photos.csv", "my-captioner")
         >>> model.predict("photo.jpg").value
         'a cat lies on a couch'
