@@ -190,7 +190,7 @@ def test_long_work_reports_on_the_error_stream(
         (["train", "captioning", "table.jsonl", "--set", "seed=x"], 2, "seed: got 'x'"),
         (["train", "captioning", "table.jsonl", "--set", "inputs.image.column=foto"], 2, "'foto'"),
         (["train", "captioning", "empty.csv"], 1, "empty.csv"),
-        (["train", "captioning", "nocaption.csv"], 2, "looks like text"),
+        (["train", "captioning", "nocaption.csv"], 2, "holds text data"),
         (["train", "captioning", "allempty.jsonl"], 1, "all training cells are empty"),
         (["evaluate", "gone", "table.jsonl"], 2, "no model 'gone'"),
         (["summary", "nothing"], 2, "nothing"),

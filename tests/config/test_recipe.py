@@ -71,7 +71,7 @@ def test_what_learns_no_language_is_no_language_model() -> None:
         if not other:
             check_recipe(raw)
             continue
-        wanted = f"language_model.decoder.kind: got '{name}'; only gru-attention, transformer here"
+        wanted = f"language_model.decoder.kind: got '{name}'; expected one of: gru-attention, tr"
         with pytest.raises(UsageError, match=wanted):
             check_recipe(raw)
 

@@ -232,7 +232,9 @@ def test_a_column_that_is_not_there_is_scored_as_a_missing_input(
         model.evaluate(without("photo", "words"))
     with pytest.raises(UsageError, match=r"no column .pictures. for inputs\.photo"):
         model.evaluate(without("photo"), columns={"photo": "pictures"})
-    with pytest.raises(UsageError, match=r"no column of .* looks like category"):
+    with pytest.raises(
+        UsageError, match=r"no column of .* is called 'answer' or holds category data"
+    ):
         model.evaluate(without("answer", "split"))
 
 

@@ -132,7 +132,7 @@ def test_prediction_from_a_table_that_lacks_columns(
     table, out = write(tmp_path / "part.csv", rows), tmp_path / "out.json"
     command = ["predict", str(folder / "model"), str(table), "--out", str(out)]
     run(monkeypatch, *command)
-    assert "part.csv has no column heat, wind: missing values" in caplog.text
+    assert "part.csv has no column heat, wind, whose values count as missing" in caplog.text
     answers = json.loads(out.read_text())
     assert [row["row"] for row in answers] == [1, 2, 3]
     assert "place, day" not in answers[0]
@@ -205,7 +205,9 @@ def test_columns_that_are_guessed(caplog: pytest.LogCaptureFixture) -> None:
     named = recipe(name="speed")
     assert choose_columns(named, build_parts(named), TABLE)["inputs.speed"] == ["speed"]
     bare = Table(Path("t.csv"), Path(), {name: TABLE.columns[name] for name in ("text", "answer")})
-    with pytest.raises(UsageError, match=r"no column of t\.csv looks like table"):
+    with pytest.raises(
+        UsageError, match=r"no column of t\.csv is called 'car' or holds table data"
+    ):
         taken(recipe(), bare)
 
 
@@ -230,7 +232,7 @@ def test_in_prediction_those_that_are_there_are_taken(caplog: pytest.LogCaptureF
     part = Table(Path("t.csv"), Path(), {"text": ["a b"], "speed": [1]})
     found = choose_present_columns(wanted, build_parts(wanted), part, {})
     assert found == {"car": ["speed"], "text": "text"}
-    assert "t.csv has no column a: missing values" in caplog.text
+    assert "t.csv has no column a, whose values count as missing" in caplog.text
     none = Table(Path("t.csv"), Path(), {"text": ["a b"]})
     found = choose_present_columns(wanted, build_parts(wanted), none, {})
     assert found == {"text": "text"}

@@ -143,7 +143,7 @@ def test_eight_bits_and_what_they_lose(trained: Path, squares: Path, tmp_path: P
     assert low <= loss.after - loss.before <= high
     assert "with 8 bits; difference " in str(loss)
     assert json.loads((after / "model.json").read_text())["int8"][0]["records"] == 9
-    with pytest.raises(UsageError, match=r"after is of 8 bits already; export the model once more"):
+    with pytest.raises(UsageError, match=r"after is already in 8 bits; export the model again"):
         quantise(model, after, squares, rows=9)
     kinds = {node.op_type for node in onnx.load(after / "step-caption.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 from rich import box
 from rich.cells import cell_len
 from rich.table import Table as RichTable
@@ -273,15 +275,22 @@ def list_kind(kind: str | None, as_json: bool) -> None:
 
 def _show_setting(setting: Mapping[str, Any]) -> None:
     """Name, default and description; a group of settings has a line for each."""
-    default = "required" if setting["required"] else setting["default"]
+    default = setting["default"]
     if isinstance(default, BaseModel):
         console.print(Text.assemble(f"    {setting['name']}  ", (setting["about"], "dim")))
         for name, field in type(default).model_fields.items():
-            shown = f"        {name} = {getattr(default, name)}  "
+            shown = f"        {name} = {_yaml(getattr(default, name))}  "
             console.print(Text.assemble(shown, (field.description or "", "dim")))
     else:
-        shown = f"    {setting['name']} = {default}  "
+        value = "required" if setting["required"] else _yaml(default)
+        shown = f"    {setting['name']} = {value}  "
         console.print(Text.assemble(shown, (setting["about"], "dim")))
+
+
+def _yaml(value: Any) -> str:
+    """A setting's value on one line, as a recipe writes it."""
+    text = yaml.safe_dump(to_jsonable_python(value), default_flow_style=True, width=math.inf)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _rows(kind: str | None) -> list[dict[str, Any]]:

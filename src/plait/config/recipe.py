@@ -24,7 +24,7 @@ from plait.data.cells import OnBad
 from plait.data.values import MISSING
 from plait.types import ColumnName, Overlap, UsageError, column_text
 from plait.util.arguments import checked
-from plait.util.suggest import did_you_mean
+from plait.util.suggest import did_you_mean, listed
 
 log = logging.getLogger("plait")
 Settings = dict[str, Any]
@@ -50,7 +50,7 @@ def _column(value: Any) -> Any:
 Columns = Annotated[
     str | list[str] | None,
     BeforeValidator(_column),
-    Field(description="column of the table; a list if several are read at once; guessed if null"),
+    Field(description="column of the table, or a list of columns to read together; null: guessed"),
 ]
 FitWith = Annotated[
     str | None,
@@ -91,7 +91,7 @@ class DataSpec(_Section):
     """How the table is split, and what to do with bad cells."""
 
     split: str | None = _field(
-        None, "column with each row's split; guessed if null; random: by ratios"
+        None, "column with each row's split; null: guessed; random: by ratios"
     )
     ratios: tuple[float, float, float] = _field(
         (0.8, 0.1, 0.1), "shares of train, val and test, without a split column"
@@ -152,7 +152,9 @@ class TrainingSpec(_Section):
     averaging: float = _field(
         0.999, "decay of the moving average of the weights; 0: no average", ge=0, lt=1
     )
-    modality_dropout: float = _field(0.0, "how often an input is hidden in training", ge=0, lt=1)
+    modality_dropout: float = _field(
+        0.0, "probability that an input is hidden in training", ge=0, lt=1
+    )
     token_dropout: float = _field(
         0.0, "share of each input's tokens that is hidden at random in training", ge=0, lt=1
     )
@@ -164,7 +166,7 @@ class TrainingSpec(_Section):
     refit: bool = _field(
         False,
         "at the end, train again on training and validation rows together, for the best number "
-        "of epochs; the scores are from before",
+        "of epochs; the scores are those before it",
     )
     precision: Literal["auto", "float32", "bfloat16"] = _field(
         "auto", "auto: bfloat16 if the processor supports it"
@@ -333,8 +335,8 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
     for name, spec in _sections(data, "inputs"):
         at, modality, settings = f"inputs.{name}", spec.get("modality"), spec.get("representation")
         if modality not in modalities:
-            hint = did_you_mean(str(modality), modalities)
-            problems.append(f"{at}.modality: got {modality!r}; only {', '.join(modalities)} {hint}")
+            only = listed(str(modality), modalities)
+            problems.append(f"{at}.modality: got {modality!r}; expected one of: {only}")
         elif isinstance(settings, dict):
             resolved = _resolve(modality, settings, f"{at}.representation", problems, files)
             spec["representation"] = resolved
@@ -366,12 +368,12 @@ def _wrong_names(data: Settings) -> Iterator[str]:
     }
     for section in ("inputs", "outputs"):
         if section in data and not data[section]:
-            yield f"{section}: none; expected at least one"
+            yield f"{section}: empty; expected at least one"
     for path, spec in parts.items():
         partner, others = spec.get("fit_with"), set(parts) - {path}
         if partner is not None and partner not in others:
-            hint = did_you_mean(str(partner), others)
-            yield f"{path}.fit_with: got {partner!r}; only {', '.join(sorted(others))}. {hint}"
+            only = listed(str(partner), sorted(others))
+            yield f"{path}.fit_with: got {partner!r}; expected one of: {only}"
         name = path.partition(".")[2]
         if "." in name or not name:
             yield f"{path}: a name must not be empty or contain dots"
@@ -421,7 +423,7 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files:
     ``files``, missing files are errors."""
     name = settings.get("kind")
     if not isinstance(name, str):
-        problems.append(f"{at}.kind: missing; one of: {', '.join(registry.names(kind))}")
+        problems.append(f"{at}.kind: missing; expected one of: {', '.join(registry.names(kind))}")
         return settings
     try:
         component = registry.find(kind, name)
@@ -443,7 +445,9 @@ def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files:
             value = _resolve(inner.kind, value, f"{at}.{key}", problems, files)
             if (wrong := value.get("kind")) in inner.but:
                 fit = [name for name in registry.names(inner.kind) if name not in inner.but]
-                problems.append(f"{at}.{key}.kind: got {wrong!r}; only {', '.join(fit)} here")
+                problems.append(
+                    f"{at}.{key}.kind: got {wrong!r}; expected one of: {', '.join(fit)}"
+                )
         named = files and value is not None and UserFile() in field.metadata
         if named and not Path(value).is_file():
             problems.append(f"{at}.{key}: there is no file {value}")
@@ -457,9 +461,8 @@ def problem_lines(error: ValidationError, model: type[BaseModel], at: str) -> li
     for item in error.errors():
         path = ".".join(str(part) for part in (at, *item["loc"]) if str(part))
         if item["type"] == "extra_forbidden":
-            known = _fields_at(model, item["loc"][:-1])
-            hint = did_you_mean(str(item["loc"][-1]), known)
-            lines.append(f"{path}: unknown setting; accepted: {', '.join(known)}. {hint}".strip())
+            known = listed(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
+            lines.append(f"{path}: unknown setting; expected one of: {known}")
         elif item["type"] == "missing":
             lines.append(f"{path}: missing")
         elif item["type"] == "value_error":  # raised by a check of the component's own

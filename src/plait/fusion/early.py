@@ -12,20 +12,20 @@ from plait.fusion.base import Fusion, Width
 
 @register("fusion", "early")
 class EarlyFusion(Fusion):
-    """Features meet before the model decides: side by side, gated, multiplied or attending."""
+    """Fuses the tokens of all inputs, side by side or by gates, products or attention."""
 
     network_class = "plait.fusion.networks.EarlyNetwork"
 
     how: Annotated[
         Literal["concat", "gated", "tensor", "attention", "bottleneck"],
         Field(
-            description="concat: side by side; gated: each input weighed by all; tensor: "
-            "products of all, of low rank; attention: tokens attend to all; bottleneck: only "
-            "through a few shared tokens"
+            description="concat: inputs side by side; gated: weighted by a gate that sees all; "
+            "tensor: low-rank products of all inputs; attention: all tokens attend to each other; "
+            "bottleneck: only through a few shared tokens"
         ),
     ] = "concat"
     width: Width = 128
-    rank: Annotated[int, Field(ge=1, le=64, description="of the tensor's products")] = 4
+    rank: Annotated[int, Field(ge=1, le=64, description="rank of the tensor's products")] = 4
     layers: Annotated[int, Field(ge=1, le=12, description="blocks of attention or bottleneck")] = 1
     heads: Annotated[int, Field(ge=1, le=64, description="heads of those blocks")] = 4
     shared: Annotated[int, Field(ge=1, le=64, description="tokens of the bottleneck")] = 4

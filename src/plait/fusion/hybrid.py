@@ -17,7 +17,7 @@ JOINT = "joint"
 
 @register("fusion", "hybrid")
 class HybridFusion(Fusion):
-    """A joint branch and one for each input, their answers weighed by a gate that sees them all."""
+    """A joint branch and one for each input; a gate that sees all weights their answers."""
 
     network_class = "plait.fusion.networks.HybridNetwork"
     has_branches: ClassVar[bool] = True

@@ -22,8 +22,8 @@ class LateFusion(Fusion):
     how: Annotated[
         Literal["mean", "learned", "stacking"],
         Field(
-            description="mean: all count alike; learned: a weight for each input; stacking: a "
-            "weight for each class (or number, or word) of each input"
+            description="mean: all inputs count equally; learned: a weight for each input; "
+            "stacking: a weight for each class (or number, or word) of each input"
         ),
     ] = "learned"
     width: Width = 128

@@ -38,11 +38,11 @@ Views = Annotated[int, Field(ge=1, le=16, description="augmented versions to cac
 Width = Annotated[int, Field(ge=8, le=2048, description="width of a token")]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="dropout")]
 SequenceEncoderKind = Annotated[
-    SequenceKind, Field(description="what reads the tokens in order: gru, cnn or transformer")
+    SequenceKind, Field(description="what encodes the sequence of tokens")
 ]
 MeanOrSequence = Annotated[
     Literal["mean", "gru", "cnn", "transformer"],
-    Field(description="mean: one token for the whole; gru, cnn, transformer: reads in order"),
+    Field(description="what encodes the sequence of tokens; mean: their mean, as one token"),
 ]
 Layers = Annotated[int, Field(ge=1, le=12, description="layers of the sequence encoder")]
 

@@ -25,11 +25,11 @@ HubName = Annotated[
     str,
     Field(
         min_length=1,
-        description="name on the hub, with @REVISION for a branch, tag or commit; or a folder",
+        description="name on the Hub, with @REVISION for a branch, tag or commit; or a folder",
     ),
 ]
 HubTrain = Annotated[
-    Literal["frozen", "all"], Field(description="which layers learn: none, or all")
+    Literal["frozen", "all"], Field(description="which layers are trained: none, or all")
 ]
 
 PATIENCE = 10.0  # seconds to wait for the hub

@@ -162,10 +162,10 @@ class CategoryOutput(ChoiceOutput):
     scored_by = CategoryMetrics
 
     weights: Literal["none", "balanced"] = Field(
-        default="none", description="balanced: every class counts alike in the loss, however rare"
+        default="none", description="balanced: rare classes count as much as common ones"
     )
     smoothing: float = Field(default=0.0, ge=0, lt=1, description="label smoothing")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the classes' layer")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the last layer")
     calibrate: bool = Field(
         default=True, description="fit the probabilities' temperature on the validation rows"
     )

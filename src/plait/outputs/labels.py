@@ -109,13 +109,13 @@ class LabelsOptions(Options):
     num: int | None = Field(
         default=None,
         ge=1,
-        description="this many labels, the likeliest, whatever their probability",
+        description="give this many labels, the likeliest, whatever their probability",
     )
     threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="least probability of a label, instead of what was fitted",
+        description="minimum probability of a label, instead of the fitted one",
     )
 
 
@@ -134,22 +134,22 @@ class LabelsOutput(ChoiceOutput):
     scored_by = LabelsMetrics
 
     separator: str = Field(
-        default=",", min_length=1, description="between the labels of a cell of text"
+        default=",", min_length=1, description="what separates the labels in a text"
     )
     min_count: int = Field(
-        default=1, ge=1, description="labels that fewer training rows have are not learned"
+        default=1, ge=1, description="labels in fewer training rows are not learned"
     )
     weights: Literal["none", "balanced"] = Field(
-        default="none", description="balanced: the rows with a label count as much as those without"
+        default="none", description="balanced: rows with a label count as much as rows without it"
     )
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the labels' layer")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the last layer")
     calibrate: bool = Field(
         default=True, description="fit the probabilities' temperature on the validation rows"
     )
     thresholds: Literal["none", "one", "each"] = Field(
         default="one",
-        description="which probability makes a label an answer: 0.5; the one with the "
-        "best micro F1 on the validation rows; or each label's own with its best F1",
+        description="minimum probability of a label in an answer; none: 0.5; one: that with "
+        "the best micro F1 on the validation rows; each: for each label, that with its best F1",
     )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:

@@ -92,7 +92,7 @@ class NumberMetrics(Metrics):
 
 @register("output", "number")
 class NumberOutput(Output):
-    """A number in its own units, with an interval that holds it as often as asked."""
+    """A number in its own units, with an interval."""
 
     linear: ClassVar[bool] = True
     shows_score: ClassVar[bool] = False  # it is minus the width of the interval, which is shown
@@ -102,14 +102,14 @@ class NumberOutput(Output):
 
     spread: Literal["none", "quantile", "gaussian"] = Field(
         default="none",
-        description="what is learned of the error: nothing, so that all intervals are "
-        "equally wide; the interval's ends; or the logarithm of its variance",
+        description="what is learned about the error; none: all intervals are equally wide; "
+        "quantile: both ends of the interval; gaussian: the logarithm of the variance",
     )
     loss: Literal["huber", "squared"] = Field(
-        default="huber", description="with spread none: huber minds single large errors less"
+        default="huber", description="with spread none; huber is less sensitive to large errors"
     )
     interval: float = Field(
-        default=0.9, gt=0, lt=1, description="how often the interval holds the right number"
+        default=0.9, gt=0, lt=1, description="share of targets that the interval contains"
     )
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout before the last layer")
 

@@ -61,6 +61,11 @@ class _Request:
         """The input's or output's."""
         return self.path.partition(".")[2]
 
+    @property
+    def wanted(self) -> str:
+        """The column that is looked for first."""
+        return column_text(self.column or self.name)
+
     def named(self, table: Table) -> ColumnName | None:
         """The recipe's column; a list where several are read, even if written as one text."""
         if not (self.several and isinstance(self.column, str)):
@@ -69,7 +74,7 @@ class _Request:
 
     def misspelt(self, columns: Iterable[str]) -> str:
         """A hint at a column with nearly that name; empty if there is none."""
-        close = nearest(column_text(self.column or self.name), columns)
+        close = nearest(self.wanted, columns)
         if close is None:
             return ""
         return f"did you mean {close!r}? name it with --column {self.name}={close}"
@@ -157,7 +162,7 @@ def choose_present_columns(
         UsageError: a named column does not exist, or the table has no input at all.
     """
     chosen: dict[str, ColumnName] = {}
-    missing: list[tuple[_Request, UsageError]] = []
+    missing: list[_Request] = []
     candidates = {name: cells for name, cells in table.columns.items() if name not in targets}
     for request in _input_requests(recipe.with_columns(named), parts):
         certain = bool({request.name, request.path} & set(named))
@@ -165,19 +170,17 @@ def choose_present_columns(
         there = table if certain or request.column else replace(table, columns=candidates)
         try:
             chosen[request.name] = _choose(there, [reduced])[request.path]
-        except UsageError as error:
+        except UsageError:
             if certain:
                 raise
-            missing.append((request, error))
-    if not chosen and len(missing) == 1:
-        raise missing[0][1]
+            missing.append(request)
     taken = {name for column in chosen.values() for name in column_names(column)}
-    hints = [(request, request.misspelt(set(candidates) - taken)) for request, _ in missing]
+    hints = [(request, request.misspelt(set(candidates) - taken)) for request in missing]
     if not chosen:
         raise UsageError(
             f"{table.path} has no column for any input",
-            expected=", ".join(f"{request.name} ({request.kind})" for request, _ in hints)
-            + f"; it has {', '.join(table.columns)}",
+            expected=", ".join(f"{r.wanted} ({r.kind})" for r in missing)
+            + f"; it has {', '.join(candidates) or 'only the targets'}",
             hint="; ".join(hint for _, hint in hints if hint)
             or "name them with --column NAME=COLUMN",
         )
@@ -195,7 +198,9 @@ def _present_only(table: Table, request: _Request) -> _Request:
     there = [name for name in names if name in table.columns]
     lacks = [name for name in names if name not in there]
     if there and lacks:
-        log.warning("%s has no column %s: missing values", table.path, column_text(lacks))
+        log.warning(
+            "%s has no column %s, whose values count as missing", table.path, column_text(lacks)
+        )
     return replace(request, column=there or names)
 
 
@@ -256,8 +261,8 @@ def _guess(table: Table, request: _Request, used: set[str]) -> ColumnName:
     left_out = {name: numbers_rows(name, cells) for name, cells in table.columns.items()}
     each = [f"{name} ({why})" if why else name for name, why in left_out.items()]
     raise UsageError(
-        f"no column of {table.path} looks like {request.kind}",
-        expected=f"one of: {', '.join(each)}",
+        f"no column of {table.path} is called {request.name!r} or holds {request.kind} data",
+        expected=f"one of: {', '.join(each) or 'columns that are not used yet'}",
         hint=f"name it with --column {path}=NAME",
     )
 

@@ -41,7 +41,7 @@ def export(model: Model, folder: str | Path, *, tuned: bool = False) -> Path:
     Raises:
         UsageError: an input's representation or an output can't be exported; the message lists
             those that can.
-        PlaitError: a graph can't be written, or gives other numbers than torch.
+        PlaitError: a graph can't be written, or does not give what torch gives.
     """
     needed("onnx", "export")
     needed("onnxruntime", "export")
@@ -202,7 +202,7 @@ def _write(graph: Graph, folder: Path, file: str) -> str:
         got = session({name: value.numpy() for name, value in example.items()})
         for name, value in wanted.items():
             if not np.allclose(got[name], value.numpy(), rtol=CLOSE, atol=CLOSE):
-                raise PlaitError(f"{file} gives other numbers than torch for {name}")
+                raise PlaitError(f"{file} does not reproduce the output {name} of torch")
     return file
 
 

@@ -100,7 +100,7 @@ def quantise(
     """
     about = read_about(Path(folder))
     if "int8" in about:
-        raise UsageError(f"{folder} is of 8 bits already", hint="export the model once more first")
+        raise UsageError(f"{folder} is already in 8 bits", hint="export the model again first")
     records, taken = open_table(model.recipe, model.parts, table, columns or {})
     path, seed = Path(folder), model.recipe.seed
     train, val = (

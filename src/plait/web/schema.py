@@ -45,16 +45,16 @@ class Looked(BaseModel):
 
     input: str
     words: list[str]
-    maps: list[list[list[float]]] = Field(description="a map for each word: its rows, top first")
-    picture: str = Field(description="the picture as the model saw it, a data: URL")
+    maps: list[list[list[float]]] = Field(description="one map per word, as rows from the top")
+    picture: str = Field(description="the picture as the model saw it, as a data: URL")
 
 
 class Answer(BaseModel):
     """One output's answer."""
 
     value: Any
-    score: float | None = Field(description="mean log-probability per word; else probability")
-    confidence: float | None = Field(description="how probable the model thinks it is, 0 to 1")
+    score: float | None = Field(description="mean log-probability per word, or a probability")
+    confidence: float | None = Field(description="how probable the answer is to the model, 0 to 1")
     alternatives: list[Alternative] = []
     probabilities: dict[str, float] = {}
     interval: tuple[float, float] | None = None

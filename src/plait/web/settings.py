@@ -59,7 +59,7 @@ def _digest(key: str) -> bytes:
 
 
 def read_keys(lines: Iterable[str]) -> tuple[bytes, ...]:
-    """The digests of keys, one a line; empty lines and lines starting with # are ignored.
+    """The digests of keys, one per line; empty lines and lines starting with # are ignored.
 
     Raises:
         UsageError: there is no key, or one is so short that it could be guessed.
@@ -67,7 +67,7 @@ def read_keys(lines: Iterable[str]) -> tuple[bytes, ...]:
     stripped = (line.strip() for line in lines)
     keys = [line for line in stripped if line and not line.startswith("#")]
     if not keys:
-        raise UsageError("there is no key", expected="one a line")
+        raise UsageError("there is no key", expected="one per line")
     if any(len(key) < KEY_LENGTH for key in keys):
         raise UsageError("a key is too short", expected=f"at least {KEY_LENGTH} characters")
     return tuple(map(_digest, keys))

@@ -42,13 +42,13 @@ SHADES, DRAWN = 64, (480, 180)  # bands of the spectrogram that is drawn, and it
 QUIETEST = 1e-8  # power of a band that is drawn, as a share of the loudest
 
 Floats = NDArray[np.floating[Any]]
-Rate = Annotated[int, Field(ge=4000, le=48000, description="samples a second")]
-MaxSeconds = Annotated[float, Field(gt=0, le=600, description="longer sounds are cut")]
+Rate = Annotated[int, Field(ge=4000, le=48000, description="samples per second")]
+MaxSeconds = Annotated[float, Field(gt=0, le=600, description="longer recordings are cut")]
 Token = Annotated[
-    Literal[20, 40], Field(description="milliseconds of a token; 20 for speech in letters")
+    Literal[20, 40], Field(description="milliseconds per token; 20 for speech written in letters")
 ]
 SequenceLayers = Annotated[
-    int, Field(ge=0, le=12, description="layers of the sequence encoder; 0: there is none")
+    int, Field(ge=0, le=12, description="layers of the sequence encoder; 0: no sequence encoder")
 ]
 SequenceDropout = Annotated[
     float, Field(ge=0, lt=1, description="dropout before and within the sequence encoder")
@@ -74,13 +74,13 @@ class Sound(Modality):
 
     rate: Rate = 16000
     max_seconds: MaxSeconds = 10.0
-    trim: bool = Field(False, description="cut silence off both ends")
+    trim: bool = Field(False, description="trim silence at both ends")
     views: int = Field(1, ge=1, le=16, description="augmented versions (speed, gain, noise)")
     speed: float = Field(
-        0.1, ge=0, le=0.5, description="views are up to this share faster or slower"
+        0.1, ge=0, le=0.5, description="views are up to this fraction faster or slower"
     )
     noise: tuple[float, float] = Field(
-        (5.0, 30.0), description="fewest and most decibels of a view above its noise"
+        (5.0, 30.0), description="range of the signal-to-noise ratio of views, in decibels"
     )
 
     @classmethod

@@ -26,7 +26,7 @@ NO_PRETRAINING = {"apply_spec_augment": False, "layerdrop": 0.0, "encoder_layerd
 
 @register("audio", "hub")
 class HubSound(Sound):
-    """Any audio encoder of the Hugging Face hub, or of a local folder in its format."""
+    """Any audio encoder of the Hugging Face Hub, or of a local folder in its format."""
 
     encoder_class = "plait.modalities.audio.networks.HubSoundEncoder"
     exportable = False

@@ -19,17 +19,17 @@ PARTS = 5  # of a sound, for its vector
 
 @register("audio", "mfcc")
 class Mfcc(MelSound, Classical):
-    """Mel-frequency cepstral coefficients through a small network of convolutions and a GRU."""
+    """Mel-frequency cepstral coefficients, encoded by convolutions and a GRU."""
 
     encoder_class = "plait.modalities.audio.networks.MfccEncoder"
     strides = {20: (1, 2), 40: (2, 2)}
 
     bands: int = Field(40, ge=16, le=256, description="mel bands")
-    coefficients: int = Field(20, ge=2, le=256, description="from the 0th; at most bands")
-    differences: int = Field(2, ge=0, le=2, description="0; 1: with first; 2: and second ones")
-    normalise: bool = Field(True, description="each number to mean 0, deviation 1 in each sound")
+    coefficients: int = Field(20, ge=2, le=256, description="coefficients kept, the 0th included")
+    differences: int = Field(2, ge=0, le=2, description="orders of differences that are added")
+    normalise: bool = Field(True, description="standardise each coefficient within a recording")
     token: Token = 40
-    channels: int = Field(96, ge=8, le=1024, description="of the convolutions")
+    channels: int = Field(96, ge=8, le=1024, description="channels of the convolutions")
     layers: int = Field(1, ge=1, le=4, description="layers of the GRU")
     width: Width = 128
     dropout: Dropout = 0.2

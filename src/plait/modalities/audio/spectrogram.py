@@ -11,7 +11,7 @@ from plait.modalities.base import SequenceEncoderKind, Width
 
 @register("audio", "spectrogram")
 class Spectrogram(MelSound):
-    """Log-mel frames through convolutions, then read in order (GRU, CNN or transformer).
+    """Log-mel frames through convolutions, then a sequence encoder (GRU, CNN or transformer).
 
     A frame is 25 ms long, one begins each 10 ms."""
 
@@ -19,12 +19,12 @@ class Spectrogram(MelSound):
     strides = {20: (1, 2, 1, 1), 40: (1, 2, 1, 2)}
 
     bands: int = Field(64, ge=16, le=256, description="mel bands")
-    channels: int = Field(64, ge=4, le=512, description="of the last layer")
+    channels: int = Field(64, ge=4, le=512, description="channels of the last layer")
     token: Token = 40
     width: Width = 128
     sequence_encoder: SequenceEncoderKind = "gru"
     layers: SequenceLayers = 1
     dropout: SequenceDropout = 0.0
-    normalise: bool = Field(True, description="each band to mean 0 and deviation 1 in each sound")
-    mask_bands: int = Field(8, ge=0, description="most bands hidden in learning (SpecAugment)")
-    mask_frames: int = Field(10, ge=0, description="most frames hidden in learning (SpecAugment)")
+    normalise: bool = Field(True, description="standardise each band within a recording")
+    mask_bands: int = Field(8, ge=0, description="maximum masked in training (SpecAugment)")
+    mask_frames: int = Field(10, ge=0, description="maximum masked in training (SpecAugment)")

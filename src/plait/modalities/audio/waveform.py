@@ -19,15 +19,15 @@ TOKEN = 0.04  # most seconds of a token; it lasts at least half of that
 
 @register("audio", "waveform")
 class Waveform(Sound):
-    """The samples themselves through a stack of strided convolutions."""
+    """The samples themselves, encoded by strided convolutions."""
 
     encoder_class = "plait.modalities.audio.networks.WaveformEncoder"
 
-    channels: int = Field(128, ge=8, le=1024, description="of the last layer")
-    layers: int = Field(2, ge=0, le=12, description="layers over 3 tokens, after the strided ones")
+    channels: int = Field(128, ge=8, le=1024, description="channels of the last layer")
+    layers: int = Field(2, ge=0, le=12, description="convolutions after the strided ones")
     width: Width = 128
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout")
-    normalise: bool = Field(True, description="samples to mean 0 and deviation 1 in each sound")
+    normalise: bool = Field(True, description="standardise the samples of a recording")
 
     def pace(self) -> float:
         """The product of the strides."""

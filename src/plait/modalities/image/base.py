@@ -129,15 +129,19 @@ class Photo(Modality):
 
 @register("image", "cnn")
 class Cnn(Photo):
-    """EfficientNet-Lite's feature map (ImageNet weights): a token for each 32×32 pixels."""
+    """EfficientNet-Lite's feature map (ImageNet weights): one token for every 32×32 pixels."""
 
     encoder_class = "plait.modalities.image.networks.CnnEncoder"
 
-    network: NetworkName = Field("lite0", description="EfficientNet-Lite: larger, better, slower")
-    train: Train = Field("frozen", description="which layers learn: none, the last blocks, or all")
-    blocks: int = Field(5, ge=1, le=16, description="how many blocks are 'last-blocks'")
-    layer: Literal["block", "head"] = Field("head", description="whose features: the head has 1280")
-    size: int | None = Field(None, ge=32, le=1024, description="pixels a side; null: its own")
+    network: NetworkName = Field("lite0", description="size: larger is better, but slower")
+    train: Train = Field("frozen", description="which layers are trained")
+    blocks: int = Field(5, ge=1, le=16, description="number of blocks that last-blocks trains")
+    layer: Literal["block", "head"] = Field(
+        "head", description="output of the last block or of the head"
+    )
+    size: int | None = Field(
+        None, ge=32, le=1024, description="pixels per side; null: as pretrained"
+    )
 
     resize: Resize = "squash"
 

@@ -28,15 +28,17 @@ SIZE = 224  # where neither the processor nor the model names one
 
 @register("image", "hub")
 class HubImage(Photo):
-    """Any image model of the Hugging Face hub, or of a local folder in its format."""
+    """Any image model of the Hugging Face Hub, or of a local folder in its format."""
 
     encoder_class = "plait.modalities.image.networks.HubImageEncoder"
 
     name: HubName
     train: HubTrain = "frozen"
-    size: int | None = Field(None, ge=8, le=1024, description="pixels a side; null: its own")
+    size: int | None = Field(
+        None, ge=8, le=1024, description="pixels per side; null: as pretrained"
+    )
     resize: Literal["auto", "squash", "crop"] = Field(
-        "auto", description="squash the photo to a square, or crop it; auto: the model's own way"
+        "auto", description="squash the photo to a square, or crop it; auto: as the model does"
     )
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:

@@ -11,13 +11,13 @@ from plait.modalities.image.base import Photo, Resize
 
 @register("image", "pixels")
 class Pixels(Photo):
-    """The pixels, nothing pretrained: patches through one learned projection."""
+    """Patches of pixels, each projected by one learned layer; nothing pretrained."""
 
     encoder_class = "plait.modalities.image.networks.PixelsEncoder"
 
-    size: int = Field(128, ge=8, le=512, description="pixels a side")
+    size: int = Field(128, ge=8, le=512, description="pixels per side")
     resize: Resize = "squash"
-    patch: int = Field(16, ge=1, le=64, description="pixels a side of a patch")
+    patch: int = Field(16, ge=1, le=64, description="pixels per side of a patch")
     width: Width = 128
 
     @model_validator(mode="after")

@@ -51,15 +51,15 @@ class VisualWords(Photo, Classical):
     fits_on_files = True
 
     keypoints: Literal["dense", "detected"] = Field(
-        "dense", description="on a grid, or where SIFT detects any"
+        "dense", description="on a grid, or where SIFT detects them"
     )
     step: int = Field(8, ge=2, le=64, description="pixels between the grid's keypoints")
-    patch: int = Field(32, ge=8, le=256, description="pixels a side that a keypoint describes")
-    words: int = Field(300, ge=2, le=2000, description="most visual words")
-    levels: int = Field(3, ge=1, le=4, description="of the pyramid: 1×1, 2×2, 4×4, 8×8 cells")
-    assign: Literal["hard", "soft"] = Field("soft", description="to the nearest word, or shared")
+    patch: int = Field(32, ge=8, le=256, description="pixels per side of a keypoint's region")
+    words: int = Field(300, ge=2, le=2000, description="maximum number of visual words")
+    levels: int = Field(3, ge=1, le=4, description="pyramid levels: 1×1, 2×2, 4×4, 8×8 cells")
+    assign: Literal["hard", "soft"] = Field("soft", description="to the nearest word, or several")
     width: Width = 128
-    size: int = Field(256, ge=32, le=1024, description="pixels a side")
+    size: int = Field(256, ge=32, le=1024, description="pixels per side")
     resize: Resize = "squash"
 
     @cached_property

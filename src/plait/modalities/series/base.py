@@ -64,14 +64,14 @@ class Sensor(Modality):
     corruptions = ("noise",)
     fits_on_files = True
 
-    time: Channel | None = Field(None, description="channel of the time; null: rows are even")
-    rate: float | None = Field(None, gt=0, description="steps a unit of time, after resampling")
+    time: Channel | None = Field(None, description="channel of the time; null: even steps")
+    rate: float | None = Field(None, gt=0, description="steps per unit of time after resampling")
     centre: list[Channel] | None = Field(
-        None, description="channels of a point (a hip's x, y, z) taken from all points in turn"
+        None, description="channels of a point (a hip's x, y, z) to subtract from all others"
     )
-    max_steps: int = Field(1024, ge=2, le=100_000, description="steps; longer series are cut")
-    jitter: float = Field(0.05, ge=0, le=10, description="noise of a view, in deviations")
-    scale: float = Field(0.1, ge=0, lt=1, description="spread of a view's factor of each channel")
+    max_steps: int = Field(1024, ge=2, le=100_000, description="maximum; longer series are cut")
+    jitter: float = Field(0.05, ge=0, le=10, description="noise in views, in standard deviations")
+    scale: float = Field(0.1, ge=0, lt=1, description="spread of a view's factor for each channel")
     warp: float = Field(0.2, ge=0, lt=1, description="spread of a view's speed")
     views: int = Field(1, ge=1, le=16, description="augmented versions (noise, scale, speed)")
 

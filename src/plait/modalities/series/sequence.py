@@ -15,16 +15,19 @@ Stride = Annotated[int, Field(ge=1, le=16)]
 
 @register("series", "sequence")
 class SeriesSequence(Sensor):
-    """Strided convolutions over the steps, then a GRU, a CNN or a transformer in order."""
+    """Strided convolutions over the steps, then a sequence encoder (GRU, CNN or transformer)."""
 
     encoder_class = "plait.modalities.series.networks.SequenceEncoder"
 
-    differences: bool = Field(True, description="channels' changes as channels too")
+    differences: bool = Field(True, description="add the change of each channel as another channel")
     strides: tuple[Stride, ...] = Field(
-        (2, 2), min_length=1, max_length=8, description="of the convolutions, one layer each"
+        (2, 2),
+        min_length=1,
+        max_length=8,
+        description="stride of each convolution",
     )
     sequence_encoder: SequenceEncoderKind = "gru"
     layers: Layers = 1
     width: Width = 128
     dropout: Dropout = 0.2
-    channel_dropout: float = Field(0.1, ge=0, lt=1, description="channels hidden in learning")
+    channel_dropout: float = Field(0.1, ge=0, lt=1, description="share hidden in training")

@@ -27,7 +27,7 @@ class Windows(Sensor, Classical):
     encoder_class = "plait.modalities.series.networks.WindowsEncoder"
     reads_prepared = True
 
-    windows: int = Field(8, ge=1, le=512, description="windows; each overlaps half the next")
+    windows: int = Field(8, ge=1, le=512, description="number; each overlaps half of the next")
     width: Width = 128
     dropout: Dropout = 0.2
 

@@ -70,14 +70,16 @@ class Columns(Modality, Classical):
     corruptions = ("noise", "lost columns")
 
     kinds: dict[str, KindName] | None = Field(
-        None, description="column: number, category or date; those not named are guessed"
+        None, description="column -> number, category or date; the others are guessed"
     )
     min_count: int = Field(2, ge=1, description="rarer categories count as unseen")
-    categories: int = Field(1000, ge=1, le=100_000, description="most of a column, the commonest")
-    numbers: Literal["linear", "periodic"] = Field(
-        "linear", description="linear: number times a vector; periodic: through learned waves"
+    categories: int = Field(
+        1000, ge=1, le=100_000, description="maximum per column (the commonest)"
     )
-    layers: int = Field(1, ge=0, le=12, description="blocks in which columns attend to each other")
+    numbers: Literal["linear", "periodic"] = Field(
+        "linear", description="how numbers become tokens: times a vector, or through learned waves"
+    )
+    layers: int = Field(1, ge=0, le=12, description="transformer blocks over the columns")
     width: int = Field(64, ge=8, le=2048, description="width of a token")
     dropout: Dropout = 0.1
     views: int = Field(1, ge=1, le=16, description="augmented versions (noise, lost columns)")

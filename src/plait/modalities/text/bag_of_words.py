@@ -27,21 +27,21 @@ WORD = re.compile(f"{CHARACTER}|{LETTERS}|{EMOJI}")  # words of one letter too: 
 
 @register("text", "bag-of-words")
 class BagOfWords(Text, Classical):
-    """Counts or TF-IDF of words or letter groups, through one learned layer: a single token."""
+    """Counts or TF-IDF of groups of words or letters, projected to a single token."""
 
     reads_whole = False
     encoder_class = "plait.modalities.text.networks.BagEncoder"
 
     weight: Literal["counts", "tf-idf"] = Field(
-        "tf-idf", description="counts: 1 + log of how often; tf-idf: rare terms weigh more"
+        "tf-idf", description="counts: their logarithms; tf-idf: rare terms weigh more"
     )
-    unit: Literal["words", "letters"] = Field("words", description="what terms are groups of")
-    min_n: int = Field(1, ge=1, le=8, description="fewest words or letters of a term")
-    max_n: int = Field(2, ge=1, le=8, description="most words or letters of a term")
-    min_count: int = Field(2, ge=1, description="texts that must have a term for it to count")
-    vocabulary: int = Field(20_000, ge=2, le=1_000_000, description="most terms, the commonest")
+    unit: Literal["words", "letters"] = Field("words", description="what terms consist of")
+    min_n: int = Field(1, ge=1, le=8, description="minimum length of a term, in words or letters")
+    max_n: int = Field(2, ge=1, le=8, description="maximum length of a term, in words or letters")
+    min_count: int = Field(2, ge=1, description="terms in fewer texts are ignored")
+    vocabulary: int = Field(20_000, ge=2, le=1_000_000, description="maximum size (the commonest)")
     width: Width = 128
-    dropout: float = Field(0.1, ge=0, lt=1, description="of terms, while learning")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of terms hidden in training")
 
     def terms(self, text: str) -> list[str]:
         """Groups of words that follow each other, or of letters within a word and the spaces at its

@@ -104,7 +104,7 @@ def load_pieces(name: str) -> State:
 
 @register("text", "hub")
 class HubText(TokenizedText):
-    """Any text model of the Hugging Face hub, or of a local folder in its format."""
+    """Any text model of the Hugging Face Hub, or of a local folder in its format."""
 
     encoder_class = "plait.modalities.text.networks.HubTextEncoder"
 

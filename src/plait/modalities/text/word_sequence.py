@@ -20,15 +20,15 @@ from plait.types import State
 
 @register("text", "word-sequence")
 class WordSequence(Text):
-    """Words, subwords or characters, embedded and read in order (GRU, CNN or transformer)."""
+    """Embedded words, subwords or characters, then a GRU, CNN or transformer."""
 
     encoder_class = "plait.modalities.text.networks.WordSequenceEncoder"
     reads_whole = False
 
     unit: Literal["words", "subwords", "characters"] = Field("words", description="what a token is")
     lower: bool = Field(True, description="lower-case the texts")
-    min_count: int = Field(2, ge=1, description="rarer words are unknown")
-    vocabulary: int = Field(20_000, ge=10, le=1_000_000, description="most entries")
+    min_count: int = Field(2, ge=1, description="rarer words become unknown")
+    vocabulary: int = Field(20_000, ge=10, le=1_000_000, description="maximum number of entries")
     max_length: int = Field(128, ge=1, le=4096, description="texts are cut to this many units")
     sequence_encoder: SequenceEncoderKind = "gru"
     layers: Layers = 1

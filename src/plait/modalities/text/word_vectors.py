@@ -39,7 +39,7 @@ _ENDING = re.compile(r"(?i)(?<=\w)(n't|'\w+)$")
 
 @register("text", "word-vectors")
 class WordVectors(TokenizedText):
-    """Pretrained word vectors or a sentence encoder's, frozen; read by their mean or in order."""
+    """Frozen word vectors or a frozen sentence encoder, then a mean or a sequence encoder."""
 
     encoder_class = "plait.modalities.text.networks.VectorsEncoder"
 
@@ -48,7 +48,7 @@ class WordVectors(TokenizedText):
         min_length=1,
         description="glove-6b-50d, minilm, or a GloVe, fastText or word2vec file",
     )
-    common: int = Field(20_000, ge=0, le=1_000_000, description="commonest words kept as well")
+    common: int = Field(20_000, ge=0, le=1_000_000, description="common words that are always kept")
     sequence_encoder: MeanOrSequence = "gru"
     layers: Layers = 1
     width: Width = 128

@@ -59,9 +59,9 @@ class Clip(Modality):
     )
     corruptions = ("noise", "blur")
 
-    frames: int = Field(16, ge=1, le=256, description="frames, spread evenly over the clip")
-    flip: bool = Field(False, description="mirror odd views; wrong where left and right matter")
-    views: int = Field(1, ge=1, le=16, description="augmented versions (cropped, cut, lighter)")
+    frames: int = Field(16, ge=1, le=256, description="number of frames, evenly spread")
+    flip: bool = Field(False, description="mirror every other view (if left and right are alike)")
+    views: int = Field(1, ge=1, le=16, description="augmented versions (cropped, cut, brightened)")
 
     @classmethod
     def recognises(cls, cell: Any) -> Match:

@@ -26,7 +26,7 @@ PHOTO_SIZE = 256  # pixels a side of the frames that an image representation lea
 
 @register("video", "frames")
 class Frames(Clip):
-    """Some frames through an image representation each, then over time by a GRU or attention."""
+    """Frames, each encoded as an image, then a mean or a sequence encoder over time."""
 
     encoder_class = "plait.modalities.video.networks.FramesEncoder"
 

@@ -21,14 +21,14 @@ PLACES = 16  # a side, of the small pictures that make its vector
 
 @register("video", "motion")
 class Motion(Clip, Classical):
-    """Small grey frames and their differences through a (2+1)-D convolutional network."""
+    """Small grey frames and their differences, encoded by a (2+1)-D convolutional network."""
 
     encoder_class = "plait.modalities.video.networks.MotionEncoder"
 
-    frames: int = Field(24, ge=2, le=256, description="frames, spread evenly over the clip")
-    size: int = Field(64, ge=16, le=256, description="pixels a side")
+    frames: int = Field(24, ge=2, le=256, description="number of frames, evenly spread")
+    size: int = Field(64, ge=16, le=256, description="pixels per side")
     resize: Fit = Field("squash", description="squash the frame to a square, or crop it")
-    channels: int = Field(96, ge=8, le=512, description="of the last layer")
+    channels: int = Field(96, ge=8, le=512, description="channels of the last layer")
     width: Width = 128
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout")
 

@@ -97,15 +97,15 @@ class TextOutput(Output):
     head_class = "plait.outputs.text.networks.TextHead"
 
     metrics: Annotated[str, registry.Named("metric")] = Field(
-        default="captions", description="what the texts are, and so how they are scored"
+        default="captions", description="what the texts are, which decides how they are scored"
     )
     unit: Unit = Field(default="words", description="what a token is")
     lower: bool = Field(
-        default=True, description="lower-case the texts; hub models use their own way"
+        default=True, description="lower-case the texts; models of the Hub ignore this"
     )
     min_count: int = Field(default=5, ge=1, description="rarer words become unknown")
     vocabulary: int = Field(
-        default=10_000, ge=10, le=1_000_000, description="most entries of the vocabulary"
+        default=10_000, ge=10, le=1_000_000, description="maximum size of the vocabulary"
     )
     punctuation: bool = Field(default=True, description="keep punctuation as words")
     max_length: int = Field(
@@ -115,14 +115,16 @@ class TextOutput(Output):
         default={"kind": "transformer"}, description="the decoder: kind and its settings"
     )
     texts_per_step: int | None = Field(
-        default=None, ge=1, description="texts of a record to learn from in a step; null: all"
+        default=None, ge=1, description="texts of a record in one training step; null: all"
     )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="label smoothing")
     word_dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the previous words hidden in training"
+        default=0.0, ge=0, lt=1, description="share of previous words hidden in training"
     )
     consensus: float = Field(
-        default=0.0, ge=0, description="extra weight of texts that agree with the record's others"
+        default=0.0,
+        ge=0,
+        description="extra weight of texts that agree with the record's other texts",
     )
     ctc_weight: float = Field(
         default=0.0, ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none"

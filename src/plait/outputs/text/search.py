@@ -65,9 +65,9 @@ class Decoding(Options):
     a token.
     """
 
-    beam: int = Field(default=3, ge=1, le=64, description="beams; 1 is greedy")
+    beam: int = Field(default=3, ge=1, le=64, description="beams; 1: greedy search")
     length_penalty: float = Field(
-        default=0.8, ge=0, le=4, description="0 favours short texts, 1 the mean of a token"
+        default=0.8, ge=0, le=4, description="0 favours short texts; 1 compares means per token"
     )
     ctc: float | None = Field(
         default=None,
@@ -85,28 +85,33 @@ class Decoding(Options):
         description="added for each token, beside a language model; null: as calibrated",
     )
     min_words: int | None = Field(
-        default=None, ge=0, description="fewest words; null: 3 for captions, otherwise 1 or 0"
+        default=None,
+        ge=0,
+        description="minimum number of words; null: 3 for captions, otherwise 1 or 0",
     )
     max_words: int | None = Field(
         default=None,
         ge=1,
         le=MOST,
-        description="most words; null: 24 for captions, otherwise max_length",
+        description="maximum number of words; null: 24 for captions, otherwise max_length",
     )
     no_repeat: int | None = Field(
         default=None,
         ge=0,
-        description="no n-gram of this length twice, 0 allows all; null: 3 for captions, "
+        description="no n-gram of this length occurs twice; 0: no limit; null: 3 for captions, "
         "otherwise 0",
     )
     num: int = Field(default=1, ge=1, le=64, description="texts for each record")
     sample: bool = Field(default=False, description="sample instead of searching")
-    temperature: float = Field(default=1.0, gt=0, le=100, description="of sampling")
-    top_k: int = Field(default=0, ge=0, description="sample the k likeliest words; 0: all")
+    temperature: float = Field(default=1.0, gt=0, le=100, description="temperature of the sampling")
+    top_k: int = Field(default=0, ge=0, description="sample from the k likeliest words; 0: all")
     top_p: float = Field(
-        default=1.0, gt=0, le=1, description="sample the likeliest words with this probability"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="sample from the likeliest words that have this probability together",
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="of sampling")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the sampling")
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Decoding:

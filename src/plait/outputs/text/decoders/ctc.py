@@ -19,7 +19,7 @@ BLANK = PAD
 
 @register("decoder", "ctc")
 class CtcDecoder(Decoder):
-    """Each token of the input says a unit or nothing, in the input's order: for speech."""
+    """Connectionist temporal classification, for speech: each token gives a unit or a blank."""
 
     network_class = "plait.outputs.text.decoders.networks.ctc.CtcNetwork"
     final_scores = True

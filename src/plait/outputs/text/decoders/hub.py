@@ -15,13 +15,13 @@ from plait.types import State
 
 @register("decoder", "hub")
 class HubDecoder(Decoder):
-    """Any causal language model of the Hugging Face hub, or of a local folder; needs unit: hub."""
+    """Any causal language model of the Hugging Face Hub, or of a local folder; needs unit: hub."""
 
     network_class = "plait.outputs.text.decoders.networks.hub.HubNetwork"
     exportable = False
     name: HubName
     train: Literal["frozen", "all"] = Field(
-        default="frozen", description="which layers of the language model learn: none, or all"
+        default="frozen", description="which layers of the language model are trained: none, or all"
     )
 
     def fit(self) -> State:

@@ -53,10 +53,10 @@ _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
 @register("language", "arpa")
 class ArpaLanguageModel(LanguageModel):
-    """An n-gram model that another tool counted (KenLM, SRILM, MITLM), of the same units."""
+    """An n-gram model from another tool (KenLM, SRILM, MITLM), over the same units."""
 
     file: Annotated[
-        str, Field(description="an ARPA file of the output's units; .gz too"), UserFile()
+        str, Field(description="an ARPA file over the output's units, also .gz"), UserFile()
     ]
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:

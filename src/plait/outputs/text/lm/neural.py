@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @register("language", "neural")
 class NeuralLanguageModel(LanguageModel):
-    """A decoder that sees no input, learned from the training texts along with the rest."""
+    """A decoder that sees no input, trained on the training texts with the rest of the model."""
 
     decoder: Annotated[dict[str, Any], Nested("decoder", but=("ctc", "hub"))] = Field(
         default={"kind": "gru-attention", "units": 256},

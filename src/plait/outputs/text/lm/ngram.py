@@ -229,11 +229,11 @@ class NGram:
 
 @register("language", "ngram")
 class NGramLanguageModel(LanguageModel):
-    """Counts of word sequences, with modified Kneser-Ney smoothing."""
+    """An n-gram model of the training texts, with modified Kneser-Ney smoothing."""
 
-    order: int = Field(default=4, ge=1, le=20, description="words of the longest n-grams")
+    order: int = Field(default=4, ge=1, le=20, description="length of the longest n-grams")
     texts: Annotated[str | None, UserFile()] = Field(
-        default=None, description="a file of more sentences, one a line; .gz too; null: none"
+        default=None, description="file of further sentences, one per line, also .gz; null: none"
     )
 
     def fit(self, texts: Iterable[Sequence[int]], vocabulary: Vocabulary) -> State:

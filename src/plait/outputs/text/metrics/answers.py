@@ -22,8 +22,10 @@ _COMMA = re.compile(r",(?!\d)")  # between the parts of an answer
 
 @register("metric", "answers")
 class AnswerMetrics(TextMetrics):
-    """Accuracy of answers, of which any of the record's references is right, and, where WordNet is
-    installed, their mean likeness to the right answer (see `wups`, thresholds 0.9 and 0.0)."""
+    """Accuracy of answers and, where WordNet is installed, how close the wrong ones come.
+
+    An answer is right if it equals any of the record's references. The closeness is the mean of
+    `wups`, with the thresholds 0.9 and 0.0."""
 
     titles = {
         "accuracy": "accuracy",

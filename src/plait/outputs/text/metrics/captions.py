@@ -53,7 +53,7 @@ class CaptionMetrics(TextMetrics):
         "meteor": "METEOR",
         "distinct": "distinct captions",
         "vocabulary": "words used",
-        "mean_length": "words a caption",
+        "mean_length": "words per caption",
     }
     best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
     highest = 10.0

@@ -23,7 +23,7 @@ CONFUSIONS = 20  # shown at most
 
 @register("metric", "transcripts")
 class TranscriptMetrics(TextMetrics):
-    """Errors of transcripts, each against the reference that it is nearest to.
+    """Errors of transcripts, each against its nearest reference.
 
     Both are compared in lower case and without punctuation (`metrics.base.plain`). An error is a
     word that is substituted, left out or put in, in the shortest way from the reference to the

@@ -17,7 +17,7 @@ from plait.util.imports import needed
 
 @register("metric", "translations")
 class TranslationMetrics(TextMetrics):
-    """Scores of translations, whose case and punctuation count as they are written.
+    """Scores of translations, with case and punctuation.
 
     ``bleu`` is corpus BLEU, 0 to 100 (Papineni et al., ACL 2002; Post, WMT 2018), ``chrf`` corpus
     chrF2, 0 to 100 (Popović, WMT 2015), ``bleu_share`` BLEU from 0 to 1, as other outputs' scores
