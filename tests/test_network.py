@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from untrained import make_model
 
 from plait.config.recipe import check_recipe
-from plait.network import Adapter, Network, build_network, mix
+from plait.network import Adapter, Network, build_network, load_weights, mix
 from plait.pipeline.engine import Batch, build_parts
 from plait.tasks.summary import made_up_batch
 from plait.types import Fused, Tokens, UsageError
@@ -107,3 +109,27 @@ def test_sentences_are_not_mixed() -> None:
             "outputs": {"y": {"kind": "text"}},
             "training": {"mixup": 0.2},
         })  # fmt: skip
+
+
+def test_weights_by_their_old_names_are_found(tmp_path: Path) -> None:
+    # An input may be called as the module was, and its own name must not change.
+    words = {"modality": "text", "representation": {"kind": "word-sequence", "min_count": 1}}
+    sound = {"modality": "audio", "representation": {"kind": "whisper", "depth": 1}}
+    model = make_model(
+        {"reader": words, "sound": sound}, {"y": {"kind": "category"}},
+        {"reader": ["a b", "b"], "sound": [], "y": ["one", "two"]}, {"kind": "early"},
+    )  # fmt: skip
+    new = model.network.state_dict()
+    old = {
+        name.replace(".sequence.", ".reader.").replace(".positions", ".places"): tensor
+        for name, tensor in new.items()
+    }
+    assert {"encoders.reader.reader.out.bias", "encoders.sound.trunk.places"} <= set(old)
+    assert not set(old) & {name for name in new if ".sequence." in name}
+    save_file(old, tmp_path / "weights.safetensors")
+    loaded = build_network(model.recipe, model.parts, pretrained=False)
+    with torch.no_grad():
+        for parameter in loaded.parameters():
+            parameter.zero_()
+    load_weights(loaded, tmp_path)
+    assert all(torch.equal(tensor, new[name]) for name, tensor in loaded.state_dict().items())

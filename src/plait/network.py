@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,11 @@ from plait.pipeline.engine import Batch, Parts, Row, to_row
 from plait.types import Fused, PlaitError, State, Tokens
 from plait.util.files import digest
 
+OLD_NAMES = {
+    r"^(encoders\.[^.]+)\.reader\.": r"\1.sequence.",
+    r"^(encoders\.[^.]+\.trunk)\.places$": r"\1.positions",
+}
+"""Patterns of the names that weights had in packages of earlier versions -> the present names."""
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records prepared at a time on a processor, on a GPU
 
 
@@ -226,6 +232,16 @@ def build_network(recipe: Recipe, parts: Parts, pretrained: bool = True) -> Netw
         return Network(recipe, parts, pretrained)
 
 
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by the present names of the modules that hold them; see `OLD_NAMES`."""
+    found = {}
+    for name, tensor in weights.items():
+        for old, new in OLD_NAMES.items():
+            name = re.sub(old, new, name)
+        found[name] = tensor
+    return found
+
+
 def load_weights(network: Network, folder: Path) -> None:
     """Put a package's weights into its network.
 
@@ -240,7 +256,7 @@ def load_weights(network: Network, folder: Path) -> None:
         ) from None
     full = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
     try:
-        network.load_state_dict(full)
+        network.load_state_dict(renamed(full))
     except RuntimeError as error:
         raise PlaitError(
             f"the weights of {folder} do not fit its recipe: {' '.join(str(error).split())[:200]}",

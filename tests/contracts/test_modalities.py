@@ -109,18 +109,18 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"min_count": 1, "unit": "letters", "min_n": 2, "max_n": 3, "weight": "counts"},
         ],
         "word-sequence": [
-            {"sequence_encoder": reader, "layers": 2, "width": 16, "min_count": 1, "dropout": 0.0}
-            for reader in ("gru", "cnn", "transformer")
+            {"sequence_encoder": kind, "layers": 2, "width": 16, "min_count": 1, "dropout": 0.0}
+            for kind in ("gru", "cnn", "transformer")
         ]
         + [{"unit": "subwords", "vocabulary": 300, "max_length": 40}]
         + [{"unit": "characters", "lower": False, "min_count": 1, "max_length": 40}],
         "word-vectors": [
-            {"sequence_encoder": reader, "max_length": 8, "width": 16, "dropout": 0.0}
-            for reader in ("mean", "gru", "cnn", "transformer")
+            {"sequence_encoder": kind, "max_length": 8, "width": 16, "dropout": 0.0}
+            for kind in ("mean", "gru", "cnn", "transformer")
         ]
         + [
-            {"vectors": "minilm", "sequence_encoder": reader, "max_length": 8}
-            for reader in ("mean", "gru")
+            {"vectors": "minilm", "sequence_encoder": kind, "max_length": 8}
+            for kind in ("mean", "gru")
         ],
         "hub": [
             {"max_length": 8, "train": train, "tokens": tokens}

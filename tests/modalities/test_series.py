@@ -230,9 +230,9 @@ def test_windows_cover_any_length(length: int) -> None:
 # --- the network ---
 
 
-@pytest.mark.parametrize("reader", ["gru", "cnn", "transformer"])
-def test_order_matters(reader: Any) -> None:
-    modality = learned(SeriesSequence(sequence_encoder=reader, width=16))
+@pytest.mark.parametrize("kind", ["gru", "cnn", "transformer"])
+def test_order_matters(kind: Any) -> None:
+    modality = learned(SeriesSequence(sequence_encoder=kind, width=16))
     torch.manual_seed(0)
     encoder = modality.encoder(True).eval()
     items = [torch.from_numpy(modality.read(cell, Path())) for cell in (CELLS[2], CELLS[2][::-1])]

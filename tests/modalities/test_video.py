@@ -115,11 +115,9 @@ def test_an_image_part_that_learns_gives_what_a_frozen_one_gives() -> None:
     torch.testing.assert_close(values[0], values[1], rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize(
-    ("reader", "order"), [("gru", True), ("transformer", True), ("mean", False)]
-)
-def test_the_order_of_frames_is_seen_by_all_but_the_mean(reader: str, order: bool) -> None:
-    _, encoder = built(sequence_encoder=reader)
+@pytest.mark.parametrize(("kind", "order"), [("gru", True), ("transformer", True), ("mean", False)])
+def test_the_order_of_frames_is_seen_by_all_but_the_mean(kind: str, order: bool) -> None:
+    _, encoder = built(sequence_encoder=kind)
     x = torch.randn(1, 4, 1280)
     lengths = torch.tensor([4])
     there = encoder(x, lengths).values.mean(dim=1)
@@ -144,7 +142,7 @@ def test_what_reads_over_time_is_not_pretrained() -> None:
     network = build_network(recipe, parts.with_states(states))
     slow = {id(p) for p in network.pretrained_parameters()}
     own = {name for name, p in network.encoder("clip").named_parameters() if id(p) not in slow}
-    assert {name.partition(".")[0] for name in own} == {"project", "reader"}
+    assert {name.partition(".")[0] for name in own} == {"project", "sequence"}
 
 
 def test_the_image_representation_learns_from_a_frame_of_each_clip(

@@ -141,7 +141,7 @@ def test_prediction_from_a_table_that_lacks_columns(
     assert "no column 'wind' for inputs.plain" in capsys.readouterr().err
     write(table, [{"other": 7}])
     run(monkeypatch, *command, code=2)
-    assert "no column 'heat' for inputs.plain" in capsys.readouterr().err
+    assert "expected heat, wind, place, day (table)" in capsys.readouterr().err
 
 
 def test_bad_values_are_named_and_met(

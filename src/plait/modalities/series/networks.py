@@ -13,10 +13,10 @@ from plait.modalities.series.windows import STATISTICS, Windows
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     FrozenPart,
-    GruReader,
+    GruEncoder,
     NumpyPart,
-    make_reader,
-    read_tokens,
+    encode_sequence,
+    make_sequence_encoder,
     strided,
     strided_count,
     zero_after,
@@ -53,7 +53,7 @@ class Channels(FrozenPart):
         return torch.cat([*parts, measured[:, self.gaps]], dim=1)
 
 
-class SequenceEncoder(Encoder):
+class SeriesEncoder(Encoder):
     """(L, 2, C) -> Tokens (B, L / product of the strides, width)."""
 
     trunk: Channels
@@ -71,7 +71,7 @@ class SequenceEncoder(Encoder):
         self.drop = nn.Dropout(series.dropout)
         self.length = strided_count(series.max_steps, series.strides)
         self.width = series.width
-        self.reader = make_reader(series, self.length)
+        self.sequence = make_sequence_encoder(series, self.length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, C') -> Tokens (B, L', width)."""
@@ -80,7 +80,7 @@ class SequenceEncoder(Encoder):
             x = self.drop(nn.functional.gelu(norm(layer(x.transpose(1, 2)).transpose(1, 2))))
             lengths = strided(lengths, stride)
             x = zero_after(x, lengths)
-        return read_tokens(self.reader, x, lengths)
+        return encode_sequence(self.sequence, x, lengths)
 
     def _masked(self, x: Tensor) -> Tensor:
         """While learning, some channels of each record are hidden, so that none is relied on."""
@@ -99,10 +99,10 @@ class WindowsEncoder(Encoder):
         self.length, self.width = series.windows, series.width
         self.project = nn.Linear(STATISTICS * len(series.factor), series.width)
         self.norm, self.drop = nn.LayerNorm(series.width), nn.Dropout(series.dropout)
-        self.reader = GruReader(series.width, 1, series.dropout, series.windows)
+        self.sequence = GruEncoder(series.width, 1, series.dropout, series.windows)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, W, 7 · C) -> Tokens (B, W, width)."""
         x = self.project(zero_after(prepared, lengths))
         x = self.drop(nn.functional.gelu(self.norm(x)))
-        return read_tokens(self.reader, x, lengths)
+        return encode_sequence(self.sequence, x, lengths)

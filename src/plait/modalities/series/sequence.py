@@ -17,7 +17,7 @@ Stride = Annotated[int, Field(ge=1, le=16)]
 class SeriesSequence(Sensor):
     """Strided convolutions over the steps, then a sequence encoder (GRU, CNN or transformer)."""
 
-    encoder_class = "plait.modalities.series.networks.SequenceEncoder"
+    encoder_class = "plait.modalities.series.networks.SeriesEncoder"
 
     differences: bool = Field(True, description="add the change of each channel as another channel")
     strides: tuple[Stride, ...] = Field(

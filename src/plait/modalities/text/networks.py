@@ -21,12 +21,12 @@ from plait.modalities.text.word_vectors import MINILM, UNKNOWN, WordVectors, min
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     FrozenPart,
+    encode_sequence,
     freeze,
     length_mask,
-    make_reader,
+    make_sequence_encoder,
     masked_mean,
     present_tokens,
-    read_tokens,
     real_tokens,
     zero_after,
 )
@@ -64,12 +64,12 @@ class WordSequenceEncoder(Encoder):
         self.length, self.width = text.max_length, text.width
         self.embedding = nn.Embedding(len(text.words), text.width, padding_idx=PAD)
         self.drop = nn.Dropout(text.dropout)
-        self.reader = make_reader(text, text.max_length)
+        self.sequence = make_sequence_encoder(text, text.max_length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
         ids = zero_after(prepared, lengths)  # zero is `PAD`
-        return read_tokens(self.reader, self.drop(self.embedding(ids)), lengths)
+        return encode_sequence(self.sequence, self.drop(self.embedding(ids)), lengths)
 
 
 class PieceModel(FrozenPart):
@@ -171,7 +171,7 @@ class HubTextEncoder(FromIds):
         """(B, L) ids or (B, L, D) -> Tokens."""
         if self.top is None:
             return real_tokens(prepared, lengths)
-        return read_tokens(self.top, zero_after(prepared, lengths), lengths)
+        return encode_sequence(self.top, zero_after(prepared, lengths), lengths)
 
 
 class VectorsEncoder(FromIds):
@@ -193,13 +193,13 @@ class VectorsEncoder(FromIds):
         self.width, self.length = text.width, 1 if mean else text.max_length
         self.drop = nn.Dropout(text.dropout)
         self.project = nn.Linear(size, text.width)
-        self.reader = make_reader(text, text.max_length)
+        self.sequence = make_sequence_encoder(text, text.max_length)
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) or (B, L, E) -> Tokens."""
         values = zero_after(prepared, lengths)
         vectors = self.vectors(values) if self.vectors else values  # (B, L, E)
-        return read_tokens(self.reader, self.project(self.drop(vectors)), lengths)
+        return encode_sequence(self.sequence, self.project(self.drop(vectors)), lengths)
 
 
 class VectorTable(nn.Module):

@@ -15,9 +15,9 @@ from plait.modalities.video.motion import SCALE, Motion
 from plait.nn.base import Encoder
 from plait.nn.blocks import (
     count_parameters,
-    make_reader,
+    encode_sequence,
+    make_sequence_encoder,
     masked_mean,
-    read_tokens,
     real_tokens,
     strided,
     strided_count,
@@ -43,7 +43,7 @@ class FramesEncoder(Encoder):
         self.project = nn.Sequential(
             nn.Linear(image.width, clip.width), nn.LayerNorm(clip.width), nn.Dropout(clip.dropout)
         )
-        self.reader = make_reader(clip, clip.frames)
+        self.sequence = make_sequence_encoder(clip, clip.frames)
 
     @property
     def trunk(self) -> nn.Module:  # type: ignore[override]  # a view, not a module of its own
@@ -68,7 +68,7 @@ class FramesEncoder(Encoder):
         x = zero_after(prepared, lengths)
         if self.learns:
             x = self._vectors(x.flatten(0, 1)).view(*x.shape[:2], -1)  # (B, F, D)
-        return read_tokens(self.reader, self.project(x), lengths)
+        return encode_sequence(self.sequence, self.project(x), lengths)
 
 
 class MotionEncoder(Encoder):

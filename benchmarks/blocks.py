@@ -1,8 +1,8 @@
 """What makes plait's blocks learn faster on a CPU, against the plain way: seconds and ratios.
 
-    python benchmarks/readers.py [--threads 1] [--repeats 5]
+    python benchmarks/blocks.py [--threads 1] [--repeats 5]
 
-A reader with a GRU: 16 records of 100 to 350 tokens, 192 wide, two layers, against packed
+A GRU as sequence encoder: 16 records of 100 to 350 tokens, 192 wide, two layers, against packed
 sequences. Attention under bfloat16: 128 sentences of 41 tokens, 4 heads of 32, against the same
 all in bfloat16. Forward and backward, the best of the repeats; the two ways take turns.
 """
@@ -18,7 +18,7 @@ from machine import describe
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from plait.nn.blocks import Attention, GruReader
+from plait.nn.blocks import Attention, GruEncoder
 
 
 def seconds(ways: dict[str, Callable[[], Tensor]], repeats: int) -> dict[str, float]:
@@ -40,7 +40,7 @@ def gru_ways() -> dict[str, Callable[[], Tensor]]:
     lengths = torch.randint(100, longest + 1, (16,))
     lengths[0] = longest
     mask = torch.arange(longest) < lengths[:, None]
-    reader = GruReader(width, 2, 0.0, longest)
+    encoder = GruEncoder(width, 2, 0.0, longest)
     plain = nn.GRU(width, width // 2, 2, batch_first=True, bidirectional=True)
 
     def packed() -> Tensor:
@@ -48,7 +48,7 @@ def gru_ways() -> dict[str, Callable[[], Tensor]]:
         read: Tensor = pad_packed_sequence(plain(rows)[0], True, 0.0, longest)[0]
         return read
 
-    return {"plait": lambda: reader(tokens, mask), "packed sequences": packed}
+    return {"plait": lambda: encoder(tokens, mask), "packed sequences": packed}
 
 
 def attention_ways() -> dict[str, Callable[[], Tensor]]:
