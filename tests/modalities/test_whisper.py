@@ -60,7 +60,7 @@ def their_encoder(listener: Listener) -> Any:
             else:
                 assert not key.any()  # Whisper's keys have no bias
             continue
-        name = "embed_positions.weight" if name == "places" else name
+        name = "embed_positions.weight" if name == "positions" else name
         state[name.replace("norm.", "layer_norm.") if name.startswith("norm.") else name] = values
     encoder = transformers.models.whisper.modeling_whisper.WhisperEncoder(config).eval()
     encoder.load_state_dict(state)
