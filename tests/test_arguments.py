@@ -55,7 +55,7 @@ def test_what_fits_is_handed_on() -> None:
         ({"path": "a", "share": "x"}, "share is 'x'; expected a number"),
         ({"path": "a", "how": "go"}, "how is 'go'; expected stop or skip"),
         ({"path": "a", "told": 3}, "told is 3; expected a function or None"),
-        ({}, "missing a required argument: 'path'"),
+        ({}, "missing a required argument: 'path'; expected path, names, columns, count, share"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments: dict[str, Any], message: str) -> None:
@@ -95,6 +95,15 @@ def test_no_method_of_a_model_takes_just_anything(value: Any) -> None:
     for call in calls:
         with pytest.raises(plait.PlaitError):
             call(value)
+
+
+def test_a_misspelt_option_is_named() -> None:
+    with pytest.raises(plait.UsageError, match="unexpected keyword argument 'epochs'; expected "):
+        plait.train("captioning", {}, "out", epochs=3)  # type: ignore[call-arg]
+    with pytest.raises(plait.UsageError, match=r"unexpected keyword argument 'seed'; .*seeds"):
+        plait.compare("captioning", {}, "out", seed=3)
+    with pytest.raises(plait.UsageError, match="no decoding option 'includetraining'"):
+        small_model().evaluate({"text": ["a"], "class": ["a"]}, includetraining=True)
 
 
 def test_an_error_says_which_record_it_is() -> None:

@@ -295,6 +295,8 @@ class Model:
         """
         from plait.evaluation.evaluate import CHECKS, Evaluator  # answers need none
 
+        decoding = {name: value for name, value in options.items() if name not in CHECKS}
+        self.decoding_options(**decoding)  # a misspelt one is said before the table is read
         evaluator = Evaluator(
             self.recipe, self.parts, self.engine, self.memory,
             split=split,
@@ -304,7 +306,7 @@ class Model:
             on_bad=on_bad,
             include_training=include_training,
             progress=progress,
-            decoding={name: value for name, value in options.items() if name not in CHECKS},
+            decoding=decoding,
         )  # fmt: skip
         return evaluator.run(as_table(table, self.recipe.data.missing_texts))
 

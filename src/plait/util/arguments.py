@@ -32,7 +32,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         try:
             given = signature.bind(*args, **kwargs).arguments
         except TypeError as error:  # an argument is absent, or unknown
-            raise UsageError(f"{function.__name__}: {error}", expected=str(signature)) from None
+            known = ", ".join(name for name in signature.parameters if name != "self")
+            raise UsageError(str(error), expected=known) from None
         hints = _hints(function)
         for name, value in given.items():
             if name in hints and not _fits(value, hints[name]):
