@@ -162,7 +162,7 @@ def test_training_from_a_file_is_training_from_memory(
     weights = []
     for name, large in (("lazy", 100), ("whole", 1 << 30)):
         monkeypatch.setattr(lazy, "LARGE", large)
-        table = readers.read_parquet(path)
+        table = readers.read_parquet([path])[0]
         assert isinstance(table["image"], LazyColumn) == (name == "lazy")
         train(str(tmp_path / "r.yaml"), path, tmp_path / name)
         weights.append(load_file(tmp_path / name / "weights.safetensors"))

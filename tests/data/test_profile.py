@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.data.tables import Table
+from plait.data.tables import Table, as_table
 from plait.pipeline.profile import profile, words
 from plait.types import UsageError
 
@@ -155,3 +155,11 @@ def test_it_is_json_and_reports_progress(rows: Table) -> None:
 def test_a_missing_column(rows: Table) -> None:
     with pytest.raises(UsageError, match="no column 'txt'"):
         profile(rows, "image", "txt")
+
+
+def test_sounds_in_files_of_videos_are_sounds() -> None:
+    columns = {"file": ["a.wav", "b.mp4", "c.webm"], "clip": ["a.mp4", "b.mp4", "c.mp4"]}
+    described = profile(as_table(columns), None, None)["columns"]
+    assert {name: column["kind"] for name, column in described.items()} == {
+        "file": "audio", "clip": "video"
+    }  # fmt: skip

@@ -29,81 +29,63 @@ FEATURES = b"huggingface"  # the key of what datasets writes into a file's schem
 SAVED, SAVED_SPLITS, SAVED_STATE = "dataset_info.json", "dataset_dict.json", "state.json"
 
 
-def read_parquet(path: Path) -> Columns:
-    """A Parquet file; a struct of ``bytes`` and ``path`` is one cell. Large columns stay in the
-    file (`plait.data.lazy`).
+def read_parquet(paths: Sequence[Path]) -> list[Columns]:
+    """The columns of each Parquet file; a struct of ``bytes`` and ``path`` is one cell. Columns
+    that are large in all files together stay in them (`plait.data.lazy`).
 
     Raises:
-        PlaitError: the file is not Parquet, or pyarrow is not installed.
-    """
-    return read_parquet_files([path])[0]
-
-
-def read_parquet_files(paths: Sequence[Path]) -> list[Columns]:
-    """The columns of each file; those that are large in all files together stay in them.
-
-    Raises:
-        PlaitError: as for `read_parquet`.
+        PlaitError: a file is not Parquet, or pyarrow is not installed.
     """
     parquet = needed("pyarrow.parquet", "arrow")
-    sizes: dict[str, int] = {}
+    sizes = Counter[str]()
     files = []
     for path in paths:
         # The file's own schema: none of what the folders' names could say.
         file = _checked(path, "Parquet", parquet.ParquetFile)
-        names = unique_names(file.schema_arrow.names, path)
-        for name, size in column_sizes(file, names).items():
-            sizes[name] = sizes.get(name, 0) + size
+        sizes.update(column_sizes(file, unique_names(file.schema_arrow.names, path)))
         files.append(file)
-    large = {name for name, size in sizes.items() if size > lazy.LARGE}
-    return [_parquet_columns(path, f, large) for path, f in zip(paths, files, strict=True)]
+    small = {name for name, size in sizes.items() if size <= lazy.LARGE}
 
+    def loaded(path: Path, file: Any) -> Any:
+        names = [name for name in file.schema_arrow.names if name in small]
+        return _checked(path, "Parquet", lambda _: file.read(names))
 
-def _parquet_columns(path: Path, file: Any, large: set[str]) -> Columns:
-    schema = file.schema_arrow
-    small = [name for name in schema.names if name not in large]
-    loaded = _checked(path, "Parquet", lambda _: file.read(small))
-    return {
-        name: _lazy(ColumnBlocks(path, name, _plain_of(schema, name)))
-        if name in large
-        else list(map(_plain_of(schema, name), loaded.column(name).to_pylist()))
-        for name in schema.names
-    }
-
-
-def read_arrow(path: Path) -> Columns:
-    """An Arrow file (``.arrow``, ``.feather``); large columns stay in it.
-
-    Raises:
-        PlaitError: the file is not Arrow, or pyarrow is not installed.
-    """
-    return read_arrow_files([path])[0]
-
-
-def read_arrow_files(paths: Sequence[Path]) -> list[Columns]:
-    """The columns of each file; those that are large in all files together stay in them.
-
-    Raises:
-        PlaitError: as for `read_arrow`.
-    """
-    tables = [_checked(path, "Arrow", map_arrow) for path in paths]
-    sizes: dict[str, int] = {}
-    for path, table in zip(paths, tables, strict=True):
-        for name in unique_names(table.column_names, path):
-            sizes[name] = sizes.get(name, 0) + table.column(name).nbytes
     return [
-        {
-            name: _lazy(ArrowBlocks(path, name, _plain_of(table.schema, name)))
-            if sizes[name] > lazy.LARGE
-            else list(map(_plain_of(table.schema, name), table.column(name).to_pylist()))
-            for name in table.column_names
-        }
-        for path, table in zip(paths, tables, strict=True)
+        _columns(path, file.schema_arrow, loaded(path, file), ColumnBlocks)
+        for path, file in zip(paths, files, strict=True)
     ]
 
 
-def _lazy(blocks: lazy.Blocks) -> LazyColumn:
-    return LazyColumn(blocks, range(len(blocks)))
+def read_arrow(paths: Sequence[Path]) -> list[Columns]:
+    """The columns of each Arrow file (``.arrow``, ``.feather``); those that are large in all files
+    together stay in them.
+
+    Raises:
+        PlaitError: a file is not Arrow, or pyarrow is not installed.
+    """
+    tables = [_checked(path, "Arrow", map_arrow) for path in paths]
+    sizes = Counter[str]()
+    for path, table in zip(paths, tables, strict=True):
+        names = unique_names(table.column_names, path)
+        sizes.update({name: table.column(name).nbytes for name in names})
+    small = {name for name, size in sizes.items() if size <= lazy.LARGE}
+    return [
+        _columns(path, t.schema, t.select([n for n in t.column_names if n in small]), ArrowBlocks)
+        for path, t in zip(paths, tables, strict=True)
+    ]
+
+
+def _columns(path: Path, schema: Any, loaded: Any, blocks: Callable[..., lazy.Blocks]) -> Columns:
+    """The columns of a file: in memory those that are loaded, the others block by block."""
+    columns: Columns = {}
+    for name in schema.names:
+        plain = _plain_of(schema, name)
+        if name in loaded.column_names:
+            columns[name] = list(map(plain, loaded.column(name).to_pylist()))
+        else:
+            parts = blocks(path, name, plain)
+            columns[name] = LazyColumn(parts, range(len(parts)))
+    return columns
 
 
 def _checked(path: Path, kind: str, read: Callable[[Path], Any]) -> Any:
@@ -173,7 +155,7 @@ def read_saved(folder: Path) -> list[tuple[str | None, Columns]]:
         splits = _written(folder / SAVED_SPLITS, "splits")
         return [(split, part) for split in splits for _, part in read_saved(folder / split)]
     files = _written(folder / SAVED_STATE, "_data_files")
-    return [(None, part) for part in read_arrow_files([folder / f["filename"] for f in files])]
+    return [(None, part) for part in read_arrow([folder / f["filename"] for f in files])]
 
 
 def _written(path: Path, key: str) -> Any:

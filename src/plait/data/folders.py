@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from plait.data.arrow_files import is_saved, read_arrow_files, read_parquet_files, read_saved
+from plait.data.arrow_files import is_saved, read_arrow, read_parquet, read_saved
 from plait.data.cells import COLUMN_NAMES, SUFFIX
 from plait.data.images import IMAGE
 from plait.data.lazy import Columns, LazyColumn, joined
@@ -270,7 +270,7 @@ def _parts_of_a_table(folder: Folder) -> list[Part]:
     """All Parquet or Arrow files; or text tables that are called as splits (``train.csv``) or
     numbered (``data-00000-of-00002.jsonl``)."""
     seen = [file for file in folder.files if file.name[0] != "_"]
-    for suffix, read in ((".parquet", read_parquet_files), (".arrow", read_arrow_files)):
+    for suffix, read in ((".parquet", read_parquet), (".arrow", read_arrow)):
         files = [file for file in seen if file.suffix.lower() == suffix]
         if files:
             found = read([folder.path / file for file in files])

@@ -79,9 +79,9 @@ def read_columns(path: Path) -> Columns:
         raise PlaitError(f"{path} is empty", expected=ROWS)
     text = is_text(start) or start.startswith(tuple(UNPACK))
     if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
-        return read_arrow(path)
+        return read_arrow([path])[0]
     if start.startswith(b"PAR1") or (path.suffix.lower() == ".parquet" and not text):
-        return read_parquet(path)
+        return read_parquet([path])[0]
     if not text:
         raise _unknown(path)
     if is_table_name(path.name):

@@ -91,6 +91,7 @@ def _column(cells: Sequence[Any]) -> dict[str, Any]:
     kind = next(iter(kinds), "empty")
     if len(kinds) > 1:
         kind = "text" if kinds == {"text", "word"} else "mixed"
+        kind = "audio" if kinds == {"audio", "video"} else kind  # sounds in files of videos
     return {"kind": kind, "empty": empty, "distinct": len(distinct)}
 
 
