@@ -148,3 +148,14 @@ def test_no_error_stream_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     with show_progress() as progress:
         progress("answers", 1, 2)
+
+
+def test_a_bar_leaves_the_standard_output_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with show_progress() as progress:
+        progress("answers", 1, 2)
+        print("a caption")
+    assert capsys.readouterr().out == "a caption\n"

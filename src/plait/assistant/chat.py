@@ -18,6 +18,7 @@ from plait.data.images import IMAGE
 from plait.data.recordings import SOUND
 from plait.data.video import VIDEO
 from plait.render.console import console, errors
+from plait.render.progress import Progress, ProgressLines
 from plait.tasks.translate import SHOWN
 from plait.types import PlaitError, UsageError
 from plait.util.files import is_file
@@ -43,11 +44,15 @@ Commands:
   /quit, or quit, exit, bye"""
 
 
-def show_reading(what: str, done: int, total: int) -> None:
-    """One line on a terminal's error stream that is overwritten each time."""
-    if sys.stderr.isatty():
-        line = f"{what}: {done} of {total}"
-        errors.print(" " * len(line) if done == total else line, end="\r")
+def reading_progress() -> Progress:
+    """Shows how many photos are read: on a terminal one line that is overwritten each time,
+    elsewhere a line now and then."""
+    return _overwrite if sys.stderr.isatty() else ProgressLines(sys.stderr)
+
+
+def _overwrite(what: str, done: int, total: int) -> None:
+    line = f"{what}: {done} of {total}"
+    errors.print(" " * len(line) if done == total else line, end="\r")
 
 
 class Terminal:

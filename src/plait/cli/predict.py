@@ -188,7 +188,7 @@ class ChatOptions:
 @with_groups
 def chat(options: ChatOptions, as_json: AsJson = False) -> None:
     """Talk about a photo: captions, questions, translations, photo search."""
-    from plait.assistant.chat import Terminal, show_reading
+    from plait.assistant.chat import Terminal, reading_progress
 
     say, hear, photo = options.say, options.hear, options.photo
     if say is not None and hear is not None:
@@ -199,8 +199,9 @@ def chat(options: ChatOptions, as_json: AsJson = False) -> None:
             hint="in a conversation, type /why",
         )  # fmt: skip
     assistant = plait.Assistant(
-        options.assistant, photos=options.photos, session=options.session, progress=show_reading
-    )
+        options.assistant, photos=options.photos, session=options.session,
+        progress=reading_progress()
+    )  # fmt: skip
     terminal = Terminal(assistant, options.speak, as_json)
     if hear is not None:
         turn = assistant.hear(hear, photo=photo)

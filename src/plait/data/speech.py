@@ -89,6 +89,13 @@ def find_recording(path: str | Path) -> Path:
     raise BadCell(f"there is no file {path!s:.300}", expected=KINDS, hint=hint)
 
 
+def count_seconds(path: Path) -> float:
+    """The duration that a recording's header claims, however long it is. Raises BadCell if the file
+    is damaged from the start, or not audio."""
+    with open_recording(path, path.name) as recording:
+        return recording.seconds
+
+
 def _blocks(recording: Recording, name: str, rate: int) -> Iterator[tuple[Sound, bool]]:
     """Resampled blocks, each with whether it is the last."""
     stream = needed("soxr", "audio").ResampleStream(recording.rate, rate, 1, dtype="float32")

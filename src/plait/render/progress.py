@@ -119,6 +119,8 @@ def _bars(one: bool) -> Iterator[Progress]:
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True,
+        # What is printed on the same terminal stays above the bars; a file gets it as it is.
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )  # fmt: skip
     tasks: dict[str, Any] = {}
 

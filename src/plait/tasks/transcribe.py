@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain, islice
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.cells import ErrorPolicy, check_policy, in_chunks
-from plait.data.speech import find_recording, pieces
+from plait.data.speech import count_seconds, find_recording, pieces
 from plait.model import Model
 from plait.render.console import errors, show_bad
+from plait.render.progress import Progress, show_progress
 from plait.tasks.transcribers import (
     SURE,
     PackageTranscriber,
@@ -108,7 +110,7 @@ def transcribe_files(
     """Transcribe recordings, and print the transcripts or write one file for each to a folder.
 
     Plain text is printed as soon as a segment is transcribed, with its start time, and with a mark
-    if its score is below ``sure``.
+    if its score is below ``sure``. The seconds that are done are shown as progress.
 
     Raises:
         UsageError: the format is unknown, a file is missing, or two transcripts would be written
@@ -126,23 +128,37 @@ def transcribe_files(
     bad = ErrorPolicy(check_policy(on_bad), in_table=False)
     model = open_transcriber(model_name, engine)
     model.check(options)  # before reading any file
-    for number, (path, target) in enumerate(zip(files, targets, strict=True)):
-        try:
-            segments = transcribe(model, path, sure=sure, **options)
-            if target is None and kind == "txt":
-                _show(path, segments, len(files) > 1)
-                continue
-            text = written(kind, str(path), list(segments))
-            if target is None:
-                print(text, end="")
-            else:
-                write_atomically(target, text)
-                print(f"{path} -> {target}")
-        except BadCell as error:
-            bad.handle(number + 1, "audio", error)
+    with show_progress() as progress:
+        for number, (path, target) in enumerate(zip(files, targets, strict=True), start=1):
+            try:
+                segments = _followed(transcribe(model, path, sure=sure, **options), path, progress)
+                if target is None and kind == "txt":
+                    _show(path, segments, len(files) > 1)
+                    continue
+                text = written(kind, str(path), list(segments))
+                if target is None:
+                    print(text, end="")
+                else:
+                    write_atomically(target, text)
+                    print(f"{path} -> {target}")
+            except BadCell as error:
+                bad.handle(number, "audio", error)
     show_bad(bad.failures)
     if len(bad.failures) == len(files):
         raise PlaitError("no recording could be read")
+
+
+def _followed(
+    segments: Iterator[Segment], path: str | Path, progress: Progress
+) -> Iterator[Segment]:
+    """The segments; each reports how many seconds of the recording are done."""
+    found = find_recording(path)
+    stage, total = f"{found.name}, seconds", math.ceil(count_seconds(found))
+    progress(stage, 0, total)
+    for segment in segments:
+        progress(stage, min(round(segment.end), total), total)
+        yield segment
+    progress(stage, total, total)
 
 
 def _targets(files: Sequence[str | Path], kind: str, out: Path | None) -> list[Path | None]:

@@ -14,6 +14,7 @@ from typing import Any
 from plait.data.cells import in_chunks
 from plait.data.readers import read_text
 from plait.model import Model
+from plait.render.progress import reported, show_progress
 from plait.runtime.engines import load
 from plait.types import BadCell, PlaitError, UsageError
 from plait.util.arguments import checked
@@ -155,18 +156,24 @@ def translate_all(
     options: Mapping[str, Any],
     engine: str = "torch",
 ) -> None:
-    """Translate sentences, the lines of text files, or the lines of standard input."""
+    """Translate sentences, the lines of text files, or the lines of standard input, and show how
+    many lines are done."""
     for item in given:
         _check_given(item)
     model = load(model_name, engine)
-    batch = 1 if not given and sys.stdin.isatty() else CHUNK  # a typed line is answered at once
-    translated = _translate(model, _lines(given), photo, batch, options)
-    if out is None:
-        for sentence in translated:
-            print(sentence, flush=True)
-    else:
-        write_atomically(out, "".join(f"{sentence}\n" for sentence in translated))
-        print(f"written to {out}")
+    with show_progress() as progress:
+        if not given and sys.stdin.isatty():  # a typed line is answered at once
+            translated = _translate(model, _lines(given), photo, 1, options)
+        else:
+            lines = list(_lines(given))
+            translated = _translate(model, lines, photo, CHUNK, options)
+            translated = reported(translated, "lines", len(lines), progress)
+        if out is None:
+            for sentence in translated:
+                print(sentence, flush=True)
+        else:
+            write_atomically(out, "".join(f"{sentence}\n" for sentence in translated))
+            print(f"written to {out}")
 
 
 def _check_given(item: str) -> None:
