@@ -49,9 +49,25 @@ class Part:
 def test_hub_reads_every_split(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"image": {"bytes": b"x", "path": None}, "label": n} for n in (1, 0, -1)]
     parts = {"train": Part(rows[:2], Image_()), "validation": Part(rows[2:], Image_())}
-    library = types.SimpleNamespace(load_dataset=lambda name: parts)
+    asked: list[tuple[str, str | None]] = []
+
+    def load(name: str, revision: str | None) -> dict[str, Part]:
+        asked.append((name, revision))
+        return parts
+
+    def info(name: str, *, revision: str | None, timeout: float) -> Any:
+        if revision == "gone":
+            raise ConnectionError
+        return types.SimpleNamespace(sha="c0ffee")
+
+    library = types.SimpleNamespace(load_dataset=load)
     monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
-    assert read_table("hub:some/photos").columns == {
+    monkeypatch.setattr("huggingface_hub.dataset_info", info)
+    table = read_table("hub:some/photos@v1")
+    assert str(table.path) == "hub:some/photos@c0ffee"  # a branch or tag may move
+    assert str(read_table("hub:some/photos@gone").path) == "hub:some/photos@gone"
+    assert asked == [("some/photos", "c0ffee"), ("some/photos", "gone")]
+    assert table.columns == {
         "split": ["train", "train", "validation"],
         "image": [b"x"] * 3,
         "label": ["dog", "cat", None],
@@ -59,10 +75,11 @@ def test_hub_reads_every_split(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_hub_failure_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
+    def fail(name: str, revision: str | None) -> None:
         raise ConnectionError("no network\nlong story")
 
     library = types.SimpleNamespace(load_dataset=fail)
     monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
+    monkeypatch.setattr("huggingface_hub.dataset_info", fail)
     with pytest.raises(PlaitError, match=r"hub:some/photos can't be loaded \(no network\)"):
         read_table("hub:some/photos")

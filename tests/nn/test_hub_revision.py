@@ -47,13 +47,22 @@ def test_a_revision_is_resolved_to_its_commit(hub: dict[str, str]) -> None:
 
 def test_the_card_names_the_commit() -> None:
     hub = {"kind": "hub", "name": "me/tiny@v1"}
+    frame = {"kind": "hub", "name": "me/photos"}
     recipe = check_recipe(
         {
             "name": "pinned",
-            "inputs": {"words": {"modality": "text", "representation": hub}},
+            "inputs": {
+                "words": {"modality": "text", "representation": hub},
+                "clip": {"modality": "video", "representation": {"kind": "frames", "image": frame}},
+            },
+            "fusion": {"kind": "early"},
             "outputs": {"mood": {"kind": "category"}},
         }
     )
-    states = {"inputs.words": {"config": {"revision": COMMITS["v1"]}}}
+    states = {
+        "inputs.words": {"config": {"revision": COMMITS["v1"]}},
+        "inputs.clip": {"image": {"config": {"revision": COMMITS["main"]}}},
+    }
     card = write_card(recipe, {}, states)
+    assert f"- Pretrained: hub:me/photos at commit {COMMITS['main']}." in card
     assert f"- Pretrained: hub:me/tiny@v1 at commit {COMMITS['v1']}." in card

@@ -12,6 +12,7 @@ import pytest
 import plait
 from plait.cli.main import app
 from plait.package.format import verify_package
+from plait.package.hub import pull, push
 from plait.types import PlaitError
 
 
@@ -41,14 +42,19 @@ def test_a_changed_file_is_named_and_nothing_is_loaded(package: Path, name: str)
 
 def test_the_command(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app(["verify", str(package), "--json"], standalone_mode=False)
-    assert json.loads(capsys.readouterr().out)["sha256"] == verify_package(package)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["sha256"], found["others"]) == (verify_package(package), [])
+    (package / "extra.py").write_text("raise SystemExit")
+    app(["verify", str(package)], standalone_mode=False)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "not part of the package, and not checked: extra.py"
     app(["verify", "captioner"], standalone_mode=False)
     *lines, last = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
     assert last.endswith("captioner: 5 files, unchanged since the package was written")
 
 
-def test_a_package_of_an_older_plait_has_none(package: Path) -> None:
+def test_a_package_of_an_older_plait_has_none(package: Path, tmp_path: Path) -> None:
     about = json.loads((package / "state.json").read_text())
     (package / "state.json").write_text(json.dumps({**about, "format": 1}))
     for name in ("manifest.json", "records.safetensors"):
@@ -56,3 +62,6 @@ def test_a_package_of_an_older_plait_has_none(package: Path) -> None:
     assert not plait.load(package).memory
     with pytest.raises(PlaitError, match=r"has no manifest\.json: it can't be verified"):
         verify_package(package)
+    push(package, str(tmp_path / "hub"))
+    copy = pull(str(tmp_path / "hub"), tmp_path / "copy")
+    assert {path.name for path in copy.iterdir()} == {path.name for path in package.iterdir()}

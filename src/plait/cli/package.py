@@ -117,16 +117,18 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a package's files against its manifest: the SHA-256 of each."""
-    from plait.package.format import find_package, verify_package
+    from plait.package.format import find_package, other_files, verify_package
 
     folder = find_package(package)
-    digests = verify_package(folder)
+    digests, others = verify_package(folder), other_files(folder)
     if as_json:
-        print_json({"folder": str(folder), "sha256": digests})
+        print_json({"folder": str(folder), "sha256": digests, "others": others})
         return
     for name, digest in digests.items():
         print(f"{digest}  {name}")
     print(f"{folder}: {len(digests)} files, unchanged since the package was written")
+    if others:
+        print(f"not part of the package, and not checked: {', '.join(others)}")
 
 
 @commands.command()

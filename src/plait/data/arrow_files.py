@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from plait.data.lazy import (
     map_arrow,
 )
 from plait.types import PlaitError
+from plait.util.files import is_folder, located
 from plait.util.imports import needed
 
+PATIENCE = 10.0  # seconds to wait for the hub
 FEATURES = b"huggingface"  # the key of what datasets writes into a file's schema
 SAVED, SAVED_SPLITS, SAVED_STATE = "dataset_info.json", "dataset_dict.json", "state.json"
 
@@ -166,19 +169,39 @@ def _written(path: Path, key: str) -> Any:
         raise PlaitError(f"{path} can't be read ({why})", hint="save the data set again") from None
 
 
-def read_hub(name: str) -> list[dict[str, Any]]:
-    """The rows of a data set of the Hugging Face Hub, each with its ``split``.
+def read_hub(name: str) -> tuple[str, list[dict[str, Any]]]:
+    """Read a data set of the Hugging Face Hub.
+
+    Args:
+        name: ``NAME``, or ``NAME@REVISION`` for a branch, tag or commit; or a folder.
+
+    Returns:
+        The name with the commit that was read, if the Hub tells it; and the rows, each with its
+        ``split``.
 
     Raises:
         PlaitError: the library datasets is not installed, or the data set can't be loaded.
     """
     library = needed("datasets", "hub")
+    repository, revision = located(name)
+    commit = None if is_folder(Path(repository)) else _commit(repository, revision)
     try:
-        parts = library.load_dataset(name)
+        parts = library.load_dataset(repository, revision=commit or revision)
     except Exception as error:  # network, name, licence, disk: the library raises anything
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PlaitError(f"the data set hub:{name} can't be loaded ({why})") from error
-    return [row for split in parts for row in _hub_rows(parts[split], split)]
+    rows = [row for split in parts for row in _hub_rows(parts[split], split)]
+    return f"{repository}@{commit}" if commit else name, rows
+
+
+def _commit(repository: str, revision: str | None) -> str | None:
+    """The commit that a revision is now; None if the Hub doesn't answer: a data set that was
+    downloaded before can be read all the same."""
+    hub = needed("huggingface_hub", "hub")
+    with suppress(Exception):  # whatever its HTTP library raises, which is another in each version
+        found: str = hub.dataset_info(repository, revision=revision, timeout=PATIENCE).sha
+        return found
+    return None
 
 
 def _hub_rows(part: Any, split: str) -> Iterable[dict[str, Any]]:

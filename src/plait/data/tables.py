@@ -108,7 +108,7 @@ def read_table(
             ``save_to_disk`` wrote, published captions, ``metadata.csv`` or the like in it or in its
             sub-folders, Parquet files, ``train.csv`` and ``test.csv``, a single table, or images,
             sounds and videos, with texts beside them and folders for splits and classes. Or
-            ``hub:NAME``, a data set of the Hugging Face Hub.
+            ``hub:NAME`` or ``hub:NAME@REVISION``, a data set of the Hugging Face Hub.
         missing: the texts that stand for an empty cell; see `plait.data.values`.
         allow_urls: whether files are downloaded that cells name by ``http`` or ``https``; a server
             learns of it, and what lies at an address may change.
@@ -128,8 +128,8 @@ def read_table(
     if not str(path).strip():  # the shell's, of a variable that is not set
         raise UsageError("the name of the table is empty", expected="a file or folder")
     if str(path).startswith("hub:"):
-        rows = read_hub(str(path)[4:])
-        table = Table(Path(path), Path.cwd(), columns_of_rows(rows))
+        name, rows = read_hub(str(path)[4:])
+        table = Table(Path(f"hub:{name}"), Path.cwd(), columns_of_rows(rows))
     else:
         part = (read_folder if is_folder(Path(path)) else read_part)(Path(path))
         table = Table(part.path, part.root, part.columns)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from plait.types import PlaitError, State
-from plait.util.files import is_folder
+from plait.util.files import is_folder, located
 from plait.util.imports import needed
 
 HubName = Annotated[
@@ -48,12 +48,6 @@ def transformers() -> Any:
     library = needed("transformers", "hub")
     library.utils.logging.disable_progress_bar()  # of loading weights, which is quick
     return library
-
-
-def located(name: str) -> tuple[str, str | None]:
-    """The repository and the revision of ``NAME`` or ``NAME@REVISION``; a folder has none."""
-    repository, at, revision = name.rpartition("@")
-    return (name, None) if not at or is_folder(Path(name)) else (repository, revision)
 
 
 def read_pretrained(cls: Any, name: str, **options: Any) -> Any:

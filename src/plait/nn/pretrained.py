@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from plait.nn.hub import FAILURES, REVISION, clearly, located, read_pretrained, transformers
+from plait.nn.hub import FAILURES, REVISION, clearly, read_pretrained, transformers
 from plait.types import PlaitError, State
+from plait.util.files import located
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -60,10 +60,19 @@ def pretrained_parts(recipe: Recipe, states: Mapping[str, Any]) -> Iterator[str]
         if section == "inputs":
             settings = recipe.inputs[name].representation
         else:
-            settings = recipe.outputs[name].settings.get("decoder", {})
+            settings = recipe.outputs[name].settings
+        yield from _hub_parts(settings, state)
+
+
+def _hub_parts(settings: Mapping[str, Any], state: Any) -> Iterator[str]:
+    """Those of a component, and of the components in its settings, whose states lie in its own
+    under the same names."""
+    if settings.get("kind") == "hub" and "name" in settings:
         commit = _find(state, "revision")
-        if settings.get("kind") == "hub" and "name" in settings:
-            yield f"hub:{settings['name']}" + (f" at commit {commit}" if commit else "")
+        yield f"hub:{settings['name']}" + (f" at commit {commit}" if commit else "")
+    for name, inner in settings.items():
+        if isinstance(inner, Mapping):
+            yield from _hub_parts(inner, state.get(name) if isinstance(state, Mapping) else None)
 
 
 def _find(state: Any, key: str) -> str | None:

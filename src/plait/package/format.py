@@ -235,6 +235,11 @@ def write_package(package: Package, tensors: Mapping[str, Any], card: str) -> No
         check_target(package.folder)
 
 
+def other_files(folder: Path, known: Collection[str] = FILES) -> list[str]:
+    """The names of all that lies in a package's folder and is not part of it."""
+    return sorted({path.name for path in folder.iterdir()} - set(known))
+
+
 def write_manifest(folder: Path) -> None:
     """The digests of a package's files as they are now."""
     digests = {name: _sha256(folder / name) for name in FILES if name != MANIFEST}
@@ -259,9 +264,8 @@ def check_target(
         raise UsageError(f"{folder} can't be a package", hint="choose another folder with --out")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", hint="choose another folder with --out")
-    others = {p.name for p in folder.iterdir()} - set(known) if folder.is_dir() else ()
-    if others:
-        what = f"{folder} contains files that don't belong to a package, such as {min(others)}"
+    if folder.is_dir() and (others := other_files(folder, known)):
+        what = f"{folder} contains files that don't belong to a package, such as {others[0]}"
         raise UsageError(what, hint=hint)
 
 

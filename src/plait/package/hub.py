@@ -100,7 +100,8 @@ def _folder(place: str) -> Path | None:
 
 
 def _copy(origin: Path, folder: Path) -> None:
-    for name in FILES:
+    """A package's files; one that was written before plait 0.2 lacks some."""
+    for name in filter(lambda name: (origin / name).is_file(), FILES):
         shutil.copyfile(origin / name, folder / name)
 
 

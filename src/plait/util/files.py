@@ -30,6 +30,13 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def located(name: str) -> tuple[str, str | None]:
+    """The repository and the revision on the Hub of ``NAME`` or ``NAME@REVISION``; a folder has
+    none."""
+    repository, at, revision = name.rpartition("@")
+    return (name, None) if not at or is_folder(Path(name)) else (repository, revision)
+
+
 def is_file(path: Path) -> bool:
     """Whether the path is a plain file: no folder, device or pipe. As `is_folder`, never fails."""
     try:
