@@ -181,8 +181,9 @@ def test_what_is_missing_is_one_line_that_names_the_extra(python: Path, tmp_path
     write_table(tmp_path, ("train", "train", "val", "test"))
     (tmp_path / "both.yaml").write_text(yaml.safe_dump(RECIPE))
     (tmp_path / "photo.jpg").write_bytes(PHOTO.read_bytes())
-    for name in ("table.parquet", "train.wav", "val.wav", "train.mp4", "val.mp4"):
+    for name in ("train.wav", "val.wav", "train.mp4", "val.mp4"):
         (tmp_path / name).write_text(name)
+    (tmp_path / "table.parquet").write_bytes(b"PAR1 and so on PAR1")  # read by its first bytes
     for modality, kind in (("audio", "mfcc"), ("video", "motion")):
         representation = {"modality": modality, "representation": {"kind": kind}}
         recipe = {"name": modality, "inputs": {modality: representation}}
