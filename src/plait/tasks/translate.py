@@ -156,18 +156,19 @@ def translate_all(
     options: Mapping[str, Any],
     engine: str = "torch",
 ) -> None:
-    """Translate sentences, the lines of text files, or the lines of standard input, and show how
-    many lines are done."""
+    """Translate sentences, the lines of text files, or the lines of standard input. Shows how many
+    lines are done, where it is known how many there are."""
     for item in given:
         _check_given(item)
     model = load(model_name, engine)
     with show_progress() as progress:
-        if not given and sys.stdin.isatty():  # a typed line is answered at once
-            translated = _translate(model, _lines(given), photo, 1, options)
-        else:
+        if given:
             lines = list(_lines(given))
             translated = _translate(model, lines, photo, CHUNK, options)
             translated = reported(translated, "lines", len(lines), progress)
+        else:  # standard input may never end; a typed line is answered at once
+            batch = 1 if sys.stdin.isatty() else CHUNK
+            translated = _translate(model, _lines(given), photo, batch, options)
         if out is None:
             for sentence in translated:
                 print(sentence, flush=True)
