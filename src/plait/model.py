@@ -285,9 +285,8 @@ class Model:
             UsageError: there is no such output.
             PlaitError: captum is not installed.
         """
-        from plait.explain.explainer import explain  # needs torch
+        from plait.explain.explainer import Probe, explain  # needs torch
         from plait.explain.neighbours import find_neighbours
-        from plait.explain.probe import Probe
         from plait.network import build_network
 
         cells, name, folder = self._as_record(record), output or self.output, Path(root)

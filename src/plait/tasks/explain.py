@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.tables import is_table_name, read_table
-from plait.explain.attribution import Curves
-from plait.explain.explanation import Explanation
+from plait.explain.explanation import Curves, Explanation
 from plait.model import Model
 from plait.pipeline.columns import choose_present_columns
 from plait.render.console import console, show_rows
