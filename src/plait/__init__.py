@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from plait.config.recipe import Recipe as Recipe
     from plait.config.recipe import load_recipe as load_recipe
     from plait.data.tables import read_table as read_table
-    from plait.evaluation.results import Evaluation as Evaluation
+    from plait.evaluation.evaluate import Evaluation as Evaluation
     from plait.model import Model as Model
     from plait.pipeline.profile import profile as profile
     from plait.runtime.engines import load as load
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Assistant": "plait.assistant.dialogue",
     "BadCell": "plait.types",
-    "Evaluation": "plait.evaluation.results",
+    "Evaluation": "plait.evaluation.evaluate",
     "Model": "plait.model",
     "PlaitError": "plait.types",
     "Prediction": "plait.types",

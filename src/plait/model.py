@@ -25,7 +25,7 @@ from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, Usag
 from plait.util.imports import needed
 
 if TYPE_CHECKING:
-    from plait.evaluation.results import Evaluation
+    from plait.evaluation.evaluate import Evaluation
     from plait.explain.attention import Attention
     from plait.explain.explanation import Explanation
     from plait.network import Network

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from plait.evaluation.shares import interactions, subsets
+from plait.evaluation.predictions import interactions, subsets
 from plait.explain.explainer import POINTS, _sizes, heaviest_first, rank_correlation
 from plait.explain.explanation import Curve
 

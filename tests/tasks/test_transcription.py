@@ -17,7 +17,7 @@ from tones import RATE, RECIPE, say, write_table
 import plait
 from plait.cli import main as cli
 from plait.cli import predict
-from plait.evaluation.results import Evaluation
+from plait.evaluation.evaluate import Evaluation
 from plait.model import Model
 from plait.report.best_and_worst import write_errors
 from plait.tasks.transcribe import Segment, clock, written

@@ -137,11 +137,16 @@ class Assistant:
         return names + ([SIMILAR, SEARCH] if self.config.photos and CAPTION in names else [])
 
     def _turn(self, request: str, photo: str | Path | None, recording: str | None) -> Turn:
-        request, named = _split_photo(request)
+        named = None
+        for word in request.split():
+            path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
+            if IMAGE.has_suffix(path):
+                request, named = request.replace(word, "this photo").strip(), path
+                break
         turn = Turn(request=request, answer="", recording=recording, photo=self.session.photo)
         try:
-            for path in (photo, named):
-                turn = turn.changed(photo=_checked(path)) if path else turn
+            for given in filter(None, (photo, named)):
+                turn = turn.changed(photo=_checked(given))
         except PlaitError as error:
             return self._add(turn.changed(answer=str(error), ok=False))
         return self._add(self._respond(turn))
@@ -260,12 +265,3 @@ def _checked(photo: str | Path) -> str:
     path = str(Path(photo).expanduser())
     open_image(path, Path())
     return path
-
-
-def _split_photo(request: str) -> tuple[str, str | None]:
-    """A request without the path of the photo that it names, and that path."""
-    for word in request.split():
-        path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
-        if IMAGE.has_suffix(path):
-            return request.replace(word, "this photo").strip(), path
-    return request, None

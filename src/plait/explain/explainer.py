@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plait.evaluation.shares import interactions, shapley, supports
+from plait.evaluation.predictions import interactions, shapley, supports
 from plait.explain.explanation import (
     ATTENTION,
     GRADIENTS,

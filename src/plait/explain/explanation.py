@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.evaluation.shares import Pair
+from plait.evaluation.predictions import Pair
 from plait.explain.attention import Attention
 from plait.modalities.segments import SEGMENTS_STYLE, STRONGEST, Grid, Segments, Weights
 from plait.outputs.base import Output

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.images import IMAGE, open_image
-from plait.evaluation.results import Evaluation
+from plait.evaluation.evaluate import Evaluation
 from plait.render.html import picture_uri, render
 from plait.render.numbers import number
 from plait.types import BadCell, UsageError

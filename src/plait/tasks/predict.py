@@ -85,7 +85,8 @@ def caption_photos(
     elif settings.as_json:
         print(to_json(rows, outputs))
     else:
-        _print(rows)
+        for identity, answers in rows:
+            _print(identity[PHOTO], answers or {})
     _show_failures(policy)
 
 
@@ -128,17 +129,14 @@ def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]
     print(f"attention pictures are in {folder}", file=sys.stderr)
 
 
-def _print(rows: Iterable[Row]) -> None:
-    for identity, answers in rows:
-        for output, prediction in (answers or {}).items():
-            start = f"{identity[PHOTO]}: "
-            if answers and len(answers) > 1:
-                start = f"{identity[PHOTO]}, {output}: "
-            values = [prediction.value, *(other.value for other in prediction.alternatives)]
-            for rank, value in enumerate(values):
-                text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                print(f"{' ' * len(start) if rank else start}{text}")
-        sys.stdout.flush()
+def _print(photo: str, answers: Answers) -> None:
+    for output, prediction in answers.items():
+        start = f"{photo}, {output}: " if len(answers) > 1 else f"{photo}: "
+        for rank, answer in enumerate((prediction, *prediction.alternatives)):
+            value = answer.value
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            print(f"{' ' * len(start) if rank else start}{text}")
+    sys.stdout.flush()
 
 
 def predict_table(

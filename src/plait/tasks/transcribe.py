@@ -129,7 +129,14 @@ def transcribe_files(
         try:
             segments = transcribe(model, path, sure=sure, **options)
             if target is None and kind == "txt":
-                _show(path, segments, len(files) > 1)
+                first = list(islice(segments, 1))  # an unreadable file gets no heading
+                if len(files) > 1:
+                    print(f"{path}:")
+                if not first:
+                    errors.print(f"{path} contains no speech", soft_wrap=True)
+                for one in chain(first, segments):
+                    mark = "" if one.sure else UNSURE
+                    print(f"{clock(one.start)} {one.text}{mark}", flush=True)
                 continue
             text = written(kind, str(path), list(segments))
             if target is None:
@@ -163,13 +170,3 @@ def _targets(files: Sequence[Path], kind: str, out: Path | None) -> list[Path | 
             )
         taken[target] = path
     return list(taken)
-
-
-def _show(path: Path, segments: Iterator[Segment], named: bool) -> None:
-    first = list(islice(segments, 1))  # an unreadable file gets no heading
-    if named:
-        print(f"{path}:")
-    if not first:
-        errors.print(f"{path} contains no speech", soft_wrap=True)
-    for segment in chain(first, segments):
-        print(f"{clock(segment.start)} {segment.text}{'' if segment.sure else UNSURE}", flush=True)
