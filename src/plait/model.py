@@ -244,19 +244,11 @@ class Model:
             PlaitError: a cell can't be used and ``on_bad`` is ``stop``; or no record is left.
             UsageError: there is no column ``by``, or its values differ within a record.
         """
-        from plait.evaluation.evaluate import CHECKS, Evaluator  # answers need none
+        from plait.evaluation.evaluate import Evaluator  # answers need none
 
         evaluator = Evaluator(
-            self.recipe, self.parts, self.engine, self.memory,
-            split=split,
-            columns=columns or {},
-            by=by,
-            checks={name for name in CHECKS if options.get(name)},
-            on_bad=on_bad,
-            include_training=include_training,
-            progress=progress,
-            decoding={name: value for name, value in options.items() if name not in CHECKS},
-        )  # fmt: skip
+            self, split, columns or {}, by, on_bad, include_training, progress, options
+        )
         return evaluator.run(table if isinstance(table, Table) else read_table(table))
 
     def explain(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from plait.comparison.classical import NAME as CLASSICAL
 from plait.comparison.results import LOOKS, Comparison, Finding, Line
-from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, save_figure, tidy
+from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, tidy
 from plait.render.numbers import number
+from plait.util.files import write_atomically
 from plait.util.imports import can_make, needed
 
 HEADINGS = (
@@ -193,11 +194,7 @@ def markdown(comparison: Comparison) -> str:
 def draw_comparison(comparison: Comparison, picture: Path) -> None:
     """Draw a PNG: on the left the scores with their 95 % intervals, the best on top; on the right
     the scores against the seconds of training, numbered as on the left. Without matplotlib nothing
-    is drawn.
-
-    Raises:
-        PlaitError: the picture can't be written.
-    """
+    is drawn. Raises PlaitError if the picture can't be written."""
     if not can_make(picture.name, "matplotlib", CHARTS):
         return
     lines = [line for line in comparison.lines if line.score is not None]
@@ -205,7 +202,7 @@ def draw_comparison(comparison: Comparison, picture: Path) -> None:
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
     _scores(left, lines, heading(comparison))
     _cost(right, lines, comparison.title)
-    save_figure(figure, picture)
+    write_atomically(picture, lambda part: figure.savefig(part, format="png"))
 
 
 def _scores(axes: Any, lines: Sequence[Line], title: str) -> None:

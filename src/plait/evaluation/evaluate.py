@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations, product, starmap
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.tables import Table
 from plait.evaluation.predictions import (
@@ -24,8 +23,6 @@ from plait.evaluation.predictions import (
 )
 from plait.outputs.base import Output
 from plait.outputs.scores import Intervals, Metrics, Scorer, with_intervals
-from plait.package.format import Memory
-from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Corruption, Progress
 from plait.pipeline.records import (
     Preparer,
@@ -38,6 +35,9 @@ from plait.pipeline.records import (
 )
 from plait.render.numbers import number
 from plait.types import ColumnName, PlaitError, Prediction, UsageError
+
+if TYPE_CHECKING:
+    from plait.model import Model
 
 STRENGTHS = range(1, 6)  # of corruptions
 CHECKS = ("subsets", "shares", "corruptions", "swapped", "vectors")
@@ -246,41 +246,39 @@ def _all_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One evaluation of a model (its recipe, fitted parts, engine and memory) on a table; see
-    `Model.evaluate` for the settings."""
+    """One evaluation of a model on a table; see `Model.evaluate` for the settings."""
 
-    recipe: Recipe
-    parts: Parts
-    engine: Engine
-    memory: Memory
+    model: Model
     split: str | None
     columns: Mapping[str, ColumnName]
     by: str | None
-    checks: Collection[str]
     on_bad: OnBad
     include_training: bool
     progress: Progress | None
-    decoding: Mapping[str, Any]
+    options: Mapping[str, Any]  # checks, and options of decoding
 
     def run(self, opened: Table) -> Evaluation:
         """The scores of a table's records, and what else the settings ask for; raises as
         `Model.evaluate`."""
-        outputs, names = self.parts.outputs, list(self.parts.modalities)
+        parts, engine = self.model.parts, self.model.engine
+        outputs, names = parts.outputs, list(parts.modalities)
+        checks = {name for name in CHECKS if self.options.get(name)}
+        decoding = {name: v for name, v in self.options.items() if name not in CHECKS}
         table, columns = self._open(opened)
         policy = ErrorPolicy(self.on_bad)
-        preparer = Preparer(self.parts, self.engine, columns, policy, self.progress)
+        preparer = Preparer(parts, engine, columns, policy, self.progress)
         records, kept = preparer.prepare(table, views=False)
         if not kept:
             raise nothing_left("can be scored", policy)
         if not opened.records:
             records, kept = self._unseen(preparer, records, table, kept)
         predict = partial(
-            predict_records, self.parts, self.engine, progress=self.progress,
-            options=decoding_options(self.parts, **self.decoding),
+            predict_records, parts, engine, progress=self.progress,
+            options=decoding_options(parts, **decoding),
         )  # fmt: skip
         references = read_references(outputs, table, columns, kept)
         scoring = _Scoring(outputs, references, self.progress)
-        predictions = predict(records, shares="shares" in self.checks)
+        predictions = predict(records, shares="shares" in checks)
         scorers = scoring.scorers(predictions)
         found = Evaluation(
             table, columns, kept, predictions, references, scoring.scores(predictions),
@@ -290,33 +288,33 @@ class Evaluator:
             cells = table.column(self.by)
             set_metrics = {name: output.scored_by.set_metrics for name, output in outputs.items()}
             found.groups = score_groups(scorers, [cells[row] for row in kept], set_metrics)
-        if "subsets" in self.checks:
+        if "subsets" in checks:
             fewer = (s for size in range(1, len(names)) for s in combinations(names, size))
             found.subsets = {
                 subset: scoring.ablation(predict(records.with_inputs(subset)), scorers)
                 for subset in fewer
             } | {tuple(names): Ablation(predictions, found.scores, {})}
-        if "swapped" in self.checks:
+        if "swapped" in checks:
             found.swapped = {
                 name: scoring.ablation(predict(records.with_swapped(name)), scorers)
                 for name in names
             }
-        if "corruptions" in self.checks:
+        if "corruptions" in checks:
             found.corrupted = [
                 Corrupted(name, how, scoring.scores(predict(
                     preparer.corrupted(table, records, kept, name, how)
                 )))
-                for name, modality in self.parts.modalities.items()
+                for name, modality in parts.modalities.items()
                 for how in starmap(Corruption, product(modality.corruptions, STRENGTHS))
             ]  # fmt: skip
-        if "vectors" in self.checks:
-            found.vectors = embed_records(self.engine, records, self.progress)
+        if "vectors" in checks:
+            found.vectors = embed_records(engine, records, self.progress)
         return found
 
     def _open(self, opened: Table) -> tuple[Table, dict[str, ColumnName]]:
         """The table's records that are to be scored, and their columns."""
-        recipe = self.recipe.with_columns(self.columns)
-        table, columns = open_table(recipe, self.parts, opened, self.columns)
+        recipe, parts = self.model.recipe.with_columns(self.columns), self.model.parts
+        table, columns = open_table(recipe, parts, opened, self.columns)
         if self.by is not None:
             opened.column(self.by)  # raises if there is none
             if self.by not in table.columns:
@@ -327,12 +325,12 @@ class Evaluator:
         if self.split is not None:
             if self.split == "val" and recipe.training.refit:
                 log.warning("the model learned from the validation rows too (training.refit)")
-            which = rows_of_split(recipe, self.parts, table, columns, self.split)
+            which = rows_of_split(recipe, parts, table, columns, self.split)
             table = table.where(which)
-        elif not opened.records and not self.memory:
-            warn_of_learned(recipe, self.parts, table, columns)
+        elif not opened.records and not self.model.memory:
+            warn_of_learned(recipe, parts, table, columns)
         if not opened.records:
-            warn_of_unread(self.parts, table, columns)
+            warn_of_unread(parts, table, columns)
         return table, columns
 
     def _unseen(
@@ -341,14 +339,14 @@ class Evaluator:
         """Without the records that the model learned from or was chosen by, unless the user asks
         for them; either way a warning counts them."""
         digests = preparer.digests(records, table, rows)
-        counts = self.memory.count(digests)
+        counts = self.model.memory.count(digests)
         if not counts:
             return records, rows
         what = " and ".join(f"{how} {count:,}" for how, count in counts.items())
         if self.include_training or self.split in ("train", "val"):
             log.warning("of these %s records, the model %s", f"{len(rows):,}", what)
             return records, rows
-        unseen = [at for at, digest in enumerate(digests) if digest not in self.memory]
+        unseen = [at for at, digest in enumerate(digests) if digest not in self.model.memory]
         if not unseen:
             raise PlaitError(
                 f"of these {len(rows):,} records, the model {what}: none is left to score",

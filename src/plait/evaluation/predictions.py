@@ -124,11 +124,8 @@ def read_references(
 def input_shares(
     engine: Engine, batch: Batch, output: str, predictions: Sequence[Prediction]
 ) -> list[dict[str, float]]:
-    """For each record, by input, its share of the model's support for the predicted answer.
-
-    Raises:
-        UsageError: the model has more than eight inputs, or the engine can't tell.
-    """
+    """For each record, by input, its share of the model's support for the predicted answer. Raises
+    UsageError if the model has more than eight inputs, or the engine can't tell."""
     names = list(batch.lengths)
     answers = [prediction.value for prediction in predictions]
     rows = shapley(names, supports(engine, batch, output, answers)).tolist()

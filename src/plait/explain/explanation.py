@@ -19,7 +19,7 @@ from plait.explain.attention import Attention
 from plait.modalities.segments import SEGMENTS_STYLE, STRONGEST, Grid, Segments, Weights
 from plait.outputs.base import Output
 from plait.render.charts import bars
-from plait.render.curves import CHARTS, new_figure, save_figure, tidy
+from plait.render.curves import CHARTS, new_figure, tidy
 from plait.render.html import picture_uri, render
 from plait.render.numbers import shown, signed
 from plait.types import Alternative, Prediction, UsageError
@@ -274,7 +274,7 @@ class Explanation:
             else:
                 heaviest = np.sort(np.argsort(-np.abs(weights), kind="stable")[:MOST_NAMED])
                 _bars(panel, [segments.parts[n] for n in heaviest], weights[heaviest], name)
-        save_figure(figure, path)
+        write_atomically(path, lambda part: figure.savefig(part, format="png"))
 
 
 def check_name(path: Path) -> None:

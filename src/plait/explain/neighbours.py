@@ -81,11 +81,8 @@ def find_neighbours(
 ) -> tuple[list[Neighbour], list[Neighbour]]:
     """The training records whose fused vectors are most similar to the explained record's, and the
     most similar ones whose right answer is not the given one; none of the latter for outputs whose
-    answers can be worded in several ways. Cells that can't be used are passed over.
-
-    Raises:
-        PlaitError: the table has no training records.
-    """
+    answers can be worded in several ways. Cells that can't be used are passed over. Raises
+    PlaitError if the table has no training records."""
     recipe = recipe.with_columns(columns)
     rows, chosen = open_table(recipe, parts, table, columns)
     rows = rows.where(rows_of_split(recipe, parts, rows, chosen, "train"))

@@ -55,18 +55,20 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
 
 def write_errors(evaluation: Evaluation, path: Path) -> None:
     """Write every wrong transcript below its reference, the errors in capitals; those with the
-    largest share of wrong words first.
+    largest share of wrong words first. Raises UsageError if no output of the model is scored as
+    transcripts, and PlaitError if the file can't be written."""
+    texts, table = [], evaluation.table
+    first = next(path for path in evaluation.columns if path.startswith("inputs."))
+    cells = table.column(evaluation.columns[first])
 
-    Raises:
-        UsageError: no output of the model is scored as transcripts.
-        PlaitError: the file can't be written.
-    """
-    texts = []
+    def recording(row: int) -> str:
+        return cells[row] if isinstance(cells[row], str) else f"row {table.number(row)}"
+
     for name, output in evaluation.outputs.items():
         wrong = output.scorer(evaluation.predictions[name], evaluation.references[name]).errors()
         if wrong is not None:
             title = f"{name}: {len(wrong):,} of {len(evaluation.rows):,} transcripts have errors"
-            blocks = [f"{_recording(evaluation, at)}\n{lines}" for at, lines in wrong]
+            blocks = [f"{recording(evaluation.rows[at])}\n{lines}" for at, lines in wrong]
             texts.append("\n\n".join([title, *blocks]) + "\n")
     if not texts:
         raise UsageError(
@@ -74,14 +76,6 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
             expected="outputs.NAME.kind: text, its settings.metrics: transcripts",
         )
     write_atomically(path, "".join(texts))
-
-
-def _recording(evaluation: Evaluation, position: int) -> str:
-    """A record's first input if that is a path, else the number of its row."""
-    table, row = evaluation.table, evaluation.rows[position]
-    first = next(path for path in evaluation.columns if path.startswith("inputs."))
-    cell = table.column(evaluation.columns[first])[row]
-    return cell if isinstance(cell, str) else f"row {table.number(row)}"
 
 
 def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:

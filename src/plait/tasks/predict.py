@@ -61,12 +61,8 @@ def caption_photos(
     progress: Progress | None = None,
 ) -> None:
     """Caption photos and folders of photos; ``explain`` is a folder for pictures of where each word
-    looked.
-
-    Raises:
-        UsageError: there is no photo or no such model, or the model takes something else.
-        PlaitError: a photo can't be used and the policy is ``stop``.
-    """
+    looked. Raises UsageError if there is no photo or no such model, or the model takes something
+    else, and PlaitError if a photo can't be used and the policy is ``stop``."""
     for path in paths:
         if is_table_name(path.name):
             raise UsageError(f"{path} is a table", hint=f"try: plait predict {model_name} {path}")
@@ -142,12 +138,9 @@ def _print(photo: str, answers: Answers) -> None:
 def predict_table(
     model_name: str, table: str, settings: PredictSettings, progress: Progress | None = None
 ) -> None:
-    """Answer every row of a table, and write or print the answers.
-
-    Raises:
-        UsageError: there is no such model, table or column, or the file can't be written.
-        PlaitError: a cell can't be used and the policy is ``stop``.
-    """
+    """Answer every row of a table, and write or print the answers. Raises UsageError if there is no
+    such model, table or column, or the file can't be written, and PlaitError if a cell can't be
+    used and the policy is ``stop``."""
     model, rows = load(model_name, settings.engine), read_table(table)
     policy = ErrorPolicy(check_policy(settings.on_bad))
     model.decoding_options(**settings.options)  # checked before any row is read
@@ -186,11 +179,7 @@ def _show_failures(policy: ErrorPolicy) -> None:
 
 def writer(path: Path, outputs: Mapping[str, Output]) -> Callable[[Iterable[Row]], int]:
     """A function that writes rows to a file of the path's kind and returns how many of them have
-    answers.
-
-    Raises:
-        UsageError: files of that name can't be written.
-    """
+    answers. Raises UsageError if files of that name can't be written."""
     formats = {".csv": to_csv, ".json": to_json}
     text_of = formats.get(path.suffix.lower())
     if text_of is None:

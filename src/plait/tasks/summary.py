@@ -270,20 +270,18 @@ def _layers(
         shape = f"({', '.join(map(str, parameter.shape))})"
         yield Layer(before + name, "Parameter", shape, count, count * parameter.requires_grad)
     for name, child in module.named_children():
-        stacks = (part for part in child.children() if isinstance(part, nn.ModuleList))
-        opens = (
-            depth == 0
-            or isinstance(child, CONTAINERS)
-            or any(
-                list(block.children()) and not isinstance(block, CONTAINERS)
-                for block in chain.from_iterable(stacks)
-            )
-        )
+        opens = depth == 0 or isinstance(child, CONTAINERS) or _holds_blocks(child)
         if opens and list(child.children()) and not isinstance(module, CONTAINERS):
             yield from _layers(child, shapes, f"{before}{name}.", depth + 1)
         elif count_parameters(child):
             kind, shape = type(child).__name__, shapes.get(child, "")
             yield Layer(before + name, kind, shape, *_counts(child))
+
+
+def _holds_blocks(module: nn.Module) -> bool:
+    stacks = [child for child in module.children() if isinstance(child, nn.ModuleList)]
+    blocks = chain(*stacks)
+    return any(list(b.children()) and not isinstance(b, CONTAINERS) for b in blocks)
 
 
 def _graph(recipe: Recipe, parts: Parts, measured: Mapping[str, Part]) -> Graph:
