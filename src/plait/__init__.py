@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from plait.pipeline.profile import profile as profile
     from plait.runtime.engines import load as load
     from plait.tasks.ngrams import export_arpa as export_arpa
-    from plait.tasks.transcribe import transcribe as transcribe
+    from plait.tasks.transcribers import transcribe as transcribe
     from plait.tasks.translate import translate as translate
     from plait.training.train import train as train
     from plait.types import BadCell as BadCell
@@ -47,7 +47,7 @@ _PUBLIC = {
     "load_recipe": "plait.config.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.training.train",
-    "transcribe": "plait.tasks.transcribe",
+    "transcribe": "plait.tasks.transcribers",
     "translate": "plait.tasks.translate",
 }
 __all__ = sorted(_PUBLIC)

@@ -302,9 +302,7 @@ class Model:
             explanation = replace(explanation, attention=attention)
         if table is None:
             return explanation
-        near, others = find_neighbours(
-            probe, self.engine, self.recipe, self.parts, table, columns or {}, progress
-        )
+        near, others = find_neighbours(self, probe, table, columns or {}, progress)
         return replace(explanation, nearest=near, nearest_other=others)
 
     def attention(

@@ -13,8 +13,7 @@ import pytest
 from plait.assistant.dialogue import Assistant
 from plait.cli import main as cli
 from plait.data.speech import Piece
-from plait.tasks.transcribe import transcribe
-from plait.tasks.transcribers import ShippedWhisper, open_transcriber
+from plait.tasks.transcribers import ShippedWhisper, open_transcriber, transcribe
 from plait.types import PlaitError, UsageError
 
 pytest.importorskip("ctranslate2", reason="needs the extra plait[whisper]")

@@ -22,8 +22,7 @@ from plait.data.images import IMAGE, open_image
 from plait.model import Model
 from plait.pipeline.inputs import Progress
 from plait.runtime.engines import load
-from plait.tasks.transcribe import transcribe
-from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
+from plait.tasks.transcribers import HUB, Transcriber, open_transcriber, transcribe
 from plait.types import PlaitError, UsageError
 
 DROPPED = "All right. What else?"
@@ -145,8 +144,8 @@ class Assistant:
                 break
         turn = Turn(request=request, answer="", recording=recording, photo=self.session.photo)
         try:
-            for given in filter(None, (photo, named)):
-                turn = turn.changed(photo=_checked(given))
+            for given in (photo, named):
+                turn = turn.changed(photo=_checked(given)) if given else turn
         except PlaitError as error:
             return self._add(turn.changed(answer=str(error), ok=False))
         return self._add(self._respond(turn))

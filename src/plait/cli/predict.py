@@ -132,7 +132,7 @@ def transcribe(
     engine: Engine = "torch",
 ) -> None:
     """Transcribe recordings, with times."""
-    from plait.tasks.transcribe import transcribe_files
+    from plait.tasks.transcribers import transcribe_files
 
     transcribe_files(recordings, model, kind, out, on_bad, sure, decoding.given(), engine)
 

@@ -247,10 +247,10 @@ def list_kind(kind: str | None, as_json: bool) -> None:
         console.print(Text.assemble((row["name"], "bold"), "  ", row["about"]))
         for setting in row.get("settings", []):
             default = "required" if setting["required"] else setting["default"]
-            several = isinstance(default, BaseModel)  # a group of settings: a line for each
-            shown = f"    {setting['name']}{'' if several else f' = {default}'}  "
+            group = default if isinstance(default, BaseModel) else None  # a line for each of it
+            shown = f"    {setting['name']}{'' if group else f' = {default}'}  "
             console.print(Text.assemble(shown, (setting["about"], "dim")))
-            for name, field in type(default).model_fields.items() if several else ():
+            for name, field in type(group).model_fields.items() if group else ():
                 shown = f"        {name} = {getattr(default, name)}  "
                 console.print(Text.assemble(shown, (field.description or "", "dim")))
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.results import LOOKS, Comparison, Finding, Line
+from plait.comparison.results import LOOKS, Comparison, Line
 from plait.render.curves import CHARTS, LOSS_COLOUR, SCORE_COLOURS, new_figure, tidy
 from plait.render.numbers import number
 from plait.util.files import write_atomically
@@ -159,7 +159,10 @@ def _findings(comparison: Comparison) -> Iterator[str]:
         line.behind is not None for line in comparison.lines
     )
     for finding in comparison.findings:
-        d = finding.difference
+        d, part = finding.difference, finding.about.removeprefix(LOOKS)
+        of_part = OF_INPUT if part == finding.about else OF_LOOKS
+        helps, hurts, unclear = VERDICTS.get(finding.about, of_part)
+        verdict = unclear if not d.real else helps if d.mean > 0 else hurts
         better = "better than" if d.mean > 0 else "worse than" if d.mean < 0 else "as good as"
         best = "the best single input, " if finding.about == "fusion" else ""
         noise = "" if d.real else ", which may be noise"
@@ -167,17 +170,9 @@ def _findings(comparison: Comparison) -> Iterator[str]:
             corrected = f"{d.adjusted:.2g} after correction for {differences} differences"
             noise += f": p {d.p:.2g}, {corrected}"
         yield (
-            f"{_verdict(finding)}: {finding.first} is {better} {best}{finding.second} "
+            f"{verdict.format(part)}: {finding.first} is {better} {best}{finding.second} "
             f"({signed(d.mean)}, 95 % interval {' to '.join(map(signed, d.interval))}){noise}."
         )
-
-
-def _verdict(finding: Finding) -> str:
-    part = finding.about.removeprefix(LOOKS)
-    of_part = OF_INPUT if part == finding.about else OF_LOOKS
-    helps, hurts, noise = VERDICTS.get(finding.about, of_part)
-    real, better = finding.difference.real, finding.difference.mean > 0
-    return (noise if not real else helps if better else hurts).format(part)
 
 
 def markdown(comparison: Comparison) -> str:

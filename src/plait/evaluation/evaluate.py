@@ -70,14 +70,6 @@ class Drop:
     value: float  # the score with all inputs minus the score without
     interval: tuple[float, float]  # 95 %, from resamples that both share (paired bootstrap)
 
-    @classmethod
-    def between(cls, name: str, full: Scorer, ablated: Scorer, records: int) -> Drop:
-        """The drop of the score ``name`` between two sets of answers to the same records."""
-        value, interval = with_intervals(
-            lambda rows: {name: full(rows)[name] - ablated(rows)[name]}, records
-        )
-        return cls(name, value[name], interval[name])
-
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return {"score": self.score, "value": self.value, "interval": list(self.interval)}
@@ -381,10 +373,17 @@ class _Scoring:
     def ablation(self, predictions: Predictions, whole: Mapping[str, Scorer]) -> Ablation:
         """The scores of other answers, and how much lower they are than those of the whole ones."""
         scorers = self.scorers(predictions)
-        lost = {
-            name: Drop.between(
-                output.scored_by.best_metrics[0], whole[name], scorers[name], len(predictions[name])
+
+        def drop(name: str) -> Drop:
+            score, full, less = (
+                self.outputs[name].scored_by.best_metrics[0],
+                whole[name],
+                scorers[name],
             )
-            for name, output in self.outputs.items()
-        }
+            value, interval = with_intervals(
+                lambda rows: {score: full(rows)[score] - less(rows)[score]}, len(predictions[name])
+            )
+            return Drop(score, value[score], interval[score])
+
+        lost = {name: drop(name) for name in self.outputs}
         return Ablation(predictions, self.scores(predictions), lost)

@@ -209,7 +209,12 @@ class Explanation:
         shares += [(f"{a} × {b}", v, signed(v)) for (a, b), v in self.interactions.items()]
         added = [value for step in self.steps for value in step.reliance.values()]
         limits = min(added, default=0.0), max(added, default=0.0)
-        weights = {name: self._step_weights(of_input) for name, of_input in self.inputs.items()}
+        weights = {  # by attention or else by occlusion, (L, P) where each step has its own
+            name: method.steps
+            for name, of_input in self.inputs.items()
+            for how in (OCCLUSION, ATTENTION)  # the last one counts
+            if (method := of_input.methods.get(how)) and len(method.steps) == len(self.steps)
+        }
         return render(
             "explain/explanation.html",
             title=f"Why {self.model} answered {shown(self.prediction.value)}"[:120],
@@ -221,19 +226,11 @@ class Explanation:
                 bars([(name, v, signed(v, 2)) for name, v in step.reliance.items()], limits)
                 for step in self.steps
             ],
-            step_weights={name: steps for name, steps in weights.items() if steps is not None},
+            step_weights=weights,
             ids={name: f"input-{number}" for number, name in enumerate(self.inputs)},
             picture=lambda pixels: picture_uri(pixels, PICTURE_SIDE),
             segments_style=SEGMENTS_STYLE,
         )
-
-    def _step_weights(self, of_input: ExplainedInput) -> Weights | None:
-        """(L, P) each step's weights of an input's segments, by attention or else by occlusion."""
-        for name in (ATTENTION, OCCLUSION):
-            method = of_input.methods.get(name)
-            if method is not None and len(method.steps) == len(self.steps):
-                return method.steps
-        return None
 
     def save(self, path: str | Path) -> None:
         """Write a page (.html), a picture (.png) or the numbers (.json).

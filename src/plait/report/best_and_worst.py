@@ -93,7 +93,16 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
             tiles.append((title, number(values[score]), interval))
 
     def photo(position: int) -> dict[str, Any]:
-        picture, label = _photo(evaluation, evaluation.rows[position])
+        table, row = evaluation.table, evaluation.rows[position]
+        picture, label = "", f"row {table.number(row)}"
+        for path, column in evaluation.columns.items():  # the first input that is a photo
+            cell = table.column(column)[row] if path.startswith("inputs.") else None
+            is_path = isinstance(cell, (str, Path)) and IMAGE.has_suffix(str(cell))
+            if picture or not (is_path or isinstance(cell, bytes)):
+                continue
+            with suppress(BadCell):
+                picture = picture_uri(open_image(cell, table.root), MAX_SIDE)
+                label = f"{Path(cell).name}, {label}" if is_path else label
         return {
             "picture": picture,
             "label": label,
@@ -118,18 +127,3 @@ def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
     half = len(order) // 2
     best, worst = order[: len(order) - half], order[::-1][:half]
     return list(best[:count]), list(worst[:count])
-
-
-def _photo(evaluation: Evaluation, row: int) -> tuple[str, str]:
-    """A record's first input that is a photo, as a small picture, and the name of the record; no
-    picture if there is none, or it can't be read."""
-    table = evaluation.table
-    label = f"row {table.number(row)}"
-    for path, column in evaluation.columns.items():
-        cell = table.column(column)[row] if path.startswith("inputs.") else None
-        is_path = isinstance(cell, (str, Path)) and IMAGE.has_suffix(str(cell))
-        with suppress(BadCell):
-            if cell is not None and (is_path or isinstance(cell, bytes)):
-                picture = picture_uri(open_image(cell, table.root), MAX_SIDE)
-                return picture, f"{Path(cell).name}, {label}" if is_path else label
-    return "", label

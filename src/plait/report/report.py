@@ -249,7 +249,11 @@ def embedding_map(evaluation: Evaluation, output: str, gallery: Gallery) -> Mark
     vectors = evaluation.vectors[chosen]
     places, method = _two_dimensions(vectors)
     if _are_classes(evaluation, output):
-        groups, by = _classes([evaluation.references[output][n] for n in chosen]), "true class"
+        groups = [shown(evaluation.references[output][n]) for n in chosen]
+        by, ranked = "true class", Counter(groups).most_common()
+        # The rarer ones are one class where there are too many.
+        frequent = {name for name, _ in ranked[: PALETTE - (len(ranked) > PALETTE)]}
+        groups = [name if name in frequent else OTHER for name in groups]
         names = [name for name, _ in Counter(groups).most_common()]
         names.sort(key=lambda name: name == OTHER)
         tones = {name: colour(n) for n, name in enumerate(names)}
@@ -284,14 +288,6 @@ def _some(count: int) -> list[int]:
     if count <= ON_MAP:
         return list(range(count))
     return sorted(np.random.default_rng(0).permutation(count)[:ON_MAP].tolist())
-
-
-def _classes(references: Sequence[Any]) -> list[str]:
-    """Each record's true class by name; the rarer ones are one class where there are too many."""
-    names = [shown(reference) for reference in references]
-    few = PALETTE if len(set(names)) <= PALETTE else PALETTE - 1
-    frequent = {name for name, _ in Counter(names).most_common(few)}
-    return [name if name in frequent else OTHER for name in names]
 
 
 def _quarters(values: Sequence[float]) -> list[str]:

@@ -73,27 +73,6 @@ def caption_photos(
     model.decoding_options(**settings.options)  # checked before any photo is read
     outputs, out = model.parts.outputs, settings.out
     write = writer(out, outputs) if out else None
-    rows = _captions(model, photos, policy, settings.options, progress)
-    if explain is not None:
-        rows = _explained(rows, model, explain)
-    if write is not None:
-        print(f"{write(rows)} of {len(photos)} photos captioned, written to {out}")
-    elif settings.as_json:
-        print(to_json(rows, outputs))
-    else:
-        for identity, answers in rows:
-            _print(identity[PHOTO], answers or {})
-    _show_failures(policy)
-
-
-def _captions(
-    model: Model,
-    photos: Sequence[Path],
-    policy: ErrorPolicy,
-    options: Mapping[str, Any],
-    progress: Progress | None,
-) -> Iterator[Row]:
-    """Each photo with its answers; None for photos that can't be used."""
     if list(model.inputs.values()) != [PHOTO]:
         raise UsageError(
             f"the model {model.name!r} takes {', '.join(model.inputs)}",
@@ -101,10 +80,23 @@ def _captions(
             hint="use plait predict MODEL TABLE",
         )
     (name,) = model.inputs
-    answers = model.predict_batch([{name: path} for path in photos], policy=policy, **options)
+    records = [{name: path} for path in photos]
+    answers = model.predict_batch(records, policy=policy, **settings.options)
     answers = reported(answers, "answers", len(photos), progress)
-    for number, (photo, answer) in enumerate(zip(photos, answers, strict=True)):
-        yield {PHOTO: str(photo)}, None if (number, name) in policy.handled else answer
+    rows: Iterator[Row] = (
+        ({PHOTO: str(photo)}, None if (number, name) in policy.handled else answer)
+        for number, (photo, answer) in enumerate(zip(photos, answers, strict=True))
+    )
+    if explain is not None:
+        rows = _explained(rows, model, explain)
+    if write is not None:
+        print(f"{write(rows)} of {len(photos)} photos captioned, written to {out}")
+    elif settings.as_json:
+        print(to_json(rows, outputs))
+    else:
+        for identity, found in rows:
+            _print(identity[PHOTO], found or {})
+    _show_failures(policy)
 
 
 def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]:
@@ -128,8 +120,8 @@ def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]
 def _print(photo: str, answers: Answers) -> None:
     for output, prediction in answers.items():
         start = f"{photo}, {output}: " if len(answers) > 1 else f"{photo}: "
-        for rank, answer in enumerate((prediction, *prediction.alternatives)):
-            value = answer.value
+        values = [prediction.value, *(other.value for other in prediction.alternatives)]
+        for rank, value in enumerate(values):
             text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             print(f"{' ' * len(start) if rank else start}{text}")
     sys.stdout.flush()
