@@ -247,8 +247,9 @@ class Model:
         from plait.evaluation.evaluate import Evaluator  # answers need none
 
         evaluator = Evaluator(
-            self, split, columns or {}, by, on_bad, include_training, progress, options
-        )
+            self.recipe, self.parts, self.engine, self.memory, split, columns or {}, by, on_bad,
+            include_training, progress, options,
+        )  # fmt: skip
         return evaluator.run(table if isinstance(table, Table) else read_table(table))
 
     def explain(
@@ -302,7 +303,9 @@ class Model:
             explanation = replace(explanation, attention=attention)
         if table is None:
             return explanation
-        near, others = find_neighbours(self, probe, table, columns or {}, progress)
+        near, others = find_neighbours(
+            probe, self.engine, self.recipe, self.parts, table, columns or {}, progress
+        )
         return replace(explanation, nearest=near, nearest_other=others)
 
     def attention(

@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations, product, starmap
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad, is_missing
 from plait.data.tables import Table
 from plait.evaluation.predictions import (
@@ -23,6 +24,8 @@ from plait.evaluation.predictions import (
 )
 from plait.outputs.base import Output
 from plait.outputs.scores import Intervals, Metrics, Scorer, with_intervals
+from plait.package.format import Memory
+from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Corruption, Progress
 from plait.pipeline.records import (
     Preparer,
@@ -35,9 +38,6 @@ from plait.pipeline.records import (
 )
 from plait.render.numbers import number
 from plait.types import ColumnName, PlaitError, Prediction, UsageError
-
-if TYPE_CHECKING:
-    from plait.model import Model
 
 STRENGTHS = range(1, 6)  # of corruptions
 CHECKS = ("subsets", "shares", "corruptions", "swapped", "vectors")
@@ -238,9 +238,13 @@ def _all_json(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One evaluation of a model on a table; see `Model.evaluate` for the settings."""
+    """One evaluation of a model (its recipe, fitted parts, engine and memory) on a table; see
+    `Model.evaluate` for the settings."""
 
-    model: Model
+    recipe: Recipe
+    parts: Parts
+    engine: Engine
+    memory: Memory
     split: str | None
     columns: Mapping[str, ColumnName]
     by: str | None
@@ -252,7 +256,7 @@ class Evaluator:
     def run(self, opened: Table) -> Evaluation:
         """The scores of a table's records, and what else the settings ask for; raises as
         `Model.evaluate`."""
-        parts, engine = self.model.parts, self.model.engine
+        parts, engine = self.parts, self.engine
         outputs, names = parts.outputs, list(parts.modalities)
         checks = {name for name in CHECKS if self.options.get(name)}
         decoding = {name: v for name, v in self.options.items() if name not in CHECKS}
@@ -305,7 +309,7 @@ class Evaluator:
 
     def _open(self, opened: Table) -> tuple[Table, dict[str, ColumnName]]:
         """The table's records that are to be scored, and their columns."""
-        recipe, parts = self.model.recipe.with_columns(self.columns), self.model.parts
+        recipe, parts = self.recipe.with_columns(self.columns), self.parts
         table, columns = open_table(recipe, parts, opened, self.columns)
         if self.by is not None:
             opened.column(self.by)  # raises if there is none
@@ -319,7 +323,7 @@ class Evaluator:
                 log.warning("the model learned from the validation rows too (training.refit)")
             which = rows_of_split(recipe, parts, table, columns, self.split)
             table = table.where(which)
-        elif not opened.records and not self.model.memory:
+        elif not opened.records and not self.memory:
             warn_of_learned(recipe, parts, table, columns)
         if not opened.records:
             warn_of_unread(parts, table, columns)
@@ -331,14 +335,14 @@ class Evaluator:
         """Without the records that the model learned from or was chosen by, unless the user asks
         for them; either way a warning counts them."""
         digests = preparer.digests(records, table, rows)
-        counts = self.model.memory.count(digests)
+        counts = self.memory.count(digests)
         if not counts:
             return records, rows
         what = " and ".join(f"{how} {count:,}" for how, count in counts.items())
         if self.include_training or self.split in ("train", "val"):
             log.warning("of these %s records, the model %s", f"{len(rows):,}", what)
             return records, rows
-        unseen = [at for at, digest in enumerate(digests) if digest not in self.model.memory]
+        unseen = [at for at, digest in enumerate(digests) if digest not in self.memory]
         if not unseen:
             raise PlaitError(
                 f"of these {len(rows):,} records, the model {what}: none is left to score",

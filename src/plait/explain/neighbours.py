@@ -6,24 +6,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, is_missing
 from plait.data.index import Hit, Index, Name
 from plait.data.tables import Table
 from plait.evaluation.predictions import embed_records
 from plait.explain.explainer import Probe
 from plait.explain.explanation import Neighbour
-from plait.pipeline.engine import Parts
+from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import Preparer, nothing_left, open_table, rows_of_split
 from plait.types import BadCell, ColumnName
-
-if TYPE_CHECKING:
-    from plait.model import Model
 
 NEAREST, NEAREST_OTHER = 6, 3  # that are shown; the latter with another right answer
 LONGEST_TEXT = 160  # letters of a cell
@@ -73,17 +71,20 @@ def _text(cell: Any) -> str:
 
 
 def find_neighbours(
-    model: Model,
     probe: Probe,
+    engine: Engine,
+    recipe: Recipe,
+    parts: Parts,
     table: Table | str | Path,
     columns: Mapping[str, ColumnName],
     progress: Progress | None,
 ) -> tuple[list[Neighbour], list[Neighbour]]:
     """The training records whose fused vectors are most similar to the explained record's, and the
     most similar ones whose right answer is not the given one; none of the latter for outputs whose
-    answers can be worded in several ways. Cells that can't be used are passed over. Raises
-    PlaitError if the table has no training records."""
-    recipe, parts, engine = model.recipe.with_columns(columns), model.parts, model.engine
+    answers can be worded in several ways. Cells that can't be used are passed over.
+    Raises PlaitError if the table has no training records.
+    """
+    recipe = recipe.with_columns(columns)
     rows, chosen = open_table(recipe, parts, table, columns)
     rows = rows.where(rows_of_split(recipe, parts, rows, chosen, "train"))
     policy = ErrorPolicy("skip")
