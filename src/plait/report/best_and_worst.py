@@ -96,7 +96,7 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
         table, row = evaluation.table, evaluation.rows[position]
         picture, label = "", f"row {table.number(row)}"
         for path, column in evaluation.columns.items():  # the first input that is a photo
-            cell = table.column(column)[row] if path.startswith("inputs.") else None
+            cell: Any = table.column(column)[row] if path.startswith("inputs.") else None
             is_path = isinstance(cell, (str, Path)) and IMAGE.has_suffix(str(cell))
             if picture or not (is_path or isinstance(cell, bytes)):
                 continue
