@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from plait.config.recipe import Recipe as Recipe
     from plait.config.recipe import load_recipe as load_recipe
     from plait.data.tables import read_table as read_table
-    from plait.evaluation.results import Evaluation as Evaluation
+    from plait.evaluation.evaluate import Evaluation as Evaluation
     from plait.model import Model as Model
     from plait.pipeline.profile import profile as profile
     from plait.runtime.engines import load as load
     from plait.tasks.ngrams import export_arpa as export_arpa
-    from plait.tasks.transcribe import transcribe as transcribe
+    from plait.tasks.transcribers import transcribe as transcribe
     from plait.tasks.translate import translate as translate
     from plait.training.train import train as train
     from plait.types import BadCell as BadCell
@@ -34,7 +34,7 @@ __version__ = "0.2.0"
 _PUBLIC = {
     "Assistant": "plait.assistant.dialogue",
     "BadCell": "plait.types",
-    "Evaluation": "plait.evaluation.results",
+    "Evaluation": "plait.evaluation.evaluate",
     "Model": "plait.model",
     "PlaitError": "plait.types",
     "Prediction": "plait.types",
@@ -47,7 +47,7 @@ _PUBLIC = {
     "load_recipe": "plait.config.recipe",
     "read_table": "plait.data.tables",
     "train": "plait.training.train",
-    "transcribe": "plait.tasks.transcribe",
+    "transcribe": "plait.tasks.transcribers",
     "translate": "plait.tasks.translate",
 }
 __all__ = sorted(_PUBLIC)

@@ -28,7 +28,7 @@ from plait.util.arguments import checked
 from plait.util.imports import needed
 
 if TYPE_CHECKING:
-    from plait.evaluation.results import Evaluation
+    from plait.evaluation.evaluate import Evaluation
     from plait.explain.attention import Attention
     from plait.explain.explanation import Explanation
     from plait.network import Network
@@ -298,15 +298,8 @@ class Model:
         decoding = {name: value for name, value in options.items() if name not in CHECKS}
         self.decoding_options(**decoding)  # a misspelt one is said before the table is read
         evaluator = Evaluator(
-            self.recipe, self.parts, self.engine, self.memory,
-            split=split,
-            columns=columns or {},
-            by=by,
-            checks={name for name in CHECKS if options.get(name)},
-            on_bad=on_bad,
-            include_training=include_training,
-            progress=progress,
-            decoding=decoding,
+            self.recipe, self.parts, self.engine, self.memory, split, columns or {}, by, on_bad,
+            include_training, progress, options,
         )  # fmt: skip
         return evaluator.run(as_table(table, self.recipe.data.missing_texts))
 
@@ -347,9 +340,8 @@ class Model:
             >>> plait.load("intents").explain(request).enough
             'With words or letters alone the model keeps this answer.'
         """
-        from plait.explain.explainer import explain  # needs torch
+        from plait.explain.explainer import Probe, explain  # needs torch
         from plait.explain.neighbours import find_neighbours
-        from plait.explain.probe import Probe
         from plait.network import build_network
 
         cells, name, folder = self._as_record(record), output or self.output, Path(root)

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from plait.comparison.picture import NUMBER, OFFSETS, beside
+from plait.comparison.report import NUMBER, OFFSETS, beside
 
 
 def test_numbers_lie_on_nothing() -> None:

@@ -13,7 +13,7 @@ import plait
 from plait.cli import main as cli
 from plait.cli.show import show_scores
 from plait.config.recipe import check_recipe
-from plait.evaluation.results import score_groups
+from plait.evaluation.evaluate import score_groups
 from plait.outputs.scores import Scorer, with_intervals
 from plait.types import UsageError
 

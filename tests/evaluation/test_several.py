@@ -17,7 +17,7 @@ from plait.cli import main as cli
 from plait.cli.show import show_scores
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import read_table
-from plait.evaluation.results import Seen
+from plait.evaluation.evaluate import Seen
 from plait.model import Model
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.inputs import Features

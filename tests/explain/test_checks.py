@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from plait.evaluation.shares import interactions, subsets
-from plait.explain.attribution import POINTS, Curve, _sizes, heaviest_first, rank_correlation
+from plait.evaluation.predictions import interactions, subsets
+from plait.explain.explainer import POINTS, _sizes, heaviest_first, rank_correlation
+from plait.explain.explanation import Curve
 
 
 @pytest.mark.parametrize("seed", range(3))

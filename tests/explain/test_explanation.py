@@ -16,9 +16,8 @@ from untrained import make_model
 
 from plait.data.cells import ErrorPolicy
 from plait.evaluation.predictions import predict_batch
-from plait.explain.attribution import GRADIENTS, OCCLUSION, integrated_gradients
-from plait.explain.explanation import Explanation
-from plait.explain.probe import Probe
+from plait.explain.explainer import Probe, integrated_gradients
+from plait.explain.explanation import GRADIENTS, OCCLUSION, Explanation
 from plait.model import Model
 from plait.runtime.engines import load
 from plait.types import PlaitError, Tokens

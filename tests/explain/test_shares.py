@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 
-from plait.evaluation.shares import shapley, subsets
+from plait.evaluation.predictions import shapley, subsets
 
 
 def test_all_subsets_the_empty_one_first() -> None:

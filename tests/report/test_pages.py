@@ -11,7 +11,7 @@ from PIL import Image
 
 from plait.config import registry
 from plait.data.tables import Table
-from plait.evaluation.results import Evaluation, Seen
+from plait.evaluation.evaluate import Evaluation, Seen
 from plait.outputs.text.metrics.captions import CaptionMetrics
 from plait.report.best_and_worst import MAX_SIDE, best_and_worst, choose
 from plait.types import Prediction, UsageError

@@ -20,9 +20,8 @@ from plait.config import registry
 from plait.outputs.category import Probabilities
 from plait.outputs.number import Interval
 from plait.render.charts import Frame, bars, lines
-from plait.report import sections
-from plait.report.sections import Gallery
-from plait.report.write import write_report
+from plait.report import report
+from plait.report.report import Gallery, write_report
 from plait.training.train import train
 from plait.types import Prediction, UsageError
 
@@ -118,7 +117,7 @@ def test_every_record_behind_a_point_or_a_number_is_there(text: str) -> None:
     assert sum(counts) == 48
     assert any(record["text"] == EVIL for record in records.values())
     assert all(record["picture"].startswith("data:image/jpeg") for record in records.values())
-    assert {len(record["near"]) for record in records.values()} == {sections.NEAREST}
+    assert {len(record["near"]) for record in records.values()} == {report.NEAREST}
     assert all(str(near) in records for record in records.values() for near in record["near"])
     assert all(int(name) not in record["near"] for name, record in records.items())
 
@@ -165,7 +164,7 @@ def test_calibration_of_classes_by_hand() -> None:
     sure = [Prediction("a", 0.85, details=Probabilities({"a": 0.85, "b": 0.15}))] * 10
     less = [Prediction("b", 0.55, details=Probabilities({"b": 0.55, "a": 0.45}))]
     found = evaluation("category", sure + less, ["a"] * 6 + ["b"] * 4 + ["a"])
-    text = sections.calibration(found, "y")
+    text = report.calibration(found, "y")
     frame = Frame((0.0, 1.0), (0.0, 1.0))
     for point in ((0.55, 0.0), (0.85, 0.6)):
         x, y = frame.place(*point)
@@ -176,18 +175,18 @@ def test_calibration_of_classes_by_hand() -> None:
 def test_calibration_of_labels_and_of_numbers() -> None:
     said = Prediction(("a",), 1.0, details=Probabilities({"a": 0.95, "b": 0.05}))
     labels = evaluation("labels", [said], [("a",)])
-    assert sections.calibration(labels, "y").count("<circle") == 2
+    assert report.calibration(labels, "y").count("<circle") == 2
     inside = [Prediction(1.0, 0.0, details=Interval((0.5, 1.5)))] * 4
     found = evaluation("number", inside, [1.0, 1.4, 0.6, 2.0])
-    assert "75.0%" in sections.calibration(found, "y")
+    assert "75.0%" in report.calibration(found, "y")
 
 
 def test_numbers_have_a_chart_and_no_confusion() -> None:
     said = [Prediction(float(n), 0.0, details=Interval()) for n in range(4)]
     found = evaluation("number", said, [0.5, 1.5, 2.5, 3.5])
     album = gallery(found, [-0.5] * 4)
-    assert sections.numbers(found, "y", album).count("data-record=") == 4
-    assert sections.confusion(found, "y", album) == ""
+    assert report.numbers(found, "y", album).count("data-record=") == 4
+    assert report.confusion(found, "y", album) == ""
     assert set(album.records) == {0, 1, 2, 3}
 
 
@@ -196,10 +195,10 @@ def test_texts_have_neither() -> None:
         "text", [Prediction("a dog", -0.1), Prediction("a cat", -0.2)], [["a dog"], ["x"]]
     )
     album = gallery(found, [1.0, 0.0])
-    assert sections.numbers(found, "y", album) == ""
-    assert sections.confusion(found, "y", album) == ""
-    assert sections.calibration(found, "y") == ""
-    shown = sections.extremes("CIDEr-D", album)
+    assert report.numbers(found, "y", album) == ""
+    assert report.confusion(found, "y", album) == ""
+    assert report.calibration(found, "y") == ""
+    shown = report.extremes("CIDEr-D", album)
     assert "record &lt;0&gt;" in shown
     assert "<strong>a cat</strong>" in shown
 
@@ -207,17 +206,17 @@ def test_texts_have_neither() -> None:
 def test_the_map_colours_texts_by_how_right_they_are() -> None:
     found = evaluation("text", [Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
     found.vectors = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
-    text = sections.embedding_map(found, "y", gallery(found, [float(n) for n in range(8)]))
+    text = report.embedding_map(found, "y", gallery(found, [float(n) for n in range(8)]))
     assert text.count("data-record=") == 8
     assert text.count("among the best") == text.count("among the worst") == 1
 
 
 def test_equal_records_are_neither_better_nor_worse() -> None:
-    assert set(sections._quarters([1.0] * 5)) == {"among the best"}
-    assert sections._quarters([0.0, *[1.0] * 7]) == ["among the worst", *["among the best"] * 7]
+    assert set(report._quarters([1.0] * 5)) == {"among the best"}
+    assert report._quarters([0.0, *[1.0] * 7]) == ["among the worst", *["among the best"] * 7]
     found = evaluation("text", [Prediction("a dog", -0.1)] * 8, [["a dog"]] * 8)
-    assert sections.extremes("CIDEr-D", gallery(found, [1.0] * 8)) == ""
-    shown = sections.extremes("CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
+    assert report.extremes("CIDEr-D", gallery(found, [1.0] * 8)) == ""
+    shown = report.extremes("CIDEr-D", gallery(found, [1.0] * 7 + [0.5]))
     assert shown.split("The worst")[1].count("<figure>") == 1
 
 
@@ -235,11 +234,11 @@ def test_umap_draws_the_map_where_it_is_installed(monkeypatch: pytest.MonkeyPatc
     module.__spec__, module.UMAP = ModuleSpec("umap", None), UMAP  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "umap", module)
     vectors = np.arange(24, dtype=np.float32).reshape(6, 4)
-    places, how = sections._two_dimensions(vectors)
+    places, how = report._two_dimensions(vectors)
     assert (how, places.dtype, places[1].tolist()) == ("UMAP", np.float64, [5.0, 6.0])
     found = evaluation("text", [Prediction("a dog", -0.1)] * 6, [["a dog"]] * 6)
     found.vectors = vectors
-    assert "(UMAP of their" in sections.embedding_map(found, "y", gallery(found, [1.0] * 6))
+    assert "(UMAP of their" in report.embedding_map(found, "y", gallery(found, [1.0] * 6))
 
 
 def test_a_record_of_the_map_names_the_most_similar_ones() -> None:
@@ -248,7 +247,7 @@ def test_a_record_of_the_map_names_the_most_similar_ones() -> None:
     angles = np.deg2rad([0, 80, 10, 25, 60])
     found.vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     album = gallery(found, [1.0] * 5)
-    sections.embedding_map(found, "y", album)
+    report.embedding_map(found, "y", album)
     assert album.records[0]["near"] == [2, 3, 4]
     assert album.records[1]["near"] == [4, 3, 2]
 
@@ -257,7 +256,7 @@ def test_principal_components_keep_the_longest_way() -> None:
     vectors = np.zeros((5, 3), np.float32)
     vectors[:, 1] = np.arange(5) * 10
     vectors[:, 2] = [0, 1, 0, 1, 0]
-    places, how = sections._two_dimensions(vectors)
+    places, how = report._two_dimensions(vectors)
     assert how == "two principal components"
     assert np.abs(np.diff(places[:, 0])) == pytest.approx(10, rel=0.01)
 

@@ -15,7 +15,7 @@ from untrained import make_model
 from plait.assistant.chat import reading_progress
 from plait.data.speech import Piece
 from plait.render import progress
-from plait.tasks import transcribe, translate
+from plait.tasks import transcribers, translate
 from plait.tasks.transcribers import Segment, Transcriber
 
 
@@ -34,10 +34,10 @@ class Echo(Transcriber):
 def test_a_recording_by_its_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(transcribe, "open_transcriber", lambda name, engine: Echo())
+    monkeypatch.setattr(transcribers, "open_transcriber", lambda name, engine: Echo())
     path = tmp_path / "talk.wav"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 8000 * 7), 8000)
-    transcribe.transcribe_files([path], "any", "txt", None, "stop", -1.0, {})
+    transcribers.transcribe_files([path], "any", "txt", None, "stop", -1.0, {})
     out, err = capsys.readouterr()
     assert out.count("said") >= 4
     done = [line.split(" after ")[0].split(",")[1] for line in err.splitlines()]

@@ -14,8 +14,7 @@ from plait.assistant.dialogue import Assistant
 from plait.cli import main as cli
 from plait.data.speech import Piece
 from plait.tasks.speech_models import ShippedWhisper
-from plait.tasks.transcribe import transcribe
-from plait.tasks.transcribers import open_transcriber
+from plait.tasks.transcribers import open_transcriber, transcribe
 from plait.types import PlaitError, UsageError
 
 pytest.importorskip("ctranslate2", reason="needs the extra plait[whisper]")

@@ -17,11 +17,10 @@ from tones import RATE, RECIPE, say, write_table
 import plait
 from plait.cli import main as cli
 from plait.cli import predict
-from plait.evaluation.results import Evaluation
+from plait.evaluation.evaluate import Evaluation
 from plait.model import Model
 from plait.report.best_and_worst import write_errors
-from plait.tasks.transcribe import Segment, clock, written
-from plait.tasks.transcribers import SURE, Word
+from plait.tasks.transcribers import SURE, Segment, Word, clock, written
 from plait.training.train import train
 from plait.types import BadCell, PlaitError, UsageError
 

@@ -177,12 +177,8 @@ Answerer: TypeAlias = PackageAnswerer | HubAnswerer
 
 
 def require(modality: str, given: Mapping[str, str | None]) -> str:
-    """What the user gave for an input of this modality.
-
-    Raises:
-        MissingInput: nothing yet.
-        PlaitError: nothing, and it can't be given later.
-    """
+    """What the user gave for an input of this modality. Raises MissingInput if that is nothing yet,
+    and PlaitError if it can't be given later either."""
     value = given.get(modality)
     if value is not None:
         return value

@@ -68,7 +68,7 @@ class Terminal:
             "/photo": lambda path: self.show(self.assistant.show(_path("/photo", path))),
             "/hear": lambda path: self.show(self.assistant.hear(_path("/hear", path))),
             "/why": self.why,
-            "/save": self._save,
+            "/save": lambda path: self._save(_path("/save", path)),
             "/help": lambda _: self._note(HELP),
         }
 
@@ -92,7 +92,6 @@ class Terminal:
                 self._note(str(error))
 
     def _do(self, line: str) -> None:
-        """What a line says: a path alone, a command, or a request."""
         path = as_path(line)
         command, _, rest = line.partition(" ")
         if path is not None:
@@ -137,7 +136,7 @@ class Terminal:
 
     def _save(self, file: str) -> None:
         """Save the session, but never over anything else."""
-        session, path = self.assistant.session, Path(_path("/save", file))
+        session, path = self.assistant.session, Path(file)
         if path.exists() and not (is_file(path) and session.continues(path)):
             raise UsageError(f"{file} exists and holds something else", expected="a new name")
         session.save(path)

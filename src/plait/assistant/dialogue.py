@@ -19,8 +19,7 @@ from plait.data.paths import find_file
 from plait.model import Model
 from plait.pipeline.inputs import Progress
 from plait.runtime.engines import load
-from plait.tasks.transcribe import transcribe
-from plait.tasks.transcribers import HUB, Transcriber, open_transcriber
+from plait.tasks.transcribers import HUB, Transcriber, open_transcriber, transcribe
 from plait.types import PlaitError
 from plait.util.arguments import checked
 
@@ -135,11 +134,16 @@ class Assistant:
         return names + ([SIMILAR, SEARCH] if self.config.photos and CAPTION in names else [])
 
     def _turn(self, request: str, photo: str | Path | None, recording: str | None) -> Turn:
-        request, named = _split_photo(request)
+        named = None
+        for word in request.split():
+            path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
+            if IMAGE.has_suffix(path):
+                request, named = request.replace(word, "this photo").strip(), path
+                break
         turn = Turn(request=request, answer="", recording=recording, photo=self.session.photo)
         try:
-            for path in (photo, named):
-                turn = turn.changed(photo=_checked(path)) if path else turn
+            for given in (photo, named):
+                turn = turn.changed(photo=_checked(given)) if given else turn
         except PlaitError as error:
             return self._add(turn.changed(answer=str(error), ok=False))
         return self._add(self._respond(turn))
@@ -258,12 +262,3 @@ def _checked(photo: str | Path) -> str:
     open_image(photo, Path())
     found = find_file(photo, Path())
     return str(found if isinstance(found, Path) else photo)
-
-
-def _split_photo(request: str) -> tuple[str, str | None]:
-    """A request without the path of the photo that it names, and that path."""
-    for word in request.split():
-        path = word.strip(QUOTES).rstrip(QUOTES + STOPS)
-        if IMAGE.has_suffix(path):
-            return request.replace(word, "this photo").strip(), path
-    return request, None

@@ -63,12 +63,8 @@ def intent(name: str) -> Intent:
 
 
 def intents_of(package: str) -> list[str]:
-    """The intents that a package distinguishes.
-
-    Raises:
-        PlaitError: there is no such package.
-        UsageError: it does not classify texts.
-    """
+    """The intents that a package distinguishes. Raises PlaitError if there is no such package, and
+    UsageError if it does not classify texts."""
     read = read_package(package)
     name, spec = next(iter(read.recipe.outputs.items()))
     texts = all(spec.modality == TEXT for spec in read.recipe.inputs.values())

@@ -65,11 +65,8 @@ def _start(
 
 
 def add_commands(commands: typer.Typer, heading: str) -> None:
-    """Add commands to plait's own, below a heading in the help.
-
-    Raises:
-        ValueError: one of the names is taken.
-    """
+    """Add commands to plait's own, below a heading in the help. Raises ValueError if one of the
+    names is taken."""
     if taken := _names(commands) & _names(app):
         raise ValueError(f"there is already a command {min(taken)!r}")
     for command in commands.registered_commands:

@@ -140,7 +140,7 @@ def transcribe(
     engine: Engine = "torch",
 ) -> None:
     """Transcribe recordings, with times."""
-    from plait.tasks.transcribe import transcribe_files
+    from plait.tasks.transcribers import transcribe_files
 
     files = named(recordings, allow_urls)
     transcribe_files(files, model, kind, out, on_bad, sure, decoding.given(), engine)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe, shipped
-from plait.evaluation.results import Seen
+from plait.evaluation.evaluate import Seen
 from plait.package.card import in_points, number, score_rows, signatures
 from plait.package.format import read_package, shipped_models
 from plait.pipeline.engine import build_output
@@ -144,10 +144,17 @@ def show_scores(recipe: Recipe, evaluation: Mapping[str, Any], page: Path | None
         if signed := signatures(scores):
             console.print(Text(signed, "dim"), soft_wrap=True)
     for name, shares in evaluation.get("shares", {}).items():
-        rows = [(part, f"{s['mean']:+.3f}", f"{s['size']:.3f}") for part, s in shares.items()]
-        show_rows(("input", "mean share", "mean size"), rows, f"{name}, shares of the answers")
-    if "corrupted" in evaluation:
-        _show_corrupted(recipe, evaluation)
+        sizes = [(part, f"{s['mean']:+.3f}", f"{s['size']:.3f}") for part, s in shares.items()]
+        show_rows(("input", "mean share", "mean size"), sizes, f"{name}, shares of the answers")
+    for name in recipe.outputs if "corrupted" in evaluation else ():  # by their first score
+        title, clean, _ = score_rows(recipe, name, evaluation["scores"][name])[0]
+        rows: dict[str, list[str]] = {}
+        for part in evaluation["corrupted"]:
+            corrupted = score_rows(recipe, name, part["scores"][name])[0][1]
+            rows.setdefault(f"{part['input']}: {part['kind']}", [clean]).append(corrupted)
+        headings = ["input", *map(str, range(len(next(iter(rows.values())))))]
+        cells = [(corruption, *values) for corruption, values in rows.items()]
+        show_rows(headings, cells, f"{name}, {title} by strength of corruption")
     if subsets := evaluation.get("subsets"):
         parts = [((" + ".join(subset["inputs"]),), subset) for subset in subsets]
         _show_parts(recipe, "by inputs", ["inputs"], parts)
@@ -162,19 +169,6 @@ def show_scores(recipe: Recipe, evaluation: Mapping[str, Any], page: Path | None
         console.print(str(Seen(**evaluation["seen"])), soft_wrap=True)
     if page is not None:
         console.print(f"the ten best and ten worst are in {page}")
-
-
-def _show_corrupted(recipe: Recipe, evaluation: Mapping[str, Any]) -> None:
-    """The first score of each output, by the corrupted input and the strength."""
-    for name in recipe.outputs:
-        title, clean, _ = score_rows(recipe, name, evaluation["scores"][name])[0]
-        rows: dict[str, list[str]] = {}
-        for part in evaluation["corrupted"]:
-            corrupted = score_rows(recipe, name, part["scores"][name])[0][1]
-            rows.setdefault(f"{part['input']}: {part['kind']}", [clean]).append(corrupted)
-        headings = ["input", *map(str, range(len(next(iter(rows.values())))))]
-        cells = [(corruption, *values) for corruption, values in rows.items()]
-        show_rows(headings, cells, f"{name}, {title} by strength of corruption")
 
 
 def _show_groups(recipe: Recipe, by: str, groups: Sequence[Mapping[str, Any]]) -> None:
@@ -199,26 +193,22 @@ def _show_parts(
     parts: Sequence[tuple[Sequence[str], Mapping[str, Any]]],
 ) -> None:
     """For each output a table with a row for each part of an evaluation: the cells that name it,
-    then its scores above their intervals; "-" for a score that it lacks."""
+    then its scores above their intervals, and the loss; "-" for a score that it lacks."""
     for name in recipe.outputs:
-        rows = [_with_loss(recipe, name, part) for _, part in parts]
+        rows = []
+        for _, part in parts:
+            rows.append(score_rows(recipe, name, part["scores"][name]))
+            if lost := part.get("lost", {}).get(name):  # of the first of the best scores
+                full = build_output(recipe.outputs[name]).scored_by.titles[lost["score"]]
+                score, value = in_points(full, lost["value"])
+                low, high = (in_points(full, end)[1] for end in lost["interval"])
+                rows[-1].append((f"{score} lost", f"{value:.3f}", f"{low:.3f} to {high:.3f}"))
         scores = [score for score, _, _ in max(rows, key=len)]
         lines = []
         for (named, _), row in zip(parts, rows, strict=True):
             cells = {score: f"{value}\n{ends}" if ends else value for score, value, ends in row}
             lines.append((*named, *(cells.get(score, "-") for score in scores)))
         show_rows([*headings, *scores], lines, f"{name}, {title}")
-
-
-def _with_loss(recipe: Recipe, output: str, part: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The scores, and how much of the first best score is lost."""
-    rows = score_rows(recipe, output, part["scores"][output])
-    if lost := part.get("lost", {}).get(output):
-        title = build_output(recipe.outputs[output]).scored_by.titles[lost["score"]]
-        name, value = in_points(title, lost["value"])
-        low, high = (in_points(title, end)[1] for end in lost["interval"])
-        rows.append((f"{name} lost", f"{value:.3f}", f"{low:.3f} to {high:.3f}"))
-    return rows
 
 
 def show_profile(profiled: Mapping[str, Any]) -> None:
@@ -270,21 +260,14 @@ def list_kind(kind: str | None, as_json: bool) -> None:
     for row in rows:
         console.print(Text.assemble((row["name"], "bold"), "  ", row["about"]))
         for setting in row.get("settings", []):
-            _show_setting(setting)
-
-
-def _show_setting(setting: Mapping[str, Any]) -> None:
-    """Name, default and description; a group of settings has a line for each."""
-    default = setting["default"]
-    if isinstance(default, BaseModel):
-        console.print(Text.assemble(f"    {setting['name']}  ", (setting["about"], "dim")))
-        for name, field in type(default).model_fields.items():
-            shown = f"        {name} = {_yaml(getattr(default, name))}  "
-            console.print(Text.assemble(shown, (field.description or "", "dim")))
-    else:
-        value = "required" if setting["required"] else _yaml(default)
-        shown = f"    {setting['name']} = {value}  "
-        console.print(Text.assemble(shown, (setting["about"], "dim")))
+            default = setting["default"]
+            group = default if isinstance(default, BaseModel) else None  # a line for each of it
+            value = "required" if setting["required"] else _yaml(default)
+            shown = f"    {setting['name']}{'' if group else f' = {value}'}  "
+            console.print(Text.assemble(shown, (setting["about"], "dim")))
+            for name, field in type(group).model_fields.items() if group else ():
+                shown = f"        {name} = {_yaml(getattr(default, name))}  "
+                console.print(Text.assemble(shown, (field.description or "", "dim")))
 
 
 def _yaml(value: Any) -> str:

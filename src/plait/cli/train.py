@@ -194,7 +194,7 @@ def report(
     out: Path = option(Path("report.html"), "The page to write."),
 ) -> None:
     """Write one page about a model's answers on a table: scores, charts and records."""
-    from plait.report.write import write_report
+    from plait.report.report import write_report
 
     options = {**rows.given(), **decoding.given()}
     with show_progress() as progress:

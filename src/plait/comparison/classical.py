@@ -38,11 +38,8 @@ NAME: Final = "classical"
 
 def classical_recipe(recipe: Recipe) -> Recipe:
     """The recipe with every input in its modality's classical representation; one that the recipe
-    already has keeps its settings. Inputs whose modality has no classical one are left out.
-
-    Raises:
-        UsageError: no input is left.
-    """
+    already has keeps its settings. Inputs whose modality has no classical one are left out. Raises
+    UsageError if no input is left."""
     data = recipe.model_dump()
     for name, spec in list(data["inputs"].items()):
         classical = classical_name(spec["modality"])

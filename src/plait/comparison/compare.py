@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from plait.comparison.classical import NAME as CLASSICAL
-from plait.comparison.picture import draw_comparison
-from plait.comparison.report import markdown
+from plait.comparison.report import draw_comparison, markdown
 from plait.comparison.results import Comparison, Result
 from plait.comparison.runs import Job, finished, run
 from plait.comparison.variants import Variant, make_variants

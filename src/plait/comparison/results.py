@@ -90,22 +90,37 @@ class Finding:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `plait.compare` returns: the scores of every variant, and what they say."""
+    """What `plait.compare` returns: the scores of every variant, and what they say.
 
-    output: str  # whose answers are scored
-    metric: str  # the score
-    title: str  # its name for people
-    split: str  # the rows that were answered
-    lines: list[Line]  # one per variant: the winner, the others by their difference from it
-    winner: str  # name of the best variant among those that answered the most records
-    findings: list[Finding]  # what fusion, each input and more rows are worth
-    others: list[str]  # the recipe's other outputs, whose answers are not scored
-    test: Comparison | None  # the same winner and findings on the test rows, if asked for
-    unfinished: list[str]  # runs that the budget left no time for
-    left_out: list[str]  # variants that were asked for but not tried, and why
-    folder: Path  # where everything is written
-    # Of the package that is kept, if any: how many records its memory holds, as "training" and
-    # "validation".
+    Attributes:
+        output: whose answers are scored.
+        metric: the score.
+        title: its name for people.
+        split: the rows that were answered.
+        lines: one per variant: the winner, the others by their difference from it.
+        winner: name of the best variant among those that answered the most records.
+        findings: what fusion, each input and more rows are worth.
+        others: the recipe's other outputs, whose answers are not scored.
+        test: the same winner and findings on the test rows, if asked for.
+        unfinished: runs that the budget left no time for.
+        left_out: variants that were asked for but not tried, and why.
+        folder: where everything is written.
+        kept: of the package that is kept, if any: how many records its memory holds, as "training"
+            and "validation".
+    """
+
+    output: str
+    metric: str
+    title: str
+    split: str
+    lines: list[Line]
+    winner: str
+    findings: list[Finding]
+    others: list[str]
+    test: Comparison | None
+    unfinished: list[str]
+    left_out: list[str]
+    folder: Path
     kept: Mapping[str, int] | None = None
 
     def line(self, name: str) -> Line:

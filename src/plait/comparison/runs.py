@@ -23,7 +23,7 @@ from plait.comparison.results import Result
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table
-from plait.evaluation.results import Evaluation
+from plait.evaluation.evaluate import Evaluation
 from plait.model import Model, load_model
 from plait.nn.blocks import count_parameters
 from plait.outputs.base import Output

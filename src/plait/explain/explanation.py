@@ -1,6 +1,6 @@
 """Why a model gave one answer to one record, as numbers, as a page and as a picture.
 
-Shapes: P segments, L steps.
+Shapes: P segments, L steps, S points of a curve.
 """
 
 from __future__ import annotations
@@ -12,26 +12,55 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from plait.evaluation.shares import Pair
+from plait.evaluation.predictions import Pair
 from plait.explain.attention import Attention
-from plait.explain.attribution import ATTENTION, OCCLUSION, Attribution, Curves
-from plait.explain.neighbours import Neighbour
 from plait.modalities.segments import SEGMENTS_STYLE, STRONGEST, Grid, Segments, Weights
 from plait.outputs.base import Output
 from plait.render.charts import bars
-from plait.render.curves import CHARTS, new_figure, save_figure, tidy
+from plait.render.curves import CHARTS, new_figure, tidy
 from plait.render.html import picture_uri, render
 from plait.render.numbers import shown, signed
 from plait.types import Alternative, Prediction, UsageError
 from plait.util.files import write_atomically
 from plait.util.imports import needed
 
+OCCLUSION, GRADIENTS, ATTENTION = "occlusion", "integrated gradients", "attention"
 MOST_CLASSES = 6  # whose probabilities the page shows
 PICTURE_SIDE = 240  # pixels of a neighbour's picture
 SUFFIXES = (".html", ".png", ".json")
 FOR, AGAINST = "#1f6fb2", "#d0641a"
 MOST_NAMED, LONGEST_NAME = 14, 28  # segments in the picture, and letters of their names
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Weights of an input's segments; positive ones speak for the answer."""
+
+    weights: Weights  # (P,) for the whole answer
+    steps: Weights  # (L, P) for each of its steps; (0, P) where the method has none
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The support for an answer while segments are hidden, or shown."""
+
+    points: Weights  # (S,) the support
+    shares: Weights  # (S,) the share of the segments that were hidden or shown by then
+
+    @property
+    def area(self) -> float:
+        """The area below the curve, by trapezoids: its mean height."""
+        return float(np.diff(self.shares) @ (self.points[1:] + self.points[:-1]) / 2)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of one order of the segments, or the means over several orders."""
+
+    deletion: Curve
+    insertion: Curve
 
 
 @dataclass(frozen=True)
@@ -90,22 +119,51 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """Why a model gave one answer to one record."""
+class Neighbour:
+    """A training record that the model sees as similar to the explained one."""
 
-    model: str  # its name
-    output: str  # the name of the output that gave the answer
-    answering: Output  # that output
-    prediction: Prediction  # the answer
-    inputs: Mapping[str, ExplainedInput]  # those that the record has
-    shares: Mapping[str, float]  # each input's Shapley value; together, what all inputs add
-    interactions: Mapping[Pair, float]  # what two inputs add beyond what each adds alone
-    smallest_sets: Sequence[tuple[str, ...]]  # of inputs that give the same answer
-    steps: Sequence[Step]  # of an answer that is made step by step
-    gap: float  # how far the integrated gradients' sum is from what it should be
-    attention: Attention | None = None  # the picture of where each word looked, if there is one
-    nearest: Sequence[Neighbour] = ()  # the most similar training records, best first
-    nearest_other: Sequence[Neighbour] = ()  # of those with another right answer
+    row: int  # its number in the table
+    similarity: float  # cosine of the two records' fused vectors, -1 to 1
+    answer: Any  # the right one, in the table
+    text: str  # its texts and values in one line, see `Album.look`
+    pixels: NDArray[np.uint8] | None  # its first picture
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON, without the pixels."""
+        return {name: value for name, value in vars(self).items() if name != "pixels"}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a model gave one answer to one record.
+
+    Attributes:
+        model, output: the names of the model, and of the output that gave the answer.
+        answering, prediction: that output, and the answer.
+        inputs: those that the record has, by name: their segments, and the weights of these.
+        shares: each input's Shapley value; together, what all inputs add.
+        interactions: pair of inputs -> what the two add beyond what each adds alone.
+        smallest_sets: the smallest sets of inputs that give the same answer.
+        steps: of an answer that is made step by step, with the likeliest alternatives.
+        gap: how far the sum of the integrated gradients is from what it should be.
+        attention: the picture of where each word looked, if there is one.
+        nearest: the most similar training records, best first; nearest_other: those of them with
+            another right answer.
+    """
+
+    model: str
+    output: str
+    answering: Output
+    prediction: Prediction
+    inputs: Mapping[str, ExplainedInput]
+    shares: Mapping[str, float]
+    interactions: Mapping[Pair, float]
+    smallest_sets: Sequence[tuple[str, ...]]
+    steps: Sequence[Step]
+    gap: float
+    attention: Attention | None = None
+    nearest: Sequence[Neighbour] = ()
+    nearest_other: Sequence[Neighbour] = ()
 
     @property
     def enough(self) -> str:
@@ -151,7 +209,12 @@ class Explanation:
         shares += [(f"{a} × {b}", v, signed(v)) for (a, b), v in self.interactions.items()]
         added = [value for step in self.steps for value in step.reliance.values()]
         limits = min(added, default=0.0), max(added, default=0.0)
-        weights = {name: self._step_weights(of_input) for name, of_input in self.inputs.items()}
+        weights = {  # by attention or else by occlusion, (L, P) where each step has its own
+            name: method.steps
+            for name, of_input in self.inputs.items()
+            for how in (OCCLUSION, ATTENTION)  # the last one counts
+            if (method := of_input.methods.get(how)) and len(method.steps) == len(self.steps)
+        }
         return render(
             "explain/explanation.html",
             title=f"Why {self.model} answered {shown(self.prediction.value)}"[:120],
@@ -163,19 +226,11 @@ class Explanation:
                 bars([(name, v, signed(v, 2)) for name, v in step.reliance.items()], limits)
                 for step in self.steps
             ],
-            step_weights={name: steps for name, steps in weights.items() if steps is not None},
+            step_weights=weights,
             ids={name: f"input-{number}" for number, name in enumerate(self.inputs)},
             picture=lambda pixels: picture_uri(pixels, PICTURE_SIDE),
             segments_style=SEGMENTS_STYLE,
         )
-
-    def _step_weights(self, of_input: ExplainedInput) -> Weights | None:
-        """(L, P) each step's weights of an input's segments, by attention or else by occlusion."""
-        for name in (ATTENTION, OCCLUSION):
-            method = of_input.methods.get(name)
-            if method is not None and len(method.steps) == len(self.steps):
-                return method.steps
-        return None
 
     def save(self, path: str | Path) -> None:
         """Write a page (.html), a picture (.png) or the numbers (.json).
@@ -216,7 +271,7 @@ class Explanation:
             else:
                 heaviest = np.sort(np.argsort(-np.abs(weights), kind="stable")[:MOST_NAMED])
                 _bars(panel, [segments.parts[n] for n in heaviest], weights[heaviest], name)
-        save_figure(figure, path)
+        write_atomically(path, lambda part: figure.savefig(part, format="png"))
 
 
 def check_name(path: Path) -> None:

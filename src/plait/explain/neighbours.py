@@ -18,7 +18,8 @@ from plait.data.paths import peek
 from plait.data.tables import Table
 from plait.data.values import is_missing
 from plait.evaluation.predictions import embed_records
-from plait.explain.probe import Probe
+from plait.explain.explainer import Probe
+from plait.explain.explanation import Neighbour
 from plait.pipeline.engine import Engine, Parts
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import Preparer, nothing_left, open_table, rows_of_split
@@ -26,21 +27,6 @@ from plait.types import BadCell, ColumnName
 
 NEAREST, NEAREST_OTHER = 6, 3  # that are shown; the latter with another right answer
 LONGEST_TEXT = 160  # letters of a cell
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A training record that the model sees as similar to the explained one."""
-
-    row: int  # its number in the table
-    similarity: float  # cosine of the two records' fused vectors, -1 to 1
-    answer: Any  # the right one, in the table
-    text: str  # its texts and values in one line, see `Album.look`
-    pixels: NDArray[np.uint8] | None  # its first picture
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON, without the pixels."""
-        return {name: value for name, value in vars(self).items() if name != "pixels"}
 
 
 @dataclass(frozen=True)
@@ -98,9 +84,7 @@ def find_neighbours(
     """The training records whose fused vectors are most similar to the explained record's, and the
     most similar ones whose right answer is not the given one; none of the latter for outputs whose
     answers can be worded in several ways. Cells that can't be used are passed over.
-
-    Raises:
-        PlaitError: the table has no training records.
+    Raises PlaitError if the table has no training records.
     """
     recipe = recipe.with_columns(columns)
     rows, chosen = open_table(recipe, parts, table, columns)

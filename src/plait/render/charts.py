@@ -1,4 +1,4 @@
-"""Small charts in HTML and SVG, coloured by ``charts.css``, light and dark."""
+"""Small charts in HTML and SVG (``charts.html``), coloured by ``charts.css``, light and dark."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
+from plait.render.html import fill
+
 Bar: TypeAlias = tuple[str, float, str]
 """A bar's name, its length, and the text after it."""
 Point: TypeAlias = tuple[float, float]
@@ -17,8 +19,7 @@ Range: TypeAlias = tuple[float, float]
 PALETTE = 8
 """How many colours tell things apart: ``var(--c0)`` to ``var(--c7)``, Okabe and Ito's, which most
 colour-blind people can tell apart, lighter in the dark."""
-WIDTH, HEIGHT = 460, 260  # of a chart with axes, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 24, 40  # margins
+CHARTS = "render/charts.html"
 
 
 def colour(number: int) -> str:
@@ -30,23 +31,7 @@ def bars(rows: Sequence[Bar], limits: Range = (0.0, 0.0)) -> Markup:
     """A bar for each row from a common zero, orange to the left of it. Charts that share their
     ``limits`` share their scale."""
     values = [0.0, *limits, *(value for _, value, _ in rows)]
-    low, size = min(values), max(max(values) - min(values), 1e-12)
-    zero = Markup('<b style="left:{:.1f}%"></b>').format(-low / size * 100) if low < 0 else ""
-    cells = [
-        Markup(
-            '<span>{}</span><span class="line"><i class="{}" style="left:{:.1f}%;width:{:.1f}%">'
-            "</i>{}</span><span>{}</span>"
-        ).format(
-            name,
-            "for" if value >= 0 else "against",
-            (min(value, 0.0) - low) / size * 100,
-            abs(value) / size * 100,
-            zero,
-            note,
-        )
-        for name, value, note in rows
-    ]
-    return Markup('<div class="bars">{}</div>').format(Markup().join(cells))
+    return fill(CHARTS, "bars", rows, min(values), max(max(values) - min(values), 1e-12))
 
 
 def lines(
@@ -72,16 +57,8 @@ def lines(
     frame = Frame(
         x_range or _range([x for x, _ in points]), y_range or _range([y for _, y in points])
     )
-    shapes = [frame.axes(x_label, y_label), frame.diagonal() if diagonal else Markup()]
-    for _, each, tone in curves:
-        places = [frame.place(*point) for point in each]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        shapes.append(Markup('<polyline points="{}" stroke="{}"/>').format(path, tone))
-        if dots or len(places) == 1:
-            circle = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="{}"/>')
-            shapes += [circle.format(x, y, tone) for x, y in places]
-    named = [(name, tone) for name, _, tone in curves if name]
-    return _svg(shapes, f"{y_label} by {x_label}") + legend(named)
+    chart = fill(CHARTS, "chart", frame, curves, [], x_label, y_label, diagonal, dots)
+    return chart + legend([(name, tone) for name, _, tone in curves if name])
 
 
 def scatter(
@@ -94,19 +71,12 @@ def scatter(
     finds it. Without labels there are no axes."""
     xs, ys = [x for x, *_ in points], [y for _, y, *_ in points]
     frame = Frame(*[_range(xs + ys)] * 2) if diagonal else Frame(_range(xs), _range(ys))
-    shapes = [frame.axes(x_label, y_label)] if y_label else []
-    shapes += [frame.diagonal()] if diagonal else []
-    circle = Markup('<circle data-record="{}" cx="{:.1f}" cy="{:.1f}" r="4" fill="{}"/>')
-    shapes += [circle.format(number, *frame.place(x, y), tone) for x, y, tone, number in points]
-    return _svg(shapes, f"{y_label} by {x_label}" if y_label else "records as points")
+    return fill(CHARTS, "chart", frame, [], points, x_label, y_label, diagonal, True)
 
 
 def legend(names: Sequence[tuple[str, str]]) -> Markup:
     """What the colours stand for; empty for a single thing."""
-    if len(names) < 2:
-        return Markup()
-    items = [Markup('<span><i style="background:{}"></i>{}</span>').format(t, n) for n, t in names]
-    return Markup('<p class="key">{}</p>').format(Markup().join(items))
+    return fill(CHARTS, "legend", names) if len(names) > 1 else Markup()
 
 
 def _range(values: Sequence[float]) -> Range:
@@ -114,59 +84,36 @@ def _range(values: Sequence[float]) -> Range:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _svg(shapes: Sequence[Markup], label: str) -> Markup:
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-    ).format(WIDTH, HEIGHT, label, Markup().join(shapes))
-
-
 @dataclass(frozen=True)
 class Frame:
-    """The two axes of a chart, each from its lowest to its highest value."""
+    """The two axes of a chart, each from its lowest to its highest value, and its size and margins
+    in units of its own."""
 
     x_range: Range
     y_range: Range
+    width, height = 460, 260
+    left, right, top, bottom = 44, 12, 24, 40
+
+    @property
+    def both(self) -> Range:
+        """The values that both axes have."""
+        (left, right), (low, high) = self.x_range, self.y_range
+        return max(left, low), min(right, high)
 
     def place(self, x: float, y: float) -> Point:
         """Where a point is drawn."""
         (left, right), (low, high) = self.x_range, self.y_range
+        across, down = self.width - self.left - self.right, self.height - self.bottom - self.top
         return (
-            LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT),
-            HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - BOTTOM - TOP),
+            self.left + (x - left) / (right - left) * across,
+            self.height - self.bottom - (y - low) / (high - low) * down,
         )
 
-    def diagonal(self) -> Markup:
-        """The line of equal values, as far as both axes have them."""
-        low = max(self.x_range[0], self.y_range[0])
-        high = min(self.x_range[1], self.y_range[1])
-        ends = (*self.place(low, low), *self.place(high, high))
-        return Markup('<path class="guide" d="M{:.1f},{:.1f} L{:.1f},{:.1f}"/>').format(*ends)
-
-    def axes(self, x_label: str, y_label: str) -> Markup:
-        """A line across at each value of y, the values of x below, and the axes' names."""
-        line = Markup(
-            '<path class="axis" d="M{:.1f},{y:.1f} L{:.1f},{y:.1f}"/>'
-            '<text x="{:.1f}" y="{:.1f}" text-anchor="end">{:.4g}</text>'
-        )
-        shapes = []
-        for value in _ticks(*self.y_range):
-            (left, y), (right, _) = (self.place(x, value) for x in self.x_range)
-            shapes.append(line.format(left, right, left - 5, y + 4, value, y=y))
-        for value in _ticks(*self.x_range):
-            x, y = self.place(value, self.y_range[0])
-            text = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{:,.4g}</text>')
-            shapes.append(text.format(x, y + 16, value))
-        names = Markup(
-            '<text x="{}" y="{}" text-anchor="end">{}</text><text x="4" y="12">{}</text>'
-        )
-        shapes.append(names.format(WIDTH - RIGHT, HEIGHT - 4, x_label, y_label))
-        return Markup().join(shapes)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers between two."""
-    size = high - low
-    step = 10.0 ** math.floor(math.log10(size / 4))
-    step = next(step * times for times in (1, 2, 5, 10) if size / (step * times) <= 5)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [number * step for number in range(first, last + 1)]
+    @staticmethod
+    def ticks(low: float, high: float) -> list[float]:
+        """About five round numbers between two."""
+        size = high - low
+        step = 10.0 ** math.floor(math.log10(size / 4))
+        step = next(step * times for times in (1, 2, 5, 10) if size / (step * times) <= 5)
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        return [number * step for number in range(first, last + 1)]

@@ -41,11 +41,8 @@ class StageCurve:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of matplotlib, in inches, that needs no display.
-
-    Raises:
-        PlaitError: matplotlib is not installed.
-    """
+    """An empty figure of matplotlib, in inches, that needs no display. Raises PlaitError if
+    matplotlib is not installed."""
     figure = needed("matplotlib.figure", CHARTS).Figure(
         figsize=(width, height), dpi=DPI, layout="constrained"
     )
@@ -53,22 +50,9 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, picture: Path) -> None:
-    """Write a figure as a PNG.
-
-    Raises:
-        PlaitError: the picture can't be written.
-    """
-    write_atomically(picture, lambda part: figure.savefig(part, format="png"))
-
-
 def draw_curve(log: Path, picture: Path) -> None:
     """Draw a run's ``log.jsonl`` as a PNG; a log without any step or score leaves no picture, and
-    neither does a machine without matplotlib.
-
-    Raises:
-        PlaitError: the picture can't be written.
-    """
+    neither does a machine without matplotlib. Raises PlaitError if the picture can't be written."""
     curves = read_curves(log)
     if not curves or not can_make(picture.name, "matplotlib", CHARTS):
         return
@@ -86,7 +70,7 @@ def draw_curve(log: Path, picture: Path) -> None:
     scored = next((axes[1, column] for column, curve in enumerate(curves) if curve.scores), None)
     if scored is not None:
         scored.legend(frameon=False, loc="upper left")
-    save_figure(figure, picture)
+    write_atomically(picture, lambda part: figure.savefig(part, format="png"))
 
 
 def read_curves(log: Path) -> list[StageCurve]:

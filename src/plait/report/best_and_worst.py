@@ -13,7 +13,7 @@ from typing import Any
 
 from plait.data.images import IMAGE, open_image
 from plait.data.paths import peek
-from plait.evaluation.results import Evaluation
+from plait.evaluation.evaluate import Evaluation
 from plait.render.html import picture_uri, render
 from plait.render.numbers import number
 from plait.types import BadCell, UsageError
@@ -57,18 +57,20 @@ def best_and_worst(evaluation: Evaluation, path: Path, count: int = 10) -> None:
 
 def write_errors(evaluation: Evaluation, path: Path) -> None:
     """Write every wrong transcript below its reference, the errors in capitals; those with the
-    largest share of wrong words first.
+    largest share of wrong words first. Raises UsageError if no output of the model is scored as
+    transcripts, and PlaitError if the file can't be written."""
+    texts, table = [], evaluation.table
+    first = next(path for path in evaluation.columns if path.startswith("inputs."))
+    cells = table.column(evaluation.columns[first])
 
-    Raises:
-        UsageError: no output of the model is scored as transcripts.
-        PlaitError: the file can't be written.
-    """
-    texts = []
+    def recording(row: int) -> str:
+        return cells[row] if isinstance(cells[row], str) else f"row {table.number(row)}"
+
     for name, output in evaluation.outputs.items():
         wrong = output.scorer(evaluation.predictions[name], evaluation.references[name]).errors()
         if wrong is not None:
             title = f"{name}: {len(wrong):,} of {len(evaluation.rows):,} transcripts have errors"
-            blocks = [f"{_recording(evaluation, at)}\n{lines}" for at, lines in wrong]
+            blocks = [f"{recording(evaluation.rows[at])}\n{lines}" for at, lines in wrong]
             texts.append("\n\n".join([title, *blocks]) + "\n")
     if not texts:
         raise UsageError(
@@ -76,14 +78,6 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
             expected="outputs.NAME.kind: text, its settings.metrics: transcripts",
         )
     write_atomically(path, "".join(texts))
-
-
-def _recording(evaluation: Evaluation, position: int) -> str:
-    """A record's first input if that is a path, else the number of its row."""
-    table, row = evaluation.table, evaluation.rows[position]
-    first = next(path for path in evaluation.columns if path.startswith("inputs."))
-    cell = table.column(evaluation.columns[first])[row]
-    return cell if isinstance(cell, str) else f"row {table.number(row)}"
 
 
 def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
@@ -101,7 +95,15 @@ def _output(evaluation: Evaluation, name: str, count: int) -> dict[str, Any]:
             tiles.append((title, number(values[score]), interval))
 
     def photo(position: int) -> dict[str, Any]:
-        picture, label = _photo(evaluation, evaluation.rows[position])
+        table, row = evaluation.table, evaluation.rows[position]
+        picture, label = "", f"row {table.number(row)}"
+        for path, column in evaluation.columns.items():  # the first input that is a photo
+            cell: Any = table.column(column)[row] if path.startswith("inputs.") else None
+            if picture or cell is None or not (IMAGE.is_certain(cell) or isinstance(cell, bytes)):
+                continue
+            with suppress(BadCell):
+                picture, file = picture_uri(open_image(cell, table.root), MAX_SIDE), peek(cell)
+                label = f"{Path(file).name}, {label}" if isinstance(file, str) else label
         return {
             "picture": picture,
             "label": label,
@@ -126,18 +128,3 @@ def choose(order: Sequence[int], count: int) -> tuple[list[int], list[int]]:
     half = len(order) // 2
     best, worst = order[: len(order) - half], order[::-1][:half]
     return list(best[:count]), list(worst[:count])
-
-
-def _photo(evaluation: Evaluation, row: int) -> tuple[str, str]:
-    """A record's first input that is a photo, as a small picture, and the name of the record; no
-    picture if there is none, or it can't be read."""
-    table = evaluation.table
-    label = f"row {table.number(row)}"
-    for path, column in evaluation.columns.items():
-        cell = table.column(column)[row] if path.startswith("inputs.") else None
-        if cell is None or not (IMAGE.is_certain(cell) or isinstance(cell, bytes)):
-            continue
-        with suppress(BadCell):
-            picture, name = picture_uri(open_image(cell, table.root), MAX_SIDE), peek(cell)
-            return picture, f"{Path(name).name}, {label}" if isinstance(name, str) else label
-    return "", label

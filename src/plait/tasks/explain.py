@@ -9,8 +9,7 @@ from typing import Any
 from plait.data.paths import allow_web, peek
 from plait.data.readers import is_table_name
 from plait.data.tables import read_table
-from plait.explain.attribution import Curves
-from plait.explain.explanation import Explanation
+from plait.explain.explanation import Curves, Explanation
 from plait.model import Model
 from plait.pipeline.columns import choose_present_columns
 from plait.render.console import console, show_rows

@@ -66,12 +66,8 @@ def caption_photos(
     progress: Progress | None = None,
 ) -> None:
     """Caption photos and folders of photos; ``explain`` is a folder for pictures of where each word
-    looked.
-
-    Raises:
-        UsageError: there is no photo or no such model, or the model takes something else.
-        PlaitError: a photo can't be used and the policy is ``stop``.
-    """
+    looked. Raises UsageError if there is no photo or no such model, or the model takes something
+    else, and PlaitError if a photo can't be used and the policy is ``stop``."""
     for path in paths:
         if is_table_name(str(path)):
             raise UsageError(f"{path} is a table", hint=f"try: plait predict {model_name} {path}")
@@ -82,26 +78,6 @@ def caption_photos(
     model.decoding_options(**settings.options)  # checked before any photo is read
     outputs, out = model.parts.outputs, settings.out
     write = writer(out, outputs) if out else None
-    rows = _captions(model, photos, policy, settings.options, progress)
-    if explain is not None:
-        rows = _explained(rows, model, explain)
-    if write is not None:
-        print(f"{write(rows)} of {len(photos)} photos captioned, written to {out}")
-    elif settings.as_json:
-        print(to_json(rows, outputs))
-    else:
-        _print(rows)
-    _show_failures(policy)
-
-
-def _captions(
-    model: Model,
-    photos: Sequence[str | Path],
-    policy: ErrorPolicy,
-    options: Mapping[str, Any],
-    progress: Progress | None,
-) -> Iterator[Row]:
-    """Each photo with its answers; None for photos that can't be used."""
     if list(model.inputs.values()) != [PHOTO]:
         raise UsageError(
             f"the model {model.name!r} takes {', '.join(model.inputs)}",
@@ -109,13 +85,26 @@ def _captions(
             hint="use plait predict MODEL TABLE",
         )
     (name,) = model.inputs
-    answers = model.predict_batch([{name: path} for path in photos], policy=policy, **options)
+    records = [{name: path} for path in photos]
+    answers = model.predict_batch(records, policy=policy, **settings.options)
     answers = reported(answers, "answers", len(photos), progress)
-    for number, (photo, answer) in enumerate(zip(photos, answers, strict=True)):
-        yield (
+    rows: Iterator[Row] = (
+        (
             {PHOTO: photo if isinstance(photo, str) else str(photo)},
             None if (number, name) in policy.handled else answer,
         )
+        for number, (photo, answer) in enumerate(zip(photos, answers, strict=True))
+    )
+    if explain is not None:
+        rows = _explained(rows, model, explain)
+    if write is not None:
+        print(f"{write(rows)} of {len(photos)} photos captioned, written to {out}")
+    elif settings.as_json:
+        print(to_json(rows, outputs))
+    else:
+        for identity, found in rows:
+            _print(identity[PHOTO], found or {})
+    _show_failures(policy)
 
 
 def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]:
@@ -136,28 +125,22 @@ def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]
     print(f"attention pictures are in {folder}", file=sys.stderr)
 
 
-def _print(rows: Iterable[Row]) -> None:
-    for identity, answers in rows:
-        for output, prediction in (answers or {}).items():
-            start = f"{identity[PHOTO]}: "
-            if answers and len(answers) > 1:
-                start = f"{identity[PHOTO]}, {output}: "
-            values = [prediction.value, *(other.value for other in prediction.alternatives)]
-            for rank, value in enumerate(values):
-                text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                print(f"{' ' * len(start) if rank else start}{text}")
-        sys.stdout.flush()
+def _print(photo: str, answers: Answers) -> None:
+    for output, prediction in answers.items():
+        start = f"{photo}, {output}: " if len(answers) > 1 else f"{photo}: "
+        values = [prediction.value, *(other.value for other in prediction.alternatives)]
+        for rank, value in enumerate(values):
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            print(f"{' ' * len(start) if rank else start}{text}")
+    sys.stdout.flush()
 
 
 def predict_table(
     model_name: str, table: Any, settings: PredictSettings, progress: Progress | None = None
 ) -> None:
-    """Answer every row of a table, and write or print the answers.
-
-    Raises:
-        UsageError: there is no such model, table or column, or the file can't be written.
-        PlaitError: a cell can't be used and the policy is ``stop``.
-    """
+    """Answer every row of a table, and write or print the answers. Raises UsageError if there is no
+    such model, table or column, or the file can't be written, and PlaitError if a cell can't be
+    used and the policy is ``stop``."""
     model = load(model_name, settings.engine)
     rows = as_table(table, model.recipe.data.missing_texts)
     policy = ErrorPolicy(check_policy(settings.on_bad))
@@ -203,11 +186,7 @@ def _show_failures(policy: ErrorPolicy) -> None:
 
 def writer(path: Path, outputs: Mapping[str, Output]) -> Callable[[Iterable[Row]], int]:
     """A function that writes rows to a file of the path's kind and returns how many of them have
-    answers.
-
-    Raises:
-        UsageError: files of that name can't be written.
-    """
+    answers. Raises UsageError if files of that name can't be written."""
     formats = {".csv": to_csv, ".json": to_json}
     text_of = formats.get(path.suffix.lower())
     if text_of is None:

@@ -158,8 +158,18 @@ def translate_all(
 ) -> None:
     """Translate sentences, the lines of text files, or the lines of standard input. Shows how many
     lines are done, where it is known how many there are."""
-    for item in given:
-        _check_given(item)
+    for item in given:  # no folder, nor what looks like the name of a missing file
+        path = Path(item)
+        if item.strip() and is_folder(path):
+            raise PlaitError(f"{item} is a folder", expected="sentences or text files")
+        ending = path.suffix.lower()
+        named = ending[1:].isalnum() and not ending[1:].isdecimal()
+        is_name = len(item.split()) == 1 and (named or "/" in item or "\\" in item)
+        if (is_name or ending in (".txt", ".gz")) and not is_file(path):
+            raise PlaitError(
+                f"there is no file {item}",
+                hint="check the path; to translate it as a sentence, use standard input",
+            )
     model = load(model_name, engine)
     with show_progress() as progress:
         if given:
@@ -175,21 +185,6 @@ def translate_all(
         else:
             write_atomically(out, "".join(f"{sentence}\n" for sentence in translated))
             print(f"written to {out}")
-
-
-def _check_given(item: str) -> None:
-    """Refuse a folder, and what looks like the name of a missing file."""
-    path = Path(item)
-    if item.strip() and is_folder(path):
-        raise PlaitError(f"{item} is a folder", expected="sentences or text files")
-    ending = path.suffix.lower()
-    named = ending[1:].isalnum() and not ending[1:].isdecimal()
-    is_name = len(item.split()) == 1 and (named or "/" in item or "\\" in item)
-    if (is_name or ending in (".txt", ".gz")) and not is_file(path):
-        raise PlaitError(
-            f"there is no file {item}",
-            hint="check the path; to translate it as a sentence, use standard input",
-        )
 
 
 def _lines(given: Sequence[str]) -> Iterator[str]:

@@ -112,11 +112,8 @@ class Server:
         )(handle)
 
     async def _answer(self, jobs: Sequence[Job]) -> list[Answers | PlaitError]:
-        """Each record's answers, or what is wrong with it.
-
-        Raises:
-            Refused: too many records wait, or it takes too long.
-        """
+        """Each record's answers, or what is wrong with it. Raises Refused if too many records wait,
+        or it takes too long."""
         errors = await anyio.to_thread.run_sync(
             lambda: list(map(self._check, jobs)), limiter=self._checkers
         )

@@ -89,11 +89,7 @@ class Batcher:
             self._outcomes([Job(name, record)])
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queue all of the jobs or none.
-
-        Raises:
-            Refused: there is no room for them.
-        """
+        """Queue all of the jobs or none. Raises Refused if there is no room for them."""
         with self._change:
             if self._stopping or len(self._jobs) + len(jobs) > self.settings.queue:
                 raise Refused(429, "too many records are waiting", hint="try again in a moment")

@@ -104,12 +104,9 @@ class Guards:
                 raise Refused(401, "this server needs a key", expected="a known one as X-API-Key")
 
     async def _read(self, headers: Mapping[str, str], receive: Receive, parts: list[bytes]) -> None:
-        """The whole body of a request, so that slow and endless ones never reach the app.
-
-        Raises:
-            Refused: it is too large or too slow, or all bodies together are too large.
-            ConnectionResetError: the client went away.
-        """
+        """The whole body of a request, so that slow and endless ones never reach the app. Raises
+        Refused if it is too large or too slow, or all bodies together are too large, and
+        ConnectionResetError if the client went away."""
         largest, size, more = self.settings.request_bytes, 0, True
         claimed = headers.get("content-length", "0")
         if not claimed.isdecimal() or int(claimed[:20]) > largest:

@@ -155,12 +155,9 @@ class Schema:
         self.many = create_model(f"{name}.Batch", records=(several, ...), **more)
 
     def read(self, body: type[RequestBase], content_type: str, raw: bytes) -> list[Job]:
-        """Read and check a request; ``body`` is ``one`` or ``many``.
-
-        Raises:
-            UsageError: it is damaged, or has unknown fields or wrong values.
-            Refused: it is neither JSON nor a form.
-        """
+        """Read and check a request; ``body`` is ``one`` or ``many``. Raises UsageError if it is
+        damaged, or has unknown fields or wrong values, and Refused if it is neither JSON nor a
+        form."""
         try:
             if content_type.lower().startswith("multipart/form-data"):
                 found: Any = body.model_validate(self._nested(read_form(content_type, raw)))
@@ -188,10 +185,7 @@ class Schema:
     def _nested(self, parts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         """The parts of a form as the JSON that they stand for. Their names are paths:
         ``inputs.photo``, ``inputs.row.speed``, ``records.0.photo``, ``options.beam``, ``shares``.
-
-        Raises:
-            UsageError: a name is not a valid path, or is used twice.
-        """
+        Raises UsageError if a name is not a valid path, or is used twice."""
         found: dict[str, Any] = {}
         records: dict[int, dict[str, Any]] = {}
         for name, value in parts:
@@ -226,11 +220,8 @@ _DISPOSITION = re.compile(rb"^content-disposition:\s*form-data\s*(;[^\r\n]*)$", 
 
 def read_form(content_type: str, body: bytes) -> Iterator[tuple[str, bytes | str]]:
     """The parts of a form (multipart/form-data, RFC 7578): each one's name, and its value as bytes
-    if it is a file, else as a string. All stays in memory.
-
-    Raises:
-        UsageError: the form is damaged or cut short.
-    """
+    if it is a file, else as a string. All stays in memory. Raises UsageError if the form is damaged
+    or cut short."""
     match = _BOUNDARY.search(content_type)
     if match is None:
         raise UsageError("the form has no boundary", expected="multipart/form-data; boundary=...")

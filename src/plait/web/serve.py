@@ -104,11 +104,8 @@ def limited(seconds: float) -> type[Any]:
 
 def load_models(models: Iterable[str], engine: str = "torch") -> dict[str, Model]:
     """Models by the names that they are served as: a shipped model's own, a folder's last part, or
-    what stands before ``=``.
-
-    Raises:
-        UsageError: two have the same name, or a name can't be part of an address.
-    """
+    what stands before ``=``. Raises UsageError if two have the same name, or a name can't be part
+    of an address."""
     folders: dict[str, Path] = {}
     for given in models:
         before, equals, after = given.partition("=")

@@ -59,11 +59,8 @@ def _digest(key: str) -> bytes:
 
 
 def read_keys(lines: Iterable[str]) -> tuple[bytes, ...]:
-    """The digests of keys, one per line; empty lines and lines starting with # are ignored.
-
-    Raises:
-        UsageError: there is no key, or one is so short that it could be guessed.
-    """
+    """The digests of keys, one a line; empty lines and lines starting with # are ignored. Raises
+    UsageError if there is no key, or one is so short that it could be guessed."""
     stripped = (line.strip() for line in lines)
     keys = [line for line in stripped if line and not line.startswith("#")]
     if not keys:

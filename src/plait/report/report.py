@@ -1,4 +1,5 @@
-"""The sections of a report, each made from an evaluation; empty where it has nothing of the kind.
+"""Writes a report: evaluates the model on the table and puts sections on one page. Each section is
+made from the evaluation, and empty where there is nothing of its kind.
 
 Shapes: N records, D width.
 """
@@ -19,13 +20,17 @@ from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe
 from plait.data.index import Index
-from plait.evaluation.results import Evaluation
+from plait.evaluation.evaluate import Evaluation
 from plait.explain.neighbours import Album, first_reference
+from plait.model import Model, load_model
 from plait.package.card import score_rows
+from plait.package.format import find_package
 from plait.render.charts import PALETTE, bars, colour, legend, lines, scatter
 from plait.render.curves import read_curves
-from plait.render.html import fill, picture_uri
+from plait.render.html import fill, picture_uri, render
 from plait.render.numbers import number, shown, signed
+from plait.types import UsageError
+from plait.util.files import write_atomically
 
 SIDE, QUALITY = 104, 72  # pixels of a small picture, and the quality of its JPEG
 MOST_PICTURES = 320  # on a page: about a megabyte
@@ -41,6 +46,71 @@ QUARTER_COLOURS = (1, 4, 5, 0)  # from orange to blue
 OTHER = "others"
 
 section = partial(fill, "report/sections.html")
+
+
+def write_report(
+    model_name: str, table: Any, out: Path, *, split: str | None = None, **settings: Any
+) -> None:
+    """Write one HTML file that shows how a model does on a table.
+
+    Args:
+        model_name: a shipped model or a package; the log of its training is looked for beside it.
+        out: the file.
+        table, split, **settings: as for `Model.evaluate`.
+
+    Raises:
+        UsageError: the file's name does not end in .html.
+        PlaitError: as `Model.evaluate`; or the file can't be written.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"can't write a report to {out}", expected="a name ending in .html")
+    model = load_model(model_name)
+    several = len(model.recipe.inputs) > 1
+    evaluation = model.evaluate(
+        table, split=split, subsets=several, shares=several, vectors=True, **settings
+    )
+    folder, name, about = find_package(model_name), model.recipe.name, model.recipe.about
+    what = f"{len(evaluation.rows):,} records of {evaluation.table.path.name}"
+    what += f", {split} rows" if split else ""
+    what += f"; {evaluation.seen}" if evaluation.seen is not None else ""
+    text = render(
+        "report/report.html",
+        title=f"{name} on {evaluation.table.path.name}",
+        name=name,
+        about=f"{what}; {about}" if about else what,
+        outputs=[_output(model, evaluation, output) for output in model.recipe.outputs],
+        curves=learning_curve(folder.with_name(f"{folder.name}.run") / "log.jsonl"),
+        failures=failures(evaluation),
+    )
+    write_atomically(out, text)
+
+
+def _output(model: Model, evaluation: Evaluation, output: str) -> dict[str, Any]:
+    """All sections of one output, and the records that they show."""
+    title, right = (
+        model.parts.outputs[output]
+        .scorer(evaluation.predictions[output], evaluation.references[output])
+        .rightness()
+    )
+    album = Album(model.parts, evaluation.table, evaluation.columns)
+    gallery = Gallery(album, evaluation, output, right.tolist())
+    # The extremes come last on the page, but first in the gallery, whose pictures are limited.
+    best_and_worst = extremes(title, gallery)
+    return {
+        "name": output,
+        "overview": Markup().join([
+            scores(model.recipe, evaluation, output),
+            input_shares(evaluation, output),
+            subset_table(model.recipe, evaluation, output),
+        ]),
+        "charts": Markup().join([
+            confusion(evaluation, output, gallery),
+            numbers(evaluation, output, gallery),
+            calibration(evaluation, output),
+        ]),
+        "records": embedding_map(evaluation, output, gallery) + best_and_worst,
+        "gallery": gallery.records,
+    }  # fmt: skip
 
 
 @dataclass
@@ -180,7 +250,11 @@ def embedding_map(evaluation: Evaluation, output: str, gallery: Gallery) -> Mark
     vectors = evaluation.vectors[chosen]
     places, method = _two_dimensions(vectors)
     if _are_classes(evaluation, output):
-        groups, by = _classes([evaluation.references[output][n] for n in chosen]), "true class"
+        groups = [shown(evaluation.references[output][n]) for n in chosen]
+        by, ranked = "true class", Counter(groups).most_common()
+        # The rarer ones are one class where there are too many.
+        frequent = {name for name, _ in ranked[: PALETTE - (len(ranked) > PALETTE)]}
+        groups = [name if name in frequent else OTHER for name in groups]
         names = [name for name, _ in Counter(groups).most_common()]
         names.sort(key=lambda name: name == OTHER)
         tones = {name: colour(n) for n, name in enumerate(names)}
@@ -215,14 +289,6 @@ def _some(count: int) -> list[int]:
     if count <= ON_MAP:
         return list(range(count))
     return sorted(np.random.default_rng(0).permutation(count)[:ON_MAP].tolist())
-
-
-def _classes(references: Sequence[Any]) -> list[str]:
-    """Each record's true class by name; the rarer ones are one class where there are too many."""
-    names = [shown(reference) for reference in references]
-    few = PALETTE if len(set(names)) <= PALETTE else PALETTE - 1
-    frequent = {name for name, _ in Counter(names).most_common(few)}
-    return [name if name in frequent else OTHER for name in names]
 
 
 def _quarters(values: Sequence[float]) -> list[str]:
