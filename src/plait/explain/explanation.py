@@ -46,7 +46,7 @@ class Method(Attribution):
 class ExplainedInput:
     """One input of the record."""
 
-    segments: Segments  # what was hidden, part by part
+    segments: Segments  # what was hidden, one after the other
     methods: Mapping[str, Method]  # by the method's name
     random_order: Curves  # of segments in random order
     tried: tuple[int, ...]  # how many of the heaviest segments were shown alone, the others hidden
@@ -55,7 +55,7 @@ class ExplainedInput:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return {
-            "parts": list(self.segments.parts),
+            "parts": list(self.segments.names),
             "methods": {
                 name: {
                     "weights": _rounded(method.weights),
@@ -215,7 +215,7 @@ class Explanation:
                 panel.set_title(name)
             else:
                 heaviest = np.sort(np.argsort(-np.abs(weights), kind="stable")[:MOST_NAMED])
-                _bars(panel, [segments.parts[n] for n in heaviest], weights[heaviest], name)
+                _bars(panel, [segments.names[n] for n in heaviest], weights[heaviest], name)
         save_figure(figure, path)
 
 

@@ -214,8 +214,8 @@ class Modality(Component, ABC):
         return None
 
     def segments(self, cell: Any, root: Path) -> Segments:
-        """The parts of a cell that explanations hide, how they are drawn, and where the encoder's
-        tokens lie among them; by default the cell is one part.
+        """What explanations hide of a cell, how it is drawn, and where the encoder's tokens
+        lie among them; by default the cell is one segment.
 
         Raises:
             BadCell: as `read`.
