@@ -223,7 +223,8 @@ def check_name(path: Path) -> None:
     """Raises UsageError unless an explanation can be written to a file of this name."""
     if path.suffix not in SUFFIXES:
         raise UsageError(
-            f"can't explain to {path}", expected="a name ending in .html, .png or .json"
+            f"can't write an explanation to {path}",
+            expected="a name ending in .html, .png or .json",
         )
 
 

@@ -226,7 +226,7 @@ class TextOutput(Output):
         silent = len(all_texts) - len(records)
         if silent and self._silence_is_text:
             log.warning(
-                "%d of %d training texts are empty, which means that nothing is said",
+                "%d of %d training texts are empty, which means silence",
                 silent, len(all_texts),
             )  # fmt: skip
         vocabulary = self.decoder_settings.vocabulary()
