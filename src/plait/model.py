@@ -406,7 +406,7 @@ class Model:
             pixels = self.parts.modalities[name].picture(cells[name], Path(root))
             if grid is not None and pixels is not None:
                 return Attention(answering, prediction, name, np.asarray(pixels), grid)
-        raise UsageError("the model looks at no place of a picture", expected="an image input")
+        raise UsageError("the model doesn't look at a picture", expected="an image input")
 
     def _records(self, records: Any) -> Iterable[Any]:
         """The records of a list or a table, one after the other.

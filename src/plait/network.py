@@ -259,7 +259,7 @@ def load_weights(network: Network, folder: Path) -> None:
         network.load_state_dict(renamed(full))
     except RuntimeError as error:
         raise PlaitError(
-            f"the weights of {folder} do not fit its recipe: {' '.join(str(error).split())[:200]}",
+            f"the weights of {folder} don't fit its recipe: {' '.join(str(error).split())[:200]}",
             hint="install the plait that made it, or train it again",
         ) from None
 

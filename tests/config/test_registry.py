@@ -111,7 +111,7 @@ def test_another_package_adds_a_modality(plugins: list[Any]) -> None:
     assert registry.names("points") == ["cloud"]
     built = registry.build("points", {"kind": "cloud", "points": 4})
     assert built.read("a.ply", Path()).shape == (4, 3)
-    assert built.segments("a.ply", Path()).parts == ("all of it",)
+    assert built.segments("a.ply", Path()).names == ("all of it",)
     assert modality_of("a.ply") == "points"
     table = Table(
         Path("t.csv"), Path(), {"x": ["a.ply", "b.ply"], "y": ["u", "u"], "Scan": ["c.ply"] * 2}

@@ -455,25 +455,25 @@ def test_a_package_s_network_has_the_same_shape(built: Built) -> None:
 def test_a_layout_says_where_every_token_lies_and_hides_parts(built: Built) -> None:
     modality, encoder, cells = built
     cell = cells[1]
-    item, layout = modality.read(cell, Path()), modality.segments(cell, Path())
+    item, segments = modality.read(cell, Path()), modality.segments(cell, Path())
     tokens = encoder(*prepared(built, 1)).mask.shape[1]
-    places = layout.overlap(tokens)
-    assert places.shape == (tokens, len(layout.parts))
+    places = segments.overlap(tokens)
+    assert places.shape == (tokens, len(segments.names))
     assert bool((places >= 0).all())
     assert places.sum(axis=1) == pytest.approx(np.ones(tokens))
-    everything = np.ones(len(layout.parts), bool)
-    assert np.array_equal(layout.perturb(everything), item)
+    everything = np.ones(len(segments.names), bool)
+    assert np.array_equal(segments.perturb(everything), item)
     changed = 0
-    for number in range(len(layout.parts)):
+    for number in range(len(segments.names)):
         kept = everything.copy()
         kept[number] = False
-        worse = layout.perturb(kept) if kept.any() else item[:0]
+        worse = segments.perturb(kept) if kept.any() else item[:0]
         assert worse.dtype == item.dtype
         assert worse.shape[1:] == item.shape[1:]
         assert len(worse) <= len(modality.example())
         changed += len(worse) != len(item) or not np.array_equal(worse, item)
-    assert changed >= len(layout.parts) / 2
-    only = layout.perturb(np.arange(len(layout.parts)) == 0)
+    assert changed >= len(segments.names) / 2
+    only = segments.perturb(np.arange(len(segments.names)) == 0)
     if len(only):
         assert all(torch.isfinite(f.float()).all() for f in encoder.prepare([as_tensor(only)]))
 
@@ -482,10 +482,10 @@ def test_a_layout_is_drawn(built: Built) -> None:
     from xml.etree import ElementTree
 
     modality, _, cells = built
-    layout = modality.segments(cells[1], Path())
-    weights = np.linspace(-1, 1, len(layout.parts))
-    drawn = layout.symbol("one") + layout.drawing(weights, "one")
+    segments = modality.segments(cells[1], Path())
+    weights = np.linspace(-1, 1, len(segments.names))
+    drawn = segments.symbol("one") + segments.drawing(weights, "one")
     tree = ElementTree.fromstring(f"<div>{drawn}</div>")  # as HTML is, so that nothing is left open
     tones = [e.get("class") for e in tree.iter() if e.get("class") in ("for", "against")]
-    assert len(tones) == len(layout.parts)
+    assert len(tones) == len(segments.names)
     assert {"for", "against"} == set(tones) or len(tones) == 1

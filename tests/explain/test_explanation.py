@@ -51,7 +51,7 @@ def probe_of(model: Model, root: Path, record: Record) -> Probe:
 
 def test_the_word_that_matters_is_the_heaviest(explained: Explanation, record: Record) -> None:
     words = explained.inputs["words"]
-    assert words.segments.parts == tuple(record["words"].split())
+    assert words.segments.names == tuple(record["words"].split())
     weights = words.methods[OCCLUSION].weights
     assert int(weights.argmax()) == 5
     assert GRADIENTS not in words.methods  # a bag of words is one token

@@ -108,12 +108,12 @@ def test_a_window_s_silence_is_left_out(folders: Path) -> None:
 
 def test_what_is_longer_than_the_window_is_refused(folders: Path) -> None:
     for name in ("whisper", "ast"):
-        with pytest.raises(PlaitError, match=r"hears at most 1 seconds.*max_seconds to 1"):
+        with pytest.raises(PlaitError, match=r"takes at most 1 seconds.*max_seconds to 1"):
             learned(folders / name, max_seconds=2.0)
 
 
 def test_another_rate_is_refused(folders: Path) -> None:
-    with pytest.raises(PlaitError, match=r"hears 16,000 samples a second.*rate to 16000"):
+    with pytest.raises(PlaitError, match=r"expects 16,000 samples per second.*rate to 16000"):
         learned(folders / "wav2vec2", rate=8000)
 
 

@@ -134,7 +134,7 @@ def test_a_missing_value_is_not_a_mean_one_and_columns_see_each_other() -> None:
 def test_a_constant_column_is_told_and_read(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "plait"):
         modality = learned(Columns(), a=[0.1, 0.1, 0.1], d=["2024-01-01"] * 3)
-    assert "column 'a' is 0.1 in all training rows and tells nothing" in caplog.text
+    assert "column 'a' is 0.1 in all training rows, so it is of no use" in caplog.text
     _, numbers = read(modality, a=0.1, d="2024-01-01")
     assert numbers[:, 0].tolist() == [0, 0]
     _, numbers = read(modality, a=1.1, d="2024-01-03")

@@ -56,7 +56,7 @@ for kind in registry.modalities():
             picture = fitted.picture(cell, Path())
             assert picture is None or picture.dtype == np.uint8
             segments = fitted.segments(cell, Path())
-            kept = np.arange(len(segments.parts)) > 0
+            kept = np.arange(len(segments.names)) > 0
             assert isinstance(segments.perturb(kept | (len(kept) == 1)), np.ndarray)
             assert segments.overlap(3).shape == (3, len(kept))
             assert segments.drawing(np.ones(len(kept)), "one")

@@ -109,7 +109,7 @@ def test_a_bad_record_does_not_spoil_the_others_of_a_batch(served: Running) -> N
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"inputs": {}}, "a record without an input; one of: photo, words"),
+        ({"inputs": {}}, "a record without an input; expected at least one of: photo, words"),
         ({"inputs": {"words": ""}}, "a record without an input"),
         ({"inputs": {"photo": None}}, "a record without an input"),
         ({}, "inputs: field required"),

@@ -1,7 +1,7 @@
 """The models that answer requests: a package, or ``hub:NAME``, a vision-language model of the
 transformers library.
 
-NAME is a model on the Hugging Face hub or a folder in its format (LLaVA, Qwen2-VL, SmolVLM, GIT,
+NAME is a model on the Hugging Face Hub or a folder in its format (LLaVA, Qwen2-VL, SmolVLM, GIT,
 BLIP...). The origin and licence of its weights are the model's own.
 """
 

@@ -144,7 +144,7 @@ def _check(raw: Mapping[str, Any], root: Path) -> AssistantConfig:
 
 
 def _check_role(name: str, package: str) -> None:
-    """By the package's recipe alone: no weights are read, and the hub is not asked."""
+    """By the package's recipe alone: no weights are read, and the Hub is not asked."""
     if name == ROUTER:
         if package.startswith(HUB):
             raise UsageError(f"got {package!r}", expected="a plait package")

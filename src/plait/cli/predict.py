@@ -132,9 +132,7 @@ def transcribe(
     model: str = option("whisper", "whisper, a speech-to-text package's folder, or hub:NAME."),
     kind: str = option("txt", "txt, json, srt or vtt.", "--format"),
     out: Path | None = option(None, "Write one file for each recording to this folder."),
-    sure: float = option(
-        -1.0, "Mark segments that score lower as unsure (nats per unit, at most 0)."
-    ),
+    sure: float = option(-1.0, "Mark lines that score lower as unsure (nats per unit, at most 0)."),
     on_bad: OnBad = "stop",
     allow_urls: AllowUrls = False,
     engine: Engine = "torch",

@@ -41,7 +41,7 @@ FOLDERS: dict[str, str] = {
     "fusion": "plait.fusion",
     "output": "plait.outputs",
     "decoder": "plait.outputs.text.decoders",
-    "language": "plait.outputs.text.lm",
+    "language-model": "plait.outputs.text.lm",
     "metric": "plait.outputs.text.metrics",
 }
 """plait's own kinds of component -> the package whose modules register them. A modality is a kind

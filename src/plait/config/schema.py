@@ -20,7 +20,7 @@ def recipe_schema() -> Schema:
     schema: Schema = Recipe.model_json_schema()
     definitions: Schema = schema["$defs"]
     modalities = registry.modalities()
-    for kind in dict.fromkeys([*modalities, "fusion", "output", "decoder", "language"]):
+    for kind in dict.fromkeys([*modalities, "fusion", "output", "decoder", "language-model"]):
         definitions[kind] = {"oneOf": [_component(kind, name) for name in registry.names(kind)]}
     inputs = definitions["InputSpec"]
     inputs["properties"]["modality"] = {"enum": modalities, "description": "kind of data"}

@@ -1,4 +1,4 @@
-"""Columns of Parquet and Arrow files, of what Hugging Face's ``datasets`` saved, and of the hub.
+"""Columns of Parquet and Arrow files, of what Hugging Face's ``datasets`` saved, and of the Hub.
 
 What ``datasets`` writes beside the columns is understood everywhere: an image or sound is one cell,
 and a class has its name.
@@ -27,7 +27,7 @@ from plait.types import PlaitError
 from plait.util.files import is_folder, located
 from plait.util.imports import needed
 
-PATIENCE = 10.0  # seconds to wait for the hub
+PATIENCE = 10.0  # seconds to wait for the Hub
 FEATURES = b"huggingface"  # the key of what datasets writes into a file's schema
 SAVED, SAVED_SPLITS, SAVED_STATE = "dataset_info.json", "dataset_dict.json", "state.json"
 
@@ -135,7 +135,7 @@ def _class_name(names: Sequence[str], cell: Any) -> Any:
 
 
 def unwrapped(cell: Any) -> Any:
-    """A cell without the hub's wrapping: {bytes, path} becomes the one that is set."""
+    """A cell without the Hub's wrapping: {bytes, path} becomes the one that is set."""
     if isinstance(cell, dict) and cell and cell.keys() <= {"bytes", "path"}:
         return cell.get("bytes") or cell.get("path")
     return cell

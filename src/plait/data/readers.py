@@ -333,7 +333,7 @@ def _as_wide(row: list[str], header: Sequence[str]) -> list[str]:
 
 
 def _json_values(text: str, path: Path) -> list[Any]:
-    """The values in a text, one after the other: one in a JSON file, one a line in JSON Lines."""
+    """The values in a text, one after the other: one in a JSON file, one per line in JSON Lines."""
     decoder, values, at = json.JSONDecoder(), list[Any](), 0
     while found := VALUE.search(text, at):
         at = found.start()
@@ -383,7 +383,7 @@ def _columns_of_json(values: Sequence[Any], path: Path) -> Columns:
             return columns
     raise PlaitError(
         f"{path} is JSON, but no table and no captions that plait knows",
-        expected="a list of records, one record a line, columns, or captions as published (COCO, "
+        expected="a list of records, one record per line, columns, or captions as published (COCO, "
         "Karpathy, VizWiz, nocaps)",
     )
 

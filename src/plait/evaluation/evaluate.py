@@ -357,7 +357,7 @@ class Evaluator:
             opened.column(self.by)  # raises if there is none
             if self.by not in table.columns:
                 raise UsageError(
-                    f"rows of {opened.path} that are one record differ in column {self.by!r}",
+                    f"rows of {opened.path} that form one record differ in column {self.by!r}",
                     expected="a column that is the same in all rows of a record",
                 )
         if self.split is not None:

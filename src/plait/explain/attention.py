@@ -95,7 +95,9 @@ class Attention:
         elif path.suffix == ".json":
             write_atomically(path, json.dumps(self.to_json(), ensure_ascii=False))
         else:
-            raise UsageError(f"can't explain to {path}", expected="a name ending in .png or .json")
+            raise UsageError(
+                f"can't write an explanation to {path}", expected="a name ending in .png or .json"
+            )
 
 
 def _tile(picture: NDArray[np.uint8], text: str) -> Image.Image:

@@ -254,7 +254,7 @@ def occlusion(probe: Probe, network: Network, name: str) -> Attribution:
     ablation = needed("captum.attr", "explain").FeatureAblation(
         lambda gates: probe.scores(network, probe.perturb({name: gates.numpy() > 0.5}))
     )
-    gates = torch.ones(1, len(probe.segments[name].parts))
+    gates = torch.ones(1, len(probe.segments[name].names))
     lost = ablation.attribute(gates, perturbations_per_eval=AT_ONCE).numpy()  # (1 + L, P)
     return Attribution(lost[0], lost[1:])
 
@@ -299,7 +299,7 @@ def curves(
     probe: Probe, network: Network, name: str, orders: Sequence[NDArray[np.int64]]
 ) -> list[Curves]:
     """The curves of an input's segments in each of these orders, (P,) from first to last."""
-    count = len(probe.segments[name].parts)
+    count = len(probe.segments[name].names)
     sizes = _sizes(count)
     kept = np.zeros((len(orders), 2, len(sizes), count), bool)
     for masks, order in zip(kept, orders, strict=True):
@@ -326,7 +326,7 @@ def _sizes(count: int) -> list[int]:
 def random_curves(probe: Probe, network: Network, name: str) -> Curves:
     """The mean over a random order, always the same, and its reverse: what is shown last in one is
     hidden last in the other, so that most variants of the record serve both."""
-    order = np.random.default_rng(0).permutation(len(probe.segments[name].parts))
+    order = np.random.default_rng(0).permutation(len(probe.segments[name].names))
     both = curves(probe, network, name, [order, order[::-1]])
     deletion = np.mean([each.deletion.points for each in both], axis=0)
     insertion = np.mean([each.insertion.points for each in both], axis=0)

@@ -75,7 +75,7 @@ class Method(Attribution):
 class ExplainedInput:
     """One input of the record."""
 
-    segments: Segments  # what was hidden, part by part
+    segments: Segments  # what was hidden, one after the other
     methods: Mapping[str, Method]  # by the method's name
     random_order: Curves  # of segments in random order
     tried: tuple[int, ...]  # how many of the heaviest segments were shown alone, the others hidden
@@ -84,7 +84,7 @@ class ExplainedInput:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
         return {
-            "parts": list(self.segments.parts),
+            "parts": list(self.segments.names),
             "methods": {
                 name: {
                     "weights": _rounded(method.weights),
@@ -270,7 +270,7 @@ class Explanation:
                 panel.set_title(name)
             else:
                 heaviest = np.sort(np.argsort(-np.abs(weights), kind="stable")[:MOST_NAMED])
-                _bars(panel, [segments.parts[n] for n in heaviest], weights[heaviest], name)
+                _bars(panel, [segments.names[n] for n in heaviest], weights[heaviest], name)
         write_atomically(path, lambda part: figure.savefig(part, format="png"))
 
 
@@ -278,7 +278,8 @@ def check_name(path: Path) -> None:
     """Raises UsageError unless an explanation can be written to a file of this name."""
     if path.suffix not in SUFFIXES:
         raise UsageError(
-            f"can't explain to {path}", expected="a name ending in .html, .png or .json"
+            f"can't write an explanation to {path}",
+            expected="a name ending in .html, .png or .json",
         )
 
 

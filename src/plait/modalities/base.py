@@ -59,7 +59,7 @@ class Facts:
         also: suffixes and media types that a browser may not count among them, for the web page.
         noun: what the web page calls one of them, with its article.
         widget: how the web page asks for a cell.
-        hub_tasks: kind of output -> what the Hugging Face hub calls a model of this one input.
+        hub_tasks: kind of output -> what the Hugging Face Hub calls a model of this one input.
         request: how the assistant asks for a cell that the user has not given.
         given_by: how the user gives the assistant one: in a message, or by a command of its own.
     """
@@ -214,8 +214,8 @@ class Modality(Component, ABC):
         return None
 
     def segments(self, cell: Any, root: Path) -> Segments:
-        """The parts of a cell that explanations hide, how they are drawn, and where the encoder's
-        tokens lie among them; by default the cell is one part.
+        """What explanations hide of a cell, how it is drawn, and where the encoder's tokens
+        lie among them; by default the cell is one segment.
 
         Raises:
             BadCell: as `read`.

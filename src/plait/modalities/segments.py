@@ -1,9 +1,9 @@
-"""The segments of a cell: the parts that an explanation hides, and where the tokens lie in them.
+"""The segments of a cell, which an explanation hides, and where the tokens lie in them.
 
 A modality divides its cells into segments; explanations hide some, weigh them, and draw the weights
 over the cell, whatever its modality.
 
-Shapes: P parts, T tokens, R rows, C columns.
+Shapes: P segments, T tokens, R rows, C columns.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ Weights: TypeAlias = NDArray[np.float64]
 Kept: TypeAlias = NDArray[np.bool_]
 Span: TypeAlias = tuple[int, int]
 Perturb: TypeAlias = Callable[[Kept], NDArray[Any]]
-"""(P,) which parts are kept -> the item with the others hidden, as `Modality.read` would return it;
+"""(P,) which segments are kept -> the item with the others hidden, as `Modality.read` returns it;
 of length 0 where nothing is left, which is an absent input."""
 
-STRONGEST = 0.8  # opacity of the heaviest part
+STRONGEST = 0.8  # opacity of the heaviest segment
 SIDE = 480  # pixels of a picture's longer side on a page
 
 
 class Segments(ABC):
-    """The parts of one cell.
+    """The segments of one cell.
 
     Attributes:
-        parts: what people know each part by.
+        names: what people know each segment by.
         perturb: hides the others.
         broad: whether a drawing has names to read, and so needs room.
     """
 
     broad = True
 
-    def __init__(self, parts: Sequence[str], perturb: Perturb) -> None:
-        self.parts, self.perturb = tuple(parts), perturb
+    def __init__(self, names: Sequence[str], perturb: Perturb) -> None:
+        self.names, self.perturb = tuple(names), perturb
 
     def overlap(self, tokens: int) -> Weights:
-        """(T, P) how much of each of an encoder's tokens lies in each part; a row sums to 1. By
+        """(T, P) how much of each of an encoder's tokens lies in each segment; a row sums to 1. By
         default both lie evenly along one line."""
-        return along(tokens, len(self.parts))
+        return along(tokens, len(self.names))
 
     def symbol(self, name: str) -> str:
         """What all drawings share, once a page, as HTML with that ``id``; empty if nothing."""
@@ -54,7 +54,7 @@ class Segments(ABC):
 
     @abstractmethod
     def drawing(self, weights: Weights, name: str) -> str:
-        """The cell with each part's weight (P,) on it, as HTML; those that speak for the answer
+        """The cell with each segment's weight (P,) on it, as HTML; those that speak for the answer
         are blue, those against it orange. ``name`` as in `symbol`."""
 
 
@@ -92,7 +92,7 @@ class Words(Segments):
 
 
 class Listing(Segments):
-    """Named values, each a part and a token."""
+    """Named values, each a segment and a token."""
 
     def __init__(self, values: Sequence[tuple[str, str]], perturb: Perturb) -> None:
         super().__init__([name for name, _ in values], perturb)
@@ -102,16 +102,16 @@ class Listing(Segments):
         """A bar for each value."""
         each = zip(self.values, weights, magnitudes(weights), strict=True)
         rows = [
-            f"<tr><th>{escape(part)}</th><td>{escape(value)}</td>"
+            f"<tr><th>{escape(key)}</th><td>{escape(value)}</td>"
             f'<td class="bar"><i class="{tone(w)}" style="width:{share * 100:.0f}%"></i></td>'
             f"<td>{w:+.3g}</td></tr>"
-            for (part, value), w, share in each
+            for (key, value), w, share in each
         ]
         return f'<table class="values">{"".join(rows)}</table>'
 
 
 class Grid(Segments):
-    """A picture, or a drawing over time, in rows and columns of parts, row by row."""
+    """A picture, or a drawing over time, in rows and columns of segments, row by row."""
 
     def __init__(
         self,
@@ -126,13 +126,13 @@ class Grid(Segments):
     ) -> None:
         """
         Args:
-            backdrop: what lies behind the parts: (H, W, 3) pixels, or the inside of an SVG.
+            backdrop: what lies behind the segments: (H, W, 3) pixels, or the inside of an SVG.
             size: width and height of the drawing.
             rows, columns: what they are called; empty names are not written.
             perturb: as in `Segments`.
             square: whether tokens lie on a square grid, row by row.
             spans: T -> (T, C), where tokens lie along the columns. Without it, and off a square,
-                they lie evenly along all parts, row after row.
+                they lie evenly along all segments, row after row.
         """
         names = [", ".join(filter(None, (c, r))) or f"{n + 1}, {m + 1}"
                  for n, r in enumerate(rows) for m, c in enumerate(columns)]  # fmt: skip
@@ -169,20 +169,20 @@ class Grid(Segments):
         of zero show a picture as it is."""
         width, height = self.size
         wide, high = width / len(self.columns), height / len(self.rows)
-        each = zip(self.parts, weights, STRONGEST * magnitudes(weights), strict=True)
+        each = zip(self.names, weights, STRONGEST * magnitudes(weights), strict=True)
         tiles = [
             f'<rect class="{tone(weight)}" x="{number % len(self.columns) * wide:.1f}" '
             f'y="{number // len(self.columns) * high:.1f}" width="{wide + 0.4:.1f}" '
             f'height="{high + 0.4:.1f}" fill-opacity="{strength:.2f}">'
-            f"<title>{escape(part)}: {weight:+.4f}</title></rect>"
-            for number, (part, weight, strength) in enumerate(each)
+            f"<title>{escape(segment)}: {weight:+.4f}</title></rect>"
+            for number, (segment, weight, strength) in enumerate(each)
         ]
         longest = max(map(len, self.rows), default=0)
         left, below = longest and longest * 7 + 10, 18 if any(self.columns) else 0
         kind = "grid" if isinstance(self.backdrop, str) or not weights.any() else "grid faint"
         return (
             f'<svg class="{kind}" viewBox="{-left} 0 {width + left} {height + below}" role="img" '
-            f'aria-label="weights of the parts"><use href="#{name}" width="{width}" '
+            f'aria-label="weights of the segments"><use href="#{name}" width="{width}" '
             f'height="{height}"/>{"".join(tiles)}{self._names(wide, high)}</svg>'
         )
 
@@ -201,15 +201,15 @@ class Grid(Segments):
         return "".join(rows + columns)
 
 
-def along(tokens: int, parts: int) -> Weights:
+def along(tokens: int, segments: int) -> Weights:
     """(T, P): both evenly along one line, by the length that they share."""
     edges = np.linspace(0, 1, tokens + 1)
-    return spread(edges[:-1], edges[1:], parts)
+    return spread(edges[:-1], edges[1:], segments)
 
 
-def spread(starts: NDArray[np.float64], ends: NDArray[np.float64], parts: int) -> Weights:
-    """(T,) shares of a line at which tokens start and end -> (T, P) of equal parts of it."""
-    edges = np.linspace(0, 1, parts + 1)
+def spread(starts: NDArray[np.float64], ends: NDArray[np.float64], segments: int) -> Weights:
+    """(T,) shares of a line at which tokens start and end -> (T, P) of equal segments of it."""
+    edges = np.linspace(0, 1, segments + 1)
     low = np.maximum(starts[:, None], edges[:-1])
     high = np.minimum(ends[:, None], edges[1:])
     return normalised(np.clip(high - low, 0, None))

@@ -1,5 +1,5 @@
 """What is known of a model of the transformers library without its weights: by its name on the
-Hugging Face hub, or in a local folder.
+Hugging Face Hub, or in a local folder.
 
 Shared by the components that offer ``hub:NAME``. The library is optional and slow to import, so it
 is imported when one of these functions is called. No code of a model's repository is ever run, and
@@ -32,7 +32,7 @@ HubTrain = Annotated[
     Literal["frozen", "all"], Field(description="which layers are trained: none, or all")
 ]
 
-PATIENCE = 10.0  # seconds to wait for the hub
+PATIENCE = 10.0  # seconds to wait for the Hub
 REVISION = "revision"
 """The key of a model's configuration that holds the commit it was resolved to."""
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
@@ -51,11 +51,11 @@ def transformers() -> Any:
 
 
 def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
-    """``cls.from_pretrained`` of a name on the hub, at its revision, or of a folder. No code of the
+    """``cls.from_pretrained`` of a name on the Hub, at its revision, or of a folder. No code of the
     model's repository is run.
 
     Raises:
-        PlaitError: the hub can't be reached, or has no such model.
+        PlaitError: the Hub can't be reached, or has no such model.
     """
     check_reachable(name)
     repository, revision = located(name)
@@ -66,7 +66,7 @@ def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
 
 
 def check_reachable(name: str) -> None:
-    """Say at once that the hub can't be reached, unless the model is on the disk: the library would
+    """Say at once that the Hub can't be reached, unless the model is on the disk: the library would
     retry for half a minute.
 
     Raises:
@@ -90,7 +90,7 @@ def check_reachable(name: str) -> None:
 
 def load_config(name: str) -> State:
     """A model's architecture as plain JSON, to keep in a package; with the commit that a name on
-    the hub was resolved to."""
+    the Hub was resolved to."""
     config = read_pretrained(transformers().AutoConfig, name)
     state: State = json.loads(config.to_json_string(use_diff=False))
     state.pop("_name_or_path", None)  # where it was read from is private
@@ -99,7 +99,7 @@ def load_config(name: str) -> State:
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(repository, "config.json", revision=revision)
-        if isinstance(path, str):  # a commit is the name of its folder in the hub's cache
+        if isinstance(path, str):  # a commit is the name of its folder in the Hub's cache
             state[REVISION] = Path(path).parent.name
     return state
 
@@ -115,7 +115,7 @@ def load_tokenizer(name: str) -> State:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise PlaitError(
-            f"the tokenizer of {name!r} has no form of the tokenizers library",
+            f"the tokenizer of {name!r} can't be read by the tokenizers library",
             expected="a model with a tokenizer.json",
         )
     added = backend.get_added_tokens_decoder()
@@ -133,7 +133,7 @@ def load_extractor(name: str) -> State:
     extractor = read_pretrained(transformers().AutoFeatureExtractor, name)
     state: State = json.loads(extractor.to_json_string())
     if "sampling_rate" not in state:
-        raise PlaitError(f"the model {name!r} takes no sound", expected="an audio model")
+        raise PlaitError(f"the model {name!r} takes no audio", expected="an audio model")
     return state
 
 
@@ -156,7 +156,7 @@ def load_json(name: str, file: str) -> State | None:
     """A JSON file beside the model; None where the model has none.
 
     Raises:
-        PlaitError: it can't be told, because the hub can't be reached.
+        PlaitError: it can't be told, because the Hub can't be reached.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -193,6 +193,6 @@ def _unusable(name: str, error: BaseException) -> PlaitError:
     first = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return PlaitError(
         f"no model {name!r} could be loaded: {first}",
-        expected="a folder in transformers' format, or a model's name on the Hugging Face hub",
-        hint="check the name, and that the hub can be reached or the model was downloaded before",
+        expected="a folder in transformers' format, or a model's name on the Hugging Face Hub",
+        hint="check the name, and that the Hub can be reached or the model was downloaded before",
     )

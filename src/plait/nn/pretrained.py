@@ -1,4 +1,4 @@
-"""Networks of the transformers library, by their name on the Hugging Face hub or a local folder."""
+"""Networks of the transformers library, by their name on the Hugging Face Hub or a local folder."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Metrics(ABC):
         if len(answers) != len(references) or not answers:
             raise PlaitError(
                 f"{len(answers)} answers for {len(references)} records",
-                expected="one answer a record, and at least one record",
+                expected="one answer for each record, and at least one record",
             )
         self.answers, self.references = answers, references
 

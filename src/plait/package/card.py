@@ -54,7 +54,7 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
 
 
 def pretrained_parts(recipe: Recipe, states: Mapping[str, Any]) -> Iterator[str]:
-    """The models of the hub that a model contains, with the commit that each was resolved to."""
+    """The models of the Hub that a model contains, with the commit that each was resolved to."""
     for path, state in states.items():
         section, _, name = path.partition(".")
         if section == "inputs":

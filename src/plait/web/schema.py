@@ -112,7 +112,9 @@ class InputsBase(Strict):
     def _is_not_empty(self) -> InputsBase:
         if not self.record():
             names = ", ".join(str(field.alias) for field in type(self).model_fields.values())
-            raise PydanticCustomError("empty", f"a record without an input; one of: {names}")
+            raise PydanticCustomError(
+                "empty", f"a record without an input; expected at least one of: {names}"
+            )
         return self
 
     def record(self) -> dict[str, Any]:

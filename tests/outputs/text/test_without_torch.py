@@ -55,7 +55,7 @@ CASES = [{"detected_words": 2}, {"unit": "characters"}, {"unit": "subwords", "vo
 CASES += [{"decoder": {"kind": kind}} for kind in registry.names("decoder") if kind != "hub"]
 CASES += [{"decoder": {"kind": "hub", "name": sys.argv[1]}, "unit": "hub"}]
 CASES += [{"metrics": "transcripts", "ctc_weight": 0.3}]
-for kind in registry.names("language"):
+for kind in registry.names("language-model"):
     settings = {"file": sys.argv[2]} if kind == "arpa" else {}
     CASES += [{"metrics": "translations", "language_model": {"kind": kind, **settings}}]
 for case in CASES:

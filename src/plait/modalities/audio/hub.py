@@ -1,6 +1,6 @@
 """`hub:NAME`: the tokens of any audio encoder of the transformers library.
 
-NAME is a model's name on the Hugging Face hub or a local folder in its format (wav2vec 2.0,
+NAME is a model's name on the Hugging Face Hub or a local folder in its format (wav2vec 2.0,
 HuBERT, WavLM, Whisper's encoder, AST...). The weights' origin and licence are the model's own.
 The model's own feature extractor makes its input; a package keeps the extractor's settings.
 """
@@ -47,12 +47,12 @@ class HubSound(Sound):
             window = extractor["max_length"] * rate // AST_FRAMES
         if rate != self.rate:
             raise PlaitError(
-                f"hub:{self.name} hears {rate:,} samples a second",
+                f"hub:{self.name} expects {rate:,} samples per second",
                 hint=f"set the representation's rate to {rate}",
             )
         if window and self.max_samples > window:
             raise PlaitError(
-                f"hub:{self.name} hears at most {window / rate:g} seconds",
+                f"hub:{self.name} takes at most {window / rate:g} seconds",
                 hint=f"set the representation's max_seconds to {window / rate:g}",
             )
         config |= {key: value for key, value in NO_PRETRAINING.items() if key in config}

@@ -39,7 +39,7 @@ class Mfcc(MelSound, Classical):
         if self.coefficients > self.bands:
             raise ValueError(
                 f"{self.coefficients} coefficients can't be made of {self.bands} mel bands; "
-                "expected at most as many coefficients as bands"
+                "expected no more coefficients than bands"
             )
         return self
 

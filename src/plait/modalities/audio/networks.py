@@ -469,7 +469,7 @@ def _read(file: BinaryIO) -> Iterator[tuple[str, NDArray[np.float16]]]:
             yield name, np.frombuffer(values, np.float16).reshape(shape)
 
 
-# Models of the hub ----------------------------------------------------------------------------
+# Models of the Hub ----------------------------------------------------------------------------
 
 
 class HubSoundEncoder(Encoder):

@@ -1,6 +1,6 @@
 """`hub:NAME`: the feature map or patch tokens of any image model of the transformers library.
 
-NAME is a model's name on the Hugging Face hub or a local folder in its format (ViT, DINO, CLIP's
+NAME is a model's name on the Hugging Face Hub or a local folder in its format (ViT, DINO, CLIP's
 and SigLIP's image side, ResNet, ConvNeXt...). The weights' origin and licence are the model's own.
 How a photo is read follows the model's image processor; its values are read from its JSON, as the
 processor classes themselves need more libraries.

@@ -137,7 +137,7 @@ class Columns(Modality, Classical):
                 expected=reader.expected, hint="leave it out of the input's columns",
             )  # fmt: skip
         if len(set(good)) == 1:
-            log.warning("column %r is %s in all training rows and tells nothing", name, good[0])
+            log.warning("column %r is %s in all training rows, so it is of no use", name, good[0])
         try:
             return {"name": name, "kind": kind, **reader.fit(good)}
         except PlaitError as error:

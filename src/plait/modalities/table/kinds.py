@@ -170,7 +170,7 @@ class Category(Kind):
         if not often:
             raise PlaitError(
                 f"{len(counts):,} different values and none of them {self.min_count} times",
-                expected="numbers, dates, or a few values that come again",
+                expected="numbers, dates, or a few values that recur",
                 hint="leave the column out, or lower the representation's min_count",
             )
         often.sort(key=lambda value: (-counts[value], value))

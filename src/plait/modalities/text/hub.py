@@ -1,6 +1,6 @@
 """`hub:NAME`: the word pieces' vectors of any text model of the transformers library.
 
-NAME is a model's name on the Hugging Face hub or a local folder in its format (BERT, RoBERTa,
+NAME is a model's name on the Hugging Face Hub or a local folder in its format (BERT, RoBERTa,
 DistilBERT, MPNet, the encoder of T5, the text side of CLIP...). The weights' origin and licence
 are the model's own.
 """
@@ -93,7 +93,7 @@ class TokenizedText(Text):
 
 
 def load_pieces(name: str) -> State:
-    """Architecture and tokenizer of a model on the hub or in a folder, so that a package needs
+    """Architecture and tokenizer of a model on the Hub or in a folder, so that a package needs
     neither.
 
     Raises:

@@ -78,7 +78,7 @@ class WordVectors(TokenizedText):
         found = self._read(lambda number, word: number < self.common or word in wanted)
         if wanted.isdisjoint(found):
             raise PlaitError(
-                f"none of the training texts' words is among the vectors {self.vectors}",
+                f"no word of the training texts is among the vectors {self.vectors}",
                 expected="vectors of the texts' language",
             )
         return {"words": list(found), "size": len(next(iter(found.values())))}

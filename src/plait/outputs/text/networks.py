@@ -115,11 +115,11 @@ class TextHead(Head):
         loss = decoder.sequence_loss(fused, owners, texts)
         if loss is None:
             start, dropout = decoder.start(fused), self.output.word_dropout * self.training
-            hidden, labels, numbers = teacher_forced(decoder, start, owners, texts, dropout)
+            hidden, labels, of_text = teacher_forced(decoder, start, owners, texts, dropout)
             weights = None
             if self.output.consensus:
                 each = [self._references.weights(targets[row])[n] for row, n in chosen]
-                weights = torch.tensor(each, device=labels.device)[numbers]
+                weights = torch.tensor(each, device=labels.device)[of_text]
             logits = decoder.logits(hidden).float()
             loss = token_cross_entropy(logits, labels, self.output.label_smoothing, weights)
         if self.ctc is not None:
@@ -170,12 +170,12 @@ class TextHead(Head):
         reward = rewards.view(len(targets), samples).to(start.device)
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
-        hidden, labels, numbers = teacher_forced(decoder, start, owners, texts)
+        hidden, labels, of_text = teacher_forced(decoder, start, owners, texts)
         # The probabilities that were sampled from: without the tokens that are never generated.
         logits = decoder.logits(hidden).float()
         logits[:, list(NEVER_GENERATED)] = float("-inf")
         nll = F.cross_entropy(logits, labels, reduction="none")  # (M,)
-        return (advantage[numbers] * nll).mean()
+        return (advantage[of_text] * nll).mean()
 
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[TextTarget]) -> None:
@@ -286,10 +286,10 @@ class TextHead(Head):
         """(B,) the texts' mean log-probability per token, end tokens included."""
         texts = [self._token_ids(answer) for answer in answers]
         start = self.decoder.start(self._detect(fused)[0])
-        hidden, labels, numbers = teacher_forced(self.decoder, start, range(len(texts)), texts)
+        hidden, labels, of_text = teacher_forced(self.decoder, start, range(len(texts)), texts)
         scores = self.decoder.log_scores(hidden).gather(1, labels[:, None])[:, 0]  # (M,)
-        total = scores.new_zeros(len(texts)).index_add(0, numbers, scores)
-        return (total / torch.bincount(numbers, minlength=len(texts))).cpu()
+        total = scores.new_zeros(len(texts)).index_add(0, of_text, scores)
+        return (total / torch.bincount(of_text, minlength=len(texts))).cpu()
 
     def _token_ids(self, answer: Any) -> tuple[int, ...]:
         """An answer's tokens and the end, as they were generated."""

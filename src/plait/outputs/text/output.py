@@ -129,7 +129,7 @@ class TextOutput(Output):
     ctc_weight: float = Field(
         default=0.0, ge=0, lt=1, description="weight of a CTC loss, for speech; 0: none"
     )
-    language_model: Annotated[dict[str, Any] | None, Nested("language")] = Field(
+    language_model: Annotated[dict[str, Any] | None, Nested("language-model")] = Field(
         default=None, description="a language model of the texts: kind and its settings; null: none"
     )
     detected_words: int = Field(
@@ -194,7 +194,7 @@ class TextOutput(Output):
         """The language model, fitted where the output is."""
         if self.language_model is None:
             return None
-        model: LanguageModel = registry.build("language", self.language_model)
+        model: LanguageModel = registry.build("language-model", self.language_model)
         return model.with_state(self.state.get("language", {}))
 
     @property
@@ -226,7 +226,7 @@ class TextOutput(Output):
         silent = len(all_texts) - len(records)
         if silent and self._silence_is_text:
             log.warning(
-                "%d of %d training texts are empty, which means that nothing is said",
+                "%d of %d training texts are empty, which means silence",
                 silent, len(all_texts),
             )  # fmt: skip
         vocabulary = self.decoder_settings.vocabulary()

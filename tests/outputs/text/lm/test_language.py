@@ -50,13 +50,13 @@ def decode(made: TextHead, seen: Fused, **options: Any) -> list[Prediction]:
     return free_running(made.output, made, seen, **options)
 
 
-@pytest.mark.parametrize("name", registry.names("language"))
+@pytest.mark.parametrize("name", registry.names("language-model"))
 @torch.no_grad()
 def test_it_sees_no_input(name: str, tmp_path: Path) -> None:
     file = tmp_path / "model.arpa"
     write_arpa(file, NGram.fit([[4, 5], [4, 6, 7]], V, 3), NUMBERS.units())
     settings = {"file": str(file)} if name == "arpa" else {}
-    language: LanguageModel = registry.build("language", {"kind": name, **settings})
+    language: LanguageModel = registry.build("language-model", {"kind": name, **settings})
     language = language.with_state(language.fit([[4, 5], [4, 6, 7]], NUMBERS))
     file.unlink()  # what is known is kept
     decoder = language.network(V, D, 8)

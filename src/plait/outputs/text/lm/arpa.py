@@ -51,7 +51,7 @@ log = logging.getLogger("plait")
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 
 
-@register("language", "arpa")
+@register("language-model", "arpa")
 class ArpaLanguageModel(LanguageModel):
     """An n-gram model from another tool (KenLM, SRILM, MITLM), over the same units."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plait.outputs.text.decoders.networks.base import DecoderNetwork
 
 
-@register("language", "neural")
+@register("language-model", "neural")
 class NeuralLanguageModel(LanguageModel):
     """A decoder that sees no input, trained on the training texts with the rest of the model."""
 

@@ -227,7 +227,7 @@ class NGram:
         )
 
 
-@register("language", "ngram")
+@register("language-model", "ngram")
 class NGramLanguageModel(LanguageModel):
     """An n-gram model of the training texts, with modified Kneser-Ney smoothing."""
 

@@ -84,7 +84,7 @@ class CiderReward:
         """(N,) CIDEr-D of each hypothesis against the references of its photo."""
         photos: Ints = np.asarray(photo_indexes, np.int64)
         if photos.shape != (len(hypotheses),):
-            raise ValueError(f"{len(hypotheses)} hypotheses want as many photos, got {photos.size}")
+            raise ValueError(f"{len(hypotheses)} hypotheses need as many photos, got {photos.size}")
         if not len(hypotheses):
             return np.zeros(0)
         if photos.min() < 0 or photos.max() >= len(self):
