@@ -83,8 +83,8 @@ TEXTS: Mapping[str, Callable[[Rows], str]] = {
 def zipped(data: bytes, name: str = "t.csv") -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("__MACOSX/._t", b"x")
-        archive.writestr(name, data)
+        for inside, content in (("__MACOSX/._t", b"x"), (name, data)):
+            archive.writestr(zipfile.ZipInfo(inside), content)  # always of the same date
     return file.getvalue()
 
 

@@ -108,7 +108,7 @@ def test_one_class_in_two_spellings(learned: list[Any], cell: Any, found: Any) -
 
 def test_case_tells_classes_apart_if_it_must(caplog: pytest.LogCaptureFixture) -> None:
     output = fitted(CategoryOutput(), ["a", "A", "b"])
-    assert "classes that differ in case alone: 'A', 'a'" in caplog.text
+    assert "classes that differ only in case: 'A', 'a'" in caplog.text
     assert output.choices[output.read("A", HERE)] == "A"
     assert output.choices[output.read("B", HERE)] == "b"
 

@@ -297,7 +297,7 @@ def test_a_class_that_no_training_row_has_counts_as_wrong(tmp_path: Path) -> Non
     assert sum(scores.extras["confusion"][2]) == 1
     some = [{**row, "y": "c"} if row["split"] == "val" else row for row in rows]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
-    with pytest.raises(PlaitError, match=r"knows none of 4 of 4 right answers: c; expected 'a'"):
+    with pytest.raises(PlaitError, match=r"doesn't know 4 of the 4 right answers: c; expected 'a'"):
         model.evaluate(tmp_path / "more.jsonl", split="val")
     answers = zip(found.rows, found.predictions["y"], strict=True)
     right = [answer.value == "ab"[row % 2] for row, answer in answers if row != 0]
@@ -327,7 +327,7 @@ def test_rows_without_a_right_answer_are_left_out_and_counted(
 def test_unknown_classes_of_all_validation_rows_stop_the_training(tmp_path: Path) -> None:
     rows = rows_of("text", tmp_path)
     rows = [{**row, "y": "c" if row["split"] == "val" else row["y"]} for row in rows]
-    with pytest.raises(PlaitError, match=r"knows none of 4 of 4 right answers: c; expected 'a'"):
+    with pytest.raises(PlaitError, match=r"doesn't know 4 of the 4 right answers: c; expected 'a'"):
         train_on(tmp_path, rows, a_recipe(["text"]))
 
 

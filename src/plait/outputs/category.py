@@ -194,7 +194,7 @@ class CategoryOutput(ChoiceOutput):
                 expected="at least two different ones: text, whole numbers or yes/no",
             )
         for group in same_but_for_case(classes):
-            log.warning("classes that differ in case alone: %s", ", ".join(map(repr, group)))
+            log.warning("classes that differ only in case: %s", ", ".join(map(repr, group)))
         return {"classes": classes, "counts": [counts[class_key(value)] for value in classes]}
 
     @property

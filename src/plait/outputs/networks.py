@@ -285,7 +285,7 @@ class NumberHead(PooledHead):
         margin = conformal_quantile(outside.cpu().numpy().astype(np.float64), share)
         if margin is None:
             log.warning(
-                "%d validation rows are too few for an interval that holds %g of the numbers",
+                "%d validation rows are too few for an interval that contains %g of the targets",
                 len(targets), share,
             )  # fmt: skip
             return

@@ -1,4 +1,4 @@
-"""`number`: a number with an interval that holds the right one as often as it says.
+"""`number`: a number with an interval that contains the target as often as it says.
 
 The interval is conformal: for each validation record, how far the right number lies outside of
 what the network says is measured, and the interval is widened by the value that enough of them

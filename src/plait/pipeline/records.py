@@ -528,12 +528,12 @@ class Preparer:
                     values.append(None)
         if empty:
             log.warning(
-                "column %r: %d of %d rows have no right answer, and are left out (row %d first)",
+                "column %r: %d of %d rows have no right answer and are left out (row %d first)",
                 title, len(empty), len(values), empty[0],
             )  # fmt: skip
         if 2 * len(unseen) > len(values) - len(empty):
             raise PlaitError(
-                f"column {title!r}: the model knows none of {len(unseen):,} of "
+                f"column {title!r}: the model doesn't know {len(unseen):,} of the "
                 f"{len(values) - len(empty):,} right answers: {', '.join(list(unknown)[:5])}",
                 expected=next(iter(unseen.values())).expected,
                 hint="choose another column with --column, or write the answers as the model does",

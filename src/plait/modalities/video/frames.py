@@ -1,4 +1,4 @@
-"""`frames`: some frames of a clip through an image representation, then read in order."""
+"""`frames`: frames encoded as images, and a sequence encoder."""
 
 from __future__ import annotations
 

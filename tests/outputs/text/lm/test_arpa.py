@@ -57,8 +57,8 @@ def test_how_much_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureF
         read_arpa(path, WORDS)
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"{path}: the vocabulary lacks words of 42.9 % of the n-grams, 'A' for one (it has 'a'); "
-        "without them"
+        f"{path}: 42.9 % of the n-grams are left out, as the vocabulary lacks their words, 'A' for "
+        "example (it has 'a')"
     )
 
 

@@ -205,8 +205,8 @@ class _Reader:
             case = f" (it has {lower!r})" if lower.encode() in self._ids else ""
             share, word = 100 * self.dropped / sum(counts), _shown(self.lacking)
             log.warning(
-                "%s: the vocabulary lacks words of %.3g %% of the n-grams, %s for one%s; without "
-                "them", self._path, share, word, case,
+                "%s: %.3g %% of the n-grams are left out, as the vocabulary lacks their words, "
+                "%s for example%s", self._path, share, word, case,
             )  # fmt: skip
         return NGram.of_levels(vocabulary, [level for level in levels if len(level.codes)])
 
