@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plait.data.vocabulary import (
     UNK,
@@ -12,6 +14,7 @@ from plait.data.vocabulary import (
     WordVocabulary,
     fit_vocabulary,
     load_vocabulary,
+    split_words,
 )
 from plait.types import PlaitError
 
@@ -64,3 +67,19 @@ def test_a_state_from_before_there_was_a_choice_is_lower_case() -> None:
     vocabulary = load_vocabulary(old)
     assert isinstance(vocabulary, WordVocabulary)
     assert vocabulary.encode("Dog") == [4]
+
+
+HAN_KANA_THAI = st.text(
+    st.sampled_from("这家餐厅太糟糕非常好カタカナを読むที่นี่ดีมาก"), min_size=1, max_size=30
+).filter(lambda text: text[0].isalpha())  # no text begins with a sign for the letter before it
+
+
+@given(st.lists(HAN_KANA_THAI, min_size=1, max_size=4))
+def test_scripts_without_spaces_are_read_by_characters(texts: list[str]) -> None:
+    text = " ".join(texts)
+    words = split_words(text)
+    assert "".join(words) == "".join(texts)
+    letters = [word for word in words if word[0].isalpha()]
+    assert all(sum(letter.isalpha() for letter in word) == 1 for word in letters)
+    known = WordVocabulary(sorted(set(words)), True, True)
+    assert known.decode(known.encode(text)) == "".join(known.pieces(known.encode(text)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plait.config.recipe import load_recipe
 from plait.data.tables import as_table
-from plait.training.train import run_folder
+from plait.training.train import _changed, run_folder
 
 BEFORE, NOW = {"image": ["a", "b", ""]}, {"image": ["a", "c", ""]}
 
@@ -37,3 +40,11 @@ def test_a_run_whose_files_have_changed_starts_again(
         assert json.loads((folder / "files.json").read_text()) == files
     wanted = [] if event is None else [{"event": "changed", "folder": str(folder), **event}]
     assert told == wanted
+
+
+@given(st.lists(st.sampled_from(["a", "b", ""]), max_size=9), st.data())
+def test_every_changed_file_is_counted(keys: list[str], data: Any) -> None:
+    now = [data.draw(st.sampled_from(["a", "b", ""])) for _ in keys]
+    changed = sum(one != other for one, other in zip(keys, now, strict=True))
+    found = _changed({"image": keys}, {"image": now})
+    assert found == ({"image": changed} if changed else {})

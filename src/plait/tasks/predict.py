@@ -166,8 +166,10 @@ def _identities(
     paths and numbers. Others, such as a photo's bytes, are left empty. A column with the name of an
     output, and the number if a column is named "row", get another title."""
     single = [column for column in columns.values() if isinstance(column, str)]
-    titles = {f"input_{c}" if c in outputs else c: table.column(c) for c in single}
-    numbered = ROW if ROW not in {*titles, *outputs} else f"{ROW}_number"
+    titles: dict[str, Sequence[Any]] = {}
+    for column in sorted(single, key=lambda column: column in outputs):
+        titles[free(column, "input", {*outputs, *titles})] = table.column(column)
+    numbered = free(ROW, "table", {*titles, *outputs})
     for row in range(len(table)):
         identity: dict[str, Any] = {numbered: table.number(row)}
         for title, cells in titles.items():
@@ -207,11 +209,15 @@ def writer(path: Path, outputs: Mapping[str, Output]) -> Callable[[Iterable[Row]
 def to_csv(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
     """A line for each record; the cells of records without answers are empty."""
     rows = list(rows)
-    taken = _taken(rows, outputs)
-    lines = [(identity, _cells(answers, outputs, taken)) for identity, answers in rows]
+    taken, scores = set(_taken(rows, outputs)), dict[str, str]()
+    for name, output in outputs.items():
+        if output.shows_score:
+            scores[name] = _title("score", name, taken)
+            taken.add(scores[name])
+    lines = [(identity, _cells(answers, outputs, scores, taken)) for identity, answers in rows]
     titles: dict[str, None] = dict.fromkeys(title for identity, _ in lines for title in identity)
-    for name, output in outputs.items():  # an output's columns stand together
-        titles |= dict.fromkeys([name, _title("score", name, taken)][: 1 + output.shows_score])
+    for name in outputs:  # an output's columns stand together
+        titles |= dict.fromkeys([name, *([scores[name]] if name in scores else [])])
         titles |= {title: None for _, cells in lines for title in cells.get(name, {})}
     file = io.StringIO(newline="")
     table = csv.DictWriter(file, list(titles), restval="")
@@ -229,21 +235,29 @@ def _taken(rows: Iterable[Row], outputs: Collection[str]) -> frozenset[str]:
 
 
 def _cells(
-    answers: Answers | None, outputs: Mapping[str, Output], taken: Collection[str]
+    answers: Answers | None,
+    outputs: Mapping[str, Output],
+    scores: Mapping[str, str],
+    taken: Collection[str],
 ) -> dict[str, dict[str, Any]]:
-    """Output -> title -> cell."""
+    """Output -> title -> cell; ``scores`` are the titles of the outputs' scores."""
     cells: dict[str, dict[str, Any]] = {}
+    used = set(taken)
     for name, prediction in (answers or {}).items():
         output = outputs[name]
         own: dict[str, Any] = {name: output.to_cell(prediction.value)}
-        if output.shows_score:
-            own[_title("score", name, taken)] = f"{prediction.score:.4f}"
-        own |= {f"{name}_{key}": cell for key, cell in output.extra_cells(prediction).items()}
+        if name in scores:
+            own[scores[name]] = f"{prediction.score:.4f}"
+        more = {f"{name}_{key}": cell for key, cell in output.extra_cells(prediction).items()}
         for source, share in prediction.shares.items():
             whose = f"{name}_{source}" if ALL in taken else source
-            own[f"share_{whose}"] = f"{share:.4f}"
+            more[f"share_{whose}"] = f"{share:.4f}"
         for rank, other in enumerate(prediction.alternatives, start=2):
-            own[f"{name}_{rank}"] = output.to_cell(other.value)
+            more[f"{name}_{rank}"] = output.to_cell(other.value)
+        for title, cell in more.items():
+            title = free(title, name, used)
+            used.add(title)
+            own[title] = cell
         cells[name] = own
     return cells
 
@@ -268,4 +282,11 @@ def to_json(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
 
 
 def _title(key: str, output: str, taken: Collection[str]) -> str:
-    return f"{output}_{key}" if key in taken or ALL in taken else key
+    return free(f"{output}_{key}" if ALL in taken else key, output, taken)
+
+
+def free(title: str, before: str, taken: Collection[str]) -> str:
+    """The title, with ``before`` in front of it as often as it takes to be none of those taken."""
+    while title in taken:
+        title = f"{before}_{title}"
+    return title
