@@ -12,9 +12,15 @@ import both
 import pytest
 import yaml
 from filelock import FileLock
+from hypothesis import settings
 from samples import COLOURS, PLACES, captions, draw
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The same examples in every run, and no limit on time, which a busy machine would exceed. To look
+# for other examples: HYPOTHESIS_PROFILE=random.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
@@ -124,6 +124,8 @@ def test_colour_profile_and_xmp(profile: bytes, xmp: bytes, kind: str) -> None:
 
 @some
 @given(kind=st.sampled_from([b"EXIF", b"XMP ", b"ICCP"]), length=st.integers(0, 2**32 - 1))
+@example(kind=b"ICCP", length=59)  # as if it ended where the next metadata begin
+@example(kind=b"ICCP", length=60)
 def test_webp_chunks_of_a_wrong_length(kind: bytes, length: int) -> None:
     plain = encode("WEBP", lossless=True)
     broken = bytearray(

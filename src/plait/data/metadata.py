@@ -38,7 +38,10 @@ def without_metadata(data: bytes) -> bytes:
         if data.startswith(PNG):
             return PNG + b"".join(_png(data))
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            body = b"WEBP" + b"".join(_webp(data))
+            chunks = list(_webp(data, True))
+            if not any(chunk[:4] in WEBP_PIXELS for chunk in chunks):  # skipped by a wrong length
+                chunks = list(_webp(data, False))
+            body = b"WEBP" + b"".join(chunks)
             return b"RIFF" + struct.pack("<I", len(body)) + body
         if data.startswith(JPEG):
             return JPEG + b"".join(_jpeg(data))
@@ -71,8 +74,9 @@ def _is_checked(data: bytes, at: int) -> bool:
     return data[end : end + 4] == struct.pack(">I", zlib.crc32(data[at + 4 : end]))
 
 
-def _webp(data: bytes) -> Iterator[bytes]:
-    """Chunks: kind, length, content to an even number of bytes."""
+def _webp(data: bytes, trust: bool) -> Iterator[bytes]:
+    """Chunks: kind, length, content to an even number of bytes. Without ``trust``, what isn't
+    pixels ends where the next pixels begin, whatever its length says."""
     at = 12
     while at + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
@@ -81,7 +85,9 @@ def _webp(data: bytes) -> Iterator[bytes]:
             yield data[at : at + 8] + bytes([data[at + 8] & 0b10010]) + data[at + 9 : end]
         elif kind in WEBP_PIXELS:
             yield data[at:end]
-        elif end != len(data) and data[end : end + 4] not in (*WEBP_PIXELS, *WEBP_OTHERS):
+        elif not trust or (
+            end != len(data) and data[end : end + 4] not in (*WEBP_PIXELS, *WEBP_OTHERS)
+        ):
             marks = WEBP_MARKS.search(data, at + 8)  # its length is wrong
             end = marks.start() if marks else len(data)
         at = end

@@ -248,16 +248,15 @@ def _cells(
         own: dict[str, Any] = {name: output.to_cell(prediction.value)}
         if name in scores:
             own[scores[name]] = f"{prediction.score:.4f}"
-        more = {f"{name}_{key}": cell for key, cell in output.extra_cells(prediction).items()}
+        more = [(f"{name}_{key}", cell) for key, cell in output.extra_cells(prediction).items()]
         for source, share in prediction.shares.items():
             whose = f"{name}_{source}" if ALL in taken else source
-            more[f"share_{whose}"] = f"{share:.4f}"
+            more.append((f"share_{whose}", f"{share:.4f}"))
         for rank, other in enumerate(prediction.alternatives, start=2):
-            more[f"{name}_{rank}"] = output.to_cell(other.value)
-        for title, cell in more.items():
-            title = free(title, name, used)
-            used.add(title)
-            own[title] = cell
+            more.append((f"{name}_{rank}", output.to_cell(other.value)))
+        for title, cell in more:
+            own[free(title, name, used)] = cell
+            used |= own.keys()
         cells[name] = own
     return cells
 
