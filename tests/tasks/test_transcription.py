@@ -206,9 +206,9 @@ def test_a_piece_of_one_unit_has_the_time_of_the_piece(model: Model, tmp_path: P
 
 
 def test_bad_arguments_are_met_at_the_call(model: Model, recording: Path) -> None:
-    with pytest.raises(UsageError, match="expected a single path"):
+    with pytest.raises(UsageError, match="expected a path"):
         plait.transcribe(model, [recording])  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"expected the result of plait\.load or"):
+    with pytest.raises(UsageError, match="expected a Model or a Transcriber"):
         plait.transcribe("my-speech", recording)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="colour"):
         plait.transcribe(model, recording, colour=3)

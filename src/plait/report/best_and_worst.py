@@ -60,8 +60,8 @@ def write_errors(evaluation: Evaluation, path: Path) -> None:
     largest share of wrong words first. Raises UsageError if no output of the model is scored as
     transcripts, and PlaitError if the file can't be written."""
     texts, table = [], evaluation.table
-    first = next(path for path in evaluation.columns if path.startswith("inputs."))
-    cells = table.column(evaluation.columns[first])
+    read = [column for path, column in evaluation.columns.items() if path.startswith("inputs.")]
+    cells: Sequence[Any] = table.column(read[0]) if read else [None] * len(table)
 
     def recording(row: int) -> str:
         return cells[row] if isinstance(cells[row], str) else f"row {table.number(row)}"
