@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from plait.data import downloads
 from plait.data.cells import is_sentence, load_bytes, name_cell, sent_bytes
-from plait.data.downloads import WebAddress
 from plait.data.images import IMAGE, find_images, open_image
-from plait.data.paths import find_file, held_bytes, peek
+from plait.data.paths import WebAddress, find_file, held_bytes, peek
 from plait.data.splits import photo_keys
 from plait.data.tables import AllowingUrls, as_table, read_table
 from plait.types import BadCell

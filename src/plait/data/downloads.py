@@ -22,6 +22,7 @@ from urllib.request import (
     Request,
 )
 
+from plait.data.paths import WebAddress
 from plait.types import BadCell
 from plait.util.files import cache_folder, digest
 
@@ -30,10 +31,6 @@ TOGETHER = 10 << 30  # bytes that are kept
 KEPT = 24 * 3600.0  # seconds: what lies at an address may change
 TIMEOUT, DEADLINE = 20.0, 120.0  # seconds without an answer, and for the whole file
 CHUNK = 1 << 16
-
-
-class WebAddress(str):
-    """The cell of a table that names a file on the web, which may be downloaded."""
 
 
 def download(address: WebAddress) -> Path:

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
 from plait.data.cells import FileKind, MediaInfo, brands, library_for, load_bytes
-from plait.data.downloads import WebAddress
 from plait.data.metadata import without_metadata
-from plait.data.paths import find_file
+from plait.data.paths import WebAddress, find_file
 from plait.types import BadCell, PlaitError
 from plait.util.files import exists, is_folder
 

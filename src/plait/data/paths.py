@@ -21,7 +21,6 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-from plait.data.downloads import WebAddress, download
 from plait.types import BadCell
 from plait.util.files import exists, is_file
 from plait.util.suggest import nearest
@@ -45,6 +44,10 @@ MEDIA = re.compile(
 SHORT = re.compile(rb"BM|\xff[\xe0-\xff]")
 
 
+class WebAddress(str):
+    """The cell of a table that names a file on the web, which may be downloaded."""
+
+
 def find_file(cell: str | Path, root: Path) -> Path | bytes:
     """The file or folder that a cell names, or the bytes that it holds.
 
@@ -63,6 +66,8 @@ def find_file(cell: str | Path, root: Path) -> Path | bytes:
         PosixPath('/data/images/cat.jpg')
     """
     if isinstance(cell, WebAddress):
+        from plait.data.downloads import download  # here: urllib is slow to import
+
         return download(cell)
     text = str(cell)
     plain = root / text

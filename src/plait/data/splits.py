@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from plait.data.cells import name_cell
 from plait.data.digests import file_digests
-from plait.data.downloads import WebAddress
-from plait.data.paths import find_file
+from plait.data.paths import WebAddress, find_file
 from plait.data.split_column import EXPECTED, SPLITS, Split, read_split_column
 from plait.data.tables import Table, cell_key
 from plait.data.values import class_key, is_missing
