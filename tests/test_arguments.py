@@ -1,4 +1,4 @@
-"""Public functions say what they take, and are told apart from what they don't."""
+"""Public functions refuse arguments that don't fit their signatures."""
 
 from __future__ import annotations
 

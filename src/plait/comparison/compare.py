@@ -90,7 +90,8 @@ def compare(
             Runs answer all outputs: called again for another one, nothing is trained.
         seeds (int): how many seeds, from the recipe's own on; 3 by default.
         budget (float): seconds; no limit by default. Every variant gets a first seed before any
-            gets a second; what is not finished in time is listed, and can be continued later.
+            gets a second; variants that don't finish in time are listed, and the same call
+            continues them.
         split (str): the rows to answer, which choose the winner; ``val`` by default.
         test (bool): also score the winner, the single inputs, the baseline and the variants of all
             findings on the test rows. Do so once, when nothing will change any more.

@@ -323,7 +323,7 @@ def _stem(file: PurePosixPath) -> str:
 
 
 def _librispeech(folder: Folder) -> list[Part]:
-    """LibriSpeech: beside the sounds of each chapter, lines of a sound's name and what is said."""
+    """LibriSpeech: a chapter's sounds beside a file with each one's name and transcript."""
     chapters = [file for file in folder.files if file.name.endswith(".trans.txt")]
     sounds = {str(file.with_suffix("")): str(file) for file in folder.media if chapters}
     parts = []

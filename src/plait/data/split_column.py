@@ -119,11 +119,8 @@ def _flagged(name: str) -> Split | None:
     """The split that a column such as ``is_test`` is about."""
     tokens = _tokens(re.sub("(?i)^is(?=test|train|val)", "is_", name))
     about = tokens[0] in {"is", "in", "for"} if tokens else False
-    return (
-        split_of(" ".join(tokens))
-        if about or tokens == ["train"] or tokens == ["training"]
-        else None
-    )
+    about = about or tokens in (["train"], ["training"])
+    return split_of(" ".join(tokens)) if about else None
 
 
 def _flags(flag: Split, counts: Mapping[str, int]) -> Mapping[str, Split]:
@@ -150,9 +147,7 @@ def find_split_column(columns: Mapping[str, Sequence[Any]]) -> str | None:
     }
     named = sorted(filter(_is_named, columns), key=lambda name: name.lower() not in NAMES)
     for name in [*named, *columns]:
-        if shares[name] > 0.5 and name in named:
-            return name
-        if shares[name] > 0.8:
+        if shares[name] > (0.5 if name in named else 0.8):
             return name
     return None
 

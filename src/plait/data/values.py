@@ -65,7 +65,7 @@ def is_gap(cell: Any) -> bool:
 
 def plain(cell: Any, missing: frozenset[str] = MISSING) -> Any:
     """A cell as a plain Python value: None if it is empty or one of the texts ``missing``; numpy's
-    numbers and texts as Python's; of a list, only what is not missing."""
+    numbers and texts as Python's; lists without their missing items."""
     if isinstance(cell, np.generic):
         cell = cell.item()
     if isinstance(cell, str):

@@ -180,7 +180,7 @@ class OnnxEngine:
         return digest("onnx", (self.folder / file).read_bytes() if file else "")
 
     def threads(self, records: int) -> AbstractContextManager[None]:
-        """As many as there are cores."""
+        """The number of cores."""
         return nullcontext()
 
     def run(self, batch: Batch) -> dict[str, tuple[RawOutputs, Steps | None]]:

@@ -200,11 +200,6 @@ def transcribe(
     """
     found = find_recording(path)
     transcriber = PackageTranscriber(model) if isinstance(model, Model) else model
-    if not isinstance(transcriber, Transcriber):
-        raise UsageError(
-            f"the model is {model!r:.60}",
-            expected="the result of plait.load or open_transcriber",
-        )
     transcriber.check(options)
     parts = pieces(found, transcriber.rate, transcriber.longest)
     return (
