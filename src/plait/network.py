@@ -63,7 +63,7 @@ class Adapter(nn.Module):
         if self.training and self.dropout:
             kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.dropout)
             mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
-        return Tokens(values, mask)
+        return replace(tokens, values=values, mask=mask)
 
 
 class Network(nn.Module):
@@ -163,14 +163,20 @@ class Network(nn.Module):
         }
 
     def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
-        """The weighted sum of the outputs' losses, a scalar.
+        """The weighted sum of the outputs' losses, and the encoders' own, a scalar.
 
         Args:
             batch: records with their targets.
             reinforce: answers to sample for each record, in the second stage; 0 is likelihood.
         """
         fused = self.fuse(batch)
-        targets = batch.targets
+        own = [part.loss for part in fused.parts.values() if part.loss is not None]
+        return torch.stack([self._answer_loss(fused, batch.targets, reinforce), *own]).sum()
+
+    def _answer_loss(
+        self, fused: Fused, targets: Mapping[str, Sequence[Any]], reinforce: int
+    ) -> Tensor:
+        """Of all outputs, mixed with other records' if the recipe says so."""
         if not (self.training and self.mixup) or reinforce:
             return self._loss(fused, targets, reinforce)
         # Every record is mixed with another after fusion, and so are their losses (mixup, Zhang et

@@ -105,6 +105,17 @@ class UsageError(PlaitError):
 
 
 @dataclass(frozen=True)
+class Tags:
+    """Words that an input gives to the outputs: the names of what is seen in a photo, a text's own.
+
+    The words are `Modality.tag_names` of the input, numbered from 0.
+    """
+
+    ids: Tensor  # (B, K) int64, into the input's tag names
+    weights: Tensor  # (B, K) float, 0 to 1, how sure the input is; 0 where there is no tag
+
+
+@dataclass(frozen=True)
 class Tokens:
     """What every encoder returns: a sequence of vectors for each record.
 
@@ -113,6 +124,8 @@ class Tokens:
 
     values: Tensor  # (B, T, D) float
     mask: Tensor  # (B, T) bool, True where there is a token
+    tags: Tags | None = None  # of an input that has `Modality.tag_names`
+    loss: Tensor | None = None  # in training: a scalar that the encoder adds to the loss
 
     def __post_init__(self) -> None:
         if self.values.ndim != 3 or self.mask.shape != self.values.shape[:2]:

@@ -35,6 +35,7 @@ SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
             {"size": 64, "train": "frozen"},
             {"size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"},
             {"size": 64, "train": "all", "network": "lite1"},
+            {"size": 64, "train": "last-blocks", "blocks": 1, "classes": 5},
         ],
         "inception-resnet-v2": [{}],
         "hub": [{"train": "frozen"}, {"train": "all"}],

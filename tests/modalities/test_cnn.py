@@ -1,8 +1,18 @@
-"""`cnn`: which layers learn does not change what the layers are."""
+"""`cnn`: which layers learn does not change what the layers are; the classes of a photo are tags."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from pydantic import ValidationError
+from skimage import data
+
 from plait.modalities.image.base import Cnn, Train
+from plait.modalities.image.networks import CnnEncoder
+from plait.types import Tokens
 
 
 def test_weights_keep_their_names_wherever_the_frozen_layers_end() -> None:
@@ -15,3 +25,63 @@ def test_weights_keep_their_names_wherever_the_frozen_layers_end() -> None:
     frozen = shapes("frozen")
     assert len(frozen) > 90
     assert frozen == shapes("last-blocks") == shapes("last-blocks", 2) == shapes("all")
+
+
+CAT = cv2.imencode(".png", data.chelsea()[..., ::-1])[1].tobytes()
+
+
+def encoded(cnn: Cnn, encoder: CnnEncoder, length: int = 1) -> Tokens:
+    item = torch.from_numpy(cnn.read(CAT, Path()))
+    return encoder(torch.stack(encoder.prepare([item])), torch.tensor([length]))
+
+
+def test_each_class_has_a_word() -> None:
+    names = Cnn(classes=3).tag_names
+    assert len(names) == 1000
+    assert (names[0], names[285], names[508], names[963]) == ("fish", "cat", "keyboard", "pizza")
+    assert not Cnn().tag_names
+
+
+def test_a_photo_is_tagged_with_what_it_shows() -> None:
+    cnn = Cnn(classes=4)
+    encoder = CnnEncoder(cnn, pretrained=True).eval()
+    tags = encoded(cnn, encoder).tags
+    assert tags is not None
+    assert tags.ids.shape == tags.weights.shape == (1, 4)
+    assert [cnn.tag_names[i] for i in tags.ids[0].tolist()].count("cat") >= 3
+    assert tags.weights[0, 0] > 0.5
+    assert torch.equal(tags.weights[0], tags.weights[0].sort(descending=True).values)
+
+
+def test_a_missing_photo_has_no_tags() -> None:
+    cnn = Cnn(classes=4, size=64)
+    encoder = CnnEncoder(cnn, pretrained=False).eval()
+    tags = encoded(cnn, encoder, length=0).tags
+    assert tags is not None
+    assert not tags.weights.any()
+
+
+def test_training_is_held_to_the_classes_that_it_began_with() -> None:
+    cnn = Cnn(classes=4, size=64, train="last-blocks", blocks=1, retention=2.0)
+    encoder = CnnEncoder(cnn, pretrained=True)
+    assert encoded(cnn, encoder).loss is None  # nothing to compare with yet
+    encoder.begin()
+    encoder.train()
+    same = encoded(cnn, encoder).loss
+    assert same is not None
+    assert same.item() == pytest.approx(0.0, abs=1e-5)
+    with torch.no_grad():
+        encoder.layers[-1].conv.weight.mul_(0.7)
+    moved = encoded(cnn, encoder).loss
+    assert moved is not None
+    assert moved.item() > 0.01
+    moved.backward()
+    assert encoder.layers[-1].conv.weight.grad.abs().sum() > 0
+    assert encoder.classifier.weight.grad is None
+    assert not any("original" in name for name in encoder.state_dict())
+    assert encoded(cnn, encoder.eval()).loss is None
+
+
+def test_classes_are_made_of_the_head() -> None:
+    with pytest.raises(ValidationError, match="expected layer: head"):
+        Cnn(classes=4, layer="block")

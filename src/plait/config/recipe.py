@@ -87,9 +87,25 @@ class OutputSpec(_Section):
         return registry.find("output", self.kind).cls
 
 
-class DataSpec(_Section):
-    """How the table is split, and what to do with bad cells."""
+class SourceSpec(_Section):
+    """Another table to learn from."""
 
+    table: str = _field(..., "a table as plait train takes it")
+    weight: float = _field(
+        1.0, "how often each of its records is shown in an epoch, on average", gt=0, le=100
+    )
+
+
+class DataSpec(_Section):
+    """How the table is split, what else to learn from, and what to do with bad cells."""
+
+    weight: float = _field(
+        1.0, "how often each of the table's records is shown in an epoch, on average", gt=0, le=100
+    )
+    sources: dict[str, SourceSpec] = Field(
+        default_factory=dict,
+        description="further tables to learn from, by name; they are never validated on",
+    )
     split: str | None = _field(
         None, "column with each row's split; null: guessed; random: by ratios"
     )
@@ -118,9 +134,27 @@ class DataSpec(_Section):
         return MISSING if self.missing is None else frozenset(self.missing)
 
 
-class ReinforceSpec(_Section):
-    """The second stage of training, which optimises the free-running score itself."""
+Sources = Annotated[
+    tuple[str, ...] | None,
+    Field(description="the data.sources to learn from beside the table; null: none"),
+]
 
+
+class FinetuneSpec(_Section):
+    """A stage between the two others, which learns the style of the best texts."""
+
+    epochs: int = _field(0, "epochs; 0 skips the stage", ge=0)
+    learning_rate: float = _field(2e-4, "peak learning rate", gt=0)
+    encoder_rate: float = _field(
+        0.1, "learning rate of pretrained layers, as a share of the peak", ge=0
+    )
+    sources: Sources = None
+
+
+class ReinforceSpec(_Section):
+    """The last stage of training, which optimises the free-running score itself."""
+
+    sources: Sources = None
     epochs: int = _field(0, "epochs; 0 skips the stage", ge=0)
     learning_rate: float = _field(1e-4, "peak learning rate", gt=0)
     encoder_rate: float = _field(
@@ -175,7 +209,8 @@ class TrainingSpec(_Section):
         "float16", "type in which the package stores weights; scores are of the stored weights"
     )
     checkpoint_minutes: float = _field(2.0, "minutes between two checkpoints", gt=0)
-    reinforce: ReinforceSpec = _field(ReinforceSpec(), "optional second stage")
+    finetune: FinetuneSpec = _field(FinetuneSpec(), "optional second stage")
+    reinforce: ReinforceSpec = _field(ReinforceSpec(), "optional last stage")
 
 
 class CardSpec(_Section):
@@ -346,7 +381,7 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
         settings = {"kind": spec.get("kind"), **(spec.get("settings") or {})}
         spec["settings"] = _resolve("output", settings, f"outputs.{name}.settings", problems, files)
         spec["settings"].pop("kind")
-    problems += [*_wrong_names(data), *_unsupported(data), *_wrong_training(data.get("training"))]
+    problems += [*_wrong_names(data), *_unsupported(data), *_wrong_training(data)]
     if problems:
         raise UsageError(together("the recipe", problems))
     return Recipe.model_validate(data)
@@ -379,15 +414,25 @@ def _wrong_names(data: Settings) -> Iterator[str]:
             yield f"{path}: a name must not be empty or contain dots"
 
 
-def _wrong_training(training: Any) -> Iterator[str]:
+def _wrong_training(data: Settings) -> Iterator[str]:
     """Errors in the combination of training's settings."""
+    training, told = data.get("training"), data.get("data")
     if not isinstance(training, dict):
         return
+    sources = told.get("sources") if isinstance(told, dict) else None
+    for stage in ("finetune", "reinforce"):
+        spec = training.get(stage)
+        wanted = spec.get("sources") if isinstance(spec, dict) else None
+        for name in wanted if isinstance(wanted, (list, tuple)) else ():
+            if name not in (sources or {}):
+                only = listed(str(name), sorted(sources or {})) or "no source"
+                yield f"training.{stage}.sources: got {name!r}; expected one of: {only}"
     if training.get("epochs") == 0 and not training.get("start"):
         yield "training.epochs: 0 trains nothing; expected at least 1, or a training.start"
-    reinforce = training.get("reinforce")
-    if training.get("refit") and isinstance(reinforce, dict) and reinforce.get("epochs"):
-        yield "training.refit: can't be combined with training.reinforce; expected false"
+    for stage in ("finetune", "reinforce"):
+        spec = training.get(stage)
+        if training.get("refit") and isinstance(spec, dict) and spec.get("epochs"):
+            yield f"training.refit: can't be combined with training.{stage}; expected false"
 
 
 def _unsupported(data: Settings) -> Iterator[str]:

@@ -90,6 +90,11 @@ class Vocabulary(ABC):
     def to_state(self) -> State:
         """Plain JSON, from which `load_vocabulary` makes the same vocabulary."""
 
+    def with_words(self, words: Iterable[str], size: int) -> Vocabulary:
+        """With these words too, after the others and until there are ``size`` entries; only a
+        vocabulary of words takes any."""
+        return self
+
 
 class _Listed(Vocabulary):
     """The words or characters that occur often enough, most frequent first."""
@@ -135,6 +140,14 @@ class WordVocabulary(_Listed):
     def decode(self, ids: Sequence[int]) -> str:
         """The words joined."""
         return join_words(self.pieces(ids))
+
+    def with_words(self, words: Iterable[str], size: int) -> WordVocabulary:
+        """Those that are single words by its own way of splitting."""
+        known = {*self.entries, *SPECIALS}
+        new = [w for w in dict.fromkeys(words) if w not in known and self._split(w) == [w]]
+        entries = [*self.entries[len(SPECIALS) :], *new]
+        most = max(size, len(self.entries)) - len(SPECIALS)
+        return WordVocabulary(entries[:most], self.punctuation, self.lower)
 
     def to_state(self) -> State:
         """The list of words."""

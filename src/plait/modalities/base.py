@@ -107,6 +107,11 @@ class Modality(Component, ABC):
 
     views: Views = 1
 
+    @property
+    def tag_names(self) -> Sequence[str]:
+        """The words that the `Tags` of its tokens stand for, by their ids; empty without tags."""
+        return ()
+
     @classmethod
     def recognises(cls, cell: Any) -> Match:
         """Whether a filled cell is of this modality; by default only its column's name tells."""

@@ -50,6 +50,9 @@ class Encoder(nn.Module, ABC):
         """`prepare` of records of one length side by side, (B, L, ...) -> (B, L', ...)."""
         return torch.stack(self.prepare(list(batch)))
 
+    def begin(self) -> None:
+        """Called once before training, while the weights are those that it starts from."""
+
     @abstractmethod
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, ...) from `prepare`, and how much of each row is real, (B,), 0 where the input is

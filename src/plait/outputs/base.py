@@ -135,6 +135,11 @@ class Output(Component, ABC):
             PlaitError: nothing can be learned from the cells.
         """
 
+    def fit_inputs(self, state: State, tag_names: Mapping[str, Sequence[str]]) -> State:
+        """What `fit` returned, with what must be known of the inputs: the names of the tags of
+        those that give some (`Modality.tag_names`), by input."""
+        return state
+
     @abstractmethod
     def read(self, cell: Any, root: Path) -> Any:
         """A cell's target.

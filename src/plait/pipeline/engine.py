@@ -167,6 +167,17 @@ class Parts:
             {n: part.with_state(states[f"outputs.{n}"]) for n, part in self.outputs.items()},
         )
 
+    def with_inputs(self, states: Mapping[str, State]) -> Parts:
+        """As `with_states`, for states that were just fitted: the outputs also learn what tags the
+        inputs give."""
+        fitted = {n: m.with_state(states[f"inputs.{n}"]) for n, m in self.modalities.items()}
+        names = {n: m.tag_names for n, m in fitted.items() if m.tag_names}
+        complete = {
+            f"outputs.{n}": part.fit_inputs(states[f"outputs.{n}"], names)
+            for n, part in self.outputs.items()
+        }
+        return self.with_states({**states, **complete})
+
 
 def build_parts(recipe: Recipe, states: Mapping[str, State] | None = None) -> Parts:
     """The components of a recipe; fitted to ``states`` where these are given."""

@@ -271,7 +271,7 @@ def fit_parts(
         except PlaitError as error:
             what = f"{where}: {error.what}"
             raise type(error)(what, expected=error.expected, hint=error.hint) from None
-    return parts.with_states(states)
+    return parts.with_inputs(states)
 
 
 def file_keys(
@@ -343,11 +343,19 @@ class Targets(Sequence[Any]):
 
 @dataclass(frozen=True)
 class Records:
-    """Records whose inputs lie prepared in the cache; batches come in any order."""
+    """Records whose inputs lie prepared in the cache; batches come in any order.
+
+    Attributes:
+        inputs, targets: by name.
+        count: of the records.
+        sources: (count,) the number of each record's source, 0 for the table itself; None if all
+            are of the table.
+    """
 
     inputs: Mapping[str, Features]
     targets: Mapping[str, Targets]
     count: int
+    sources: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -359,7 +367,8 @@ class Records:
             for name, features in self.inputs.items()
         }
         targets = {name: targets.where(rows) for name, targets in self.targets.items()}
-        return Records(inputs, targets, len(rows))
+        sources = None if self.sources is None else self.sources[list(rows)]
+        return Records(inputs, targets, len(rows), sources)
 
     def with_inputs(self, names: Collection[str]) -> Records:
         """The same records with all other inputs missing."""

@@ -162,7 +162,7 @@ def made_up_parts(parts: Parts) -> Parts:
     """Inputs and outputs fitted to made-up cells, with states as large as the recipe allows."""
     inputs = {f"inputs.{n}": m.fit(m.samples(), Path()) for n, m in parts.modalities.items()}
     outputs = {f"outputs.{n}": o.fit(o.samples(), Path()) for n, o in parts.outputs.items()}
-    return parts.with_states({**inputs, **outputs})
+    return parts.with_inputs({**inputs, **outputs})
 
 
 def made_up_batch(parts: Parts, network: Network) -> Batch:

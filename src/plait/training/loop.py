@@ -57,15 +57,22 @@ class Stage:
     batch: int
     learning_rate: float
     encoder_rate: float  # learning rate of pretrained layers, as a share; 0: frozen
-    samples: int  # per record; 0: maximum likelihood
+    samples: int = 0  # per record; 0: maximum likelihood
+    sources: tuple[str, ...] | None = None  # beside the table; None: all
 
 
 def stages(spec: TrainingSpec) -> list[Stage]:
-    """Maximum likelihood, then, if asked for, the free-running score itself."""
-    first = Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate, 0)
-    r = spec.reinforce
-    second = Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate, r.samples)
-    return [stage for stage in (first, second) if stage.epochs]
+    """Maximum likelihood on all sources, then, if asked for, on the best alone, and then the
+    free-running score itself."""
+    f, r = spec.finetune, spec.reinforce
+    all_stages = (
+        Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate),
+        Stage("finetune", f.epochs, spec.batch, f.learning_rate, f.encoder_rate, 0,
+              f.sources or ()),
+        Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate, r.samples,
+              r.sources or ()),
+    )  # fmt: skip
+    return [stage for stage in all_stages if stage.epochs]
 
 
 @dataclass
@@ -111,6 +118,8 @@ class Trainer:
         self.network, self.device = network, network.device
         self.stages = stages(self.spec)
         self.progress = Progress()
+        for name in train.inputs:
+            network.encoder(name).begin()
         for name, targets in train.targets.items():
             network.head(name).begin(targets)
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
@@ -151,7 +160,7 @@ class Trainer:
     def _run_epoch(self, stage: Stage, optimizer: torch.optim.Optimizer) -> None:
         self.network.train()
         saved_at = started = time.monotonic()
-        per_epoch = math.ceil(len(self.train) / stage.batch)
+        per_epoch = math.ceil(self._shown(stage) / stage.batch)
         for step, rows in self.rows(stage):
             loss = self.step(stage, optimizer, step, per_epoch, rows)
             self.progress.losses.append(loss)
@@ -190,10 +199,34 @@ class Trainer:
             if lost:
                 log.warning("outputs.%s: %d of %d training texts are %s", name, lost, seen, why)
 
+    def _counts(self, stage: Stage) -> list[tuple[np.ndarray, int]]:
+        """For each source of a stage its rows, and how many of them an epoch shows."""
+        data, of = self.recipe.data, self.train.sources
+        everything = np.arange(len(self.train)) if of is None else np.flatnonzero(of == 0)
+        counts = [(everything, round(data.weight * len(everything)))]
+        for number, (name, source) in enumerate(data.sources.items(), start=1):
+            if stage.sources is None or name in stage.sources:
+                rows = np.flatnonzero(of == number)
+                counts.append((rows, round(source.weight * len(rows))))
+        return counts
+
+    def _shown(self, stage: Stage) -> int:
+        """How many records an epoch of a stage shows."""
+        return sum(count for _, count in self._counts(stage))
+
+    def _draw_epoch(self, stage: Stage, rng: np.random.Generator) -> np.ndarray:
+        """The rows of an epoch, in random order: each row of a source as often as its weight says;
+        of the fraction of a weight, a random choice of the rows."""
+        drawn = []
+        for rows, count in self._counts(stage):
+            whole, rest = divmod(count, max(1, len(rows)))
+            drawn += [rows] * whole + ([rng.permutation(rows)[:rest]] if rest else [])
+        return rng.permutation(np.concatenate(drawn))
+
     def rows(self, stage: Stage) -> Iterator[tuple[int, np.ndarray]]:
         """The (step, rows) of the epoch that are still to do."""
         seed = (self.recipe.seed, self.progress.stage, self.progress.epoch)
-        order = np.random.default_rng(seed).permutation(len(self.train))
+        order = self._draw_epoch(stage, np.random.default_rng(seed))
         for step in range(self.progress.step, math.ceil(len(order) / stage.batch)):
             yield step, order[step * stage.batch : (step + 1) * stage.batch]
 

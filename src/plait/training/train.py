@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
@@ -41,6 +41,7 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.training.loop import Report, Scorer, Trainer, pick_device
+from plait.training.sources import Mixture, with_sources
 from plait.types import ColumnName, PlaitError, UsageError, column_names
 from plait.util.arguments import checked
 from plait.util.files import make_folder, write_atomically
@@ -112,12 +113,16 @@ def train(
     # Lists of columns are fixed from now on: they are not guessed again from another table.
     checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
     splits = _splits(checked, parts, rows, taken)
+    mixture = Mixture(rows, splits, None)
+    if checked.data.sources:
+        mixture = with_sources(checked, parts, rows, taken, splits)
+    rows = mixture.table
     if shown:
-        shown(taken, {name: len(indexes) for name, indexes in splits.items()})
+        shown(taken, {name: len(indexes) for name, indexes in mixture.splits.items()})
     policy = ErrorPolicy(on_bad or checked.data.on_bad)
-    read = rows.where(sorted({*splits["train"], *splits["val"]}))
+    read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["val"]}))
     with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:
-        run = _Run(checked, rows, taken, splits, folder, policy, progress, report)
+        run = _Run(checked, mixture, taken, folder, policy, progress, report)
         model, half = run.train(parts)
         model.scores["trained"] |= provenance(rows, command)
         model.save(target, half=half)
@@ -129,9 +134,8 @@ class _Run:
     """One run of the training, in its own folder: the rows of train and val, and their columns."""
 
     recipe: Recipe
-    table: Table
+    mixture: Mixture
     columns: Mapping[str, ColumnName]
-    splits: Mapping[str, list[int]]
     folder: Path
     policy: ErrorPolicy
     progress: Progress | None
@@ -140,12 +144,13 @@ class _Run:
     def train(self, unfitted: Parts) -> tuple[Model, bool]:
         """The trained model, scored on the validation rows; and whether its weights are kept as
         float16."""
-        recipe = self.recipe
-        train, val = (self.table.where(self.splits[name]) for name in ("train", "val"))
+        recipe, table, splits = self.recipe, self.mixture.table, self.mixture.splits
+        train, val = (table.where(splits[name]) for name in ("train", "val"))
         parts, network = _start(recipe, unfitted, train, self.columns)
-        warn_of_unread(parts, self.table, self.columns)
+        warn_of_unread(parts, table, self.columns)
         preparer = Preparer(parts, TorchEngine(network), self.columns, self.policy, self.progress)
         records, kept = preparer.prepare(train, views=True)
+        records = self._with_sources(records, splits["train"], kept)
         val_records, val_kept = preparer.prepare(val, views=False)
         self._check(network, records, val_records)
         memory = Memory(
@@ -174,6 +179,14 @@ class _Run:
             network = fresh
         scores = {"validation": evaluation.to_json(), "trained": trained}
         return Model(recipe, parts, TorchEngine(network), scores, memory), half
+
+    def _with_sources(
+        self, records: Records, rows: Sequence[int], kept: Sequence[int]
+    ) -> Records:
+        """The records with their sources: those that are left of these rows of the table."""
+        if self.mixture.sources is None:
+            return records
+        return replace(records, sources=self.mixture.sources[[rows[at] for at in kept]])
 
     def _check(self, network: Network, train: Records, val: Records) -> None:
         """Name what was left out; stop where nothing remains; warn of pretrained layers that are
@@ -205,11 +218,13 @@ class _Run:
         records it learned from, and its seconds, go into ``trained``."""
         folder = self.folder / "refit"
         make_folder(folder)
-        both = self.table.where(self.splits["train"] + self.splits["val"])
+        table, splits = self.mixture.table, self.mixture.splits
+        both = table.where([*splits["train"], *splits["val"]])
         # Bad cells and classes that no training row has were reported before.
         quiet = ErrorPolicy("skip" if self.policy.policy == "stop" else self.policy.policy)
         preparer = Preparer(parts, TorchEngine(fresh), self.columns, quiet, self.progress)
-        records, _ = preparer.prepare(both, views=True)
+        records, kept = preparer.prepare(both, views=True)
+        records = self._with_sources(records, [*splits["train"], *splits["val"]], kept)
         trainer = Trainer(self.recipe, fresh, records, None, folder, self.report, epochs)
         self._report_resumed(trainer, refit=True)
         if self.report and not trainer.progress.finished:

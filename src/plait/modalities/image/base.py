@@ -5,14 +5,16 @@ Shapes: S pixels a side.
 
 from __future__ import annotations
 
+import importlib.resources
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plait.config.registry import register
 from plait.data.cells import MediaInfo, is_sentence
@@ -134,6 +136,16 @@ class Cnn(Photo):
     encoder_class = "plait.modalities.image.networks.CnnEncoder"
 
     network: NetworkName = Field("lite0", description="size: larger is better, but slower")
+    classes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="how many of ImageNet's classes, the likeliest first, are told to the outputs "
+        "by name; 0: none",
+    )
+    retention: float = Field(
+        1.0, ge=0, description="weight of the loss that keeps the classes as pretrained"
+    )
     train: Train = Field("frozen", description="which layers are trained")
     blocks: int = Field(5, ge=1, le=16, description="number of blocks that last-blocks trains")
     layer: Literal["block", "head"] = Field(
@@ -145,10 +157,25 @@ class Cnn(Photo):
 
     resize: Resize = "squash"
 
+    @model_validator(mode="after")
+    def _classes_need_the_head(self) -> Cnn:
+        if self.classes and self.layer != "head":
+            raise ValueError("the classes are made of the head's output; expected layer: head")
+        return self
+
     @property
     def shape(self) -> tuple[int, Fit]:
         """By default the size that the network was trained on."""
         return self.size or SIZES[self.network], self.resize
+
+    @property
+    def tag_names(self) -> Sequence[str]:
+        """An everyday word for each of ImageNet's 1,000 classes, in their usual order: the class
+        "Egyptian cat" is called a cat."""
+        if not self.classes:
+            return ()
+        file = importlib.resources.files("plait.modalities.image") / "imagenet_words.txt"
+        return file.read_text(encoding="utf-8").split()
 
 
 # Crops and their geometry, which clips share --------------------------------------------------

@@ -5,10 +5,12 @@ Shapes: B photos, S pixels a side, C channels, H × W places of a feature map, T
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from plait.nn import inception_resnet_v2 as inception
 from plait.nn.base import Encoder
 from plait.nn.blocks import NumpyPart, freeze, present_tokens
 from plait.nn.pretrained import build_features
-from plait.types import PlaitError, State, Tokens
+from plait.types import PlaitError, State, Tags, Tokens
 
 HALF = (127.5,) * 3  # mean and deviation that bring 0..255 to -1..1
 STRIDE = 32  # pixels a token of a `Cnn`, each way
@@ -39,7 +41,7 @@ LITE: dict[NetworkName, tuple[float, float]] = {
     "lite2": (1.1, 1.2),
 }
 LITE_MEAN, LITE_STD = (127.0,) * 3, (128.0,) * 3
-STEM_WIDTH, HEAD_WIDTH = 32, 1280
+STEM_WIDTH, HEAD_WIDTH, CLASSES = 32, 1280, 1000
 BN_EPS = 1e-3
 STAGES = (  # of Lite0: kernel, stride of the first, expansion, width out, repeats
     (3, 1, 1, 16, 1),
@@ -115,6 +117,18 @@ class CnnEncoder(PhotoEncoder):
         freeze(self.trunk)
         side = -(-cnn.shape[0] // STRIDE)
         self.grid, self.length = (side, side), side * side
+        self.count, self.retention = cnn.classes, cnn.retention
+        self.classifier: nn.Module | None = None
+        if cnn.classes:
+            self.classifier = freeze(imagenet_classifier(cnn.network, pretrained))
+        self._original: nn.Module | None = None  # the learning layers as they were
+
+    def begin(self) -> None:
+        """Keep a copy of the layers that learn, which the classes are compared with."""
+        learns = any(p.requires_grad for p in self.layers.parameters())
+        if self.classifier is not None and self.retention and learns:
+            original = freeze(copy.deepcopy(self.layers[self.frozen :]))
+            object.__setattr__(self, "_original", original)  # not among the weights
 
     @property
     def trunk(self) -> nn.Module:  # type: ignore[override]  # a view, not a module of its own
@@ -124,7 +138,35 @@ class CnnEncoder(PhotoEncoder):
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, C, H, W) -> Tokens (B, H'·W', D), row by row from the top left."""
         x: Tensor = self.layers[self.frozen :](prepared)  # (B, D, H', W')
-        return present_tokens(x.flatten(2).transpose(1, 2), lengths > 0)
+        tokens = present_tokens(x.flatten(2).transpose(1, 2), lengths > 0)
+        if self.classifier is None:
+            return tokens
+        logits = self.classifier(x.mean(dim=(2, 3))).float()  # (B, 1000)
+        weights, ids = logits.softmax(dim=1).topk(self.count, dim=1)
+        tags = Tags(ids, torch.where(lengths[:, None] > 0, weights, 0))
+        return replace(tokens, tags=tags, loss=self._forgetting(prepared, logits, lengths > 0))
+
+    def _forgetting(self, prepared: Tensor, logits: Tensor, present: Tensor) -> Tensor | None:
+        """How far the classes' probabilities have moved from those before training: learning
+        without forgetting (Li and Hoiem 2016, arXiv:1606.09282), as the mean KL divergence."""
+        if not self.training or self._original is None or not logits.requires_grad:
+            return None
+        assert self.classifier is not None
+        with torch.no_grad():
+            before = self.classifier(self._original(prepared).mean(dim=(2, 3))).float()
+        divergence = F.kl_div(
+            logits.log_softmax(dim=1), before.log_softmax(dim=1), log_target=True, reduction="none"
+        ).sum(dim=1)  # (B,)
+        return self.retention * (divergence * present).sum() / len(present)
+
+
+def imagenet_classifier(name: NetworkName, pretrained: bool) -> nn.Linear:
+    """EfficientNet-Lite's own layer from the mean of the head's output to ImageNet's classes."""
+    layer = nn.Linear(HEAD_WIDTH, CLASSES)
+    if pretrained:
+        saved = torch.load(imagenet_file(name), map_location="cpu", weights_only=True)
+        layer.load_state_dict({"weight": saved["_fc.weight"], "bias": saved["_fc.bias"]})
+    return layer
 
 
 def lite_layers(name: NetworkName = "lite0") -> nn.Sequential:

@@ -6,6 +6,7 @@ Shapes: B texts, L words or word pieces, V words of a table, E the vectors' widt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from plait.nn.blocks import (
     zero_after,
 )
 from plait.nn.pretrained import build_features
-from plait.types import Tokens
+from plait.types import Tags, Tokens
 
 TEXT_TOWER = "text_model"  # of models that also see images
 
@@ -69,7 +70,9 @@ class WordSequenceEncoder(Encoder):
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L) ids -> Tokens (B, L, width)."""
         ids = zero_after(prepared, lengths)  # zero is `PAD`
-        return encode_sequence(self.sequence, self.drop(self.embedding(ids)), lengths)
+        tokens = encode_sequence(self.sequence, self.drop(self.embedding(ids)), lengths)
+        tags = Tags(ids.long(), length_mask(lengths, ids.shape[1]).float())
+        return replace(tokens, tags=tags)
 
 
 class PieceModel(FrozenPart):

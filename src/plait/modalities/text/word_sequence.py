@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +39,11 @@ class WordSequence(Text):
     def words(self) -> Vocabulary:
         """The vocabulary that was learned."""
         return load_vocabulary(self.state)
+
+    @property
+    def tag_names(self) -> Sequence[str]:
+        """The vocabulary's entries: an output may repeat the text's words."""
+        return self.words.units()
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""

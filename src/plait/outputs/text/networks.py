@@ -33,6 +33,7 @@ from plait.outputs.text.decoders.networks.base import (
 )
 from plait.outputs.text.decoders.networks.blended import BlendedNetwork
 from plait.outputs.text.decoders.networks.ctc import CtcNetwork
+from plait.outputs.text.decoders.networks.pointer import PointerNetwork
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.output import (
     DETECTED,
@@ -78,6 +79,8 @@ class TextHead(Head):
         size, length = len(output.tokenizer), output.max_length
         make = partial(output.decoder_settings.network, size, width, length, pretrained)
         self.decoder = BlendedNetwork(branches, size, make) if branches else make()
+        if output.pointer:
+            self.decoder = PointerNetwork(self.decoder, width, output.state["tags"])
         self.detector: WordDetector | None = None
         if output.detected_words:
             self.detector = WordDetector(output.state["shares"], width, output.detected_words)

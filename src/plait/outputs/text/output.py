@@ -17,7 +17,15 @@ from pydantic import Field, field_validator, model_validator
 
 from plait.config import registry
 from plait.config.registry import Nested, register
-from plait.data.vocabulary import EOS, SPECIALS, Unit, Vocabulary, fit_vocabulary, load_vocabulary
+from plait.data.vocabulary import (
+    EOS,
+    SPECIALS,
+    UNK,
+    Unit,
+    Vocabulary,
+    fit_vocabulary,
+    load_vocabulary,
+)
 from plait.outputs.base import Output, RawOutputs, Steps
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
@@ -138,6 +146,11 @@ class TextOutput(Output):
     detection_weight: float = Field(
         default=0.3, gt=0, description="weight of the word detection loss"
     )
+    pointer: bool = Field(
+        default=False,
+        description="let the decoder see, and say, words that inputs give: what a photo's classes "
+        "are called, the words of a text",
+    )
     decoding: Decoding = Field(default=Decoding(), description="how texts are generated")
 
     # Settings --------------------------------------------------------------------------------
@@ -163,6 +176,8 @@ class TextOutput(Output):
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
         if self.ctc_weight and kind == CTC:
             raise ValueError("the decoder is CTC already; expected ctc_weight: 0")
+        if self.pointer and not registry.find("decoder", str(kind)).cls.embeds_words:
+            raise ValueError(f"the decoder {kind} can't have a pointer; expected pointer: false")
         try:
             most = self._default_decoding.limits.max_words
         except UsageError as error:  # its limits contradict each other
@@ -245,6 +260,33 @@ class TextOutput(Output):
                 state["language"] = self.language_model_settings.fit(every, vocabulary)
             if self.detected_words:
                 state["shares"] = word_shares(encoded, len(vocabulary))
+        return state
+
+    def fit_inputs(self, state: State, tag_names: Mapping[str, Sequence[str]]) -> State:
+        """With a pointer, the token id of each input's tag names, and those words in the
+        vocabulary, as far as there is room.
+
+        Raises:
+            UsageError: no input gives words.
+        """
+        if not self.pointer:
+            return state
+        if not tag_names:
+            raise UsageError(
+                "pointer: true, but no input gives words to point at",
+                expected="an input with tags, such as an image's cnn with classes: 8, or a text's "
+                "word-sequence",
+            )
+        vocabulary = load_vocabulary(state)
+        names = [name for own in tag_names.values() for name in own]
+        state = state | vocabulary.with_words(names, self.vocabulary).to_state()
+        vocabulary = load_vocabulary(state)
+        encoded = {name: vocabulary.encode(name) for name in dict.fromkeys(names)}
+        ids = {name: found[0] if len(found) == 1 else UNK for name, found in encoded.items()}
+        state["tags"] = {n: [ids[name] for name in own] for n, own in tag_names.items()}
+        shares = state.get("shares")
+        if shares is not None:  # no training text has the new words
+            state["shares"] = shares + [0.0] * (len(vocabulary) - len(shares))
         return state
 
     def read(self, cell: Any, root: Path) -> TextTarget:
@@ -386,6 +428,11 @@ class TextOutput(Output):
             raise UsageError(
                 "words can't be detected with a fusion that has branches",
                 expected="the text output's detected_words: 0, or fusion none or early",
+            )
+        if branches and self.pointer:
+            raise UsageError(
+                "a pointer can't be combined with a fusion that has branches",
+                expected="the text output's pointer: false, or fusion none or early",
             )
         if (self.ctc_weight or self.decoder_settings.aligned) and len(inputs) > 1:
             raise UsageError(

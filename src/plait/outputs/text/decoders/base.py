@@ -25,6 +25,8 @@ class Decoder(Component, ABC):
     final_scores: ClassVar[bool] = False
     """Whether its scores are final log-probabilities, not to be normalised when tokens that may
     not follow are left out."""
+    embeds_words: ClassVar[bool] = True
+    """Whether its network has an embedding of the token ids, which a pointer needs."""
     aligned: ClassVar[bool] = False
     """Whether the text follows the order of the input's tokens in time, as CTC assumes."""
 

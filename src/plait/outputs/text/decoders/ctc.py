@@ -24,6 +24,7 @@ class CtcDecoder(Decoder):
     network_class = "plait.outputs.text.decoders.networks.ctc.CtcNetwork"
     final_scores = True
     aligned = True
+    embeds_words = False
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout")
 
 

@@ -19,6 +19,7 @@ class HubDecoder(Decoder):
 
     network_class = "plait.outputs.text.decoders.networks.hub.HubNetwork"
     exportable = False
+    embeds_words = False
     name: HubName
     train: Literal["frozen", "all"] = Field(
         default="frozen", description="which layers of the language model are trained: none, or all"

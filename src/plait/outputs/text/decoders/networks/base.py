@@ -85,6 +85,10 @@ class DecoderNetwork(nn.Module, ABC):
 
     final_scores: bool = False
     """As `Decoder.final_scores`: `logits` are log-probabilities already, without a softmax."""
+    width: int
+    """D of the hidden vectors; decoders that have `Decoder.embeds_words` tell it."""
+    embedding: nn.Embedding
+    """Of the token ids; decoders that have `Decoder.embeds_words` have it."""
 
     @abstractmethod
     def start(self, fused: Fused) -> DecoderState:

@@ -28,7 +28,7 @@ class GruAttentionNetwork(DecoderNetwork):
     ) -> None:
         """See `Decoder.network`."""
         super().__init__()
-        units = settings.units
+        units = self.width = settings.units
         self.embedding = nn.Embedding(vocabulary, units)
         self.initial = nn.Linear(width, units)
         self.gru = nn.GRU(units, units, batch_first=True)

@@ -25,7 +25,7 @@ class TransformerNetwork(DecoderNetwork):
     ) -> None:
         """See `Decoder.network`."""
         super().__init__()
-        heads, dropout = settings.heads, settings.dropout
+        heads, dropout, self.width = settings.heads, settings.dropout, width
         self.embedding = nn.Embedding(vocabulary, width)
         # Small, as the projection is tied to it: at first no token must predict itself.
         nn.init.normal_(self.embedding.weight, std=0.02)

@@ -1,0 +1,127 @@
+"""Further tables to learn from, beside the one that is trained on: `data.sources` of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plait.config.recipe import Recipe
+from plait.data.lazy import Columns
+from plait.data.paths import WEB, find_file
+from plait.data.tables import Table
+from plait.pipeline.columns import split_column
+from plait.pipeline.engine import Parts
+from plait.pipeline.inputs import content_keys
+from plait.pipeline.records import open_table, split_table
+from plait.types import ColumnName, PlaitError, UsageError, column_names
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A table with the rows of all sources behind its own.
+
+    Attributes:
+        table: all rows; relative paths of the sources' are absolute.
+        splits: the rows of train, val and test; a source's rows are for training alone.
+        sources: (rows,) the number of each row's source, 0 for the table itself; None if there are
+            no sources.
+    """
+
+    table: Table
+    splits: Mapping[str, Sequence[int]]
+    sources: NDArray[np.int64] | None
+
+
+def with_sources(
+    recipe: Recipe,
+    parts: Parts,
+    table: Table,
+    columns: Mapping[str, ColumnName],
+    splits: Mapping[str, list[int]],
+) -> Mixture:
+    """A table and the sources of its recipe as one.
+
+    Of a source with a split column only the rows for training are used. A file that is among the
+    table's rows for validation or test is left out of the sources, too, unless the recipe's
+    ``data.overlap`` is ``keep``.
+
+    Raises:
+        PlaitError: a source can't be read, or has nothing to learn from.
+        UsageError: a column is missing; or a file is in two splits and ``data.overlap`` is
+            ``stop``.
+    """
+    cells = {name: [values] for name, values in table.columns.items()}
+    sources, train = [np.zeros(len(table), np.int64)], list(splits["train"])
+    held_out = [row for name, rows in splits.items() if name != "train" for row in rows]
+    judging = set().union(*_file_keys(parts, table.where(held_out), columns))
+    for number, (name, spec) in enumerate(recipe.data.sources.items(), start=1):
+        rows, taken = open_table(recipe, parts, spec.table)
+        if split_column(recipe, rows) is not None:
+            rows = rows.where(split_table(recipe, parts, rows, taken)["train"])
+        shared = [row for row, keys in enumerate(_file_keys(parts, rows, taken)) if keys & judging]
+        if shared and recipe.data.overlap == "stop":
+            raise UsageError(
+                f"data.sources.{name}: {len(shared)} of its rows have a file that is for "
+                "validation or test, too",
+                expected="other files",
+                hint="take them out, or set data.overlap=drop",
+            )
+        if shared and recipe.data.overlap == "drop":
+            rows = rows.where(sorted(set(range(len(rows))) - set(shared)))
+        if not len(rows):
+            raise PlaitError(
+                f"data.sources.{name}: {spec.table} has no rows to learn from",
+                expected="rows for training, of files that are not for validation or test",
+            )
+        start = sum(map(len, sources))
+        train += range(start, start + len(rows))
+        sources.append(np.full(len(rows), number))
+        own = _renamed(parts, rows, taken, columns)
+        for column, pieces in cells.items():
+            pieces.append(own.get(column, [None] * len(rows)))
+    together: Columns = {name: list(chain.from_iterable(pieces)) for name, pieces in cells.items()}
+    whole = replace(table, columns=together, numbers=None)
+    return Mixture(whole, {**splits, "train": train}, np.concatenate(sources))
+
+
+def _file_keys(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> list[set[str]]:
+    """The content keys of each row's files."""
+    found: list[set[str]] = [set() for _ in range(len(table))]
+    for name, modality in parts.modalities.items():
+        if modality.media:
+            cells = table.column(columns[f"inputs.{name}"])
+            for keys, key in zip(found, content_keys(modality, cells, table.root), strict=True):
+                keys.update([key] if key else [])
+    return found
+
+
+def _renamed(
+    parts: Parts,
+    table: Table,
+    taken: Mapping[str, ColumnName],
+    columns: Mapping[str, ColumnName],
+) -> dict[str, Sequence[Any]]:
+    """A source's cells by the names that their columns have in the table, its files' paths made
+    absolute."""
+    found: dict[str, Sequence[Any]] = {}
+    for path, column in columns.items():
+        section, _, name = path.partition(".")
+        media = section == "inputs" and parts.modalities[name].media
+        for ours, theirs in zip(column_names(column), column_names(taken[path]), strict=True):
+            cells = table.column(theirs)
+            found[ours] = [_absolute(cell, table.root) for cell in cells] if media else cells
+    return found
+
+
+def _absolute(cell: Any, root: Path) -> Any:
+    """A cell that names a file below ``root``, with the file's own path."""
+    if not isinstance(cell, (str, Path)) or not str(cell).strip() or WEB.match(str(cell)):
+        return cell
+    found = find_file(cell, root)
+    return str(found) if isinstance(found, Path) else found
