@@ -180,9 +180,7 @@ class _Run:
         scores = {"validation": evaluation.to_json(), "trained": trained}
         return Model(recipe, parts, TorchEngine(network), scores, memory), half
 
-    def _with_sources(
-        self, records: Records, rows: Sequence[int], kept: Sequence[int]
-    ) -> Records:
+    def _with_sources(self, records: Records, rows: Sequence[int], kept: Sequence[int]) -> Records:
         """The records with their sources: those that are left of these rows of the table."""
         if self.mixture.sources is None:
             return records

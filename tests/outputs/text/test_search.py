@@ -250,22 +250,24 @@ def uniform(tokens: int) -> NDArray[np.float32]:
 
 def test_what_may_not_follow() -> None:
     first = uniform(6)
-    log_kept = restrict(first, np.empty((1, 0), np.int64), Limits(1, 5, 2), True)
+    log_kept = restrict(first, np.empty((1, 0), np.int64), Limits(1, 5, 2), Mixture({}))
     assert set(np.flatnonzero(np.isneginf(first[0]))) == {*NEVER_GENERATED, EOS}
     assert math.exp(log_kept[0]) == pytest.approx(2 / 6)
     again = uniform(6)
-    log_kept = restrict(again, np.array([[4, 5, 4]]), Limits(0, 5, 2), True)
+    log_kept = restrict(again, np.array([[4, 5, 4]]), Limits(0, 5, 2), Mixture({}))
     assert np.isneginf(again[0, 5])
     assert np.exp(again[0] - log_kept[0]).sum() == pytest.approx(1.0)
     last = uniform(6)
-    restrict(last, np.array([[4, 5]]), Limits(0, 2, 2), True)
+    restrict(last, np.array([[4, 5]]), Limits(0, 2, 2), Mixture({}))
     assert np.flatnonzero(np.isfinite(last[0])).tolist() == [EOS]
 
 
 @pytest.mark.parametrize("normalise", [True, False])
 def test_where_no_token_is_left_only_the_end_follows(normalise: bool) -> None:
     scores = uniform(6)
-    log_kept = restrict(scores, np.array([[4, 5]]), Limits(5, 9, 1), normalise)
+    log_kept = restrict(
+        scores, np.array([[4, 5]]), Limits(5, 9, 1), Mixture({}, normalise=normalise)
+    )
     assert np.flatnonzero(np.isfinite(scores[0])).tolist() == [EOS]
     assert scores[0, EOS] == log_kept[0] == 0
 
@@ -273,5 +275,5 @@ def test_where_no_token_is_left_only_the_end_follows(normalise: bool) -> None:
 def test_what_is_left_is_exact_where_hardly_anything_is() -> None:
     """The end is all but certain, but may not come yet."""
     scores = np.array([[-60, -60, 0, -60, -25, -26]], np.float32)
-    log_kept = restrict(scores, np.empty((1, 0), np.int64), Limits(1, 5, 0), True)
+    log_kept = restrict(scores, np.empty((1, 0), np.int64), Limits(1, 5, 0), Mixture({}))
     assert np.exp(scores[0] - log_kept[0]).sum() == pytest.approx(1.0, abs=1e-5)

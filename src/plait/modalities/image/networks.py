@@ -26,7 +26,7 @@ from plait.modalities.image.pixels import Pixels
 from plait.modalities.image.visual_words import VisualWords
 from plait.nn import inception_resnet_v2 as inception
 from plait.nn.base import Encoder
-from plait.nn.blocks import NumpyPart, freeze, present_tokens
+from plait.nn.blocks import NumpyPart, fast_backward, freeze, present_tokens
 from plait.nn.pretrained import build_features
 from plait.types import PlaitError, State, Tags, Tokens
 
@@ -137,7 +137,8 @@ class CnnEncoder(PhotoEncoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, C, H, W) -> Tokens (B, H'·W', D), row by row from the top left."""
-        x: Tensor = self.layers[self.frozen :](prepared)  # (B, D, H', W')
+        with fast_backward(prepared.device):
+            x: Tensor = self.layers[self.frozen :](prepared.float())  # (B, D, H', W')
         tokens = present_tokens(x.flatten(2).transpose(1, 2), lengths > 0)
         if self.classifier is None:
             return tokens

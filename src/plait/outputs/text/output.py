@@ -29,6 +29,7 @@ from plait.data.vocabulary import (
 from plait.outputs.base import Output, RawOutputs, Steps
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
+from plait.outputs.text.fluency import Fluency, fit_fluency
 from plait.outputs.text.lm.base import LanguageModel
 from plait.outputs.text.lm.ngram import NGram
 from plait.outputs.text.metrics.base import TextMetrics
@@ -151,6 +152,11 @@ class TextOutput(Output):
         description="let the decoder see, and say, words that inputs give: what a photo's classes "
         "are called, the words of a text",
     )
+    fluency: bool = Field(
+        default=False,
+        description="never generate what the training texts avoid: one word after another, a word "
+        "at the end, a word twice",
+    )
     decoding: Decoding = Field(default=Decoding(), description="how texts are generated")
 
     # Settings --------------------------------------------------------------------------------
@@ -223,6 +229,10 @@ class TextOutput(Output):
         """The vocabulary of the state."""
         return load_vocabulary(self.state)
 
+    @cached_property
+    def _fluency(self) -> Fluency | None:
+        return Fluency(self.state["fluency"], self.tokenizer.units()) if self.fluency else None
+
     @property
     def models(self) -> list[str]:
         """Which models score the next token."""
@@ -253,13 +263,16 @@ class TextOutput(Output):
                 texts, self.unit, self.min_count, size, self.punctuation, self.lower
             )
         state = vocabulary.to_state() | ({"decoder": decoder} if decoder else {})
-        if self.language_model or self.detected_words:
+        if self.language_model or self.detected_words or self.fluency:
             encoded = [[vocabulary.encode(t)[: self.max_length] for t in ts] for ts in records]
             if self.language_model_settings is not None:
                 every = list(chain.from_iterable(encoded))
                 state["language"] = self.language_model_settings.fit(every, vocabulary)
             if self.detected_words:
                 state["shares"] = word_shares(encoded, len(vocabulary))
+            if self.fluency:
+                every = list(chain.from_iterable(encoded))
+                state["fluency"] = fit_fluency(every, vocabulary.units())
         return state
 
     def fit_inputs(self, state: State, tag_names: Mapping[str, Sequence[str]]) -> State:
@@ -370,6 +383,7 @@ class TextOutput(Output):
             bonus,
             self.ngram if language else None,
             normalise=not summed,
+            fluency=self._fluency,
         )
         return generate(steps, raw, mixture, options)
 

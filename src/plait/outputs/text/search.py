@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from plait.data.vocabulary import BOS, EOS, PAD, UNK
 from plait.outputs.base import Options, RawOutputs, Steps
+from plait.outputs.text.fluency import Fluency
 from plait.outputs.text.lm.ngram import NGram
 from plait.types import UsageError
 
@@ -186,12 +187,14 @@ class Mixture:
         ngram: the language model, where it is an n-gram model; any other is the engine's.
         normalise: the scores are log-probabilities of one model, to be normalised again once some
             tokens are excluded; sums of several models are used as they are.
+        fluency: what the training texts avoid; None: that does not matter.
     """
 
     weights: Mapping[str, float]
     bonus: float = 0.0
     ngram: NGram | None = None
     normalise: bool = True
+    fluency: Fluency | None = None
 
     @property
     def guided(self) -> bool:
@@ -388,7 +391,7 @@ def _run(scorer: TokenScorer, progress: _Progress, limits: Limits, choose: Choos
     for _ in range(limits.max_words + 1):
         scores, by_input = scorer.next(tokens)
         guided = by_input is not scores
-        log_kept = restrict(scores, progress.rows, limits, scorer.mixture.normalise)
+        log_kept = restrict(scores, progress.rows, limits, scorer.mixture)
         source, chosen, ranking = choose(scores, log_kept)  # (R, K) each
         selected = source + np.arange(len(source))[:, None] * source.shape[1]
         progress.extend(source, chosen, ranking, by_input if guided else None)
@@ -400,14 +403,15 @@ def _run(scorer: TokenScorer, progress: _Progress, limits: Limits, choose: Choos
     return progress.finish()
 
 
-def restrict(scores: Floats, generated: Ints, limits: Limits, normalise: bool) -> Floats:
+def restrict(scores: Floats, generated: Ints, limits: Limits, mixture: Mixture) -> Floats:
     """Set the scores (N, V) of tokens that may not follow ``generated`` (N, L) to -inf, in place.
 
     Returns:
         (N,) the logarithm of the probability that is left to the others, to be subtracted from
-        their log-probabilities; 0 without ``normalise``.
+        their log-probabilities; 0 unless the mixture's scores are normalised.
     """
     step, nothing = generated.shape[1], np.zeros(len(scores), np.float32)
+    normalise = mixture.normalise
     if step >= limits.max_words:
         end = np.float32(0) if normalise else scores[:, EOS].copy()
         scores[:] = -np.inf
@@ -417,6 +421,11 @@ def restrict(scores: Floats, generated: Ints, limits: Limits, normalise: bool) -
     lost = np.exp(scores[:, excluded]).sum(axis=1) if normalise else nothing
     scores[:, excluded] = -np.inf
     rows, tokens = _repeats(generated, limits.no_repeat, scores.shape[1])
+    if mixture.fluency is not None:
+        codes = rows * scores.shape[1] + tokens
+        more, avoided = mixture.fluency.forbidden(generated)
+        codes = np.union1d(codes, more * scores.shape[1] + avoided)
+        rows, tokens = np.divmod(codes, scores.shape[1])
     if normalise:
         np.add.at(lost, rows, np.exp(scores[rows, tokens]))
     scores[rows, tokens] = -np.inf

@@ -1,0 +1,112 @@
+"""What training texts avoid is counted, and generated texts avoid it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from heads import decode, fused
+
+from plait.data.vocabulary import EOS, SPECIALS, Vocabulary, fit_vocabulary
+from plait.outputs.text.fluency import Fluency, fit_fluency
+from plait.outputs.text.output import TextOutput
+
+ANIMALS = ["ant", "eagle", "owl", "dog", "bird", "cow", "pig", "fox", "hen", "goat"]
+
+
+def texts() -> list[str]:
+    """Sentences with a and an before many nouns, and one with each of some rare nouns."""
+    article = {name: "an" if name[0] in "aeo" else "a" for name in ANIMALS}
+    made = [
+        f"{article[first]} {first} is near {article[second]} {second}"
+        for first in ANIMALS
+        for second in ANIMALS
+        for _ in range(70)
+        if first != second
+    ]
+    return [*made, "an otter is near a pig", "a badger is near a pig"]
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return fit_vocabulary(texts(), "words", 1, 100, punctuation=False)
+
+
+@pytest.fixture(scope="module")
+def fluency(vocabulary: Vocabulary) -> Fluency:
+    units = vocabulary.units()
+    return Fluency(fit_fluency([vocabulary.encode(text) for text in texts()], units), units)
+
+
+def refused(fluency: Fluency, vocabulary: Vocabulary, text: str) -> str | None:
+    """The first word of a text, or its end, that may not follow what comes before."""
+    ids = [*vocabulary.encode(text), EOS]
+    for at in range(1, len(ids)):
+        _, tokens = fluency.forbidden(np.array([ids[:at]]))
+        if ids[at] in tokens:
+            return fluency.units[ids[at]]
+    return None
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("an owl is near a dog", None),
+        ("a owl is near a dog", "owl"),
+        ("a dog is near an cow", "cow"),
+        ("a dog is near a", "<end>"),
+        ("a dog is", "<end>"),
+        ("a dog is near a dog", "dog"),
+        ("a near dog", "near"),
+        ("an otter is near a badger", None),  # too rare for counts of their own, ...
+        ("a otter is near a dog", "otter"),  # ... but not their first letters
+        ("an badger is near a dog", "badger"),
+    ],
+)
+def test_what_the_texts_avoid_is_refused(
+    fluency: Fluency, vocabulary: Vocabulary, text: str, wrong: str | None
+) -> None:
+    assert refused(fluency, vocabulary, text) == wrong
+
+
+def test_all_that_was_learned_from_is_fluent(fluency: Fluency, vocabulary: Vocabulary) -> None:
+    assert not [text for text in dict.fromkeys(texts()) if refused(fluency, vocabulary, text)]
+
+
+def test_each_row_has_its_own(fluency: Fluency, vocabulary: Vocabulary) -> None:
+    generated = np.array([vocabulary.encode("a dog"), vocabulary.encode("an owl")])
+    rows, tokens = fluency.forbidden(generated)
+    for row in range(2):
+        _, alone = fluency.forbidden(generated[row : row + 1])
+        assert sorted(tokens[rows == row].tolist()) == sorted(alone.tolist())
+
+
+def test_without_texts_nothing_is_avoided(vocabulary: Vocabulary) -> None:
+    units = vocabulary.units()
+    empty = Fluency(fit_fluency([[]], units), units)
+    rows, _ = empty.forbidden(np.array([vocabulary.encode("a owl")]))
+    assert len(rows) == 0 or set(rows) == {0}
+    assert refused(empty, vocabulary, "a owl is") is None
+
+
+def test_generated_texts_are_fluent() -> None:
+    """An untrained decoder says anything, but nothing that the texts avoid."""
+    settings = {"kind": "transformer", "layers": 1, "heads": 2}
+    output = TextOutput(min_count=1, punctuation=False, fluency=True, decoder=settings)
+    output = output.with_state(output.fit(texts(), Path()))
+    torch.manual_seed(0)
+    head = output.head(16, ["a"], True).eval()
+    answers = decode(
+        output, head, fused(torch.randn(3, 16)), sample=True, num=20, max_words=6, top_k=0
+    )
+    vocabulary = output.tokenizer
+    known = Fluency(output.state["fluency"], vocabulary.units())
+    said = [a.value for answer in answers for a in (answer, *answer.alternatives)]
+    short = [text for text in said if len(text.split()) < 6]  # longer ones were cut
+    wrong = [text for text in short if refused(known, vocabulary, text)]
+    assert len(short) - len(wrong) >= 5
+    for text in wrong:  # nothing else was left to say
+        _, tokens = known.forbidden(np.array([vocabulary.encode(text)]))
+        assert {*tokens.tolist()} == {EOS, *range(len(SPECIALS), len(vocabulary))}
