@@ -23,7 +23,16 @@ from plait.pipeline.columns import choose_present_columns
 from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded
 from plait.pipeline.inputs import InputReader, Progress
 from plait.pipeline.records import Preparer
-from plait.types import BadCell, ColumnName, PlaitError, Prediction, State, UsageError, column_names
+from plait.types import (
+    BadCell,
+    ColumnName,
+    PlaitError,
+    Prediction,
+    State,
+    Storage,
+    UsageError,
+    column_names,
+)
 from plait.util.arguments import checked
 from plait.util.imports import needed
 
@@ -519,23 +528,22 @@ class Model:
             yield None
 
     @checked
-    def save(self, folder: str | Path, *, half: bool = False) -> Path:
+    def save(self, folder: str | Path, *, weights: Storage = "float32") -> Path:
         """Write the package.
 
         Args:
             folder: it is replaced if it holds a package.
-            half: keep the weights as float16, half the size.
+            weights: the type to store them in: float32; float16, half the size; or int8, a
+                quarter.
 
         Raises:
             PlaitError: the folder can't be written, or holds something else.
             UsageError: the model runs as exported graphs.
         """
         from plait.package.card import write_card  # not needed to answer
+        from plait.package.weights import pack  # torch is slow to import
 
-        weights = self.network.state_dict().items()
-        tensors = {name: value.cpu().contiguous() for name, value in weights}
-        if half:
-            tensors = {n: v.half() if v.is_floating_point() else v for n, v in tensors.items()}
+        tensors = pack(self.network.state_dict(), weights)
         path, how = Path(folder), _preprocessing(self.parts)
         package = Package(path, self.recipe, self.states, self.scores, how, self.memory)
         write_package(package, tensors, write_card(self.recipe, self.scores, self.states))

@@ -23,6 +23,7 @@ from plait.nn.base import Arrays, Encoder, Head
 from plait.nn.blocks import NamedModules
 from plait.outputs.base import RawOutputs, Steps
 from plait.package.format import WEIGHTS
+from plait.package.weights import unpack
 from plait.pipeline.engine import Batch, Parts, Row, to_row
 from plait.types import Fused, PlaitError, State, Tokens
 from plait.util.files import digest
@@ -260,9 +261,8 @@ def load_weights(network: Network, folder: Path) -> None:
         raise PlaitError(
             f"the weights of {folder} are damaged: {error}", hint="copy the package again"
         ) from None
-    full = {k: v.float() if v.dtype == torch.float16 else v for k, v in tensors.items()}
     try:
-        network.load_state_dict(renamed(full))
+        network.load_state_dict(renamed(unpack(tensors)))
     except RuntimeError as error:
         raise PlaitError(
             f"the weights of {folder} don't fit its recipe: {' '.join(str(error).split())[:200]}",

@@ -18,6 +18,8 @@ State = dict[str, Any]
 
 ColumnName: TypeAlias = str | list[str]
 """A column of the table, or several that are read as one input."""
+Storage: TypeAlias = Literal["float32", "float16", "int8"]
+"""The type in which a package stores weights."""
 Overlap: TypeAlias = Literal["stop", "drop", "keep"]
 """What to do if a photo or group is in two splits, see `split_rows`."""
 

@@ -1,4 +1,4 @@
-"""`cnn`: which layers learn does not change what the layers are; the classes of a photo are tags."""
+"""`cnn`: which layers learn does not change what they are; a photo's classes are its tags."""
 
 from __future__ import annotations
 

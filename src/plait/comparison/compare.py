@@ -249,7 +249,7 @@ class _Study:
         if self.split_column is not None:
             data = model.recipe.data.model_copy(update={"split": self.split_column})
             model.recipe = model.recipe.model_copy(update={"data": data})
-        model.save(target, half=model.recipe.training.weights == "float16")
+        model.save(target, weights=model.recipe.training.weights)
         return {name: len(records) for name, records in vars(model.memory).items()}
 
     def _results(self, variant: Variant, split: str) -> dict[int, Result]:

@@ -22,7 +22,7 @@ from plait.config import registry
 from plait.config.registry import UserFile, nested
 from plait.data.cells import OnBad
 from plait.data.values import MISSING
-from plait.types import ColumnName, Overlap, UsageError, column_text
+from plait.types import ColumnName, Overlap, Storage, UsageError, column_text
 from plait.util.arguments import checked
 from plait.util.suggest import did_you_mean, listed
 
@@ -205,7 +205,7 @@ class TrainingSpec(_Section):
     precision: Literal["auto", "float32", "bfloat16"] = _field(
         "auto", "auto: bfloat16 if the processor supports it"
     )
-    weights: Literal["float16", "float32"] = _field(
+    weights: Storage = _field(
         "float16", "type in which the package stores weights; scores are of the stored weights"
     )
     checkpoint_minutes: float = _field(2.0, "minutes between two checkpoints", gt=0)

@@ -27,6 +27,7 @@ from plait.data.tables import Table, as_table
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
 from plait.package.format import Memory, check_target
+from plait.package.weights import pack, unpack
 from plait.pipeline.engine import Parts, build_parts
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import (
@@ -48,7 +49,6 @@ from plait.util.files import make_folder, write_atomically
 
 CALIBRATION_BATCH = 64
 FEW = 2000  # records; with fewer, pretrained layers do better frozen
-HALF_LARGEST = 65504  # float16's
 
 GIT_SECONDS = 5
 LIBRARIES = ("torch", "numpy", "transformers", "opencv-python-headless")
@@ -123,9 +123,9 @@ def train(
     read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["val"]}))
     with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:
         run = _Run(checked, mixture, taken, folder, policy, progress, report)
-        model, half = run.train(parts)
+        model = run.train(parts)
         model.scores["trained"] |= provenance(rows, command)
-        model.save(target, half=half)
+        model.save(target, weights=checked.training.weights)
     return model
 
 
@@ -141,9 +141,8 @@ class _Run:
     progress: Progress | None
     report: Report | None
 
-    def train(self, unfitted: Parts) -> tuple[Model, bool]:
-        """The trained model, scored on the validation rows; and whether its weights are kept as
-        float16."""
+    def train(self, unfitted: Parts) -> Model:
+        """The trained model, scored on the validation rows."""
         recipe, table, splits = self.recipe, self.mixture.table, self.mixture.splits
         train, val = (table.where(splits[name]) for name in ("train", "val"))
         parts, network = _start(recipe, unfitted, train, self.columns)
@@ -163,7 +162,7 @@ class _Run:
         if fresh is None or not trainer.progress.finished:  # else the refit is resumed
             self._report_resumed(trainer)
         calibrate(trainer.run(), val_records)
-        half = keep_half(network, recipe)
+        round_weights(network, recipe)
         model = Model(recipe, parts, TorchEngine(network))
         evaluation = model.evaluate(val, columns=self.columns, on_bad=self.policy.policy)
         trained: dict[str, Any] = {
@@ -174,11 +173,11 @@ class _Run:
         }
         if fresh is not None:
             self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
-            half = keep_half(fresh, recipe)
+            round_weights(fresh, recipe)
             memory = Memory(memory.training | memory.validation)
             network = fresh
         scores = {"validation": evaluation.to_json(), "trained": trained}
-        return Model(recipe, parts, TorchEngine(network), scores, memory), half
+        return Model(recipe, parts, TorchEngine(network), scores, memory)
 
     def _with_sources(self, records: Records, rows: Sequence[int], kept: Sequence[int]) -> Records:
         """The records with their sources: those that are left of these rows of the table."""
@@ -288,17 +287,10 @@ def calibrate(network: Network, records: Records) -> None:
         network.head(name).calibrate(fused, network.collate[name](list(targets)))
 
 
-@torch.no_grad()
-def keep_half(network: Network, recipe: Recipe) -> bool:
-    """Round all weights to float16 if the package stores them so, so that the scores are those of
-    the stored model. If any weight is too large for float16, all are left alone."""
-    values = [v for v in network.state_dict().values() if v.is_floating_point()]
-    fits = all(bool(v.abs().max() < HALF_LARGEST) for v in values if v.numel())
-    if recipe.training.weights != "float16" or not fits:
-        return False
-    for value in values:
-        value.copy_(value.half())
-    return True
+def round_weights(network: Network, recipe: Recipe) -> None:
+    """Round all weights to the type in which the package stores them, so that the scores are those
+    of the stored model."""
+    network.load_state_dict(unpack(pack(network.state_dict(), recipe.training.weights)))
 
 
 @contextmanager

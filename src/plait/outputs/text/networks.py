@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import product
+from itertools import chain, product
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from plait.data.vocabulary import BOS, EOS, SPECIALS
 from plait.nn.base import Arrays, Graph, Head, of_branch
 from plait.nn.blocks import token_cross_entropy
+from plait.outputs.base import RawOutputs
 from plait.outputs.steps import MEMORY, NEXT, PAST, SCORES, TOKENS
+from plait.outputs.text.confidence import FEATURES, fit_confidence
 from plait.outputs.text.decoders.ctc import CtcDecoder
 from plait.outputs.text.decoders.networks.base import (
     DecoderNetwork,
@@ -39,6 +41,8 @@ from plait.outputs.text.output import (
     DETECTED,
     EMISSIONS,
     PROBABILITIES,
+    TAG_WEIGHTS,
+    TAGS,
     TextOutput,
     TextTarget,
     bags_of_words,
@@ -92,6 +96,9 @@ class TextHead(Head):
             self.language = output.language_model_settings.network(size, width, length)
             self.found: Tensor  # by calibration: the language model's weight, and the bonus
             self.register_buffer("found", torch.zeros(2))
+        if output.calibrate:
+            self.sure: Tensor  # by calibration, see `fit_confidence`; zeros before
+            self.register_buffer("sure", torch.zeros(3 * len(FEATURES) + 1))
         self._references = References((), output.consensus)
 
     # Training --------------------------------------------------------------------------------
@@ -182,19 +189,41 @@ class TextHead(Head):
 
     @torch.no_grad()
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[TextTarget]) -> None:
-        """Choose the weight of the language model and the bonus that score best, by the first
-        metric, on some of the records; each is encoded once."""
+        """Tune the language model on some of the records, and fit the confidence to all; each is
+        encoded once."""
+        output, parts = self.output, iter(fused)
+        wanted = [[output.tokenizer.decode(ids) for ids in t.token_ids] for t in targets]
+        batches: list[tuple[RawOutputs, TorchSteps]] = []
+        if output.language_model_settings is not None:
+            count = 0
+            for part in parts:
+                batches.append(self._steps_of(part))
+                count += len(part.pooled)
+                if count >= TUNED:
+                    break
+            self._tune(batches, wanted[:count])
+        if output.calibrate:
+            features: list[list[float]] = []
+            right: list[bool] = []
+            for raw, steps in chain(batches, map(self._steps_of, parts)):
+                for answer, found in output.answers(raw, self.fitted(), output.options(), steps):
+                    right.append(output.scored_by.right(answer.value, wanted[len(right)]))
+                    features.append(found)
+            fitted = fit_confidence(np.array(features), np.array(right))
+            if fitted:
+                self.sure.copy_(torch.tensor(fitted))
+
+    def _steps_of(self, fused: Fused) -> tuple[RawOutputs, TorchSteps]:
+        """Records' raw outputs, and what runs the networks for them."""
+        raw = self.raw_outputs(fused)
+        return Arrays(raw), self.stepper(fused, raw)
+
+    def _tune(
+        self, batches: Sequence[tuple[RawOutputs, TorchSteps]], wanted: Sequence[Sequence[str]]
+    ) -> None:
+        """Choose the weight of the language model and the bonus that score best on these records,
+        by the first metric."""
         output = self.output
-        if output.language_model_settings is None:
-            return
-        batches, count = [], 0
-        for part in fused:
-            raw = self.raw_outputs(part)
-            batches.append((Arrays(raw), self.stepper(part, raw)))
-            count += len(part.pooled)
-            if count >= TUNED:
-                break
-        wanted = [[output.tokenizer.decode(ids) for ids in t.token_ids] for t in targets[:count]]
         best, options = -math.inf, output.options()
         for weight, bonus in product(WEIGHTS, BONUSES):
             if weight == 0 and bonus:
@@ -209,10 +238,13 @@ class TextHead(Head):
                 self.found.copy_(torch.tensor([weight, bonus]))
 
     def fitted(self) -> State:
-        """The weight of the language model and the bonus."""
-        if self.output.language_model_settings is None:
-            return {}
-        return {"language": self.found.tolist()}
+        """The weight of the language model and the bonus; what the confidence is made of."""
+        found: State = {}
+        if self.output.language_model_settings is not None:
+            found["language"] = self.found.tolist()
+        if self.output.calibrate and bool(self.sure.any()):
+            found["confidence"] = self.sure.tolist()
+        return found
 
     # Answers ---------------------------------------------------------------------------------
 
@@ -233,6 +265,8 @@ class TextHead(Head):
         raw |= {f"{PAST}{name}": value for name, value in together.past.items()}
         if detected is not None:
             raw |= {DETECTED: detected.words, PROBABILITIES: detected.probabilities}
+        if isinstance(self.decoder, PointerNetwork):
+            raw[TAGS], raw[TAG_WEIGHTS] = self.decoder.tags(fused)
         ctc = self.decoder if isinstance(self.decoder, CtcNetwork) else self.ctc
         return raw if ctc is None else raw | {EMISSIONS: ctc.emissions(fused)}
 

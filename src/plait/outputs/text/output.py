@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, cycle, islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from plait.data.vocabulary import (
     load_vocabulary,
 )
 from plait.outputs.base import Output, RawOutputs, Steps
+from plait.outputs.text.confidence import confidence, evidence
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
 from plait.outputs.text.fluency import Fluency, fit_fluency
@@ -60,8 +61,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("plait")
 
-# Raw outputs of a text beside its decoder's: detected words, their probabilities, CTC's emissions.
+# Raw outputs of a text beside its decoder's: detected words, their probabilities, CTC's emissions;
+# the tags as token ids, and their weights.
 DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
+TAGS, TAG_WEIGHTS = "tags", "tag weights"  # of a pointer
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
 
 
@@ -88,12 +91,16 @@ class TextDetails:
         attention: input -> (words, input tokens) float, how much each word attended to each token.
         detected: the words that the input calls for and how probable each is, those that stand out
             most first, for models that detect words.
+        tags: the words that the inputs give, and their weights, for models with a pointer.
+        confidence: how probable it is that the text is right, for models that were calibrated.
     """
 
     words: tuple[str, ...] = ()
     moments: tuple[tuple[int, int], ...] = ()
     attention: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     detected: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=dict)
+    confidence: float | None = None
 
 
 @register("output", "text")
@@ -156,6 +163,11 @@ class TextOutput(Output):
         default=False,
         description="never generate what the training texts avoid: one word after another, a word "
         "at the end, a word twice",
+    )
+    calibrate: bool = Field(
+        default=False,
+        description="fit to the validation records how probable it is that a text is right; for "
+        "captions, that it names the main subject",
     )
     decoding: Decoding = Field(default=Decoding(), description="how texts are generated")
 
@@ -341,37 +353,70 @@ class TextOutput(Output):
     ) -> list[Prediction]:
         """A text for each record (and alternatives, with ``num``)."""
         assert steps is not None
+        calibrated = fitted.get("confidence")
+        predictions = []
+        for prediction, features in self.answers(raw, fitted, options, steps):
+            if calibrated:
+                sure = confidence(calibrated, features)
+                details = replace(prediction.details, confidence=sure)
+                prediction = replace(prediction, details=details)
+            predictions.append(prediction)
+        return predictions
+
+    def answers(
+        self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps
+    ) -> Iterator[tuple[Prediction, list[float]]]:
+        """`decode` without the confidence, and what speaks for each answer being right: see
+        `plait.outputs.text.confidence.evidence`, empty unless the output is to be calibrated."""
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
-        extras = {n: raw[n] for n in (DETECTED, PROBABILITIES, EMISSIONS) if n in raw}
         means = found.scores / np.maximum(found.lengths, 1)
-        predictions = []
         for row, every in enumerate(zip(found.token_ids.tolist(), means.tolist(), strict=True)):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
             texts = [([i for i in ids if i > EOS], mean) for ids, mean in rated]
             (best, score), *others = texts
-            alternatives = tuple(Alternative(self.text(ids), mean) for ids, mean in others)
+            wanted = others[: options.num - 1]
+            alternatives = tuple(Alternative(self.text(ids), mean) for ids, mean in wanted)
             looks = {name: weights[row, : len(best)] for name, weights in attention.items()}
-            details = self._details(best, looks, {n: values[row] for n, values in extras.items()})
-            predictions.append(Prediction(self.text(best), score, alternatives, details=details))
-        return predictions
+            details = self._details(best, looks, raw, row)
+            prediction = Prediction(self.text(best), score, alternatives, details=details)
+            features: list[float] = []
+            if self.calibrate:
+                features = evidence(
+                    score,
+                    details.words,
+                    self.scored_by.key_words(details.words),
+                    details.detected,
+                    details.tags,
+                    [self.tokenizer.pieces(ids) for ids, _ in others],
+                )
+            yield prediction, features
 
     def _details(
-        self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], extras: RawOutputs
+        self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], raw: RawOutputs, row: int
     ) -> TextDetails:
-        """Of one record's answer; ``extras`` are its raw outputs beside the decoder's state."""
-        places = align(extras[EMISSIONS], ids) if EMISSIONS in extras else ()
-        detected: dict[str, float] = {}
-        if DETECTED in extras:
-            words = self.tokenizer.pieces(extras[DETECTED].tolist())
-            for word, probability in zip(words, extras[PROBABILITIES].tolist(), strict=True):
-                detected.setdefault(word, probability)  # subwords may look alike
+        """Of the answer to one of the records with these raw outputs."""
+        places = align(raw[EMISSIONS][row], ids) if EMISSIONS in raw else ()
+        detected, tags = (
+            self._weighted(raw[words][row], raw[weights][row]) if words in raw else {}
+            for words, weights in ((DETECTED, PROBABILITIES), (TAGS, TAG_WEIGHTS))
+        )
         moments = tuple((place.start, place.stop) for place in places)
-        return TextDetails(tuple(self.tokenizer.pieces(ids)), moments, attention, detected)
+        words = tuple(self.tokenizer.pieces(ids))
+        return TextDetails(words, moments, attention, detected, tags)
+
+    def _weighted(self, ids: NDArray[Any], weights: NDArray[Any]) -> dict[str, float]:
+        """Words by their ids, the first weight of each; those without a weight are left out."""
+        found: dict[str, float] = {}
+        for token, weight in zip(ids.tolist(), weights.tolist(), strict=True):
+            if weight > 0 and token > EOS:
+                for piece in self.tokenizer.pieces([token]):  # subwords may look alike
+                    found.setdefault(piece, weight)
+        return found
 
     def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
-        """The ``num`` best token sequences of each record; arguments as of `decode`."""
+        """The best token sequences of each record, ``num`` or more; arguments as of `decode`."""
         language, bonus = fitted.get("language", (0.0, 0.0))
         ctc = self.ctc_weight if options.ctc is None else options.ctc
         language = language if options.language is None else options.language
@@ -398,8 +443,20 @@ class TextOutput(Output):
         return {"detected": {word: round(p, 4) for word, p in detected.items()}}
 
     def confidence(self, prediction: Prediction) -> float:
-        """The geometric mean of the tokens' probabilities."""
-        return math.exp(prediction.score)
+        """The calibrated probability that the text is right; without one, the geometric mean of the
+        tokens' probabilities."""
+        sure = (prediction.details or TextDetails()).confidence
+        return math.exp(prediction.score) if sure is None else sure
+
+    def store(self, prediction: Prediction) -> dict[str, Any]:
+        """With the calibrated confidence."""
+        sure = (prediction.details or TextDetails()).confidence
+        return super().store(prediction) | ({} if sure is None else {"confidence": sure})
+
+    def restore(self, raw: Mapping[str, Any]) -> Prediction:
+        """With the calibrated confidence."""
+        details = TextDetails(confidence=raw["confidence"]) if "confidence" in raw else None
+        return replace(super().restore(raw), details=details)
 
     def words(self, prediction: Prediction) -> Sequence[str]:
         """The tokens, readable; none of stored predictions."""
@@ -418,7 +475,10 @@ class TextOutput(Output):
 
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """See `Output.scorer`."""
-        return self.scored_by([prediction.value for prediction in predictions], references)
+        metrics = self.scored_by([prediction.value for prediction in predictions], references)
+        sure = [(p.details or TextDetails()).confidence for p in predictions]
+        metrics.confidences = [p for p in sure if p is not None] if None not in sure else None
+        return metrics
 
     # Networks --------------------------------------------------------------------------------
 

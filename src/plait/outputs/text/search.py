@@ -308,13 +308,13 @@ class _Progress:
 
 
 def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding) -> Hypotheses:
-    """``decoding.num`` sequences for each of B records, best first."""
+    """Sequences for each of B records, best first: ``decoding.num`` of them, or as many as there
+    are beams."""
     scorer = TokenScorer(steps, raw, mixture)
     if decoding.sample:
         return sample(scorer, decoding, np.random.default_rng(decoding.seed))
-    beams, count = max(decoding.beam, decoding.num), decoding.num
-    found = beam_search(scorer, beams, decoding.length_penalty, decoding.limits)
-    return Hypotheses(found.token_ids[:, :count], found.scores[:, :count], found.lengths[:, :count])
+    beams = max(decoding.beam, decoding.num)
+    return beam_search(scorer, beams, decoding.length_penalty, decoding.limits)
 
 
 def beam_search(

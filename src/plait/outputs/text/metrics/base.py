@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from plait.outputs.scores import Metrics
+from plait.outputs.text.confidence import auroc, calibration_error
 from plait.outputs.text.search import Limits
 
 # An apostrophe inside a word, a separator inside a number, a number's minus.
@@ -24,6 +28,30 @@ class TextMetrics(Metrics):
     library: ClassVar[tuple[str, str] | None] = None
     """The optional library that the metric needs, and the extra that installs it. A missing one is
     noticed before training, not at the first validation."""
+    confidences: Sequence[float] | None = None
+    """How probable the model thinks that each text is `right`, of calibrated models."""
+
+    @classmethod
+    def right(cls, answer: str, references: Sequence[str]) -> bool:
+        """Whether a text is right: here, whether it is one of the right texts, as it is spoken."""
+        return plain(answer) in map(plain, references)
+
+    @classmethod
+    def key_words(cls, words: Sequence[str]) -> Sequence[str]:
+        """Of a text's words, those that decide whether it is right; here all of them."""
+        return words
+
+    def extras(self) -> dict[str, Any]:
+        """Of a calibrated model: the share of right texts, and how well its confidence tells them
+        from wrong ones."""
+        if self.confidences is None:
+            return {}
+        pairs = zip(self.answers, self.references, strict=True)
+        right = np.array([self.right(answer, texts) for answer, texts in pairs])
+        sure = np.array(self.confidences)
+        error, area = calibration_error(sure, right), auroc(sure, right)
+        found = {"right": float(right.mean()), "calibration_error": error}
+        return found | ({} if math.isnan(area) else {"auroc": area})
 
 
 def plain(text: str) -> str:

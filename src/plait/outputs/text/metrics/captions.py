@@ -21,6 +21,7 @@ from plait.outputs.text.metrics.base import TextMetrics, positions
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.metrics.meteor import Meteor, check_meteor
 from plait.outputs.text.metrics.ptb import tokenise
+from plait.outputs.text.metrics.subject import agrees, singular, subject
 from plait.outputs.text.search import Limits
 from plait.types import PlaitError
 
@@ -54,6 +55,9 @@ class CaptionMetrics(TextMetrics):
         "distinct": "distinct captions",
         "vocabulary": "words used",
         "mean_length": "words per caption",
+        "right": "main subject right",
+        "calibration_error": "calibration error of the confidence",
+        "auroc": "AUROC of the confidence",
     }
     best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
     highest = 10.0
@@ -83,6 +87,18 @@ class CaptionMetrics(TextMetrics):
             "cider": reward.scores(range(len(pairs)), ids(self.captions)),
             "mean_length": np.array([len(words) for words in self.captions], np.float64),
         }
+
+    @classmethod
+    def right(cls, answer: str, references: Sequence[str]) -> bool:
+        """Whether a reference mentions what the caption is about."""
+        noun = subject(tokenise(answer))
+        return noun is not None and any(agrees(noun, tokenise(text)) for text in references)
+
+    @classmethod
+    def key_words(cls, words: Sequence[str]) -> Sequence[str]:
+        """What the caption is about."""
+        noun = subject(words)
+        return [word for word in words if singular(word) == noun][:1]
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The scores of these photos, without METEOR."""
@@ -116,10 +132,12 @@ class CaptionMetrics(TextMetrics):
         )
 
     def extras(self) -> dict[str, Any]:
-        """How varied the captions are."""
+        """How varied the captions are, and how well a calibrated model knows which are right."""
         return {
             "distinct": len({tuple(words) for words in self.captions}) / len(self.captions),
             "vocabulary": len({word for words in self.captions for word in words}),
+            **dict.fromkeys(("right", "calibration_error", "auroc")),
+            **super().extras(),
         }
 
     def rightness(self) -> tuple[str, Floats]:

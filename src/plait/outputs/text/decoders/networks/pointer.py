@@ -56,7 +56,7 @@ class PointerNetwork(DecoderNetwork):
         self.gate = nn.Linear(decoder.width, 1)
         nn.init.constant_(self.gate.bias, CLOSED)
 
-    def _tags(self, fused: Fused) -> tuple[Tensor, Tensor]:
+    def tags(self, fused: Fused) -> tuple[Tensor, Tensor]:
         """The token ids of all inputs' tags, (B, K), and their weights."""
         ids, weights = [], []
         for number, name in enumerate(self.inputs):
@@ -70,7 +70,7 @@ class PointerNetwork(DecoderNetwork):
     def start(self, fused: Fused) -> DecoderState:
         """The decoder's state, which has seen the tags among the tokens; the pointer's keys, and
         the words that they stand for."""
-        words, weights = self._tags(fused)
+        words, weights = self.tags(fused)
         mask = weights > 0
         if self.training:
             mask = mask & (torch.rand(mask.shape, device=mask.device) >= DROPPED)

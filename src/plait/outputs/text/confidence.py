@@ -1,0 +1,120 @@
+"""How probable it is that a text is right, from what speaks for it: a logistic regression on
+validation records (Platt 1999, "Probabilistic outputs for support vector machines").
+
+A decoder's own probability says little: it is that of the words, not of what they say, and after
+training with rewards it is near 1 for whatever the model likes to say.
+
+Shapes: R records, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+FEATURES = (
+    "log-probability",  # the mean over the tokens
+    "length",  # in tokens
+    "key words detected",  # log odds of the least of them
+    "words detected",  # share of the words that stand out
+    "key word tagged",  # weight of the surest tag that the text says
+    "surest tag",  # its weight, said or not
+    "agreement",  # share of the other hypotheses that have the key words
+)
+UNDETECTED = 0.01  # probability of a word that does not stand out
+STRENGTH = 1.0  # of the regularisation, as if so many records spoke against any effect
+LEAST = 20  # records of each kind, right and wrong
+STEPS, CLOSE = 50, 1e-8
+
+Floats = NDArray[np.float64]
+
+
+def evidence(
+    score: float,
+    words: Sequence[str],
+    key_words: Sequence[str],
+    detected: Mapping[str, float],
+    tags: Mapping[str, float],
+    others: Sequence[Sequence[str]],
+) -> list[float]:
+    """The `FEATURES` of one text.
+
+    Args:
+        score: mean log-probability of a token.
+        words: of the text.
+        key_words: those of them that decide whether it is right.
+        detected: words that stand out -> their probabilities.
+        tags: words that the inputs give -> their weights.
+        others: words of the search's other hypotheses.
+    """
+    least = min((detected.get(word, UNDETECTED) for word in key_words), default=UNDETECTED)
+    least = min(max(least, UNDETECTED), 1 - UNDETECTED)
+    agreeing = [set(key_words) <= set(other) for other in others]
+    return [
+        score,
+        float(len(words)),
+        float(np.log(least / (1 - least))),
+        sum(word in detected for word in words) / max(1, len(words)),
+        max((weight for word, weight in tags.items() if word in words), default=0.0),
+        max(tags.values(), default=0.0),
+        sum(agreeing) / len(agreeing) if agreeing else 1.0,
+    ]
+
+
+def fit_confidence(features: Floats, right: NDArray[np.bool_]) -> list[float]:
+    """The weights of the standardised features, then their means, their deviations and the bias
+    (3 F + 1); empty if too few records are right, or wrong.
+
+    Newton's method on the log-loss with a small quadratic penalty.
+
+    Args:
+        features: (R, F).
+        right: (R,).
+    """
+    if min(right.sum(), (~right).sum()) < LEAST:
+        return []
+    mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
+    x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])
+    penalty = np.append(np.full(features.shape[1], STRENGTH), 0.0)
+    weights = np.zeros(x.shape[1])
+    for _ in range(STEPS):
+        p = _sigmoid(x @ weights)
+        gradient = x.T @ (p - right) + penalty * weights
+        curvature = x.T @ (x * (p * (1 - p))[:, None]) + np.diag(penalty + 1e-9)
+        step = np.linalg.solve(curvature, gradient)
+        weights -= step
+        if np.abs(step).max() < CLOSE:
+            break
+    return [*weights[:-1].tolist(), *mean.tolist(), *deviation.tolist(), float(weights[-1])]
+
+
+def confidence(fitted: Sequence[float], features: Sequence[float]) -> float:
+    """The probability that a text is right, 0 to 1, by `fit_confidence`."""
+    count = len(features)
+    weights, mean, deviation = np.reshape(fitted[:-1], (3, count))
+    return float(_sigmoid((np.array(features) - mean) / deviation @ weights + fitted[-1]))
+
+
+def calibration_error(probabilities: Floats, right: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error: records are sorted by probability into ``bins`` of equal size;
+    the mean distance of a bin's mean probability from its share of right ones, weighted by size
+    (Naeini et al. 2015, AAAI; with bins of equal size as by Nguyen and O'Connor 2015)."""
+    order = np.argsort(probabilities, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [abs(probabilities[part].mean() - right[part].mean()) * len(part) for part in parts]
+    return float(sum(gaps) / len(order))
+
+
+def auroc(probabilities: Floats, right: NDArray[np.bool_]) -> float:
+    """The probability that a right text has a higher confidence than a wrong one, ties counting
+    half; NaN if all are right or all wrong."""
+    if right.all() or not right.any():
+        return float("nan")
+    above = probabilities[right][:, None] - probabilities[~right]
+    return float((above > 0).mean() + 0.5 * (above == 0).mean())
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -50, 50))))
