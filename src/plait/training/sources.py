@@ -28,7 +28,8 @@ class Mixture:
 
     Attributes:
         table: all rows; relative paths of the sources' are absolute.
-        splits: the rows of train, val and test; a source's rows are for training alone.
+        splits: the rows of train, val and test, and of ``calibration``: what probabilities are
+            fitted to, the rows of val and those that the sources have for validation.
         sources: (rows,) the number of each row's source, 0 for the table itself; None if there are
             no sources.
     """
@@ -47,9 +48,10 @@ def with_sources(
 ) -> Mixture:
     """A table and the sources of its recipe as one.
 
-    Of a source with a split column only the rows for training are used. A file that is among the
-    table's rows for validation or test is left out of the sources, too, unless the recipe's
-    ``data.overlap`` is ``keep``.
+    A source with a split column is learned from by its rows for training; by those for validation
+    only probabilities are fitted, as the best weights are those that score best on the table. A
+    file that is among the table's rows for validation or test is left out of the sources, unless
+    the recipe's ``data.overlap`` is ``keep``.
 
     Raises:
         PlaitError: a source can't be read, or has nothing to learn from.
@@ -58,12 +60,16 @@ def with_sources(
     """
     cells = {name: [values] for name, values in table.columns.items()}
     sources, train = [np.zeros(len(table), np.int64)], list(splits["train"])
+    calibration = list(splits["val"])
     held_out = [row for name, rows in splits.items() if name != "train" for row in rows]
     judging = set().union(*_file_keys(parts, table.where(held_out), columns))
     for number, (name, spec) in enumerate(recipe.data.sources.items(), start=1):
         rows, taken = open_table(recipe, parts, spec.table)
+        validating = 0
         if split_column(recipe, rows) is not None:
-            rows = rows.where(split_table(recipe, parts, rows, taken)["train"])
+            own_splits = split_table(recipe, parts, rows, taken)
+            validating = len(own_splits["val"])
+            rows = rows.where([*own_splits["val"], *own_splits["train"]])
         shared = [row for row, keys in enumerate(_file_keys(parts, rows, taken)) if keys & judging]
         if shared and recipe.data.overlap == "stop":
             raise UsageError(
@@ -74,20 +80,23 @@ def with_sources(
             )
         if shared and recipe.data.overlap == "drop":
             rows = rows.where(sorted(set(range(len(rows))) - set(shared)))
-        if not len(rows):
+            validating -= sum(row < validating for row in shared)
+        if len(rows) == validating:
             raise PlaitError(
                 f"data.sources.{name}: {spec.table} has no rows to learn from",
                 expected="rows for training, of files that are not for validation or test",
             )
         start = sum(map(len, sources))
-        train += range(start, start + len(rows))
+        calibration += range(start, start + validating)
+        train += range(start + validating, start + len(rows))
         sources.append(np.full(len(rows), number))
         own = _renamed(parts, rows, taken, columns)
         for column, pieces in cells.items():
             pieces.append(own.get(column, [None] * len(rows)))
     together: Columns = {name: list(chain.from_iterable(pieces)) for name, pieces in cells.items()}
     whole = replace(table, columns=together, numbers=None)
-    return Mixture(whole, {**splits, "train": train}, np.concatenate(sources))
+    new = {**splits, "train": train, "calibration": calibration}
+    return Mixture(whole, new, np.concatenate(sources))
 
 
 def _file_keys(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> list[set[str]]:

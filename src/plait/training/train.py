@@ -113,14 +113,17 @@ def train(
     # Lists of columns are fixed from now on: they are not guessed again from another table.
     checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
     splits = _splits(checked, parts, rows, taken)
-    mixture = Mixture(rows, splits, None)
+    mixture = Mixture(rows, {**splits, "calibration": splits["val"]}, None)
     if checked.data.sources:
         mixture = with_sources(checked, parts, rows, taken, splits)
     rows = mixture.table
     if shown:
-        shown(taken, {name: len(indexes) for name, indexes in mixture.splits.items()})
+        sizes = {name: len(indexes) for name, indexes in mixture.splits.items()}
+        if sizes["calibration"] == sizes["val"]:
+            del sizes["calibration"]
+        shown(taken, sizes)
     policy = ErrorPolicy(on_bad or checked.data.on_bad)
-    read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["val"]}))
+    read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["calibration"]}))
     with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:
         run = _Run(checked, mixture, taken, folder, policy, progress, report)
         model = run.train(parts)
@@ -150,18 +153,21 @@ class _Run:
         preparer = Preparer(parts, TorchEngine(network), self.columns, self.policy, self.progress)
         records, kept = preparer.prepare(train, views=True)
         records = self._with_sources(records, splits["train"], kept)
-        val_records, val_kept = preparer.prepare(val, views=False)
+        calibrating = table.where(splits["calibration"])  # those of val come first
+        calibration_records, calibration_kept = preparer.prepare(calibrating, views=False)
+        val_kept = [row for row in calibration_kept if row < len(val)]
+        val_records = calibration_records.where(range(len(val_kept)))
         self._check(network, records, val_records)
         memory = Memory(
             frozenset(preparer.digests(records, train, kept)),
-            frozenset(preparer.digests(val_records, val, val_kept)),
+            frozenset(preparer.digests(calibration_records, calibrating, calibration_kept)),
         )
         scorer = Scorer(recipe, parts, val_records, val.where(val_kept), self.columns)
         fresh = deepcopy(network) if recipe.training.refit else None
         trainer = Trainer(recipe, network, records, scorer, self.folder, self.report)
         if fresh is None or not trainer.progress.finished:  # else the refit is resumed
             self._report_resumed(trainer)
-        calibrate(trainer.run(), val_records)
+        calibrate(trainer.run(), calibration_records)
         round_weights(network, recipe)
         model = Model(recipe, parts, TorchEngine(network))
         evaluation = model.evaluate(val, columns=self.columns, on_bad=self.policy.policy)

@@ -1,0 +1,166 @@
+"""Further tables to learn from: which rows they give, how often each is shown, and when."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import plait
+from plait.config.recipe import Recipe, load_recipe
+from plait.data.tables import read_table
+from plait.pipeline.engine import build_parts
+from plait.pipeline.records import Records, open_table, split_table
+from plait.training.loop import Stage, Trainer, stages
+from plait.training.sources import Mixture, with_sources
+from plait.types import PlaitError, UsageError
+
+SMALL = [
+    "inputs.image.representation={kind: pixels, size: 16, patch: 8, width: 8}",
+    "fusion.width=16",
+    "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2}",
+    "outputs.caption.settings.detected_words=0",
+    "outputs.caption.settings.pointer=false",
+    "outputs.caption.settings.calibrate=false",
+    "outputs.caption.settings.min_count=1",
+    "training.epochs=2",
+    "training.reinforce.epochs=0",
+]
+
+
+def write(folder: Path, rows: list[dict[str, Any]], shade: int) -> str:
+    """A table beside its photos, each of one shade."""
+    folder.mkdir(parents=True)
+    for number, row in enumerate(rows):
+        picture = np.full((16, 16, 3), row.pop("shade", shade + number), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+        row["photo"] = f"{number}.png"
+    (folder / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder / "table.jsonl")
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, str]:
+    """The table has shades from 0, noisy from 100 (one of the table's photos for validation among
+    them), clean from 200, with a photo for validation."""
+    main = [{"captions": [f"a {n}"], "split": "val" if n > 5 else "train"} for n in range(8)]
+    noisy = [{"text": f"noise {n}"} for n in range(6)]
+    noisy[2]["shade"] = 7
+    clean = [{"captions": [f"c {n}"], "split": "val" if n == 0 else "train"} for n in range(4)]
+    named = {"table": (main, 0), "noisy": (noisy, 100), "clean": (clean, 200)}
+    return {name: write(tmp_path / name, *what) for name, what in named.items()}
+
+
+def recipe_of(tables: dict[str, str], *changes: str) -> Recipe:
+    sources = [f"data.sources.{n}.table={tables[n]}" for n in ("noisy", "clean")]
+    return load_recipe("captioning", [*SMALL, *sources, *changes])
+
+
+def mixture_of(recipe: Recipe, tables: dict[str, str]) -> Mixture:
+    parts = build_parts(recipe)
+    rows, columns = open_table(recipe, parts, read_table(tables["table"]))
+    splits = split_table(recipe, parts, rows, columns)
+    return with_sources(recipe, parts, rows, columns, splits)
+
+
+def test_the_rows_of_all_tables(tables: dict[str, str]) -> None:
+    mixture = mixture_of(recipe_of(tables), tables)
+    texts = mixture.table.column("captions")
+
+    def said(split: str) -> list[str]:
+        return sorted(texts[row][0] for row in mixture.splits[split])
+
+    # noise 2 is a photo that the table validates on.
+    noisy = [f"noise {n}" for n in (0, 1, 3, 4, 5)]
+    assert said("train") == [*(f"a {n}" for n in range(6)), "c 1", "c 2", "c 3", *noisy]
+    assert said("val") == ["a 6", "a 7"]
+    assert said("calibration") == ["a 6", "a 7", "c 0"]
+    assert mixture.sources is not None
+    counts = Counter(mixture.sources.tolist())
+    assert counts == {0: 8, 1: 5, 2: 4}
+    for row, path in enumerate(mixture.table.column("photo")):
+        if mixture.sources[row]:
+            assert Path(path).is_absolute()
+            assert Path(path).is_file()
+
+
+def test_a_shared_photo_may_stop_or_stay(tables: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"sources\.noisy: 1 of its rows has|1 of its rows have"):
+        mixture_of(recipe_of(tables, "data.overlap=stop"), tables)
+    kept = mixture_of(recipe_of(tables, "data.overlap=keep"), tables)
+    assert len(kept.splits["train"]) == 6 + 6 + 3
+
+
+def test_a_source_with_nothing_left_is_an_error(tables: dict[str, str], tmp_path: Path) -> None:
+    only = write(tmp_path / "only", [{"captions": ["x"], "shade": 7}], 0)
+    with pytest.raises(PlaitError, match="has no rows to learn from"):
+        mixture_of(recipe_of(tables, f"data.sources.noisy.table={only}"), tables)
+
+
+def shown(recipe: Recipe, stage: Stage, of: np.ndarray, epoch: int = 0) -> Counter[int]:
+    """How often an epoch shows each record."""
+    trainer = Trainer.__new__(Trainer)
+    trainer.recipe = recipe
+    trainer.train = Records({}, {}, len(of), of)
+    drawn = trainer._draw_epoch(stage, np.random.default_rng(epoch))
+    assert len(drawn) == trainer._shown(stage)
+    return Counter(drawn.tolist())
+
+
+def test_weights_say_how_often_a_record_is_shown(tables: dict[str, str]) -> None:
+    weights = ["data.weight=2", "data.sources.noisy.weight=0.4", "data.sources.clean.weight=1.5"]
+    recipe = recipe_of(tables, *weights)
+    of = np.repeat([0, 1, 2], [6, 5, 4])
+    first, *_ = stages(recipe.training)
+    counts = shown(recipe, first, of)
+    assert [counts[row] for row in range(6)] == [2] * 6
+    assert sum(counts[row] for row in range(6, 11)) == 2
+    assert sorted(counts[row] for row in range(11, 15)) == [1, 1, 2, 2]
+    others = [shown(recipe, first, of, epoch) for epoch in range(20)]
+    assert {row for other in others for row in other} == set(range(15))  # all have their turn
+
+
+def test_later_stages_learn_from_the_sources_that_they_name(tables: dict[str, str]) -> None:
+    changes = ["training.finetune={epochs: 1, sources: [clean]}", "training.reinforce.epochs=1"]
+    recipe = recipe_of(tables, *changes)
+    of = np.repeat([0, 1, 2], [6, 5, 4])
+    each = [sorted(shown(recipe, stage, of)) for stage in stages(recipe.training)]
+    assert each == [[*range(15)], [*range(6), *range(11, 15)], [*range(6)]]
+
+
+def test_without_sources_an_epoch_is_a_permutation() -> None:
+    recipe = load_recipe("captioning", SMALL)
+    (stage,) = stages(recipe.training)
+    trainer = Trainer.__new__(Trainer)
+    trainer.recipe, trainer.train = recipe, Records({}, {}, 9)
+    drawn = trainer._draw_epoch(stage, np.random.default_rng(3))
+    assert drawn.tolist() == np.random.default_rng(3).permutation(9).tolist()
+
+
+def test_an_unknown_source_is_an_error(tables: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"training.finetune.sources: got 'cleen'; .*clean"):
+        recipe_of(tables, "training.finetune={epochs: 1, sources: [cleen]}")
+
+
+def test_training_on_several_tables(tables: dict[str, str], tmp_path: Path) -> None:
+    recipe = recipe_of(tables, "training.finetune={epochs: 1, sources: [clean]}", "seed=1")
+    lines: list[Any] = []
+    seen: list[Any] = []
+    model = plait.train(
+        recipe, tables["table"], tmp_path / "model", report=lines.append,
+        shown=lambda _, sizes: seen.append(sizes),
+    )  # fmt: skip
+    assert seen == [{"train": 14, "val": 2, "test": 0, "calibration": 3}]
+    assert {line["stage"] for line in lines if line["event"] == "step"} == {
+        "likelihood",
+        "finetune",
+    }
+    assert len(model.memory.training) == 14
+    assert len(model.memory.validation) == 3
+    words = model.states["outputs.caption"]["words"]
+    assert {"a", "noise", "c"} <= set(words)
