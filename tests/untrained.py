@@ -27,7 +27,7 @@ def make_model(
     parts = build_parts(recipe)
     states = {f"inputs.{n}": part.fit(cells[n], Path()) for n, part in parts.modalities.items()}
     states |= {f"outputs.{n}": part.fit(cells[n], Path()) for n, part in parts.outputs.items()}
-    parts = parts.with_states(states)
+    parts = parts.with_inputs(states)
     network = build_network(recipe, parts)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # what starts as nothing would let many mistakes pass

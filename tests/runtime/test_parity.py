@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from parity import CELLS, ROWS, check, sound
 from untrained import make_model
 
@@ -94,6 +95,37 @@ def test_detected_words_and_one_beam(tmp_path: Path) -> None:
         {"kind": "none", "width": 16},
     )
     check(model, tmp_path / "out", {"photo": CELLS["image"]}, beam=1)
+
+
+@pytest.mark.parametrize("decoder", [SMALL, GRU], ids=lambda d: d["kind"])
+def test_the_pointer_and_what_it_points_at(decoder: dict[str, Any], tmp_path: Path) -> None:
+    """A photo's classes and a text's words, either of them missing; fluency and confidence too."""
+    cnn = {"kind": "cnn", "size": 64, "train": "last-blocks", "blocks": 1, "classes": 3}
+    settings = {
+        "min_count": 1, "decoder": decoder, "detected_words": 3, "max_length": 12, "pointer": True,
+        "fluency": True, "calibrate": True,
+    }  # fmt: skip
+    model = make_model(
+        {
+            "photo": {"modality": "image", "representation": cnn},
+            "words": {"modality": "text", "representation": WORDS},
+        },
+        {"said": {"kind": "text", "settings": settings}},
+        {"photo": CELLS["image"], "words": CELLS["text"], "said": CELLS["text"]},
+        {"kind": "early", "how": "concat", "width": 16},
+    )
+    head = model.network.head("said")
+    head.sure.copy_(torch.linspace(-1, 1, len(head.sure)).abs() + 0.1)
+    check(model, tmp_path / "out", {"photo": CELLS["image"], "words": CELLS["text"]}, num=2)
+    exported = load(tmp_path / "out")
+    records = [{"photo": CELLS["image"][0], "words": text} for text in CELLS["text"]]
+    mine, wanted = (list(m.predict_batch(records)) for m in (exported, model))
+    for one, other in zip(mine, wanted, strict=True):
+        ours, theirs = one["said"].details, other["said"].details
+        assert theirs.tags
+        assert ours.tags == pytest.approx(theirs.tags, abs=1e-4)
+        assert 0 < theirs.confidence < 1
+        assert ours.confidence == pytest.approx(theirs.confidence, abs=1e-4)
 
 
 VISUAL = {"kind": "visual-words", "size": 32, "step": 4, "patch": 8, "words": 6, "width": 16}
