@@ -18,7 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.cells import FileKind, MediaInfo, load_bytes
-from plait.data.images import IMAGE, IMAGE_BRANDS, Fit, Pixels, open_resized, to_square
+from plait.data.images import (
+    IMAGE,
+    IMAGE_BRANDS,
+    Fit,
+    Pixels,
+    open_resized,
+    open_shown,
+    shrunk,
+    to_square,
+)
 from plait.data.paths import find_file, peek
 from plait.types import BadCell
 from plait.util.files import digest, is_folder
@@ -62,13 +71,19 @@ def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit
         BadCell: the video is missing, empty, damaged, truncated, too long or too large, or the
             file is not a video.
     """
-    folder = _folder(cell, root)
-    if folder:
-        names = _images(folder)
-        picked = [names[at] for at in spread(len(names), count)]
-        return np.stack([open_resized(folder / name, root, size, fit) for name in picked])
+    if folder := _folder(cell, root):
+        return np.stack([open_resized(path, root, size, fit) for path in _picked(folder, count)])
     data, name = load_bytes(cell, root, KINDS)
     return np.stack(_decode(data, name, count, lambda frame: to_square(frame, size, fit)))
+
+
+def shown_frames(cell: str | Path | bytes, root: Path, count: int, side: int) -> list[Pixels]:
+    """The same frames for people to look at: (H, W, 3) uint8 each, in their own shape, with at most
+    ``side`` pixels along the longer side. Raises BadCell as `open_frames` does."""
+    if folder := _folder(cell, root):
+        return [open_shown(path, root, side) for path in _picked(folder, count)]
+    data, name = load_bytes(cell, root, KINDS)
+    return _decode(data, name, count, lambda frame: shrunk(frame, side))
 
 
 def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
@@ -121,6 +136,11 @@ def _folder(cell: Any, root: Path) -> Path | None:
         return None
     found = find_file(cell, root)
     return found if isinstance(found, Path) and is_folder(found) else None
+
+
+def _picked(folder: Path, count: int) -> list[Path]:
+    names = _images(folder)
+    return [folder / names[at] for at in spread(len(names), count)]
 
 
 def _images(folder: Path) -> list[str]:
