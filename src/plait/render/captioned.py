@@ -75,7 +75,7 @@ def _fonts(size: int) -> list[Font]:
 
 
 def wrapped(text: str, font: Font, width: float) -> Iterator[str]:
-    """The lines of a text, broken between words; a word that is wider than a line is broken, too."""
+    """The lines of a text, broken between words, or within a word that is wider than a line."""
     line = ""
     for word in text.split():
         longer = f"{line} {word}".strip()

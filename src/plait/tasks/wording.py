@@ -1,0 +1,85 @@
+"""How captions are worded: as alternative texts, and which of them say the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from plait.types import Alternative
+
+LONGEST = 125  # characters of an alternative text; many screen readers pause or stop after them
+LITTLE = frozenset((
+    "a", "an", "the", "this", "that", "these", "those", "his", "her", "its", "their", "my",
+    "your", "our", "some", "of", "in", "on", "at", "by", "with", "without", "to", "from",
+    "for", "as", "into", "onto", "over", "under", "near", "behind", "beside", "between",
+    "through", "across", "around", "along", "against", "and", "or", "but", "while", "is",
+    "are", "was", "were", "be", "being", "been", "has", "have", "very",
+))  # fmt: skip
+"""Words that no sentence ends with, and that make no difference between two captions."""
+ATTACHED = re.compile(r" (?=[,.;:!?]|n't\b|'(?:s|re|ll|ve|d|m)\b)")
+FIRST_SENTENCE = re.compile(r".*?\w{3}[.!?](?=\s|$)")  # not up to St. or U.S.
+ENDS = ".!?。！？"
+
+
+def alternative_texts(captions: Iterable[Alternative]) -> list[Alternative]:
+    """Captions, best first, as alternative texts: those that are complete and short enough; if none
+    is, the first one, cut between two words. Each once."""
+    captions, texts = list(captions), dict[str, Alternative]()
+    for caption in captions:
+        text = as_sentence(caption.value)
+        if len(text) <= LONGEST and is_complete(text):
+            texts.setdefault(text, Alternative(text, caption.score))
+    return list(texts.values()) or [
+        Alternative(shortened(caption.value), caption.score) for caption in captions[:1]
+    ]
+
+
+def as_sentence(text: str) -> str:
+    """A text's first sentence, with a capital letter and a full stop."""
+    text = ATTACHED.sub("", " ".join(text.split()))
+    first = FIRST_SENTENCE.match(text)
+    text = (first[0] if first else text).rstrip(" ,;:-")
+    text = text[:1].upper() + text[1:]
+    return text if not text or text.endswith(tuple(ENDS)) else f"{text}."
+
+
+def is_complete(sentence: str) -> bool:
+    """Whether a sentence ends with a word that can be its last."""
+    words = sentence.rstrip(ENDS).split()
+    return bool(words) and words[-1].lower() not in LITTLE
+
+
+def shortened(text: str) -> str:
+    """A text's first sentence without so many of its last words that it is short and complete."""
+    words = as_sentence(text).split()
+    while words and not (len(sentence := as_sentence(" ".join(words))) <= LONGEST
+                         and is_complete(sentence)):  # fmt: skip
+        words.pop()
+    # A single long word, as in writing without spaces, or little words only.
+    return as_sentence(" ".join(words)) or as_sentence(text)[:LONGEST]
+
+
+def content_words(text: str) -> frozenset[str]:
+    """The words of a text that make it differ from others."""
+    return frozenset(re.findall(r"[^\W_]+", text.lower())) - LITTLE
+
+
+def sensible(captions: Sequence[Alternative]) -> list[Alternative]:
+    """Captions without those that break off, unless all do, and without those that differ from an
+    earlier one only in little words, or in the order of words."""
+    found = dict[frozenset[str], Alternative]()
+    for caption in [c for c in captions if is_complete(c.value)] or captions:
+        found.setdefault(content_words(caption.value) or frozenset([caption.value]), caption)
+    return list(found.values())
+
+
+def most_agreed(captions: Sequence[str]) -> int:
+    """Which of several captions shares the most words with the others; the one in the middle if
+    several do."""
+    words, middle = list(map(content_words, captions)), len(captions) // 2
+
+    def agreement(at: int) -> tuple[float, int]:
+        shared = (len(words[at] & other) / max(1, len(words[at] | other)) for other in words)
+        return sum(shared), -abs(at - middle)
+
+    return max(range(len(captions)), key=agreement)
