@@ -58,6 +58,8 @@ class Attention:
     def picture(self) -> Image.Image:
         """The photo, then the photo again for each word, bright where the model looked for it."""
         photo = shrunk(self.pixels, TILE)
+        if (larger := TILE / max(photo.shape)) > 1:
+            photo = np.asarray(cv2.resize(photo, None, fx=larger, fy=larger), np.uint8)
         tiles = [_tile(photo, "")]
         for word, weights in zip(self.words, self.maps, strict=True):
             light = laid_over(weights, self.view, photo.shape[:2]).clip(0)

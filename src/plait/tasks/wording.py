@@ -50,13 +50,18 @@ def is_complete(sentence: str) -> bool:
 
 
 def shortened(text: str) -> str:
-    """A text's first sentence without so many of its last words that it is short and complete."""
+    """A text's first sentence without so many of its last words that it is short and complete, if
+    possible up to the end of a phrase."""
     words = as_sentence(text).split()
-    while words and not (len(sentence := as_sentence(" ".join(words))) <= LONGEST
-                         and is_complete(sentence)):  # fmt: skip
-        words.pop()
-    # A single long word, as in writing without spaces, or little words only.
-    return as_sentence(" ".join(words)) or as_sentence(text)[:LONGEST]
+    cuts = []
+    for end in range(len(words), 0, -1):
+        sentence = as_sentence(" ".join(words[:end]))
+        if len(sentence) <= LONGEST and is_complete(sentence):
+            if end == len(words) or words[end].lower() in LITTLE or words[end - 1][-1] in ",;:":
+                return sentence
+            cuts.append(sentence)
+    # The last resort is for a single long word, as in writing without spaces.
+    return cuts[0] if cuts else as_sentence(text)[:LONGEST]
 
 
 def content_words(text: str) -> frozenset[str]:
