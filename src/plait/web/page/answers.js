@@ -89,7 +89,9 @@ class Looked {
       make("div", {class: large ? "words" : "words small", role: "group",
         "aria-label": "The words of the answer"}, ...this.buttons),
       make("div", {class: "looked"},
-        make("img", {src: looked.picture, alt: "The picture"}), this.canvas),
+        make("img", {src: looked.picture, alt: "The picture", onload: ({target}) =>
+          target.style.setProperty("--shape", target.naturalWidth / target.naturalHeight),
+        }), this.canvas),
       this.note);
   }
 
