@@ -83,8 +83,8 @@ def test_more_samples_are_drawn_than_shown(
     run("caption", photo, "--model", trained, "--sample")
     run("caption", photo, "--model", trained, "--num", 4)
     assert asked == [
-        {"num": 16, "sample": True, "top_p": 0.9},
-        {"num": 16, "sample": True, "top_p": 1},
+        {"num": 32, "sample": True, "top_p": 0.9},
+        {"num": 32, "sample": True, "top_p": 1},
         {"num": 64, "sample": True, "top_p": 0.9},
         {"sample": True, "top_p": 0.9},
         {"num": 4},

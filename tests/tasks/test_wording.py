@@ -15,6 +15,7 @@ from plait.tasks.wording import (
     most_agreed,
     sensible,
     shortened,
+    varied,
 )
 from plait.types import Alternative
 
@@ -80,6 +81,18 @@ def test_samples_differ_and_do_not_break_off() -> None:
     assert [caption.value for caption in found] == ["a dog runs on grass", "a cat runs on grass"]
     assert sensible(ranked("a dog is", "is a dog of")) == ranked("a dog is")
     assert content_words("A dog's 2 paws") == {"dog", "s", "2", "paws"}
+
+
+def test_likely_captions_that_are_unlike_each_other_come_first() -> None:
+    captions = [
+        Alternative("a dog runs on grass", -0.2), Alternative("a big dog runs on grass", -0.25),
+        Alternative("a cat sleeps", -0.5), Alternative("blue umbrella", -3.0),
+    ]  # fmt: skip
+    same, alike, other, unlikely = captions
+    assert varied(captions, 2) == [same, other]
+    assert varied(captions, 3) == [same, other, alike]
+    assert varied(captions, 9) == [same, other, alike, unlikely]
+    assert varied(captions[:1], 5) == [same]
 
 
 def test_the_caption_that_agrees_most_is_chosen() -> None:

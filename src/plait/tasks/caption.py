@@ -28,7 +28,7 @@ from plait.render.captioned import captioned
 from plait.render.progress import Progress, reported
 from plait.runtime.engines import load
 from plait.tasks.predict import Answers, PredictSettings, Row, show_failures, to_json, writer
-from plait.tasks.wording import alternative_texts, most_agreed, sensible
+from plait.tasks.wording import alternative_texts, most_agreed, sensible, varied
 from plait.types import Alternative, BadCell, Prediction, UsageError
 from plait.util.files import write_atomically
 
@@ -37,7 +37,7 @@ PHOTO, VIDEO = "image", "video"
 PLAIN, ALT = "plain", "alt"
 STYLES = (PLAIN, ALT)
 SIDE = 1200  # pixels of a picture's longer side
-DRAWS, MOST_DRAWS = 4, 64  # samples drawn for each that is wanted, as some are alike; in all
+DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; in all
 TOP_P = 0.9  # rarer words are not sampled: they make captions that nobody would say
 
 
@@ -181,7 +181,7 @@ def _wording(
     def chosen(prediction: Prediction) -> Prediction:
         found = [Alternative(prediction.value, prediction.score), *prediction.alternatives]
         found = alternative_texts(found) if settings.style == ALT else found
-        best, *others = (sensible(found) if sample else found)[:count]
+        best, *others = varied(sensible(found), count) if sample else found[:count]
         return replace(prediction, value=best.value, score=best.score, alternatives=tuple(others))
 
     return options, choose

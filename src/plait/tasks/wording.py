@@ -16,6 +16,7 @@ LITTLE = frozenset((
     "are", "was", "were", "be", "being", "been", "has", "have", "very",
 ))  # fmt: skip
 """Words that no sentence ends with, and that make no difference between two captions."""
+VARIETY = 0.5  # nats per word that a caption may be less likely, if all its words are other ones
 ATTACHED = re.compile(r" (?=[,.;:!?]|n't\b|'(?:s|re|ll|ve|d|m)\b)")
 FIRST_SENTENCE = re.compile(r".*?\w{3}[.!?](?=\s|$)")  # not up to St. or U.S.
 ENDS = ".!?。！？"
@@ -78,13 +79,32 @@ def sensible(captions: Sequence[Alternative]) -> list[Alternative]:
     return list(found.values())
 
 
+def varied(captions: Sequence[Alternative], count: int) -> list[Alternative]:
+    """At most ``count`` of the captions: the best one, then each time one that is likely and unlike
+    those before (maximal marginal relevance; Carbonell and Goldstein 1998, SIGIR)."""
+    left, chosen = list(captions), list[Alternative]()
+
+    def relevance(caption: Alternative) -> float:
+        return caption.score - VARIETY * max(shared(caption.value, c.value) for c in chosen)
+
+    while left and len(chosen) < count:
+        chosen.append(max(left, key=relevance) if chosen else left[0])
+        left.remove(chosen[-1])
+    return chosen
+
+
+def shared(one: str, other: str) -> float:
+    """The share of two captions' content words that both have, 0 to 1."""
+    a, b = content_words(one), content_words(other)
+    return len(a & b) / max(1, len(a | b))
+
+
 def most_agreed(captions: Sequence[str]) -> int:
     """Which of several captions shares the most words with the others; the one in the middle if
     several do."""
-    words, middle = list(map(content_words, captions)), len(captions) // 2
+    middle = len(captions) // 2
 
     def agreement(at: int) -> tuple[float, int]:
-        shared = (len(words[at] & other) / max(1, len(words[at] | other)) for other in words)
-        return sum(shared), -abs(at - middle)
+        return sum(shared(captions[at], other) for other in captions), -abs(at - middle)
 
     return max(range(len(captions)), key=agreement)
