@@ -251,6 +251,8 @@ def test_a_damaged_video_stops_or_is_skipped(
     assert "4 of 5" in text
     assert err.count("broken.mp4") == 1
     assert [row["caption"] != "" for row in rows(out)] == [False, True, True, True, True]
+    first = rows(out)[0]
+    assert (first["video"], first["start"], first["end"]) == (str(broken), "", "")
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ class Shot:
     Attributes:
         file: the photo's or the video's.
         cell: what the model saw; of a scene, one frame as the bytes of an image.
-        span: the scene's start and end in seconds.
+        span: the scene's start and end in seconds; None for a video that can't be read.
     """
 
     file: str | Path
@@ -69,10 +69,10 @@ class Shot:
     @property
     def identity(self) -> dict[str, Any]:
         """What identifies it in CSV and JSON."""
-        if self.span is None:
-            return {PHOTO: str(self.file)}
-        start, end = self.span
-        return {VIDEO: str(self.file), "start": round(start, 2), "end": round(end, 2)}
+        identity: dict[str, Any] = {VIDEO if _is_video(self.file) else PHOTO: str(self.file)}
+        if self.span is not None:
+            identity |= zip(("start", "end"), (round(time, 2) for time in self.span), strict=True)
+        return identity
 
     @property
     def when(self) -> str:
@@ -82,7 +82,7 @@ class Shot:
     @property
     def title(self) -> str:
         """What it is called where captions are printed."""
-        return f"{self.file} {self.when}".rstrip()
+        return f"{self.file} {self.when}" if self.span else str(self.file)
 
 
 Captioned: TypeAlias = tuple[Shot, Answers | None]
@@ -203,7 +203,7 @@ def _captioned(
                     yield from _scenes(file, model, options, progress)
                 except BadCell as error:
                     policy.handle(number + 1, name, error)
-                    yield Shot(file, None, (0.0, 0.0)), None
+                    yield Shot(file, None), None
             continue
         photos = list(some)
         own = replace(policy, handled=set())  # its numbers are those of these photos
