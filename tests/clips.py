@@ -35,3 +35,12 @@ def film(
 def shades(count: int, step: int = 8, side: int = 32) -> list[Any]:
     """Frames of one shade each: 0, ``step``, 2 · ``step``..."""
     return [np.full((side, side, 3), step * at, np.uint8) for at in range(count)]
+
+
+def scene(seed: int, count: int, size: tuple[int, int] = (64, 48)) -> list[Any]:
+    """Frames of one scene: the camera moves slowly over a picture of coloured squares."""
+    width, height = size
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+    picture = picture.repeat(width // 4, axis=1).repeat(height // 4, axis=0)
+    return [picture[at : at + height, at : at + width] for at in range(count)]

@@ -412,9 +412,11 @@ class Model:
             if name not in looked or is_missing(cells.get(name)):
                 continue
             grid = self.network.encoder(name).grid
-            pixels = self.parts.modalities[name].picture(cells[name], Path(root))
+            modality = self.parts.modalities[name]
+            pixels = modality.picture(cells[name], Path(root))
             if grid is not None and pixels is not None:
-                return Attention(answering, prediction, name, np.asarray(pixels), grid)
+                view = modality.view(pixels)
+                return Attention(answering, prediction, name, np.asarray(pixels), view, grid)
         raise UsageError("the model doesn't look at a picture", expected="an image input")
 
     def _records(self, records: Any) -> Iterable[Any]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import av, film, shades
+from clips import av, film, scene, shades
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from plait.data import video
 from plait.data.cells import MediaInfo
-from plait.data.video import clip_content, clip_info, open_frames, spread
+from plait.data.video import clip_content, clip_info, find_scenes, open_frames, spread
 from plait.types import BadCell, PlaitError
 
 KINDS = [
@@ -282,3 +282,65 @@ def test_a_clip_s_extent_is_told_by_its_header(tmp_path: Path) -> None:
     assert clip_info(str(tmp_path), Path()) == MediaInfo()
     with pytest.raises(BadCell, match="damaged or not a video"):
         clip_info(b"none", Path())
+
+
+def scenes(cell: Any, root: Path = Path(), **how: Any) -> list[Any]:
+    return list(find_scenes(cell, root, 64, **how))
+
+
+def test_scenes_end_at_cuts() -> None:
+    lengths = [25, 14, 18]
+    frames = [frame for seed, count in enumerate(lengths) for frame in scene(seed, count)]
+    found = scenes(film(frames, "mp4", "libx264", "yuv420p"))
+    times = [(round(s.start, 2), round(s.end, 2)) for s in found]
+    assert times == [(0.0, 2.5), (2.5, 3.9), (3.9, 5.7)]
+    starts = np.cumsum([0, *lengths])
+    for number, shown in enumerate(found):
+        own = frames[starts[number] : starts[number + 1]]
+        assert len(shown.frames) == 3
+        assert shown.frames[0].shape == (48, 64, 3)
+        places = [
+            int(np.argmin([np.abs(frame.astype(int) - other).mean() for other in frames]))
+            for frame in shown.frames
+        ]
+        assert places == sorted(set(places))
+        assert starts[number] <= places[0] < starts[number] + len(own) / 2 < places[-1]
+        assert places[-1] < starts[number + 1]
+
+
+def test_a_film_without_a_cut_is_one_scene() -> None:
+    for frames in (scene(1, 40), [scene(1, 1)[0]] * 40, scene(1, 1)):
+        (found,) = scenes(film(frames, "mp4", "libx264", "yuv420p"))
+        assert found.start == 0
+        assert found.end == pytest.approx(len(frames) / 10)
+        assert len(found.frames) == min(3, len(frames))
+
+
+def test_frames_of_scenes_are_no_larger_than_asked() -> None:
+    (found,) = scenes(film(scene(1, 12, (320, 160))))
+    assert {frame.shape for frame in found.frames} == {(32, 64, 3)}
+
+
+def test_a_change_of_light_is_not_a_cut() -> None:
+    fading = [(frame * (1 - at / 80)).astype(np.uint8) for at, frame in enumerate(scene(2, 60))]
+    assert len(scenes(film(fading, "mp4", "libx264", "yuv420p"))) == 1
+
+
+def test_few_frames_of_a_long_scene_are_held() -> None:
+    (found,) = scenes(film(scene(3, 300, (400, 400)), "mp4", "mpeg4", "yuv420p"))
+    assert len(found.frames) == 3
+    assert found.end == pytest.approx(30)
+
+
+def test_scenes_report_how_far_they_are(tmp_path: Path) -> None:
+    said: list[tuple[str, int, int]] = []
+    (tmp_path / "a.mp4").write_bytes(film(scene(1, 20), "mp4", "libx264", "yuv420p"))
+    scenes("a.mp4", tmp_path, progress=lambda *state: said.append(state))
+    assert said[0] == ("frames of a.mp4", 1, 20)
+    assert said[-1] == ("frames of a.mp4", 20, 20)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", film(scene(1, 20))[:4000]])
+def test_scenes_of_damaged_films_are_refused(data: bytes) -> None:
+    with pytest.raises(BadCell):
+        scenes(data)

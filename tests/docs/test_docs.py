@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import tones
 import yaml
+from clips import film, scene
 from samples import COLOURS, PLACES, captions, draw
 
 import plait
@@ -65,8 +66,8 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a reader stands: photo.jpg, a folder photos/, tables of photos, recordings and
-    translations, trained models."""
+    """Where a reader stands: photo.jpg, film.mp4, a folder photos/, tables of photos, recordings
+    and translations, trained models."""
     here = tmp_path_factory.mktemp("docs")
     (here / "photos").mkdir()
     lines, number = ["image,caption,split"], 0
@@ -80,6 +81,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 number += 1
     (here / "photos.csv").write_text("\n".join(lines) + "\n")
     draw("red", "left", 0).save(here / "photo.jpg")
+    frames = [frame for seed in range(2) for frame in scene(seed, 15)]
+    (here / "film.mp4").write_bytes(film(frames, "mp4", "libx264", "yuv420p"))
     run(here, ["train", "captioning", "photos.csv", "--out", "my-captioner", *FAST])
     write_recordings(here)
     write_translations(here)

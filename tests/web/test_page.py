@@ -134,11 +134,28 @@ def test_the_lit_region_is_where_the_map_is(open_page: Open) -> None:
           const {place} = await import("/page/answers.js");
           const four = [0, 1, 2, 3];
           const at = (y, x) => four.map((r) => four.map((c) => +(r === y && c === x)));
-          return [at(0, 0), at(0, 3), at(3, 0), at(3, 3)].map(place);
+          const whole = {left: 0, top: 0, width: 1, height: 1};
+          const margins = {left: 0, top: -1, width: 1, height: 3}; // above and below
+          return [
+            ...[at(0, 0), at(0, 3), at(3, 0), at(3, 3)].map((map) => place(map, whole)),
+            place(at(1, 0), margins), place(at(2, 3), margins),
+          ];
         }"""
     )
     assert told == ["at the top left", "at the top right", "at the bottom left",
-                    "at the bottom right"]  # fmt: skip
+                    "at the bottom right", "at the top left", "at the bottom right"]  # fmt: skip
+
+
+def test_a_wide_photo_keeps_its_shape_below_the_veil(open_page: Open, tmp_path: Path) -> None:
+    page, wide = open_page("squares"), tmp_path / "wide.png"
+    draw("red", "left", 4).resize((600, 200)).save(wide)
+    page.set_input_files(PHOTO, wide)
+    page.locator(".words button").nth(1).hover()
+    until(page, "the model looked")
+    holds(page, "document.querySelector('.looked img').style.getPropertyValue('--shape') === '3'")
+    for shown in (".looked img", ".looked canvas"):
+        box = page.locator(shown).bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(3, rel=0.02)
 
 
 def test_inputs_are_switched_off_and_on(open_page: Open, photo: Path, two_inputs: Model) -> None:

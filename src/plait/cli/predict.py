@@ -33,25 +33,43 @@ from plait.types import UsageError
 commands = typer.Typer()
 
 
+@dataclass(frozen=True)
+class CaptionOptions:
+    """How captions are worded, and where they go."""
+
+    style: str = option("plain", "plain, or alt: one short sentence, for a web page's alt text.")
+    out: Path | None = option(None, "Write a .csv or .json file instead of printing.")
+    pictures: Path | None = option(None, "Draw each photo with its captions, to this folder.")
+    explain: Path | None = option(None, "Draw where the model looked, to this folder.")
+    write_metadata: bool = option(
+        False, "Write each caption into its photo; the original is kept as NAME.original.",
+        "--write-metadata",
+    )  # fmt: skip
+    overwrite: bool = option(
+        False, "With --write-metadata: replace descriptions that photos have.", "--overwrite"
+    )
+
+
 @commands.command()
 @with_groups
 def caption(
-    photos: Annotated[list[str], argument(..., "Photos, or folders of photos.")],
+    photos: Annotated[list[str], argument(..., "Photos, folders of photos, or videos.")],
+    wording: CaptionOptions,
     decoding: SamplingOptions,
     model: str = option("captioner", "A shipped model or a package's folder."),
-    out: Path | None = option(None, "Write a .csv or .json file instead of printing."),
-    explain: Path | None = option(None, "Draw where the model looked, to this folder."),
     engine: Engine = "torch",
     on_bad: OnBad = "stop",
     allow_urls: AllowUrls = False,
     as_json: AsJson = False,
 ) -> None:
-    """Caption photos: one sentence for each."""
-    from plait.tasks.predict import PredictSettings, caption_photos
+    """Caption photos, and the scenes of videos: one sentence for each."""
+    from plait.tasks.caption import CaptionSettings, caption_photos
 
-    settings = PredictSettings(decoding.given(), out, as_json, on_bad, engine)
+    settings = CaptionSettings(
+        decoding.given(), as_json=as_json, on_bad=on_bad, engine=engine, **vars(wording)
+    )
     with show_progress() as progress:
-        caption_photos(named(photos, allow_urls), model, settings, explain, progress)
+        caption_photos(named(photos, allow_urls), model, settings, progress)
 
 
 @commands.command()

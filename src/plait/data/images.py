@@ -94,6 +94,19 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     return to_square(_decode(*load_bytes(cell, root, KINDS), size), size, fit)
 
 
+def open_shown(cell: str | Path | bytes, root: Path, side: int) -> Pixels:
+    """Decode an image for people to look at: (H, W, 3) uint8 RGB, in its own shape.
+
+    Args:
+        cell: a path from the folder ``root``, or the bytes of a file.
+        side: the longer side has at most this many pixels.
+
+    Raises:
+        BadCell: as for `open_image`.
+    """
+    return shrunk(_decode(*load_bytes(cell, root, KINDS), side), side)
+
+
 def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
     """The size that an image's header claims, once it is upright. Raises BadCell if the image is
     missing or empty, is not an image, or is too large to decode."""
@@ -125,6 +138,16 @@ def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
     if small != (size, size):
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(image)
+
+
+def shrunk(image: Pixels, side: int) -> Pixels:
+    """(H, W, 3) -> the same shape with at most ``side`` pixels along the longer side."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def find_images(paths: Iterable[str | Path]) -> list[str | Path]:

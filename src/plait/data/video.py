@@ -2,7 +2,8 @@
 
 A video is read in three passes, each only as far as needed. The header gives its size and duration.
 The packets, which are not decoded, give the times of the frames and the points where decoding can
-start. Only then are frames decoded, skipping stretches without a wanted frame.
+start. Only then are frames decoded, skipping stretches without a wanted frame; only to find the
+scenes of a film, all are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.data.cells import FileKind, MediaInfo, load_bytes
-from plait.data.images import IMAGE, IMAGE_BRANDS, Fit, Pixels, open_resized, to_square
+from plait.data.images import (
+    IMAGE,
+    IMAGE_BRANDS,
+    Fit,
+    Pixels,
+    open_resized,
+    open_shown,
+    shrunk,
+    to_square,
+)
 from plait.data.paths import find_file, peek
+from plait.render.progress import Progress
 from plait.types import BadCell
 from plait.util.files import digest, is_folder
 from plait.util.imports import needed
@@ -42,7 +54,20 @@ MAX_DECODED = 20_000  # frames decoded per video, including unwanted ones
 SKIP = 100  # frames; decoding fewer unwanted ones is faster than seeking
 WHOLE = 0.95  # share of the duration that must exist; otherwise the file is truncated
 
+SHORTEST = 1.0  # seconds of a scene
+SMALL = 160  # pixels, the width at which frames are compared
+FRAMES, MOST_KEPT = 3, 12  # frames of a scene that are shown, and kept until its end is known
+
 Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A part of a video without a cut."""
+
+    start: float  # in seconds, as its end
+    end: float
+    frames: tuple[Pixels, ...]  # up to three, (H, W, 3) uint8 each, spread over it
 
 
 def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit: Fit) -> Frames:
@@ -62,13 +87,83 @@ def open_frames(cell: str | Path | bytes, root: Path, count: int, size: int, fit
         BadCell: the video is missing, empty, damaged, truncated, too long or too large, or the
             file is not a video.
     """
-    folder = _folder(cell, root)
-    if folder:
-        names = _images(folder)
-        picked = [names[at] for at in spread(len(names), count)]
-        return np.stack([open_resized(folder / name, root, size, fit) for name in picked])
+    if folder := _folder(cell, root):
+        return np.stack([open_resized(path, root, size, fit) for path in _picked(folder, count)])
     data, name = load_bytes(cell, root, KINDS)
     return np.stack(_decode(data, name, count, lambda frame: to_square(frame, size, fit)))
+
+
+def shown_frames(cell: str | Path | bytes, root: Path, count: int, side: int) -> list[Pixels]:
+    """The same frames for people to look at: (H, W, 3) uint8 each, in their own shape, with at most
+    ``side`` pixels along the longer side. Raises BadCell as `open_frames` does."""
+    if folder := _folder(cell, root):
+        return [open_shown(path, root, side) for path in _picked(folder, count)]
+    data, name = load_bytes(cell, root, KINDS)
+    return _decode(data, name, count, lambda frame: shrunk(frame, side))
+
+
+def find_scenes(
+    cell: str | Path | bytes, root: Path, side: int, progress: Progress | None = None
+) -> Iterator[Scene]:
+    """The scenes of a video, one after the other, each at least a second long. A cut is where
+    frames change much more than just before and after it (PySceneDetect's adaptive detector).
+
+    Args:
+        cell: the path (from the folder ``root``) or the bytes of a video.
+        side: a frame's longer side has at most this many pixels.
+        progress: called with the frames that were looked at, and all of them.
+
+    Raises:
+        BadCell: as `open_frames`; scenes before the damage may have been given.
+    """
+    av = needed("av", "video")
+    data, name = load_bytes(cell, root, KINDS)
+    try:
+        with _open(av, data) as container:
+            _check(container, name)
+            total = len(_index(container, name)[0])
+        with _open(av, data) as container:
+            for number, scene in _scenes(container, name, side):
+                if progress:
+                    progress(f"frames of {name}", min(number, total), total)
+                if scene:
+                    yield scene
+    except (av.FFmpegError, ValueError) as error:
+        raise _damaged(name, error) from None
+
+
+def _scenes(container: Any, name: str, side: int) -> Iterator[tuple[int, Scene | None]]:
+    """How many frames were looked at, and the scene that has come to its end, if one has."""
+    detection = needed("scenedetect", "video")
+    stream, times, start = _stream(container), list[float](), 0
+    stream.thread_type = "AUTO"
+    rate = float(stream.average_rate or 25)
+    detector = needed("scenedetect.detectors", "video").AdaptiveDetector(
+        min_scene_len=max(2, round(SHORTEST * rate))
+    )
+    kept, step = list[tuple[int, Pixels]](), 1  # some frames of the scene, every so many
+
+    def scene(end: float, frames: Sequence[Pixels]) -> Scene:
+        shown = tuple(frames[at] for at in spread(len(frames), FRAMES))
+        return Scene(times[start] - times[0], end - times[0], shown)
+
+    for number, frame in enumerate(container.decode(stream)):
+        times.append(number / rate if frame.time is None else frame.time)
+        if (number - start) % step == 0:
+            kept.append((number, shrunk(_upright(frame, name), side)))
+        if len(kept) > MOST_KEPT:
+            kept, step = kept[::2], 2 * step
+        low = max(1, round(SMALL * frame.height / frame.width))
+        small = frame.reformat(width=SMALL, height=low, format="bgr24").to_ndarray()
+        for cut in detector.process_frame(detection.FrameTimecode(number, rate), small):
+            at = cut.frame_num  # a few frames ago
+            yield number + 1, scene(times[at], [pixels for n, pixels in kept if n < at])
+            kept, step, start = [(n, pixels) for n, pixels in kept if n >= at], 1, at
+        yield number + 1, None
+    if not times:
+        raise BadCell(f"{name} has no frame that can be decoded", expected=KINDS)
+    frames = [pixels for _, pixels in kept] or [shrunk(_upright(frame, name), side)]
+    yield len(times), scene(times[-1] + 1 / rate, frames)
 
 
 def clip_content(cell: str | Path | bytes, root: Path) -> bytes:
@@ -121,6 +216,11 @@ def _folder(cell: Any, root: Path) -> Path | None:
         return None
     found = find_file(cell, root)
     return found if isinstance(found, Path) and is_folder(found) else None
+
+
+def _picked(folder: Path, count: int) -> list[Path]:
+    names = _images(folder)
+    return [folder / names[at] for at in spread(len(names), count)]
 
 
 def _images(folder: Path) -> list[str]:

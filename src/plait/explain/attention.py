@@ -1,4 +1,4 @@
-"""Where the model looked for each word: the photo, then a tile for each word.
+"""Where the model looked for each word: the photo, then the photo again for each word.
 
 The picture of Show, Attend and Tell (Xu et al. 2015, arXiv:1502.03044).
 """
@@ -14,18 +14,21 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from plait.data.images import shrunk
+from plait.modalities.segments import View
 from plait.outputs.base import Output
+from plait.render.captioned import INK, PAPER, font_for
 from plait.types import Prediction, UsageError
 from plait.util.files import write_atomically
 
-TILE = 224  # pixels wide and high
+TILE = 320  # pixels of a tile's longer side
+NARROWEST = 120  # pixels, so that there is room for a word
 LABEL, TITLE = 30, 44  # pixels below each tile, and above all tiles
 SMALLEST, LARGEST = 8, 18  # size of the letters
 GAP = 8
 COLUMNS = 5
-INK, PAPER = (20, 20, 20), (255, 255, 255)
 DIGITS = 4  # of the detected words' probabilities
 DARKEST = 0.35  # brightness of the photo where the model did not look
 
@@ -37,8 +40,9 @@ class Attention:
     answering: Output  # the output that gave the answer
     prediction: Prediction  # the answer
     input: str  # the input's name
-    pixels: NDArray[np.uint8]  # (H, W, 3), the picture that the encoder saw
-    grid: tuple[int, int]  # (rows, columns) of the input's tokens
+    pixels: NDArray[np.uint8]  # (H, W, 3), the picture in its own shape
+    view: View  # the part of it that the encoder saw
+    grid: tuple[int, int]  # (rows, columns) of the input's tokens, which divide that part
 
     @property
     def words(self) -> Sequence[str]:
@@ -52,23 +56,23 @@ class Attention:
         return self.answering.attention(self.prediction)[self.input].reshape(-1, *self.grid)
 
     def picture(self) -> Image.Image:
-        """The photo, then a tile for each word, bright where the model looked for it."""
-        photo = cv2.resize(self.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA)
+        """The photo, then the photo again for each word, bright where the model looked for it."""
+        photo = shrunk(self.pixels, TILE)
+        if (larger := TILE / max(photo.shape)) > 1:
+            photo = np.asarray(cv2.resize(photo, None, fx=larger, fy=larger), np.uint8)
         tiles = [_tile(photo, "")]
         for word, weights in zip(self.words, self.maps, strict=True):
-            looks = weights.astype(np.float32)
-            light = cv2.resize(looks, (TILE, TILE), interpolation=cv2.INTER_CUBIC).clip(0)
+            light = laid_over(weights, self.view, photo.shape[:2]).clip(0)
             light = (light / max(float(light.max()), 1e-9))[..., None]
             lit = (photo * (DARKEST + (1 - DARKEST) * light)).astype(np.uint8)
             tiles.append(_tile(lit, word))
         columns = min(COLUMNS, len(tiles))
         rows = -(-len(tiles) // columns)
-        width, height = columns * (TILE + GAP) + GAP, rows * (TILE + LABEL + GAP) + TITLE
-        sheet = Image.new("RGB", (width, height), PAPER)
+        across, down = (length + GAP for length in tiles[0].size)
+        sheet = Image.new("RGB", (columns * across + GAP, rows * down + TITLE), PAPER)
         _write(sheet, self.prediction.value, TITLE / 2)
         for i, tile in enumerate(tiles):
-            x, y = GAP + i % columns * (TILE + GAP), TITLE + i // columns * (TILE + LABEL + GAP)
-            sheet.paste(tile, (x, y))
+            sheet.paste(tile, (GAP + i % columns * across, TITLE + i // columns * down))
         return sheet
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +82,7 @@ class Attention:
             "caption": self.prediction.value,
             "detected": self.answering.to_json(self.prediction, DIGITS).get("detected", {}),
             "grid": list(self.grid),
+            "view": [list(ends) for ends in self.view],
             "words": [{"word": word, "attention": numbers} for word, numbers in words],
         }
 
@@ -100,10 +105,26 @@ class Attention:
             )
 
 
+def laid_over(weights: NDArray[Any], view: View, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """A map (rows, columns) of the part of a picture in the view -> (H, W), ``shape``, smoothly
+    over the whole picture; 0 outside the view."""
+    steps = [  # where each pixel lies among the map's cells, counted from the middle of the first
+        ((np.arange(pixels) + 0.5) / pixels - start) / (end - start) * cells - 0.5
+        for pixels, cells, (start, end) in zip(shape, weights.shape, reversed(view), strict=True)
+    ]
+    y, x = (grid.astype(np.float32) for grid in np.meshgrid(*steps, indexing="ij"))
+    values = weights.astype(np.float32)
+    light = cv2.remap(values, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    rows, columns = weights.shape
+    seen = (y >= -0.5) & (y <= rows - 0.5) & (x >= -0.5) & (x <= columns - 0.5)
+    return np.asarray(light * seen, np.float32)
+
+
 def _tile(picture: NDArray[np.uint8], text: str) -> Image.Image:
-    tile = Image.new("RGB", (TILE, TILE + LABEL), PAPER)
-    tile.paste(Image.fromarray(picture), (0, 0))
-    _write(tile, text, TILE + LABEL / 2)
+    height, width = picture.shape[:2]
+    tile = Image.new("RGB", (max(width, NARROWEST), height + LABEL), PAPER)
+    tile.paste(Image.fromarray(picture), ((tile.width - width) // 2, 0))
+    _write(tile, text, height + LABEL / 2)
     return tile
 
 
@@ -111,7 +132,7 @@ def _write(picture: Image.Image, text: str, y: float) -> None:
     """Text in the middle of the picture's width, as large as fits."""
     draw = ImageDraw.Draw(picture)
     for size in range(LARGEST, SMALLEST - 1, -1):
-        font = ImageFont.load_default(size)
+        font = font_for(text, size)
         if draw.textlength(text, font) <= picture.width - 2 * GAP:
             break
     draw.text((picture.width / 2, y), text, INK, font, anchor="mm")

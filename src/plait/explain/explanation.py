@@ -305,14 +305,18 @@ def _tiles(axes: Any, grid: Grid, weights: Weights) -> None:
     """Coloured tiles over the picture, or in place of a drawing."""
     rows, columns = len(grid.rows), len(grid.columns)
     tiles, most = weights.reshape(rows, columns), float(np.abs(weights).max(initial=1e-12))
-    place: dict[str, Any] = {"extent": (0, columns, rows, 0), "aspect": "auto"}
+    (left, right), (top, bottom) = grid.view
+    across, down = columns / (right - left), rows / (bottom - top)  # of the whole picture, in tiles
+    edges = -left * across, (1 - left) * across, (1 - top) * down, -top * down
     opacity: Any = 1.0
     if not isinstance(grid.backdrop, str):
-        axes.imshow(grid.backdrop, **place)
+        axes.imshow(grid.backdrop, extent=edges, aspect="auto")
         opacity = STRONGEST * np.abs(tiles) / most
     colours = needed("matplotlib.colors", CHARTS).LinearSegmentedColormap
     tones = colours.from_list("tones", [AGAINST, "#f4f4f4", FOR])
+    place: dict[str, Any] = {"extent": (0, columns, rows, 0), "aspect": "auto"}
     axes.imshow(tiles, cmap=tones, vmin=-most, vmax=most, alpha=opacity, **place)
+    axes.set(xlim=edges[:2], ylim=edges[2:])
     width, height = grid.size
     axes.set_box_aspect(height / width)
     axes.set_yticks(np.arange(rows) + 0.5, grid.rows, fontsize=7)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from plait.config.registry import Component
 from plait.data.cells import MediaInfo, file_type, load_bytes
-from plait.modalities.segments import Kept, Listing, Segments
+from plait.modalities.segments import WHOLE, Kept, Listing, Segments, View
 from plait.types import Geometry, State
 from plait.util.imports import load
 
@@ -215,8 +215,20 @@ class Modality(Component, ABC):
         return load(self.encoder_class)(self, pretrained)
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:
-        """What `read` saw, as (H, W, 3) uint8, for explanations; None if there is none."""
+        """A cell as people see it, upright and in its own shape, as (H, W, 3) uint8; None if it
+        can't be seen."""
         return None
+
+    def view(self, picture: NDArray[np.uint8]) -> View:
+        """The part of a `picture` that lies below the encoder's tokens; all of it if the modality
+        has no geometry."""
+        height, width = picture.shape[:2]
+        geometry = self.geometry(MediaInfo(width, height), 0, 0)
+        if geometry is None:
+            return WHOLE
+        sides = zip(geometry.scale, geometry.shift, geometry.size, (width, height), strict=False)
+        across, down = ((-by / s / of, (size - by) / s / of) for s, by, size, of in sides)
+        return across, down
 
     def segments(self, cell: Any, root: Path) -> Segments:
         """What explanations hide of a cell, how it is drawn, and where the encoder's tokens

@@ -21,12 +21,16 @@ from plait.render.html import picture_uri
 Weights: TypeAlias = NDArray[np.float64]
 Kept: TypeAlias = NDArray[np.bool_]
 Span: TypeAlias = tuple[int, int]
+View: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+"""The part of a picture that a model saw: start and end across, and down, as shares of it. They lie
+beyond 0 and 1 where the model saw a margin around the picture."""
 Perturb: TypeAlias = Callable[[Kept], NDArray[Any]]
 """(P,) which segments are kept -> the item with the others hidden, as `Modality.read` returns it;
 of length 0 where nothing is left, which is an absent input."""
 
 STRONGEST = 0.8  # opacity of the heaviest segment
-SIDE = 480  # pixels of a picture's longer side on a page
+SIDE = 1024  # pixels of a picture's longer side on a page
+WHOLE: View = ((0.0, 1.0), (0.0, 1.0))
 
 
 class Segments(ABC):
@@ -123,6 +127,7 @@ class Grid(Segments):
         *,
         square: bool = False,
         spans: Callable[[int], Weights] | None = None,
+        view: View = WHOLE,
     ) -> None:
         """
         Args:
@@ -133,12 +138,13 @@ class Grid(Segments):
             square: whether tokens lie on a square grid, row by row.
             spans: T -> (T, C), where tokens lie along the columns. Without it, and off a square,
                 they lie evenly along all segments, row after row.
+            view: the part of the drawing that rows and columns divide.
         """
         names = [", ".join(filter(None, (c, r))) or f"{n + 1}, {m + 1}"
                  for n, r in enumerate(rows) for m, c in enumerate(columns)]  # fmt: skip
         super().__init__(names, perturb)
         self.backdrop, self.size, self.rows, self.columns = backdrop, size, rows, columns
-        self.square, self.spans, self.broad = square, spans, any(rows)
+        self.square, self.spans, self.view, self.broad = square, spans, view, any(rows)
 
     def overlap(self, tokens: int) -> Weights:
         """By the area that they share; a number that fills no square is everywhere."""
@@ -169,14 +175,19 @@ class Grid(Segments):
         of zero show a picture as it is."""
         width, height = self.size
         wide, high = width / len(self.columns), height / len(self.rows)
+        (left, right), (top, bottom) = self.view
+        xs = np.linspace(left, right, len(self.columns) + 1).clip(0, 1) * width
+        ys = np.linspace(top, bottom, len(self.rows) + 1).clip(0, 1) * height
         each = zip(self.names, weights, STRONGEST * magnitudes(weights), strict=True)
-        tiles = [
-            f'<rect class="{tone(weight)}" x="{number % len(self.columns) * wide:.1f}" '
-            f'y="{number // len(self.columns) * high:.1f}" width="{wide + 0.4:.1f}" '
-            f'height="{high + 0.4:.1f}" fill-opacity="{strength:.2f}">'
-            f"<title>{escape(segment)}: {weight:+.4f}</title></rect>"
-            for number, (segment, weight, strength) in enumerate(each)
-        ]
+        tiles = [self._unseen(xs, ys)]
+        for number, (segment, weight, strength) in enumerate(each):
+            row, column = divmod(number, len(self.columns))
+            tiles.append(
+                f'<rect class="{tone(weight)}" x="{xs[column]:.1f}" y="{ys[row]:.1f}" '
+                f'width="{xs[column + 1] - xs[column] + 0.4:.1f}" '
+                f'height="{ys[row + 1] - ys[row] + 0.4:.1f}" fill-opacity="{strength:.2f}">'
+                f"<title>{escape(segment)}: {weight:+.4f}</title></rect>"
+            )
         longest = max(map(len, self.rows), default=0)
         left, below = longest and longest * 7 + 10, 18 if any(self.columns) else 0
         kind = "grid" if isinstance(self.backdrop, str) or not weights.any() else "grid faint"
@@ -184,6 +195,17 @@ class Grid(Segments):
             f'<svg class="{kind}" viewBox="{-left} 0 {width + left} {height + below}" role="img" '
             f'aria-label="weights of the segments"><use href="#{name}" width="{width}" '
             f'height="{height}"/>{"".join(tiles)}{self._names(wide, high)}</svg>'
+        )
+
+    def _unseen(self, xs: Weights, ys: Weights) -> str:
+        """A veil over what lies outside the view."""
+        (width, height), (left, *_, right), (top, *_, bottom) = self.size, xs, ys
+        if (left, right, top, bottom) == (0, width, 0, height):
+            return ""
+        return (
+            f'<path class="unseen" fill-rule="evenodd" d="M0 0H{width}V{height}H0Z'
+            f'M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}Z">'
+            "<title>the model did not see this part</title></path>"
         )
 
     def _names(self, wide: float, high: float) -> str:
@@ -239,6 +261,7 @@ SEGMENTS_STYLE = """
 .faint use { filter: grayscale(1); opacity: .55; }
 .grid text { font: 12px system-ui, sans-serif; fill: var(--soft); }
 .line { fill: none; stroke: var(--ink); stroke-width: 1; opacity: .8; }
+.unseen { fill: #000; fill-opacity: .6; }
 rect.for { fill: var(--for); } rect.against { fill: var(--against); }
 .words { margin: 0; padding: .3rem 0; font-size: 1.1rem; line-height: 1.9;
   overflow-wrap: anywhere; }

@@ -1,5 +1,5 @@
-"""What the commands ``caption`` and ``predict`` do: photos or a table in, answers out, printed or
-written as CSV or JSON.
+"""What the command ``predict`` does: a table in, answers out, printed or written as CSV or JSON.
+Other commands write answers in the same way.
 
 Each output's values stand under its name. With several outputs, everything else about an answer
 has the output's name before it.
@@ -10,28 +10,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from plait.data.cells import ErrorPolicy, check_policy, name_cell
-from plait.data.images import find_images
+from plait.data.cells import ErrorPolicy, check_policy
 from plait.data.paths import peek
-from plait.data.readers import is_table_name
 from plait.data.tables import Table, as_table
 from plait.data.values import is_missing
-from plait.model import Model
 from plait.outputs.base import Output
 from plait.pipeline.columns import choose_present_columns
-from plait.render.progress import Progress, reported
+from plait.render.progress import Progress
 from plait.runtime.engines import load
 from plait.types import ColumnName, Prediction, UsageError
 from plait.util.files import write_atomically
 
-PHOTO, ROW = "image", "row"
-"""What identifies a record: a photo's path, or a row's number and plain cells."""
+ROW = "row"
+"""The title of a row's number, which identifies a record, with its plain cells."""
 DIGITS = 4  # of scores and probabilities
 ALL = ""
 """Stands for all titles: where there are several outputs, each title has its output's name."""
@@ -58,83 +54,6 @@ class PredictSettings:
     shares: bool = False  # also each input's share of the answers
 
 
-def caption_photos(
-    paths: Sequence[str | Path],
-    model_name: str,
-    settings: PredictSettings,
-    explain: Path | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """Caption photos and folders of photos; ``explain`` is a folder for pictures of where each word
-    looked. Raises UsageError if there is no photo or no such model, or the model takes something
-    else, and PlaitError if a photo can't be used and the policy is ``stop``."""
-    for path in paths:
-        if is_table_name(str(path)):
-            raise UsageError(f"{path} is a table", hint=f"try: plait predict {model_name} {path}")
-    policy = ErrorPolicy(check_policy(settings.on_bad), in_table=False)
-    model, photos = load(model_name, settings.engine), find_images(paths)
-    if not photos:
-        raise UsageError("no photo in " + ", ".join(map(str, paths)))
-    model.decoding_options(**settings.options)  # checked before any photo is read
-    outputs, out = model.parts.outputs, settings.out
-    write = writer(out, outputs) if out else None
-    if list(model.inputs.values()) != [PHOTO]:
-        raise UsageError(
-            f"the model {model.name!r} takes {', '.join(model.inputs)}",
-            expected="a model with one input, a photo",
-            hint="use plait predict MODEL TABLE",
-        )
-    (name,) = model.inputs
-    records = [{name: path} for path in photos]
-    answers = model.predict_batch(records, policy=policy, **settings.options)
-    answers = reported(answers, "answers", len(photos), progress)
-    rows: Iterator[Row] = (
-        (
-            {PHOTO: photo if isinstance(photo, str) else str(photo)},
-            None if (number, name) in policy.handled else answer,
-        )
-        for number, (photo, answer) in enumerate(zip(photos, answers, strict=True))
-    )
-    if explain is not None:
-        rows = _explained(rows, model, explain)
-    if write is not None:
-        print(f"{write(rows)} of {len(photos)} photos captioned, written to {out}")
-    elif settings.as_json:
-        print(to_json(rows, outputs))
-    else:
-        for identity, found in rows:
-            _print(identity[PHOTO], found or {})
-    _show_failures(policy)
-
-
-def _explained(rows: Iterable[Row], model: Model, folder: Path) -> Iterator[Row]:
-    """The same rows; on the way, a picture of each answer's attention is written."""
-    used: set[str] = set()
-    for identity, answers in rows:
-        if answers is not None:
-            photo = Path(name_cell(identity[PHOTO]))
-            stem = photo.stem
-            for parent in photo.absolute().parents:  # as many of them as make it unique
-                if stem in used:
-                    stem = f"{parent.name}-{stem}"
-            while stem in used:  # a.png and a.jpg in one folder
-                stem += "_"
-            used.add(stem)
-            model.attention(identity[PHOTO], answers[model.output]).save(folder / f"{stem}.png")
-        yield identity, answers
-    print(f"attention pictures are in {folder}", file=sys.stderr)
-
-
-def _print(photo: str, answers: Answers) -> None:
-    for output, prediction in answers.items():
-        start = f"{photo}, {output}: " if len(answers) > 1 else f"{photo}: "
-        values = [prediction.value, *(other.value for other in prediction.alternatives)]
-        for rank, value in enumerate(values):
-            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            print(f"{' ' * len(start) if rank else start}{text}")
-    sys.stdout.flush()
-
-
 def predict_table(
     model_name: str, table: Any, settings: PredictSettings, progress: Progress | None = None
 ) -> None:
@@ -156,7 +75,7 @@ def predict_table(
         print(to_json(answered, outputs))
     else:
         print(f"{write(answered)} of {len(rows)} rows answered, written to {out}")
-    _show_failures(policy)
+    show_failures(policy)
 
 
 def _identities(
@@ -179,7 +98,8 @@ def _identities(
         yield identity
 
 
-def _show_failures(policy: ErrorPolicy) -> None:
+def show_failures(policy: ErrorPolicy) -> None:
+    """Name the cells that could not be used, on the error stream."""
     if policy.failures:
         from plait.render.console import show_bad  # rich is slow to import
 

@@ -46,7 +46,11 @@ class Looked(BaseModel):
     input: str
     words: list[str]
     maps: list[list[list[float]]] = Field(description="one map per word, as rows from the top")
-    picture: str = Field(description="the picture as the model saw it, as a data: URL")
+    view: tuple[tuple[float, float], tuple[float, float]] = Field(
+        description="the part of the picture that the maps cover: start and end across, and down, "
+        "as shares of it"
+    )
+    picture: str = Field(description="the picture, as a data: URL")
 
 
 class Answer(BaseModel):
@@ -320,6 +324,7 @@ def _looked(
         input=attention.input,
         words=list(attention.words),
         maps=np.round(attention.maps.astype(np.float64), 5).tolist(),
+        view=attention.view,
         picture=picture_uri(attention.pixels, max(attention.pixels.shape), 85),
     )
 

@@ -18,13 +18,13 @@ from pydantic import Field, model_validator
 
 from plait.config.registry import register
 from plait.data.cells import MediaInfo, is_sentence
-from plait.data.images import IMAGE, KINDS, Fit, image_info, open_resized
+from plait.data.images import IMAGE, KINDS, Fit, image_info, open_resized, open_shown
 from plait.modalities.base import Facts, Item, Match, Modality, item_generator, view_generator
-from plait.modalities.segments import Grid, Kept, Segments
+from plait.modalities.segments import SIDE, Grid, Kept, Segments
 from plait.types import Geometry
 
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
-TILES, DRAWN = 6, 336  # segments a side of a photo, and pixels a side of its drawing
+TILES, DRAWN = 6, 336  # segments a side of a photo, and the longer side of its drawing
 SMALLEST = 0.7  # smallest share of a photo's area that an augmented view shows
 NOISE, BLUR = (0.08, 0.12, 0.18, 0.26, 0.38), (1.0, 2.0, 3.0, 4.0, 6.0)
 
@@ -112,12 +112,13 @@ class Photo(Modality):
         return json.dumps(["photo", READING_VERSION, *self.shape])
 
     def picture(self, cell: Any, root: Path) -> Pixels:
-        """The pixels themselves."""
-        return self.read(cell, root)
+        """The photo, with at most `SIDE` pixels along the longer side."""
+        return open_shown(cell, root, SIDE)
 
     def segments(self, cell: Any, root: Path) -> Segments:
-        """Squares of the photo; those that are hidden get its mean colour."""
-        photo = self.read(cell, root)
+        """Parts of the photo, squares of what was read; those that are hidden get its mean
+        colour."""
+        photo, shown = self.read(cell, root), self.picture(cell, root)
         edges = np.linspace(0, len(photo), TILES + 1).round().astype(int)
         sides, mean = np.diff(edges), photo.mean(axis=(0, 1)).round().astype(np.uint8)
 
@@ -125,8 +126,10 @@ class Photo(Modality):
             seen = np.repeat(np.repeat(kept.reshape(TILES, TILES), sides, 0), sides, 1)
             return np.where(seen[..., None], photo, mean)
 
-        nameless = [""] * TILES
-        return Grid(photo, (DRAWN, DRAWN), nameless, nameless, perturb, square=True)
+        nameless, (height, width) = [""] * TILES, shown.shape[:2]
+        scale = DRAWN / max(width, height)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return Grid(shown, size, nameless, nameless, perturb, square=True, view=self.view(shown))
 
 
 @register("image", "cnn")

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,6 +26,7 @@ from plait.data.video import (
     clip_info,
     is_animation,
     open_frames,
+    shown_frames,
 )
 from plait.modalities.base import Facts, Item, Match, Modality, view_generator
 from plait.modalities.image.base import (
@@ -36,12 +38,12 @@ from plait.modalities.image.base import (
     random_part,
     worse,
 )
-from plait.modalities.segments import Grid, Kept, Segments
+from plait.modalities.segments import SIDE, Grid, Kept, Segments
 from plait.types import Geometry
 
 READING_VERSION = 1  # raise it when the same file would give other pixels: old caches must miss
 SMALLEST = 0.75  # smallest share of a frame's area that an augmented view shows
-PARTS, ROW, DRAWN = (12, 8, 4, 3, 2, 1), 4, 120  # segments, how many in a row, pixels of one
+PARTS, ROW, DRAWN = (12, 8, 4, 3, 2, 1), 4, 120  # segments, how many in a row, width of one
 LIGHT = (0.8, 1.2)  # what its brightness is multiplied by
 TIME = (0.8, 1.0)  # share of its frames that it keeps, in a row
 
@@ -150,8 +152,8 @@ class Clip(Modality):
         return json.dumps(["clip", READING_VERSION, self.frames, self.flip, *self.shape])
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8]:
-        """The frame in the middle."""
-        frames: NDArray[np.uint8] = self.read(cell, root)
+        """The frame in the middle, with at most `SIDE` pixels along the longer side."""
+        frames = shown_frames(cell, root, self.frames, SIDE)
         return frames[len(frames) // 2]
 
     def segments(self, cell: Any, root: Path) -> Segments:
@@ -167,7 +169,10 @@ class Clip(Modality):
             nearest = np.abs(every[:, None] - seen).argmin(axis=1)
             return frames[seen[nearest]]
 
-        shown = [frames[int(np.flatnonzero(part == n).mean())] for n in range(count)]
+        whole = shown_frames(cell, root, self.frames, SIDE // columns)
+        height, width = whole[0].shape[:2]  # images in a folder may differ
+        middles = [whole[int(np.flatnonzero(part == n).mean())] for n in range(count)]
+        shown = [cv2.resize(frame, (width, height)) for frame in middles]
         rows = [np.concatenate(shown[at : at + columns], 1) for at in range(0, count, columns)]
-        size = (DRAWN * columns, DRAWN * len(rows))
+        size = (DRAWN * columns, max(1, round(DRAWN * height / width)) * len(rows))
         return Grid(np.concatenate(rows), size, [""] * len(rows), [""] * columns, perturb)

@@ -4,6 +4,7 @@
 import {make, percent, shown} from "./make.js";
 
 const DARKEST = 0.35; // of the photo's light, where the model did not look
+const SIDE = 320; // of the veil, which the browser stretches over the photo
 const MOST = 8; // probabilities that are listed
 const HINT = "Hover over a word, or move to it with Tab, to see where the model looked.";
 
@@ -79,22 +80,26 @@ function contributions(rows) {
 
 class Looked {
   constructor(looked, large) {
-    this.canvas = make("canvas", {width: 224, height: 224, "aria-hidden": "true"});
+    const [[left, right], [top, bottom]] = looked.view;
+    this.view = {left, top, width: right - left, height: bottom - top};
+    this.canvas = make("canvas", {width: SIDE, height: SIDE, "aria-hidden": "true"});
     this.note = make("p", {class: "quiet", "aria-live": "polite"}, HINT);
     this.buttons = looked.words.map((word, at) => this.button(word, looked.maps[at]));
     this.element = make("div", {onmouseleave: () => this.clear()},
       make("div", {class: large ? "words" : "words small", role: "group",
         "aria-label": "The words of the answer"}, ...this.buttons),
       make("div", {class: "looked"},
-        make("img", {src: looked.picture, alt: "The picture as the model saw it"}), this.canvas),
+        make("img", {src: looked.picture, alt: "The picture", onload: ({target}) =>
+          target.style.setProperty("--shape", target.naturalWidth / target.naturalHeight),
+        }), this.canvas),
       this.note);
   }
 
   button(word, map) {
     const show = () => {
       this.buttons.forEach((button) => button.classList.toggle("lit", button === own));
-      veil(this.canvas, map);
-      this.note.textContent = `For “${word}” the model looked ${place(map)}.`;
+      veil(this.canvas, map, this.view);
+      this.note.textContent = `For “${word}” the model looked ${place(map, this.view)}.`;
     };
     const own = make("button", {
       type: "button", onmouseenter: show, onfocus: show, onclick: show, onblur: () => this.clear(),
@@ -109,8 +114,9 @@ class Looked {
   }
 }
 
-// Darken what the model did not look at: the map as a small picture, scaled up smoothly.
-function veil(canvas, map) {
+// Darken what the model did not look at: the map as a small picture, scaled up smoothly to the part
+// of the photo that the model saw.
+function veil(canvas, map, {left, top, width, height}) {
   const [rows, columns, values] = [map.length, map[0].length, map.flat()];
   const most = Math.max(...values, 1e-9);
   const small = make("canvas", {width: columns, height: rows});
@@ -120,18 +126,22 @@ function veil(canvas, map) {
   });
   small.getContext("2d").putImageData(image, 0, 0);
   const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
+  const seen = [left * SIDE, top * SIDE, width * SIDE, height * SIDE];
+  context.clearRect(0, 0, SIDE, SIDE);
+  context.fillStyle = `rgb(0 0 0 / ${1 - DARKEST})`;
+  context.fillRect(0, 0, SIDE, SIDE);
+  context.clearRect(...seen);
   context.imageSmoothingQuality = "high";
-  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  context.drawImage(small, ...seen);
 }
 
-// Where a map's centre of gravity is, in words.
-export function place(map) {
+// Where on the photo a map's centre of gravity is, in words.
+export function place(map, {left, top, width, height}) {
   const total = map.flat().reduce((sum, value) => sum + value, 0) || 1;
   let [down, across] = [0, 0];
   map.forEach((row, y) => row.forEach((value, x) => {
-    down += value * (y + 0.5) / map.length / total;
-    across += value * (x + 0.5) / row.length / total;
+    down += value * (top + height * (y + 0.5) / map.length) / total;
+    across += value * (left + width * (x + 0.5) / row.length) / total;
   }));
   const name = (at, names) => names[at < 0.4 ? 0 : at > 0.6 ? 2 : 1];
   const vertical = name(down, ["top", "", "bottom"]);

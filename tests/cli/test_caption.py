@@ -1,0 +1,289 @@
+"""Captions in every form: printed, in tables, in pictures, in photos, of scenes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from clips import film
+from PIL import Image
+from samples import COLOURS, draw
+from untrained import make_model
+
+from plait.data.descriptions import read_description
+from plait.model import Model
+from plait.outputs.text.search import Decoding
+from plait.types import Alternative, Prediction
+
+SCENES = ("red", "blue", "green")
+
+
+@pytest.fixture
+def photo(squares: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(squares.with_name("000.png"), tmp_path / "photo.png"))
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenes of one and a half seconds each: a square of a colour, on grey noise."""
+    pictures = [np.array(draw(colour, "left", number)) for number, colour in enumerate(SCENES)]
+    frames = [picture for picture in pictures for _ in range(15)]
+    path = tmp_path_factory.mktemp("video") / "film.mp4"
+    path.write_bytes(film(frames, "mp4", "libx264", "yuv444p", crf="10"))
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *captions: str) -> list[dict[str, Any]]:
+    """The model finds these captions, best first; the options that it was asked with."""
+    asked: list[dict[str, Any]] = []
+
+    def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        asked.append(options)
+        first, *others = [Alternative(text, -float(n)) for n, text in enumerate(captions, start=1)]
+        for _ in records:
+            yield {"caption": Prediction(first.value, first.score, tuple(others))}
+
+    monkeypatch.setattr(Model, "predict_batch", predict_batch)
+    return asked
+
+
+def test_samples_differ(run: Any, trained: Path, photo: Path) -> None:
+    sampling = ("--sample", "--num", 3, "--set", "temperature=3")
+    code, out, _ = run("caption", photo, "--model", trained, "--json", *sampling)
+    assert code == 0
+    (row,) = json.loads(out)
+    found = [row["caption"], *(other["caption"] for other in row["alternatives"])]
+    assert len(found) == len(set(found)) == 3
+
+
+def test_more_samples_are_drawn_than_shown(
+    run: Any, trained: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = ("a dog runs", "a dog is", "a dog runs", "the dog runs", "a cat runs")
+    asked = answering(monkeypatch, *same)
+    sampling = ("caption", photo, "--model", trained, "--sample", "--num", 4)
+    _, out, _ = run(*sampling)
+    assert out.split(": ")[1].split("\n") == [
+        "a dog runs",
+        " " * len(f"{photo}: ") + "a cat runs",
+        "",
+    ]
+    run(*sampling, "--set", "top_p=1")
+    run(*sampling, "--num", 60)
+    run("caption", photo, "--model", trained, "--sample")
+    run("caption", photo, "--model", trained, "--num", 4)
+    assert asked == [
+        {"num": 32, "sample": True, "top_p": 0.9},
+        {"num": 32, "sample": True, "top_p": 1},
+        {"num": 64, "sample": True, "top_p": 0.9},
+        {"sample": True, "top_p": 0.9},
+        {"num": 4},
+    ]
+    assert Decoding(num=64)  # as many as can be drawn
+
+
+@pytest.mark.parametrize("how", ["print", "csv", "json"])
+def test_alternative_texts(
+    run: Any, trained: Path, photo: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "a man in a blue shirt is standing beside a dog " * 3
+    asked = answering(monkeypatch, long, "a man in the", "a man and his dog", "a dog")
+    out = tmp_path / f"out.{how}"
+    where = [] if how == "print" else ["--out", out]
+    _, text, _ = run("caption", photo, "--model", trained, "--style", "alt", *where)
+    assert asked == [{"num": 3}]  # as many as there are beams
+    if how == "print":
+        assert text == f"{photo}: A man and his dog.\n"
+    elif how == "csv":
+        assert rows(out) == [
+            {"image": str(photo), "caption": "A man and his dog.", "score": "-3.0000"}
+        ]
+    else:
+        (row,) = json.loads(out.read_text())
+        assert (row["caption"], row["score"], row["alternatives"]) == ("A man and his dog.", -3, [])
+
+
+def test_alternative_texts_of_a_real_model(run: Any, trained: Path, squares: Path) -> None:
+    photos = [squares.with_name(f"0{n}0.png") for n in range(5)]
+    _, out, _ = run("caption", *photos, "--model", trained, "--style", "alt", "--num", 2)
+    lines = out.splitlines()
+    assert len(lines) == 10
+    for line in lines:
+        text = line.split(": ")[-1].strip()
+        assert text[0].isupper()
+        assert text.endswith(".")
+        assert len(text) <= 125
+
+
+def test_pictures_with_captions(run: Any, trained: Path, photo: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide" / "photo.png"
+    wide.parent.mkdir()
+    Image.new("RGB", (900, 300), COLOURS["red"]).save(wide)
+    where = tmp_path / "pictures"
+    code, out, err = run(
+        "caption", photo, wide, "--model", trained, "--pictures", where, "--num", 2
+    )
+    assert code == 0
+    assert len(out.splitlines()) == 4
+    assert str(where) in err
+    assert sorted(p.name for p in where.iterdir()) == ["photo.png", "wide-photo.png"]
+    with Image.open(where / "wide-photo.png") as picture:
+        assert picture.width == 900
+        assert picture.height > 300
+        assert np.all(np.array(picture)[:300] == COLOURS["red"])
+    with Image.open(where / "photo.png") as small:
+        assert small.height > 64
+
+
+def test_a_folder_of_all_kinds_to_a_csv(
+    run: Any, trained: Path, photo: Path, tmp_path: Path
+) -> None:
+    deep = tmp_path / "ünter ordner" / "深い"
+    deep.mkdir(parents=True)
+    for name in ("é.png", 'con,ma "q".png', "new\nline.png"):
+        shutil.copy(photo, deep / name)
+    (deep / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
+    (deep / "notes.txt").write_text("no photo")
+    out = tmp_path / "out.csv"
+    code, text, err = run("caption", tmp_path, "--model", trained, "--out", out, "--on-bad", "skip")
+    assert code == 0
+    assert "4 of 5 photos captioned" in text
+    assert "broken.jpg" in err
+    found = {row["image"]: row["caption"] for row in rows(out)}
+    assert set(found) == {
+        str(path) for path in tmp_path.rglob("*") if path.suffix in (".png", ".jpg")
+    }
+    assert [bool(caption) for caption in found.values()].count(False) == 1
+    assert found[str(deep / "broken.jpg")] == ""
+
+
+def test_captions_are_written_into_photos(
+    run: Any, trained: Path, photo: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyexiv2", reason="needs the extra plait[metadata]")
+    gif, own = tmp_path / "moving.gif", tmp_path / "own.jpg"
+    draw("red", "left", 1).save(gif)
+    exif = Image.Exif()
+    exif[270] = "my own words"
+    draw("red", "left", 1).save(own, exif=exif)
+    before = photo.read_bytes()
+    command = ("caption", tmp_path, "--model", trained, "--write-metadata", "--on-bad", "skip")
+    code, out, err = run(*command)
+    assert code == 0
+    captions = {line.split(": ")[0]: line.split(": ")[1] for line in out.splitlines()}
+    assert read_description(photo) == captions[str(photo)]
+    assert photo.with_name("photo.png.original").read_bytes() == before
+    assert read_description(own) == "my own words"
+    assert "captions written into 1 of 3 photos; the originals are kept as NAME.original" in err
+    assert "1 of 3 photos already have a description" in err
+    assert "moving.gif" in err
+    assert gif.read_bytes().startswith(b"GIF8")
+    again = run(*command)
+    assert "captions written into 0 of 3 photos\n" in again[2]
+    _, out, _ = run("caption", own, "--model", trained, "--write-metadata", "--overwrite",
+                    "--style", "alt")  # fmt: skip
+    assert read_description(own) == out.split(": ")[1].strip()
+    assert out.strip().endswith(".")
+
+
+def test_a_photo_that_cannot_hold_a_caption_stops(run: Any, trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyexiv2", reason="needs the extra plait[metadata]")
+    gif = tmp_path / "moving.gif"
+    draw("red", "left", 1).save(gif)
+    code, _, err = run("caption", gif, "--model", trained, "--write-metadata")
+    assert code == 1
+    assert "a GIF file" in err
+    assert "--on-bad skip" in err
+
+
+def test_scenes_of_a_video_are_captioned(run: Any, trained: Path, video: Path) -> None:
+    code, out, _ = run("caption", video, "--model", trained)
+    assert code == 0
+    times = ("0:00-0:01", "0:01-0:03", "0:03-0:04")
+    for line, time, colour in zip(out.splitlines(), times, SCENES, strict=True):
+        assert line.startswith(f"{video} {time}: ")
+        assert f"{colour} square" in line
+
+
+def test_scenes_in_tables(
+    run: Any, trained: Path, video: Path, photo: Path, tmp_path: Path
+) -> None:
+    table, where = tmp_path / "out.csv", tmp_path / "pictures"
+    _, text, _ = run("caption", photo, video, "--model", trained, "--out", table)
+    assert "4 of 4 photos and scenes captioned" in text
+    first, *found = rows(table)
+    assert (first["image"], first["video"], first["start"]) == (str(photo), "", "")
+    assert [(row["video"], row["start"], row["end"]) for row in found] == [
+        (str(video), "0.0", "1.5"), (str(video), "1.5", "3.0"), (str(video), "3.0", "4.5"),
+    ]  # fmt: skip
+    _, out, _ = run("caption", video, "--model", trained, "--json", "--pictures", where,
+                    "--explain", tmp_path / "why")  # fmt: skip
+    assert [(row["start"], row["end"]) for row in json.loads(out)] == [
+        (0.0, 1.5), (1.5, 3.0), (3.0, 4.5),
+    ]  # fmt: skip
+    names = ["film-0m00s.png", "film-0m01s.png", "film-0m03s.png"]
+    assert sorted(p.name for p in where.iterdir()) == names
+    assert sorted(p.name for p in (tmp_path / "why").iterdir()) == names
+
+
+def test_a_damaged_video_stops_or_is_skipped(
+    run: Any, trained: Path, video: Path, photo: Path, tmp_path: Path
+) -> None:
+    broken, out = tmp_path / "broken.mp4", tmp_path / "out.csv"
+    broken.write_bytes(video.read_bytes()[:2000])
+    code, _, err = run("caption", broken, "--model", trained)
+    assert code == 1
+    assert "broken.mp4" in err
+    code, text, err = run(
+        "caption", broken, photo, video, "--model", trained, "--out", out, "--on-bad", "skip"
+    )
+    assert code == 0
+    assert "4 of 5" in text
+    assert err.count("broken.mp4") == 1
+    assert [row["caption"] != "" for row in rows(out)] == [False, True, True, True, True]
+    first = rows(out)[0]
+    assert (first["video"], first["start"], first["end"]) == (str(broken), "", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--style", "poem"], "there is no style 'poem'; expected plain or alt"),
+        (["--overwrite"], "--overwrite says what to do with --write-metadata"),
+        (["film.mp4", "--write-metadata"], "--write-metadata can't write into videos"),
+        (["--set", "num=0"], "num is 0"),
+    ],
+)
+def test_what_does_not_fit_together(
+    run: Any, trained: Path, photo: Path, options: list[str], said: str
+) -> None:
+    code, _, err = run("caption", photo, "--model", trained, *options)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_model_without_texts_has_no_alternative_texts(run: Any, tmp_path: Path) -> None:
+    model = make_model(
+        {"image": {"modality": "image", "representation": {"kind": "pixels", "size": 32}}},
+        {"kind": {"kind": "category", "column": "kind"}},
+        {"image": [b"", b""], "kind": ["dog", "cat"]},
+        {"kind": "none"},
+    )
+    model.save(tmp_path / "model")
+    photo = tmp_path / "a.png"
+    draw("red", "left", 1).save(photo)
+    code, _, err = run("caption", photo, "--model", tmp_path / "model", "--style", "alt")
+    assert code == 2
+    assert "expected a model with a text output" in err
+    assert run("caption", photo, "--model", tmp_path / "model")[0] == 0
