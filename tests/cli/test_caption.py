@@ -17,6 +17,7 @@ from untrained import make_model
 
 from plait.data.descriptions import read_description
 from plait.model import Model
+from plait.outputs.text.output import TextDetails
 from plait.outputs.text.search import Decoding
 from plait.types import Alternative, Prediction
 
@@ -287,3 +288,51 @@ def test_a_model_without_texts_has_no_alternative_texts(run: Any, tmp_path: Path
     assert code == 2
     assert "expected a model with a text output" in err
     assert run("caption", photo, "--model", tmp_path / "model")[0] == 0
+
+
+def sure_of(monkeypatch: pytest.MonkeyPatch, *probable: float | None) -> None:
+    """The model says "a cat" of each photo, and how probable it is that it is right."""
+
+    def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        for _, sure in zip(records, probable, strict=True):
+            yield {"caption": Prediction("a cat", -1.0, details=TextDetails(confidence=sure))}
+
+    monkeypatch.setattr(Model, "predict_batch", predict_batch)
+
+
+def test_captions_that_are_not_sure_are_marked(
+    run: Any, trained: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path(shutil.copy(photo, tmp_path / "other.png"))
+    sure_of(monkeypatch, 0.81, 0.34)
+    arguments = ["caption", str(photo), str(other), "--model", str(trained), "--sure", "0.6"]
+    _, printed, _ = run(*arguments)
+    assert printed.splitlines() == [
+        f"{photo}: a cat",
+        f"{other}: not sure (34% likely right): a cat",
+    ]
+    table = tmp_path / "out.csv"
+    run(*arguments, "--out", str(table))
+    found = [(row["sure"], row["confidence"]) for row in rows(table)]
+    assert found == [("True", "0.81"), ("False", "0.34")]
+
+
+def test_captions_that_are_not_sure_are_not_written_into_photos(
+    run: Any, trained: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyexiv2", reason="needs the extra plait[metadata]")
+    sure_of(monkeypatch, 0.34)
+    before = photo.read_bytes()
+    arguments = ["caption", str(photo), "--model", str(trained), "--write-metadata"]
+    run(*arguments, "--sure", "0.6")
+    assert photo.read_bytes() == before
+    run(*arguments, "--sure", "0.2")
+    assert read_description(photo) == "a cat"
+
+
+def test_a_model_that_is_not_calibrated_can_not_be_sure(
+    run: Any, trained: Path, photo: Path
+) -> None:
+    code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6")
+    assert code == 2
+    assert "can't tell how probable it is that it is right" in errors

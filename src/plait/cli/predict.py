@@ -48,6 +48,10 @@ class CaptionOptions:
     overwrite: bool = option(
         False, "With --write-metadata: replace descriptions that photos have.", "--overwrite"
     )
+    sure: float | None = option(
+        None, "Mark captions that are less likely than this, 0 to 1, to name the main subject, and "
+        "write none of them into photos.", min=0.0, max=1.0,
+    )  # fmt: skip
 
 
 @commands.command()

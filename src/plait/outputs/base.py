@@ -233,6 +233,11 @@ class Output(Component, ABC):
         """How probable the answer is to the model, 0 to 1; None where it doesn't say."""
         return None
 
+    def calibrated(self, prediction: Prediction) -> float | None:
+        """How probable it is that the answer is right, 0 to 1, as fitted to validation records;
+        None where nothing was fitted."""
+        return None
+
     def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
         """Of everything that the output can answer (classes, labels) the probability, the likeliest
         first; empty where there is no such list."""

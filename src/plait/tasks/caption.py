@@ -50,6 +50,7 @@ class CaptionSettings(PredictSettings):
     pictures: Path | None = None  # a folder for pictures of the photos with their captions
     write_metadata: bool = False  # write the captions into the photos
     overwrite: bool = False  # even if they have a description
+    sure: float | None = None  # the least confidence of a caption that is not marked
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ class Shot:
         file: the photo's or the video's.
         cell: what the model saw; of a scene, one frame as the bytes of an image.
         span: the scene's start and end in seconds; None for a video that can't be read.
+        sure: whether all its captions are as sure as was asked for; None if nothing was.
     """
 
     file: str | Path
     cell: Any
     span: tuple[float, float] | None = None
+    sure: bool | None = None  # whether its captions are as sure as asked for
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -72,7 +75,7 @@ class Shot:
         identity: dict[str, Any] = {VIDEO if _is_video(self.file) else PHOTO: str(self.file)}
         if self.span is not None:
             identity |= zip(("start", "end"), (round(time, 2) for time in self.span), strict=True)
-        return identity
+        return identity if self.sure is None else identity | {"sure": self.sure}
 
     @property
     def when(self) -> str:
@@ -113,6 +116,8 @@ def caption_photos(
             hint="use plait predict MODEL TABLE",
         )
     shots = _captioned(files, model, options, policy, progress)
+    if settings.sure is not None:
+        shots = _marked(shots, model, settings.sure)
     if settings.explain is not None:
         shots = _explained(shots, model, settings.explain)
     shots = ((shot, answers and choose(answers)) for shot, answers in shots)
@@ -122,7 +127,7 @@ def caption_photos(
         shots = _described(shots, settings, policy)
     if write is None and not settings.as_json:
         for shot, answers in shots:
-            _print(shot.title, answers or {})
+            _print(shot, answers or {}, model)
     else:
         rows: list[Row] = [(shot.identity, answers) for shot, answers in shots]
         if write is not None:
@@ -233,6 +238,23 @@ def _is_video(file: str | Path) -> bool:
     return VIDEO_FILE.has_suffix(str(file))
 
 
+def _marked(shots: Iterable[Captioned], model: Model, least: float) -> Iterator[Captioned]:
+    """The same, each marked as sure or not."""
+    for shot, answers in shots:
+        if answers is None:
+            yield shot, answers
+            continue
+        sure = [model.parts.outputs[name].calibrated(found) for name, found in answers.items()]
+        known = [p for p in sure if p is not None]
+        if len(known) < len(sure):
+            raise UsageError(
+                f"the model {model.name!r} can't tell how probable it is that it is right",
+                expected="--sure with a model whose confidence was calibrated in training",
+                hint="train it with --set outputs.NAME.settings.calibrate=true",
+            )
+        yield replace(shot, sure=min(known) >= least), answers
+
+
 def _explained(shots: Iterable[Captioned], model: Model, folder: Path) -> Iterator[Captioned]:
     """The same; on the way, a picture of each answer's attention is written."""
     path = _namer(folder)
@@ -284,7 +306,7 @@ def _described(
     written = left = number = 0
     for number, (shot, answers) in enumerate(shots):
         text = "" if answers is None else _lines(next(iter(answers.values())))[0]
-        if text:
+        if text and shot.sure is not False:
             try:
                 if not isinstance(shot.file, Path):
                     raise BadCell(
@@ -305,9 +327,12 @@ def _described(
         print(f"{left} of {total} {why}; --overwrite replaces it", file=sys.stderr)
 
 
-def _print(title: str, answers: Answers) -> None:
+def _print(shot: Shot, answers: Answers, model: Model) -> None:
     for output, prediction in answers.items():
-        start = f"{title}, {output}: " if len(answers) > 1 else f"{title}: "
+        start = f"{shot.title}, {output}: " if len(answers) > 1 else f"{shot.title}: "
+        if shot.sure is False:
+            probable = model.parts.outputs[output].calibrated(prediction) or 0.0
+            start += f"not sure ({probable:.0%} likely right): "
         for rank, line in enumerate(_lines(prediction)):
             print(f"{' ' * len(start) if rank else start}{line}")
     sys.stdout.flush()

@@ -26,7 +26,7 @@ from plait.data.vocabulary import (
     fit_vocabulary,
     load_vocabulary,
 )
-from plait.outputs.base import Output, RawOutputs, Steps
+from plait.outputs.base import Output, RawOutputs, Steps, rounded
 from plait.outputs.text.confidence import confidence, evidence
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
@@ -438,19 +438,25 @@ class TextOutput(Output):
         return self.tokenizer.decode(token_ids).strip()
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
-        """The detected words."""
+        """The detected words; the confidence, if it was calibrated."""
         detected = (prediction.details or TextDetails()).detected
-        return {"detected": {word: round(p, 4) for word, p in detected.items()}}
+        sure = self.calibrated(prediction)
+        found = {"detected": {word: round(p, 4) for word, p in detected.items()}}
+        return found | ({} if sure is None else {"confidence": rounded(sure, digits)})
 
     def confidence(self, prediction: Prediction) -> float:
         """The calibrated probability that the text is right; without one, the geometric mean of the
         tokens' probabilities."""
-        sure = (prediction.details or TextDetails()).confidence
+        sure = self.calibrated(prediction)
         return math.exp(prediction.score) if sure is None else sure
+
+    def calibrated(self, prediction: Prediction) -> float | None:
+        """For captions, the probability that the main subject is right."""
+        return (prediction.details or TextDetails()).confidence
 
     def store(self, prediction: Prediction) -> dict[str, Any]:
         """With the calibrated confidence."""
-        sure = (prediction.details or TextDetails()).confidence
+        sure = self.calibrated(prediction)
         return super().store(prediction) | ({} if sure is None else {"confidence": sure})
 
     def restore(self, raw: Mapping[str, Any]) -> Prediction:
@@ -476,7 +482,7 @@ class TextOutput(Output):
     def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
         """See `Output.scorer`."""
         metrics = self.scored_by([prediction.value for prediction in predictions], references)
-        sure = [(p.details or TextDetails()).confidence for p in predictions]
+        sure = [self.calibrated(prediction) for prediction in predictions]
         metrics.confidences = [p for p in sure if p is not None] if None not in sure else None
         return metrics
 
