@@ -313,7 +313,7 @@ def test_captions_that_are_not_sure_are_marked(
     ]
     table = tmp_path / "out.csv"
     run(*arguments, "--out", str(table))
-    found = [(row["sure"], row["confidence"]) for row in rows(table)]
+    found = [(row["sure"], row["caption_confidence"]) for row in rows(table)]
     assert found == [("True", "0.81"), ("False", "0.34")]
 
 

@@ -437,6 +437,11 @@ class TextOutput(Output):
         are left out."""
         return self.tokenizer.decode(token_ids).strip()
 
+    def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
+        """The confidence, if it was calibrated."""
+        sure = self.calibrated(prediction)
+        return {} if sure is None else {"confidence": round(sure, 4)}
+
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words; the confidence, if it was calibrated."""
         detected = (prediction.details or TextDetails()).detected
