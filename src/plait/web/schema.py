@@ -59,6 +59,11 @@ class Answer(BaseModel):
     value: Any
     score: float | None = Field(description="mean log-probability per word, or a probability")
     confidence: float | None = Field(description="how probable the answer is to the model, 0 to 1")
+    calibrated: bool = Field(
+        False,
+        description="whether the confidence was fitted to validation records: it is the probability "
+        "that the answer is right, for captions that the main subject is",
+    )
     alternatives: list[Alternative] = []
     probabilities: dict[str, float] = {}
     interval: tuple[float, float] | None = None
@@ -300,6 +305,7 @@ def to_answers(
             value=_plain(prediction.value),
             score=_plain(prediction.score),
             confidence=_plain(output.confidence(prediction)),
+            calibrated=output.calibrated(prediction) is not None,
             alternatives=[
                 Alternative(value=_plain(other.value), score=_plain(other.score))
                 for other in prediction.alternatives

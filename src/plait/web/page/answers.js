@@ -6,6 +6,8 @@ import {make, percent, shown} from "./make.js";
 const DARKEST = 0.35; // of the photo's light, where the model did not look
 const SIDE = 320; // of the veil, which the browser stretches over the photo
 const MOST = 8; // probabilities that are listed
+const DOUBTFUL = 0.4; // probability of a right answer
+const UNSURE = "The model is not sure: this may show something that it has not learned.";
 const HINT = "Hover over a word, or move to it with Tab, to see where the model looked.";
 
 // Draw all outputs' answers; previous: the answers before the last change.
@@ -45,8 +47,11 @@ function confidence(answer, previous) {
   if (answer.confidence == null) return null;
   const number = make("span", {class: "number", "data-confidence": answer.confidence},
     percent(answer.confidence));
-  return make("div", {}, make("div", {class: "bars"}, make("span", {}, "Confidence"),
-    meter(answer.confidence, "Confidence"), number), previous ? change(answer, previous) : null);
+  const label = answer.calibrated ? "Likely right" : "Confidence";
+  const doubt = answer.calibrated && answer.confidence < DOUBTFUL;
+  return make("div", {}, make("div", {class: "bars"}, make("span", {}, label),
+    meter(answer.confidence, label), number), doubt ? make("p", {class: "quiet"}, UNSURE) : null,
+    previous ? change(answer, previous) : null);
 }
 
 function change(answer, previous) {
