@@ -73,11 +73,11 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
         if never.any():
             avoided[str(word)] = np.flatnonzero(never).tolist()
         # Words such as "in" and "on" are so frequent that they would speak for their letters.
-        expected, following = (
+        chance, found = (
             np.bincount(of_letter, (values * ~inner)[first:], len(known))
             for values in (expected, following)
         )
-        rare = inner[word] & (expected >= LETTERS) & (following < LETTER_SHARE * expected)
+        rare = inner[word] & (chance >= LETTERS) & (found < LETTER_SHARE * chance)
         if rare.any():
             avoided_letters[str(word)] = "".join(known[rare].tolist())
     return {
