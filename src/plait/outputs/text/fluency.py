@@ -59,34 +59,49 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
     inner = common & (ending < LAST)
     again = common & (repeating >= AGAIN) & (ending < INNER)
     inside = np.setdiff1d(np.arange(len(tokens)), last)
-    pairs, pair_counts = np.unique(tokens[inside] * size + tokens[inside + 1], return_counts=True)
-    share, letters = counts / max(1, counts.sum()), np.array([unit[:1] for unit in units])
-    known, of_letter = np.unique(letters[first:], return_inverse=True)
-    avoided: dict[str, list[int]] = {}
-    avoided_letters: dict[str, str] = {}
-    for word in (np.flatnonzero(common[first:]) + first).tolist():
-        own = slice(*np.searchsorted(pairs, [word * size, (word + 1) * size]))
-        following, expected = np.zeros(size), counts[word] * share
-        following[pairs[own] % size] = pair_counts[own]
-        never = (expected >= EXPECTED) & (following < SHARE * expected)
-        never[:first] = False
-        if never.any():
-            avoided[str(word)] = np.flatnonzero(never).tolist()
-        # Words such as "in" and "on" are so frequent that they would speak for their letters.
-        chance, found = (
-            np.bincount(of_letter, (values * ~inner)[first:], len(known))
-            for values in (expected, following)
-        )
-        rare = inner[word] & (chance >= LETTERS) & (found < LETTER_SHARE * chance)
-        if rare.any():
-            avoided_letters[str(word)] = "".join(known[rare].tolist())
+    pairs = np.unique(tokens[inside] * size + tokens[inside + 1], return_counts=True)
+    avoided, letters = _avoided(pairs, counts, inner, units)
     return {
         "common": np.flatnonzero(common).tolist(),
         "inner": np.flatnonzero(inner).tolist(),
         "again": np.flatnonzero(again).tolist(),
         "avoided": avoided,
-        "letters": avoided_letters,
+        "letters": letters,
     }
+
+
+def _avoided(
+    pairs: tuple[Ints, Ints], counts: Ints, inner: NDArray[np.bool_], units: Sequence[str]
+) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """What does not follow each word: words, and first letters of rare words.
+
+    Args:
+        pairs: those of neighbours, as first * V + second, sorted; and how often each occurs.
+        counts: (V,) of each word.
+        inner: (V,) the words that end no text.
+        units: the text of every id.
+    """
+    size, first, words = len(units), len(SPECIALS), dict[str, list[int]]()
+    rare = dict[str, str]()
+    share, letters = counts / max(1, counts.sum()), [unit[:1] for unit in units[first:]]
+    known, of_letter = np.unique(letters, return_inverse=True)
+    for word in (np.flatnonzero(counts[first:] >= COMMON) + first).tolist():
+        own = slice(*np.searchsorted(pairs[0], [word * size, (word + 1) * size]))
+        following, expected = np.zeros(size), counts[word] * share
+        following[pairs[0][own] % size] = pairs[1][own]
+        never = (expected >= EXPECTED) & (following < SHARE * expected)
+        never[:first] = False
+        if never.any():
+            words[str(word)] = np.flatnonzero(never).tolist()
+        # Words such as "in" and "on" are so frequent that they would speak for their letters.
+        chance, found = (
+            np.bincount(of_letter, (values * ~inner)[first:], len(known))
+            for values in (expected, following)
+        )
+        some = inner[word] & (chance >= LETTERS) & (found < LETTER_SHARE * chance)
+        if some.any():
+            rare[str(word)] = "".join(known[some].tolist())
+    return words, rare
 
 
 @dataclass(frozen=True)
