@@ -61,8 +61,8 @@ class Answer(BaseModel):
     confidence: float | None = Field(description="how probable the answer is to the model, 0 to 1")
     calibrated: bool = Field(
         False,
-        description="whether the confidence was fitted to validation records: it is the probability "
-        "that the answer is right, for captions that the main subject is",
+        description="whether the confidence was fitted to validation records, as the probability "
+        "that the answer is right (of captions, the main subject)",
     )
     alternatives: list[Alternative] = []
     probabilities: dict[str, float] = {}

@@ -44,7 +44,7 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
         that may occur twice; ``avoided``: word -> words that do not follow it; ``letters``: word ->
         first letters of rare words that do not follow it.
     """
-    size, first = len(units), len(SPECIALS)
+    size = len(units)
     lengths = np.array([len(text) for text in texts if len(text)], np.int64)
     tokens = np.concatenate([np.empty(0, np.int64), *(text for text in texts if len(text))])
     tokens, of_text = tokens.astype(np.int64), np.repeat(np.arange(len(lengths)), lengths)
