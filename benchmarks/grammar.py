@@ -1,4 +1,4 @@
-"""Counts ungrammatical captions by rules: "a orange shirt", "a man is", "a dog and a dog", "a cars".
+"""Counts ungrammatical captions by rules: "a orange shirt", "a man is", "a dog and a dog".
 
     python benchmarks/grammar.py captions.csv
 
