@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from plait.types import PlaitError, State
+from plait.types import PlaitError, State, UsageError
 from plait.util.files import is_folder, located
 from plait.util.imports import needed
 
@@ -33,6 +33,7 @@ HubTrain = Annotated[
 ]
 
 PATIENCE = 10.0  # seconds to wait for the Hub
+VIDEOS = "video_processor"  # transformers' name of the part of a processor that reads videos
 REVISION = "revision"
 """The key of a model's configuration that holds the commit it was resolved to."""
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
@@ -147,9 +148,52 @@ def build_extractor(state: State) -> Any:
     return cls.from_dict(state)
 
 
+def load_captioner_config(name: str) -> State:
+    """As `load_config`, of a model that turns a photo into a text.
+
+    Raises:
+        UsageError: the model does something else.
+    """
+    library, state = transformers(), load_config(name)
+    kind = state["model_type"]
+    if library.CONFIG_MAPPING[kind] not in library.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise UsageError(
+            f"the model {name!r} ({kind}) doesn't turn a photo into a text",
+            expected="BLIP, BLIP-2, GIT, Florence-2, SmolVLM, PaliGemma, Qwen-VL or similar",
+        )
+    return state
+
+
 def load_processor(name: str) -> Any:
-    """What makes a photo and a text a vision-language model's input, with its chat template."""
-    return read_pretrained(transformers().AutoProcessor, name)
+    """What makes a photo and a text a vision-language model's input, with its chat template. It
+    needs no torchvision: images are processed by Pillow, and videos not at all."""
+    library = transformers()
+    config = type(read_pretrained(library.AutoConfig, name))
+    if config not in library.PROCESSOR_MAPPING:
+        return read_pretrained(library.AutoProcessor, name)
+    return read_pretrained(without_videos(library.PROCESSOR_MAPPING[config]), name)
+
+
+def without_videos(cls: Any) -> Any:
+    """A class of processors without the part for videos, which needs torchvision; the class itself
+    if it has none."""
+    parts: list[str] = cls.get_attributes()
+    if VIDEOS not in parts:
+        return cls
+
+    class Photos(cls):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [part for part in parts if part != VIDEOS]
+
+        @classmethod
+        def _get_arguments_from_pretrained(cls, *given: Any, **options: Any) -> list[Any]:
+            arguments: list[Any] = super()._get_arguments_from_pretrained(*given, **options)
+            arguments.insert(parts.index(VIDEOS), None)
+            return arguments
+
+    Photos.__name__ = cls.__name__
+    return Photos
 
 
 def load_json(name: str, file: str) -> State | None:

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from plait.modalities.image.base import Cnn, NetworkName
 from plait.modalities.image.hub import HubImage, one_side
 from plait.modalities.image.inception_resnet_v2 import InceptionResNetV2
+from plait.modalities.image.original import Original
 from plait.modalities.image.pixels import Pixels
 from plait.modalities.image.visual_words import VisualWords
 from plait.nn import inception_resnet_v2 as inception
@@ -70,6 +71,29 @@ class PhotoEncoder(Encoder):
         # Strides stay those of (B, H, W, 3): processors' convolutions are fastest channels-last.
         prepared: Tensor = self.trunk(x.permute(0, 3, 1, 2))
         return prepared
+
+
+class OriginalEncoder(Encoder):
+    """Photos (H, W, 3) uint8 -> as `Fused.prepared` holds them, (H, S, 3) with -1 beside the photo;
+    Tokens (B, 1, 3): the mean colour, 0 to 1."""
+
+    width, length = 3, 1
+
+    def __init__(self, photo: Original, pretrained: bool) -> None:
+        super().__init__()
+        self.trunk, self.size = nn.Identity(), photo.size
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """(H, W, 3) uint8 each -> (H, S, 3) float each."""
+        return [F.pad(x.float(), (0, 0, 0, self.size - x.shape[1]), value=-1.0) for x in items]
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, H, S, 3) -> Tokens."""
+        rows = torch.arange(prepared.shape[1], device=lengths.device) < lengths[:, None]  # (B, H)
+        shown = rows[:, :, None, None] & (prepared >= 0)
+        total = torch.where(shown, prepared, 0.0).sum(dim=(1, 2))  # (B, 3)
+        mean = total / shown.sum(dim=(1, 2)).clamp(min=1) / 255
+        return present_tokens(mean[:, None], lengths > 0)
 
 
 class PixelsEncoder(PhotoEncoder):

@@ -87,18 +87,56 @@ class TextDetails:
     detected: Mapping[str, float] = field(default_factory=dict)
 
 
-@register("output", "text")
-class TextOutput(Output):
-    """Text, generated token by token by a decoder that attends to the inputs."""
+class Texts(Output):
+    """What outputs share whose answers are texts, however these are generated."""
 
     mixup = False
     several_answers = True
     answer_type = "text"
-    head_class = "plait.outputs.text.networks.TextHead"
 
     metrics: Annotated[str, registry.Named("metric")] = Field(
         default="captions", description="what the texts are, which decides how they are scored"
     )
+
+    @property
+    def _silence_is_text(self) -> bool:
+        """Whether a record without a text has an empty one, as nothing is said in a recording."""
+        return self.scored_by.limits.min_words == 0
+
+    def reference(self, cell: Any, root: Path) -> list[str]:
+        """All texts of the record; an empty one if nothing is said in a recording."""
+        return as_texts(cell) or [""] * self._silence_is_text
+
+    def confidence(self, prediction: Prediction) -> float:
+        """The geometric mean of the tokens' probabilities."""
+        return math.exp(prediction.score)
+
+    def words(self, prediction: Prediction) -> Sequence[str]:
+        """The tokens, readable; none of stored predictions."""
+        return (prediction.details or TextDetails()).words
+
+    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
+        """How much each word attended to each token of the inputs."""
+        return (prediction.details or TextDetails()).attention
+
+    # Scores ----------------------------------------------------------------------------------
+
+    @property
+    def scored_by(self) -> type[TextMetrics]:  # type: ignore[override]
+        """The class of its metrics."""
+        return registry.find("metric", self.metrics).cls
+
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
+        """See `Output.scorer`."""
+        return self.scored_by([prediction.value for prediction in predictions], references)
+
+
+@register("output", "text")
+class TextOutput(Texts):
+    """Text, generated token by token by a decoder that attends to the inputs."""
+
+    head_class = "plait.outputs.text.networks.TextHead"
+
     unit: Unit = Field(default="words", description="what a token is")
     lower: bool = Field(
         default=True, description="lower-case the texts; models of the Hub ignore this"
@@ -177,11 +215,6 @@ class TextOutput(Output):
     @cached_property
     def _default_decoding(self) -> Decoding:
         return self.decoding.settled(self.scored_by.limits, self.max_length)
-
-    @property
-    def _silence_is_text(self) -> bool:
-        """Whether a record without a text has an empty one, as nothing is said in a recording."""
-        return self.scored_by.limits.min_words == 0
 
     @cached_property
     def decoder_settings(self) -> Decoder:
@@ -266,10 +299,6 @@ class TextOutput(Output):
         """A dozen words."""
         return self.read(self.samples()[0], Path())
 
-    def reference(self, cell: Any, root: Path) -> list[str]:
-        """All texts of the record; an empty one if nothing is said in a recording."""
-        return as_texts(cell) or [""] * self._silence_is_text
-
     # Answers ---------------------------------------------------------------------------------
 
     def options(self, **options: Any) -> Decoding:
@@ -340,29 +369,6 @@ class TextOutput(Output):
         """The detected words."""
         detected = (prediction.details or TextDetails()).detected
         return {"detected": {word: round(p, 4) for word, p in detected.items()}}
-
-    def confidence(self, prediction: Prediction) -> float:
-        """The geometric mean of the tokens' probabilities."""
-        return math.exp(prediction.score)
-
-    def words(self, prediction: Prediction) -> Sequence[str]:
-        """The tokens, readable; none of stored predictions."""
-        return (prediction.details or TextDetails()).words
-
-    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
-        """How much each word attended to each token of the inputs."""
-        return (prediction.details or TextDetails()).attention
-
-    # Scores ----------------------------------------------------------------------------------
-
-    @property
-    def scored_by(self) -> type[TextMetrics]:  # type: ignore[override]
-        """The class of its metrics."""
-        return registry.find("metric", self.metrics).cls
-
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
-        """See `Output.scorer`."""
-        return self.scored_by([prediction.value for prediction in predictions], references)
 
     # Networks --------------------------------------------------------------------------------
 
