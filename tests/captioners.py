@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from plait.nn.hub import without_videos
@@ -24,6 +25,7 @@ TEXT = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
 }  # fmt: skip
 VIT = {**TEXT, "image_size": 32, "patch_size": 8}
+LARGER = 8  # times the usual initial weights
 SQUARE = {"height": 32, "width": 32}
 IMAGE, PAD, BOS, EOS, CLS, SEP = "<image>", "<pad>", "<bos>", "<eos>", "[CLS]", "[SEP]"
 
@@ -63,7 +65,9 @@ def blip(folder: Path) -> None:
     text = {**TEXT, **ends(words), "sep_token_id": words.eos_token_id, "encoder_hidden_size": 32,
             "max_position_embeddings": 64, "hidden_dropout_prob": 0.0}  # fmt: skip
     t.BlipForConditionalGeneration(
-        t.BlipConfig(text_config=text, vision_config=VIT, projection_dim=16)
+        t.BlipConfig(
+            text_config=text, vision_config={**VIT, "initializer_range": 0.02}, projection_dim=16
+        )
     ).save_pretrained(folder)
     t.BlipProcessor(t.BlipImageProcessorPil(size=SQUARE), words).save_pretrained(folder)
 
@@ -244,6 +248,26 @@ FAMILIES: dict[str, Callable[[Path], None]] = {
 
 def save_captioner(family: str, folder: Path) -> Path:
     """Write an untrained captioner; its weights are large enough that captions differ."""
+    from safetensors.torch import load_file, save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     FAMILIES[family](folder)
+    weights = load_file(folder / "model.safetensors")
+    larger = {name: value * (LARGER if value.ndim > 1 else 1) for name, value in weights.items()}
+    save_file(larger, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def photos(folder: Path) -> list[Path]:
+    """Noise of three shapes and colours."""
+    from PIL import Image
+
+    rng, paths = np.random.default_rng(0), []
+    shapes = {"wide": (40, 60), "high": (64, 24), "square": (50, 50)}
+    for at, (name, shape) in enumerate(shapes.items()):
+        colour = np.roll((250, 60, 10), at)
+        pixels = (rng.random((*shape, 3)) * colour).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        paths.append(folder / f"{name}.png")
+    return paths

@@ -33,7 +33,7 @@ from plait.config.recipe import check_recipe
 from plait.model import Model, load_model
 from plait.outputs.base import RawOutputs, Steps
 from plait.outputs.steps import GraphSteps
-from plait.package.format import FILES, RECIPE, STATE, Memory, find_package
+from plait.package.format import FILES, HUB, RECIPE, STATE, Memory, find_package
 from plait.pipeline.engine import Batch, Parts, Row, build_parts, to_row
 from plait.types import PlaitError, State, UsageError
 from plait.util.arguments import checked
@@ -80,6 +80,8 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
         )
     if is_file(Path(name_or_path) / MODEL):
         return load_exported(name_or_path)
+    if kind == "onnx" and str(name_or_path).startswith(HUB):
+        raise UsageError(f"{name_or_path} can't run by onnx", expected="the engine torch")
     if kind == "onnx":
         return load_exported(exported(str(name_or_path)))
     device, _, dtype = where.rpartition(":") if where.endswith(DTYPES) else (where, "", None)

@@ -7,6 +7,7 @@ Shapes: B records, N texts, P tokens of the prompt, L tokens of a text, V vocabu
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class HubHead(Head):
         self.train(False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HubHead:
+        """The same head with a lock of its own, as locks can't be copied."""
         copied = HubHead(self.output, 0, None, [self.input], True)
         copied.load_state_dict(self.state_dict())
         return copied.to(self.device)
@@ -134,17 +136,14 @@ class HubHead(Head):
         """The photos of some records.
 
         Raises:
-            UsageError: the record has no photo, or it is not known any more.
+            UsageError: a record has no photo.
         """
-        if self.input not in fused.prepared:
-            raise UsageError(
-                f"hub:{self.output.name} can't be explained: it looks at the photo itself",
-                expected="a model of plait's own networks",
-            )
         prepared, lengths = fused.prepared[self.input]
         if not bool((lengths[list(rows)] > 0).all()):
             raise UsageError(
-                f"hub:{self.output.name} can't answer without a photo", hint="ask for no shares"
+                f"hub:{self.output.name} can't answer without a photo, so its answers have no "
+                "shares and no explanation",
+                expected="a model of plait's own networks",
             )
         return [photo_of(prepared[row, : int(lengths[row])]) for row in rows]
 
@@ -286,14 +285,18 @@ class PromptReader:
         else:
             self.processor = load_processor(name)
             self.tokenizer = getattr(self.processor, "tokenizer", None)
-        if self.tokenizer is None:
-            raise PlaitError(
-                f"the model {name!r} has no processor of photos and texts",
-                expected="a model with the files of its processor and its tokenizer",
-            )
-        self.tokenizer.padding_side = "left"
         config, how = model.config, model.generation_config
         text = config.get_text_config(decoder=True)
+        # Without a tokenizer's files the library makes an empty one.
+        if self.tokenizer is None or len(self.tokenizer) < text.vocab_size // 2:
+            raise PlaitError(
+                f"the model {name!r} comes without its processor or its tokenizer",
+                expected="a folder or repository with the files of both",
+            )
+        self.tokenizer.padding_side = "left"
+        # What processors may give beyond what the model reads.
+        reads = inspect.signature(model.forward).parameters
+        self.unread = {"labels", *({"token_type_ids"} - set(reads))}
         self.decodes = bool(config.is_encoder_decoder or text.is_encoder_decoder)
         sources = (how, config, text)
         self.start = first_of(sources, "decoder_start_token_id")
@@ -323,7 +326,7 @@ class PromptReader:
         whole = {
             name: value.to(device, dtype if value.is_floating_point() else None)
             for name, value in given.items()
-            if name != "labels"  # PaliGemma's processor adds them
+            if name not in self.unread
         }
         if not self.family.closes_prompt:
             return whole, whole
@@ -417,7 +420,9 @@ def add_adapters(model: Any, lora: Lora) -> None:
         target_modules=list(lora.layers or linear_layers(model)),
     )  # fmt: skip
     try:
-        peft.inject_adapter_in_model(config, model)
+        with warnings.catch_warnings():  # of layers stored the other way round, as GPT-2's are
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
+            peft.inject_adapter_in_model(config, model)
     except ValueError as error:
         first = next(iter(str(error).strip().splitlines()), "")
         raise UsageError(
