@@ -563,7 +563,7 @@ def load_model(name_or_path: str | Path, device: str = "cpu", dtype: str | None 
         dtype: type of a Hub captioner's weights; that of a package is its own.
 
     Raises:
-        UsageError: there is no such model or device, or the Hub's model is no captioner.
+        UsageError: there is no such model or device, or the Hub's model doesn't caption.
         PlaitError: the package is incomplete, of another version, or its preprocessing is not
             what this plait would do; the Hub can't be reached.
     """

@@ -74,18 +74,18 @@ class PhotoEncoder(Encoder):
 
 
 class OriginalEncoder(Encoder):
-    """Photos (H, W, 3) uint8 -> as `Fused.prepared` holds them, (H, S, 3) with -1 beside the photo;
-    Tokens (B, 1, 3): the mean colour, 0 to 1."""
+    """Photos (H, S, 3), -1 beside each -> Tokens (B, 1, 3): the mean colour, 0 to 1. Whole models
+    look at the photos themselves, in `Fused.prepared`."""
 
     width, length = 3, 1
 
     def __init__(self, photo: Original, pretrained: bool) -> None:
         super().__init__()
-        self.trunk, self.size = nn.Identity(), photo.size
+        self.trunk = nn.Identity()
 
     def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """(H, W, 3) uint8 each -> (H, S, 3) float each."""
-        return [F.pad(x.float(), (0, 0, 0, self.size - x.shape[1]), value=-1.0) for x in items]
+        """(H, S, 3) int16 each -> the same, float each."""
+        return [item.float() for item in items]
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, H, S, 3) -> Tokens."""
