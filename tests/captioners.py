@@ -25,7 +25,7 @@ TEXT = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
 }  # fmt: skip
 VIT = {**TEXT, "image_size": 32, "patch_size": 8}
-LARGER = 8  # times the usual initial weights
+LARGER = {"blip_2_t5": 1}  # times the usual initial weights; 8 for the others
 SQUARE = {"height": 32, "width": 32}
 IMAGE, PAD, BOS, EOS, CLS, SEP = "<image>", "<pad>", "<bos>", "<eos>", "[CLS]", "[SEP]"
 
@@ -62,7 +62,8 @@ def blip(folder: Path) -> None:
     import transformers as t
 
     words = tokenizer(bert=True)
-    text = {**TEXT, **ends(words), "sep_token_id": words.eos_token_id, "encoder_hidden_size": 32,
+    text = {**TEXT, **ends(words), "bos_token_id": 1, "sep_token_id": words.eos_token_id,
+            "encoder_hidden_size": 32,
             "max_position_embeddings": 64, "hidden_dropout_prob": 0.0}  # fmt: skip
     t.BlipForConditionalGeneration(
         t.BlipConfig(
@@ -85,6 +86,22 @@ def blip_2(folder: Path) -> None:
     config = t.Blip2Config(
         vision_config=VIT, qformer_config=qformer, text_config=opt.to_dict(), num_query_tokens=4,
         image_token_index=image,
+    )  # fmt: skip
+    t.Blip2ForConditionalGeneration(config).save_pretrained(folder)
+    pixels = t.BlipImageProcessorPil(size=SQUARE)
+    t.Blip2Processor(pixels, words, num_query_tokens=4).save_pretrained(folder)
+
+
+def blip_2_t5(folder: Path) -> None:
+    import transformers as t
+
+    words = tokenizer()
+    t5 = t.T5Config(d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2, dropout_rate=0.0,
+                    decoder_start_token_id=words.pad_token_id, **ends(words))  # fmt: skip
+    config = t.Blip2Config(
+        vision_config=VIT, qformer_config={**TEXT, "vocab_size": 8, "encoder_hidden_size": 32},
+        text_config=t5.to_dict(), num_query_tokens=4,
+        image_token_index=words.convert_tokens_to_ids(IMAGE),
     )  # fmt: skip
     t.Blip2ForConditionalGeneration(config).save_pretrained(folder)
     pixels = t.BlipImageProcessorPil(size=SQUARE)
@@ -240,8 +257,8 @@ def qwen2_5_vl(folder: Path) -> None:
 FAMILIES: dict[str, Callable[[Path], None]] = {
     make.__name__: make
     for make in (
-        blip, blip_2, git, vision_encoder_decoder, florence2, smolvlm, idefics3, paligemma,
-        qwen2_vl, qwen2_5_vl,
+        blip, blip_2, blip_2_t5, git, vision_encoder_decoder, florence2, smolvlm, idefics3,
+        paligemma, qwen2_vl, qwen2_5_vl,
     )
 }  # fmt: skip
 
@@ -254,7 +271,8 @@ def save_captioner(family: str, folder: Path) -> Path:
     torch.manual_seed(0)
     FAMILIES[family](folder)
     weights = load_file(folder / "model.safetensors")
-    larger = {name: value * (LARGER if value.ndim > 1 else 1) for name, value in weights.items()}
+    times = LARGER.get(family, 8)
+    larger = {name: value * (times if value.ndim > 1 else 1) for name, value in weights.items()}
     save_file(larger, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

@@ -20,8 +20,10 @@ class Family:
         prompt: asks for a caption.
         before: stands before every prompt, for the photo.
         apart: its image processor and its tokenizer have no processor in common.
-        closes_prompt: its tokenizer puts an end token behind the prompt, which a text continues.
-        cuts_prompt: its ``generate`` takes that token off itself.
+        closes_prompt: its tokenizer puts tokens of its own round the prompt: at the start there
+            has to be the decoder's, and the text continues the prompt in place of the last.
+        cuts_prompt: its ``generate`` does that itself.
+        between: stands between the prompt and the text.
         options: of the processor.
     """
 
@@ -30,6 +32,7 @@ class Family:
     apart: bool = False
     closes_prompt: bool = False
     cuts_prompt: bool = False
+    between: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -44,9 +47,9 @@ FAMILIES: Mapping[str, Family] = {
     "blip-2": Family(prompt=""),  # Li et al. 2023, arXiv:2301.12597
     "florence2": Family(prompt="<CAPTION>"),  # Xiao et al. 2023, arXiv:2311.06242
     "git": Family(prompt="", closes_prompt=True),  # Wang et al. 2022, arXiv:2205.14100
-    "idefics3": Family(options=WHOLE),  # Laurençon et al. 2024, arXiv:2408.12637
+    "idefics3": Family(between=" ", options=WHOLE),  # Laurençon et al. 2024, arXiv:2408.12637
     "paligemma": Family(prompt="caption en", before="<image>"),  # Beyer et al., arXiv:2407.07726
-    "smolvlm": Family(options=WHOLE),  # Marafioti et al. 2025, arXiv:2504.05299
+    "smolvlm": Family(between=" ", options=WHOLE),  # Marafioti et al. 2025, arXiv:2504.05299
     "vision-encoder-decoder": Family(prompt="", apart=True),
 }
 """transformers' ``model_type`` -> its family."""

@@ -254,10 +254,12 @@ def generation(options: Generation) -> dict[str, Any]:
     """The options by transformers' names."""
     found: dict[str, Any] = {
         "min_new_tokens": options.min_words, "max_new_tokens": options.max_words,
-        "no_repeat_ngram_size": options.no_repeat, "num_return_sequences": options.num,
-        "do_sample": options.sample, "output_logits": True, "return_dict_in_generate": True,
+        "num_return_sequences": options.num, "do_sample": options.sample,
+        "output_logits": True, "return_dict_in_generate": True,
         "temperature": None, "top_k": None, "top_p": None,
     }  # fmt: skip
+    if options.no_repeat:  # else as the model's authors set it
+        found["no_repeat_ngram_size"] = options.no_repeat
     if options.sample:
         sampling = {"temperature": options.temperature, "top_k": options.top_k}
         return found | sampling | {"top_p": options.top_p, "num_beams": 1}
@@ -273,7 +275,7 @@ class PromptReader:
         family: how the model is asked.
         decodes: whether its decoder attends to an encoder's result; otherwise the text follows the
             prompt.
-        start: the token before every text, of a model that ``decodes``.
+        start: the token before all others of the decoder.
     """
 
     def __init__(self, name: str, model: Any, family: Family) -> None:
@@ -299,7 +301,8 @@ class PromptReader:
         self.unread = {"labels", *({"token_type_ids"} - set(reads))}
         self.decodes = bool(config.is_encoder_decoder or text.is_encoder_decoder)
         sources = (how, config, text)
-        self.start = first_of(sources, "decoder_start_token_id")
+        bos = first_of((text, how), "bos_token_id")
+        self.start = first_of(sources, "decoder_start_token_id") if self.decodes else bos
         # BLIP's end of a text is not what its configuration calls so.
         ends = first_of((text,), "sep_token_id") or first_of(sources, "eos_token_id")
         self.ends: list[int] = ends if isinstance(ends, list) else [ends]
@@ -330,8 +333,10 @@ class PromptReader:
         }
         if not self.family.closes_prompt:
             return whole, whole
-        texts = {"input_ids", "attention_mask", "token_type_ids"}
-        return {k: v[:, :-1] if k in texts else v for k, v in whole.items()}, whole
+        cut = {name: whole[name][:, :-1] for name in ("input_ids", "attention_mask")}
+        cut["input_ids"] = cut["input_ids"].clone()
+        cut["input_ids"][:, 0] = self.start
+        return {**whole, **cut}, whole
 
     def _ask(self, prompt: str | None, chat: str | None) -> str:
         asked = self.family.prompt if prompt is None else prompt
@@ -347,7 +352,8 @@ class PromptReader:
     def token_ids(self, text: str, most: int) -> list[int]:
         """A text's tokens as the model generates them, with the end; a long one is cut."""
         first = [] if self.forced is None else [self.forced]
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        whole = self.family.between + text
+        ids: list[int] = self.tokenizer(whole, add_special_tokens=False)["input_ids"]
         return [*first, *ids, self.ends[0]][:most]
 
     def caption(self, ids: Sequence[int], scores: Sequence[float]) -> Caption:

@@ -41,7 +41,10 @@ class Generation(Decoding):
     no_repeat: int | None = Field(
         default=None,
         ge=0,
-        description="no n-gram of this length occurs twice; 0 or null: no limit",
+        description="no n-gram of this length occurs twice; 0 or null: as the model is published",
+    )
+    length_penalty: float = Field(
+        default=1.0, ge=0, le=4, description="0 favours short texts; 1 compares means per token"
     )
     prompt: str | None = Field(
         default=None, description="what the model is asked; null: the prompt of the recipe"
