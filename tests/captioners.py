@@ -154,7 +154,9 @@ def florence2(folder: Path) -> None:
         vision_config=vision, text_config=bart.to_dict(),
         image_token_id=words.convert_tokens_to_ids(IMAGE),
     )  # fmt: skip
-    t.Florence2ForConditionalGeneration(config).save_pretrained(folder)
+    model = t.Florence2ForConditionalGeneration(config)
+    model.generation_config.forced_bos_token_id = words.bos_token_id  # as published
+    model.save_pretrained(folder)
     pixels = t.CLIPImageProcessorPil(size=SQUARE, do_center_crop=False)
     pixels.image_seq_length = 17
     t.Florence2Processor(pixels, words).save_pretrained(folder)

@@ -597,7 +597,7 @@ def _load_captioner(name: str, device: str, dtype: str) -> Model:
 
     settings = {"name": name.removeprefix(HUB), "dtype": dtype, "lora": None}
     overrides = {f"outputs.caption.settings.{key}": value for key, value in settings.items()}
-    about = {"name": model_name(name), "about": f"{name}, as it was published"}
+    about = {"name": model_name(name), "about": f"hub:{model_name(name)}, as it was published"}
     written = [f"{key}={json.dumps(value)}" for key, value in (about | overrides).items()]
     recipe = load_recipe(CAPTIONERS, written)
     parts = build_parts(recipe)

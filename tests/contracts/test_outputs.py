@@ -15,6 +15,7 @@ from captioners import save_captioner
 from heads import decode
 
 from plait.config import registry
+from plait.data.images import pack_image
 from plait.nn.base import Head
 from plait.nn.blocks import alone, side_by_side
 from plait.outputs.base import Output
@@ -57,7 +58,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
         {"min_count": 1, "decoder": GRU, "metrics": "answers", "detection_weight": 0.5},
         TEXTS,
     ),
-    ("hub", {"name": "git", "lora": {"dropout": 0.0}, "decoding": {"max_words": 5}}, TEXTS),
+    ("hub", {"name": "qwen2_vl", "lora": {"dropout": 0.0}, "decoding": {"max_words": 5}}, TEXTS),
 ]
 """Kind, settings, cells to learn from."""
 NAMES = ("a", "b")
@@ -81,7 +82,7 @@ def test_every_registered_name_is_here() -> None:
 
 @pytest.fixture(scope="module")
 def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_captioner("git", tmp_path_factory.mktemp("git"))
+    return save_captioner("qwen2_vl", tmp_path_factory.mktemp("qwen2_vl"))
 
 
 HERE = Path()
@@ -107,15 +108,19 @@ def built(request: pytest.FixtureRequest) -> Built:
 
 
 def fused(branches: Branches | None, batch: int = 3, garbage: float = 0.0) -> Fused:
-    """The last tokens of the first record are padding, as the last rows of its photo are, which a
+    """The last tokens of the first record are padding, and so is what follows its photo, which a
     whole model looks at; the branches count 0.3 and 0.7."""
     parts, prepared = {}, {}
     for number, name in enumerate(NAMES):
         drawn = torch.Generator().manual_seed(number)
         values = torch.randn(batch, TOKENS, WIDTH, generator=drawn)
-        photos = torch.rand(batch, 40, 48, 3, generator=drawn) * torch.linspace(99, 255, 3)
-        photos[0, -8:] = garbage
-        prepared[name] = photos, torch.tensor([32] + [40] * (batch - 1))
+        rng = np.random.default_rng(number)
+        sizes = [(24, 20 + 4 * row, 3) for row in range(batch)]
+        photos = [pack_image(rng.integers(0, 200, size).astype(np.uint8)) for size in sizes]
+        packed = np.full((batch, max(map(len, photos))), round(garbage), np.int64)
+        for row, photo in zip(packed, photos, strict=True):
+            row[: len(photo)] = photo
+        prepared[name] = torch.from_numpy(packed), torch.tensor([len(photo) for photo in photos])
         mask = torch.ones(batch, TOKENS, dtype=torch.bool)
         mask[0, -2:] = False
         values[0, -2:] = garbage

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from plait.data.cells import MediaInfo
+from plait.data.images import unpack_image
 from plait.modalities.image.networks import OriginalEncoder
 from plait.modalities.image.original import Original
 
@@ -27,10 +28,15 @@ def png(height: int, width: int) -> tuple[bytes, np.ndarray]:
 @pytest.mark.parametrize(("height", "width"), [(20, 50), (50, 20), (64, 64), (1, 7)])
 def test_a_small_photo_is_read_as_it_is(height: int, width: int) -> None:
     cell, pixels = png(height, width)
-    item = Original(size=64).read(cell, HERE)
+    photo = Original(size=64)
+    item = photo.read(cell, HERE)
     assert item.shape == (height, 64, 3)
     assert np.array_equal(item[:, :width], pixels)
     assert (item[:, width:] == -1).all()
+    (row,) = OriginalEncoder(photo, True).prepare([torch.from_numpy(item)])
+    assert (row.dtype, row.ndim) == (torch.int32, 1)
+    followed = np.concatenate([row.numpy(), np.zeros(9), np.full(5, 1 << 20)]).astype(np.int64)
+    assert np.array_equal(unpack_image(followed), pixels)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +65,7 @@ def test_views_corruptions_and_segments_stay_within_the_photo() -> None:
     assert shown is not None
     assert (shown.scale[0], shown.shift[0]) == (-1.0, 40.0)
     worse = photo.corrupt(item, "noise", 3)
+    assert 20 < np.abs(worse[:, :40].astype(int) - pixels).mean() < 80
     for changed in (mirror, worse):
         assert (changed[:, 40:] == -1).all()
         assert (changed[:, :40] >= 0).all()
@@ -67,9 +74,8 @@ def test_views_corruptions_and_segments_stay_within_the_photo() -> None:
     assert np.array_equal(segments.perturb(kept), item)
     kept[0] = False
     hidden = segments.perturb(kept)
+    assert (hidden[:5, :6] == pixels.mean(axis=(0, 1)).round()).all()
     assert np.array_equal(hidden[5:], item[5:])
-    mean = pixels.mean(axis=(0, 1)).round()
-    assert (hidden[:5, :6] == mean).all()
     assert np.array_equal(hidden[:, 7:], item[:, 7:])
 
 
@@ -79,7 +85,7 @@ def test_other_outputs_see_the_mean_colour() -> None:
     cells = [png(20, 50), png(50, 20)]
     rows = encoder.prepare([torch.from_numpy(photo.read(cell, HERE)) for cell, _ in cells])
     batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    tokens = encoder(batch, torch.tensor([20, 50]))
+    tokens = encoder(batch, torch.tensor([len(row) for row in rows]))
     for values, (_, pixels) in zip(tokens.values, cells, strict=True):
         wanted = pixels.mean(axis=(0, 1)) / 255
-        assert values[0].tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
+        assert values[0].tolist() == pytest.approx(wanted.tolist(), abs=0.003)

@@ -12,6 +12,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -58,7 +59,10 @@ def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
     Raises:
         PlaitError: the Hub can't be reached, or has no such model.
     """
-    check_reachable(name)
+    if on_disk_alone(name):
+        options["local_files_only"] = True
+        if cls.__name__.startswith("AutoModel"):  # which looks for adapters of peft, too
+            options["adapter_kwargs"] = {"local_files_only": True}
     repository, revision = located(name)
     with clearly(name):
         return cls.from_pretrained(
@@ -66,27 +70,41 @@ def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
         )
 
 
-def check_reachable(name: str) -> None:
-    """Say at once that the Hub can't be reached, unless the model is on the disk: the library would
-    retry for half a minute.
+def on_disk_alone(name: str) -> bool:
+    """Whether a model has to be read from the disk, because the Hub can't be reached. The library
+    would find that out by itself, file by file, over many minutes.
 
     Raises:
-        PlaitError: it can't be reached.
+        PlaitError: it can't be reached, and the model was never downloaded.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import try_to_load_from_cache
 
     repository, revision = located(name)
     if is_folder(Path(repository)):
-        return
-    try:
+        return False
+    error = unreachable(repository, revision)
+    if error is None:
+        return False
+    with clearly(name):
         if try_to_load_from_cache(repository, "config.json", revision=revision) is None:
-            url = hf_hub_url(repository, "config.json", revision=revision)
-            get_hf_file_metadata(url, timeout=PATIENCE)
+            raise _unusable(name, error)
+    return True
+
+
+@cache
+def unreachable(repository: str, revision: str | None) -> Exception | None:
+    """What is wrong with the way to the Hub; None if it answers. Asked once."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        url = hf_hub_url(repository, "config.json", revision=revision)
+        get_hf_file_metadata(url, timeout=PATIENCE)
     except HfHubHTTPError:
         pass  # it answers; what is wrong with the name the library says
     except Exception as error:  # whatever its HTTP library raises, which is another in each version
-        raise _unusable(name, error) from None
+        return error
+    return None
 
 
 def load_config(name: str) -> State:

@@ -51,12 +51,16 @@ def build_model(
         options = {} if attention is None else {"attn_implementation": attention}
         if not pretrained:
             return cls.from_config(built, **options).to(dtype), set()
-    # The commit that the architecture is of, if it is known: a branch may have moved since.
-    pinned = f"{located(name)[0]}@{config[REVISION]}" if REVISION in config else name
     model, info = read_pretrained(
-        cls, pinned, config=built, dtype=dtype, output_loading_info=True, **options
+        cls, pinned(name, config), config=built, dtype=dtype, output_loading_info=True, **options
     )
     return model.to(dtype), set(info["missing_keys"])
+
+
+def pinned(name: str, config: State) -> str:
+    """The name with the commit that the architecture is of, if it is known: a branch may have moved
+    since."""
+    return f"{located(name)[0]}@{config[REVISION]}" if REVISION in config else name
 
 
 def build_features(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -417,6 +421,60 @@ def test_the_server(blip: Path, adapted: Path, paths: list[str]) -> None:
             assert found["confidence"] == pytest.approx(np.exp(wanted.score), abs=1e-4)
 
 
+@pytest.mark.slow
+def test_offline_it_comes_from_the_cache_of_the_hub(
+    blip: Path, rows: dict[str, list[str]], tmp_path: Path
+) -> None:
+    """Without a way to the Hub, and without its library's retries, which take minutes."""
+    model, commit = tmp_path / "hub" / "models--me--tiny", "a" * 40
+    shutil.copytree(blip, model / "snapshots" / commit)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(commit)
+    code = (
+        "import json, sys, plait\n"
+        "rows, out, *settings = map(json.loads, sys.argv[1:])\n"
+        "first = plait.load('hub:me/tiny').predict(rows['image'][0], max_words=4)\n"
+        "plait.train('captioning-hub', rows, out, overrides=settings)\n"
+        "model = plait.load(out)\n"
+        "print(model.states['outputs.caption']['config']['revision'], first.value)\n"
+    )
+    settings = adapting(Path("me/tiny"), "training.epochs=1")
+    out = tmp_path / "mine"
+    given = [json.dumps(value) for value in (rows, str(out), *settings)]
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    environment |= {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *given], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Retrying" not in done.stderr
+    caption = plait.load(f"hub:{blip}").predict(rows["image"][0], max_words=4).value
+    assert done.stdout.splitlines()[-1] == f"{commit} {caption}"
+    assert f"hub:me/tiny at commit {commit}" in (out / "card.md").read_text()
+    environment["HF_HUB_CACHE"] = str(tmp_path / "nothing")
+    code = "import sys, plait\nplait.load(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)], env=environment, capture_output=True, text=True
+    )
+    assert "PlaitError: no model 'me/tiny@" in done.stderr
+
+
+def test_adapters_beside_smaller_weights(
+    blip: Path, rows: dict[str, list[str]], tmp_path: Path
+) -> None:
+    half = "outputs.caption.settings.dtype=bfloat16"
+    losses: list[float] = []
+    model = plait.train(
+        "captioning-hub", rows, tmp_path / "half", overrides=adapting(blip, half),
+        report=lambda line: losses.append(line["loss"]) if line["event"] == "step" else None,
+    )  # fmt: skip
+    assert losses[-1] < 0.6 * losses[0]
+    types = {ADAPTER in n: p.dtype for n, p in head_of(model).model.named_parameters()}
+    assert types == {True: torch.float32, False: torch.bfloat16}
+    again = plait.load(tmp_path / "half")
+    assert again.predict(rows["image"][0]).value == model.predict(rows["image"][0]).value
+
+
 def test_prompts(here: Path, paths: list[str]) -> None:
     model = plait.load(f"hub:{save_captioner('blip', here / 'prompted')}")
     usual = model.predict(paths[0], **LONG)
@@ -466,7 +524,7 @@ def test_models_that_do_not_caption(here: Path, tmp_path: Path) -> None:
 def test_without_the_library_for_adapters(
     blip: Path, rows: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(PlaitError, match=r"peft.*plait\[captioners\]"):
         plait.train("captioning-hub", rows, tmp_path / "mine", overrides=adapting(blip))
 

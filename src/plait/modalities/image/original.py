@@ -65,7 +65,7 @@ class Original(Photo):
 
     def augment(self, item: Item, view: int, seed: int) -> Item:
         """View 1 is the mirror image."""
-        return self._item(_photo(item)[:, ::-1]) if view else item
+        return self._item(shown(item)[:, ::-1]) if view else item
 
     def geometry(self, info: MediaInfo, view: int, seed: int) -> Geometry | None:
         """x and y in pixels."""
@@ -80,7 +80,7 @@ class Original(Photo):
 
     def corrupt(self, item: Item, kind: str, strength: int) -> Item:
         """As `worse`."""
-        return self._item(worse(_photo(item), kind, strength))
+        return self._item(worse(shown(item), kind, strength))
 
     def example(self) -> Item:
         """A black photo."""
@@ -106,7 +106,7 @@ class Original(Photo):
         return Grid(photo, drawn, nameless, nameless, perturb, square=True)
 
 
-def _photo(item: Item) -> Pixels:
-    """The photo of an item, without what lies beside it."""
+def shown(item: Item) -> Pixels:
+    """The photo of an item, (H, W, 3) uint8, without what lies beside it."""
     width = int((item[0, :, 0] != BESIDE).sum())
     return item[:, :width].astype(np.uint8)

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from plait.data.images import unpack_image
 from plait.nn.base import Head
 from plait.nn.hub import FAILURES, load_processor, read_pretrained, transformers
-from plait.nn.pretrained import build_model, refuse_missing
+from plait.nn.pretrained import build_model, pinned, refuse_missing
 from plait.outputs.hub.families import Family, family_of
 from plait.outputs.hub.output import PRESENT, Caption, Generation, HubOutput, Lora
 from plait.types import Alternative, Branches, Fused, PlaitError, UsageError
@@ -51,11 +52,14 @@ class HubHead(Head):
         super().__init__()
         self.output, self.input = output, inputs[0]
         config = output.state["config"]
-        dtype = getattr(torch, output.dtype)
-        model, missing = build_model(AUTO_CLASS, output.name, config, True, dtype, attention=None)
+        self.dtype: torch.dtype = getattr(torch, output.dtype)
+        model, missing = build_model(
+            AUTO_CLASS, output.name, config, True, self.dtype, attention=None
+        )
         refuse_missing(output.name, model, missing, {id(p) for p in model.parameters()})
         self.model: Any = model.requires_grad_(False)
-        self.reader = PromptReader(output.name, model, family_of(config["model_type"]))
+        name, family = pinned(output.name, config), family_of(config["model_type"])
+        self.reader = PromptReader(name, model, family)
         if output.lora is not None:
             add_adapters(self.model, output.lora)
         self.adapters = {n for n, _ in self.model.named_parameters() if ADAPTER in n}
@@ -145,7 +149,8 @@ class HubHead(Head):
                 "shares and no explanation",
                 expected="a model of plait's own networks",
             )
-        return [photo_of(prepared[row, : int(lengths[row])]) for row in rows]
+        packed = [prepared[row, : int(lengths[row])].cpu().numpy() for row in rows]
+        return [Image.fromarray(unpack_image(row)) for row in packed]
 
     # Explanations ----------------------------------------------------------------------------
 
@@ -188,7 +193,7 @@ class HubHead(Head):
         photos = self.photos(fused, rows)
         with self.alone(), self.clearly():
             prompt = self.output.options().prompt
-            inputs, _ = self.reader.read(photos, prompt, self.device, self.model.dtype)
+            inputs, _ = self.reader.read(photos, prompt, self.device, self.dtype)
             most = self.output.max_length
             ids = [torch.tensor(self.reader.token_ids(text, most)) for text in texts]
             labels = pad_sequence(ids, batch_first=True, padding_value=IGNORED).to(self.device)
@@ -229,7 +234,7 @@ class HubCaptions:
 
     def _generate(self, photos: Sequence[Image.Image], options: Generation) -> list[list[Caption]]:
         model, reader = self.head.model, self.head.reader
-        inputs, whole = reader.read(photos, options.prompt, self.head.device, model.dtype)
+        inputs, whole = reader.read(photos, options.prompt, self.head.device, self.head.dtype)
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
             out = model.generate(
@@ -313,7 +318,7 @@ class PromptReader:
             how.pad_token_id = self.pad
 
     def read(
-        self, photos: Sequence[Image.Image], prompt: str | None, device: torch.device, dtype: Any
+        self, photos: Sequence[Image.Image], prompt: str | None, device: Any, dtype: Any
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What the model is given, as its text continues the prompt; and the same as its processor
         makes it, which may close the prompt with an end token."""
@@ -407,12 +412,6 @@ def teacher_forced(
         extended["logits_to_keep"] = length  # the prompt's would fill the memory
     logits = model(**extended).logits[:, -length:-1]
     return logits
-
-
-def photo_of(rows: Tensor) -> Image.Image:
-    """(H, S, 3) pixels, -1 beside the photo -> the photo."""
-    width = int((rows[0, :, 0] >= 0).sum())
-    return Image.fromarray(rows[:, :width].to(torch.uint8).cpu().numpy())
 
 
 # Adapters ------------------------------------------------------------------------------------
