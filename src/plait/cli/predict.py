@@ -38,7 +38,7 @@ commands = typer.Typer()
 def caption(
     photos: Annotated[list[str], argument(..., "Photos, or folders of photos.")],
     decoding: SamplingOptions,
-    model: str = option("captioner", "A shipped model or a package's folder."),
+    model: str = option("captioner", "A shipped model, a package's folder, or hub:NAME."),
     out: Path | None = option(None, "Write a .csv or .json file instead of printing."),
     explain: Path | None = option(None, "Draw where the model looked, to this folder."),
     engine: Engine = "torch",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +35,7 @@ HubTrain = Annotated[
 ]
 
 PATIENCE = 10.0  # seconds to wait for the Hub
+REMEMBERED = 60.0  # seconds for which it counts as answering, or not
 VIDEOS = "video_processor"  # transformers' name of the part of a processor that reads videos
 REVISION = "revision"
 """The key of a model's configuration that holds the commit it was resolved to."""
@@ -82,7 +84,7 @@ def on_disk_alone(name: str) -> bool:
     repository, revision = located(name)
     if is_folder(Path(repository)):
         return False
-    error = unreachable(repository, revision)
+    error = unreachable(repository, revision, int(time.monotonic() / REMEMBERED))
     if error is None:
         return False
     with clearly(name):
@@ -92,8 +94,8 @@ def on_disk_alone(name: str) -> bool:
 
 
 @cache
-def unreachable(repository: str, revision: str | None) -> Exception | None:
-    """What is wrong with the way to the Hub; None if it answers. Asked once."""
+def unreachable(repository: str, revision: str | None, when: int) -> Exception | None:
+    """What is wrong with the way to the Hub; None if it answers. Asked once at a time."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
 
