@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # --no-compile: Python compiles the modules that it uses, pip would compile all of torch.
 PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
-EXTRAS := dev,docs,arrow,audio,charts,classical,explain,export,heif,hub,keras,lite,metadata,meteor,onnx,serve,text,translation,video,whisper,wordnet
+EXTRAS := dev,docs,arrow,audio,captioners,charts,classical,explain,export,heif,hub,keras,lite,metadata,meteor,onnx,serve,text,translation,video,whisper,wordnet
 ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 TESTS := $(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile
 

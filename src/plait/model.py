@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -12,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from plait.config.recipe import Recipe
+from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad, in_chunks
 from plait.data.tables import Table, as_table
 from plait.data.values import is_missing, plain
 from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
 from plait.outputs.base import Options
-from plait.package.format import Memory, Package, fingerprint, read_package, write_package
+from plait.package.format import (
+    HUB,
+    Memory,
+    Package,
+    fingerprint,
+    model_name,
+    read_package,
+    write_package,
+)
 from plait.pipeline.columns import choose_present_columns
 from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded
 from plait.pipeline.inputs import InputReader, Progress
@@ -42,6 +51,8 @@ if TYPE_CHECKING:
     from plait.explain.explanation import Explanation
     from plait.network import Network
 
+CAPTIONERS = "captioning-hub"
+"""The recipe of the Hub's captioners."""
 Answers = dict[str, Prediction]
 """One record's predictions by output."""
 
@@ -552,15 +563,29 @@ class Model:
         return path
 
 
-def load_model(name_or_path: str | Path) -> Model:
-    """A model that comes with plait, or a package's folder, run by torch.
+def load_model(name_or_path: str | Path, device: str = "cpu", dtype: str | None = None) -> Model:
+    """A model that comes with plait, a package's folder, or a captioner of the Hugging Face Hub
+    (``hub:NAME``), run by torch.
+
+    Args:
+        name_or_path: the model.
+        device: where it runs, such as ``cuda``.
+        dtype: type of a Hub captioner's weights; that of a package is its own.
 
     Raises:
+        UsageError: there is no such model or device, or the Hub's model doesn't caption.
         PlaitError: the package is incomplete, of another version, or its preprocessing is not
-            what this plait would do.
+            what this plait would do; the Hub can't be reached.
     """
-    from plait.network import TorchEngine, build_network, load_weights  # torch is slow to import
+    from plait.network import TorchEngine, build_network, load_weights, to_device  # need torch
 
+    if str(name_or_path).startswith(HUB):
+        return _load_captioner(str(name_or_path), device, dtype or "float32")
+    if dtype is not None:
+        raise UsageError(
+            f"{name_or_path} can't run as {dtype}: a package has a type of its own",
+            expected=f"{HUB}NAME",
+        )
     package = read_package(name_or_path)
     parts = build_parts(package.recipe, package.states)
     now = _preprocessing(parts)
@@ -572,7 +597,23 @@ def load_model(name_or_path: str | Path) -> Model:
         )
     network = build_network(package.recipe, parts, pretrained=False)
     load_weights(network, package.folder)
-    return Model(package.recipe, parts, TorchEngine(network), package.scores, package.memory)
+    engine = TorchEngine(to_device(network, device))
+    return Model(package.recipe, parts, engine, package.scores, package.memory)
+
+
+def _load_captioner(name: str, device: str, dtype: str) -> Model:
+    """The recipe of the Hub's captioners before any training."""
+    from plait.network import TorchEngine, build_network, to_device
+
+    settings = {"name": name.removeprefix(HUB), "dtype": dtype, "lora": None}
+    overrides = {f"outputs.caption.settings.{key}": value for key, value in settings.items()}
+    about = {"name": model_name(name), "about": f"hub:{model_name(name)}, as it was published"}
+    written = [f"{key}={json.dumps(value)}" for key, value in (about | overrides).items()]
+    recipe = load_recipe(CAPTIONERS, written)
+    parts = build_parts(recipe)
+    fitted = {path: part.fit([], Path()) for path, part in parts.components.items()}
+    parts = parts.with_states(fitted)
+    return Model(recipe, parts, TorchEngine(to_device(build_network(recipe, parts), device)))
 
 
 def _preprocessing(parts: Parts) -> str:

@@ -25,7 +25,7 @@ from plait.outputs.base import RawOutputs, Steps
 from plait.package.format import WEIGHTS
 from plait.package.weights import unpack
 from plait.pipeline.engine import Batch, Parts, Row, to_row
-from plait.types import Fused, PlaitError, State, Tokens
+from plait.types import Fused, PlaitError, State, Tokens, UsageError
 from plait.util.files import digest
 
 OLD_NAMES = {
@@ -137,7 +137,7 @@ class Network(nn.Module):
         """As `fuse`, of tensors: input name -> (B, L, ...), and (B,)."""
         present = {name: length > 0 for name, length in lengths.items()}
         fused: Fused = self.fusion(self.tokens(prepared, lengths), present)
-        return fused
+        return replace(fused, prepared={n: (prepared[n], lengths[n]) for n in prepared})
 
     def tokens(
         self, prepared: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
@@ -237,6 +237,18 @@ def build_network(recipe: Recipe, parts: Parts, pretrained: bool = True) -> Netw
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return Network(recipe, parts, pretrained)
+
+
+def to_device(network: Network, device: str) -> Network:
+    """The network where it is to run. Raises UsageError if this machine has no such device."""
+    try:
+        return network.to(torch.device(device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UsageError(
+            f"can't run on the device {device!r}: {first[:200]}",
+            expected="cpu, cuda, cuda:1 or mps",
+        ) from None
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -153,6 +153,9 @@ class Fused:
     branches: Mapping[str, Fused] = field(default_factory=dict)
     # (B, branches) float, the weight of each branch's answer; they sum to 1 per record.
     weights: Tensor | None = None
+    # Each input as its encoder prepared it: (B, L, ...), and (B,) how much of each row is real. For
+    # whole models, which do their own encoding.
+    prepared: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

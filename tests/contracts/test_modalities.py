@@ -31,6 +31,7 @@ from plait.types import BadCell
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "image": {
         "pixels": [{"size": 32, "patch": 8, "width": 16}],
+        "original": [{"size": 32, "views": 2}, {"size": 64}],
         "cnn": [
             {"size": 64, "train": "frozen"},
             {"size": 64, "train": "last-blocks", "blocks": 2, "layer": "block"},

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from captioners import save_captioner
 from heads import decode
 
 from plait.config import registry
+from plait.data.images import pack_image
 from plait.nn.base import Head
 from plait.nn.blocks import alone, side_by_side
 from plait.outputs.base import Output
@@ -56,6 +58,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
         {"min_count": 1, "decoder": GRU, "metrics": "answers", "detection_weight": 0.5},
         TEXTS,
     ),
+    ("hub", {"name": "qwen2_vl", "lora": {"dropout": 0.0}, "decoding": {"max_words": 5}}, TEXTS),
 ]
 """Kind, settings, cells to learn from."""
 NAMES = ("a", "b")
@@ -68,12 +71,18 @@ TRIED = [
     (*case, how)
     for case in CASES
     for how in BRANCHES
-    if how == "alone" or "detected_words" not in case[1]
+    if how == "alone"
+    or (registry.find("output", case[0]).cls.branches and "detected_words" not in case[1])
 ]
 
 
 def test_every_registered_name_is_here() -> None:
     assert sorted({kind for kind, _, _ in CASES}) == registry.names("output")
+
+
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_captioner("qwen2_vl", tmp_path_factory.mktemp("qwen2_vl"))
 
 
 HERE = Path()
@@ -83,21 +92,35 @@ Built = tuple[Output, Head, list[Any], Branches | None]
 @pytest.fixture(params=TRIED, ids=lambda case: f"{case[0]}-{len(case[1])}-{case[3]}")
 def built(request: pytest.FixtureRequest) -> Built:
     kind, settings, cells, how = request.param
+    if "name" in settings:  # of a tiny model of the hub: its folder
+        settings = {**settings, "name": str(request.getfixturevalue("captioner"))}
     output: Output = registry.build("output", {"kind": kind, **settings})
     state = json.loads(json.dumps(output.fit(cells, HERE)))  # it lies in a package as JSON
     output = output.with_state(state)
     torch.manual_seed(0)
     head = output.head(WIDTH, NAMES, True, BRANCHES[how]).eval()
+    for parameter in head.parameters():
+        if parameter.requires_grad and not parameter.any():  # an adapter, which starts as nothing
+            torch.nn.init.normal_(parameter, std=0.1)
     targets = output.collate([output.read(cell, HERE) for cell in cells])
     head.begin(targets)
     return output, head, targets, BRANCHES[how]
 
 
 def fused(branches: Branches | None, batch: int = 3, garbage: float = 0.0) -> Fused:
-    """The last tokens of the first record are padding; the branches count 0.3 and 0.7."""
-    parts = {}
+    """The last tokens of the first record are padding, and so is what follows its photo, which a
+    whole model looks at; the branches count 0.3 and 0.7."""
+    parts, prepared = {}, {}
     for number, name in enumerate(NAMES):
-        values = torch.randn(batch, TOKENS, WIDTH, generator=torch.Generator().manual_seed(number))
+        drawn = torch.Generator().manual_seed(number)
+        values = torch.randn(batch, TOKENS, WIDTH, generator=drawn)
+        rng = np.random.default_rng(number)
+        sizes = [(24, 20 + 4 * row, 3) for row in range(batch)]
+        photos = [pack_image(rng.integers(0, 200, size).astype(np.uint8)) for size in sizes]
+        packed = np.full((batch, max(map(len, photos))), round(garbage), np.int64)
+        for row, photo in zip(packed, photos, strict=True):
+            row[: len(photo)] = photo
+        prepared[name] = torch.from_numpy(packed), torch.tensor([len(photo) for photo in photos])
         mask = torch.ones(batch, TOKENS, dtype=torch.bool)
         mask[0, -2:] = False
         values[0, -2:] = garbage
@@ -106,8 +129,8 @@ def fused(branches: Branches | None, batch: int = 3, garbage: float = 0.0) -> Fu
     each = {name: alone(name, part) for name, part in parts.items()}
     pooled = torch.stack([part.pooled for part in each.values()]).mean(0)
     if branches is None:
-        return Fused(pooled, tokens, parts)
-    return Fused(pooled, tokens, parts, each, torch.tensor([[0.3, 0.7]] * batch))
+        return Fused(pooled, tokens, parts, prepared=prepared)
+    return Fused(pooled, tokens, parts, each, torch.tensor([[0.3, 0.7]] * batch), prepared)
 
 
 def row(whole: Fused, number: int) -> Fused:
@@ -119,6 +142,7 @@ def row(whole: Fused, number: int) -> Fused:
         parts,
         {name: row(branch, number) for name, branch in whole.branches.items()},
         None if whole.weights is None else whole.weights[at],
+        {name: (values[at], lengths[at]) for name, (values, lengths) in whole.prepared.items()},
     )
 
 
@@ -138,6 +162,9 @@ def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> N
     assert loss.shape == ()
     loss.backward()
     for name, parameter in head.named_parameters():
+        if not parameter.requires_grad:  # a pretrained model's, beside its adapters
+            assert "lora" in built[0].settings(), name
+            continue
         assert parameter.grad is not None, name
         assert bool(torch.isfinite(parameter.grad).all()), name
         assert bool(parameter.grad.abs().sum() > 0), name
@@ -191,7 +218,7 @@ def test_the_steps_of_an_answer_add_up_to_its_support(built: Built) -> None:
         said = head.alternatives(first, answer, 2)
         looks = head.looks(first, answer)
     assert steps.shape == (3, len(said))
-    assert (len(said) > 0) == (registry_name(output) == "text" and bool(answer))
+    assert (len(said) > 0) == (output.answer_type == "text" and bool(answer))
     for step, (own, *others) in zip(steps[0].exp().tolist(), said, strict=True):
         assert own.score == pytest.approx(step, rel=1e-4)
         assert len(others) == 2
@@ -254,8 +281,8 @@ def test_right_answers_score_best_and_all_scores_have_titles(built: Built) -> No
 def details(output: Output, value: Any, values: list[Any]) -> Any:
     """Of an answer that is sure of itself."""
     makers = {"number": Interval, "text": TextDetails}
-    if registry_name(output) in makers:
-        return makers[registry_name(output)]()
+    if output.answer_type in makers:
+        return makers[output.answer_type]()
     return Probabilities(certain(value, values))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from samples import COLOURS, draw
+from samples import COLOURS, draw, save_bert
 
 import plait
 from plait.cli import main as cli
@@ -127,8 +127,9 @@ def test_the_command(
     assert capsys.readouterr().out.splitlines() == lines[1:]
     assert run("translate", str(tmp_path / "none.txt"), *given) == 1
     assert f"there is no file {tmp_path / 'none.txt'}; check" in capsys.readouterr().err
-    assert run("translate", "big dog", "--model", "hub:some/model") == 2
-    assert "'hub:some/model' is not a package" in capsys.readouterr().err
+    save_bert(tmp_path / "bert", ["big", "dog"])
+    assert run("translate", "big dog", "--model", f"hub:{tmp_path / 'bert'}") == 2
+    assert "(bert) doesn't turn a photo into a text" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", io.StringIO("small dog runs\n"))
     capsys.readouterr()
     assert run("translate", *given) == 0

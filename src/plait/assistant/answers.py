@@ -152,7 +152,7 @@ class HubAnswerer:
                 num_return_sequences=beams, length_penalty=1.0, output_scores=True,
                 return_dict_in_generate=True,
             )  # fmt: skip
-        except (*FAILURES, TypeError, IndexError) as error:
+        except (*FAILURES, TypeError, IndexError, AttributeError) as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise PlaitError(f"hub:{self.name} can't answer: {first}") from None
         sequences = _without_prompt(output.sequences, prompt.get("input_ids"))

@@ -29,13 +29,14 @@ def argument(default: Any, about: str) -> Any:
     return typer.Argument(default, help=about)
 
 
-Model = Annotated[str, argument(..., "A shipped model or a package's folder.")]
+Model = Annotated[str, argument(..., "A shipped model, a package's folder, or hub:NAME.")]
 Recipe = Annotated[str, argument(..., "A shipped recipe or a YAML file.")]
 Set = Annotated[
     list[str] | None, option(..., "Override a setting: PATH=VALUE. May be repeated.", "--set")
 ]
 Engine = Annotated[
-    str, option(..., "torch, or onnx, which starts faster (exports the model once).")
+    str,
+    option(..., "torch, torch:cuda, or onnx, which starts faster (exports the model once)."),
 ]
 AsJson = Annotated[bool, option(..., "Print JSON.", "--json")]
 Split = Annotated[str | None, option(..., "Use only the train, val or test rows.", panel=TABLE)]

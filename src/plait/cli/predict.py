@@ -60,7 +60,7 @@ def caption(
     photos: Annotated[list[str], argument(..., "Photos, folders of photos, or videos.")],
     wording: CaptionOptions,
     decoding: SamplingOptions,
-    model: str = option("captioner", "A shipped model or a package's folder."),
+    model: str = option("captioner", "A shipped model, a package's folder, or hub:NAME."),
     engine: Engine = "torch",
     on_bad: OnBad = "stop",
     allow_urls: AllowUrls = False,

@@ -380,7 +380,7 @@ def check_recipe(raw: Mapping[str, Any], files: bool = False, warn: bool = True)
     for name, spec in _sections(data, "outputs"):
         settings = {"kind": spec.get("kind"), **(spec.get("settings") or {})}
         spec["settings"] = _resolve("output", settings, f"outputs.{name}.settings", problems, files)
-        spec["settings"].pop("kind")
+        spec["kind"] = spec["settings"].pop("kind")  # without the NAME of hub:NAME
     problems += [*_wrong_names(data), *_unsupported(data), *_wrong_training(data)]
     if problems:
         raise UsageError(together("the recipe", problems))
@@ -461,6 +461,14 @@ def _unsupported(data: Settings) -> Iterator[str]:
                 yield f"{at}.column: got {column!r}; expected null, as it reads no column"
             if isinstance(column, list) and output.columns == "one":
                 yield f"{at}.column: got {column!r}; expected one column"
+            read = [
+                (s.get("representation") or {}).get("kind") for _, s in _sections(data, "inputs")
+            ]
+            if output.looks_at is not None and read != [output.looks_at]:
+                yield (
+                    f"{at}: {spec['kind']!r} is a whole model; expected one input, with the "
+                    f"representation {output.looks_at!r}"
+                )
 
 
 def _resolve(kind: str, settings: Settings, at: str, problems: list[str], files: bool) -> Settings:

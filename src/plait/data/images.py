@@ -28,6 +28,7 @@ from plait.data.paths import WebAddress, find_file
 from plait.types import BadCell, PlaitError
 from plait.util.files import exists, is_folder
 
+MEAN = 3  # numbers of the mean colour, at the start of a packed image
 MAX_PIXELS = 100_000_000
 MAX_SCANS = 100  # of a progressive JPEG: usually about ten; each decodes all pixels again
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF")
@@ -148,6 +149,23 @@ def shrunk(image: Pixels, side: int) -> Pixels:
         return image
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def pack_image(image: Pixels) -> NDArray[np.int32]:
+    """(H, W, 3) -> (L,): the mean colour, then the image as a PNG file, four bytes a number, so
+    that images of any shape are rows of plain numbers. `unpack_image` gives the same pixels back;
+    what follows a row doesn't matter to it."""
+    mean = image.mean(axis=(0, 1)).round().astype("<i4")
+    _, data = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    whole = np.pad(data, (0, -len(data) % 4)).view("<i4")
+    return np.concatenate([mean, whole]).astype(np.int32)
+
+
+def unpack_image(row: NDArray[Any]) -> Pixels:
+    """The image of which `pack_image` made a row."""
+    data = np.frombuffer(row[MEAN:].astype("<i4").tobytes(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(np.asarray(image, np.uint8)[..., ::-1])
 
 
 def find_images(paths: Iterable[str | Path]) -> list[str | Path]:

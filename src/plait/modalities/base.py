@@ -59,7 +59,7 @@ class Facts:
         also: suffixes and media types that a browser may not count among them, for the web page.
         noun: what the web page calls one of them, with its article.
         widget: how the web page asks for a cell.
-        hub_tasks: kind of output -> what the Hugging Face Hub calls a model of this one input.
+        hub_tasks: `Output.answer_type` -> what the Hub calls a model of this one input.
         request: how the assistant asks for a cell that the user has not given.
         given_by: how the user gives the assistant one: in a message, or by a command of its own.
     """

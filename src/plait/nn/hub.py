@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from plait.types import PlaitError, State
+from plait.types import PlaitError, State, UsageError
 from plait.util.files import is_folder, located
 from plait.util.imports import needed
 
@@ -33,6 +35,8 @@ HubTrain = Annotated[
 ]
 
 PATIENCE = 10.0  # seconds to wait for the Hub
+REMEMBERED = 60.0  # seconds for which it counts as answering, or not
+VIDEOS = "video_processor"  # transformers' name of the part of a processor that reads videos
 REVISION = "revision"
 """The key of a model's configuration that holds the commit it was resolved to."""
 FAILURES = (OSError, ValueError, RuntimeError, ImportError, KeyError)
@@ -57,7 +61,10 @@ def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
     Raises:
         PlaitError: the Hub can't be reached, or has no such model.
     """
-    check_reachable(name)
+    if on_disk_alone(name):
+        options["local_files_only"] = True
+        if cls.__name__.startswith("AutoModel"):  # which looks for adapters of peft, too
+            options["adapter_kwargs"] = {"local_files_only": True}
     repository, revision = located(name)
     with clearly(name):
         return cls.from_pretrained(
@@ -65,27 +72,41 @@ def read_pretrained(cls: Any, name: str, **options: Any) -> Any:
         )
 
 
-def check_reachable(name: str) -> None:
-    """Say at once that the Hub can't be reached, unless the model is on the disk: the library would
-    retry for half a minute.
+def on_disk_alone(name: str) -> bool:
+    """Whether a model has to be read from the disk, because the Hub can't be reached. The library
+    would find that out by itself, file by file, over many minutes.
 
     Raises:
-        PlaitError: it can't be reached.
+        PlaitError: it can't be reached, and the model was never downloaded.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub import try_to_load_from_cache
 
     repository, revision = located(name)
     if is_folder(Path(repository)):
-        return
-    try:
+        return False
+    error = unreachable(repository, revision, int(time.monotonic() / REMEMBERED))
+    if error is None:
+        return False
+    with clearly(name):
         if try_to_load_from_cache(repository, "config.json", revision=revision) is None:
-            url = hf_hub_url(repository, "config.json", revision=revision)
-            get_hf_file_metadata(url, timeout=PATIENCE)
+            raise _unusable(name, error)
+    return True
+
+
+@cache
+def unreachable(repository: str, revision: str | None, when: int) -> Exception | None:
+    """What is wrong with the way to the Hub; None if it answers. Asked once at a time."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        url = hf_hub_url(repository, "config.json", revision=revision)
+        get_hf_file_metadata(url, timeout=PATIENCE)
     except HfHubHTTPError:
         pass  # it answers; what is wrong with the name the library says
     except Exception as error:  # whatever its HTTP library raises, which is another in each version
-        raise _unusable(name, error) from None
+        return error
+    return None
 
 
 def load_config(name: str) -> State:
@@ -147,9 +168,52 @@ def build_extractor(state: State) -> Any:
     return cls.from_dict(state)
 
 
+def load_captioner_config(name: str) -> State:
+    """As `load_config`, of a model that turns a photo into a text.
+
+    Raises:
+        UsageError: the model does something else.
+    """
+    library, state = transformers(), load_config(name)
+    kind = state["model_type"]
+    if library.CONFIG_MAPPING[kind] not in library.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise UsageError(
+            f"the model {name!r} ({kind}) doesn't turn a photo into a text",
+            expected="BLIP, BLIP-2, GIT, Florence-2, SmolVLM, PaliGemma, Qwen-VL or similar",
+        )
+    return state
+
+
 def load_processor(name: str) -> Any:
-    """What makes a photo and a text a vision-language model's input, with its chat template."""
-    return read_pretrained(transformers().AutoProcessor, name)
+    """What makes a photo and a text a vision-language model's input, with its chat template. It
+    needs no torchvision: images are processed by Pillow, and videos not at all."""
+    library = transformers()
+    config = type(read_pretrained(library.AutoConfig, name))
+    if config not in library.PROCESSOR_MAPPING:
+        return read_pretrained(library.AutoProcessor, name)
+    return read_pretrained(without_videos(library.PROCESSOR_MAPPING[config]), name)
+
+
+def without_videos(cls: Any) -> Any:
+    """A class of processors without the part for videos, which needs torchvision; the class itself
+    if it has none."""
+    parts: list[str] = cls.get_attributes()
+    if VIDEOS not in parts:
+        return cls
+
+    class Photos(cls):  # type: ignore[misc]
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [part for part in parts if part != VIDEOS]
+
+        @classmethod
+        def _get_arguments_from_pretrained(cls, *given: Any, **options: Any) -> list[Any]:
+            arguments: list[Any] = super()._get_arguments_from_pretrained(*given, **options)
+            arguments.insert(parts.index(VIDEOS), None)
+            return arguments
+
+    Photos.__name__ = cls.__name__
+    return Photos
 
 
 def load_json(name: str, file: str) -> State | None:

@@ -24,28 +24,43 @@ def new_cache(layers: Iterable[tuple[Tensor, Tensor]]) -> Any:
     return cache
 
 
-def build_model(kind: str, name: str, config: State, pretrained: bool) -> tuple[Any, set[str]]:
-    """A model in float32, and the names of the parameters that its weights file lacks.
+def build_model(
+    kind: str,
+    name: str,
+    config: State,
+    pretrained: bool,
+    dtype: torch.dtype = torch.float32,
+    attention: str | None = "eager",
+) -> tuple[Any, set[str]]:
+    """A model, and the names of the parameters that its weights file lacks.
 
     Args:
         kind: transformers' class, such as ``AutoModel``.
         name: read only for pretrained weights.
         config: what `load_config` returned.
         pretrained: load the weights; else they are random, to be overwritten by a package's own.
+        dtype: of the weights.
+        attention: transformers' implementation of it; eager is the one that can return its weights;
+            None: the library's choice.
     """
     library = transformers()
     with clearly(name):
         plain = {key: copy.deepcopy(value) for key, value in config.items() if key != REVISION}
         built = library.CONFIG_MAPPING[config["model_type"]].from_dict(plain)
         cls = getattr(library, kind)
-        # Eager attention is the one that can return its weights.
-        options = {"attn_implementation": "eager"}
+        options = {} if attention is None else {"attn_implementation": attention}
         if not pretrained:
-            return cls.from_config(built, **options).float(), set()
-    # The commit that the architecture is of, if it is known: a branch may have moved since.
-    pinned = f"{located(name)[0]}@{config[REVISION]}" if REVISION in config else name
-    model, info = read_pretrained(cls, pinned, config=built, output_loading_info=True, **options)
-    return model.float(), set(info["missing_keys"])
+            return cls.from_config(built, **options).to(dtype), set()
+    model, info = read_pretrained(
+        cls, pinned(name, config), config=built, dtype=dtype, output_loading_info=True, **options
+    )
+    return model.to(dtype), set(info["missing_keys"])
+
+
+def pinned(name: str, config: State) -> str:
+    """The name with the commit that the architecture is of, if it is known: a branch may have moved
+    since."""
+    return f"{located(name)[0]}@{config[REVISION]}" if REVISION in config else name
 
 
 def build_features(

@@ -94,6 +94,9 @@ class Output(Component, ABC):
     """Whether targets move with the geometry of the one input that they lie in (boxes)."""
     branches: ClassVar[bool] = True
     """Whether it answers for each branch of a fusion with branches."""
+    looks_at: ClassVar[str | None] = None
+    """Of a whole model, which encodes its one input itself: the representation that it needs there,
+    and finds in `Fused.prepared`."""
     stored: ClassVar[bool] = False
     """Whether targets are arrays (L, ...) of numbers that are kept in the feature cache rather than
     in memory; `content` and `fingerprint` then name them."""

@@ -60,7 +60,7 @@ def pretrained_parts(recipe: Recipe, states: Mapping[str, Any]) -> Iterator[str]
         if section == "inputs":
             settings = recipe.inputs[name].representation
         else:
-            settings = recipe.outputs[name].settings
+            settings = {"kind": recipe.outputs[name].kind, **recipe.outputs[name].settings}
         yield from _hub_parts(settings, state)
 
 

@@ -24,7 +24,7 @@ import yaml
 
 from plait.config.recipe import Recipe, check_recipe
 from plait.types import PlaitError, State, UsageError
-from plait.util.files import is_folder, new_folder
+from plait.util.files import is_folder, located, new_folder
 from plait.util.suggest import did_you_mean
 
 RECIPE, STATE, WEIGHTS, CARD = "recipe.yaml", "state.json", "weights.safetensors", "card.md"
@@ -32,6 +32,8 @@ RECORDS, MANIFEST = "records.safetensors", "manifest.json"
 FILES = (RECIPE, STATE, WEIGHTS, CARD, RECORDS, MANIFEST)
 FORMAT = 2
 REQUIRED = {1: (RECIPE, STATE, WEIGHTS, CARD), 2: FILES}  # format -> its files
+HUB = "hub:"
+"""Before the name of a whole model of the Hugging Face Hub, or of a folder in its format."""
 COPY_AGAIN = "copy the package again, whole, or train it again"
 
 
@@ -52,12 +54,20 @@ def find_package(name_or_path: str | Path) -> Path:
     if name in shipped:
         return Path(str(importlib.resources.files("plait") / "models" / name))
     what, hint = f"there is no model {name!r}", did_you_mean(name, shipped)
-    if name.startswith("hub:"):
-        what = f"{name!r} is not a package; only plait transcribe uses whole Hub models"
-        hint = "train a recipe that uses it as a component"
+    if name.startswith(HUB):
+        what = f"{name!r} is a whole model of the Hub, not a package"
+        hint = "adapt it to a table, which makes one: plait train captioning-hub TABLE"
     raise UsageError(
         what, expected=f"a package's folder or one of: {', '.join(shipped)}", hint=hint
     )
+
+
+def model_name(name_or_path: str | Path) -> str:
+    """What a model is called: a shipped model's own name, or the last part of a package's folder or
+    of ``hub:NAME``. Raises UsageError if there is no such package."""
+    if (name := str(name_or_path)).startswith(HUB):
+        return Path(located(name.removeprefix(HUB))[0]).absolute().name
+    return find_package(name_or_path).absolute().name
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _header(recipe: Recipe, scores: Mapping[str, Any]) -> str:
     library = needed("huggingface_hub", "hub")
     licence = recipe.card.licence.strip().lower()
     kinds = [spec.modality for spec in recipe.inputs.values()]
-    answers = [spec.kind for spec in recipe.outputs.values()]
+    answers = [spec.component.answer_type for spec in recipe.outputs.values()]
     task = None
     if len(kinds) == len(answers) == 1:
         task = registry.modality(kinds[0]).facts.hub_tasks.get(answers[0])

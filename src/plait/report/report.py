@@ -24,7 +24,7 @@ from plait.evaluation.evaluate import Evaluation
 from plait.explain.neighbours import Album, first_reference
 from plait.model import Model, load_model
 from plait.package.card import score_rows
-from plait.package.format import find_package
+from plait.package.format import HUB, find_package
 from plait.render.charts import PALETTE, bars, colour, legend, lines, scatter
 from plait.render.curves import read_curves
 from plait.render.html import fill, picture_uri, render
@@ -69,7 +69,8 @@ def write_report(
     evaluation = model.evaluate(
         table, split=split, subsets=several, shares=several, vectors=True, **settings
     )
-    folder, name, about = find_package(model_name), model.recipe.name, model.recipe.about
+    name, about = model.recipe.name, model.recipe.about
+    folder = model_name if model_name.startswith(HUB) else find_package(model_name)
     what = f"{len(evaluation.rows):,} records of {evaluation.table.path.name}"
     what += f", {split} rows" if split else ""
     what += f"; {evaluation.seen}" if evaluation.seen is not None else ""
@@ -79,7 +80,7 @@ def write_report(
         name=name,
         about=f"{what}; {about}" if about else what,
         outputs=[_output(model, evaluation, output) for output in model.recipe.outputs],
-        curves=learning_curve(folder.with_name(f"{folder.name}.run") / "log.jsonl"),
+        curves=learning_curve(Path(f"{folder}.run") / "log.jsonl"),
         failures=failures(evaluation),
     )
     write_atomically(out, text)

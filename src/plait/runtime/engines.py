@@ -33,14 +33,15 @@ from plait.config.recipe import check_recipe
 from plait.model import Model, load_model
 from plait.outputs.base import RawOutputs, Steps
 from plait.outputs.steps import GraphSteps
-from plait.package.format import FILES, RECIPE, STATE, Memory, find_package
+from plait.package.format import FILES, HUB, RECIPE, STATE, Memory, find_package
 from plait.pipeline.engine import Batch, Parts, Row, build_parts, to_row
 from plait.types import PlaitError, State, UsageError
 from plait.util.arguments import checked
-from plait.util.files import cache_folder, digest, make_folder, not_written
+from plait.util.files import cache_folder, digest, is_file, make_folder, not_written
 from plait.util.imports import needed
 
 FORMAT = 4
+DTYPES = ("float32", "bfloat16", "float16")  # of weights
 MODEL, NETWORK = "model.json", "network.onnx"
 LENGTHS = "lengths/"  # before an input's name: how much of each row is real
 QUIET = 3  # onnxruntime's level of errors
@@ -56,13 +57,15 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
     """A trained model.
 
     Args:
-        name_or_path: a model that comes with plait, a package's folder, or an exported model's.
+        name_or_path: a model that comes with plait, a package's folder, an exported model's, or
+            ``hub:NAME``, a captioner of the Hugging Face Hub or in a local folder.
         engine: what runs it: ``torch``, or ``onnx`` for onnxruntime, which starts sooner and needs
             no torch. A package that onnx runs is exported once, to plait's cache folder. An
-            exported model always runs by onnx.
+            exported model always runs by onnx. ``torch:cuda`` runs on a GPU, and
+            ``torch:cuda:bfloat16`` gives a Hub captioner's weights that type.
 
     Raises:
-        UsageError: there is no such engine or model, or the model can't be exported.
+        UsageError: there is no such engine, device or model, or the model can't be exported.
         PlaitError: the package is incomplete or damaged, or its preprocessing is not what this
             plait would do.
 
@@ -70,13 +73,19 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
         >>> plait.load("captioner").predict("photos/astronaut.jpg").value
         'a boy in a orange shirt is playing with a game'
     """
-    if engine not in ("torch", "onnx"):
-        raise UsageError(f"there is no engine {engine!r}", expected="torch or onnx")
-    if (Path(name_or_path) / MODEL).is_file():
+    kind, colon, where = engine.partition(":")
+    if kind not in ("torch", "onnx") or (colon and (kind == "onnx" or not where)):
+        raise UsageError(
+            f"there is no engine {engine!r}", expected="torch, torch:DEVICE[:DTYPE] or onnx"
+        )
+    if is_file(Path(name_or_path) / MODEL):
         return load_exported(name_or_path)
-    if engine == "torch":
-        return load_model(name_or_path)
-    return load_exported(exported(str(name_or_path)))
+    if kind == "onnx" and str(name_or_path).startswith(HUB):
+        raise UsageError(f"{name_or_path} can't run by onnx", expected="the engine torch")
+    if kind == "onnx":
+        return load_exported(exported(str(name_or_path)))
+    device, _, dtype = where.rpartition(":") if where.endswith(DTYPES) else (where, "", None)
+    return load_model(name_or_path, device or "cpu", dtype)
 
 
 def exported(name: str) -> Path:

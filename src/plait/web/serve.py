@@ -10,11 +10,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from plait.model import Model
-from plait.package.format import find_package
+from plait.package.format import model_name
 from plait.runtime.engines import load
 from plait.types import UsageError
 from plait.util.imports import needed
@@ -106,21 +105,21 @@ def load_models(models: Iterable[str], engine: str = "torch") -> dict[str, Model
     """Models by the names that they are served as: a shipped model's own, a folder's last part, or
     what stands before ``=``. Raises UsageError if two have the same name, or a name can't be part
     of an address."""
-    folders: dict[str, Path] = {}
+    sources: dict[str, str] = {}
     for given in models:
         before, equals, after = given.partition("=")
         source = after if equals else given
-        folder = find_package(source)
-        name = before if equals else folder.absolute().name
+        own = model_name(source)  # also of one that is named: there must be such a package
+        name = before if equals else own
         if not NAME.fullmatch(name):
             raise UsageError(
                 f"a model can't be served as {name!r}", expected="letters, digits, . _ and -",
                 hint=f"name it: NAME={source}",
             )  # fmt: skip
-        if name in folders:
+        if name in sources:
             raise UsageError(f"two models would be served as {name!r}", hint="name one NAME=FOLDER")
-        folders[name] = folder
-    return {name: load(folder, engine) for name, folder in folders.items()}
+        sources[name] = source
+    return {name: load(source, engine) for name, source in sources.items()}
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -19,9 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from plait.data.images import MEAN, pack_image
 from plait.modalities.image.base import Cnn, NetworkName
 from plait.modalities.image.hub import HubImage, one_side
 from plait.modalities.image.inception_resnet_v2 import InceptionResNetV2
+from plait.modalities.image.original import Original, shown
 from plait.modalities.image.pixels import Pixels
 from plait.modalities.image.visual_words import VisualWords
 from plait.nn import inception_resnet_v2 as inception
@@ -72,6 +74,27 @@ class PhotoEncoder(Encoder):
         # Strides stay those of (B, H, W, 3): processors' convolutions are fastest channels-last.
         prepared: Tensor = self.trunk(x.permute(0, 3, 1, 2))
         return prepared
+
+
+class OriginalEncoder(Encoder):
+    """Photos (H, S, 3), -1 beside each -> Tokens (B, 1, 3): the mean colour, 0 to 1. Whole models
+    look at the photos themselves, which lie packed in `Fused.prepared`."""
+
+    width, length = MEAN, 1
+
+    def __init__(self, photo: Original, pretrained: bool) -> None:
+        super().__init__()
+        self.trunk = nn.Identity()
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """(H, S, 3) int16 each -> (L,) int32 each, which takes the room of a PNG file."""
+        return [torch.from_numpy(pack_image(shown(item.cpu().numpy()))) for item in items]
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L) -> Tokens."""
+        present = lengths > 0
+        mean = torch.where(present[:, None], prepared[:, :MEAN], 0) / 255  # (B, 3)
+        return present_tokens(mean[:, None], present)
 
 
 class PixelsEncoder(PhotoEncoder):

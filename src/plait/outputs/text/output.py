@@ -103,18 +103,80 @@ class TextDetails:
     confidence: float | None = None
 
 
-@register("output", "text")
-class TextOutput(Output):
-    """Text, generated token by token by a decoder that attends to the inputs."""
+class Texts(Output):
+    """What outputs share whose answers are texts, however these are generated."""
 
     mixup = False
     several_answers = True
     answer_type = "text"
-    head_class = "plait.outputs.text.networks.TextHead"
 
     metrics: Annotated[str, registry.Named("metric")] = Field(
         default="captions", description="what the texts are, which decides how they are scored"
     )
+
+    @property
+    def _silence_is_text(self) -> bool:
+        """Whether a record without a text has an empty one, as nothing is said in a recording."""
+        return self.scored_by.limits.min_words == 0
+
+    def reference(self, cell: Any, root: Path) -> list[str]:
+        """All texts of the record; an empty one if nothing is said in a recording."""
+        return as_texts(cell) or [""] * self._silence_is_text
+
+    def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
+        """The confidence, if it was calibrated."""
+        sure = self.calibrated(prediction)
+        return {} if sure is None else {"confidence": round(sure, 4)}
+
+    def confidence(self, prediction: Prediction) -> float:
+        """The calibrated probability that the text is right; without one, the geometric mean of the
+        tokens' probabilities."""
+        sure = self.calibrated(prediction)
+        return math.exp(prediction.score) if sure is None else sure
+
+    def calibrated(self, prediction: Prediction) -> float | None:
+        """For captions, the probability that the main subject is right."""
+        return (prediction.details or TextDetails()).confidence
+
+    def store(self, prediction: Prediction) -> dict[str, Any]:
+        """With the calibrated confidence."""
+        sure = self.calibrated(prediction)
+        return super().store(prediction) | ({} if sure is None else {"confidence": sure})
+
+    def restore(self, raw: Mapping[str, Any]) -> Prediction:
+        """With the calibrated confidence."""
+        details = TextDetails(confidence=raw["confidence"]) if "confidence" in raw else None
+        return replace(super().restore(raw), details=details)
+
+    def words(self, prediction: Prediction) -> Sequence[str]:
+        """The tokens, readable; none of stored predictions."""
+        return (prediction.details or TextDetails()).words
+
+    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
+        """How much each word attended to each token of the inputs."""
+        return (prediction.details or TextDetails()).attention
+
+    # Scores ----------------------------------------------------------------------------------
+
+    @property
+    def scored_by(self) -> type[TextMetrics]:  # type: ignore[override]
+        """The class of its metrics."""
+        return registry.find("metric", self.metrics).cls
+
+    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
+        """See `Output.scorer`."""
+        metrics = self.scored_by([prediction.value for prediction in predictions], references)
+        sure = [self.calibrated(prediction) for prediction in predictions]
+        metrics.confidences = [p for p in sure if p is not None] if None not in sure else None
+        return metrics
+
+
+@register("output", "text")
+class TextOutput(Texts):
+    """Text, generated token by token by a decoder that attends to the inputs."""
+
+    head_class = "plait.outputs.text.networks.TextHead"
+
     unit: Unit = Field(default="words", description="what a token is")
     lower: bool = Field(
         default=True, description="lower-case the texts; models of the Hub ignore this"
@@ -210,11 +272,6 @@ class TextOutput(Output):
     @cached_property
     def _default_decoding(self) -> Decoding:
         return self.decoding.settled(self.scored_by.limits, self.max_length)
-
-    @property
-    def _silence_is_text(self) -> bool:
-        """Whether a record without a text has an empty one, as nothing is said in a recording."""
-        return self.scored_by.limits.min_words == 0
 
     @cached_property
     def decoder_settings(self) -> Decoder:
@@ -333,10 +390,6 @@ class TextOutput(Output):
         """A dozen words."""
         return self.read(self.samples()[0], Path())
 
-    def reference(self, cell: Any, root: Path) -> list[str]:
-        """All texts of the record; an empty one if nothing is said in a recording."""
-        return as_texts(cell) or [""] * self._silence_is_text
-
     # Answers ---------------------------------------------------------------------------------
 
     def options(self, **options: Any) -> Decoding:
@@ -437,59 +490,12 @@ class TextOutput(Output):
         are left out."""
         return self.tokenizer.decode(token_ids).strip()
 
-    def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
-        """The confidence, if it was calibrated."""
-        sure = self.calibrated(prediction)
-        return {} if sure is None else {"confidence": round(sure, 4)}
-
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words; the confidence, if it was calibrated."""
         detected = (prediction.details or TextDetails()).detected
         sure = self.calibrated(prediction)
         found = {"detected": {word: round(p, 4) for word, p in detected.items()}}
         return found | ({} if sure is None else {"confidence": rounded(sure, digits)})
-
-    def confidence(self, prediction: Prediction) -> float:
-        """The calibrated probability that the text is right; without one, the geometric mean of the
-        tokens' probabilities."""
-        sure = self.calibrated(prediction)
-        return math.exp(prediction.score) if sure is None else sure
-
-    def calibrated(self, prediction: Prediction) -> float | None:
-        """For captions, the probability that the main subject is right."""
-        return (prediction.details or TextDetails()).confidence
-
-    def store(self, prediction: Prediction) -> dict[str, Any]:
-        """With the calibrated confidence."""
-        sure = self.calibrated(prediction)
-        return super().store(prediction) | ({} if sure is None else {"confidence": sure})
-
-    def restore(self, raw: Mapping[str, Any]) -> Prediction:
-        """With the calibrated confidence."""
-        details = TextDetails(confidence=raw["confidence"]) if "confidence" in raw else None
-        return replace(super().restore(raw), details=details)
-
-    def words(self, prediction: Prediction) -> Sequence[str]:
-        """The tokens, readable; none of stored predictions."""
-        return (prediction.details or TextDetails()).words
-
-    def attention(self, prediction: Prediction) -> Mapping[str, NDArray[np.float32]]:
-        """How much each word attended to each token of the inputs."""
-        return (prediction.details or TextDetails()).attention
-
-    # Scores ----------------------------------------------------------------------------------
-
-    @property
-    def scored_by(self) -> type[TextMetrics]:  # type: ignore[override]
-        """The class of its metrics."""
-        return registry.find("metric", self.metrics).cls
-
-    def scorer(self, predictions: Sequence[Prediction], references: Sequence[Any]) -> TextMetrics:
-        """See `Output.scorer`."""
-        metrics = self.scored_by([prediction.value for prediction in predictions], references)
-        sure = [self.calibrated(prediction) for prediction in predictions]
-        metrics.confidences = [p for p in sure if p is not None] if None not in sure else None
-        return metrics
 
     # Networks --------------------------------------------------------------------------------
 

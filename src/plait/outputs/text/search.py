@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from plait.data.vocabulary import BOS, EOS, PAD, UNK
 from plait.outputs.base import Options, RawOutputs, Steps
@@ -120,7 +121,7 @@ class Decoding(Options):
             raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
         return self
 
-    def settled(self, usual: Limits, max_length: int) -> Decoding:
+    def settled(self, usual: Limits, max_length: int) -> Self:
         """With ``usual`` limits where none are set, at most ``max_length`` words."""
         most = self.max_words or min(usual.max_words, max_length, MOST)
         least = {"min_words": min(usual.min_words, most)}
@@ -135,7 +136,7 @@ class Decoding(Options):
     def _limits(self) -> dict[str, int]:
         return self.model_dump(include={*vars(Limits())}, exclude_none=True)
 
-    def within(self, max_length: int, models: Collection[str], **options: Any) -> Decoding:
+    def within(self, max_length: int, models: Collection[str], **options: Any) -> Self:
         """With ``options`` changed, for a network with these ``models``, whose decoder knows
         ``max_length`` positions.
 

@@ -92,7 +92,7 @@ def subject(words: Sequence[str]) -> str | None:
             rest.pop(0)
         if not rest:
             return None
-        phrase = [rest[0], *takewhile(_goes_on, rest[1:])]
+        phrase = [rest[0], *takewhile(_continues, rest[1:])]
         after = rest[len(phrase) :]
         if after[:1] and after[0] in DETERMINERS and len(phrase) > 1:
             phrase.pop()  # a verb: "a biker makes a jump"
@@ -104,8 +104,8 @@ def subject(words: Sequence[str]) -> str | None:
         rest = after[1:]
 
 
-def _goes_on(word: str) -> bool:
-    """Whether a noun phrase that has begun goes on with this word."""
+def _continues(word: str) -> bool:
+    """Whether this word belongs to a noun phrase that has begun."""
     return not (word in ENDS or word in DETERMINERS or word.endswith("ing"))
 
 

@@ -1,0 +1,1 @@
+"""Whole captioners of the transformers library."""
