@@ -143,8 +143,8 @@ class Cnn(Photo):
         0,
         ge=0,
         le=64,
-        description="how many of ImageNet's classes, the likeliest first, are told to the outputs "
-        "by name; 0: none",
+        description="how many of the likeliest ImageNet classes are given to the outputs, each as "
+        "an everyday word; 0: none",
     )
     retention: float = Field(
         1.0, ge=0, description="weight of the loss that keeps the classes as pretrained"
