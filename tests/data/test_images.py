@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, features
 
 from plait.data.images import (
+    GREY,
     IMAGE,
     find_images,
     image_info,
@@ -239,13 +240,13 @@ def test_gif_gives_its_first_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (64, 48), (900, 1300), (20, 900), (1, 1)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-@pytest.mark.parametrize("fit", ["squash", "crop"])
+@pytest.mark.parametrize("fit", ["squash", "crop", "letterbox"])
 def test_resized_is_a_square(tmp_path: Path, height: int, width: int, kind: str, fit: Any) -> None:
     image = open_resized(encode(quarters(height, width), kind), tmp_path, 32, fit)
     assert image.shape == (32, 32, 3)
     assert image.dtype == np.uint8
     assert image.flags["C_CONTIGUOUS"]
-    if height > 1:
+    if height > 1 and fit != "letterbox":
         assert corners(image) == CORNERS
 
 
@@ -256,6 +257,18 @@ def test_crop_takes_the_middle_and_squash_all(tmp_path: Path) -> None:
     assert (open_resized(data, tmp_path, 10, "crop") == GREEN).all()
     squashed = open_resized(data, tmp_path, 9, "squash")
     assert squashed[4].tolist() == [list(RED)] * 3 + [list(GREEN)] * 3 + [list(BLUE)] * 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 60), (61, 20), (200, 600), (33, 33)])
+def test_a_letterbox_shows_all_in_its_own_shape(tmp_path: Path, height: int, width: int) -> None:
+    data = encode(np.full((height, width, 3), RED, np.uint8), "PNG")
+    image = open_resized(data, tmp_path, 90, "letterbox")
+    red, bars = (image == RED).all(-1), (image == GREY).all(-1)
+    assert (red | bars).all()
+    rows, columns = red.any(1).sum(), red.any(0).sum()
+    assert max(rows, columns) == 90
+    assert rows / columns == pytest.approx(height / width, rel=0.04)
+    assert abs(int(red[:45].sum()) - int(red[45:].sum())) <= columns  # in the middle
 
 
 def test_the_reduced_path_gives_nearly_the_same_pixels(tmp_path: Path) -> None:

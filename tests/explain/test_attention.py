@@ -37,6 +37,7 @@ def photo(width: int, height: int) -> bytes:
         ((300, 100), "crop", MIDDLE),
         ((100, 400), "crop", ((0.0, 1.0), (0.375, 0.625))),
         ((4096, 1024), "crop", ((0.375, 0.625), (0.0, 1.0))),
+        ((300, 100), "letterbox", MARGINS),
     ],
 )
 def test_a_photo_is_shown_in_its_own_shape(size: Any, resize: Any, view: View) -> None:

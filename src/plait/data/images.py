@@ -59,7 +59,9 @@ REDUCED = (
 )
 
 Pixels = NDArray[np.uint8]
-Fit = Literal["squash", "crop"]
+Fit = Literal["squash", "crop", "letterbox"]
+"""How an image is brought to a square."""
+GREY = 127  # of the bars beside a letterboxed image
 T = TypeVar("T")
 
 
@@ -87,7 +89,8 @@ def open_resized(cell: str | Path | bytes, root: Path, size: int, fit: Fit) -> P
     Args:
         cell: a path from the folder ``root``, or the bytes of a file.
         size: pixels per side.
-        fit: ``squash`` the whole image to a square, or ``crop`` its middle.
+        fit: ``squash`` the whole image to a square, ``crop`` its middle, or ``letterbox`` it: the
+            whole image in its own shape, with grey bars.
 
     Raises:
         BadCell: as for `open_image`.
@@ -124,7 +127,8 @@ def image_info(cell: str | Path | bytes, root: Path) -> MediaInfo:
 
 
 def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
-    """(H, W, 3) -> (size, size, 3): the whole image squashed, or its largest middle square.
+    """(H, W, 3) -> (size, size, 3): the whole image squashed or with bars, or its largest middle
+    square.
 
     Shrinks by area and enlarges linearly, as no single flag of OpenCV does both.
     """
@@ -133,11 +137,20 @@ def to_square(image: Pixels, size: int, fit: Fit) -> Pixels:
         top, left = ((length - side) // 2 for length in image.shape[:2])
         image = image[top : top + side, left : left + side]
     height, width = image.shape[:2]
-    small = (min(width, size), min(height, size))
+    shown = (size, size)  # wide, high
+    if fit == "letterbox":
+        scale = size / max(width, height)
+        shown = max(1, round(width * scale)), max(1, round(height * scale))
+    small = (min(width, shown[0]), min(height, shown[1]))
     if small != (width, height):
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    if small != (size, size):
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+    if small != shown:
+        image = cv2.resize(image, shown, interpolation=cv2.INTER_LINEAR)
+    if shown != (size, size):
+        left, top = ((size - length) // 2 for length in shown)
+        right, bottom = size - shown[0] - left, size - shown[1] - top
+        bars = (top, bottom, left, right, cv2.BORDER_CONSTANT)
+        image = cv2.copyMakeBorder(image, *bars, value=(GREY,) * 3)
     return np.ascontiguousarray(image)
 
 

@@ -33,7 +33,9 @@ SIZES = {"lite0": 224, "lite1": 240, "lite2": 260}  # pixels a side, as each was
 Pixels = NDArray[np.uint8]
 NetworkName = Literal["lite0", "lite1", "lite2"]
 Train = Literal["frozen", "last-blocks", "all"]
-Resize = Annotated[Fit, Field(description="squash the photo to a square, or crop it")]
+Resize = Annotated[
+    Fit, Field(description="squash the photo to a square, crop it, or put bars beside it")
+]
 
 
 class Photo(Modality):
@@ -205,7 +207,11 @@ def enlarged(part: Pixels, size: int) -> Pixels:
 def as_read(info: MediaInfo, size: int, resize: Fit) -> Geometry:
     """How a picture lies over its original once it is resized to ``size`` pixels a side."""
     width, height = max(info.width, 1), max(info.height, 1)
-    sides = (width, height) if resize == "squash" else (min(width, height),) * 2
+    sides = {
+        "squash": (width, height),
+        "crop": (min(width, height),) * 2,
+        "letterbox": (max(width, height),) * 2,
+    }[resize]
     scale = size / sides[0], size / sides[1]
     left, top = (width - sides[0]) // 2, (height - sides[1]) // 2
     return Geometry(scale, (-left * scale[0], -top * scale[1]), (size, size))
