@@ -116,6 +116,10 @@ class Tags:
     ids: Tensor  # (B, K) int64, into the input's tag names
     weights: Tensor  # (B, K) float, 0 to 1, how sure the input is; 0 where there is no tag
 
+    def expand(self, count: int) -> Tags:
+        """Those of a single record for ``count`` records."""
+        return Tags(self.ids.expand(count, -1), self.weights.expand(count, -1))
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -172,10 +176,11 @@ class Branches:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another answer that the model considered, and its score (see `Prediction`)."""
+    """Another answer that the model considered, its score and its details (see `Prediction`)."""
 
     value: Any
     score: float
+    details: Any = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from untrained import make_model
 
 from plait.data.descriptions import read_description
 from plait.model import Model
+from plait.network import TorchEngine
 from plait.outputs.text.output import TextDetails
 from plait.outputs.text.search import Decoding
 from plait.types import Alternative, Prediction
@@ -260,7 +261,7 @@ def test_a_damaged_video_stops_or_is_skipped(
     ("options", "said"),
     [
         (["--style", "poem"], "there is no style 'poem'; expected plain or alt"),
-        (["--overwrite"], "--overwrite says what to do with --write-metadata"),
+        (["--overwrite"], "--overwrite has no effect without --write-metadata"),
         (["film.mp4", "--write-metadata"], "--write-metadata can't write into videos"),
         (["--set", "num=0"], "num is 0"),
     ],
@@ -298,6 +299,7 @@ def sure_of(monkeypatch: pytest.MonkeyPatch, *probable: float | None) -> None:
             yield {"caption": Prediction("a cat", -1.0, details=TextDetails(confidence=sure))}
 
     monkeypatch.setattr(Model, "predict_batch", predict_batch)
+    monkeypatch.setattr(TorchEngine, "fitted", lambda self, output: {"confidence": [1.0]})
 
 
 def test_captions_that_are_not_sure_are_marked(
@@ -335,4 +337,13 @@ def test_a_model_that_is_not_calibrated_can_not_be_sure(
 ) -> None:
     code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6")
     assert code == 2
-    assert "can't tell how probable it is that it is right" in errors
+    assert "has no calibrated confidence, which --sure needs" in errors
+
+
+def test_sure_is_for_the_usual_search(
+    run: Any, trained: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure_of(monkeypatch, 0.9)
+    code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6", "--sample")
+    assert code == 2
+    assert "neither --sample nor --beam" in errors

@@ -76,8 +76,8 @@ class PackageAnswerer:
             confidence = None
         chosen = found.value if isinstance(found.value, tuple) else (found.value,)
         ranked = [(v, p) for v, p in output.probabilities(found).items() if v not in chosen] or [
-            (other.value, output.confidence(Prediction(other.value, other.score)) or 0.0)
-            for other in found.alternatives
+            (o.value, output.confidence(Prediction(o.value, o.score, details=o.details)) or 0.0)
+            for o in found.alternatives
         ]
         return turn.changed(
             inputs=inputs,

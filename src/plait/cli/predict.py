@@ -49,8 +49,8 @@ class CaptionOptions:
         False, "With --write-metadata: replace descriptions that photos have.", "--overwrite"
     )
     sure: float | None = option(
-        None, "Mark captions that are less likely than this, 0 to 1, to name the main subject, and "
-        "write none of them into photos.", min=0.0, max=1.0,
+        None, "Mark captions whose probability of naming the right main subject is below this "
+        "(0 to 1); --write-metadata skips them.", min=0.0, max=1.0,
     )  # fmt: skip
 
 

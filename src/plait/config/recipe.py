@@ -416,17 +416,19 @@ def _wrong_names(data: Settings) -> Iterator[str]:
 
 def _wrong_training(data: Settings) -> Iterator[str]:
     """Errors in the combination of training's settings."""
-    training, told = data.get("training"), data.get("data")
+    training, data_spec = data.get("training"), data.get("data")
     if not isinstance(training, dict):
         return
-    sources = told.get("sources") if isinstance(told, dict) else None
+    sources = data_spec.get("sources") if isinstance(data_spec, dict) else None
     for stage in ("finetune", "reinforce"):
         spec = training.get(stage)
         wanted = spec.get("sources") if isinstance(spec, dict) else None
         for name in wanted if isinstance(wanted, (list, tuple)) else ():
             if name not in (sources or {}):
-                only = listed(str(name), sorted(sources or {})) or "no source"
-                yield f"training.{stage}.sources: got {name!r}; expected one of: {only}"
+                known = (
+                    f"one of: {listed(str(name), sorted(sources))}" if sources else "data.sources"
+                )
+                yield f"training.{stage}.sources: got {name!r}; expected {known}"
     if training.get("epochs") == 0 and not training.get("start"):
         yield "training.epochs: 0 trains nothing; expected at least 1, or a training.start"
     for stage in ("finetune", "reinforce"):

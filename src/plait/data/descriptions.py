@@ -78,13 +78,16 @@ def read_description(path: Path) -> str | None:
     """A photo's description, None if it has none. Raises BadCell if the photo can't be read."""
     data, name = load_bytes(path, Path(), KINDS)
     with _opened(data, name) as image:
-        return next(_descriptions(image), None)
+        try:
+            return next(_descriptions(image), None)
+        except UnicodeDecodeError:
+            raise BadCell(f"the metadata of {name} are not UTF-8") from None
 
 
 def _described(
     data: bytes, name: str, text: str, alternative: bool, overwrite: bool
 ) -> bytes | None:
-    """The file with the description; None if it has another and may not lose it."""
+    """The file with the description; None if it has one that must be kept."""
     kind = _format(data)
     if kind not in WRITABLE:
         raise BadCell(
@@ -102,6 +105,12 @@ def _described(
             if WRITABLE[kind]:
                 image.modify_iptc(_iptc(image.read_iptc(), text))
             described: bytes = image.get_bytes()
+    except UnicodeDecodeError:
+        raise BadCell(
+            f"the description can't be written into {name}: its metadata are not UTF-8",
+            expected="texts in UTF-8",
+            hint="write a table with --out captions.csv",
+        ) from None
     except RuntimeError as error:  # Exiv2's only one
         what = f"the description can't be written into {name} ({error})"
         raise BadCell(what, hint="write a table with --out captions.csv") from None

@@ -276,7 +276,9 @@ def integrated_gradients(probe: Probe, network: Network, steps: int = STEPS) -> 
         count, replaced = len(changed[0]), dict(zip(names, changed, strict=True))
         parts = {
             name: Tokens(
-                replaced.get(name, part.values).expand(count, -1, -1), part.mask.expand(count, -1)
+                replaced.get(name, part.values).expand(count, -1, -1),
+                part.mask.expand(count, -1),
+                part.tags and part.tags.expand(count),
             )
             for name, part in tokens.items()
         }

@@ -107,6 +107,8 @@ def caption_photos(
     if not files:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
     options, choose = _wording(model, settings)
+    if settings.sure is not None:
+        _check_calibrated(model, options)
     outputs, out = model.parts.outputs, settings.out
     write = writer(out, outputs) if out else None
     if list(model.inputs.values()) != [PHOTO]:
@@ -116,11 +118,11 @@ def caption_photos(
             hint="use plait predict MODEL TABLE",
         )
     shots = _captioned(files, model, options, policy, progress)
+    shots = ((shot, answers and choose(answers)) for shot, answers in shots)
     if settings.sure is not None:
         shots = _marked(shots, model, settings.sure)
     if settings.explain is not None:
         shots = _explained(shots, model, settings.explain)
-    shots = ((shot, answers and choose(answers)) for shot, answers in shots)
     if settings.pictures is not None:
         shots = _drawn(shots, settings.pictures)
     if settings.write_metadata:
@@ -146,7 +148,7 @@ def _check(paths: Sequence[str | Path], model_name: str, settings: CaptionSettin
     if settings.style not in STYLES:
         raise UsageError(f"there is no style {settings.style!r}", expected=" or ".join(STYLES))
     if settings.overwrite and not settings.write_metadata:
-        raise UsageError("--overwrite says what to do with --write-metadata", expected="both")
+        raise UsageError("--overwrite has no effect without --write-metadata", expected="both")
     if settings.write_metadata:
         check_writer()
         if any(map(_is_video, paths)):
@@ -184,10 +186,14 @@ def _wording(
         return {**answers} | {name: chosen(answers[name]) for name in texts}
 
     def chosen(prediction: Prediction) -> Prediction:
-        found = [Alternative(prediction.value, prediction.score), *prediction.alternatives]
+        first = Alternative(prediction.value, prediction.score, prediction.details)
+        found = [first, *prediction.alternatives]
         found = alternative_texts(found) if settings.style == ALT else found
         best, *others = varied(sensible(found), count) if sample else found[:count]
-        return replace(prediction, value=best.value, score=best.score, alternatives=tuple(others))
+        return replace(
+            prediction, value=best.value, score=best.score, alternatives=tuple(others),
+            details=best.details,
+        )  # fmt: skip
 
     return options, choose
 
@@ -239,20 +245,28 @@ def _is_video(file: str | Path) -> bool:
 
 
 def _marked(shots: Iterable[Captioned], model: Model, least: float) -> Iterator[Captioned]:
-    """The same, each marked as sure or not."""
+    """The same, each marked as sure or not, by its texts."""
     for shot, answers in shots:
-        if answers is None:
-            yield shot, answers
-            continue
-        sure = [model.parts.outputs[name].calibrated(found) for name, found in answers.items()]
+        sure = [
+            model.parts.outputs[name].calibrated(found) for name, found in (answers or {}).items()
+        ]
         known = [p for p in sure if p is not None]
-        if len(known) < len(sure):
-            raise UsageError(
-                f"the model {model.name!r} can't tell how probable it is that it is right",
-                expected="--sure with a model whose confidence was calibrated in training",
-                hint="train it with --set outputs.NAME.settings.calibrate=true",
-            )
-        yield replace(shot, sure=min(known) >= least), answers
+        yield (replace(shot, sure=min(known) >= least) if known else shot), answers
+
+
+def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
+    """Raises UsageError for a model or a search whose captions have no confidence."""
+    if not any(model.engine.fitted(name).get("confidence") for name in model.outputs):
+        raise UsageError(
+            f"the model {model.name!r} has no calibrated confidence, which --sure needs",
+            hint="train it with --set outputs.NAME.settings.calibrate=true and enough validation "
+            "records",
+        )
+    if options.keys() & {"sample", "beam"}:
+        raise UsageError(
+            "--sure is calibrated for the model's own search",
+            expected="neither --sample nor --beam",
+        )
 
 
 def _explained(shots: Iterable[Captioned], model: Model, folder: Path) -> Iterator[Captioned]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from plait.types import Alternative
 
@@ -15,7 +16,9 @@ LITTLE = frozenset((
     "through", "across", "around", "along", "against", "and", "or", "but", "while", "is",
     "are", "was", "were", "be", "being", "been", "has", "have", "very",
 ))  # fmt: skip
-"""Words that no sentence ends with, and that make no difference between two captions."""
+"""Words that make no difference between two captions."""
+ENDING = frozenset(("behind", "across", "around", "along"))
+"""Those that a sentence may end with: "a man looks around"."""
 VARIETY = 0.5  # nats per word that a caption may be less likely, if all its words are other ones
 ATTACHED = re.compile(r" (?=[,.;:!?]|n't\b|'(?:s|re|ll|ve|d|m)\b)")
 FIRST_SENTENCE = re.compile(r".*?\w{3}[.!?](?=\s|$)")  # not up to St. or U.S.
@@ -29,9 +32,9 @@ def alternative_texts(captions: Iterable[Alternative]) -> list[Alternative]:
     for caption in captions:
         text = as_sentence(caption.value)
         if len(text) <= LONGEST and is_complete(text):
-            texts.setdefault(text, Alternative(text, caption.score))
+            texts.setdefault(text, replace(caption, value=text))
     return list(texts.values()) or [
-        Alternative(shortened(caption.value), caption.score) for caption in captions[:1]
+        replace(caption, value=shortened(caption.value)) for caption in captions[:1]
     ]
 
 
@@ -47,7 +50,7 @@ def as_sentence(text: str) -> str:
 def is_complete(sentence: str) -> bool:
     """Whether a sentence ends with a word that can be its last."""
     words = sentence.rstrip(ENDS).split()
-    return bool(words) and words[-1].lower() not in LITTLE
+    return bool(words) and words[-1].lower() not in LITTLE - ENDING
 
 
 def shortened(text: str) -> str:

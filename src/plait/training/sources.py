@@ -60,22 +60,23 @@ def with_sources(
     """
     cells = {name: [values] for name, values in table.columns.items()}
     sources, train = [np.zeros(len(table), np.int64)], list(splits["train"])
-    calibration = list(splits["val"])
+    calibration, numbers = list(splits["val"]), list(map(table.number, range(len(table))))
     held_out = [row for name, rows in splits.items() if name != "train" for row in rows]
     judging = set().union(*_file_keys(parts, table.where(held_out), columns))
     for number, (name, spec) in enumerate(recipe.data.sources.items(), start=1):
         rows, taken = open_table(recipe, parts, spec.table)
         validating = 0
-        if split_column(recipe, rows) is not None:
+        own_column = split_column(recipe, rows)
+        if own_column in rows.columns:
             own_splits = split_table(recipe, parts, rows, taken)
             validating = len(own_splits["val"])
             rows = rows.where([*own_splits["val"], *own_splits["train"]])
         shared = [row for row, keys in enumerate(_file_keys(parts, rows, taken)) if keys & judging]
         if shared and recipe.data.overlap == "stop":
             raise UsageError(
-                f"data.sources.{name}: {len(shared)} of its rows have a file that is for "
-                "validation or test, too",
-                expected="other files",
+                f"data.sources.{name}: {len(shared)} of its rows use files that the table "
+                "validates or tests on",
+                expected="no shared files",
                 hint="take them out, or set data.overlap=drop",
             )
         if shared and recipe.data.overlap == "drop":
@@ -90,11 +91,12 @@ def with_sources(
         calibration += range(start, start + validating)
         train += range(start + validating, start + len(rows))
         sources.append(np.full(len(rows), number))
+        numbers += map(rows.number, range(len(rows)))
         own = _renamed(parts, rows, taken, columns)
         for column, pieces in cells.items():
             pieces.append(own.get(column, [None] * len(rows)))
     together: Columns = {name: list(chain.from_iterable(pieces)) for name, pieces in cells.items()}
-    whole = replace(table, columns=together, numbers=None)
+    whole = replace(table, columns=together, numbers=numbers)
     new = {**splits, "train": train, "calibration": calibration}
     return Mixture(whole, new, np.concatenate(sources))
 

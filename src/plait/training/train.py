@@ -167,7 +167,9 @@ class _Run:
         trainer = Trainer(recipe, network, records, scorer, self.folder, self.report)
         if fresh is None or not trainer.progress.finished:  # else the refit is resumed
             self._report_resumed(trainer)
-        calibrate(trainer.run(), calibration_records)
+        trainer.run()
+        round_weights(network, recipe)  # before probabilities are fitted to what is stored
+        calibrate(network, calibration_records)
         round_weights(network, recipe)
         model = Model(recipe, parts, TorchEngine(network))
         evaluation = model.evaluate(val, columns=self.columns, on_bad=self.policy.policy)

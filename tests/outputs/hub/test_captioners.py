@@ -30,7 +30,7 @@ from plait.network import Network
 from plait.nn import hub
 from plait.outputs.hub.networks import ADAPTER, HubHead
 from plait.package.card import pretrained_parts
-from plait.tasks.predict import PredictSettings, caption_photos
+from plait.tasks.caption import CaptionSettings, caption_photos
 from plait.types import BadCell, PlaitError, UsageError
 from plait.web.serve import load_models
 
@@ -363,7 +363,7 @@ def test_a_package_without_its_base_says_so(
 def test_the_command(
     blip: Path, here: Path, paths: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = PredictSettings(ANSWERS, tmp_path / "captions.csv")
+    settings = CaptionSettings(ANSWERS, tmp_path / "captions.csv")
     caption_photos([here], f"hub:{blip}", settings)
     lines = (tmp_path / "captions.csv").read_text().splitlines()
     assert lines[0] == "image,caption,score,caption_2"
@@ -374,7 +374,7 @@ def test_the_command(
         "hub:nobody/nothing-at-all": "no model 'nobody/nothing-at-all' could be loaded",
     }.items():
         with pytest.raises(PlaitError, match=message):
-            caption_photos(paths, wrong, PredictSettings({}))
+            caption_photos(paths, wrong, CaptionSettings({}))
 
 
 def test_evaluation_and_a_table(
@@ -401,7 +401,7 @@ def test_a_bad_photo_is_named_and_skipped(blip: Path, paths: list[str], tmp_path
     bad.write_bytes(b"\x89PNG")
     with pytest.raises(BadCell, match=r"bad\.png"):
         model.predict(bad)
-    settings = PredictSettings(ANSWERS, tmp_path / "captions.json", on_bad="skip")
+    settings = CaptionSettings(ANSWERS, tmp_path / "captions.json", on_bad="skip")
     caption_photos([paths[0], bad], f"hub:{blip}", settings)
     first, second = json.loads((tmp_path / "captions.json").read_text())
     assert (first["caption"] is None, second["caption"] is None) == (False, True)

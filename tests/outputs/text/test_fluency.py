@@ -12,6 +12,7 @@ from heads import decode, fused
 from plait.data.vocabulary import EOS, SPECIALS, Vocabulary, fit_vocabulary
 from plait.outputs.text.fluency import Fluency, fit_fluency
 from plait.outputs.text.output import TextOutput
+from plait.types import UsageError
 
 ANIMALS = ["ant", "eagle", "owl", "dog", "bird", "cow", "pig", "fox", "hen", "goat"]
 
@@ -110,3 +111,15 @@ def test_generated_texts_are_fluent() -> None:
     for text in wrong:  # nothing else was left to say
         _, tokens = known.forbidden(np.array([vocabulary.encode(text)]))
         assert {*tokens.tolist()} == {EOS, *range(len(SPECIALS), len(vocabulary))}
+
+
+def test_a_model_that_did_not_count_can_not_start_one_that_needs_it() -> None:
+    state = TextOutput(min_count=1).fit(texts(), Path())
+    with pytest.raises(UsageError, match="did not count what its texts avoid"):
+        TextOutput(min_count=1, fluency=True).with_state(state).head(16, ["a"], True)
+
+
+@pytest.mark.parametrize("name", ["fluency", "pointer"])
+def test_it_is_for_words(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} needs words"):
+        TextOutput(unit="characters", **{name: True})

@@ -173,7 +173,7 @@ class CnnEncoder(PhotoEncoder):
     def _forgetting(self, prepared: Tensor, logits: Tensor, present: Tensor) -> Tensor | None:
         """How far the classes' probabilities have moved from those before training: learning
         without forgetting (Li and Hoiem 2016, arXiv:1606.09282), as the mean KL divergence."""
-        if not self.training or self._original is None or not logits.requires_grad:
+        if self._original is None or not logits.requires_grad:
             return None
         assert self.classifier is not None
         with torch.no_grad():

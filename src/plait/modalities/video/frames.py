@@ -44,6 +44,11 @@ class Frames(Clip):
     def _image_has_one_view(self) -> Frames:
         if self.image.get("views", 1) != 1:
             raise ValueError("image.views of a video must be 1; set the video's own views")
+        kind = str(self.image.get("kind"))
+        if not registry.find("image", kind).cls.fixed_length:
+            raise ValueError(f"image.kind {kind} gives frames of no fixed size; choose another")
+        if self.image.get("classes"):
+            raise ValueError("frames of a video have no tags; expected image.classes: 0")
         return self
 
     @cached_property

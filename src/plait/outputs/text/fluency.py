@@ -1,10 +1,10 @@
 """What the training texts avoid, so that generated texts avoid it too: a word after another ("a
 orange"), a word at the end ("a man is"), a word twice ("a dog and a dog").
 
-It is counted, not told, and holds for any language. A pair of words is avoided if chance would
-have put them side by side `EXPECTED` times or more, and the texts did so in less than `SHARE` of
-these. Words that are too rare for that go by their first letter: "an" is hardly ever followed by a
-word with a "b".
+These are counted in the texts, so they work for any language. A pair of words is avoided if chance
+would have put them side by side `EXPECTED` times or more, and the texts did so in less than `SHARE`
+of these. Words that are too rare for that go by their first letter: "an" is hardly ever followed by
+a word with a "b".
 
 Shapes: N texts, L tokens so far, V vocabulary.
 """

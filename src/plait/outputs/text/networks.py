@@ -206,8 +206,9 @@ class TextHead(Head):
             features: list[list[float]] = []
             right: list[bool] = []
             for raw, steps in chain(batches, map(self._steps_of, parts)):
-                for answer, found in output.answers(raw, self.fitted(), output.options(), steps):
-                    right.append(output.scored_by.right(answer.value, wanted[len(right)]))
+                options = output.options(num=1)
+                for (best, *_), (found, *_) in output.answers(raw, self.fitted(), options, steps):
+                    right.append(output.scored_by.right(best.value, wanted[len(right)]))
                     features.append(found)
             fitted = fit_confidence(np.array(features), np.array(right))
             if fitted:

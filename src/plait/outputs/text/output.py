@@ -223,8 +223,8 @@ class TextOutput(Texts):
     )
     fluency: bool = Field(
         default=False,
-        description="never generate what the training texts avoid: one word after another, a word "
-        "at the end, a word twice",
+        description="never generate what the training texts avoid: certain pairs of words, certain "
+        "last words, repeated words",
     )
     calibrate: bool = Field(
         default=False,
@@ -256,6 +256,9 @@ class TextOutput(Texts):
             raise ValueError("CTC can't use detected words; expected detected_words: 0")
         if self.ctc_weight and kind == CTC:
             raise ValueError("the decoder is CTC already; expected ctc_weight: 0")
+        for name in ("pointer", "fluency"):
+            if getattr(self, name) and self.unit != "words":
+                raise ValueError(f"{name} needs words; expected unit: words, or {name}: false")
         if self.pointer and not registry.find("decoder", str(kind)).cls.embeds_words:
             raise ValueError(f"the decoder {kind} can't have a pointer; expected pointer: false")
         try:
@@ -404,47 +407,56 @@ class TextOutput(Texts):
     def decode(
         self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps | None = None
     ) -> list[Prediction]:
-        """A text for each record (and alternatives, with ``num``)."""
+        """A text for each record (and alternatives, with ``num``). Their confidence was fitted to
+        answers of the recipe's own search; those of another have none."""
         assert steps is not None
-        calibrated = fitted.get("confidence")
+        usual = self.options(num=options.num) == self.options(
+            num=options.num, sample=options.sample, beam=options.beam
+        )
+        calibrated = fitted.get("confidence") if usual else None
         predictions = []
-        for prediction, features in self.answers(raw, fitted, options, steps):
+        for answers, features in self.answers(raw, fitted, options, steps):
             if calibrated:
-                sure = confidence(calibrated, features)
-                details = replace(prediction.details, confidence=sure)
-                prediction = replace(prediction, details=details)
-            predictions.append(prediction)
+                sure = [confidence(calibrated, found) for found in features]
+                answers = [
+                    replace(answer, details=replace(answer.details, confidence=p))
+                    for answer, p in zip(answers, sure, strict=True)
+                ]
+            best, *others = answers
+            details = best.details
+            predictions.append(Prediction(best.value, best.score, tuple(others), details=details))
         return predictions
 
     def answers(
         self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps
-    ) -> Iterator[tuple[Prediction, list[float]]]:
-        """`decode` without the confidence, and what speaks for each answer being right: see
-        `plait.outputs.text.confidence.evidence`, empty unless the output is to be calibrated."""
+    ) -> Iterator[tuple[list[Alternative], list[list[float]]]]:
+        """For each record its answers without their confidence, the best first, and what speaks for
+        each being right: see `plait.outputs.text.confidence.evidence`; nothing unless the output is
+        to be calibrated."""
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
         means = found.scores / np.maximum(found.lengths, 1)
         for row, every in enumerate(zip(found.token_ids.tolist(), means.tolist(), strict=True)):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
-            texts = [([i for i in ids if i > EOS], mean) for ids, mean in rated]
-            (best, score), *others = texts
-            wanted = others[: options.num - 1]
-            alternatives = tuple(Alternative(self.text(ids), mean) for ids, mean in wanted)
-            looks = {name: weights[row, : len(best)] for name, weights in attention.items()}
-            details = self._details(best, looks, raw, row)
-            prediction = Prediction(self.text(best), score, alternatives, details=details)
-            features: list[float] = []
-            if self.calibrate:
-                features = evidence(
-                    score,
-                    details.words,
-                    self.scored_by.key_words(details.words),
-                    details.detected,
-                    details.tags,
-                    [self.tokenizer.pieces(ids) for ids, _ in others],
-                )
-            yield prediction, features
+            texts = [[i for i in ids if i > EOS] for ids, _ in rated]
+            words = [self.tokenizer.pieces(ids) for ids in texts]
+            looks = {name: weights[row, : len(texts[0])] for name, weights in attention.items()}
+            answers, features = [], []
+            for rank, (ids, (_, score)) in enumerate(zip(texts, rated, strict=True)):
+                if rank == options.num:
+                    break
+                details = self._details(ids, {} if rank else looks, raw, row)
+                answers.append(Alternative(self.text(ids), score, details))
+                if self.calibrate:
+                    key_words = self.scored_by.key_words(details.words)
+                    others = words[:rank] + words[rank + 1 :]
+                    features.append(
+                        evidence(
+                            score, details.words, key_words, details.detected, details.tags, others
+                        )
+                    )
+            yield answers, features
 
     def _details(
         self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], raw: RawOutputs, row: int
@@ -515,6 +527,11 @@ class TextOutput(Texts):
         self, width: int, inputs: Sequence[str], pretrained: bool, branches: Branches | None = None
     ) -> Head:
         """See `Output.head`; the decoders of branches are blended token by token."""
+        if self.fluency and "fluency" not in self.state:
+            raise UsageError(
+                "fluency: true, but the model to start from did not count what its texts avoid",
+                expected="fluency: false, or a training without training.start",
+            )
         if branches and self.detected_words:
             raise UsageError(
                 "words can't be detected with a fusion that has branches",

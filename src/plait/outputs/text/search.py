@@ -188,7 +188,7 @@ class Mixture:
         ngram: the language model, where it is an n-gram model; any other is the engine's.
         normalise: the scores are log-probabilities of one model, to be normalised again once some
             tokens are excluded; sums of several models are used as they are.
-        fluency: what the training texts avoid; None: that does not matter.
+        fluency: what the training texts avoid; None: no restriction.
     """
 
     weights: Mapping[str, float]

@@ -52,7 +52,8 @@ class AnswerMetrics(TextMetrics):
 
     def extras(self) -> dict[str, Any]:
         """None for the scores that need WordNet, where it is missing."""
-        return {name: None for name in THRESHOLDS if name not in self._each}
+        missing = {name: None for name in THRESHOLDS if name not in self._each}
+        return missing | super().extras()
 
 
 def plain_answer(text: str) -> str:

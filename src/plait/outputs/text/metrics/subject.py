@@ -12,7 +12,7 @@ from itertools import takewhile
 ARTICLES = {
     "a", "an", "the", "some", "several", "many", "few", "one", "two", "three", "four", "five",
     "six", "this", "that", "these", "those", "his", "her", "their", "its", "another", "other",
-    "there", "is", "are", "various", "multiple", "no", "couple", "close", "up", "closeup", "view",
+    "there", "is", "are", "various", "multiple", "no", "close", "up", "closeup", "view",
     "image", "picture", "photo", "photograph", "shot", "of",
 }  # fmt: skip
 """What stands before a noun phrase, or only says that there is a picture of something."""
@@ -39,7 +39,8 @@ IRREGULAR = {
     "men": "man", "women": "woman", "people": "person", "children": "child", "feet": "foot",
     "geese": "goose", "mice": "mouse", "teeth": "tooth", "knives": "knife", "leaves": "leaf",
     "wolves": "wolf", "sheep": "sheep", "buses": "bus", "bus": "bus", "glasses": "glasses",
-    "scissors": "scissors", "skis": "ski", "grass": "grass", "dress": "dress", "gras": "grass",
+    "scissors": "scissors", "skis": "ski", "grass": "grass", "dress": "dress",
+    "lens": "lens", "this": "this", "gas": "gas",
 }  # fmt: skip
 SAME = (
     {"man", "guy", "gentleman", "male", "father", "dad", "boy"},
@@ -48,7 +49,7 @@ SAME = (
     {"bike", "bicycle"}, {"motorcycle", "motorbike", "bike"}, {"plane", "airplane", "jet"},
     {"couch", "sofa"}, {"tv", "television"}, {"phone", "cellphone", "cell"}, {"car", "vehicle"},
     {"truck", "vehicle"}, {"cow", "cattle"}, {"puppy", "dog"}, {"kitten", "cat"},
-    {"boat", "ship"}, {"home", "house"}, {"sea", "ocean", "water"}, {"photo", "picture"},
+    {"boat", "ship"}, {"home", "house"}, {"sea", "ocean", "water"},
     {"train", "locomotive", "engine"}, {"bathroom", "restroom", "toilet"}, {"meal", "food", "dish"},
     {"fridge", "refrigerator"}, {"stove", "oven"}, {"road", "street"}, {"forest", "wood", "tree"},
 )  # fmt: skip
@@ -88,9 +89,9 @@ def subject(words: Sequence[str]) -> str | None:
     """
     rest = list(words)
     while True:
-        while rest and rest[0] in ARTICLES:
+        while rest and rest[0] in ARTICLES | ENDS:
             rest.pop(0)
-        if not rest:
+        if not rest or rest[0].endswith("ing"):
             return None
         phrase = [rest[0], *takewhile(_continues, rest[1:])]
         after = rest[len(phrase) :]

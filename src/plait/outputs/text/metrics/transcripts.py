@@ -85,6 +85,7 @@ class TranscriptMetrics(TextMetrics):
             "deletions": deletions,
             "insertions": insertions,
             "confusions": [[*pair, count] for pair, count in ranked[:CONFUSIONS]],
+            **super().extras(),
         }
 
     def errors(self) -> list[tuple[int, str]]:

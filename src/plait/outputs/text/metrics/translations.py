@@ -59,4 +59,4 @@ class TranslationMetrics(TextMetrics):
     def extras(self) -> dict[str, Any]:
         """sacrebleu's signatures."""
         signatures = {name: str(metric.get_signature()) for name, metric in self._metrics.items()}
-        return {"signatures": signatures}
+        return {"signatures": signatures, **super().extras()}

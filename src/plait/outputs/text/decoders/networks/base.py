@@ -86,9 +86,9 @@ class DecoderNetwork(nn.Module, ABC):
     final_scores: bool = False
     """As `Decoder.final_scores`: `logits` are log-probabilities already, without a softmax."""
     width: int
-    """D of the hidden vectors; decoders that have `Decoder.embeds_words` tell it."""
+    """D of the hidden vectors; set by decoders with `Decoder.embeds_words`."""
     embedding: nn.Embedding
-    """Of the token ids; decoders that have `Decoder.embeds_words` have it."""
+    """Of the token ids; set by decoders with `Decoder.embeds_words`."""
 
     @abstractmethod
     def start(self, fused: Fused) -> DecoderState:
