@@ -261,7 +261,10 @@ def _start(
     try:
         fitted = parts.with_states(model.states)
         network = build_network(recipe, fitted, pretrained=False)
-        network.load_state_dict(model.network.state_dict())
+        learned = dict(network.named_parameters())
+        # What is calibrated at the end need not be there at the start.
+        fresh = {n: value for n, value in network.state_dict().items() if n not in learned}
+        network.load_state_dict(fresh | model.network.state_dict())
     except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
         raise UsageError(
             f"training.start: the weights of {start} don't fit the recipe: "

@@ -1,0 +1,59 @@
+"""A trained model can be calibrated later: training starts from it, for no epochs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import plait
+
+SMALL = [
+    "inputs.image.representation={kind: pixels, size: 16, patch: 8, width: 8}",
+    "fusion.width=16",
+    "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2}",
+    "outputs.caption.settings.detected_words=0",
+    "outputs.caption.settings.min_count=1",
+    "training={learning_rate: 0.01, batch: 8, validate_every: 5, averaging: 0}",
+]
+KNOWN = ["a cat sits", "a dog runs"]
+
+
+def test_a_model_is_calibrated_after_its_training(tmp_path: Path) -> None:
+    """Half of the photos for validation show what no training photo does, so it is often wrong."""
+    rows = []
+    for number in range(100):
+        shade, validating = number % 2, number >= 40
+        picture = np.full((16, 16, 3), 60 + 120 * shade, np.uint8)
+        picture[0, 0] = number  # no two are the same file
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+        text = "a bird sings" if validating and number % 4 < 2 else KNOWN[shade]
+        split = "val" if validating else "train"
+        rows.append({"image": f"{number}.png", "captions": [text], "split": split})
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first = plait.train(
+        "captioning", table, tmp_path / "first", overrides=[*SMALL, "training.epochs=25"]
+    )
+    assert first.parts.outputs["caption"].calibrated(first.predict(tmp_path / "0.png")) is None
+    again = plait.train(
+        "captioning",
+        table,
+        tmp_path / "again",
+        overrides=[
+            *SMALL,
+            f"training.start={tmp_path / 'first'}",
+            "training.epochs=0",
+            "outputs.caption.settings.calibrate=true",
+        ],
+    )
+    answer = again.predict(tmp_path / "0.png")
+    assert answer.value == first.predict(tmp_path / "0.png").value
+    sure = again.parts.outputs["caption"].calibrated(answer)
+    assert sure is not None
+    assert 0.3 < sure < 0.7
+    assert 0.3 < again.scores["validation"]["scores"]["caption"]["right"] < 0.7
+    loaded = plait.load(tmp_path / "again")
+    assert loaded.parts.outputs["caption"].calibrated(loaded.predict(tmp_path / "0.png")) == sure
