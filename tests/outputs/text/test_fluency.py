@@ -123,3 +123,42 @@ def test_a_model_that_did_not_count_can_not_start_one_that_needs_it() -> None:
 def test_it_is_for_words(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} needs words"):
         TextOutput(unit="characters", **{name: True})
+
+
+def test_whole_texts_at_once(fluency: Fluency, vocabulary: Vocabulary) -> None:
+    ids = [[*vocabulary.encode(text), EOS] for text in ("a dog is near an owl", "an owl", "a cow")]
+    places, tokens = fluency.forbidden_in(ids)
+    found = {(int(place), int(token)) for place, token in zip(places, tokens, strict=True)}
+    expected, start = set(), 0
+    for text in ids:
+        for at in range(1, len(text)):
+            _, own = fluency.forbidden(np.array([text[:at]]))
+            expected |= {(start + at, token) for token in own.tolist()}
+        start += len(text)
+    assert found == expected
+
+
+def test_rewards_teach_fluent_texts_alone() -> None:
+    """Samples are drawn from what may follow, and learned with the probabilities of that draw."""
+    settings = {"kind": "transformer", "layers": 1, "heads": 2, "dropout": 0.0}
+    output = TextOutput(min_count=1, punctuation=False, fluency=True, decoder=settings)
+    output = output.with_state(output.fit(texts(), Path()))
+    torch.manual_seed(0)
+    head = output.head(16, ["a"], True)
+    wanted = ["a dog is near an owl", "an ant is near a cow", "a fox is near a hen"]
+    targets = [output.read(text, Path()) for text in wanted]
+    head.begin(targets)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+    photos = fused(torch.randn(3, 16))
+    head.eval()
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss = head.reinforce(photos, targets, 16)
+        assert torch.isfinite(loss)
+        loss.backward()
+        optimizer.step()
+    known = Fluency(output.state["fluency"], output.tokenizer.units())
+    answers = [answer.value for answer in decode(output, head, photos, beam=1)]
+    assert not [text for text in answers if refused(known, output.tokenizer, text)]
+    for text, right in zip(answers, wanted, strict=True):
+        assert set(text.split()) & set(right.split()) & set(ANIMALS), (text, right)

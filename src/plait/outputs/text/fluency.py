@@ -133,6 +133,19 @@ class Fluency:
         ends = np.full(len(unfinished), EOS)
         return rows, np.concatenate([tokens, ends, generated[repeated, at]])
 
+    def forbidden_in(self, texts: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
+        """For whole texts: places, counted through all texts one after the other, and tokens that
+        may not stand there, after the tokens before."""
+        lengths = np.array([len(text) for text in texts])
+        starts = lengths.cumsum() - lengths
+        places, tokens = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for at in range(1, int(lengths.max(initial=0))):
+            longer = np.flatnonzero(lengths > at)
+            rows, own = self.forbidden(np.array([texts[row][:at] for row in longer]))
+            places.append(starts[longer[rows]] + at)
+            tokens.append(own)
+        return np.concatenate(places), np.concatenate(tokens)
+
     @cached_property
     def _inner(self) -> NDArray[np.bool_]:
         return self._mask(self.state["inner"])

@@ -167,7 +167,8 @@ class TextHead(Head):
         # From torch's generator, so that a resumed training continues as if never interrupted.
         rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
         steps = TorchSteps({DECODER: decoder}, {DECODER: start})
-        mixture = Mixture({DECODER: 1.0}, normalise=not decoder.final_scores)
+        fluency = self.output.avoided
+        mixture = Mixture({DECODER: 1.0}, normalise=not decoder.final_scores, fluency=fluency)
         scorer = TokenScorer(steps, Arrays(start.memory), mixture)
         drawn = sample(scorer, decoding, rng, alike=False)
         # Autocast may keep the copies that it made of the weights, which have no gradient.
@@ -181,9 +182,16 @@ class TextHead(Head):
         others = (reward.sum(1, keepdim=True) - reward) / (samples - 1)
         advantage = (reward - others).flatten()  # (N,)
         hidden, labels, of_text = teacher_forced(decoder, start, owners, texts)
-        # The probabilities that were sampled from: without the tokens that are never generated.
+        # The probabilities that were sampled from: without the tokens that could not be drawn.
         logits = decoder.logits(hidden).float()
         logits[:, list(NEVER_GENERATED)] = float("-inf")
+        if fluency is not None:
+            places, tokens = fluency.forbidden_in(texts)
+            order = np.argsort(of_text.cpu().numpy(), kind="stable")  # text by text, as `places`
+            excluded = torch.zeros_like(logits, dtype=torch.bool)
+            excluded[order[places], tokens] = True
+            excluded[range(len(labels)), labels] = False  # drawn where nothing else was left
+            logits = logits.masked_fill(excluded, float("-inf"))
         nll = F.cross_entropy(logits, labels, reduction="none")  # (M,)
         return (advantage[of_text] * nll).mean()
 

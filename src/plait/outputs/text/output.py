@@ -302,7 +302,8 @@ class TextOutput(Texts):
         return load_vocabulary(self.state)
 
     @cached_property
-    def _fluency(self) -> Fluency | None:
+    def avoided(self) -> Fluency | None:
+        """What generated texts are kept from, if they are."""
         return Fluency(self.state["fluency"], self.tokenizer.units()) if self.fluency else None
 
     @property
@@ -493,7 +494,7 @@ class TextOutput(Texts):
             bonus,
             self.ngram if language else None,
             normalise=not summed,
-            fluency=self._fluency,
+            fluency=self.avoided,
         )
         return generate(steps, raw, mixture, options)
 
