@@ -141,7 +141,8 @@ class Fluency:
         places, tokens = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for at in range(1, int(lengths.max(initial=0))):
             longer = np.flatnonzero(lengths > at)
-            rows, own = self.forbidden(np.array([texts[row][:at] for row in longer]))
+            begun = [texts[row][:at] for row in longer.tolist()]
+            rows, own = self.forbidden(np.array(begun))
             places.append(starts[longer[rows]] + at)
             tokens.append(own)
         return np.concatenate(places), np.concatenate(tokens)
