@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,3 +58,21 @@ def test_a_model_is_calibrated_after_its_training(tmp_path: Path) -> None:
     assert 0.3 < again.scores["validation"]["scores"]["caption"]["right"] < 0.7
     loaded = plait.load(tmp_path / "again")
     assert loaded.parts.outputs["caption"].calibrated(loaded.predict(tmp_path / "0.png")) == sure
+
+
+def test_the_last_stage_alone(tmp_path: Path) -> None:
+    rows = []
+    for number in range(12):
+        picture = np.full((16, 16, 3), 60 + 120 * (number % 2), np.uint8)
+        picture[0, 0] = number
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+        split = "val" if number >= 8 else "train"
+        rows.append({"image": f"{number}.png", "captions": [KNOWN[number % 2]], "split": split})
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plait.train("captioning", table, tmp_path / "first", overrides=[*SMALL, "training.epochs=1"])
+    start = [f"training.start={tmp_path / 'first'}", "training.epochs=0"]
+    overrides = [*SMALL, *start, "training.reinforce.epochs=1"]
+    lines: list[Any] = []
+    plait.train("captioning", table, tmp_path / "last", overrides=overrides, report=lines.append)
+    assert {line["stage"] for line in lines if line["event"] == "step"} == {"reinforce"}

@@ -114,7 +114,7 @@ class Trainer:
     ) -> None:
         self.recipe, self.spec, self.folder = recipe, recipe.training, folder
         self.train, self.validation, self.report = train, validation, report
-        self.epochs = self.spec.epochs if epochs is None else epochs
+        self.epochs = epochs
         self.network, self.device = network, network.device
         self.stages = stages(self.spec)
         self.progress = Progress()
@@ -150,7 +150,9 @@ class Trainer:
         if self._resumed_optimizer is not None:
             optimizer.load_state_dict(self._resumed_optimizer)
             self._resumed_optimizer = None
-        last = min(stage.epochs, self.epochs) if self.progress.stage == 0 else stage.epochs
+        first, last = self.progress.stage == 0, stage.epochs
+        if first and self.epochs is not None:
+            last = min(last, self.epochs)
         while self.progress.epoch < last and self.progress.stale < self.spec.patience:
             self._run_epoch(stage, optimizer)
         self.progress.stage += 1
