@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import run_plait
 from samples import draw
 
 from plait.assistant import chat
 from plait.assistant.chat import as_path
-from plait.cli import main as cli
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -30,13 +30,8 @@ def run(
     monkeypatch.chdir(tmp_path)
 
     def call(*args: object, typed: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plait", "chat", "a.yaml", *map(str, args)])
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(end.value.code or 0), out, err
+        return run_plait(monkeypatch, capsys, "chat", "a.yaml", *args)
 
     return call
 

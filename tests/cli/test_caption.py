@@ -103,7 +103,7 @@ def test_alternative_texts(
     out = tmp_path / f"out.{how}"
     where = [] if how == "print" else ["--out", out]
     _, text, _ = run("caption", photo, "--model", trained, "--style", "alt", *where)
-    assert asked == [{"num": 3}]  # as many as there are beams
+    assert asked == [{"num": 3}]  # one for each beam
     if how == "print":
         assert text == f"{photo}: A man and his dog.\n"
     elif how == "csv":

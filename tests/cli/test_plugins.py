@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import typer
+from commands import run_plait
 
 from plait.cli import main as cli
 
@@ -65,12 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         entries = [EntryPoint(n, value, cli.PLUGINS) for n, value in plugins.items()]
         monkeypatch.setattr(cli, "entry_points", lambda group: entries)
         monkeypatch.setattr(cli.app, "registered_groups", [*cli.app.registered_groups])
-        monkeypatch.setattr(sys, "argv", ["plait", *args])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return int(end.value.code or 0), out, err
+        return run_plait(monkeypatch, capsys, *args)
 
     return call
 

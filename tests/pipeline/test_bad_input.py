@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 import wave
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from commands import run_plait
 
 import plait
-from plait.cli import main as cli
 from plait.data.cells import OnBad
 from plait.training.train import train
 from plait.types import PlaitError
@@ -183,15 +183,7 @@ def write(folder: Path, rows: Sequence[Row], recipe: dict[str, Any]) -> tuple[st
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a command; gives exit code, output, errors."""
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["plait", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
+    return partial(run_plait, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(("kind", "bad", "words"), CASES)

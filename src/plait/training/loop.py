@@ -150,8 +150,8 @@ class Trainer:
         if self._resumed_optimizer is not None:
             optimizer.load_state_dict(self._resumed_optimizer)
             self._resumed_optimizer = None
-        first, last = self.progress.stage == 0, stage.epochs
-        if first and self.epochs is not None:
+        last = stage.epochs
+        if self.epochs is not None and self.progress.stage == 0:
             last = min(last, self.epochs)
         while self.progress.epoch < last and self.progress.stale < self.spec.patience:
             self._run_epoch(stage, optimizer)

@@ -38,6 +38,15 @@ class Mixture:
     splits: Mapping[str, Sequence[int]]
     sources: NDArray[np.int64] | None
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many rows each split has, to be shown; without those for calibration where they are
+        the rows of val."""
+        sizes = {name: len(rows) for name, rows in self.splits.items()}
+        if sizes["calibration"] == sizes["val"]:
+            del sizes["calibration"]
+        return sizes
+
 
 def with_sources(
     recipe: Recipe,
@@ -46,7 +55,7 @@ def with_sources(
     columns: Mapping[str, ColumnName],
     splits: Mapping[str, list[int]],
 ) -> Mixture:
-    """A table and the sources of its recipe as one.
+    """A table and the sources of its recipe as one; the table itself if there are none.
 
     A source with a split column is learned from by its rows for training; by those for validation
     only probabilities are fitted, as the best weights are those that score best on the table. A
@@ -58,6 +67,8 @@ def with_sources(
         UsageError: a column is missing; or a file is in two splits and ``data.overlap`` is
             ``stop``.
     """
+    if not recipe.data.sources:
+        return Mixture(table, {**splits, "calibration": splits["val"]}, None)
     cells = {name: [values] for name, values in table.columns.items()}
     sources, train = [np.zeros(len(table), np.int64)], list(splits["train"])
     calibration, numbers = list(splits["val"]), list(map(table.number, range(len(table))))

@@ -113,15 +113,10 @@ def train(
     # Lists of columns are fixed from now on: they are not guessed again from another table.
     checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
     splits = _splits(checked, parts, rows, taken)
-    mixture = Mixture(rows, {**splits, "calibration": splits["val"]}, None)
-    if checked.data.sources:
-        mixture = with_sources(checked, parts, rows, taken, splits)
+    mixture = with_sources(checked, parts, rows, taken, splits)
     rows = mixture.table
     if shown:
-        sizes = {name: len(indexes) for name, indexes in mixture.splits.items()}
-        if sizes["calibration"] == sizes["val"]:
-            del sizes["calibration"]
-        shown(taken, sizes)
+        shown(taken, mixture.sizes)
     policy = ErrorPolicy(on_bad or checked.data.on_bad)
     read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["calibration"]}))
     with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:

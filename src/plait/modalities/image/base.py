@@ -128,9 +128,7 @@ class Photo(Modality):
             seen = np.repeat(np.repeat(kept.reshape(TILES, TILES), sides, 0), sides, 1)
             return np.where(seen[..., None], photo, mean)
 
-        nameless, (height, width) = [""] * TILES, shown.shape[:2]
-        scale = DRAWN / max(width, height)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
+        nameless, size = [""] * TILES, drawn_size(shown)
         return Grid(shown, size, nameless, nameless, perturb, square=True, view=self.view(shown))
 
 
@@ -181,6 +179,13 @@ class Cnn(Photo):
             return ()
         file = importlib.resources.files("plait.modalities.image") / "imagenet_words.txt"
         return file.read_text(encoding="utf-8").split()
+
+
+def drawn_size(picture: Pixels) -> tuple[int, int]:
+    """Width and height of a photo's drawing, `DRAWN` pixels along the longer side."""
+    height, width = picture.shape[:2]
+    scale = DRAWN / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 # Crops and their geometry, which clips share --------------------------------------------------

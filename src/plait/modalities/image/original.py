@@ -12,20 +12,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import MediaInfo
-from plait.data.images import open_image
+from plait.data.images import open_image, shrunk
 from plait.modalities.base import Item
 from plait.modalities.image.base import (
-    DRAWN,
     READING_VERSION,
     TILES,
     Photo,
     Pixels,
+    drawn_size,
     mirrored,
     worse,
 )
@@ -52,12 +51,7 @@ class Original(Photo):
 
     def picture(self, cell: Any, root: Path) -> Pixels:
         """(H, W, 3) uint8: the photo, shrunk if it is large."""
-        photo = open_image(cell, root)
-        width, height = self._shown(MediaInfo(*photo.shape[1::-1])).size
-        if (height, width) == photo.shape[:2]:
-            return photo
-        small = cv2.resize(photo, (int(width), int(height)), interpolation=cv2.INTER_AREA)
-        return np.asarray(small, np.uint8)
+        return shrunk(open_image(cell, root), self.size)
 
     def _item(self, photo: Pixels) -> Item:
         beside = ((0, 0), (0, self.size - photo.shape[1]), (0, 0))
@@ -101,9 +95,8 @@ class Original(Photo):
             seen = kept.reshape(TILES, TILES)[down[:, None], over[None]]
             return self._item(np.where(seen[..., None], photo, mean))
 
-        scale, nameless = DRAWN / max(height, width), [""] * TILES
-        drawn = max(1, round(width * scale)), max(1, round(height * scale))
-        return Grid(photo, drawn, nameless, nameless, perturb, square=True)
+        nameless = [""] * TILES
+        return Grid(photo, drawn_size(photo), nameless, nameless, perturb, square=True)
 
 
 def shown(item: Item) -> Pixels:

@@ -25,13 +25,13 @@ from plait.nn.hub import FAILURES, load_processor, read_pretrained, transformers
 from plait.nn.pretrained import build_model, pinned, refuse_missing
 from plait.outputs.hub.families import Family, family_of
 from plait.outputs.hub.output import PRESENT, Caption, Generation, HubOutput, Lora
+from plait.outputs.text.output import SPACE
 from plait.types import Alternative, Branches, Fused, PlaitError, UsageError
 from plait.util.imports import needed
 
 AUTO_CLASS = "AutoModelForImageTextToText"
 IGNORED = -100  # the label of padding, as torch's cross-entropy has it
 ADAPTER = "lora_"  # part of the names of all weights of peft's adapters
-SPACE = "␣"  # how a token without letters is shown
 
 
 class HubHead(Head):

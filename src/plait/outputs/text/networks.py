@@ -41,6 +41,7 @@ from plait.outputs.text.output import (
     DETECTED,
     EMISSIONS,
     PROBABILITIES,
+    SPACE,
     TAG_WEIGHTS,
     TAGS,
     TextOutput,
@@ -59,7 +60,6 @@ from plait.outputs.text.search import (
 )
 from plait.types import Alternative, Branches, Fused, State, Tokens
 
-SPACE = "␣"  # how a space is shown, and what can't be read
 # Weights of a language model that calibration tries, and bonuses, on at least so many records.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 RAREST = 1e-4  # a word's share of the records is taken to be at least this

@@ -65,6 +65,7 @@ log = logging.getLogger("plait")
 # the tags as token ids, and their weights.
 DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
 TAGS, TAG_WEIGHTS = "tags", "tag weights"  # of a pointer
+SPACE = "␣"  # how a space is shown, and what can't be read
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
 
 
@@ -441,7 +442,7 @@ class TextOutput(Texts):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
             texts = [[i for i in ids if i > EOS] for ids, _ in rated]
-            words = [self.tokenizer.pieces(ids) for ids in texts]
+            words = [self.tokenizer.pieces(ids) for ids in texts if self.calibrate]
             looks = {name: weights[row, : len(texts[0])] for name, weights in attention.items()}
             answers, features = [], []
             for rank, (ids, (_, score)) in enumerate(zip(texts, rated, strict=True)):

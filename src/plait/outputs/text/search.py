@@ -309,8 +309,7 @@ class _Progress:
 
 
 def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding) -> Hypotheses:
-    """Sequences for each of B records, best first: ``decoding.num`` of them, or as many as there
-    are beams."""
+    """Sequences for each of B records, best first: ``decoding.num`` samples, or all beams."""
     scorer = TokenScorer(steps, raw, mixture)
     if decoding.sample:
         return sample(scorer, decoding, np.random.default_rng(decoding.seed))
