@@ -74,30 +74,8 @@ def with_sources(
     calibration, numbers = list(splits["val"]), list(map(table.number, range(len(table))))
     held_out = [row for name, rows in splits.items() if name != "train" for row in rows]
     judging = set().union(*_file_keys(parts, table.where(held_out), columns))
-    for number, (name, spec) in enumerate(recipe.data.sources.items(), start=1):
-        rows, taken = open_table(recipe, parts, spec.table)
-        validating = 0
-        own_column = split_column(recipe, rows)
-        if own_column in rows.columns:
-            own_splits = split_table(recipe, parts, rows, taken)
-            validating = len(own_splits["val"])
-            rows = rows.where([*own_splits["val"], *own_splits["train"]])
-        shared = [row for row, keys in enumerate(_file_keys(parts, rows, taken)) if keys & judging]
-        if shared and recipe.data.overlap == "stop":
-            raise UsageError(
-                f"data.sources.{name}: {len(shared)} of its rows use files that the table "
-                "validates or tests on",
-                expected="no shared files",
-                hint="take them out, or set data.overlap=drop",
-            )
-        if shared and recipe.data.overlap == "drop":
-            rows = rows.where(sorted(set(range(len(rows))) - set(shared)))
-            validating -= sum(row < validating for row in shared)
-        if len(rows) == validating:
-            raise PlaitError(
-                f"data.sources.{name}: {spec.table} has no rows to learn from",
-                expected="rows for training, of files that are not for validation or test",
-            )
+    for number, name in enumerate(recipe.data.sources, start=1):
+        rows, taken, validating = _source(recipe, parts, name, judging)
         start = sum(map(len, sources))
         calibration += range(start, start + validating)
         train += range(start + validating, start + len(rows))
@@ -110,6 +88,38 @@ def with_sources(
     whole = replace(table, columns=together, numbers=numbers)
     new = {**splits, "train": train, "calibration": calibration}
     return Mixture(whole, new, np.concatenate(sources))
+
+
+def _source(
+    recipe: Recipe, parts: Parts, name: str, judging: set[str]
+) -> tuple[Table, dict[str, ColumnName], int]:
+    """A source's rows without the files of these keys, those for validation first; its columns; and
+    how many rows are for validation. Raises as `with_sources`."""
+    table = recipe.data.sources[name].table
+    rows, taken = open_table(recipe, parts, table)
+    validating = 0
+    own_column = split_column(recipe, rows)
+    if own_column in rows.columns:
+        own_splits = split_table(recipe, parts, rows, taken)
+        validating = len(own_splits["val"])
+        rows = rows.where([*own_splits["val"], *own_splits["train"]])
+    shared = [row for row, keys in enumerate(_file_keys(parts, rows, taken)) if keys & judging]
+    if shared and recipe.data.overlap == "stop":
+        raise UsageError(
+            f"data.sources.{name}: {len(shared)} of its rows use files that the table "
+            "validates or tests on",
+            expected="no shared files",
+            hint="take them out, or set data.overlap=drop",
+        )
+    if shared and recipe.data.overlap == "drop":
+        rows = rows.where(sorted(set(range(len(rows))) - set(shared)))
+        validating -= sum(row < validating for row in shared)
+    if len(rows) == validating:
+        raise PlaitError(
+            f"data.sources.{name}: {table} has no rows to learn from",
+            expected="rows for training, of files that are not for validation or test",
+        )
+    return rows, taken, validating
 
 
 def _file_keys(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> list[set[str]]:
