@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 import plait
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.tables import read_table
+from plait.outputs.text.networks import TextHead
+from plait.outputs.text.output import TextTarget
 from plait.pipeline.engine import build_parts
 from plait.pipeline.records import Records, open_table, split_table
 from plait.training.loop import Stage, Trainer, stages
@@ -131,6 +134,24 @@ def test_later_stages_learn_from_the_sources_that_they_name(tables: dict[str, st
     of = np.repeat([0, 1, 2], [6, 5, 4])
     each = [sorted(shown(recipe, stage, of)) for stage in stages(recipe.training)]
     assert each == [[*range(15)], [*range(6), *range(11, 15)], [*range(6)]]
+
+
+def test_a_stage_is_rewarded_by_its_own_texts(
+    tables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How rare n-grams are is counted in the texts of the stage alone."""
+    given: list[int] = []
+    begin = TextHead.begin
+
+    def counted(head: TextHead, targets: Sequence[TextTarget]) -> None:
+        given.append(len(targets))
+        begin(head, targets)
+
+    monkeypatch.setattr(TextHead, "begin", counted)
+    changes = ["training.finetune={epochs: 1, sources: [clean]}", "training.reinforce.epochs=1"]
+    recipe = recipe_of(tables, *changes)
+    plait.train(recipe, tables["table"], tmp_path / "model")
+    assert given == [14, 9, 6]
 
 
 def test_without_sources_an_epoch_is_a_permutation() -> None:

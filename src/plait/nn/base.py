@@ -104,7 +104,8 @@ class Head(nn.Module, ABC):
     """
 
     def begin(self, targets: Sequence[Any]) -> None:
-        """Called once before training with all training targets (to count them, to weigh them)."""
+        """Called before each stage of the training with all targets that it learns from (to count
+        them, to weigh them)."""
 
     @abstractmethod
     def loss(self, fused: Fused, targets: Any, branch: str | None = None) -> Tensor:

@@ -120,8 +120,6 @@ class Trainer:
         self.progress = Progress()
         for name in train.inputs:
             network.encoder(name).begin()
-        for name, targets in train.targets.items():
-            network.head(name).begin(targets)
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
         self.average = self._copy()
         self._resumed_optimizer: dict[str, Any] | None = None
@@ -286,8 +284,12 @@ class Trainer:
         return 0.5 * (1 + math.cos(math.pi * (number - warm) / max(1, total - warm)))
 
     def begin(self, stage: Stage) -> torch.optim.Optimizer:
-        """Select the weights that a stage trains, and make their optimizer: pretrained layers learn
-        more slowly; vectors and embeddings have no weight decay, and Adam has none at all."""
+        """Show the outputs what a stage learns from, select the weights that it trains, and make
+        their optimizer: pretrained layers learn more slowly; vectors and embeddings have no weight
+        decay, and Adam has none at all."""
+        rows = np.concatenate([rows for rows, _ in self._counts(stage)])
+        for name, targets in self.train.targets.items():
+            self.network.head(name).begin([targets[row] for row in rows.tolist()])
         pretrained = {id(p) for p in self.network.pretrained_parameters()}
         adamw = self.spec.optimizer == "adamw"
         groups: dict[tuple[bool, bool], dict[str, Any]] = {}

@@ -104,7 +104,8 @@ class TextHead(Head):
     # Training --------------------------------------------------------------------------------
 
     def begin(self, targets: Sequence[TextTarget]) -> None:
-        """Keep all training texts, for rewards and consensus."""
+        """Keep all texts of the stage, for rewards and consensus: how often n-grams occur in texts
+        that are not rewarded would distort the rewards."""
         self._references = References(targets, self.output.consensus)
 
     def loss(
