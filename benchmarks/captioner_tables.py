@@ -4,15 +4,18 @@
     cd TABLES && plait train captioner photos.jsonl --out ../captioner
 
 Each folder holds ``captions.jsonl`` beside its photos, whose rows have ``image``, ``captions`` and,
-where they are split, ``split``. ``photos.jsonl`` is the table: people's captions of all kinds of
-photos, and photos of both folders for validation. ``flickr8k.jsonl`` and ``web.jsonl`` are its
-sources. Photos that look like one of those for validation are left out (perceptual hash).
+where they are split, ``split``. ``photos.jsonl`` is the table: COCO's photos with three captions
+or more, and photos of COCO and Flickr8k for validation. Its sources are ``flickr8k.jsonl``,
+``few.jsonl`` (the other photos that people have captioned) and ``web.jsonl``. Photos that look like
+one of those for validation are left out (perceptual hash), and so are the web photos of
+``web_subjects.csv``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +28,8 @@ from numpy.typing import NDArray
 Row = dict[str, Any]
 SIDE, KEPT = 32, 8  # pixels of a photo before its transform, and frequencies a side that are kept
 NEAR = 8  # of 64 bits; photos whose hashes differ in so few look alike
-FLICKR_VALIDATION, WEB_VALIDATION = 500, 300  # photos
+FLICKR_VALIDATION, WEB_VALIDATION, WEB_JUDGED = 500, 200, 100  # photos
+SEVERAL = 3  # captions, for rewards to be reliable
 
 
 def read(folder: Path) -> list[Row]:
@@ -74,26 +78,34 @@ def split(rows: Sequence[Row], name: str) -> list[Row]:
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("photos", "flickr8k", "web", "out"):
+    parser.add_argument("--photos", type=Path, required=True, nargs="+")
+    for name in ("flickr8k", "web", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument(
         "--leave-out", type=Path, help="a file of photos' names, one a line, to learn nothing from"
     )
     given = parser.parse_args()
-    photos, flickr, web = (read(getattr(given, name)) for name in ("photos", "flickr8k", "web"))
-    names = given.leave_out.read_text().split() if given.leave_out else []
-    photos = [r for r in photos if r.get("split") == "val" or Path(r["image"]).name not in names]
-    validation = [*split(photos, "val"), *split(flickr, "val")]
-    judging = hashes(validation)
-    order = np.random.default_rng(0).permutation(len(web))
-    held_out = [web[at] | {"split": "val"} for at in order[:WEB_VALIDATION]]
-    learned = [web[at] | {"split": "train"} for at in order[WEB_VALIDATION:]]
+    photos = [row for folder in given.photos for row in read(folder)]
+    flickr, web = read(given.flickr8k), read(given.web)
+    names = set(given.leave_out.read_text().split() if given.leave_out else [])
+    judging = hashes([*split(photos, "val"), *split(flickr, "val")])
+    random.Random(0).shuffle(web)  # those that are judged come first, see web_subjects.csv
+    held_out, learned = (
+        web[WEB_JUDGED : WEB_JUDGED + WEB_VALIDATION],
+        web[WEB_JUDGED + WEB_VALIDATION :],
+    )
     given.out.mkdir(parents=True, exist_ok=True)
     human = [row | {"split": "train"} for row in unlike(split(photos, "train"), judging)]
+    human = [row for row in human if Path(row["image"]).name not in names]
+    rich = [row["source"].startswith("coco") and len(row["captions"]) >= SEVERAL for row in human]
+    several, few = ([row for row, own in zip(human, rich, strict=True) if own is wanted]
+                    for wanted in (True, False))  # fmt: skip
     some = [*split(photos, "val"), *split(flickr, "val")[:FLICKR_VALIDATION]]
-    write(given.out / "photos.jsonl", [*human, *some])
+    write(given.out / "photos.jsonl", [*several, *some])
+    write(given.out / "few.jsonl", few)
     write(given.out / "flickr8k.jsonl", unlike(split(flickr, "train"), judging))
-    write(given.out / "web.jsonl", [*unlike(learned, judging), *held_out])
+    validating = [row | {"split": "val"} for row in held_out]
+    write(given.out / "web.jsonl", [*unlike(learned, judging), *validating])
 
 
 if __name__ == "__main__":

@@ -218,6 +218,7 @@ class CardSpec(_Section):
 
     data: str = _field("the user's own table", "the training data")
     licence: str = _field("as the training data allow", "licence of the trained weights")
+    notes: str = _field("", "what else to know, in Markdown: scores on other data, known failures")
 
 
 class Recipe(_Section):

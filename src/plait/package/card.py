@@ -38,6 +38,7 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
         "## Scores",
         *_score_lines(recipe, scores.get("validation", {})),
         "",
+        *([recipe.card.notes.strip(), ""] if recipe.card.notes.strip() else []),
         "## How to reproduce it",
         "```",
         trained.get("command") or recipe.command or "plait train RECIPE TABLE",
