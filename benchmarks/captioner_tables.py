@@ -1,7 +1,7 @@
 """Makes the tables that the shipped captioner is trained on; see docs/captioning.md.
 
     python benchmarks/captioner_tables.py --photos PHOTOS --flickr8k FLICKR8K --web WEB --out TABLES
-    cd TABLES && plait train captioner photos.jsonl --out ../captioner
+    cd TABLES && plait train ../benchmarks/captioner.yaml photos.jsonl --out ../captioner
 
 Each folder holds ``captions.jsonl`` beside its photos, whose rows have ``image``, ``captions`` and,
 where they are split, ``split``. ``photos.jsonl`` is the table: COCO's photos with three captions
@@ -14,6 +14,7 @@ one of those for validation are left out (perceptual hash), and so are the web p
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import random
 from collections.abc import Sequence
@@ -26,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = dict[str, Any]
+LIST = Path(__file__).with_name("web_subjects.csv")
 SIDE, KEPT = 32, 8  # pixels of a photo before its transform, and frequencies a side that are kept
 NEAR = 8  # of 64 bits; photos whose hashes differ in so few look alike
-FLICKR_VALIDATION, WEB_VALIDATION, WEB_JUDGED = 500, 200, 100  # photos
+FLICKR_VALIDATION, WEB_VALIDATION = 500, 200  # photos
 SEVERAL = 3  # captions, for rewards to be reliable
 
 
@@ -88,12 +90,13 @@ def main() -> None:
     photos = [row for folder in given.photos for row in read(folder)]
     flickr, web = read(given.flickr8k), read(given.web)
     names = set(given.leave_out.read_text().split() if given.leave_out else [])
-    judging = hashes([*split(photos, "val"), *split(flickr, "val")])
-    random.Random(0).shuffle(web)  # those that are judged come first, see web_subjects.csv
-    held_out, learned = (
-        web[WEB_JUDGED : WEB_JUDGED + WEB_VALIDATION],
-        web[WEB_JUDGED + WEB_VALIDATION :],
-    )
+    with LIST.open() as file:
+        listed = {str(given.web / row["image"]) for row in csv.DictReader(file)}
+    judged = [row for row in web if row["image"] in listed]
+    judging = hashes([*split(photos, "val"), *split(flickr, "val"), *judged])
+    random.Random(0).shuffle(web)
+    others = [row for row in web if row["image"] not in listed]
+    held_out, learned = others[:WEB_VALIDATION], others[WEB_VALIDATION:]
     given.out.mkdir(parents=True, exist_ok=True)
     human = [row | {"split": "train"} for row in unlike(split(photos, "train"), judging)]
     human = [row for row in human if Path(row["image"]).name not in names]
