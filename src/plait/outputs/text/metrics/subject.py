@@ -7,40 +7,113 @@ a dog, "a group of people" about people.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 
 ARTICLES = {
     "a", "an", "the", "some", "several", "many", "few", "one", "two", "three", "four", "five",
     "six", "this", "that", "these", "those", "his", "her", "their", "its", "another", "other",
     "there", "is", "are", "various", "multiple", "no", "close", "up", "closeup", "view",
-    "image", "picture", "photo", "photograph", "shot", "of",
+    "image", "picture", "photo", "photograph", "shot", "of", "'s",
 }  # fmt: skip
 """What stands before a noun phrase, or only says that there is a picture of something."""
-DETERMINERS = {"a", "an", "the", "his", "her", "their", "its", "some", "another"}
+DETERMINERS = {
+    "a", "an", "the", "his", "her", "their", "its", "some", "another", "two", "three", "four",
+    "five", "six", "several", "many", "this", "that", "these", "those",
+}  # fmt: skip
 """Where a second noun phrase begins."""
 QUANTITIES = {
-    "group", "bunch", "pair", "couple", "crowd", "number", "lot", "lots", "row", "pile", "piece",
-    "herd", "flock", "set", "variety", "collection", "stack", "line", "team", "slice", "close-up",
-    "close", "closeup", "view", "image", "picture", "photo", "photograph", "shot", "kind", "type",
+    "group", "bunch", "pair", "couple", "crowd", "number", "lot", "lots", "row", "pile",
+    "piece", "herd", "flock", "string", "set", "variety", "collection", "stack", "line", "team",
+    "slice", "close-up", "close", "closeup", "view", "image", "picture", "photo", "photograph",
+    "shot", "kind", "type",
 }  # fmt: skip
 """Nouns that give way to what follows their "of"."""
 ENDS = {
-    "is", "are", "was", "were", "has", "have", "with", "in", "on", "at", "by", "of", "for", "to",
-    "from", "into", "onto", "near", "next", "over", "under", "behind", "beside", "between", "above",
-    "through", "across", "along", "around", "against", "down", "up", "out", "off", "that", "which",
-    "who", "while", "as", "towards", "toward", "inside", "outside", "being", "it", "its", "he",
-    "she", "they", "can", "looks", "look", "stands", "stand", "sits", "sit", "runs", "run", "walks",
-    "walk", "plays", "play", "jumps", "jump", "rides", "ride", "holds", "hold", "laying", "lying",
-    "lays", "lies", "smiles", "swims", "wearing", "dressed", "covered", "filled", "topped",
-    "parked", "sitting", "standing", "made", "atop", "about", "during", "before", "after",
+    "is", "are", "was", "were", "has", "have", "with", "in", "on", "at", "by", "of", "for",
+    "to", "from", "into", "onto", "near", "next", "over", "under", "behind", "beside",
+    "between", "above", "through", "across", "along", "around", "against", "down", "up", "out",
+    "off", "that", "which", "who", "or", "while", "as", "towards", "toward", "inside",
+    "outside", "being", "it", "its", "he", "she", "they", "can", "looks", "look", "stands",
+    "stand", "sits", "sit", "runs", "run", "walks", "walk", "plays", "play", "jumps", "jump",
+    "rides", "ride", "holds", "hold", "laying", "lying", "lays", "lies", "smiles", "swims",
+    "wearing", "dressed", "covered", "filled", "topped", "parked", "made", "atop", "about",
+    "during", "before", "after", "seen", "shown", "taken", "worn", "hung", "held", "thrown",
+    "driven", "built", "served", "like", "without", "underneath", "upon", "within", "past",
+    "ready", "full", "sitting", "standing",
 }  # fmt: skip
-"""Words that end a noun phrase; so does any word in -ing after its first."""
+"""Words that end a noun phrase."""
+NOUNS = {
+    "building",
+    "ceiling",
+    "king",
+    "ring",
+    "string",
+    "wing",
+    "swing",
+    "thing",
+    "painting",
+    "drawing",
+    "wedding",
+    "railing",
+    "clothing",
+    "crossing",
+    "morning",
+    "evening",
+    "icing",
+    "frosting",
+    "awning",
+    "pudding",
+    "duckling",
+    "lightning",
+    "spring",
+    "earring",
+    "sibling",
+    "dressing",
+    "stuffing",
+    "sling",
+    "lettering",
+    "engraving",
+    "carving",
+    "bedding",
+    "landing",
+}
+"""Words in -ing that are things; others are verbs, which end a noun phrase."""
+NOT_DONE = {"bed", "shed", "seaweed", "weed", "seed", "moped", "steed", "breed", "red", "sled"}
+"""Words in -ed that nothing is done to."""
+PLACES = {
+    "area",
+    "bag",
+    "board",
+    "boat",
+    "car",
+    "cart",
+    "garage",
+    "hall",
+    "lot",
+    "machine",
+    "mall",
+    "meter",
+    "pan",
+    "pool",
+    "rod",
+    "room",
+    "space",
+    "table",
+    "track",
+    "wheel",
+}
+"""Nouns that are named by what is done there or with them: "a large parking lot"."""
+ONE = {"a", "an", "one", "another", "this", "that", "each"}
+"""What stands before one thing: "a man climbs" is about the man."""
 IRREGULAR = {
     "men": "man", "women": "woman", "people": "person", "children": "child", "feet": "foot",
     "geese": "goose", "mice": "mouse", "teeth": "tooth", "knives": "knife", "leaves": "leaf",
-    "wolves": "wolf", "sheep": "sheep", "buses": "bus", "bus": "bus", "glasses": "glasses",
-    "scissors": "scissors", "skis": "ski", "grass": "grass", "dress": "dress",
-    "lens": "lens", "this": "this", "gas": "gas",
+    "wolves": "wolf", "shelves": "shelf", "loaves": "loaf", "scarves": "scarf", "calves": "calf",
+    "halves": "half", "wives": "wife", "hooves": "hoof", "sheep": "sheep", "buses": "bus",
+    "glasses": "glasses", "scissors": "scissors", "skis": "ski", "lens": "lens", "gas": "gas",
+    "lenses": "lens", "canvas": "canvas", "series": "series", "species": "species",
+    "cookies": "cookie", "movies": "movie", "selfies": "selfie", "hoodies": "hoodie",
+    "brownies": "brownie", "zombies": "zombie", "tomatoes": "tomato", "potatoes": "potato",
+    "heroes": "hero", "mangoes": "mango", "buffaloes": "buffalo", "volcanoes": "volcano",
 }  # fmt: skip
 SAME = (
     {"man", "guy", "gentleman", "male", "father", "dad", "boy"},
@@ -70,9 +143,9 @@ def singular(word: str) -> str:
         return IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    if word.endswith(("ches", "shes", "sses", "xes", "zes")):
+    if word.endswith(("ches", "shes", "sses", "xes")):
         return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word
+    return word if len(word) < 4 or word.endswith(("ss", "us", "is")) else word.removesuffix("s")
 
 
 def subject(words: Sequence[str]) -> str | None:
@@ -89,25 +162,50 @@ def subject(words: Sequence[str]) -> str | None:
     """
     rest = list(words)
     while True:
+        one = False
         while rest and rest[0] in ARTICLES | ENDS:
-            rest.pop(0)
-        if not rest or rest[0].endswith("ing"):
+            one = rest.pop(0) in ONE
+        if len(rest) > 1 and _is_verb(rest[0]) and _may_continue(rest[1]):
+            rest.pop(0)  # "a smiling woman"
+        if not rest or _is_verb(rest[0]):
             return None
-        phrase = [rest[0], *takewhile(_continues, rest[1:])]
-        after = rest[len(phrase) :]
-        if after[:1] and after[0] in DETERMINERS and len(phrase) > 1:
-            phrase.pop()  # a verb: "a biker makes a jump"
-        if "and" in phrase[1:-1]:  # "man and woman": the first; "black and white dog": the last
-            at = phrase.index("and")
-            phrase = phrase[:at] if len(phrase) == at + 2 else phrase
-        if phrase[-1] not in QUANTITIES or after[:1] != ["of"]:
+        ends = (at for at in range(1, len(rest)) if not _continues(rest, at))
+        length = next(ends, len(rest))
+        phrase, after = rest[:length], rest[length : length + 1]
+        while len(phrase) > 1 and phrase[-1] in ("and", "'s"):
+            phrase.pop()
+        # A verb: "a biker makes a jump", "a man climbs", "two people hug".
+        verb = (after[:1] and after[0] in DETERMINERS) or (one and _plural(phrase[-1]))
+        if len(phrase) > 1 and (verb or (_plural(phrase[-2]) and phrase[-2] != "sports")):
+            phrase.pop()
+        if phrase[-1] not in QUANTITIES or after != ["of"]:
             return singular(phrase[-1])
-        rest = after[1:]
+        rest = rest[length + 1 :]
 
 
-def _continues(word: str) -> bool:
-    """Whether this word belongs to a noun phrase that has begun."""
-    return not (word in ENDS or word in DETERMINERS or word.endswith("ing"))
+def _continues(words: Sequence[str], at: int) -> bool:
+    """Whether the noun phrase that the words begin with goes on at this place."""
+    word, following = words[at], words[at + 1] if at + 1 < len(words) else ""
+    if word == "and":  # "black and white dog", but not "man and woman"
+        joins = _may_continue(following) and not _is_verb(following) and at + 2 < len(words)
+        return joins and _continues(words, at + 2)
+    if _is_verb(word):
+        return following in PLACES  # "a large parking lot"
+    done = word.endswith("ed") and word not in NOT_DONE and following in ENDS  # "perched on"
+    return _may_continue(word) and not done
+
+
+def _is_verb(word: str) -> bool:
+    return word.endswith("ing") and word not in NOUNS
+
+
+def _may_continue(word: str) -> bool:
+    """Whether this word can stand in a noun phrase that has begun."""
+    return word not in ENDS | DETERMINERS and word != ""
+
+
+def _plural(word: str) -> bool:
+    return singular(word) != word
 
 
 def agrees(noun: str, words: Sequence[str]) -> bool:
