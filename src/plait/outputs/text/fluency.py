@@ -173,7 +173,7 @@ def _entries(starts: Ints, lists: Ints) -> tuple[Ints, Ints]:
     their entries, which of ``lists`` it is in, and where it stands."""
     counts = starts[lists + 1] - starts[lists]
     which = np.repeat(np.arange(len(lists)), counts)
-    return which, np.arange(len(which)) + (starts[lists] - counts.cumsum() + counts)[which]
+    return which, np.arange(len(which)) + np.repeat(starts[lists + 1] - counts.cumsum(), counts)
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Fluency:
             allowed = self._opening[last] | np.isin(first * size + last, self._unless)
             lists = np.concatenate([last, size + np.where(allowed, PAD, first)])  # PAD avoids none
         rows, at = _entries(starts, lists)
-        rows, tokens = rows % len(last), followers[at]
+        rows, tokens = np.where(rows < len(last), rows, rows - len(last)), followers[at]
         unfinished = np.flatnonzero(self._inner[last])
         repeated, at = np.nonzero(self._once[generated])
         rows = np.concatenate([rows, unfinished, repeated])
