@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,68 @@ def test_all_that_was_learned_from_is_fluent(fluency: Fluency, vocabulary: Vocab
     assert not [text for text in dict.fromkeys(texts()) if refused(fluency, vocabulary, text)]
 
 
+COLOURS = ["blue", "red", "green", "black", "white"]
+THINGS = ["ball", "chair", "shirt", "box"]
+
+
+def things() -> list[str]:
+    """Sentences with one thing or some, mostly with a colour before it."""
+    one = [f"{colour} {thing}" for colour in COLOURS for thing in THINGS]
+    some = [f"{each}s" for each in one]
+    made = [
+        f"{first} is near {last}"
+        for a, two in zip(one, some, strict=True)
+        for first, last in [(f"a {a}", f"two {two}"), (f"two {two}", f"a {a}")]
+        for _ in range(10)
+    ]
+    few = [f"a few {thing}s in a {other}" for thing in THINGS for other in THINGS[:3]]
+    plain = [f"two {thing}s" for thing in THINGS] + ["look at two chairs"]
+    return [*made, *few, *plain * 40, *[f"sitting in a {thing}" for thing in one for _ in range(5)]]
+
+
+@pytest.fixture(scope="module")
+def coloured() -> tuple[Fluency, Vocabulary]:
+    vocabulary = fit_vocabulary(things(), "words", 1, 100, punctuation=False)
+    units = vocabulary.units()
+    state = fit_fluency([vocabulary.encode(text) for text in things()], units)
+    return Fluency(json.loads(json.dumps(state)), units), vocabulary
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("sitting in a blue ball", None),
+        ("sitting in a blue balls", "balls"),
+        ("a red chairs", "chairs"),
+        ("two red chairs", None),
+        ("two red chair is near a ball", "chair"),
+        ("a few chairs", None),  # "few" allows what colours do not
+        ("two blue balls is near a blue balls", "balls"),
+        ("look at two balls", None),  # "at" says nothing about what comes after "two"
+    ],
+)
+def test_words_agree_across_a_word(
+    coloured: tuple[Fluency, Vocabulary], text: str, wrong: str | None
+) -> None:
+    assert refused(*coloured, text) == wrong
+
+
+def test_texts_that_agree_are_fluent(coloured: tuple[Fluency, Vocabulary]) -> None:
+    assert not [text for text in dict.fromkeys(things()) if refused(*coloured, text)]
+
+
+def test_states_without_agreement_still_load(coloured: tuple[Fluency, Vocabulary]) -> None:
+    known, vocabulary = coloured
+    new = ("apart", "unless", "opening")
+    older = Fluency({k: v for k, v in known.state.items() if k not in new}, known.units)
+    assert refused(older, vocabulary, "sitting in a blue balls") is None
+    assert refused(older, vocabulary, "sitting in a balls") == "balls"
+    generated = np.array([vocabulary.encode("in a blue"), vocabulary.encode("two red chairs")])
+    rows, tokens = older.forbidden(generated)
+    more = {*zip(*(ids.tolist() for ids in known.forbidden(generated)), strict=True)}
+    assert {*zip(rows.tolist(), tokens.tolist(), strict=True)} < more
+
+
 def test_each_row_has_its_own(fluency: Fluency, vocabulary: Vocabulary) -> None:
     generated = np.array([vocabulary.encode("a dog"), vocabulary.encode("an owl")])
     rows, tokens = fluency.forbidden(generated)
@@ -125,8 +188,18 @@ def test_it_is_for_words(name: str) -> None:
         TextOutput(unit="characters", **{name: True})
 
 
-def test_whole_texts_at_once(fluency: Fluency, vocabulary: Vocabulary) -> None:
-    ids = [[*vocabulary.encode(text), EOS] for text in ("a dog is near an owl", "an owl", "a cow")]
+@pytest.mark.parametrize("texts", [
+    ("a dog is near an owl", "an owl", "a cow"), ("sitting in a blue balls", "two red chair", "a")
+])  # fmt: skip
+def test_whole_texts_at_once(
+    texts: tuple[str, ...],
+    fluency: Fluency,
+    vocabulary: Vocabulary,
+    coloured: tuple[Fluency, Vocabulary],
+) -> None:
+    if "blue" in texts[0]:
+        fluency, vocabulary = coloured
+    ids = [[*vocabulary.encode(text), EOS] for text in texts]
     places, tokens = fluency.forbidden_in(ids)
     found = {(int(place), int(token)) for place, token in zip(places, tokens, strict=True)}
     expected, start = set(), 0

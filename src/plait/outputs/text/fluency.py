@@ -1,12 +1,18 @@
 """What the training texts avoid, so that generated texts avoid it too: a word after another ("a
-orange"), a word at the end ("a man is"), a word twice ("a dog and a dog").
+orange"), a word after another and one between ("a blue balls"), a word at the end ("a man is"), a
+word twice ("a dog and a dog").
 
 These are counted in the texts, so they work for any language. A pair of words is avoided if chance
 would have put them side by side `EXPECTED` times or more, and the texts did so in less than `SHARE`
 of these. Words that are too rare for that go by their first letter: "an" is hardly ever followed by
 a word with a "b".
 
-Shapes: N texts, L tokens so far, V vocabulary.
+With one word between, chance is what neighbours lead to: "blue", "red" and "tennis" often stand
+after "a", and "balls" after these, so that one would expect "balls" there; the texts have it after
+"two". This is how agreement shows, in number, gender or case. It ends where a phrase begins, at
+words such as "a" and "two", with which texts begin too.
+
+Shapes: N texts, L tokens so far, V vocabulary, T three tokens in a row.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from plait.data.vocabulary import EOS, SPECIALS
+from plait.data.vocabulary import EOS, PAD, SPECIALS
 from plait.types import State
 
 Ints = NDArray[np.int64]
@@ -26,6 +32,12 @@ Ints = NDArray[np.int64]
 EXPECTED, SHARE = 3.0, 0.05
 COMMON = 20  # occurrences of a word that say how it is used
 LETTERS, LETTER_SHARE = 100.0, 0.1  # as the two above, for the first letter of the next word
+APART_SHARE = 0.1  # as SHARE, for two words with one between
+BESIDE_SHARE = 0.2  # words that agree do so as neighbours too: there they are as rare as this
+OPENING = 0.15  # a word that begins texts in this share of its occurrences begins phrases
+ALLOWED, ALLOWED_SHARE = 3, 0.1
+"""A word between, such as "few" in "a few dogs", allows what others do not if the texts have such
+words after it as often as this."""
 LAST = 0.002  # a word that ends a smaller share of its occurrences does not end texts
 AGAIN, INNER = 0.02, 0.01
 """A word may occur twice if it does so in this share of its texts, and ends fewer than that: so do
@@ -42,7 +54,9 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
     Returns:
         ``common``: words that are not rare; ``inner``: words that end no text; ``again``: words
         that may occur twice; ``avoided``: word -> words that do not follow it; ``letters``: word ->
-        first letters of rare words that do not follow it.
+        first letters of rare words that do not follow it; ``apart``: word -> words that do not
+        follow it with one word between; ``unless``: word -> words between that allow them;
+        ``opening``: words between that allow any.
     """
     size = len(units)
     lengths = np.array([len(text) for text in texts if len(text)], np.int64)
@@ -61,12 +75,19 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
     inside = np.setdiff1d(np.arange(len(tokens)), last)
     pairs = np.unique(tokens[inside] * size + tokens[inside + 1], return_counts=True)
     avoided, letters = _avoided(pairs, counts, inner, units)
+    near = np.flatnonzero(of_text[:-2] == of_text[2:])
+    begins = np.bincount(tokens[last + 1 - lengths], minlength=size)
+    opening = common & (begins >= OPENING * counts)
+    apart, unless = _apart(tokens[near + np.arange(3)[:, None]], pairs, counts, inner, opening)
     return {
         "common": np.flatnonzero(common).tolist(),
         "inner": np.flatnonzero(inner).tolist(),
         "again": np.flatnonzero(again).tolist(),
         "avoided": avoided,
         "letters": letters,
+        "apart": apart,
+        "unless": unless,
+        "opening": np.flatnonzero(opening).tolist(),
     }
 
 
@@ -104,6 +125,57 @@ def _avoided(
     return words, rare
 
 
+def _apart(
+    triples: Ints,
+    pairs: tuple[Ints, Ints],
+    counts: Ints,
+    inner: NDArray[np.bool_],
+    opening: NDArray[np.bool_],
+) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """What does not follow each inner word with one word between, and words between that allow it.
+
+    Args:
+        triples: (3, T) all three tokens in a row.
+        pairs: as those of `_avoided`.
+        counts: (V,) of each word.
+        inner: (V,) the words that end no text.
+        opening: (V,) the words that begin phrases.
+    """
+    size, apart, unless = len(counts), dict[str, list[int]](), dict[str, list[int]]()
+    starts, seconds = np.searchsorted(pairs[0], np.arange(size + 1) * size), pairs[0] % size
+    triples = triples[:, ~opening[triples[1]]]
+    triples = triples[:, np.argsort(triples[0], kind="stable")]
+    bounds = np.searchsorted(triples[0], np.arange(size + 1))
+    for word in (np.flatnonzero(inner[len(SPECIALS) :]) + len(SPECIALS)).tolist():
+        beside = slice(*starts[word : word + 2])
+        middle, third = triples[1:, slice(*bounds[word : word + 2])]
+        following, chance = np.zeros(size), counts[word] * counts / counts.sum()
+        following[seconds[beside]] = pairs[1][beside]
+        between = np.flatnonzero(following * ~opening)
+        which, at = _entries(starts, between)
+        share = (following / np.maximum(counts, 1))[between][which]
+        expected = np.bincount(seconds[at], share * pairs[1][at], size)
+        rare = (expected >= EXPECTED) & (following < BESIDE_SHARE * chance)
+        rare[: len(SPECIALS)] = False
+        never = rare & (np.bincount(third, minlength=size) < APART_SHARE * expected)
+        broken = np.bincount(middle, never[third], size)
+        allow = broken >= np.maximum(ALLOWED, ALLOWED_SHARE * np.bincount(middle, minlength=size))
+        others = third[~allow[middle]]
+        never = rare & (np.bincount(others, minlength=size) < APART_SHARE * expected)
+        if never.any():
+            apart[str(word)] = np.flatnonzero(never).tolist()
+            unless[str(word)] = np.flatnonzero(allow).tolist()
+    return apart, unless
+
+
+def _entries(starts: Ints, lists: Ints) -> tuple[Ints, Ints]:
+    """For some of the lists that stand one after the other, and begin at ``starts``: of each of
+    their entries, which of ``lists`` it is in, and where it stands."""
+    counts = starts[lists + 1] - starts[lists]
+    which = np.repeat(np.arange(len(lists)), counts)
+    return which, np.arange(len(which)) + np.repeat(starts[lists + 1] - counts.cumsum(), counts)
+
+
 @dataclass(frozen=True)
 class Fluency:
     """Which tokens may not follow.
@@ -123,10 +195,13 @@ class Fluency:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         last = generated[:, -1]
         starts, followers = self._avoided
-        counts = starts[last + 1] - starts[last]
-        rows = np.repeat(np.arange(len(last)), counts)
-        inside = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        tokens = followers[np.repeat(starts[last], counts) + inside]
+        lists = last
+        if length > 1 and self.state.get("apart"):
+            size, first = len(self.units), generated[:, -2]
+            allowed = self._opening[last] | np.isin(first * size + last, self._unless)
+            lists = np.concatenate([last, size + np.where(allowed, PAD, first)])  # PAD avoids none
+        rows, at = _entries(starts, lists)
+        rows, tokens = np.where(rows < len(last), rows, rows - len(last)), followers[at]
         unfinished = np.flatnonzero(self._inner[last])
         repeated, at = np.nonzero(self._once[generated])
         rows = np.concatenate([rows, unfinished, repeated])
@@ -157,6 +232,17 @@ class Fluency:
         once[: len(SPECIALS)] = False
         return once
 
+    @cached_property
+    def _opening(self) -> NDArray[np.bool_]:
+        return self._mask(self.state["opening"])
+
+    @cached_property
+    def _unless(self) -> Ints:
+        """Two words, as first * V + second, after which any word may stand."""
+        unless, size = self.state["unless"], len(self.units)
+        codes = [int(word) * size + between for word, ids in unless.items() for between in ids]
+        return np.array(codes, np.int64)
+
     def _mask(self, ids: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.units), bool)
         mask[list(ids)] = True
@@ -164,11 +250,15 @@ class Fluency:
 
     @cached_property
     def _avoided(self) -> tuple[Ints, Ints]:
-        """Where each word's followers begin, (V + 1), and all of them."""
+        """Where the words begin that do not follow each word, and then those that do not follow
+        it with one word between, (2 V + 1); and all of them."""
         letters = np.array([unit[:1] for unit in self.units])
         letters[: len(SPECIALS)] = ""
         letters[self.state["common"]] = ""  # their own counts say more
-        never: list[Ints] = [np.empty(0, np.int64)] * len(self.units)
+        size = len(self.units)
+        never: list[Ints] = [np.empty(0, np.int64)] * (2 * size)
+        for word, ids in self.state.get("apart", {}).items():  # older models did not count them
+            never[size + int(word)] = np.array(ids, np.int64)
         for word, ids in self.state["avoided"].items():
             never[int(word)] = np.array(ids, np.int64)
         for word, some in self.state["letters"].items():
