@@ -61,7 +61,9 @@ def refused(fluency: Fluency, vocabulary: Vocabulary, text: str) -> str | None:
         ("a dog is near a", "<end>"),
         ("a dog is", "<end>"),
         ("a dog is near a dog", "dog"),
-        ("a near dog", "near"),
+        ("a dog dog", "dog"),
+        ("near near", "near"),
+        ("near a near", "near"),
         ("an otter is near a badger", None),  # too rare for counts of their own, ...
         ("a otter is near a dog", "otter"),  # ... but not their first letters
         ("an badger is near a dog", "badger"),
@@ -109,6 +111,7 @@ def coloured() -> tuple[Fluency, Vocabulary]:
     [
         ("sitting in a blue ball", None),
         ("sitting in a blue balls", "balls"),
+        ("sitting in a balls", "balls"),
         ("a red chairs", "chairs"),
         ("two red chairs", None),
         ("two red chair is near a ball", "chair"),
@@ -125,18 +128,6 @@ def test_words_agree_across_a_word(
 
 def test_texts_that_agree_are_fluent(coloured: tuple[Fluency, Vocabulary]) -> None:
     assert not [text for text in dict.fromkeys(things()) if refused(*coloured, text)]
-
-
-def test_states_without_agreement_still_load(coloured: tuple[Fluency, Vocabulary]) -> None:
-    known, vocabulary = coloured
-    new = ("apart", "unless", "opening")
-    older = Fluency({k: v for k, v in known.state.items() if k not in new}, known.units)
-    assert refused(older, vocabulary, "sitting in a blue balls") is None
-    assert refused(older, vocabulary, "sitting in a balls") == "balls"
-    generated = np.array([vocabulary.encode("in a blue"), vocabulary.encode("two red chairs")])
-    rows, tokens = older.forbidden(generated)
-    more = {*zip(*(ids.tolist() for ids in known.forbidden(generated)), strict=True)}
-    assert {*zip(rows.tolist(), tokens.tolist(), strict=True)} < more
 
 
 def test_each_row_has_its_own(fluency: Fluency, vocabulary: Vocabulary) -> None:

@@ -1,16 +1,14 @@
-"""What the training texts avoid, so that generated texts avoid it too: a word after another ("a
-orange"), a word after another and one between ("a blue balls"), a word at the end ("a man is"), a
-word twice ("a dog and a dog").
+"""What the training texts avoid, so that generated texts avoid it too: a word before one with the
+wrong first letter ("a orange"), words that don't agree ("a blue balls"), a word at the end ("a man
+is"), a word twice ("a dog and a dog", "red and red").
 
-These are counted in the texts, so they work for any language. A pair of words is avoided if chance
-would have put them side by side `EXPECTED` times or more, and the texts did so in less than `SHARE`
-of these. Words that are too rare for that go by their first letter: "an" is hardly ever followed by
-a word with a "b".
+These are counted in the texts, so they work for any language.
 
-With one word between, chance is what neighbours lead to: "blue", "red" and "tennis" often stand
-after "a", and "balls" after these, so that one would expect "balls" there; the texts have it after
-"two". This is how agreement shows, in number, gender or case. It ends where a phrase begins, at
-words such as "a" and "two", with which texts begin too.
+- First letters: "an" is hardly ever followed by a word with a "b". Frequent words go by their own
+  counts: "a" stands before "uniform", and "an" before "hour".
+- Agreement: "blue", "red" and "tennis" often stand after "a", and "balls" after these, so that one
+  would expect "balls" there; the texts have it after "two". This shows number, gender or case. It
+  ends where a phrase begins, at words such as "a" and "two", with which texts begin too.
 
 Shapes: N texts, L tokens so far, V vocabulary, T three tokens in a row.
 """
@@ -29,15 +27,21 @@ from plait.types import State
 
 Ints = NDArray[np.int64]
 
-EXPECTED, SHARE = 3.0, 0.05
 COMMON = 20  # occurrences of a word that say how it is used
-LETTERS, LETTER_SHARE = 100.0, 0.1  # as the two above, for the first letter of the next word
-APART_SHARE = 0.1  # as SHARE, for two words with one between
+LETTERS, LETTER_SHARE, LETTER_WORDS, SEVERAL = 100.0, 0.1, 0.8, 2
+"""A first letter does not follow a word if chance would have it there so often, and the texts had
+it there in a smaller share of these, and so for this many of the frequent words that begin with it.
+A word that avoids letters avoids several."""
+OWN_SHARE = 0.5  # of how often another such word has it, as "an" has "umbrella"
+EXPECTED, APART_SHARE = 3.0, 0.1  # as the two for letters, for two words with one between
 BESIDE_SHARE = 0.2  # words that agree do so as neighbours too: there they are as rare as this
 OPENING = 0.15  # a word that begins texts in this share of its occurrences begins phrases
 ALLOWED, ALLOWED_SHARE = 3, 0.1
 """A word between, such as "few" in "a few dogs", allows what others do not if the texts have such
 words after it as often as this."""
+ECHOES, ECHO_SHARE = 3, 0.002
+"""A word comes again at once, or after one other, if texts do so as often, in this share of its
+occurrences: "side by side"."""
 LAST = 0.002  # a word that ends a smaller share of its occurrences does not end texts
 AGAIN, INNER = 0.02, 0.01
 """A word may occur twice if it does so in this share of its texts, and ends fewer than that: so do
@@ -53,10 +57,11 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
 
     Returns:
         ``common``: words that are not rare; ``inner``: words that end no text; ``again``: words
-        that may occur twice; ``avoided``: word -> words that do not follow it; ``letters``: word ->
-        first letters of rare words that do not follow it; ``apart``: word -> words that do not
-        follow it with one word between; ``unless``: word -> words between that allow them;
-        ``opening``: words between that allow any.
+        that may occur twice; ``echoes``: words that may do so at once or after one other;
+        ``letters``: word -> first letters of rare words that do not follow it; ``avoided``: word ->
+        frequent words that do not; ``apart``: word -> words that do not follow it with one word
+        between, nor at once; ``unless``: word -> words between that allow them; ``opening``: words
+        between that allow any.
     """
     size = len(units)
     lengths = np.array([len(text) for text in texts if len(text)], np.int64)
@@ -74,15 +79,20 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
     again = common & (repeating >= AGAIN) & (ending < INNER)
     inside = np.setdiff1d(np.arange(len(tokens)), last)
     pairs = np.unique(tokens[inside] * size + tokens[inside + 1], return_counts=True)
-    avoided, letters = _avoided(pairs, counts, inner, units)
+    avoided, letters = _by_letter(pairs, counts, inner, units)
     near = np.flatnonzero(of_text[:-2] == of_text[2:])
     begins = np.bincount(tokens[last + 1 - lengths], minlength=size)
     opening = common & (begins >= OPENING * counts)
-    apart, unless = _apart(tokens[near + np.arange(3)[:, None]], pairs, counts, inner, opening)
+    triples = tokens[near + np.arange(3)[:, None]]
+    apart, unless = _apart(triples, pairs, counts, inner, opening)
+    echoed = np.bincount(triples[0, triples[0] == triples[2]], minlength=size)
+    echoed[pairs[0][pairs[0] % (size + 1) == 0] % size] += pairs[1][pairs[0] % (size + 1) == 0]
+    echoes = echoed >= np.maximum(ECHOES, ECHO_SHARE * counts)
     return {
         "common": np.flatnonzero(common).tolist(),
         "inner": np.flatnonzero(inner).tolist(),
         "again": np.flatnonzero(again).tolist(),
+        "echoes": np.flatnonzero(echoes).tolist(),
         "avoided": avoided,
         "letters": letters,
         "apart": apart,
@@ -91,10 +101,10 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
     }
 
 
-def _avoided(
+def _by_letter(
     pairs: tuple[Ints, Ints], counts: Ints, inner: NDArray[np.bool_], units: Sequence[str]
 ) -> tuple[dict[str, list[int]], dict[str, str]]:
-    """What does not follow each word: words, and first letters of rare words.
+    """What does not follow each inner word: frequent words, and first letters of rare words.
 
     Args:
         pairs: those of neighbours, as first * V + second, sorted; and how often each occurs.
@@ -102,27 +112,33 @@ def _avoided(
         inner: (V,) the words that end no text.
         units: the text of every id.
     """
-    size, first, words = len(units), len(SPECIALS), dict[str, list[int]]()
-    rare = dict[str, str]()
-    share, letters = counts / max(1, counts.sum()), [unit[:1] for unit in units[first:]]
+    size, share = len(units), counts / max(1, counts.sum())
+    letters = np.array([unit[:1] for unit in units])
+    letters[: len(SPECIALS)] = ""
     known, of_letter = np.unique(letters, return_inverse=True)
-    for word in (np.flatnonzero(counts[first:] >= COMMON) + first).tolist():
+    frequent = (counts >= COMMON) & (letters != "")
+    followed: dict[int, NDArray[np.float64]] = {}  # how often by each word
+    rare: dict[str, str] = {}
+    for word in np.flatnonzero(inner).tolist():
         own = slice(*np.searchsorted(pairs[0], [word * size, (word + 1) * size]))
         following, expected = np.zeros(size), counts[word] * share
         following[pairs[0][own] % size] = pairs[1][own]
-        never = (expected >= EXPECTED) & (following < SHARE * expected)
-        never[:first] = False
-        if never.any():
-            words[str(word)] = np.flatnonzero(never).tolist()
         # Words such as "in" and "on" are so frequent that they would speak for their letters.
-        chance, found = (
-            np.bincount(of_letter, (values * ~inner)[first:], len(known))
-            for values in (expected, following)
+        tried = frequent & ~inner & (expected >= 1)
+        lacking = following < LETTER_SHARE * expected
+        words, lack, chance, found = (
+            np.bincount(of_letter, values * tried, len(known))
+            for values in (np.ones(size), lacking, expected, following)
         )
-        some = inner[word] & (chance >= LETTERS) & (found < LETTER_SHARE * chance)
-        if some.any():
+        some = (
+            (chance >= LETTERS) & (found < LETTER_SHARE * chance) & (lack >= LETTER_WORDS * words)
+        )
+        if some.sum() >= SEVERAL:
             rare[str(word)] = "".join(known[some].tolist())
-    return words, rare
+            followed[word] = following
+    most = np.max([np.zeros(size), *followed.values()], axis=0)
+    never = {str(word): frequent & (own < OWN_SHARE * most) for word, own in followed.items()}
+    return {word: np.flatnonzero(own).tolist() for word, own in never.items()}, rare
 
 
 def _apart(
@@ -196,14 +212,16 @@ class Fluency:
         last = generated[:, -1]
         starts, followers = self._avoided
         lists = last
-        if length > 1 and self.state.get("apart"):
+        if length > 1:
             size, first = len(self.units), generated[:, -2]
             allowed = self._opening[last] | np.isin(first * size + last, self._unless)
             lists = np.concatenate([last, size + np.where(allowed, PAD, first)])  # PAD avoids none
         rows, at = _entries(starts, lists)
         rows, tokens = np.where(rows < len(last), rows, rows - len(last)), followers[at]
         unfinished = np.flatnonzero(self._inner[last])
-        repeated, at = np.nonzero(self._once[generated])
+        once = self._once[generated]
+        once[:, -2:] |= self._apart_from_itself[generated[:, -2:]]
+        repeated, at = np.nonzero(once)
         rows = np.concatenate([rows, unfinished, repeated])
         ends = np.full(len(unfinished), EOS)
         return rows, np.concatenate([tokens, ends, generated[repeated, at]])
@@ -233,6 +251,12 @@ class Fluency:
         return once
 
     @cached_property
+    def _apart_from_itself(self) -> NDArray[np.bool_]:
+        apart = ~self._mask(self.state["echoes"])
+        apart[: len(SPECIALS)] = False
+        return apart
+
+    @cached_property
     def _opening(self) -> NDArray[np.bool_]:
         return self._mask(self.state["opening"])
 
@@ -257,12 +281,11 @@ class Fluency:
         letters[self.state["common"]] = ""  # their own counts say more
         size = len(self.units)
         never: list[Ints] = [np.empty(0, np.int64)] * (2 * size)
-        for word, ids in self.state.get("apart", {}).items():  # older models did not count them
-            never[size + int(word)] = np.array(ids, np.int64)
-        for word, ids in self.state["avoided"].items():
-            never[int(word)] = np.array(ids, np.int64)
         for word, some in self.state["letters"].items():
             own = np.flatnonzero(np.isin(letters, list(some)))
-            never[int(word)] = np.union1d(never[int(word)], own)
+            never[int(word)] = np.union1d(self.state["avoided"][word], own).astype(np.int64)
+        for word, ids in self.state["apart"].items():
+            never[size + int(word)] = np.array(ids, np.int64)
+            never[int(word)] = np.union1d(never[int(word)], never[size + int(word)])
         starts = np.cumsum([0, *map(len, never)])
         return starts, np.concatenate(never)
