@@ -605,7 +605,7 @@ def _load_captioner(name: str, device: str, dtype: str) -> Model:
     """The recipe of the Hub's captioners before any training."""
     from plait.network import TorchEngine, build_network, to_device
 
-    settings = {"name": name.removeprefix(HUB), "dtype": dtype, "lora": None}
+    settings = {"name": name.removeprefix(HUB), "dtype": dtype, "lora": None, "calibrate": False}
     overrides = {f"outputs.caption.settings.{key}": value for key, value in settings.items()}
     about = {"name": model_name(name), "about": f"hub:{model_name(name)}, as it was published"}
     written = [f"{key}={json.dumps(value)}" for key, value in (about | overrides).items()]

@@ -317,6 +317,9 @@ def test_captions_that_are_not_sure_are_marked(
     run(*arguments, "--out", str(table))
     found = [(row["sure"], row["caption_confidence"]) for row in rows(table)]
     assert found == [("True", "0.81"), ("False", "0.34")]
+    _, printed, _ = run(*arguments, "--json")
+    marked = [(row["sure"], row["confidence"], row["caption"]) for row in json.loads(printed)]
+    assert marked == [(True, 0.81, "a cat"), (False, 0.34, "a cat")]
 
 
 def test_captions_that_are_not_sure_are_not_written_into_photos(
@@ -346,4 +349,4 @@ def test_sure_is_for_the_usual_search(
     sure_of(monkeypatch, 0.9)
     code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6", "--sample")
     assert code == 2
-    assert "neither --sample nor --beam" in errors
+    assert "leave out sample" in errors

@@ -58,7 +58,16 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
         {"min_count": 1, "decoder": GRU, "metrics": "answers", "detection_weight": 0.5},
         TEXTS,
     ),
-    ("hub", {"name": "qwen2_vl", "lora": {"dropout": 0.0}, "decoding": {"max_words": 5}}, TEXTS),
+    (
+        "hub",
+        {
+            "name": "qwen2_vl",
+            "lora": {"dropout": 0.0},
+            "calibrate": True,
+            "decoding": {"max_words": 5},
+        },
+        TEXTS,
+    ),
 ]
 """Kind, settings, cells to learn from."""
 NAMES = ("a", "b")

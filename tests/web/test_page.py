@@ -279,6 +279,26 @@ def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page:
     assert names == ["9", "8", "7", "6", "5", "4", "3", "2"]
 
 
+def test_a_calibrated_confidence_is_called_so(open_page: Open) -> None:
+    page = open_page()
+    until(page, "The answer will appear here.")
+    draw_answer = (
+        "async (answer) => (await import('/page/answers.js')).draw("
+        "document.getElementById('result'), {caption: answer})"
+    )
+    answer = {"value": "a cat", "alternatives": [], "probabilities": {}, "shares": {},
+              "detected": {}}  # fmt: skip
+    doubt = page.get_by_text("The model is not sure")
+    for sure, calibrated, label, doubts in (
+        (0.72, True, "Likely right", 0), (0.31, True, "Likely right", 1),
+        (0.31, False, "Confidence", 0),
+    ):  # fmt: skip
+        page.evaluate(draw_answer, {**answer, "confidence": sure, "calibrated": calibrated})
+        shown = page.locator("article[aria-label=caption]").inner_text()
+        assert f"{label}\n{sure:.0%}" in shown
+        assert doubt.count() == doubts
+
+
 def test_a_phone_sees_it_all_in_dark(open_page: Open, photo: Path) -> None:
     page = open_page(viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True,
                      is_mobile=True)  # fmt: skip

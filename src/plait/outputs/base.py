@@ -37,6 +37,9 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    calibrated_with: ClassVar[Collection[str]] = ()
+    """Options that a calibrated confidence depends on: where one is changed, there is none."""
+
     def changed(self, **options: Any) -> Self:
         """With some of them changed.
 

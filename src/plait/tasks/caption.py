@@ -262,10 +262,11 @@ def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
             hint="train it with --set outputs.NAME.settings.calibrate=true and enough validation "
             "records",
         )
-    if options.keys() & {"sample", "beam"}:
+    fixed = {n for own in model.decoding_options().values() for n in own.calibrated_with}
+    if changed := sorted(fixed & options.keys()):
         raise UsageError(
             "--sure is calibrated for the model's own search",
-            expected="neither --sample nor --beam",
+            hint=f"leave out {' and '.join(changed)}",
         )
 
 

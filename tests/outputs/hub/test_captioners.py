@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 import yaml
 from captioners import FAMILIES, photos, save_captioner
+from commands import run_plait
 from PIL import Image
 from servers import run as run_server
 from torch import Tensor
@@ -225,12 +227,12 @@ def adapting(family: Path, *more: str) -> list[str]:
     return [f"outputs.caption.settings.name={family}", *LEARN, *more]
 
 
-def coloured(folder: Path) -> dict[str, list[str]]:
-    """Photos whose captions name their colours."""
+def coloured(folder: Path, count: int = 18) -> dict[str, list[str]]:
+    """Photos whose captions name their colours; all but twelve are for validation."""
     rng = np.random.default_rng(0)
     colours = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
     rows: dict[str, list[str]] = {"image": [], "caption": [], "split": []}
-    for number in range(18):
+    for number in range(count):
         name, colour = list(colours.items())[number % 3]
         pixels = np.clip(np.array(colour) + rng.normal(0, 15, (40, 48, 3)), 0, 255)
         path = folder / f"{number}.png"
@@ -262,7 +264,8 @@ def test_only_the_adapters_learn_and_are_kept(
     assert learning == head.adapters
     assert all(ADAPTER in name for name in learning)
     kept = [name for name in model.network.state_dict() if name.startswith("heads.caption.")]
-    assert sorted(kept) == sorted(f"heads.caption.model.{name}" for name in head.adapters)
+    adapters = [f"heads.caption.model.{name}" for name in head.adapters]
+    assert sorted(kept) == sorted([*adapters, "heads.caption.sure"])
     size = sum(file.stat().st_size for file in (tmp_path / "mine").iterdir())
     assert size < 250_000
     again = plait.load(tmp_path / "mine")
@@ -286,6 +289,43 @@ def adapted(
     out = tmp_path_factory.mktemp("adapted") / "mine"
     plait.train("captioning-hub", rows, out, overrides=adapting(blip))
     return out
+
+
+@pytest.fixture(scope="module")
+def calibrated(
+    blip: Path,
+    adapted: Path,
+    rows: dict[str, list[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """It calls everything a dog, and is least sure of green photos, which show birds."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    more = coloured(folder, 102)
+    for row, text in enumerate(more["caption"]):
+        if "green" in text:
+            more["caption"][row] = "a bird"
+    again = adapting(blip, f"training.start={adapted}", "training.epochs=0")
+    plait.train("captioning-hub", more, folder / "mine", overrides=again)
+    return folder / "mine"
+
+
+def test_how_sure_it_is_was_fitted_to_the_validation_photos(
+    adapted: Path, calibrated: Path, rows: dict[str, list[str]]
+) -> None:
+    before, model = plait.load(adapted), plait.load(calibrated)
+    output = model.parts.outputs["caption"]
+    sure = {}
+    for path, text in zip(rows["image"], rows["caption"], strict=True):
+        plain, found = before.predict(path), model.predict(path)
+        assert (found.value, found.score) == (plain.value, pytest.approx(plain.score, abs=1e-4))
+        assert before.parts.outputs["caption"].calibrated(plain) is None  # too few photos
+        sure[text] = output.calibrated(found)
+    assert sure["a green dog"] < 0.2
+    assert min(sure["a red dog"], sure["a blue dog"]) > 0.8
+    scores = model.scores["validation"]["scores"]["caption"]
+    assert scores["right"] == pytest.approx(2 / 3)
+    assert scores["auroc"] > 0.95
+    assert scores["calibration_error"] < 0.15
 
 
 def test_a_killed_run_ends_as_an_unbroken_one(
@@ -407,9 +447,29 @@ def test_a_bad_photo_is_named_and_skipped(blip: Path, paths: list[str], tmp_path
     assert (first["caption"] is None, second["caption"] is None) == (False, True)
 
 
-def test_the_server(blip: Path, adapted: Path, paths: list[str]) -> None:
-    models = load_models([f"hub:{blip}", f"mine={adapted}"])
-    assert list(models) == ["blip", "mine"]
+def test_what_is_not_sure_is_marked(
+    blip: Path,
+    calibrated: Path,
+    rows: dict[str, list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = partial(run_plait, monkeypatch, capsys)
+    asked = ("caption", *rows["image"][:3], "--sure", "0.5", "--model")
+    code, printed, _ = run(*asked, calibrated, "--json")
+    assert code == 0
+    found = json.loads(printed)
+    assert [row["sure"] for row in found] == [True, False, True]
+    assert [row["confidence"] >= 0.5 for row in found] == [True, False, True]
+    code, _, errors = run(*asked, f"hub:{blip}")
+    assert (code, "has no calibrated confidence" in errors) == (2, True)
+    code, _, errors = run(*asked, calibrated, "--set", "prompt=a photo of")
+    assert (code, "leave out prompt" in errors) == (2, True)
+
+
+def test_the_server(blip: Path, adapted: Path, calibrated: Path, paths: list[str]) -> None:
+    models = load_models([f"hub:{blip}", f"mine={adapted}", f"sure={calibrated}"])
+    assert list(models) == ["blip", "mine", "sure"]
     with run_server(models) as running:
         for name, model in models.items():
             with open(paths[0], "rb") as photo:
@@ -418,7 +478,9 @@ def test_the_server(blip: Path, adapted: Path, paths: list[str]) -> None:
             wanted = model.predict(paths[0])
             found = answer.json["answers"]["caption"]
             assert found["value"] == wanted.value
-            assert found["confidence"] == pytest.approx(np.exp(wanted.score), abs=1e-4)
+            wanted_confidence = model.parts.outputs["caption"].confidence(wanted)
+            assert found["confidence"] == pytest.approx(wanted_confidence, abs=1e-4)
+            assert found["calibrated"] == (name == "sure")
 
 
 @pytest.mark.slow

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from plait.data.images import unpack_image
-from plait.nn.base import Head
 from plait.nn.hub import FAILURES, load_processor, read_pretrained, transformers
 from plait.nn.pretrained import build_model, pinned, refuse_missing
 from plait.outputs.hub.families import Family, family_of
 from plait.outputs.hub.output import PRESENT, Caption, Generation, HubOutput, Lora
+from plait.outputs.text.networks import TextsHead
 from plait.outputs.text.output import SPACE
 from plait.types import Alternative, Branches, Fused, PlaitError, UsageError
 from plait.util.imports import needed
@@ -34,11 +34,14 @@ IGNORED = -100  # the label of padding, as torch's cross-entropy has it
 ADAPTER = "lora_"  # part of the names of all weights of peft's adapters
 
 
-class HubHead(Head):
+class HubHead(TextsHead):
     """A whole captioner as the head of an output; it reads the photos that the encoder prepared.
 
-    Its state holds the adapters alone: the model itself is read from where it was published.
+    Its state holds the adapters and the calibration alone: the model itself is read from where it
+    was published.
     """
+
+    output: HubOutput
 
     def __init__(
         self,
@@ -49,8 +52,8 @@ class HubHead(Head):
         pretrained: bool,
     ) -> None:
         """See `Output.head`. The model is read even if not ``pretrained``: no package holds it."""
-        super().__init__()
-        self.output, self.input = output, inputs[0]
+        super().__init__(output)
+        self.input = inputs[0]
         config = output.state["config"]
         self.dtype: torch.dtype = getattr(torch, output.dtype)
         model, missing = build_model(

@@ -9,11 +9,11 @@ It is used as it is, or adapted to a table with LoRA: the package then holds the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from plait.config.registry import register
 from plait.nn.hub import HubName, load_captioner_config
 from plait.outputs.base import RawOutputs
+from plait.outputs.text.metrics.base import plain
 from plait.outputs.text.output import TextDetails, Texts, as_texts
 from plait.outputs.text.search import DECODER, MOST, Decoding, Limits, unavailable
-from plait.types import Alternative, EmptyTarget, Prediction, State, UsageError
+from plait.types import Alternative, EmptyTarget, State, UsageError
 
 PRESENT = "present"
 """The raw output: (B,) whether the record has a photo."""
@@ -31,6 +32,8 @@ PRESENT = "present"
 
 class Generation(Decoding):
     """How a whole model generates texts: with transformers' own beam search and sampling."""
+
+    calibrated_with: ClassVar[Collection[str]] = (*Decoding.calibrated_with, "prompt")
 
     min_words: int | None = Field(
         default=None, ge=0, description="minimum number of tokens; null: 1"
@@ -141,18 +144,19 @@ class HubOutput(Texts):
         """The recipe's decoding with ``options`` changed."""
         return self._default_decoding.within(self.max_length, [DECODER], **options)
 
-    def decode(
-        self, raw: RawOutputs, fitted: State, options: Generation, steps: Any = None
-    ) -> list[Prediction]:
-        """A text for each record (and alternatives, with ``num``); an empty one without a photo."""
-        captions = cast(Captions, steps)
-        predictions = [Prediction("", -math.inf, details=TextDetails()) for _ in raw[PRESENT]]
-        rows = np.flatnonzero(raw[PRESENT]).tolist()
-        for row, (best, *others) in zip(rows, captions.generate(rows, options), strict=True):
-            alternatives = tuple(Alternative(other.text, other.score) for other in others)
-            details = TextDetails(best.tokens)
-            predictions[row] = Prediction(best.text, best.score, alternatives, details=details)
-        return predictions
+    def answers(
+        self, raw: RawOutputs, fitted: State, options: Generation, steps: Captions
+    ) -> Iterator[tuple[list[Alternative], Sequence[Sequence[str]]]]:
+        """See `Texts.answers`; an empty text without a photo."""
+        rows, wanted = np.flatnonzero(raw[PRESENT]).tolist(), options
+        if self.calibrate and not options.sample:  # all beams, to be compared
+            wanted = options.changed(num=max(options.num, options.beam))
+        generated = dict(zip(rows, steps.generate(rows, wanted), strict=True))
+        for row in range(len(raw[PRESENT])):
+            found = generated.get(row, [])
+            words = [plain(caption.text).split() for caption in found if self.calibrate]
+            shown = found[: options.num] or [Caption("", -math.inf, ())]
+            yield [Alternative(c.text, c.score, TextDetails(c.tokens)) for c in shown], words
 
     def check_exportable(self) -> None:
         """Raises UsageError: transformers runs it."""

@@ -4,6 +4,9 @@ validation records (Platt 1999, "Probabilistic outputs for support vector machin
 A decoder's own probability says little: it is that of the words, not of what they say, and after
 training with rewards it is near 1 for whatever the model likes to say.
 
+Not every model has every feature: without word detectors, tags or other hypotheses some are the
+same for all texts, and get no weight.
+
 Shapes: R records, F features.
 """
 
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 
 FEATURES = (
     "log-probability",  # the mean over the tokens
-    "length",  # in tokens
+    "length",  # in words, or in the tokens of another unit
     "key words detected",  # log odds of the least of them
     "words detected",  # share of the words that stand out
     "key word tagged",  # weight of the surest tag that the text says

@@ -45,6 +45,7 @@ from plait.outputs.text.output import (
     TAG_WEIGHTS,
     TAGS,
     TextOutput,
+    Texts,
     TextTarget,
     bags_of_words,
 )
@@ -66,8 +67,57 @@ RAREST = 1e-4  # a word's share of the records is taken to be at least this
 START = 0.02  # standard deviation of the word detectors' initial weights
 
 
-class TextHead(Head):
+class TextsHead(Head):
+    """What the heads of `Texts` share: how probable it is that a text is right."""
+
+    output: Texts
+
+    def __init__(self, output: Texts) -> None:
+        super().__init__()
+        self.output = output
+        if output.calibrate:
+            self.sure: Tensor  # by calibration, see `fit_confidence`; zeros before
+            self.register_buffer("sure", torch.zeros(3 * len(FEATURES) + 1))
+
+    @torch.no_grad()
+    def calibrate(self, fused: Iterable[Fused], targets: Sequence[Any]) -> None:
+        """Fit the confidence to all records; the targets are their right texts."""
+        self._fit_confidence(map(self._steps_of, fused), targets)
+
+    def _fit_confidence(
+        self, batches: Iterable[tuple[RawOutputs, Any]], wanted: Sequence[Sequence[str]]
+    ) -> None:
+        """From the best answers to all records, as `_steps_of` gives them; ``wanted`` are their
+        right texts."""
+        output, features, right = self.output, list[list[float]](), list[bool]()
+        if not output.calibrate:
+            return
+        options = output.options(num=1)
+        found = chain.from_iterable(
+            output.answers(raw, self.fitted(), options, steps) for raw, steps in batches
+        )
+        for (answers, words), texts in zip(found, wanted, strict=True):
+            if words:
+                features += output.evidence(answers, words)
+                right.append(output.scored_by.right(answers[0].value, texts))
+        if fitted := fit_confidence(np.array(features), np.array(right, bool)):
+            self.sure.copy_(torch.tensor(fitted))
+
+    def _steps_of(self, fused: Fused) -> tuple[RawOutputs, Any]:
+        """Records' raw outputs, and what runs the networks for them."""
+        raw = self.raw_outputs(fused)
+        return Arrays(raw), self.stepper(fused, raw)
+
+    def fitted(self) -> State:
+        """What the confidence is made of, once it is calibrated."""
+        known = self.output.calibrate and bool(self.sure.any())
+        return {"confidence": self.sure.tolist()} if known else {}
+
+
+class TextHead(TextsHead):
     """A decoder, and what a text output has beside it: word detector, CTC, language model."""
+
+    output: TextOutput
 
     def __init__(
         self,
@@ -78,8 +128,8 @@ class TextHead(Head):
         pretrained: bool,
     ) -> None:
         """See `Output.head`; ``inputs`` in the order of their tokens."""
-        super().__init__()
-        self.output, self.inputs = output, tuple(inputs)
+        super().__init__(output)
+        self.inputs = tuple(inputs)
         size, length = len(output.tokenizer), output.max_length
         make = partial(output.decoder_settings.network, size, width, length, pretrained)
         self.decoder = BlendedNetwork(branches, size, make) if branches else make()
@@ -96,9 +146,6 @@ class TextHead(Head):
             self.language = output.language_model_settings.network(size, width, length)
             self.found: Tensor  # by calibration: the language model's weight, and the bonus
             self.register_buffer("found", torch.zeros(2))
-        if output.calibrate:
-            self.sure: Tensor  # by calibration, see `fit_confidence`; zeros before
-            self.register_buffer("sure", torch.zeros(3 * len(FEATURES) + 1))
         self._references = References((), output.consensus)
 
     # Training --------------------------------------------------------------------------------
@@ -211,22 +258,7 @@ class TextHead(Head):
                 if count >= TUNED:
                     break
             self._tune(batches, wanted[:count])
-        if output.calibrate:
-            features: list[list[float]] = []
-            right: list[bool] = []
-            for raw, steps in chain(batches, map(self._steps_of, parts)):
-                options = output.options(num=1)
-                for (best, *_), (found, *_) in output.answers(raw, self.fitted(), options, steps):
-                    right.append(output.scored_by.right(best.value, wanted[len(right)]))
-                    features.append(found)
-            fitted = fit_confidence(np.array(features), np.array(right))
-            if fitted:
-                self.sure.copy_(torch.tensor(fitted))
-
-    def _steps_of(self, fused: Fused) -> tuple[RawOutputs, TorchSteps]:
-        """Records' raw outputs, and what runs the networks for them."""
-        raw = self.raw_outputs(fused)
-        return Arrays(raw), self.stepper(fused, raw)
+        self._fit_confidence(chain(batches, map(self._steps_of, parts)), wanted)
 
     def _tune(
         self, batches: Sequence[tuple[RawOutputs, TorchSteps]], wanted: Sequence[Sequence[str]]
@@ -249,12 +281,8 @@ class TextHead(Head):
 
     def fitted(self) -> State:
         """The weight of the language model and the bonus; what the confidence is made of."""
-        found: State = {}
-        if self.output.language_model_settings is not None:
-            found["language"] = self.found.tolist()
-        if self.output.calibrate and bool(self.sure.any()):
-            found["confidence"] = self.sure.tolist()
-        return found
+        known = self.output.language_model_settings is not None
+        return super().fitted() | ({"language": self.found.tolist()} if known else {})
 
     # Answers ---------------------------------------------------------------------------------
 

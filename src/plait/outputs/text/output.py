@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -114,6 +115,11 @@ class Texts(Output):
     metrics: Annotated[str, registry.Named("metric")] = Field(
         default="captions", description="what the texts are, which decides how they are scored"
     )
+    calibrate: bool = Field(
+        default=False,
+        description="fit to the validation records how probable it is that a text is right; for "
+        "captions, that it names the main subject",
+    )
 
     @property
     def _silence_is_text(self) -> bool:
@@ -123,6 +129,54 @@ class Texts(Output):
     def reference(self, cell: Any, root: Path) -> list[str]:
         """All texts of the record; an empty one if nothing is said in a recording."""
         return as_texts(cell) or [""] * self._silence_is_text
+
+    def decode(
+        self, raw: RawOutputs, fitted: State, options: Any, steps: Any = None
+    ) -> list[Prediction]:
+        """A text for each record (and alternatives, with ``num``). Their confidence was fitted to
+        answers of the recipe's own search; those of another have none."""
+        chosen = {*options.calibrated_with}
+        usual = options.model_dump(include=chosen) == self.options().model_dump(include=chosen)
+        calibrated = fitted.get("confidence") if usual else None
+        predictions = []
+        for answers, words in self.answers(raw, fitted, options, steps):
+            if calibrated and words:
+                sure = [confidence(calibrated, found) for found in self.evidence(answers, words)]
+                answers = [
+                    replace(answer, details=replace(answer.details, confidence=p))
+                    for answer, p in zip(answers, sure, strict=True)
+                ]
+            best, *others = answers
+            details = best.details
+            predictions.append(Prediction(best.value, best.score, tuple(others), details=details))
+        return predictions
+
+    @abstractmethod
+    def answers(
+        self, raw: RawOutputs, fitted: State, options: Any, steps: Any
+    ) -> Iterator[tuple[list[Alternative], Sequence[Sequence[str]]]]:
+        """For each record its answers without their confidence, the best first, and what `evidence`
+        compares if the output is to be calibrated: the words of all texts that the search found,
+        those of the answers first; nothing where there was no search."""
+
+    def evidence(
+        self, answers: Sequence[Alternative], words: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """What speaks for each of a record's `answers` being right: see
+        `plait.outputs.text.confidence.evidence`."""
+        features = []
+        for rank, (answer, own) in enumerate(zip(answers, words, strict=False)):
+            details, key_words = answer.details, self.scored_by.key_words(own)
+            others = [*words[:rank], *words[rank + 1 :]]
+            features.append(
+                evidence(answer.score, own, key_words, details.detected, details.tags, others)
+            )
+        return features
+
+    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
+        """The confidence, if it was calibrated."""
+        sure = self.calibrated(prediction)
+        return {} if sure is None else {"confidence": rounded(sure, digits)}
 
     def extra_cells(self, prediction: Prediction) -> dict[str, Any]:
         """The confidence, if it was calibrated."""
@@ -226,11 +280,6 @@ class TextOutput(Texts):
         default=False,
         description="never generate what the training texts avoid: certain pairs of words, certain "
         "last words, repeated words",
-    )
-    calibrate: bool = Field(
-        default=False,
-        description="fit to the validation records how probable it is that a text is right; for "
-        "captions, that it names the main subject",
     )
     decoding: Decoding = Field(default=Decoding(), description="how texts are generated")
 
@@ -406,35 +455,10 @@ class TextOutput(Texts):
         """Options of models that this output lacks."""
         return set(unavailable(self.models))
 
-    def decode(
-        self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps | None = None
-    ) -> list[Prediction]:
-        """A text for each record (and alternatives, with ``num``). Their confidence was fitted to
-        answers of the recipe's own search; those of another have none."""
-        assert steps is not None
-        usual = self.options(num=options.num) == self.options(
-            num=options.num, sample=options.sample, beam=options.beam
-        )
-        calibrated = fitted.get("confidence") if usual else None
-        predictions = []
-        for answers, features in self.answers(raw, fitted, options, steps):
-            if calibrated:
-                sure = [confidence(calibrated, found) for found in features]
-                answers = [
-                    replace(answer, details=replace(answer.details, confidence=p))
-                    for answer, p in zip(answers, sure, strict=True)
-                ]
-            best, *others = answers
-            details = best.details
-            predictions.append(Prediction(best.value, best.score, tuple(others), details=details))
-        return predictions
-
     def answers(
         self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps
-    ) -> Iterator[tuple[list[Alternative], list[list[float]]]]:
-        """For each record its answers without their confidence, the best first, and what speaks for
-        each being right: see `plait.outputs.text.confidence.evidence`; nothing unless the output is
-        to be calibrated."""
+    ) -> Iterator[tuple[list[Alternative], Sequence[Sequence[str]]]]:
+        """See `Texts.answers`."""
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
         means = found.scores / np.maximum(found.lengths, 1)
@@ -444,21 +468,11 @@ class TextOutput(Texts):
             texts = [[i for i in ids if i > EOS] for ids, _ in rated]
             words = [self.tokenizer.pieces(ids) for ids in texts if self.calibrate]
             looks = {name: weights[row, : len(texts[0])] for name, weights in attention.items()}
-            answers, features = [], []
-            for rank, (ids, (_, score)) in enumerate(zip(texts, rated, strict=True)):
-                if rank == options.num:
-                    break
-                details = self._details(ids, {} if rank else looks, raw, row)
+            answers: list[Alternative] = []
+            for ids, (_, score) in zip(texts[: options.num], rated, strict=False):
+                details = self._details(ids, {} if answers else looks, raw, row)
                 answers.append(Alternative(self.text(ids), score, details))
-                if self.calibrate:
-                    key_words = self.scored_by.key_words(details.words)
-                    others = words[:rank] + words[rank + 1 :]
-                    features.append(
-                        evidence(
-                            score, details.words, key_words, details.detected, details.tags, others
-                        )
-                    )
-            yield answers, features
+            yield answers, words
 
     def _details(
         self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], raw: RawOutputs, row: int
@@ -507,9 +521,8 @@ class TextOutput(Texts):
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words; the confidence, if it was calibrated."""
         detected = (prediction.details or TextDetails()).detected
-        sure = self.calibrated(prediction)
         found = {"detected": {word: round(p, 4) for word, p in detected.items()}}
-        return found | ({} if sure is None else {"confidence": rounded(sure, digits)})
+        return found | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ class Decoding(Options):
     Beams are ranked with the length penalty; the score that is shown is the mean log-probability of
     a token.
     """
+
+    calibrated_with: ClassVar[Collection[str]] = ("sample", "beam")
 
     beam: int = Field(default=3, ge=1, le=64, description="beams; 1: greedy search")
     length_penalty: float = Field(
