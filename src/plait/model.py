@@ -403,7 +403,7 @@ class Model:
 
         Args:
             record: as for `predict`.
-            prediction: the answer.
+            prediction: the answer, or one that is made of an alternative's value and details.
             root: as for `predict`.
             output: which output's answer it is; the first if not given.
 
@@ -417,7 +417,11 @@ class Model:
         """
         from plait.explain.attention import Attention
 
-        cells, answering = self._as_record(record), self.parts.outputs[output or self.output]
+        cells, own = self._as_record(record), output or self.output
+        answering = self.parts.outputs[own]
+        if answering.words(prediction) and not answering.attention(prediction):
+            [batch] = self._batches([cells], Path(root), None)
+            prediction = answering.with_attention(prediction, *self.engine.run(batch)[own])
         looked = answering.attention(prediction)
         for name in self.recipe.inputs:
             if name not in looked or is_missing(cells.get(name)):

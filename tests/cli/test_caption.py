@@ -238,6 +238,24 @@ def test_scenes_in_tables(
     assert sorted(p.name for p in (tmp_path / "why").iterdir()) == names
 
 
+@pytest.mark.parametrize("how", [["--style", "alt"], ["--num", 3, "--sample"]], ids=str)
+def test_captions_that_were_not_the_likeliest_are_explained(
+    run: Any, trained: Path, photo: Path, tmp_path: Path, how: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def others(captions: list[Alternative]) -> list[Alternative]:
+        return captions[1:]
+
+    monkeypatch.setattr("plait.tasks.caption.alternative_texts", others)
+    monkeypatch.setattr("plait.tasks.caption.sensible", others)
+    where, table = tmp_path / "why", tmp_path / "out.csv"
+    code, _, err = run("caption", photo, "--model", trained, "--explain", where, "--out", table,
+                       "--set", "temperature=3", *how)  # fmt: skip
+    assert code == 0, err
+    assert [row["caption"] != "" for row in rows(table)] == [True]
+    assert (where / "photo.png").exists()
+
+
 def test_a_damaged_video_stops_or_is_skipped(
     run: Any, trained: Path, video: Path, photo: Path, tmp_path: Path
 ) -> None:
@@ -317,6 +335,36 @@ def test_captions_that_are_not_sure_are_marked(
     run(*arguments, "--out", str(table))
     found = [(row["sure"], row["caption_confidence"]) for row in rows(table)]
     assert found == [("True", "0.81"), ("False", "0.34")]
+
+
+def test_only_outputs_with_a_confidence_are_marked(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(
+        {"image": {"modality": "image", "representation": {"kind": "pixels", "size": 32}}},
+        {"caption": {"kind": "text", "settings": {"min_count": 1}},
+         "alt": {"kind": "text", "settings": {"min_count": 1}},
+         "kind": {"kind": "category"}},
+        {"image": [b"", b""], "caption": ["a dog", "a cat"], "alt": ["a dog", "a cat"],
+         "kind": ["dog", "cat"]},
+        {"kind": "none"},
+    )  # fmt: skip
+    model.save(tmp_path / "model")
+    draw("red", "left", 1).save(tmp_path / "a.png")
+
+    def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        sure = Prediction("a cat", -1.0, details=TextDetails(confidence=0.9))
+        unsure = Prediction("a dog", -1.0, details=TextDetails(confidence=0.3))
+        for _ in records:
+            yield {"caption": unsure, "alt": sure, "kind": Prediction("cat", 0.7)}
+
+    monkeypatch.setattr(Model, "predict_batch", predict_batch)
+    monkeypatch.setattr(TorchEngine, "fitted", lambda self, output: {"confidence": [1.0]})
+    arguments = ["caption", tmp_path / "a.png", "--model", tmp_path / "model", "--sure", "0.6"]
+    _, printed, _ = run(*arguments)
+    assert [line.split(", ", 1)[1] for line in printed.splitlines()] == [
+        "caption: not sure (30% likely right): a dog", "alt: a cat", "kind: cat",
+    ]  # fmt: skip
 
 
 def test_captions_that_are_not_sure_are_not_written_into_photos(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from clips import film
 from PIL import Image
 
+import plait
 from plait.explain.attention import NARROWEST, TILE, Attention, laid_over
 from plait.modalities.image.pixels import Pixels
 from plait.modalities.segments import WHOLE, Grid, View
@@ -111,6 +113,19 @@ def test_the_tiles_have_the_shape_of_the_photo(size: tuple[int, int]) -> None:
     first = is_photo[:, : max(width, NARROWEST) + 8]
     assert first.any(axis=0).sum() == width
     assert first.any(axis=1).sum() == height
+
+
+def test_where_an_alternative_looked(trained: Path, squares: Path) -> None:
+    model, cell = plait.load(trained), squares.with_name("000.png")
+    best = model.predict(cell, num=3)
+    looked = model.attention(cell, best)
+    again = replace(best, details=replace(best.details, attention={}))
+    np.testing.assert_allclose(model.attention(cell, again).maps, looked.maps, atol=1e-5)
+    assert len(best.alternatives) == 2
+    for other in best.alternatives:
+        found = model.attention(cell, Prediction(other.value, other.score, details=other.details))
+        assert len(found.maps) == len(found.words) == len(other.value.split())
+        found.picture()
 
 
 def test_an_explanation_lies_on_what_the_model_saw() -> None:

@@ -67,7 +67,7 @@ class Shot:
     file: str | Path
     cell: Any
     span: tuple[float, float] | None = None
-    sure: bool | None = None  # whether its captions are as sure as asked for
+    sure: bool | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def caption_photos(
         shots = _described(shots, settings, policy)
     if write is None and not settings.as_json:
         for shot, answers in shots:
-            _print(shot, answers or {}, model)
+            _print(shot, answers or {}, model, settings.sure)
     else:
         rows: list[Row] = [(shot.identity, answers) for shot, answers in shots]
         if write is not None:
@@ -341,11 +341,11 @@ def _described(
         print(f"{left} of {total} {why}; --overwrite replaces it", file=sys.stderr)
 
 
-def _print(shot: Shot, answers: Answers, model: Model) -> None:
+def _print(shot: Shot, answers: Answers, model: Model, least: float | None) -> None:
     for output, prediction in answers.items():
         start = f"{shot.title}, {output}: " if len(answers) > 1 else f"{shot.title}: "
-        if shot.sure is False:
-            probable = model.parts.outputs[output].calibrated(prediction) or 0.0
+        probable = model.parts.outputs[output].calibrated(prediction)
+        if probable is not None and probable < (least or 0.0):
             start += f"not sure ({probable:.0%} likely right): "
         for rank, line in enumerate(_lines(prediction)):
             print(f"{' ' * len(start) if rank else start}{line}")
