@@ -20,6 +20,7 @@ from plait.model import Model
 from plait.network import TorchEngine
 from plait.outputs.text.output import TextDetails
 from plait.outputs.text.search import Decoding
+from plait.tasks.caption import Wording
 from plait.types import Alternative, Prediction
 
 SCENES = ("red", "blue", "green")
@@ -45,13 +46,17 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, *captions: str) -> list[dict[str, Any]]:
-    """The model finds these captions, best first; the options that it was asked with."""
+def answering(
+    monkeypatch: pytest.MonkeyPatch, *captions: str, later: tuple[tuple[str, ...], ...] = ()
+) -> list[dict[str, Any]]:
+    """The model finds these captions, best first, and ``later`` these; the options that it was
+    asked with."""
     asked: list[dict[str, Any]] = []
 
     def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        found = (captions, *later)[min(len(asked), len(later))]
         asked.append(options)
-        first, *others = [Alternative(text, -float(n)) for n, text in enumerate(captions, start=1)]
+        first, *others = [Alternative(text, -float(n)) for n, text in enumerate(found, start=1)]
         for _ in records:
             yield {"caption": Prediction(first.value, first.score, tuple(others))}
 
@@ -74,6 +79,7 @@ def test_more_samples_are_drawn_than_shown(
     same = ("a dog runs", "a dog is", "a dog runs", "the dog runs", "a cat runs")
     asked = answering(monkeypatch, *same)
     sampling = ("caption", photo, "--model", trained, "--sample", "--num", 4)
+    monkeypatch.setattr(Wording, "is_enough", lambda self, shown: True)
     _, out, _ = run(*sampling)
     assert out.split(": ")[1].split("\n") == [
         "a dog runs",
@@ -92,6 +98,30 @@ def test_more_samples_are_drawn_than_shown(
         {"num": 4},
     ]
     assert Decoding(num=64)  # as many as can be drawn
+
+
+def test_samples_are_drawn_until_enough_differ(
+    run: Any, trained: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, "a dog runs", "a dog runs", later=(("a cat runs", "a dog"),))
+    sampling = ("caption", photo, "--model", trained, "--sample", "--set", "seed=6",
+                "--set", "temperature=2", "--num")  # fmt: skip
+    _, out, _ = run(*sampling, 3)
+    shown = [line.split(": ")[-1].strip() for line in out.splitlines()]
+    assert sorted(shown) == ["a cat runs", "a dog", "a dog runs"]
+    first, second = asked
+    assert (first["num"], first["seed"], first["temperature"]) == (24, 6, 2)
+    assert (second["num"], second["seed"], second["temperature"]) == (64, 7, 2.5)
+    asked.clear()
+    _, out, _ = run(*sampling, 4)
+    assert len(out.splitlines()) == 3  # there are no more
+    assert [options["temperature"] for options in asked] == [2, 2.5, 3]
+    asked.clear()
+    run(*sampling, 1)
+    assert len(asked) == 1
+    asked.clear()
+    run("caption", photo, "--model", trained, "--num", 4)  # nothing is drawn
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("how", ["print", "csv", "json"])
