@@ -18,12 +18,14 @@ def film(
     codec: str = "mjpeg",
     pixels: str = "yuvj420p",
     muxing: Mapping[str, str] = {},
+    rate: int = 10,
     **options: str,
 ) -> bytes:
-    """A video of (H, W, 3) uint8 frames, ten a second; ``muxing`` are the container's options."""
+    """A video of (H, W, 3) uint8 frames, so many a second; ``muxing`` are the container's
+    options."""
     stream = io.BytesIO()
     with av.open(stream, "w", format=container, container_options=dict(muxing)) as file:
-        track = file.add_stream(codec, rate=10, options=options)
+        track = file.add_stream(codec, rate=rate, options=options)
         track.height, track.width = frames[0].shape[:2]
         track.pix_fmt = pixels
         for frame in frames:

@@ -17,7 +17,13 @@ from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad, in_chunks
 from plait.data.tables import Table, as_table
 from plait.data.values import is_missing, plain
-from plait.evaluation.predictions import BATCH, decoding_options, predict_batch, predict_records
+from plait.evaluation.predictions import (
+    BATCH,
+    check_subsets,
+    decoding_options,
+    predict_batch,
+    predict_records,
+)
 from plait.outputs.base import Options
 from plait.package.format import (
     HUB,
@@ -187,7 +193,7 @@ class Model:
 
         Raises:
             BadCell: a cell can't be used, and there is no policy.
-            UsageError: there is no such input or option.
+            UsageError: there is no such input or option, or the answers have no shares.
 
         Examples:
             >>> photos = ["photos/astronaut.jpg", "photos/rocket.jpg"]
@@ -195,6 +201,8 @@ class Model:
             ['a boy in', 'a group ']
         """
         chosen = self.decoding_options(**options)
+        if shares:
+            check_subsets(self.parts.outputs)
         each = starmap(self._numbered_record, enumerate(self._records(records), start=1))
         for batch in self._batches(each, Path(root), policy):
             with self.engine.threads(len(batch)):
@@ -232,7 +240,7 @@ class Model:
 
         Raises:
             PlaitError: a cell can't be used and the policy is ``stop``.
-            UsageError: there is no such column or option.
+            UsageError: there is no such column or option, or the answers have no shares.
 
         Examples:
             >>> table = plait.read_table("photos")
@@ -240,6 +248,8 @@ class Model:
             4
         """
         chosen = self.decoding_options(**options)
+        if shares:
+            check_subsets(self.parts.outputs)
         paths = {f"inputs.{name}": column for name, column in columns.items()}
         preparer = Preparer(self.parts, self.engine, paths, policy or ErrorPolicy(), progress)
         records, left_out = preparer.prepare_inputs(table)
@@ -352,7 +362,7 @@ class Model:
 
         Raises:
             BadCell: a cell can't be used.
-            UsageError: there is no such output.
+            UsageError: there is no such output, or its answers can't be explained.
             PlaitError: captum is not installed.
 
         Examples:
@@ -369,12 +379,14 @@ class Model:
             raise UsageError(
                 f"the model has no output {name!r}", expected=", ".join(self.recipe.outputs)
             )
+        answering = self.parts.outputs[name]
+        check_subsets({name: answering})
         needed("captum.attr", "explain")  # said before anything is computed
         present = [n for n in self.recipe.inputs if not is_missing(cells.get(n))]
         readers = {n: self.reader(n, folder) for n in present}
         segments = {n: r.modality.segments(cells[n], folder) for n, r in readers.items()}
         [batch] = self._batches([cells], folder, None)
-        chosen, answering = self.decoding_options(**options), self.parts.outputs[name]
+        chosen = self.decoding_options(**options)
         prediction = predict_batch(self.parts, self.engine, batch, chosen)[name][0]
         probe = Probe(batch, segments, readers, name, answering, prediction, chosen[name])
         network = self.network
@@ -403,7 +415,7 @@ class Model:
 
         Args:
             record: as for `predict`.
-            prediction: the answer.
+            prediction: the answer, or one that is made of an alternative's value and details.
             root: as for `predict`.
             output: which output's answer it is; the first if not given.
 
@@ -417,7 +429,11 @@ class Model:
         """
         from plait.explain.attention import Attention
 
-        cells, answering = self._as_record(record), self.parts.outputs[output or self.output]
+        cells, own = self._as_record(record), output or self.output
+        answering = self.parts.outputs[own]
+        if answering.words(prediction) and not answering.attention(prediction):
+            [batch] = self._batches([cells], Path(root), None)
+            prediction = answering.with_attention(prediction, *self.engine.run(batch)[own])
         looked = answering.attention(prediction)
         for name in self.recipe.inputs:
             if name not in looked or is_missing(cells.get(name)):

@@ -20,6 +20,7 @@ from plait.model import Model
 from plait.network import TorchEngine
 from plait.outputs.text.output import TextDetails
 from plait.outputs.text.search import Decoding
+from plait.tasks.caption import Wording
 from plait.types import Alternative, Prediction
 
 SCENES = ("red", "blue", "green")
@@ -45,13 +46,17 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, *captions: str) -> list[dict[str, Any]]:
-    """The model finds these captions, best first; the options that it was asked with."""
+def answering(
+    monkeypatch: pytest.MonkeyPatch, *captions: str, later: tuple[tuple[str, ...], ...] = ()
+) -> list[dict[str, Any]]:
+    """The model finds these captions, best first, and ``later`` these; the options that it was
+    asked with."""
     asked: list[dict[str, Any]] = []
 
     def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        found = (captions, *later)[min(len(asked), len(later))]
         asked.append(options)
-        first, *others = [Alternative(text, -float(n)) for n, text in enumerate(captions, start=1)]
+        first, *others = [Alternative(text, -float(n)) for n, text in enumerate(found, start=1)]
         for _ in records:
             yield {"caption": Prediction(first.value, first.score, tuple(others))}
 
@@ -74,6 +79,7 @@ def test_more_samples_are_drawn_than_shown(
     same = ("a dog runs", "a dog is", "a dog runs", "the dog runs", "a cat runs")
     asked = answering(monkeypatch, *same)
     sampling = ("caption", photo, "--model", trained, "--sample", "--num", 4)
+    monkeypatch.setattr(Wording, "is_enough", lambda self, shown: True)
     _, out, _ = run(*sampling)
     assert out.split(": ")[1].split("\n") == [
         "a dog runs",
@@ -92,6 +98,30 @@ def test_more_samples_are_drawn_than_shown(
         {"num": 4},
     ]
     assert Decoding(num=64)  # as many as can be drawn
+
+
+def test_samples_are_drawn_until_enough_differ(
+    run: Any, trained: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, "a dog runs", "a dog runs", later=(("a cat runs", "a dog"),))
+    sampling = ("caption", photo, "--model", trained, "--sample", "--set", "seed=6",
+                "--set", "temperature=2", "--num")  # fmt: skip
+    _, out, _ = run(*sampling, 3)
+    shown = [line.split(": ")[-1].strip() for line in out.splitlines()]
+    assert sorted(shown) == ["a cat runs", "a dog", "a dog runs"]
+    first, second = asked
+    assert (first["num"], first["seed"], first["temperature"]) == (24, 6, 2)
+    assert (second["num"], second["seed"], second["temperature"]) == (64, 7, 2.5)
+    asked.clear()
+    _, out, _ = run(*sampling, 4)
+    assert len(out.splitlines()) == 3  # there are no more
+    assert [options["temperature"] for options in asked] == [2, 2.5, 3]
+    asked.clear()
+    run(*sampling, 1)
+    assert len(asked) == 1
+    asked.clear()
+    run("caption", photo, "--model", trained, "--num", 4)  # nothing is drawn
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("how", ["print", "csv", "json"])
@@ -238,6 +268,24 @@ def test_scenes_in_tables(
     assert sorted(p.name for p in (tmp_path / "why").iterdir()) == names
 
 
+@pytest.mark.parametrize("how", [["--style", "alt"], ["--num", 3, "--sample"]], ids=str)
+def test_captions_that_were_not_the_likeliest_are_explained(
+    run: Any, trained: Path, photo: Path, tmp_path: Path, how: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def others(captions: list[Alternative]) -> list[Alternative]:
+        return captions[1:]
+
+    monkeypatch.setattr("plait.tasks.caption.alternative_texts", others)
+    monkeypatch.setattr("plait.tasks.caption.sensible", others)
+    where, table = tmp_path / "why", tmp_path / "out.csv"
+    code, _, err = run("caption", photo, "--model", trained, "--explain", where, "--out", table,
+                       "--set", "temperature=3", *how)  # fmt: skip
+    assert code == 0, err
+    assert [row["caption"] != "" for row in rows(table)] == [True]
+    assert (where / "photo.png").exists()
+
+
 def test_a_damaged_video_stops_or_is_skipped(
     run: Any, trained: Path, video: Path, photo: Path, tmp_path: Path
 ) -> None:
@@ -320,6 +368,36 @@ def test_captions_that_are_not_sure_are_marked(
     _, printed, _ = run(*arguments, "--json")
     marked = [(row["sure"], row["confidence"], row["caption"]) for row in json.loads(printed)]
     assert marked == [(True, 0.81, "a cat"), (False, 0.34, "a cat")]
+
+
+def test_only_outputs_with_a_confidence_are_marked(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(
+        {"image": {"modality": "image", "representation": {"kind": "pixels", "size": 32}}},
+        {"caption": {"kind": "text", "settings": {"min_count": 1}},
+         "alt": {"kind": "text", "settings": {"min_count": 1}},
+         "kind": {"kind": "category"}},
+        {"image": [b"", b""], "caption": ["a dog", "a cat"], "alt": ["a dog", "a cat"],
+         "kind": ["dog", "cat"]},
+        {"kind": "none"},
+    )  # fmt: skip
+    model.save(tmp_path / "model")
+    draw("red", "left", 1).save(tmp_path / "a.png")
+
+    def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        sure = Prediction("a cat", -1.0, details=TextDetails(confidence=0.9))
+        unsure = Prediction("a dog", -1.0, details=TextDetails(confidence=0.3))
+        for _ in records:
+            yield {"caption": unsure, "alt": sure, "kind": Prediction("cat", 0.7)}
+
+    monkeypatch.setattr(Model, "predict_batch", predict_batch)
+    monkeypatch.setattr(TorchEngine, "fitted", lambda self, output: {"confidence": [1.0]})
+    arguments = ["caption", tmp_path / "a.png", "--model", tmp_path / "model", "--sure", "0.6"]
+    _, printed, _ = run(*arguments)
+    assert [line.split(", ", 1)[1] for line in printed.splitlines()] == [
+        "caption: not sure (30% likely right): a dog", "alt: a cat", "kind: cat",
+    ]  # fmt: skip
 
 
 def test_captions_that_are_not_sure_are_not_written_into_photos(

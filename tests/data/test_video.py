@@ -316,6 +316,21 @@ def test_a_film_without_a_cut_is_one_scene() -> None:
         assert len(found.frames) == min(3, len(frames))
 
 
+def test_scenes_between_cuts_after_a_long_one_have_frames() -> None:
+    """Where only some frames of the long scene were kept, none of them after the cut."""
+    lengths = [41, 3, 3, 3]
+    frames = [frame for seed, count in enumerate(lengths) for frame in scene(seed, count)]
+    found = scenes(film(frames, "mp4", "libx264", "yuv420p", rate=2))
+    assert [s.start for s in found] == [0, 20.5, 22, 23.5]
+    assert [len(s.frames) for s in found] == [3, 3, 3, 3]
+    for shown, start in zip(found, np.cumsum([0, *lengths]), strict=False):
+        places = [
+            int(np.argmin([np.abs(frame.astype(int) - other).mean() for other in frames]))
+            for frame in shown.frames
+        ]
+        assert start <= places[0] < places[1] < places[2]
+
+
 def test_frames_of_scenes_are_no_larger_than_asked() -> None:
     (found,) = scenes(film(scene(1, 12, (320, 160))))
     assert {frame.shape for frame in found.frames} == {(32, 64, 3)}

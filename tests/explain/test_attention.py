@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from clips import film
 from PIL import Image
 
-from plait.explain.attention import NARROWEST, TILE, Attention, laid_over
+import plait
+from plait.explain.attention import LARGEST_TILE, NARROWEST, TILE, Attention, laid_over
 from plait.modalities.image.pixels import Pixels
 from plait.modalities.segments import WHOLE, Grid, View
 from plait.modalities.text.bag_of_words import BagOfWords
@@ -99,18 +101,55 @@ class Looks:
         return {"image": np.tile(np.array([1.0, 0.0, 0.0, 0.0], np.float32), (2, 1))}
 
 
-@pytest.mark.parametrize("size", [(900, 300), (300, 900), (60, 60), (1000, 10)])
-def test_the_tiles_have_the_shape_of_the_photo(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "longer"),
+    [
+        ((900, 300), LARGEST_TILE),
+        ((300, 900), LARGEST_TILE),
+        ((1000, 10), LARGEST_TILE),
+        ((60, 60), TILE),
+        ((400, 500), 500),
+    ],
+)
+def test_the_tiles_have_the_shape_of_the_photo(size: tuple[int, int], longer: int) -> None:
     pixels = np.full((size[1], size[0], 3), 200, np.uint8)
     answer: Any = Looks()
     picture = Attention(answer, Prediction("left left", 0.0), "image", pixels, WHOLE, (2, 2))
     sheet = np.array(picture.picture())
-    scale = TILE / max(size)
+    scale = longer / max(size)
     width, height = (max(1, round(side * scale)) for side in size)
     is_photo = (sheet == 200).all(axis=-1)
     first = is_photo[:, : max(width, NARROWEST) + 8]
     assert first.any(axis=0).sum() == width
     assert first.any(axis=1).sum() == height
+
+
+def test_the_tiles_of_long_answers_are_smaller() -> None:
+    class Many(Looks):
+        def words(self, prediction: Prediction) -> list[str]:
+            return ["word"] * count
+
+        def attention(self, prediction: Prediction) -> dict[str, np.ndarray]:
+            return {"image": np.ones((count, 4), np.float32)}
+
+    pixels, answer = np.full((700, 700, 3), 200, np.uint8), Prediction("", 0.0)
+    for count, side in {10: LARGEST_TILE, 39: 500, 400: TILE}.items():
+        many: Any = Many()
+        sheet = Attention(many, answer, "image", pixels, WHOLE, (2, 2)).picture()
+        assert sheet.width == 5 * (side + 8) + 8
+
+
+def test_where_an_alternative_looked(trained: Path, squares: Path) -> None:
+    model, cell = plait.load(trained), squares.with_name("000.png")
+    best = model.predict(cell, num=3)
+    looked = model.attention(cell, best)
+    again = replace(best, details=replace(best.details, attention={}))
+    np.testing.assert_allclose(model.attention(cell, again).maps, looked.maps, atol=1e-5)
+    assert len(best.alternatives) == 2
+    for other in best.alternatives:
+        found = model.attention(cell, Prediction(other.value, other.score, details=other.details))
+        assert len(found.maps) == len(found.words) == len(other.value.split())
+        found.picture()
 
 
 def test_an_explanation_lies_on_what_the_model_saw() -> None:

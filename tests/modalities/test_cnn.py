@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from skimage import data
 
+import plait
 from plait.modalities.image.base import Cnn, Train
 from plait.modalities.image.networks import CnnEncoder
 from plait.types import Tokens
@@ -81,6 +82,29 @@ def test_training_is_held_to_the_classes_that_it_began_with() -> None:
     assert not any("original" in name for name in encoder.state_dict())
     with torch.no_grad():
         assert encoded(cnn, encoder).loss is None
+    encoder.end()
+    assert encoded(cnn, encoder).loss is None
+    assert encoder._original is None
+
+
+def test_the_copy_that_training_compares_with_is_gone_after_it(
+    squares: Path, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[bool] = []
+
+    def begin(self: CnnEncoder) -> None:
+        keep(self)
+        begun.append(self._original is not None)
+
+    keep = CnnEncoder.begin
+    monkeypatch.setattr(CnnEncoder, "begin", begin)
+    cnn = "{kind: cnn, size: 64, train: last-blocks, blocks: 1, classes: 2, retention: 1.0}"
+    overrides = [*small, f"inputs.image.representation={cnn}", "training.epochs=1"]
+    model = plait.train("captioning", squares, tmp_path / "model", overrides=overrides)
+    encoder = model.network.encoder("image")
+    assert isinstance(encoder, CnnEncoder)
+    assert begun == [True]
+    assert encoder._original is None
 
 
 def test_classes_are_made_of_the_head() -> None:

@@ -151,3 +151,28 @@ def test_nothing_to_learn_from_is_an_error() -> None:
         BagOfWords().fit(["", None], Path())
     with pytest.raises(PlaitError, match="no term occurs in 2"):
         BagOfWords().fit(["one", "two"], Path())
+
+
+def test_words_are_tags() -> None:
+    """Each known word by its own name: padding and unknown words are none."""
+    modality = fitted(WordSequence(min_count=1, width=8))
+    encoder = modality.encoder(pretrained=False).eval()
+    rows = rows_of(modality, encoder, "two dogs", "a zebra runs", "zebras")
+    tokens = encoder(*pad_rows(rows, rows[0]))
+    assert tokens.tags is not None
+    said = [
+        [modality.tag_names[i] for i, weight in zip(ids, weights, strict=True) if weight == 1]
+        for ids, weights in zip(tokens.tags.ids.tolist(), tokens.tags.weights.tolist(), strict=True)
+    ]
+    assert said == [["two", "dogs"], ["a", "runs"], []]
+    assert tokens.tags.weights.sum() == 4
+    assert not any("<" in name for name in modality.tag_names)
+
+
+@pytest.mark.parametrize("unit", ["subwords", "characters"])
+def test_letters_and_parts_of_words_are_no_tags(unit: Any) -> None:
+    modality = fitted(WordSequence(unit=unit, min_count=1, vocabulary=300, width=8))
+    encoder = modality.encoder(pretrained=False).eval()
+    assert not modality.tag_names
+    rows = rows_of(modality, encoder, "two dogs")
+    assert encoder(*pad_rows(rows, rows[0])).tags is None

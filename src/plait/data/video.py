@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def _scenes(container: Any, name: str, side: int) -> Iterator[tuple[int, Scene |
         min_scene_len=max(2, round(SHORTEST * rate))
     )
     kept, step = list[tuple[int, Pixels]](), 1  # some frames of the scene, every so many
+    recent = deque[tuple[int, Any]](maxlen=detector.event_buffer_length + 1)  # since a cut, all
 
     def scene(end: float, frames: Sequence[Pixels]) -> Scene:
         shown = tuple(frames[at] for at in spread(len(frames), FRAMES))
@@ -149,6 +151,7 @@ def _scenes(container: Any, name: str, side: int) -> Iterator[tuple[int, Scene |
 
     for number, frame in enumerate(container.decode(stream)):
         times.append(number / rate if frame.time is None else frame.time)
+        recent.append((number, frame))
         if (number - start) % step == 0:
             kept.append((number, shrunk(_upright(frame, name), side)))
         if len(kept) > MOST_KEPT:
@@ -158,12 +161,12 @@ def _scenes(container: Any, name: str, side: int) -> Iterator[tuple[int, Scene |
         for cut in detector.process_frame(detection.FrameTimecode(number, rate), small):
             at = cut.frame_num  # a few frames ago
             yield number + 1, scene(times[at], [pixels for n, pixels in kept if n < at])
-            kept, step, start = [(n, pixels) for n, pixels in kept if n >= at], 1, at
+            kept = [(n, shrunk(_upright(f, name), side)) for n, f in recent if n >= at]
+            step, start = 1, at
         yield number + 1, None
     if not times:
         raise BadCell(f"{name} has no frame that can be decoded", expected=KINDS)
-    frames = [pixels for _, pixels in kept] or [shrunk(_upright(frame, name), side)]
-    yield len(times), scene(times[-1] + 1 / rate, frames)
+    yield len(times), scene(times[-1] + 1 / rate, [pixels for _, pixels in kept])
 
 
 def clip_content(cell: str | Path | bytes, root: Path) -> bytes:

@@ -18,6 +18,7 @@ from plait.data.tables import Table
 from plait.data.values import is_missing
 from plait.evaluation.predictions import (
     Predictions,
+    check_subsets,
     decoding_options,
     embed_records,
     predict_records,
@@ -300,6 +301,8 @@ class Evaluator:
         outputs, names = parts.outputs, list(parts.modalities)
         checks = {name for name in CHECKS if self.options.get(name)}
         decoding = {name: v for name, v in self.options.items() if name not in CHECKS}
+        if "shares" in checks:
+            check_subsets(outputs)
         table, columns = self._open(opened)
         policy = ErrorPolicy(self.on_bad)
         preparer = Preparer(parts, engine, columns, policy, self.progress)

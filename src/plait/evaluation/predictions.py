@@ -132,6 +132,17 @@ def input_shares(
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
+def check_subsets(outputs: Mapping[str, Output]) -> None:
+    """Raises UsageError for an output that needs every input: its answers have no shares."""
+    for name, output in outputs.items():
+        if not output.subsets:
+            raise UsageError(
+                f"the output {name!r} can't answer when an input is missing, so its answers have "
+                "no shares and no explanation",
+                expected="a model of plait's own networks",
+            )
+
+
 def supports(
     engine: Engine, batch: Batch, output: str, answers: Sequence[Any]
 ) -> dict[Subset, Floats]:

@@ -23,7 +23,8 @@ from plait.render.captioned import INK, PAPER, font_for
 from plait.types import Prediction, UsageError
 from plait.util.files import write_atomically
 
-TILE = 320  # pixels of a tile's longer side
+TILE, LARGEST_TILE = 320, 640  # pixels of a tile's longer side, at least and at most
+MOST_PIXELS = 10_000_000  # of all tiles; where there are many, they are smaller
 NARROWEST = 120  # pixels, so that there is room for a word
 LABEL, TITLE = 30, 44  # pixels below each tile, and above all tiles
 SMALLEST, LARGEST = 8, 18  # size of the letters
@@ -56,8 +57,10 @@ class Attention:
         return self.answering.attention(self.prediction)[self.input].reshape(-1, *self.grid)
 
     def picture(self) -> Image.Image:
-        """The photo, then the photo again for each word, bright where the model looked for it."""
-        photo = shrunk(self.pixels, TILE)
+        """The photo, then the photo again for each word, bright where the model looked for it; at
+        its own size, if that is neither small nor large."""
+        largest = int((MOST_PIXELS / (1 + len(self.words))) ** 0.5)
+        photo = shrunk(self.pixels, min(max(TILE, largest), LARGEST_TILE))
         if (larger := TILE / max(photo.shape)) > 1:
             photo = np.asarray(cv2.resize(photo, None, fx=larger, fy=larger), np.uint8)
         tiles = [_tile(photo, "")]

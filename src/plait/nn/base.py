@@ -53,6 +53,9 @@ class Encoder(nn.Module, ABC):
     def begin(self) -> None:
         """Called once before training, while the weights are those that it starts from."""
 
+    def end(self) -> None:
+        """Called once after training: what `begin` kept is not needed any more."""
+
     @abstractmethod
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, ...) from `prepare`, and how much of each row is real, (B,), 0 where the input is

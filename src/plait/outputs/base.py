@@ -261,6 +261,13 @@ class Output(Component, ABC):
         """Where each of the `words` looked: input -> (L, T); empty where this is not known."""
         return {}
 
+    def with_attention(
+        self, prediction: Prediction, raw: RawOutputs, steps: Steps | None
+    ) -> Prediction:
+        """An answer to the only record of these raw outputs with its `attention`, which `decode`
+        finds for the best answers alone; as it is where this is not known."""
+        return prediction
+
     def store(self, prediction: Prediction) -> dict[str, Any]:
         """All of a prediction that scores depend on, as plain JSON."""
         return {"value": prediction.value, "score": prediction.score}

@@ -37,7 +37,9 @@ PHOTO, VIDEO = "image", "video"
 PLAIN, ALT = "plain", "alt"
 STYLES = (PLAIN, ALT)
 SIDE = 1200  # pixels of a picture's longer side
-DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; in all
+DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; at once
+DARING, HOTTEST = (1.25, 1.5), 100.0
+"""How much warmer samples are drawn again where too few differ; no warmer than a `Decoding` can."""
 TOP_P = 0.9  # rarer words are not sampled: they make captions that nobody would say
 
 
@@ -67,7 +69,7 @@ class Shot:
     file: str | Path
     cell: Any
     span: tuple[float, float] | None = None
-    sure: bool | None = None  # whether its captions are as sure as asked for
+    sure: bool | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -106,9 +108,9 @@ def caption_photos(
     model, files = load(model_name, settings.engine), find_images(paths)
     if not files:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
-    options, choose = _wording(model, settings)
+    wording = _wording(model, settings)
     if settings.sure is not None:
-        _check_calibrated(model, options)
+        _check_calibrated(model, wording.options)
     outputs, out = model.parts.outputs, settings.out
     write = writer(out, outputs) if out else None
     if list(model.inputs.values()) != [PHOTO]:
@@ -117,8 +119,7 @@ def caption_photos(
             expected="a model with one input, a photo",
             hint="use plait predict MODEL TABLE",
         )
-    shots = _captioned(files, model, options, policy, progress)
-    shots = ((shot, answers and choose(answers)) for shot, answers in shots)
+    shots = _chosen(_captioned(files, model, wording.options, policy, progress), model, wording)
     if settings.sure is not None:
         shots = _marked(shots, model, settings.sure)
     if settings.explain is not None:
@@ -129,7 +130,7 @@ def caption_photos(
         shots = _described(shots, settings, policy)
     if write is None and not settings.as_json:
         for shot, answers in shots:
-            _print(shot, answers or {}, model)
+            _print(shot, answers or {}, model, settings.sure)
     else:
         rows: list[Row] = [(shot.identity, answers) for shot, answers in shots]
         if write is not None:
@@ -155,14 +156,43 @@ def _check(paths: Sequence[str | Path], model_name: str, settings: CaptionSettin
             raise UsageError("--write-metadata can't write into videos", expected="photos")
 
 
-def _wording(
-    model: Model, settings: CaptionSettings
-) -> tuple[dict[str, Any], Callable[[Answers], Answers]]:
-    """The options to search with, and what makes the answers to be shown from those found.
+@dataclass(frozen=True)
+class Wording:
+    """Which of the texts that a model finds are shown, and how they are worded.
 
-    More are sought than are shown: samples, as some will be alike, and alternative texts, as the
-    best caption may be too long.
+    Attributes:
+        options: to search with. More texts are sought than are shown: samples, as some will be
+            alike, and alternative texts, as the best caption may be too long.
+        texts: the outputs that are texts.
+        count: how many texts are shown.
+        style: one of `STYLES`.
+        again: how more samples are drawn while too few differ; empty for the texts of a search.
     """
+
+    options: Mapping[str, Any]
+    texts: Sequence[str] = ()
+    count: int = 1
+    style: str = PLAIN
+    again: Sequence[Mapping[str, Any]] = ()
+
+    def choose(self, answers: Answers) -> Answers:
+        """The answers to be shown from those that were found."""
+        return {**answers} | {name: self._chosen(answers[name]) for name in self.texts}
+
+    def _chosen(self, prediction: Prediction) -> Prediction:
+        found = _alternatives(prediction)
+        found = alternative_texts(found) if self.style == ALT else found
+        if self.again:
+            found = varied(sensible(found), self.count)
+        return _with_alternatives(prediction, found[: self.count])
+
+    def is_enough(self, shown: Answers) -> bool:
+        """Whether there are as many texts as should be shown."""
+        return all(1 + len(shown[name].alternatives) == self.count for name in self.texts)
+
+
+def _wording(model: Model, settings: CaptionSettings) -> Wording:
+    """What the settings ask for."""
     options = dict(settings.options)
     texts = [name for name, output in model.parts.outputs.items() if output.answer_type == "text"]
     usual = model.decoding_options(**options)  # checked before any photo is read
@@ -172,7 +202,7 @@ def _wording(
             expected="a model with a text output",
         )
     if not texts:
-        return options, lambda answers: answers
+        return Wording(options)
     wanted = usual[texts[0]].model_dump()
     count, sample = wanted.get("num", 1), wanted.get("sample", False)
     if sample and wanted.get("top_p") == 1:
@@ -181,21 +211,47 @@ def _wording(
         options["num"] = min(DRAWS * count, MOST_DRAWS)
     elif settings.style == ALT and "num" in wanted:
         options["num"] = max(count, wanted.get("beam", 1))
+    again = [
+        {"num": MOST_DRAWS, "seed": wanted["seed"] ^ number,
+         "temperature": min(warmer * wanted["temperature"], HOTTEST)}
+        for number, warmer in enumerate(DARING * sample, start=1)
+    ]  # fmt: skip
+    return Wording(options, texts, count, settings.style, again)
 
-    def choose(answers: Answers) -> Answers:
-        return {**answers} | {name: chosen(answers[name]) for name in texts}
 
-    def chosen(prediction: Prediction) -> Prediction:
-        first = Alternative(prediction.value, prediction.score, prediction.details)
-        found = [first, *prediction.alternatives]
-        found = alternative_texts(found) if settings.style == ALT else found
-        best, *others = varied(sensible(found), count) if sample else found[:count]
-        return replace(
-            prediction, value=best.value, score=best.score, alternatives=tuple(others),
-            details=best.details,
-        )  # fmt: skip
+def _chosen(shots: Iterable[Captioned], model: Model, wording: Wording) -> Iterator[Captioned]:
+    """The same, with the captions to be shown."""
+    (name,) = model.inputs
+    for shot, answers in shots:
+        if answers is None:
+            yield shot, None
+            continue
+        shown = wording.choose(answers)
+        for again in wording.again:
+            if wording.is_enough(shown):
+                break
+            [more] = model.predict_batch([{name: shot.cell}], **{**wording.options, **again})
+            for text in wording.texts:
+                found = _alternatives(answers[text]) + _alternatives(more[text])
+                found.sort(key=lambda alternative: -alternative.score)
+                answers = {**answers, text: _with_alternatives(answers[text], found)}
+            shown = wording.choose(answers)
+        yield shot, shown
 
-    return options, choose
+
+def _alternatives(prediction: Prediction) -> list[Alternative]:
+    """All answers of a prediction, best first."""
+    first = Alternative(prediction.value, prediction.score, prediction.details)
+    return [first, *prediction.alternatives]
+
+
+def _with_alternatives(prediction: Prediction, found: Sequence[Alternative]) -> Prediction:
+    """A prediction with these answers, best first, instead of its own."""
+    best, *others = found
+    return replace(
+        prediction, value=best.value, score=best.score, alternatives=tuple(others),
+        details=best.details,
+    )  # fmt: skip
 
 
 def _captioned(
@@ -342,11 +398,11 @@ def _described(
         print(f"{left} of {total} {why}; --overwrite replaces it", file=sys.stderr)
 
 
-def _print(shot: Shot, answers: Answers, model: Model) -> None:
+def _print(shot: Shot, answers: Answers, model: Model, least: float | None) -> None:
     for output, prediction in answers.items():
         start = f"{shot.title}, {output}: " if len(answers) > 1 else f"{shot.title}: "
-        if shot.sure is False:
-            probable = model.parts.outputs[output].calibrated(prediction) or 0.0
+        probable = model.parts.outputs[output].calibrated(prediction)
+        if probable is not None and probable < (least or 0.0):
             start += f"not sure ({probable:.0%} likely right): "
         for rank, line in enumerate(_lines(prediction)):
             print(f"{' ' * len(start) if rank else start}{line}")

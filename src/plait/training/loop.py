@@ -139,6 +139,8 @@ class Trainer:
             self._restore_best()
         elif self.spec.averaging:
             self._put(self.average)
+        for name in self.train.inputs:
+            self.network.encoder(name).end()
         return self.network
 
     def _run_stage(self, stage: Stage) -> None:

@@ -427,7 +427,7 @@ def test_evaluation_and_a_table(
     assert [answer.value for answer in evaluation.predictions["caption"]] == alone
     assert "cider" in evaluation.scores["caption"].points
     assert evaluation.scores["caption"].records == 6
-    with pytest.raises(UsageError, match="can't answer without a photo"):
+    with pytest.raises(UsageError, match="can't answer when an input is missing"):
         model.evaluate(rows, split="val", shares=True)
     table = as_table({"image": paths})
     answers = list(model.predict_table(table, {"image": "image"}, **ANSWERS))
@@ -604,9 +604,24 @@ def test_what_the_recipe_needs(blip: Path) -> None:
     assert check_recipe(named.model_dump()) == named
 
 
-def test_it_is_explained_by_no_method(blip: Path, paths: list[str]) -> None:
-    with pytest.raises(UsageError, match="have no shares and no explanation"):
-        plait.load(f"hub:{blip}").explain(paths[0])
+def test_it_is_explained_by_no_method(
+    blip: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before anything is read or loaded again."""
+    model = plait.load(f"hub:{blip}")
+
+    def read(*given: Any) -> Any:
+        pytest.fail("a photo was read")
+
+    monkeypatch.setattr(Model, "reader", read)
+    for ask in (
+        lambda: model.explain(paths[0]),
+        lambda: model.predict(paths[0], shares=True),
+        lambda: next(model.predict_table(as_table({"image": paths}), {}, shares=True)),
+        lambda: model.evaluate({"image": paths, "caption": paths}, shares=True),
+    ):
+        with pytest.raises(UsageError, match="have no shares and no explanation"):
+            ask()
 
 
 def test_the_network_is_a_plain_one(blip: Path) -> None:

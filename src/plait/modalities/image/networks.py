@@ -153,6 +153,10 @@ class CnnEncoder(PhotoEncoder):
             original = freeze(copy.deepcopy(self.layers[self.frozen :]))
             object.__setattr__(self, "_original", original)  # not among the weights
 
+    def end(self) -> None:
+        """Forget the copy."""
+        self._original = None
+
     @property
     def trunk(self) -> nn.Module:  # type: ignore[override]  # a view, not a module of its own
         """The first layers, which stay as they are."""

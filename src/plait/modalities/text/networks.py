@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait.data.vocabulary import PAD
+from plait.data.vocabulary import PAD, SPECIALS
 from plait.modalities.text.bag_of_words import SCALE, BagOfWords
 from plait.modalities.text.hub import HubText, TokenizedText
 from plait.modalities.text.word_sequence import WordSequence
@@ -63,6 +63,7 @@ class WordSequenceEncoder(Encoder):
         super().__init__()
         self.trunk = nn.Identity()
         self.length, self.width = text.max_length, text.width
+        self.tagged = bool(text.tag_names)
         self.embedding = nn.Embedding(len(text.words), text.width, padding_idx=PAD)
         self.drop = nn.Dropout(text.dropout)
         self.sequence = make_sequence_encoder(text, text.max_length)
@@ -71,8 +72,10 @@ class WordSequenceEncoder(Encoder):
         """(B, L) ids -> Tokens (B, L, width)."""
         ids = zero_after(prepared, lengths)  # zero is `PAD`
         tokens = encode_sequence(self.sequence, self.drop(self.embedding(ids)), lengths)
-        tags = Tags(ids.long(), length_mask(lengths, ids.shape[1]).float())
-        return replace(tokens, tags=tags)
+        if not self.tagged:
+            return tokens
+        names = ids.long() - len(SPECIALS)
+        return replace(tokens, tags=Tags(names.clamp(min=0), (names >= 0).float()))
 
 
 class PieceModel(FrozenPart):

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.cells import as_text
-from plait.data.vocabulary import UNK, Vocabulary, fit_vocabulary, load_vocabulary
+from plait.data.vocabulary import SPECIALS, UNK, Vocabulary, fit_vocabulary, load_vocabulary
 from plait.modalities.base import Dropout, Item, Layers, SequenceEncoderKind, Width
 from plait.modalities.text.base import Text
 from plait.types import State
@@ -42,8 +42,8 @@ class WordSequence(Text):
 
     @property
     def tag_names(self) -> Sequence[str]:
-        """The vocabulary's entries: an output may repeat the text's words."""
-        return self.words.units()
+        """The words of the vocabulary, which an output may repeat; of smaller units none."""
+        return self.words.units()[len(SPECIALS) :] if self.unit == "words" else ()
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The vocabulary."""

@@ -95,6 +95,7 @@ class TextDetails:
             most first, for models that detect words.
         tags: the words that the inputs give, and their weights, for models with a pointer.
         confidence: how probable it is that the text is right, for models that were calibrated.
+        token_ids: the ids of ``words``.
     """
 
     words: tuple[str, ...] = ()
@@ -103,6 +104,7 @@ class TextDetails:
     detected: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 class Texts(Output):
@@ -485,7 +487,18 @@ class TextOutput(Texts):
         )
         moments = tuple((place.start, place.stop) for place in places)
         words = tuple(self.tokenizer.pieces(ids))
-        return TextDetails(words, moments, attention, detected, tags)
+        return TextDetails(words, moments, attention, detected, tags, token_ids=tuple(ids))
+
+    def with_attention(
+        self, prediction: Prediction, raw: RawOutputs, steps: Steps | None
+    ) -> Prediction:
+        """See `Output.with_attention`."""
+        details = prediction.details
+        if steps is None or details is None or not details.token_ids:
+            return prediction
+        found = steps.attention(raw, np.array([details.token_ids]))
+        attention = {name: weights[0] for name, weights in found.items()}
+        return replace(prediction, details=replace(details, attention=attention))
 
     def _weighted(self, ids: NDArray[Any], weights: NDArray[Any]) -> dict[str, float]:
         """Words by their ids, the first weight of each; those without a weight are left out."""
