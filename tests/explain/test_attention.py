@@ -126,15 +126,18 @@ def test_the_tiles_have_the_shape_of_the_photo(size: tuple[int, int], longer: in
 
 def test_the_tiles_of_long_answers_are_smaller() -> None:
     class Many(Looks):
+        def __init__(self, count: int) -> None:
+            self.count = count
+
         def words(self, prediction: Prediction) -> list[str]:
-            return ["word"] * count
+            return ["word"] * self.count
 
         def attention(self, prediction: Prediction) -> dict[str, np.ndarray]:
-            return {"image": np.ones((count, 4), np.float32)}
+            return {"image": np.ones((self.count, 4), np.float32)}
 
     pixels, answer = np.full((700, 700, 3), 200, np.uint8), Prediction("", 0.0)
     for count, side in {10: LARGEST_TILE, 39: 500, 400: TILE}.items():
-        many: Any = Many()
+        many: Any = Many(count)
         sheet = Attention(many, answer, "image", pixels, WHOLE, (2, 2)).picture()
         assert sheet.width == 5 * (side + 8) + 8
 

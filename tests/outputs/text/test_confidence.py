@@ -22,6 +22,8 @@ from plait.outputs.text.confidence import (
     evidence,
     fit_confidence,
 )
+from plait.outputs.text.metrics.base import TextMetrics
+from plait.outputs.text.metrics.captions import CaptionMetrics
 from plait.outputs.text.output import TextOutput, TextTarget
 
 
@@ -79,16 +81,19 @@ def test_what_speaks_for_a_text() -> None:
         -0.5,
         ["a", "cat", "on", "a", "mat"],
         ["cat"],
-        {"cat": 0.8, "mat": 0.3, "tree": 0.2},
-        {"cat": 0.6, "dog": 0.7},
-        [["a", "cat"], ["a", "dog"]],
+        CaptionMetrics.agree,
+        {"cat": 0.8, "kitten": 0.9, "mat": 0.3, "tree": 0.95},
+        {"cats": 0.6, "dog": 0.7},
+        [["a", "kitten"], ["a", "dog"]],
     )
-    assert found == pytest.approx([-0.5, 5, math.log(4), 2 / 5, 0.6, 0.7, 0.5])
-    empty = evidence(-1.0, [], [], {}, {}, [])
-    assert empty == pytest.approx([-1.0, 0, math.log(0.01 / 0.99), 0, 0, 0, 1])
+    assert found == pytest.approx([-0.5, 5, math.log(9), 0.6, 0.5])
+    empty = evidence(-1.0, [], [], CaptionMetrics.agree, {}, {}, [])
+    assert empty == pytest.approx([-1.0, 0, math.log(0.01 / 0.99), 0, 1])
+    two = evidence(-1.0, ["a", "b"], ["a", "b"], TextMetrics.agree, {"a": 0.5, "b": 0.2}, {}, [])
+    assert two[2] == pytest.approx(math.log(0.25))  # the least of them
 
 
-def test_a_head_is_calibrated_and_its_answers_say_so() -> None:
+def test_a_head_is_calibrated_and_its_answers_say_so(caplog: pytest.LogCaptureFixture) -> None:
     output = TextOutput(
         min_count=1,
         calibrate=True,
@@ -113,6 +118,12 @@ def test_a_head_is_calibrated_and_its_answers_say_so() -> None:
     many = photos.repeat(30, 1) + torch.randn(90, 16) * torch.linspace(0, 4, 90)[:, None]
     wanted: list[TextTarget] = [targets[row % 3] for row in range(90)]
     head.calibrate([fused(many[:50]), fused(many[50:])], wanted)
+    known = head.sure.clone()
+    with caplog.at_level("WARNING", logger="plait"):
+        head.calibrate([fused(many[:9])], wanted[:9])
+    assert "it takes 20 of each" in caplog.text
+    assert head.fitted() == {}  # an old confidence is not kept
+    head.sure.copy_(known)
     answers = decode(output, head, fused(many))
     sure = np.array([output.confidence(answer) for answer in answers])
     judge = output.scored_by.right

@@ -12,7 +12,7 @@ Shapes: R records, F features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 FEATURES = (
     "log-probability",  # the mean over the tokens
     "length",  # in words, or in the tokens of another unit
-    "key words detected",  # log odds of the least of them
-    "words detected",  # share of the words that stand out
-    "key word tagged",  # weight of the surest tag that the text says
-    "surest tag",  # its weight, said or not
-    "agreement",  # share of the other hypotheses that have the key words
+    "key word detected",  # log odds of the surest detected word that means the same
+    "key word tagged",  # weight of the surest tag that means the same
+    "agreement",  # share of the other hypotheses that say the same
 )
+"""With several key words, the least of them counts."""
 UNDETECTED = 0.01  # probability of a word that does not stand out
 STRENGTH = 1.0  # of the regularisation, as if so many records spoke against any effect
 LEAST = 20  # records of each kind, right and wrong
@@ -38,6 +37,7 @@ def evidence(
     score: float,
     words: Sequence[str],
     key_words: Sequence[str],
+    agree: Callable[[str, str], bool],
     detected: Mapping[str, float],
     tags: Mapping[str, float],
     others: Sequence[Sequence[str]],
@@ -48,20 +48,28 @@ def evidence(
         score: mean log-probability of a token.
         words: of the text.
         key_words: those of them that decide whether it is right.
+        agree: whether a key word and another mean the same.
         detected: words that stand out -> their probabilities.
         tags: words that the inputs give -> their weights.
         others: words of the search's other hypotheses.
     """
-    least = min((detected.get(word, UNDETECTED) for word in key_words), default=UNDETECTED)
-    least = min(max(least, UNDETECTED), 1 - UNDETECTED)
-    agreeing = [set(key_words) <= set(other) for other in others]
+
+    def surest(weights: Mapping[str, float], lowest: float) -> float:
+        each = [
+            max((p for word, p in weights.items() if agree(key, word)), default=lowest)
+            for key in key_words
+        ]
+        return min(each, default=lowest)
+
+    seen = min(max(surest(detected, UNDETECTED), UNDETECTED), 1 - UNDETECTED)
+    agreeing = [
+        all(any(agree(key, word) for word in other) for key in key_words) for other in others
+    ]
     return [
         score,
         float(len(words)),
-        float(np.log(least / (1 - least))),
-        sum(word in detected for word in words) / max(1, len(words)),
-        max((weight for word, weight in tags.items() if word in words), default=0.0),
-        max(tags.values(), default=0.0),
+        float(np.log(seen / (1 - seen))),
+        surest(tags, 0.0),
         sum(agreeing) / len(agreeing) if agreeing else 1.0,
     ]
 
@@ -115,8 +123,9 @@ def auroc(probabilities: Floats, right: NDArray[np.bool_]) -> float:
     half; NaN if all are right or all wrong."""
     if right.all() or not right.any():
         return float("nan")
-    above = probabilities[right][:, None] - probabilities[~right]
-    return float((above > 0).mean() + 0.5 * (above == 0).mean())
+    wrong = np.sort(probabilities[~right])
+    below, upto = (np.searchsorted(wrong, probabilities[right], side) for side in ("left", "right"))
+    return float((below + upto).mean() / (2 * len(wrong)))
 
 
 def _sigmoid(x: Floats) -> Floats:

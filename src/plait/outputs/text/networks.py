@@ -6,6 +6,7 @@ V vocabulary.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from plait.nn.base import Arrays, Graph, Head, of_branch
 from plait.nn.blocks import token_cross_entropy
 from plait.outputs.base import RawOutputs
 from plait.outputs.steps import MEMORY, NEXT, PAST, SCORES, TOKENS
-from plait.outputs.text.confidence import FEATURES, fit_confidence
+from plait.outputs.text.confidence import FEATURES, LEAST, fit_confidence
 from plait.outputs.text.decoders.ctc import CtcDecoder
 from plait.outputs.text.decoders.networks.base import (
     DecoderNetwork,
@@ -64,7 +65,10 @@ from plait.types import Alternative, Branches, Fused, State, Tokens
 # Weights of a language model that calibration tries, and bonuses, on at least so many records.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 RAREST = 1e-4  # a word's share of the records is taken to be at least this
+SEEN = 64  # detected words that are looked up for the confidence
 START = 0.02  # standard deviation of the word detectors' initial weights
+
+log = logging.getLogger("plait")
 
 
 class TextsHead(Head):
@@ -100,8 +104,15 @@ class TextsHead(Head):
             if words:
                 features += output.evidence(answers, words)
                 right.append(output.scored_by.right(answers[0].value, texts))
+        self.sure.zero_()  # that of a model that the training started from is not this one's
         if fitted := fit_confidence(np.array(features), np.array(right, bool)):
             self.sure.copy_(torch.tensor(fitted))
+        else:
+            log.warning(
+                "the confidence of texts was not fitted: %d validation texts are right and %d "
+                "wrong, and it takes %d of each",
+                sum(right), len(right) - sum(right), LEAST,
+            )  # fmt: skip
 
     def _steps_of(self, fused: Fused) -> tuple[RawOutputs, Any]:
         """Records' raw outputs, and what runs the networks for them."""
@@ -440,8 +451,8 @@ class Detected:
 
     Attributes:
         logits: (B, V) of every word.
-        words: (B, K) the ids of those that stand out most, the most first.
-        probabilities: (B, K) theirs.
+        words: (B, S) the ids of the `SEEN` that stand out most, the most first.
+        probabilities: (B, S) theirs.
     """
 
     logits: Tensor
@@ -465,6 +476,7 @@ class WordDetector(nn.Module):
         """``shares`` (V): see `plait.outputs.text.output.word_shares`; the initial votes."""
         super().__init__()
         self.count = min(count, len(shares) - len(SPECIALS))
+        self.seen = min(max(count, SEEN), len(shares) - len(SPECIALS))
         self.prior: Tensor
         prior = torch.tensor(shares).clamp(RAREST, 1 - RAREST)
         self.register_buffer("prior", prior, persistent=False)
@@ -489,9 +501,10 @@ class WordDetector(nn.Module):
         with torch.no_grad():
             gain = probabilities * (F.logsigmoid(logits) - self.prior.log())
             gain[:, : len(SPECIALS)] = -math.inf
-            words = gain.topk(self.count, dim=1).indices  # (B, K)
+            words = gain.topk(self.seen, dim=1).indices  # (B, S)
         found = Detected(logits, words, probabilities.gather(1, words))
-        strength = found.probabilities[..., None] * self.strength  # (B, K, D)
+        words = words[:, : self.count]
+        strength = found.probabilities[:, : self.count, None] * self.strength  # (B, K, D)
         values = self.embedding(words) + strength
         mask = torch.ones_like(words, dtype=torch.bool)
         if self.training:

@@ -92,7 +92,8 @@ class TextDetails:
             after the last, for texts that go along with their input in time (CTC).
         attention: input -> (words, input tokens) float, how much each word attended to each token.
         detected: the words that the input calls for and how probable each is, those that stand out
-            most first, for models that detect words.
+            most first, for models that detect words; the first ``detected_words`` are those that
+            the decoder saw.
         tags: the words that the inputs give, and their weights, for models with a pointer.
         confidence: how probable it is that the text is right, for models that were calibrated.
         token_ids: the ids of ``words``.
@@ -168,11 +169,12 @@ class Texts(Output):
         `plait.outputs.text.confidence.evidence`."""
         features = []
         for rank, (answer, own) in enumerate(zip(answers, words, strict=False)):
-            details, key_words = answer.details, self.scored_by.key_words(own)
+            details, metrics = answer.details, self.scored_by
             others = [*words[:rank], *words[rank + 1 :]]
-            features.append(
-                evidence(answer.score, own, key_words, details.detected, details.tags, others)
-            )
+            features.append(evidence(
+                answer.score, own, metrics.key_words(own), metrics.agree, details.detected,
+                details.tags, others,
+            ))  # fmt: skip
         return features
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
@@ -313,6 +315,12 @@ class TextOutput(Texts):
                 raise ValueError(f"{name} needs words; expected unit: words, or {name}: false")
         if self.pointer and not registry.find("decoder", str(kind)).cls.embeds_words:
             raise ValueError(f"the decoder {kind} can't have a pointer; expected pointer: false")
+        language = (self.language_model or {}).get("kind")
+        if self.pointer and language and language != "neural":
+            raise ValueError(
+                f"the language model {language} knows the training texts' words alone; expected "
+                "kind: neural, or pointer: false"
+            )
         try:
             most = self._default_decoding.limits.max_words
         except UsageError as error:  # its limits contradict each other
@@ -421,6 +429,12 @@ class TextOutput(Texts):
         vocabulary = load_vocabulary(state)
         encoded = {name: vocabulary.encode(name) for name in dict.fromkeys(names)}
         ids = {name: found[0] if len(found) == 1 else UNK for name, found in encoded.items()}
+        if len(vocabulary) >= self.vocabulary and UNK in ids.values():
+            log.warning(
+                "%d of the %d words that inputs give have no place in the vocabulary, and are not "
+                "said; raise the setting vocabulary above %d",
+                list(ids.values()).count(UNK), len(ids), self.vocabulary,
+            )  # fmt: skip
         state["tags"] = {n: [ids[name] for name in own] for n, own in tag_names.items()}
         shares = state.get("shares")
         if shares is not None:  # no training text has the new words
@@ -501,12 +515,13 @@ class TextOutput(Texts):
         return replace(prediction, details=replace(details, attention=attention))
 
     def _weighted(self, ids: NDArray[Any], weights: NDArray[Any]) -> dict[str, float]:
-        """Words by their ids, the first weight of each; those without a weight are left out."""
+        """Words by their ids, with the sum of each one's weights, at most 1: several classes of a
+        photo may have one word. Those without a weight are left out."""
         found: dict[str, float] = {}
         for token, weight in zip(ids.tolist(), weights.tolist(), strict=True):
             if weight > 0 and token > EOS:
                 for piece in self.tokenizer.pieces([token]):  # subwords may look alike
-                    found.setdefault(piece, weight)
+                    found[piece] = min(1.0, found.get(piece, 0.0) + weight)
         return found
 
     def search(self, raw: RawOutputs, fitted: State, options: Decoding, steps: Steps) -> Hypotheses:
@@ -534,7 +549,8 @@ class TextOutput(Texts):
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words; the confidence, if it was calibrated."""
         detected = (prediction.details or TextDetails()).detected
-        found = {"detected": {word: round(p, 4) for word, p in detected.items()}}
+        shown = islice(detected.items(), self.detected_words)
+        found = {"detected": {word: round(p, 4) for word, p in shown}}
         return found | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------

@@ -125,3 +125,17 @@ def test_branches_are_refused() -> None:
     branches = Branches(("image", "text"), 1.0, detached=False, stacked=False)
     with pytest.raises(UsageError, match="pointer can't be combined"):
         made.output.head(WIDTH, ["image", "text"], True, branches)
+
+
+def test_the_new_words_need_a_language_model_that_knows_them() -> None:
+    with pytest.raises(ValueError, match="language model ngram knows the training texts' words"):
+        TextOutput(min_count=1, pointer=True, language_model={"kind": "ngram"})
+    TextOutput(min_count=1, pointer=True, language_model={"kind": "neural"})
+
+
+def test_words_without_a_place_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    output = TextOutput(min_count=1, pointer=True, vocabulary=10)
+    state = output.fit(["a dog runs very far"], Path())
+    with caplog.at_level("WARNING", logger="plait"):
+        output.fit_inputs(state, {"image": ["dog", "otter", "badger"]})
+    assert "1 of the 3 words that inputs give have no place" in caplog.text

@@ -81,4 +81,7 @@ def test_other_words_for_the_same() -> None:
 def test_a_caption_is_right_if_a_reference_mentions_its_subject() -> None:
     assert CaptionMetrics.right("A cat on a mat.", ["A kitten sleeps.", "an animal"])
     assert not CaptionMetrics.right("A cat on a mat.", ["A dog on a mat.", "a dog"])
-    assert CaptionMetrics.key_words(["two", "brown", "dogs", "play"]) == ["dogs"]
+    assert CaptionMetrics.key_words(["two", "brown", "dogs", "play", "."]) == ["dogs"]
+    assert CaptionMetrics.key_words(["a", "red", "car", "."]) == ["car"]
+    assert CaptionMetrics.agree("bikes", "bicycle")
+    assert not CaptionMetrics.agree("cat", "dog")

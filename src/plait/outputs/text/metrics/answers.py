@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.registry import register
-from plait.outputs.text.metrics.base import TextMetrics, plain
+from plait.outputs.text.metrics.base import CONFIDENCE, TextMetrics, plain
 from plait.outputs.text.metrics.wordnet import Nouns, find_nouns
 from plait.outputs.text.search import MOST, Limits
 
@@ -31,6 +31,7 @@ class AnswerMetrics(TextMetrics):
         "accuracy": "accuracy",
         "wups_09": "WUPS at 0.9",
         "wups_00": "WUPS at 0.0",
+        **CONFIDENCE,
     }
     best_metrics = ("accuracy",)
     limits = Limits(1, MOST, 0)
@@ -38,13 +39,18 @@ class AnswerMetrics(TextMetrics):
     def __init__(self, answers: Sequence[str], references: Sequence[Sequence[str]]) -> None:
         super().__init__(answers, references)
         pairs = list(zip(answers, references, strict=True))
-        right = [plain_answer(said) in map(plain_answer, rights) for said, rights in pairs]
+        right = [self.right(said, rights) for said, rights in pairs]
         self._each = {"accuracy": np.array(right, np.float64)}  # (records,), whose means are scores
         nouns = find_nouns()
         if nouns is not None:
             for name, least in THRESHOLDS.items():
                 best = [max(wups(said, r, nouns, least) for r in rights) for said, rights in pairs]
                 self._each[name] = np.array(best)
+
+    @classmethod
+    def right(cls, answer: str, references: Sequence[str]) -> bool:
+        """Whether it equals any of the references."""
+        return plain_answer(answer) in map(plain_answer, references)
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """Means over these records."""

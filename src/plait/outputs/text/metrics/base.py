@@ -18,6 +18,14 @@ from plait.outputs.text.search import Limits
 _INSIDE = re.compile(r"(?<=\w)'(?=\w)|(?<=\d)[.,](?=\d)|(?<!\S)-(?=\d)")
 
 
+CONFIDENCE = {
+    "right": "right",
+    "calibration_error": "calibration error of the confidence",
+    "auroc": "AUROC of the confidence",
+}
+"""Titles of the scores that only calibrated models have; part of every metric's."""
+
+
 class TextMetrics(Metrics):
     """Scores texts, one per record, against the right texts of each record, of which there is at
     least one. Registered as a ``metric``, it is what a recipe's ``metrics`` names."""
@@ -41,17 +49,22 @@ class TextMetrics(Metrics):
         """Of a text's words, those that decide whether it is right; here all of them."""
         return words
 
+    @classmethod
+    def agree(cls, key_word: str, word: str) -> bool:
+        """Whether a key word of a text and another word mean the same."""
+        return key_word == word
+
     def extras(self) -> dict[str, Any]:
-        """Of a calibrated model: the share of right texts, and how well its confidence tells them
-        from wrong ones."""
+        """Of a calibrated model, else None: the share of right texts, and how well its confidence
+        tells them from wrong ones."""
         if self.confidences is None:
-            return {}
+            return dict.fromkeys(CONFIDENCE)
         pairs = zip(self.answers, self.references, strict=True)
         right = np.array([self.right(answer, texts) for answer, texts in pairs])
         sure = np.array(self.confidences)
         error, area = calibration_error(sure, right), auroc(sure, right)
         found = {"right": float(right.mean()), "calibration_error": error}
-        return found | ({} if math.isnan(area) else {"auroc": area})
+        return found | {"auroc": None if math.isnan(area) else area}
 
 
 def plain(text: str) -> str:

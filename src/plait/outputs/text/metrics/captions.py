@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from plait.config.registry import register
 from plait.outputs.scores import RESAMPLES, Floats, Scores, interval, resamples
-from plait.outputs.text.metrics.base import TextMetrics, positions
+from plait.outputs.text.metrics.base import CONFIDENCE, TextMetrics, positions
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.metrics.meteor import Meteor, check_meteor
 from plait.outputs.text.metrics.ptb import tokenise
@@ -55,9 +55,8 @@ class CaptionMetrics(TextMetrics):
         "distinct": "distinct captions",
         "vocabulary": "words used",
         "mean_length": "words per caption",
+        **CONFIDENCE,
         "right": "main subject right",
-        "calibration_error": "calibration error of the confidence",
-        "auroc": "AUROC of the confidence",
     }
     best_metrics = ("cider", "bleu4")  # CIDEr of a single record is always 0
     highest = 10.0
@@ -97,8 +96,14 @@ class CaptionMetrics(TextMetrics):
     @classmethod
     def key_words(cls, words: Sequence[str]) -> Sequence[str]:
         """What the caption is about."""
-        noun = subject(words)
-        return [word for word in words if singular(word) == noun][:1]
+        spoken = [word for word in words if word[:1].isalnum()]
+        noun = subject(spoken)
+        return [word for word in spoken if singular(word) == noun][:1]
+
+    @classmethod
+    def agree(cls, key_word: str, word: str) -> bool:
+        """Whether both name the same: "bike" and "bicycles"."""
+        return agrees(singular(key_word), [word])
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The scores of these photos, without METEOR."""
@@ -136,7 +141,6 @@ class CaptionMetrics(TextMetrics):
         return {
             "distinct": len({tuple(words) for words in self.captions}) / len(self.captions),
             "vocabulary": len({word for words in self.captions for word in words}),
-            **dict.fromkeys(("right", "calibration_error", "auroc")),
             **super().extras(),
         }
 

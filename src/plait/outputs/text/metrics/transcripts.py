@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.registry import register
-from plait.outputs.text.metrics.base import TextMetrics, plain, positions
+from plait.outputs.text.metrics.base import CONFIDENCE, TextMetrics, plain, positions
 from plait.outputs.text.search import MOST, Limits
 from plait.types import PlaitError
 
@@ -45,6 +45,7 @@ class TranscriptMetrics(TextMetrics):
         "substitutions": "words substituted",
         "deletions": "words left out",
         "insertions": "words put in",
+        **CONFIDENCE,
     }
     best_metrics = ("word_accuracy", "character_accuracy")
     lowest = -math.inf  # more words may be wrong than there are

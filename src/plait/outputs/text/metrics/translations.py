@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.registry import register
-from plait.outputs.text.metrics.base import TextMetrics
+from plait.outputs.text.metrics.base import CONFIDENCE, TextMetrics
 from plait.outputs.text.search import MOST, Limits
 from plait.util.imports import needed
 
@@ -31,6 +31,7 @@ class TranslationMetrics(TextMetrics):
         "bleu": "BLEU (13a, mixed case)",
         "chrf": "chrF2",
         "bleu_share": "BLEU / 100",
+        **CONFIDENCE,
     }
     best_metrics = ("bleu_share", "chrf")
     limits = Limits(1, MOST, 0)
