@@ -128,6 +128,14 @@ def test_weights_say_how_often_a_record_is_shown(tables: dict[str, str]) -> None
     assert {row for other in others for row in other} == set(range(15))  # all have their turn
 
 
+def test_a_small_weight_still_shows_a_record(tables: dict[str, str]) -> None:
+    recipe = recipe_of(tables, "data.weight=0.01", "data.sources.noisy.weight=0.05")
+    first, *_ = stages(recipe.training)
+    counts = shown(recipe, first, np.repeat([0, 1], [6, 5]))  # no record of clean is left
+    assert sum(counts[row] for row in range(6)) == 1
+    assert sum(counts[row] for row in range(6, 11)) == 1
+
+
 def test_later_stages_learn_from_the_sources_that_they_name(tables: dict[str, str]) -> None:
     changes = ["training.finetune={epochs: 1, sources: [clean]}", "training.reinforce.epochs=1"]
     recipe = recipe_of(tables, *changes)
