@@ -289,7 +289,7 @@ class Trainer:
         decay, and Adam has none at all."""
         rows = np.concatenate([rows for rows, _ in self._counts(stage)])
         for name, targets in self.train.targets.items():
-            self.network.head(name).begin([targets[row] for row in rows.tolist()])
+            self.network.head(name).begin(targets.where(rows.tolist()))
         pretrained = {id(p) for p in self.network.pretrained_parameters()}
         adamw = self.spec.optimizer == "adamw"
         groups: dict[tuple[bool, bool], dict[str, Any]] = {}
