@@ -62,8 +62,8 @@ class Stage:
 
 
 def stages(spec: TrainingSpec) -> list[Stage]:
-    """Maximum likelihood on all sources, then, if asked for, on the best alone, and then the
-    free-running score itself."""
+    """Maximum likelihood on the table and all sources, then, if asked for, on the table and the
+    sources named for it, and then the free-running score itself."""
     f, r = spec.finetune, spec.reinforce
     all_stages = (
         Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate),
