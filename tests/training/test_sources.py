@@ -10,11 +10,16 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import plait
-from plait.config.recipe import Recipe, load_recipe
+from plait.config.recipe import Recipe, check_recipe, load_recipe
+from plait.data import lazy
+from plait.data.lazy import LazyColumn
 from plait.data.tables import read_table
+from plait.outputs.category import CategoryOutput
 from plait.outputs.text.networks import TextHead
 from plait.outputs.text.output import TextTarget
 from plait.pipeline.engine import build_parts
@@ -90,6 +95,46 @@ def test_the_rows_of_all_tables(tables: dict[str, str]) -> None:
         if mixture.sources[row]:
             assert Path(path).is_absolute()
             assert Path(path).is_file()
+
+
+def test_large_columns_of_a_source_stay_in_its_file(
+    tables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photo may lie in the file or beside it; columns that nothing reads are not kept."""
+    folder = Path(tables["clean"]).parent
+    photos = [{"bytes": (folder / f"{n}.png").read_bytes()} for n in range(3)] + [{"path": "3.png"}]
+    texts = [f"c {n}" for n in range(4)]
+    columns = {"photo": photos, "captions": texts, "notes": [f"note {n}" for n in range(4)]}
+    pq.write_table(pa.table(columns), folder / "t.parquet", row_group_size=2)
+    monkeypatch.setattr(lazy, "LARGE", 100)
+    recipe = recipe_of(tables, f"data.sources.clean.table={folder / 't.parquet'}")
+    table = mixture_of(recipe, tables).table
+    assert set(table.columns) == {"photo", "captions"}
+    assert isinstance(table.column("photo"), LazyColumn)
+    wanted = [photo["bytes"] for photo in photos[:3]] + [str(folder / "3.png")]
+    assert list(table.column("photo"))[-4:] == wanted
+    assert table.sample("photo")[-1] == str(folder / "3.png")
+    assert Path(table.column("photo")[8]).name == "0.png"  # of noisy
+
+
+def test_targets_in_files_are_found_beside_their_table(
+    tables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CategoryOutput, "media", True)
+    rows: list[dict[str, Any]] = [
+        {"map": f"{n}.png", "split": s} for n, s in enumerate(("train", "val"))
+    ]
+    other = write(tmp_path / "other", rows, 50)
+    source = write(tmp_path / "source", [{"map": "1.png"}, {"map": "0.png"}], 60)
+    image = {"modality": "image", "column": "photo", "representation": {"kind": "pixels"}}
+    recipe = check_recipe(
+        {"name": "maps", "inputs": {"image": image}, "outputs": {"map": {"kind": "category"}},
+         "data": {"sources": {"more": {"table": source}}}}
+    )  # fmt: skip
+    mixture = mixture_of(recipe, {"table": other})
+    beside = Path(source).parent
+    wanted = ["0.png", "1.png", str(beside / "1.png"), str(beside / "0.png")]
+    assert list(mixture.table.column("map")) == wanted
 
 
 def test_a_shared_photo_may_stop_or_stay(tables: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plait.config.recipe import Recipe
-from plait.data.lazy import Columns
+from plait.data.lazy import Columns, joined, mapped
 from plait.data.paths import WEB, find_file
 from plait.data.tables import Table
 from plait.pipeline.columns import split_column
@@ -27,7 +27,7 @@ class Mixture:
     """A table with the rows of all sources behind its own.
 
     Attributes:
-        table: all rows; relative paths of the sources' are absolute.
+        table: all rows, of the columns that are read; relative paths of the sources' are absolute.
         splits: the rows of train, val and test, and of ``calibration``: what probabilities are
             fitted to, the rows of val and those that the sources have for validation.
         sources: (rows,) the number of each row's source, 0 for the table itself; None if there are
@@ -69,7 +69,8 @@ def with_sources(
     """
     if not recipe.data.sources:
         return Mixture(table, {**splits, "calibration": splits["val"]}, None)
-    cells = {name: [values] for name, values in table.columns.items()}
+    read = {name for column in columns.values() for name in column_names(column)}
+    cells = {name: [values] for name, values in table.columns.items() if name in read}
     sources, train = [np.zeros(len(table), np.int64)], list(splits["train"])
     calibration, numbers = list(splits["val"]), list(map(table.number, range(len(table))))
     held_out = [row for name, rows in splits.items() if name != "train" for row in rows]
@@ -83,8 +84,8 @@ def with_sources(
         numbers += map(rows.number, range(len(rows)))
         own = _renamed(parts, rows, taken, columns)
         for column, pieces in cells.items():
-            pieces.append(own.get(column, [None] * len(rows)))
-    together: Columns = {name: list(chain.from_iterable(pieces)) for name, pieces in cells.items()}
+            pieces.append(own[column])
+    together: Columns = {name: joined(pieces) for name, pieces in cells.items()}
     whole = replace(table, columns=together, numbers=numbers)
     new = {**splits, "train": train, "calibration": calibration}
     return Mixture(whole, new, np.concatenate(sources))
@@ -142,16 +143,16 @@ def _renamed(
     """A source's cells by the names that their columns have in the table, its files' paths made
     absolute."""
     found: dict[str, Sequence[Any]] = {}
+    absolute = partial(_absolute, table.root)
     for path, column in columns.items():
-        section, _, name = path.partition(".")
-        media = section == "inputs" and parts.modalities[name].media
+        media = parts.components[path].media
         for ours, theirs in zip(column_names(column), column_names(taken[path]), strict=True):
             cells = table.column(theirs)
-            found[ours] = [_absolute(cell, table.root) for cell in cells] if media else cells
+            found[ours] = mapped(absolute, cells) if media else cells
     return found
 
 
-def _absolute(cell: Any, root: Path) -> Any:
+def _absolute(root: Path, cell: Any) -> Any:
     """A cell that names a file below ``root``, with the file's own path."""
     if not isinstance(cell, (str, Path)) or not str(cell).strip() or WEB.match(str(cell)):
         return cell
