@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from plait.outputs.category import CategoryOutput
 from plait.outputs.text.networks import TextHead
 from plait.outputs.text.output import TextTarget
 from plait.pipeline.engine import build_parts
-from plait.pipeline.records import Records, open_table, split_table
+from plait.pipeline.records import COMPARED, Records, open_table, split_table
 from plait.training.loop import Stage, Trainer, stages
 from plait.training.sources import Mixture, with_sources
 from plait.types import PlaitError, UsageError
@@ -115,6 +116,31 @@ def test_large_columns_of_a_source_stay_in_its_file(
     assert list(table.column("photo"))[-4:] == wanted
     assert table.sample("photo")[-1] == str(folder / "3.png")
     assert Path(table.column("photo")[8]).name == "0.png"  # of noisy
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [["data.split=split"], ["data.split=random"], [f"data.split={COMPARED}"], ["data.group=place"],
+     ["inputs.image.column=photo", "outputs.caption.column=captions", "data.split=split"]],
+)  # fmt: skip
+def test_a_source_may_lack_the_columns_that_the_recipe_names(
+    changes: list[str], tables: dict[str, str]
+) -> None:
+    """Its own splits count, also where the table is split at random or by a comparison."""
+    rows = read_table(tables["table"])
+    main = replace(rows, columns={**rows.columns, COMPARED: rows.column("split"),
+                                  "place": list(range(8))})  # fmt: skip
+    recipe = recipe_of(tables, *changes)
+    parts = build_parts(recipe)
+    opened, columns = open_table(recipe, parts, main)
+    splits = split_table(recipe, parts, opened, columns)
+    mixture = with_sources(recipe, parts, opened, columns, splits)
+    assert mixture.sources is not None
+    learned = mixture.sources[mixture.splits["train"]].tolist()
+    kept_from_noisy = 5 if 7 in [*splits["val"], *splits["test"]] else 6
+    assert Counter(learned) == {0: len(splits["train"]), 1: kept_from_noisy, 2: 3}
+    calibrating = mixture.sources[mixture.splits["calibration"]].tolist()
+    assert Counter(calibrating) == {0: len(splits["val"]), 2: 1}
 
 
 def test_targets_in_files_are_found_beside_their_table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from plait.config.recipe import Recipe
 from plait.data.lazy import Columns, joined, mapped
 from plait.data.paths import WEB, find_file
-from plait.data.tables import Table
+from plait.data.tables import Table, as_table, table_digest
 from plait.pipeline.columns import split_column
 from plait.pipeline.engine import Parts
 from plait.pipeline.inputs import content_keys
-from plait.pipeline.records import open_table, split_table
+from plait.pipeline.records import file_keys, open_table, split_table
 from plait.types import ColumnName, PlaitError, UsageError, column_names
+from plait.util.files import digest
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,10 @@ def _source(
 ) -> tuple[Table, dict[str, ColumnName], int]:
     """A source's rows without the files of these keys, those for validation first; its columns; and
     how many rows are for validation. Raises as `with_sources`."""
-    table = recipe.data.sources[name].table
-    rows, taken = open_table(recipe, parts, table)
+    own, rows, taken = _opened(recipe, parts, name)
     validating = 0
-    own_column = split_column(recipe, rows)
-    if own_column in rows.columns:
-        own_splits = split_table(recipe, parts, rows, taken)
+    if split_column(own, rows) is not None:
+        own_splits = split_table(own, parts, rows, taken)
         validating = len(own_splits["val"])
         rows = rows.where([*own_splits["val"], *own_splits["train"]])
     shared = [row for row, keys in enumerate(_file_keys(parts, rows, taken)) if keys & judging]
@@ -117,10 +117,46 @@ def _source(
         validating -= sum(row < validating for row in shared)
     if len(rows) == validating:
         raise PlaitError(
-            f"data.sources.{name}: {table} has no rows to learn from",
+            f"data.sources.{name}: {rows.path} has no rows to learn from",
             expected="rows for training, of files that are not for validation or test",
         )
     return rows, taken, validating
+
+
+def source_digests(recipe: Recipe, parts: Parts) -> list[str]:
+    """A digest of each source's cells and of the files that they name. Raises as `open_table`."""
+    opened = (_opened(recipe, parts, name) for name in recipe.data.sources)
+    return [
+        digest(table_digest(rows), json.dumps(file_keys(parts, rows, taken)))
+        for _, rows, taken in opened
+    ]
+
+
+def _opened(recipe: Recipe, parts: Parts, name: str) -> tuple[Recipe, Table, dict[str, ColumnName]]:
+    """A source's own recipe, its records, and its columns.
+
+    The columns that the recipe names are those of the main table. Where a source lacks one, its own
+    is guessed, also that of its splits where those of the table are drawn.
+    """
+    table = as_table(recipe.data.sources[name].table, recipe.data.missing_texts)
+    split = recipe.data.split if recipe.data.split in table.columns else None
+    # Without a split column, a group would have the rows split by it.
+    group = recipe.data.group if split and recipe.data.group in table.columns else None
+    sections: dict[str, Any] = {
+        section: {
+            part: spec.model_copy(update={"column": None}) if _lacks(table, spec.column) else spec
+            for part, spec in getattr(recipe, section).items()
+        }
+        for section in ("inputs", "outputs")
+    }
+    data = recipe.data.model_copy(update={"split": split, "group": group})
+    own = recipe.model_copy(update={"data": data, **sections})
+    return own, *open_table(own, parts, table)
+
+
+def _lacks(table: Table, column: ColumnName | None) -> bool:
+    """Whether a table lacks a column. Of several, which are not guessed, the error will say so."""
+    return isinstance(column, str) and column not in table.columns
 
 
 def _file_keys(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> list[set[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import platform
@@ -23,7 +22,7 @@ from filelock import FileLock, Timeout
 import plait
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad
-from plait.data.tables import Table, as_table
+from plait.data.tables import Table, as_table, table_digest
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
 from plait.package.format import Memory, check_target
@@ -413,14 +412,3 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}+" if changed else head
-
-
-def table_digest(table: Table) -> str:
-    """A digest of the table's cells (not of the files that they name)."""
-    state = hashlib.blake2b(digest_size=16)
-    for name, cells in table.columns.items():
-        state.update(name.encode())
-        for cell in cells:
-            state.update(cell if isinstance(cell, bytes) else repr(cell).encode())
-            state.update(b"\0")
-    return state.hexdigest()
