@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -170,6 +171,53 @@ def test_a_shared_photo_may_stop_or_stay(tables: dict[str, str]) -> None:
     assert len(kept.splits["train"]) == 6 + 6 + 3
 
 
+def test_confidences_are_not_fitted_to_what_is_learned(
+    tables: dict[str, str], tmp_path: Path
+) -> None:
+    """Of these photos for validation, one is the table's for training, one another source's."""
+    rows: list[dict[str, Any]] = [
+        {"captions": [f"d {n}"], "shade": shade, "split": "val" if n < 3 else "train"}
+        for n, shade in enumerate((3, 103, 150, 151))
+    ]
+    more = f"data.sources.more.table={write(tmp_path / 'more', rows, 0)}"
+
+    def calibrating(*changes: str) -> list[str]:
+        mixture = mixture_of(recipe_of(tables, more, *changes), tables)
+        texts = mixture.table.column("captions")
+        return [texts[row][0] for row in mixture.splits["calibration"]]
+
+    assert calibrating() == ["a 6", "a 7", "c 0", "d 2"]
+    assert calibrating("data.overlap=keep") == ["a 6", "a 7", "c 0", "d 0", "d 1", "d 2"]
+    other = f"data.sources.noisy.table={write(tmp_path / 'other', [{'text': 'x'}], 103)}"
+    with pytest.raises(UsageError, match=r"more: 2 of its rows use files that are learned from"):
+        calibrating("data.overlap=stop", other)
+
+
+def test_what_is_remembered_does_not_depend_on_where_the_tables_lie(
+    tables: dict[str, str], tmp_path: Path
+) -> None:
+    weights = "data.sources.noisy.weight=0.5"
+    one = mixture_of(recipe_of(tables, weights), tables).learned
+    found = [(each.name, each.path, each.rows, each.weight) for each in one]
+    assert found == [
+        ("", tables["table"], 6, 1.0), ("noisy", tables["noisy"], 5, 0.5),
+        ("clean", tables["clean"], 3, 1.0),
+    ]  # fmt: skip
+    assert len({each.digest for each in one}) == 3
+    moved = {}
+    for name, path in tables.items():
+        folder = shutil.copytree(Path(path).parent, tmp_path / "moved" / name)
+        moved[name] = str(folder / "table.jsonl")
+    two = mixture_of(recipe_of(moved, weights), moved).learned
+    assert [each.digest for each in two] == [each.digest for each in one]
+
+
+def test_bad_cells_of_a_source_are_named(tables: dict[str, str], tmp_path: Path) -> None:
+    (Path(tables["noisy"]).parent / "4.png").write_bytes(b"no photo")
+    with pytest.raises(PlaitError, match=r"row 5 of data\.sources\.noisy, column 'photo'"):
+        plait.train(recipe_of(tables), tables["table"], tmp_path / "model")
+
+
 def test_a_source_with_nothing_left_is_an_error(tables: dict[str, str], tmp_path: Path) -> None:
     only = write(tmp_path / "only", [{"captions": ["x"], "shade": 7}], 0)
     with pytest.raises(PlaitError, match="has no rows to learn from"):
@@ -264,3 +312,8 @@ def test_training_on_several_tables(tables: dict[str, str], tmp_path: Path) -> N
     assert len(model.memory.validation) == 3
     words = model.states["outputs.caption"]["words"]
     assert {"a", "noise", "c"} <= set(words)
+    card = (tmp_path / "model" / "card.md").read_text()
+    assert "(14 records)" in card
+    assert f"- Table: {tables['table']}, 6 rows for training, weight 1, digest " in card
+    assert f"- Source noisy: {tables['noisy']}, 5 rows for training, weight 1, digest " in card
+    assert f"- Source clean: {tables['clean']}, 3 rows for training, weight 1, digest " in card
