@@ -168,7 +168,7 @@ class Network(nn.Module):
 
         Args:
             batch: records with their targets.
-            reinforce: answers to sample for each record, in the second stage; 0 is likelihood.
+            reinforce: answers to sample for each record, in the last stage; 0 is likelihood.
         """
         fused = self.fuse(batch)
         own = [part.loss for part in fused.parts.values() if part.loss is not None]

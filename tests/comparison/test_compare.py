@@ -129,6 +129,29 @@ def test_a_kept_package_scores_no_split_that_it_can_not_tell(
     assert kept.evaluate(table).scores["answer"].records == 6  # the others are known to it
 
 
+def test_neural_variants_learn_from_the_sources_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source has other columns than the table, and splits of its own."""
+    monkeypatch.setattr(module, "run", here)
+    table = write_rows(tmp_path / "words.jsonl", word_rows(20))
+    more = [
+        {"text": f"more {row['words']}", "label": row["answer"], "split": split}
+        for split in ("train", "val", "test")
+        for row in word_rows(5)
+    ]
+    source = write_rows(tmp_path / "more.jsonl", more)
+    recipe = check_recipe(WORDS | {"data": {"sources": {"more": {"table": str(source)}}}})
+    lines: list[str] = []
+    found = compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
+    assert found.line("both").learned == 32 + 10
+    compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
+    write_rows(source, more[:25])
+    compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
+    before = [line.endswith("finished before") for line in lines]
+    assert before == [False, False, True, True, False, False]
+
+
 def test_all_variants_have_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,10 +12,9 @@ from samples import COLOURS, draw
 
 from plait.data import lazy, readers
 from plait.data.lazy import LazyColumn
-from plait.data.tables import Table, group_captions, read_table
+from plait.data.tables import Table, group_captions, read_table, table_digest
 from plait.pipeline.columns import guess_column
 from plait.pipeline.profile import profile
-from plait.training.train import table_digest
 from plait.types import PlaitError
 
 CELLS = [b"\x89PNG" + bytes([n]) * (50 + n) if n % 9 else None for n in range(200)]

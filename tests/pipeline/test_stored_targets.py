@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 from untrained import make_model
 
+from plait.config.recipe import load_recipe
 from plait.data.cells import ErrorPolicy
 from plait.data.tables import as_table
 from plait.outputs.number import NumberOutput
+from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.records import Preparer, Records
+from plait.training.loop import Trainer, stages
 from plait.types import BadCell
 
 CELLS = {"text": ["a b", "b c", "c d", "d e"], "curve": [[1.0, 2.0], [3.0], [], [1.0, 2.0]]}
@@ -62,6 +69,21 @@ def test_targets_are_arrays_of_the_cache_and_read_once() -> None:
     assert CurveOutput.reads == [[1.0, 2.0], [3.0], []]  # equal cells are one target
     prepared(ErrorPolicy("skip"))
     assert CurveOutput.reads[3:] == [[]]  # a second run reads the bad cell alone
+
+
+def test_training_begins_without_reading_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    records, _ = prepared(ErrorPolicy("skip"))
+    begun: list[Sequence[Any]] = []
+    head = SimpleNamespace(begin=begun.append)
+    trainer = Trainer.__new__(Trainer)
+    trainer.recipe = load_recipe("captioning")
+    trainer.spec, trainer.train = trainer.recipe.training, records
+    network: Any = SimpleNamespace(head=lambda name: head, pretrained_parameters=list)
+    trainer.network, trainer.trainable = network, {"w": nn.Parameter(torch.zeros(1))}
+    with monkeypatch.context() as patch:
+        patch.delattr(FeatureSpace, "get")
+        trainer.begin(stages(trainer.spec)[0])
+    assert [target.tolist() for target in begun[0]] == [[[1.0], [2.0]], [[3.0]], [[1.0], [2.0]]]
 
 
 def test_other_settings_are_other_targets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.config.recipe import load_recipe
-from plait.data.tables import as_table
 from plait.training.train import _changed, run_folder
+from plait.types import UsageError
 
 BEFORE, NOW = {"image": ["a", "b", ""]}, {"image": ["a", "c", ""]}
 
@@ -29,17 +29,37 @@ def test_a_run_whose_files_have_changed_starts_again(
     changed: str, files: dict[str, list[str]], kept: bool, event: object, tmp_path: Path
 ) -> None:
     recipe = load_recipe("captioning", [f"data.changed={changed}"])
-    table, out, told = as_table({"image": ["1", "2", "3"]}), tmp_path / "m", []
-    with run_folder(out, recipe, table, BEFORE) as folder:
+    out, told = tmp_path / "m", []
+    with run_folder(out, recipe, ["digest"], BEFORE) as folder:
         for name in (".", "refit"):
             (folder / name).mkdir(exist_ok=True)
             (folder / name / "checkpoint.pt").write_text("weights")
-    with run_folder(out, recipe, table, files, told.append) as folder:
+    with run_folder(out, recipe, ["digest"], files, told.append) as folder:
         assert (folder / "checkpoint.pt").exists() == kept
         assert (folder / "refit" / "checkpoint.pt").exists() == kept
         assert json.loads((folder / "files.json").read_text()) == files
     wanted = [] if event is None else [{"event": "changed", "folder": str(folder), **event}]
     assert told == wanted
+
+
+def test_a_run_without_sources_is_written_as_ever(tmp_path: Path) -> None:
+    """So that one that was begun by an earlier version is resumed."""
+    recipe = load_recipe("captioning")
+    with run_folder(tmp_path / "m", recipe, ["digest"]) as folder:
+        found = json.loads((folder / "run.json").read_text())
+    assert list(found) == ["recipe", "table"]
+    assert found["table"] == "digest"
+
+
+def test_a_run_of_another_source_is_refused(tmp_path: Path) -> None:
+    recipe = load_recipe("captioning")
+    with run_folder(tmp_path / "m", recipe, ["table", "source"]) as folder:
+        (folder / "checkpoint.pt").write_text("weights")
+    with (
+        pytest.raises(UsageError, match="a run of another recipe or table"),
+        run_folder(tmp_path / "m", recipe, ["table", "changed"]),
+    ):
+        pass
 
 
 @given(st.lists(st.sampled_from(["a", "b", ""]), max_size=9), st.data())

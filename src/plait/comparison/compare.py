@@ -19,6 +19,7 @@ from plait.comparison.variants import Variant, make_variants
 from plait.comparison.weigh import weigh
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import OnBad
+from plait.data.tables import table_digest
 from plait.model import load_model
 from plait.package.format import check_target
 from plait.pipeline.columns import split_column
@@ -26,7 +27,7 @@ from plait.pipeline.engine import build_output, build_parts
 from plait.pipeline.inputs import Progress
 from plait.pipeline.records import COMPARED, file_keys, open_table, split_table
 from plait.render.numbers import number
-from plait.training.train import table_digest
+from plait.training.sources import source_digests
 from plait.types import ColumnName, UsageError
 from plait.util.arguments import checked
 from plait.util.files import digest, make_folder, write_atomically
@@ -192,7 +193,8 @@ class _Study:
                 names[row] = name
         self.table = replace(opened, columns={**opened.columns, COMPARED: names})
         files = file_keys(parts, opened, columns)
-        self.digest = digest(table_digest(self.table), json.dumps(files))
+        sources = source_digests(self.recipe, parts)
+        self.digest = digest(table_digest(self.table), json.dumps(files), *sources)
         self.on_bad = plan.on_bad or recipe.data.on_bad
         make_folder(out)
 

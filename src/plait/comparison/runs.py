@@ -45,7 +45,7 @@ class Job:
 
     recipe: Recipe  # with its seed; for the classical baseline, where its inputs come from
     table: Table  # the records and their splits, the same for all runs, whatever their inputs
-    digest: str  # of the table, so that an earlier result is known to be of the same one
+    digest: str  # of the table and its sources: an earlier result must be of the same ones
     split: str
     on_bad: OnBad
     variant_folder: Path  # in which each of the variant's runs has a folder

@@ -80,6 +80,13 @@ def joined(parts: Sequence[Sequence[Any]]) -> Sequence[Any]:
     return [cell for part in parts for cell in part]
 
 
+def mapped(change: Callable[[Any], Any], cells: Sequence[Any]) -> Sequence[Any]:
+    """A column with every cell changed; a `LazyColumn` stays lazy."""
+    if isinstance(cells, LazyColumn):
+        return LazyColumn(MappedBlocks(change, cells), range(len(cells)))
+    return list(map(change, cells))
+
+
 def column_sizes(file: Any, names: Sequence[str]) -> dict[str, int]:
     """The uncompressed bytes of each column of a ``pyarrow.parquet.ParquetFile``."""
     sizes = dict.fromkeys(names, 0)
@@ -117,6 +124,24 @@ class JoinedBlocks:
             else:
                 some += part[:: max(1, len(part) // each)]
         return some
+
+
+class MappedBlocks:
+    """A column whose cells are changed as they are read."""
+
+    def __init__(self, change: Callable[[Any], Any], cells: LazyColumn) -> None:
+        self._change, self._cells = change, cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def cell(self, row: int) -> Any:
+        """A row's cell."""
+        return self._change(self._cells[row])
+
+    def sample(self, count: int, size: int) -> list[Any]:
+        """As of the column, changed."""
+        return list(map(self._change, self._cells.sample(count, size)))
 
 
 class ArrowBlocks:

@@ -7,6 +7,7 @@ cells are relative to the table's ``root``. `plait.data.readers` reads a file,
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -282,6 +283,17 @@ def cell_key(cell: Any) -> Hashable:
     if isinstance(cell, bytes):
         return "bytes", digest(cell)
     return cell if isinstance(cell, (str, int, float)) else repr(cell)
+
+
+def table_digest(table: Table) -> str:
+    """A digest of the table's cells (not of the files that they name)."""
+    state = hashlib.blake2b(digest_size=16)
+    for name, cells in table.columns.items():
+        state.update(name.encode())
+        for cell in cells:
+            state.update(cell if isinstance(cell, bytes) else repr(cell).encode())
+            state.update(b"\0")
+    return state.hexdigest()
 
 
 def _texts(cell: Any) -> list[str]:

@@ -108,7 +108,8 @@ class Head(nn.Module, ABC):
 
     def begin(self, targets: Sequence[Any]) -> None:
         """Called before each stage of the training with all targets that it learns from (to count
-        them, to weigh them)."""
+        them, to weigh them); those of an output whose targets are `stored` are read as they are
+        asked for."""
 
     @abstractmethod
     def loss(self, fused: Fused, targets: Any, branch: str | None = None) -> Tensor:
@@ -128,7 +129,7 @@ class Head(nn.Module, ABC):
     def reinforce(
         self, fused: Fused, targets: Any, samples: int, branch: str | None = None
     ) -> Tensor:
-        """Loss of the second stage, which optimises the free-running score itself, from
+        """Loss of the last stage, which optimises the free-running score itself, from
         ``samples`` answers to each record; `loss` for answers that are made in one step."""
         return self.loss(fused, targets, branch)
 

@@ -93,6 +93,8 @@ class Output(Component, ABC):
 
     columns: ClassVar[Literal["one", "several", "none"]] = "one"
     """How many columns of the table a target is read from."""
+    media: ClassVar[bool] = False
+    """Whether a cell is a file or its bytes, as `Modality.media` says of an input."""
     bound: ClassVar[bool] = False
     """Whether targets move with the geometry of the one input that they lie in (boxes)."""
     branches: ClassVar[bool] = True

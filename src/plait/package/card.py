@@ -24,14 +24,16 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
     """
     trained = scores.get("trained", {})
     records = trained.get("refit", trained.get("records", "?"))
-    table, versions = trained.get("table", {}), trained.get("versions", {})
+    table, sources = trained.get("table"), trained.get("sources", [])
+    versions = trained.get("versions", {})
     lines = [
         f"# {recipe.name}",
         *(["", recipe.about] if recipe.about else []),
         "",
         "## Data and licence",
         f"- Trained on: {recipe.card.data} ({records} records).",
-        *([f"- Table: {table['path']}, digest {table['digest']}."] if table else []),
+        *([f"- Table: {_table(table, bool(sources))}."] if table else []),
+        *(f"- Source {source['name']}: {_table(source, True)}." for source in sources),
         f"- Licence of the weights: {recipe.card.licence}.",
         *(f"- Pretrained: {part}." for part in pretrained_parts(recipe, states)),
         "",
@@ -52,6 +54,14 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
     if trained.get("commit"):
         lines.append(f"Commit of plait: {trained['commit']}.")
     return "\n".join(lines) + "\n"
+
+
+def _table(learned: Mapping[str, Any], several: bool) -> str:
+    """A table that was learned from: its path and digest; of several also what share each had."""
+    share = (
+        f", {learned['rows']} rows for training, weight {learned['weight']:g}" if several else ""
+    )
+    return f"{learned['path']}{share}, digest {learned['digest']}"
 
 
 def pretrained_parts(recipe: Recipe, states: Mapping[str, Any]) -> Iterator[str]:

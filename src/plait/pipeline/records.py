@@ -215,7 +215,7 @@ def warn_of_unread(parts: Parts, table: Table, columns: Mapping[str, ColumnName]
         if unread:
             row, why = unread[0]
             log.warning(
-                "column %r: %d of %d cells are not read in full; row %d, for example: %s",
+                "column %r: %d of %d cells are not read in full; row %s, for example: %s",
                 column_text(column), len(unread), len(table), table.number(row), why,
             )  # fmt: skip
 
@@ -537,7 +537,7 @@ class Preparer:
                     values.append(None)
         if empty:
             log.warning(
-                "column %r: %d of %d rows have no right answer and are left out (row %d first)",
+                "column %r: %d of %d rows have no right answer and are left out (row %s first)",
                 title, len(empty), len(values), empty[0],
             )  # fmt: skip
         if 2 * len(unseen) > len(values) - len(empty):

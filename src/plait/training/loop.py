@@ -62,8 +62,8 @@ class Stage:
 
 
 def stages(spec: TrainingSpec) -> list[Stage]:
-    """Maximum likelihood on all sources, then, if asked for, on the best alone, and then the
-    free-running score itself."""
+    """Maximum likelihood on the table and all sources, then, if asked for, on the table and the
+    sources named for it, and then the free-running score itself."""
     f, r = spec.finetune, spec.reinforce
     all_stages = (
         Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate),
@@ -202,15 +202,15 @@ class Trainer:
                 log.warning("outputs.%s: %d of %d training texts are %s", name, lost, seen, why)
 
     def _counts(self, stage: Stage) -> list[tuple[np.ndarray, int]]:
-        """For each source of a stage its rows, and how many of them an epoch shows."""
+        """For each source of a stage its rows, and how many of them an epoch shows: at least one,
+        however small its weight is."""
         data, of = self.recipe.data, self.train.sources
         everything = np.arange(len(self.train)) if of is None else np.flatnonzero(of == 0)
-        counts = [(everything, round(data.weight * len(everything)))]
+        weighted = [(everything, data.weight)]
         for number, (name, source) in enumerate(data.sources.items(), start=1):
             if stage.sources is None or name in stage.sources:
-                rows = np.flatnonzero(of == number)
-                counts.append((rows, round(source.weight * len(rows))))
-        return counts
+                weighted.append((np.flatnonzero(of == number), source.weight))
+        return [(rows, max(1, round(w * len(rows)))) for rows, w in weighted if len(rows)]
 
     def _shown(self, stage: Stage) -> int:
         """How many records an epoch of a stage shows."""
@@ -221,7 +221,7 @@ class Trainer:
         of the fraction of a weight, a random choice of the rows."""
         drawn = []
         for rows, count in self._counts(stage):
-            whole, rest = divmod(count, max(1, len(rows)))
+            whole, rest = divmod(count, len(rows))
             drawn += [rows] * whole + ([rng.permutation(rows)[:rest]] if rest else [])
         return rng.permutation(np.concatenate(drawn))
 
@@ -291,7 +291,7 @@ class Trainer:
         decay, and Adam has none at all."""
         rows = np.concatenate([rows for rows, _ in self._counts(stage)])
         for name, targets in self.train.targets.items():
-            self.network.head(name).begin([targets[row] for row in rows.tolist()])
+            self.network.head(name).begin(targets.where(rows.tolist()))
         pretrained = {id(p) for p in self.network.pretrained_parameters()}
         adamw = self.spec.optimizer == "adamw"
         groups: dict[tuple[bool, bool], dict[str, Any]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import platform
@@ -11,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
@@ -42,7 +41,7 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.training.loop import Report, Scorer, Trainer, pick_device
-from plait.training.sources import Mixture, with_sources
+from plait.training.sources import Learned, Mixture, with_sources
 from plait.types import ColumnName, PlaitError, UsageError, column_names
 from plait.util.arguments import checked
 from plait.util.files import make_folder, write_atomically
@@ -119,10 +118,11 @@ def train(
         shown(taken, mixture.sizes)
     policy = ErrorPolicy(on_bad or checked.data.on_bad)
     read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["calibration"]}))
-    with run_folder(target, checked, rows, file_keys(parts, read, taken), report) as folder:
+    digests = [each.digest for each in mixture.learned]
+    with run_folder(target, checked, digests, file_keys(parts, read, taken), report) as folder:
         run = _Run(checked, mixture, taken, folder, policy, progress, report)
         model = run.train(parts)
-        model.scores["trained"] |= provenance(rows, command)
+        model.scores["trained"] |= provenance(mixture.learned, command)
         model.save(target, weights=checked.training.weights)
     return model
 
@@ -303,7 +303,7 @@ def round_weights(network: Network, recipe: Recipe) -> None:
 def run_folder(
     out: Path,
     recipe: Recipe,
-    table: Table,
+    digests: Sequence[str],
     files: Mapping[str, Sequence[str]] | None = None,
     report: Report | None = None,
 ) -> Iterator[Path]:
@@ -316,7 +316,7 @@ def run_folder(
     Args:
         out: the folder of the package.
         recipe: what is trained.
-        table: what it is trained on.
+        digests: of the table that it is trained on, and of its sources.
         files: of each input that reads files, their contents' keys, a row each.
         report: told of files that have changed.
 
@@ -325,7 +325,9 @@ def run_folder(
     """
     folder = out.with_name(f"{out.name}.run")
     settings = recipe.model_dump(mode="json", exclude={"data": {"changed"}})
-    what = json.dumps({"recipe": settings, "table": table_digest(table)})
+    table, *sources = digests
+    also = {"sources": sources} if sources else {}  # runs without any begin as they did before
+    what = json.dumps({"recipe": settings, "table": table, **also})
     path, kept, checkpoint = (folder / n for n in ("run.json", "files.json", "checkpoint.pt"))
     make_folder(folder)
     try:
@@ -365,16 +367,18 @@ def _changed(
     return {name: count for name, count in counts.items() if count}
 
 
-def provenance(table: Table, command: str) -> dict[str, Any]:
-    """What is recorded of a run, as plain JSON: the command that started it, the table that it
-    learned from with the digest of its cells, the libraries that are installed, plait's commit."""
+def provenance(learned: Sequence[Learned], command: str) -> dict[str, Any]:
+    """What is recorded of a run, as plain JSON: the command that started it, the table and the
+    sources that it learned from, the libraries that are installed, plait's commit."""
     versions = {"plait": plait.__version__, "python": platform.python_version()}
     for library in LIBRARIES:
         with suppress(PackageNotFoundError):
             versions[library] = version(library)
+    table, *sources = map(asdict, learned)
     return {
         "command": command,
-        "table": {"path": str(table.path), "digest": table_digest(table)},
+        "table": table,
+        "sources": sources,
         "versions": versions,
         "commit": commit(),
     }
@@ -413,14 +417,3 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}+" if changed else head
-
-
-def table_digest(table: Table) -> str:
-    """A digest of the table's cells (not of the files that they name)."""
-    state = hashlib.blake2b(digest_size=16)
-    for name, cells in table.columns.items():
-        state.update(name.encode())
-        for cell in cells:
-            state.update(cell if isinstance(cell, bytes) else repr(cell).encode())
-            state.update(b"\0")
-    return state.hexdigest()

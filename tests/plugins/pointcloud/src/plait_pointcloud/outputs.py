@@ -131,6 +131,7 @@ class Position(Vector):
 class Profile(Vector):
     """A curve in an NPY file, as a picture or a field would be: its targets are cached."""
 
+    media = True
     stored = True
 
     size: Annotated[int, Field(ge=1, description="numbers of a curve")] = 8
