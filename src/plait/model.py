@@ -245,7 +245,7 @@ class Model:
         Examples:
             >>> table = plait.read_table("photos")
             >>> len([row for row in model.predict_table(table, {"image": "image"}) if row])
-            4
+            6
         """
         chosen = self.decoding_options(**options)
         if shares:

@@ -123,8 +123,8 @@ def read_table(
         PlaitError: the table is missing, empty or damaged; the message names the file and line.
 
     Examples:
-        >>> plait.read_table("photos").columns
-        {'image': ['astronaut.jpg', 'camera.jpg', 'chelsea.jpg', 'rocket.jpg']}
+        >>> plait.read_table("photos").columns["image"][:4]
+        ['astronaut.jpg', 'camera.jpg', 'chelsea.jpg', 'clock.jpg']
     """
     if not str(path).strip():  # the shell's, of a variable that is not set
         raise UsageError("the name of the table is empty", expected="a file or folder")

@@ -54,7 +54,7 @@ def profile(
     Examples:
         >>> found = plait.profile(plait.read_table("photos"), image="image", text=None)
         >>> found["rows"], found["photos"]["width"]["max"]
-        (4, 640)
+        (6, 640)
     """
     described: dict[str, Any] = {
         "rows": len(table),
