@@ -361,6 +361,11 @@ def test_captions_that_are_not_sure_are_marked(
         f"{photo}: a cat",
         f"{other}: not sure (34% likely right): a cat",
     ]
+    _, printed, _ = run(*arguments[:-2])  # as 34 % is little
+    assert "not sure (34% likely right): a cat" in printed
+    assert f"{photo}: a cat\n" in printed
+    _, printed, _ = run(*arguments[:-1], "0.3")
+    assert "not sure" not in printed
     table = tmp_path / "out.csv"
     run(*arguments, "--out", str(table))
     found = [(row["sure"], row["caption_confidence"]) for row in rows(table)]

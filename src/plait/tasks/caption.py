@@ -37,6 +37,7 @@ PHOTO, VIDEO = "image", "video"
 PLAIN, ALT = "plain", "alt"
 STYLES = (PLAIN, ALT)
 SIDE = 1200  # pixels of a picture's longer side
+DOUBTFUL = 0.4  # captions less likely to be right are marked where nothing else is asked for
 DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; at once
 DARING, HOTTEST = (1.25, 1.5), 100.0
 """How much warmer samples are drawn again where too few differ; no warmer than a `Decoding` can."""
@@ -402,7 +403,7 @@ def _print(shot: Shot, answers: Answers, model: Model, least: float | None) -> N
     for output, prediction in answers.items():
         start = f"{shot.title}, {output}: " if len(answers) > 1 else f"{shot.title}: "
         probable = model.parts.outputs[output].calibrated(prediction)
-        if probable is not None and probable < (least or 0.0):
+        if probable is not None and probable < (DOUBTFUL if least is None else least):
             start += f"not sure ({probable:.0%} likely right): "
         for rank, line in enumerate(_lines(prediction)):
             print(f"{' ' * len(start) if rank else start}{line}")
