@@ -124,7 +124,8 @@ def test_the_tiles_have_the_shape_of_the_photo(size: tuple[int, int], longer: in
     assert first.any(axis=1).sum() == height
 
 
-def test_the_tiles_of_long_answers_are_smaller() -> None:
+@pytest.mark.parametrize(("count", "side"), [(10, LARGEST_TILE), (39, 500), (400, TILE)])
+def test_the_tiles_of_long_answers_are_smaller(count: int, side: int) -> None:
     class Many(Looks):
         def words(self, prediction: Prediction) -> list[str]:
             return ["word"] * count
@@ -133,10 +134,9 @@ def test_the_tiles_of_long_answers_are_smaller() -> None:
             return {"image": np.ones((count, 4), np.float32)}
 
     pixels, answer = np.full((700, 700, 3), 200, np.uint8), Prediction("", 0.0)
-    for count, side in {10: LARGEST_TILE, 39: 500, 400: TILE}.items():
-        many: Any = Many()
-        sheet = Attention(many, answer, "image", pixels, WHOLE, (2, 2)).picture()
-        assert sheet.width == 5 * (side + 8) + 8
+    many: Any = Many()
+    sheet = Attention(many, answer, "image", pixels, WHOLE, (2, 2)).picture()
+    assert sheet.width == 5 * (side + 8) + 8
 
 
 def test_where_an_alternative_looked(trained: Path, squares: Path) -> None:
