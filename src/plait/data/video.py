@@ -143,7 +143,8 @@ def _scenes(container: Any, name: str, side: int) -> Iterator[tuple[int, Scene |
         min_scene_len=max(2, round(SHORTEST * rate))
     )
     kept, step = list[tuple[int, Pixels]](), 1  # some frames of the scene, every so many
-    recent = deque[tuple[int, Any]](maxlen=detector.event_buffer_length + 1)  # since a cut, all
+    # A cut is found a few frames late: all frames since then.
+    recent = deque[tuple[int, Any]](maxlen=detector.event_buffer_length + 1)
 
     def scene(end: float, frames: Sequence[Pixels]) -> Scene:
         shown = tuple(frames[at] for at in spread(len(frames), FRAMES))

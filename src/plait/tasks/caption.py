@@ -40,7 +40,7 @@ SIDE = 1200  # pixels of a picture's longer side
 DOUBTFUL = 0.4  # captions less likely to be right are marked where nothing else is asked for
 DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; at once
 DARING, HOTTEST = (1.25, 1.5), 100.0
-"""How much warmer samples are drawn again where too few differ; no warmer than a `Decoding` can."""
+"""How many times the temperature samples are drawn again where too few differ, and its limit."""
 TOP_P = 0.9  # rarer words are not sampled: they make captions that nobody would say
 
 
