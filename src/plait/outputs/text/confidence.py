@@ -25,7 +25,7 @@ FEATURES = (
     "agreement",  # share of the other hypotheses that say the same
 )
 """With several key words, the least of them counts."""
-UNDETECTED = 0.01  # probability of a word that does not stand out
+UNDETECTED = 0.01  # words that are less probable by the detectors count as if they were so
 STRENGTH = 1.0  # of the regularisation, as if so many records spoke against any effect
 LEAST = 20  # records of each kind, right and wrong
 STEPS, CLOSE = 50, 1e-8
@@ -49,7 +49,7 @@ def evidence(
         words: of the text.
         key_words: those of them that decide whether it is right.
         agree: whether a key word and another mean the same.
-        detected: words that stand out -> their probabilities.
+        detected: words that are likely by the detectors -> their probabilities.
         tags: words that the inputs give -> their weights.
         others: words of the search's other hypotheses.
     """

@@ -39,6 +39,7 @@ from plait.outputs.text.decoders.networks.ctc import CtcNetwork
 from plait.outputs.text.decoders.networks.pointer import PointerNetwork
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.output import (
+    CHANCES,
     DETECTED,
     EMISSIONS,
     PROBABILITIES,
@@ -65,7 +66,6 @@ from plait.types import Alternative, Branches, Fused, State, Tokens
 # Weights of a language model that calibration tries, and bonuses, on at least so many records.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 RAREST = 1e-4  # a word's share of the records is taken to be at least this
-SEEN = 64  # detected words that are looked up for the confidence
 START = 0.02  # standard deviation of the word detectors' initial weights
 
 log = logging.getLogger("plait")
@@ -314,6 +314,8 @@ class TextHead(TextsHead):
         raw |= {f"{PAST}{name}": value for name, value in together.past.items()}
         if detected is not None:
             raw |= {DETECTED: detected.words, PROBABILITIES: detected.probabilities}
+            if self.output.calibrate:
+                raw[CHANCES] = detected.logits.sigmoid()
         if isinstance(self.decoder, PointerNetwork):
             raw[TAGS], raw[TAG_WEIGHTS] = self.decoder.tags(fused)
         ctc = self.decoder if isinstance(self.decoder, CtcNetwork) else self.ctc
@@ -451,8 +453,8 @@ class Detected:
 
     Attributes:
         logits: (B, V) of every word.
-        words: (B, S) the ids of the `SEEN` that stand out most, the most first.
-        probabilities: (B, S) theirs.
+        words: (B, K) the ids of those that stand out most, the most first.
+        probabilities: (B, K) theirs.
     """
 
     logits: Tensor
@@ -476,7 +478,6 @@ class WordDetector(nn.Module):
         """``shares`` (V): see `plait.outputs.text.output.word_shares`; the initial votes."""
         super().__init__()
         self.count = min(count, len(shares) - len(SPECIALS))
-        self.seen = min(max(count, SEEN), len(shares) - len(SPECIALS))
         self.prior: Tensor
         prior = torch.tensor(shares).clamp(RAREST, 1 - RAREST)
         self.register_buffer("prior", prior, persistent=False)
@@ -501,10 +502,9 @@ class WordDetector(nn.Module):
         with torch.no_grad():
             gain = probabilities * (F.logsigmoid(logits) - self.prior.log())
             gain[:, : len(SPECIALS)] = -math.inf
-            words = gain.topk(self.seen, dim=1).indices  # (B, S)
+            words = gain.topk(self.count, dim=1).indices  # (B, K)
         found = Detected(logits, words, probabilities.gather(1, words))
-        words = words[:, : self.count]
-        strength = found.probabilities[:, : self.count, None] * self.strength  # (B, K, D)
+        strength = found.probabilities[..., None] * self.strength  # (B, K, D)
         values = self.embedding(words) + strength
         mask = torch.ones_like(words, dtype=torch.bool)
         if self.training:

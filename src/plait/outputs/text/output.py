@@ -28,7 +28,7 @@ from plait.data.vocabulary import (
     load_vocabulary,
 )
 from plait.outputs.base import Output, RawOutputs, Steps, rounded
-from plait.outputs.text.confidence import confidence, evidence
+from plait.outputs.text.confidence import UNDETECTED, confidence, evidence
 from plait.outputs.text.decoders.base import Decoder
 from plait.outputs.text.decoders.ctc import align
 from plait.outputs.text.fluency import Fluency, fit_fluency
@@ -62,9 +62,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("plait")
 
-# Raw outputs of a text beside its decoder's: detected words, their probabilities, CTC's emissions;
-# the tags as token ids, and their weights.
+# Raw outputs of a text beside its decoder's: detected words, their probabilities, those of all
+# words for the confidence, CTC's emissions; the tags as token ids, and their weights.
 DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
+CHANCES = "chances"
 TAGS, TAG_WEIGHTS = "tags", "tag weights"  # of a pointer
 SPACE = "␣"  # how a space is shown, and what can't be read
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
@@ -92,8 +93,9 @@ class TextDetails:
             after the last, for texts that go along with their input in time (CTC).
         attention: input -> (words, input tokens) float, how much each word attended to each token.
         detected: the words that the input calls for and how probable each is, those that stand out
-            most first, for models that detect words; the first ``detected_words`` are those that
-            the decoder saw.
+            most first, for models that detect words.
+        likely: all words that are at all likely by the detectors, and how probable each is, for
+            models that are calibrated.
         tags: the words that the inputs give, and their weights, for models with a pointer.
         confidence: how probable it is that the text is right, for models that were calibrated.
         token_ids: the ids of ``words``.
@@ -103,6 +105,7 @@ class TextDetails:
     moments: tuple[tuple[int, int], ...] = ()
     attention: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     detected: Mapping[str, float] = field(default_factory=dict)
+    likely: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, float] = field(default_factory=dict)
     confidence: float | None = None
     token_ids: tuple[int, ...] = ()
@@ -172,7 +175,7 @@ class Texts(Output):
             details, metrics = answer.details, self.scored_by
             others = [*words[:rank], *words[rank + 1 :]]
             features.append(evidence(
-                answer.score, own, metrics.key_words(own), metrics.agree, details.detected,
+                answer.score, own, metrics.key_words(own), metrics.agree, details.likely,
                 details.tags, others,
             ))  # fmt: skip
         return features
@@ -501,7 +504,12 @@ class TextOutput(Texts):
         )
         moments = tuple((place.start, place.stop) for place in places)
         words = tuple(self.tokenizer.pieces(ids))
-        return TextDetails(words, moments, attention, detected, tags, token_ids=tuple(ids))
+        likely = {}
+        if CHANCES in raw:
+            chances = raw[CHANCES][row]
+            at = np.flatnonzero(chances > UNDETECTED)
+            likely = self._weighted(at, chances[at])
+        return TextDetails(words, moments, attention, detected, likely, tags, token_ids=tuple(ids))
 
     def with_attention(
         self, prediction: Prediction, raw: RawOutputs, steps: Steps | None
@@ -549,8 +557,7 @@ class TextOutput(Texts):
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words; the confidence, if it was calibrated."""
         detected = (prediction.details or TextDetails()).detected
-        shown = islice(detected.items(), self.detected_words)
-        found = {"detected": {word: round(p, 4) for word, p in shown}}
+        found = {"detected": {word: round(p, 4) for word, p in detected.items()}}
         return found | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------
