@@ -214,7 +214,9 @@ class Fluency:
         lists = last
         if length > 1:
             size, first = len(self.units), generated[:, -2]
-            allowed = self._opening[last] | np.isin(first * size + last, self._unless)
+            codes = first * size + last
+            between = self._unless[np.searchsorted(self._unless, codes)] == codes
+            allowed = self._opening[last] | between
             lists = np.concatenate([last, size + np.where(allowed, PAD, first)])  # PAD avoids none
         rows, at = _entries(starts, lists)
         rows, tokens = np.where(rows < len(last), rows, rows - len(last)), followers[at]
@@ -262,10 +264,11 @@ class Fluency:
 
     @cached_property
     def _unless(self) -> Ints:
-        """Two words, as first * V + second, after which any word may stand."""
+        """Two words, as first * V + second, after which any word may stand, sorted; at the end a
+        number that no two words have."""
         unless, size = self.state["unless"], len(self.units)
         codes = [int(word) * size + between for word, ids in unless.items() for between in ids]
-        return np.array(codes, np.int64)
+        return np.sort(np.array([*codes, size**2], np.int64))
 
     def _mask(self, ids: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.units), bool)
