@@ -161,7 +161,7 @@ class Model:
 
         Examples:
             >>> model.predict("photos/astronaut.jpg", beam=1).value
-            'a boy in a orange shirt is standing in a game'
+            'a man is standing on a football field'
         """
         cells = self._as_record(record)
         return next(self.predict_batch([cells], root=root, **options))[self.output]

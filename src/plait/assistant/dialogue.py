@@ -47,7 +47,7 @@ class Assistant:
     Examples:
         >>> assistant = plait.Assistant()
         >>> assistant.say("What is in this photo?", photo="photos/astronaut.jpg").answer
-        'A boy in a orange shirt is playing with a game.'
+        'A man is standing on a football field.'
     """
 
     @checked

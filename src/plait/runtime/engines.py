@@ -71,7 +71,7 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
 
     Examples:
         >>> plait.load("captioner").predict("photos/astronaut.jpg").value
-        'a boy in a orange shirt is playing with a game'
+        'a man is standing on a football field'
     """
     kind, colon, where = engine.partition(":")
     if kind not in ("torch", "onnx") or (colon and (kind == "onnx" or not where)):
