@@ -26,8 +26,8 @@ from plait.util.files import write_atomically
 TILE, LARGEST_TILE = 320, 640  # pixels of a tile's longer side, at least and at most
 MOST_PIXELS = 10_000_000  # of all tiles; where there are many, they are smaller
 NARROWEST = 120  # pixels, so that there is room for a word
-LABEL, TITLE = 30, 44  # pixels below each tile, and above all tiles
-SMALLEST, LARGEST = 8, 18  # size of the letters
+LABEL, TITLE = 36, 56  # pixels below each tile, and above all tiles
+SMALLEST, LARGEST = 8, 24  # size of the letters
 GAP = 8
 COLUMNS = 5
 DIGITS = 4  # of the detected words' probabilities
