@@ -198,7 +198,7 @@ class Model:
         Examples:
             >>> photos = ["photos/astronaut.jpg", "photos/rocket.jpg"]
             >>> [answers["caption"].value[:8] for answers in model.predict_batch(photos)]
-            ['a boy in', 'a group ']
+            ['a man is', 'a buildi']
         """
         chosen = self.decoding_options(**options)
         if shares:
@@ -425,7 +425,7 @@ class Model:
         Examples:
             >>> prediction = model.predict("photos/astronaut.jpg")
             >>> model.attention("photos/astronaut.jpg", prediction).maps.shape
-            (11, 7, 7)
+            (8, 7, 7)
         """
         from plait.explain.attention import Attention
 

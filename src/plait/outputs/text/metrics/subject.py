@@ -184,7 +184,7 @@ def subject(words: Sequence[str]) -> str | None:
 
 
 def _continues(words: Sequence[str], at: int) -> bool:
-    """Whether the noun phrase that the words begin with goes on at this place."""
+    """Whether the noun phrase that the words begin with includes this place."""
     word, following = words[at], words[at + 1] if at + 1 < len(words) else ""
     if word == "and":  # "black and white dog", but not "man and woman"
         joins = _may_continue(following) and not _is_verb(following) and at + 2 < len(words)
