@@ -66,6 +66,7 @@ from plait.types import Alternative, Branches, Fused, State, Tokens
 # Weights of a language model that calibration tries, and bonuses, on at least so many records.
 WEIGHTS, BONUSES, TUNED = (0.0, 0.15, 0.3, 0.5, 0.8), (0.0, 1.0, 2.0), 128
 RAREST = 1e-4  # a word's share of the records is taken to be at least this
+LEAST_GAIN = 1e-4  # in nats, of a word that stands out
 START = 0.02  # standard deviation of the word detectors' initial weights
 
 log = logging.getLogger("plait")
@@ -501,6 +502,9 @@ class WordDetector(nn.Module):
         probabilities = logits.sigmoid()
         with torch.no_grad():
             gain = probabilities * (F.logsigmoid(logits) - self.prior.log())
+            # Where too few stand out, the rarest follow: always the same, for every engine.
+            order = torch.arange(gain.shape[1], device=gain.device) / gain.shape[1] - 1
+            gain = torch.where(gain > LEAST_GAIN, gain, order)
             gain[:, : len(SPECIALS)] = -math.inf
             words = gain.topk(self.count, dim=1).indices  # (B, K)
         found = Detected(logits, words, probabilities.gather(1, words))
