@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -101,6 +102,7 @@ class CaptionMetrics(TextMetrics):
         return [word for word in spoken if singular(word) == noun][:1]
 
     @classmethod
+    @lru_cache(maxsize=1 << 16)  # captions of many photos ask the same again and again
     def agree(cls, key_word: str, word: str) -> bool:
         """Whether both name the same: "bike" and "bicycles"."""
         return agrees(singular(key_word), [word])
