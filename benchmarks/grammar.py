@@ -6,10 +6,10 @@ a dog".
 The rules are English, and independent of what a model learns to avoid (`fluency` of a text output).
 The CSV file is of ``plait caption PHOTOS --out captions.csv``.
 
-A noun may occur twice: "a man in red looks at a man in blue", "a dog chases another dog", "a rock
-climber on a rock". What is counted is the same phrase again, "a dog and a dog", "in the snow in the
-snow", unless the first is told from the second: "a man in red", "a dog with a ball". "A bed or beds
-in a room" is stilted, but grammatical: the article belongs to "bed" alone.
+Nouns may come twice: "a man in red looks at a man in blue", "a dog chases another dog", "a rock
+climber on a rock". It is a fault if a whole phrase comes twice ("a dog and a dog", "in the snow in
+the snow") and the first had no description of its own, as "a man in red" and "a dog with a ball"
+have. "A bed or beds in a room" is clumsy but grammatical: "a" belongs to "bed" alone.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ AS_CONSONANT = {
     "euro", "ukulele", "urinal", "unique", "unit", "u", "us", "usa", "usb", "uk", "ufo", "ewe",
 }  # fmt: skip
 """Words that sound as if they began with a vowel, or did not; so do their compounds: "one-way"."""
-TELLING = {"in", "with", "wearing", "dressed", "that", "who", "which"}
-"""Words that tell a noun before them from others."""
+DESCRIBING = {"in", "with", "wearing", "dressed", "that", "who", "which"}
+"""Words that begin a description of the noun before them."""
 TWIN = {"pom", "tuk", "yo", "bora", "that", "had", "very", "rows", "miles"}
 """Words that may stand twice: "a pom pom", "rows and rows"."""
 ADJECTIVES = {
@@ -88,20 +88,20 @@ def faults(caption: str) -> list[str]:
     ):
         found.append(f"ends with {words[-1] if words else 'nothing'}")
     for first, joined, last in zip(words, words[1:], words[2:], strict=False):
-        if first == last not in TWIN and joined in ("and", "or", "with"):
+        if first == last and last not in TWIN and joined in ("and", "or", "with"):
             found.append(f"{first} {joined} {last}")
-    told: dict[str, bool] = {}  # phrases, and whether something tells the first from others
+    described: dict[str, bool] = {}  # phrases so far, and whether each had a description
     for at, word in enumerate(words):
         nouns = list(takewhile(_continues, words[at + 1 :]))
         if word not in ARTICLES or ADJECTIVES.issuperset(nouns):
             continue
         before = words[max(0, at - 1) : at] if word == "the" else []
         phrase = " ".join([*before, word, *nouns])
-        if told.get(phrase) is False:
+        if described.get(phrase) is False:
             found.append(f"{phrase} twice")
         after = words[at + 1 + len(nouns) :][:2]
-        tells = TELLING.issuperset(after[:1]) and after not in ([], ["in", "front"])
-        told[phrase] = tells and word != "the"
+        follows = DESCRIBING.issuperset(after[:1]) and after not in ([], ["in", "front"])
+        described[phrase] = follows and word != "the"
         if word != "the" and ADJECTIVES.issuperset(nouns[:-1]) and _is_plural(nouns[-1]):
             found.append(f"{word} ... {nouns[-1]}")
     return found

@@ -18,7 +18,6 @@ from plait.data.paths import WEB, find_file
 from plait.data.tables import Table, as_table, table_digest
 from plait.pipeline.columns import split_column
 from plait.pipeline.engine import Parts
-from plait.pipeline.inputs import content_keys
 from plait.pipeline.records import file_keys, open_table, split_table
 from plait.types import ColumnName, PlaitError, UsageError, column_names
 from plait.util.files import digest
@@ -227,13 +226,9 @@ def _lacks(table: Table, column: ColumnName | None) -> bool:
 
 def _file_keys(parts: Parts, table: Table, columns: Mapping[str, ColumnName]) -> list[set[str]]:
     """The content keys of each row's files."""
-    found: list[set[str]] = [set() for _ in range(len(table))]
-    for name, modality in parts.modalities.items():
-        if modality.media:
-            cells = table.column(columns[f"inputs.{name}"])
-            for keys, key in zip(found, content_keys(modality, cells, table.root), strict=True):
-                keys.update([key] if key else [])
-    return found
+    of_inputs = file_keys(parts, table, columns).values()
+    each = [{key for key in keys if key} for keys in zip(*of_inputs, strict=True)]
+    return each or [set[str]() for _ in range(len(table))]  # no input reads files
 
 
 def _renamed(

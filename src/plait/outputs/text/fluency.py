@@ -248,15 +248,11 @@ class Fluency:
 
     @cached_property
     def _once(self) -> NDArray[np.bool_]:
-        once = ~self._mask(self.state["again"])
-        once[: len(SPECIALS)] = False
-        return once
+        return self._words_but(self.state["again"])
 
     @cached_property
     def _apart_from_itself(self) -> NDArray[np.bool_]:
-        apart = ~self._mask(self.state["echoes"])
-        apart[: len(SPECIALS)] = False
-        return apart
+        return self._words_but(self.state["echoes"])
 
     @cached_property
     def _opening(self) -> NDArray[np.bool_]:
@@ -269,6 +265,9 @@ class Fluency:
         unless, size = self.state["unless"], len(self.units)
         codes = [int(word) * size + between for word, ids in unless.items() for between in ids]
         return np.sort(np.array([*codes, size**2], np.int64))
+
+    def _words_but(self, ids: Sequence[int]) -> NDArray[np.bool_]:
+        return ~self._mask([*range(len(SPECIALS)), *ids])
 
     def _mask(self, ids: Sequence[int]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.units), bool)

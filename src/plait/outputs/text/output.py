@@ -487,29 +487,31 @@ class TextOutput(Texts):
             texts = [[i for i in ids if i > EOS] for ids, _ in rated]
             words = [self.tokenizer.pieces(ids) for ids in texts if self.calibrate]
             looks = {name: weights[row, : len(texts[0])] for name, weights in attention.items()}
-            answers: list[Alternative] = []
+            seen, answers = self._seen(raw, row), list[Alternative]()
             for ids, (_, score) in zip(texts[: options.num], rated, strict=False):
-                details = self._details(ids, {} if answers else looks, raw, row)
+                places = align(raw[EMISSIONS][row], ids) if EMISSIONS in raw else ()
+                details = replace(
+                    seen,
+                    words=tuple(self.tokenizer.pieces(ids)),
+                    moments=tuple((place.start, place.stop) for place in places),
+                    attention={} if answers else looks,
+                    token_ids=tuple(ids),
+                )
                 answers.append(Alternative(self.text(ids), score, details))
             yield answers, words
 
-    def _details(
-        self, ids: Sequence[int], attention: Mapping[str, NDArray[Any]], raw: RawOutputs, row: int
-    ) -> TextDetails:
-        """Of the answer to one of the records with these raw outputs."""
-        places = align(raw[EMISSIONS][row], ids) if EMISSIONS in raw else ()
+    def _seen(self, raw: RawOutputs, row: int) -> TextDetails:
+        """What is the same for all answers to one of the records with these raw outputs."""
         detected, tags = (
             self._weighted(raw[words][row], raw[weights][row]) if words in raw else {}
             for words, weights in ((DETECTED, PROBABILITIES), (TAGS, TAG_WEIGHTS))
         )
-        moments = tuple((place.start, place.stop) for place in places)
-        words = tuple(self.tokenizer.pieces(ids))
         likely = {}
         if CHANCES in raw:
             chances = raw[CHANCES][row]
             at = np.flatnonzero(chances > UNDETECTED)
             likely = self._weighted(at, chances[at])
-        return TextDetails(words, moments, attention, detected, likely, tags, token_ids=tuple(ids))
+        return TextDetails(detected=detected, likely=likely, tags=tags)
 
     def with_attention(
         self, prediction: Prediction, raw: RawOutputs, steps: Steps | None
