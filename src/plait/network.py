@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.fusion.networks import FusionNetwork
-from plait.nn.base import Arrays, Encoder, Head
+from plait.nn.base import Arrays, Encoder, Head, Sampling
 from plait.nn.blocks import NamedModules
 from plait.outputs.base import RawOutputs, Steps
 from plait.package.format import WEIGHTS
@@ -163,23 +163,23 @@ class Network(nn.Module):
             for column, (name, length) in enumerate(lengths.items())
         }
 
-    def forward(self, batch: Batch, reinforce: int = 0) -> Tensor:
+    def forward(self, batch: Batch, sampling: Sampling | None = None) -> Tensor:
         """The weighted sum of the outputs' losses, and the encoders' own, a scalar.
 
         Args:
             batch: records with their targets.
-            reinforce: answers to sample for each record, in the last stage; 0 is likelihood.
+            sampling: how answers are drawn in the last stage; None is likelihood.
         """
         fused = self.fuse(batch)
         own = [part.loss for part in fused.parts.values() if part.loss is not None]
-        return torch.stack([self._answer_loss(fused, batch.targets, reinforce), *own]).sum()
+        return torch.stack([self._answer_loss(fused, batch.targets, sampling), *own]).sum()
 
     def _answer_loss(
-        self, fused: Fused, targets: Mapping[str, Sequence[Any]], reinforce: int
+        self, fused: Fused, targets: Mapping[str, Sequence[Any]], sampling: Sampling | None
     ) -> Tensor:
         """Of all outputs, mixed with other records' if the recipe says so."""
-        if not (self.training and self.mixup) or reinforce:
-            return self._loss(fused, targets, reinforce)
+        if not (self.training and self.mixup) or sampling:
+            return self._loss(fused, targets, sampling)
         # Every record is mixed with another after fusion, and so are their losses (mixup, Zhang et
         # al. 2018, arXiv:1710.09412; of hidden features, Verma et al. 2019, arXiv:1806.05236).
         own = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
@@ -189,14 +189,17 @@ class Network(nn.Module):
         return own * self._loss(mixed, targets) + (1 - own) * self._loss(mixed, others)
 
     def _loss(
-        self, fused: Fused, targets: Mapping[str, Sequence[Any]], reinforce: int = 0
+        self,
+        fused: Fused,
+        targets: Mapping[str, Sequence[Any]],
+        sampling: Sampling | None = None,
     ) -> Tensor:
         """Of every output, and of each branch's own answer."""
         losses = []
         branches = self.fusion.branches
         for name, values in targets.items():
             head, wanted = self.head(name), self.collate[name](values)
-            loss = partial(head.reinforce, samples=reinforce) if reinforce else head.loss
+            loss = partial(head.reinforce, sampling=sampling) if sampling else head.loss
             if branches is None:
                 total = loss(fused, wanted)
             else:  # dropout draws for each branch before it draws for the blend

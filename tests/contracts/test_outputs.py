@@ -16,7 +16,7 @@ from heads import decode
 
 from plait.config import registry
 from plait.data.images import pack_image
-from plait.nn.base import Head
+from plait.nn.base import Head, Sampling
 from plait.nn.blocks import alone, side_by_side
 from plait.outputs.base import Output
 from plait.outputs.category import Probabilities
@@ -182,7 +182,7 @@ def test_the_loss_is_a_finite_scalar_and_reaches_every_weight(built: Built) -> N
 def test_the_second_stage_has_a_gradient(built: Built) -> None:
     _, head, targets, branches = built
     torch.manual_seed(0)
-    loss = head.reinforce(fused(branches), targets, 4)
+    loss = head.reinforce(fused(branches), targets, Sampling(4))
     assert loss.shape == ()
     loss.backward()
     found = [p.grad for p in head.parameters() if p.grad is not None]

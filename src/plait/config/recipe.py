@@ -161,6 +161,9 @@ class ReinforceSpec(_Section):
         0.0, "learning rate of pretrained layers, as a share of the peak", ge=0
     )
     samples: int = _field(5, "sampled answers per record", ge=2)
+    temperature: float = _field(
+        1.0, "of the samples; below 1 they are nearer to what a search finds", gt=0, le=1
+    )
     batch: int = _field(32, "records per step", ge=1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from numpy.typing import NDArray
@@ -99,6 +99,19 @@ class Graph:
     examples: Sequence[Mapping[str, Tensor]]
 
 
+class Sampling(NamedTuple):
+    """How the last stage of the training draws answers to learn from.
+
+    Attributes:
+        samples: answers to each record.
+        temperature: their log-probabilities are divided by it; below 1 likelier answers are drawn
+            more often, nearer to those that a search finds.
+    """
+
+    samples: int
+    temperature: float = 1.0
+
+
 class Head(nn.Module, ABC):
     """Makes the raw outputs of what the fusion gives, and their loss.
 
@@ -127,10 +140,10 @@ class Head(nn.Module, ABC):
         return 0, 0, ""
 
     def reinforce(
-        self, fused: Fused, targets: Any, samples: int, branch: str | None = None
+        self, fused: Fused, targets: Any, sampling: Sampling, branch: str | None = None
     ) -> Tensor:
-        """Loss of the last stage, which optimises the free-running score itself, from
-        ``samples`` answers to each record; `loss` for answers that are made in one step."""
+        """Loss of the last stage, which optimises the free-running score itself, from answers that
+        are drawn; `loss` for answers that are made in one step."""
         return self.loss(fused, targets, branch)
 
     def calibrate(self, fused: Iterable[Fused], targets: Sequence[Any]) -> None:

@@ -32,6 +32,7 @@ from plait.config.recipe import Recipe, TrainingSpec
 from plait.data.tables import Table
 from plait.evaluation.predictions import predict_records, read_references
 from plait.network import Network, TorchEngine, renamed
+from plait.nn.base import Sampling
 from plait.nn.blocks import has_bfloat16
 from plait.pipeline.engine import Parts
 from plait.pipeline.records import Records
@@ -57,7 +58,7 @@ class Stage:
     batch: int
     learning_rate: float
     encoder_rate: float  # learning rate of pretrained layers, as a share; 0: frozen
-    samples: int = 0  # per record; 0: maximum likelihood
+    sampling: Sampling | None = None  # None: maximum likelihood
     sources: tuple[str, ...] | None = None  # beside the table; None: all
 
 
@@ -67,10 +68,10 @@ def stages(spec: TrainingSpec) -> list[Stage]:
     f, r = spec.finetune, spec.reinforce
     all_stages = (
         Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate),
-        Stage("finetune", f.epochs, spec.batch, f.learning_rate, f.encoder_rate, 0,
+        Stage("finetune", f.epochs, spec.batch, f.learning_rate, f.encoder_rate, None,
               f.sources or ()),
-        Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate, r.samples,
-              r.sources or ()),
+        Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate,
+              Sampling(r.samples, r.temperature), r.sources or ()),
     )  # fmt: skip
     return [stage for stage in all_stages if stage.epochs]
 
@@ -248,12 +249,12 @@ class Trainer:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * self._rate(stage, number, per_epoch)
         batch = self.train.batch(rows.tolist(), rng)
-        if stage.samples:  # on-policy: the probabilities that are learned are those drawn from
+        if stage.sampling:  # on-policy: the probabilities that are learned are those drawn from
             self.network.eval()
         precision = self.spec.precision
         half = precision == "bfloat16" or (precision == "auto" and has_bfloat16(self.device))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            loss: Tensor = self.network(batch, stage.samples)
+            loss: Tensor = self.network(batch, stage.sampling)
         if not bool(torch.isfinite(loss)):
             raise PlaitError(
                 f"the loss became {loss.item()} in epoch {self.progress.epoch + 1}, "

@@ -11,6 +11,7 @@ import torch
 from heads import decode, fused
 
 from plait.data.vocabulary import EOS, SPECIALS, Vocabulary, fit_vocabulary
+from plait.nn.base import Sampling
 from plait.outputs.text.fluency import Fluency, fit_fluency
 from plait.outputs.text.output import TextOutput
 from plait.types import UsageError
@@ -217,7 +218,7 @@ def test_rewards_teach_fluent_texts_alone() -> None:
     head.eval()
     for _ in range(80):
         optimizer.zero_grad()
-        loss = head.reinforce(photos, targets, 16)
+        loss = head.reinforce(photos, targets, Sampling(16))
         assert torch.isfinite(loss)
         loss.backward()
         optimizer.step()

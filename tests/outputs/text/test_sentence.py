@@ -17,6 +17,7 @@ from plait.data.vocabulary import (
     load_vocabulary,
     split_words,
 )
+from plait.nn.base import Sampling
 from plait.nn.blocks import masked_mean, token_cross_entropy
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.networks import TextHead
@@ -109,14 +110,16 @@ def test_padding_does_not_change_the_loss(kind: str) -> None:
     torch.testing.assert_close(together, mean)
 
 
-def test_reinforcing_raises_the_reward() -> None:
-    """After a few steps of the second stage, what is drawn scores higher."""
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_reinforcing_raises_the_reward(temperature: float) -> None:
+    """After a few steps of the last stage, what is drawn scores higher."""
     output, head = built(label_smoothing=0.0)
     targets = [output.read(text, Path()) for text in ("two dogs run.", "a dog, running!")]
     reward = CiderReward([target.token_ids for target in targets])
 
     def mean_reward() -> float:
-        said = decode(output, head, fused(2), sample=True, num=32, seed=1, min_words=1)
+        said = decode(output, head, fused(2), sample=True, num=32, seed=1, min_words=1,
+                      temperature=temperature)  # fmt: skip
         texts = [(row, t) for row, p in enumerate(said)
                  for t in (p.value, *(a.value for a in p.alternatives))]  # fmt: skip
         ids = [[*output.tokenizer.encode(text), EOS] for _, text in texts]
@@ -126,7 +129,7 @@ def test_reinforcing_raises_the_reward() -> None:
     optimizer = torch.optim.Adam(head.parameters(), 0.01)
     before = mean_reward()
     for _ in range(60):
-        loss = head.reinforce(fused(2), targets, 16)
+        loss = head.reinforce(fused(2), targets, Sampling(16, temperature))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

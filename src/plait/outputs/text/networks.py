@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plait.data.vocabulary import BOS, EOS, SPECIALS
-from plait.nn.base import Arrays, Graph, Head, of_branch
+from plait.nn.base import Arrays, Graph, Head, Sampling, of_branch
 from plait.nn.blocks import token_cross_entropy
 from plait.outputs.base import RawOutputs
 from plait.outputs.steps import MEMORY, NEXT, PAST, SCORES, TOKENS
@@ -212,17 +212,24 @@ class TextHead(TextsHead):
         return torch.randperm(count)[:most].tolist()
 
     def reinforce(
-        self, fused: Fused, targets: Sequence[TextTarget], samples: int, branch: str | None = None
+        self,
+        fused: Fused,
+        targets: Sequence[TextTarget],
+        sampling: Sampling,
+        branch: str | None = None,
     ) -> Tensor:
         """- (reward - mean reward of the other samples) · log p(sample), the mean over all tokens.
 
         Self-critical training (Rennie et al. 2017, arXiv:1612.00563) with the baseline of Luo 2020
         (arXiv:2003.09971): the mean CIDEr-D of the record's other samples.
         """
+        samples, temperature = sampling
         decoder = self._decoder(branch)
         start = decoder.start(self._detect(fused)[0])
         most = self.output.options().limits.max_words
-        decoding = Decoding(sample=True, min_words=0, max_words=most, no_repeat=0)
+        decoding = Decoding(
+            sample=True, min_words=0, max_words=most, no_repeat=0, temperature=temperature
+        )
         decoding = decoding.model_copy(update={"num": samples})  # more than a user's 64, perhaps
         # From torch's generator, so that a resumed training continues as if never interrupted.
         rng = np.random.default_rng(int(torch.randint(2**63 - 1, ())))
@@ -243,7 +250,7 @@ class TextHead(TextsHead):
         advantage = (reward - others).flatten()  # (N,)
         hidden, labels, of_text = teacher_forced(decoder, start, owners, texts)
         # The probabilities that were sampled from: without the tokens that could not be drawn.
-        logits = decoder.logits(hidden).float()
+        logits = decoder.logits(hidden).float() / temperature
         logits[:, list(NEVER_GENERATED)] = float("-inf")
         if fluency is not None:
             places, tokens = fluency.forbidden_in(texts)
