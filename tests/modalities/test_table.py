@@ -131,6 +131,23 @@ def test_a_missing_value_is_not_a_mean_one_and_columns_see_each_other() -> None:
     assert not torch.allclose(mean[0], other[0], atol=1e-5)  # through attention
 
 
+def test_categories_are_words_that_an_output_may_repeat() -> None:
+    modality = learned(
+        Columns(min_count=1), n=[1.0, 3.0, 4.0], c=["x", "y", "x"], d=["p", "q", "q"]
+    )
+    assert modality.tag_names == ["x", "y", "q", "p"]
+    encoder = modality.encoder(True).eval()
+    cells: list[dict[str, Any]] = [{"n": 2.0, "c": "y", "d": "p"}, {"n": 2.0, "d": "new"}, {}]
+    rows = [
+        as_row(f)
+        for f in encoder.prepare([torch.from_numpy(modality.read(c, Path())) for c in cells])
+    ]
+    tags = encoder(*pad_rows(rows, rows[0])).tags
+    assert tags.weights.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert [modality.tag_names[number] for number in tags.ids[0]] == ["y", "p"]
+    assert not learned(Columns(), n=[1.0, 3.0, 4.0]).tag_names
+
+
 def test_a_constant_column_is_told_and_read(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "plait"):
         modality = learned(Columns(), a=[0.1, 0.1, 0.1], d=["2024-01-01"] * 3)

@@ -99,26 +99,35 @@ def test_detected_words_and_one_beam(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("decoder", [SMALL, GRU], ids=lambda d: d["kind"])
 def test_the_pointer_and_what_it_points_at(decoder: dict[str, Any], tmp_path: Path) -> None:
-    """A photo's classes and a text's words, either of them missing; fluency and confidence too."""
+    """A photo's classes, a text's words and a table's categories, any of them missing; fluency and
+    confidence too."""
     cnn = {"kind": "cnn", "size": 64, "train": "last-blocks", "blocks": 1, "classes": 3}
     settings = {
         "min_count": 1, "decoder": decoder, "detected_words": 3, "max_length": 12, "pointer": True,
         "fluency": True, "calibrate": True,
     }  # fmt: skip
+    cells = {"photo": CELLS["image"], "words": CELLS["text"], "facts": CELLS["table"]}
     model = make_model(
         {
             "photo": {"modality": "image", "representation": cnn},
             "words": {"modality": "text", "representation": WORDS},
+            "facts": {
+                "modality": "table",
+                "representation": {"kind": "columns", "width": 16, "min_count": 1},
+            },
         },
         {"said": {"kind": "text", "settings": settings}},
-        {"photo": CELLS["image"], "words": CELLS["text"], "said": CELLS["text"]},
+        cells | {"said": CELLS["text"]},
         {"kind": "early", "how": "concat", "width": 16},
     )
     head = model.network.head("said")
     head.sure.copy_(torch.linspace(-1, 1, len(head.sure)).abs() + 0.1)
-    check(model, tmp_path / "out", {"photo": CELLS["image"], "words": CELLS["text"]}, num=2)
+    check(model, tmp_path / "out", cells, num=2)
     exported = load(tmp_path / "out")
-    records = [{"photo": CELLS["image"][0], "words": text} for text in CELLS["text"]]
+    records = [
+        {"photo": CELLS["image"][0], "words": text, "facts": facts}
+        for text, facts in zip(CELLS["text"], CELLS["table"], strict=True)
+    ]
     mine, wanted = (list(m.predict_batch(records)) for m in (exported, model))
     for one, other in zip(mine, wanted, strict=True):
         ours, theirs = one["said"].details, other["said"].details

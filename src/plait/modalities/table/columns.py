@@ -104,6 +104,11 @@ class Columns(Modality, Classical):
         return [(c["name"], self.by_kind[c["kind"]], c) for c in self.state["columns"]]
 
     @property
+    def tag_names(self) -> Sequence[str]:
+        """The categories, column by column, which an output may repeat."""
+        return [word for _, kind, state in self.columns for word in kind.words(state)]
+
+    @property
     def number_count(self) -> int:
         """N: the most numbers that any kind gives."""
         return max(kind.numbers for _, kind, _ in self.columns)

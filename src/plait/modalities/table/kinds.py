@@ -71,6 +71,10 @@ class Kind(ABC):
     def code(self, value: Any, state: State) -> Coded:
         """The value's id, 1 or more, and its numbers."""
 
+    def words(self, state: State) -> Sequence[str]:
+        """What the ids from `FIRST` on are called, where they are called something."""
+        return ()
+
     def ids(self, state: State) -> int:
         """How many ids there are: missing, there, and those that the kind adds."""
         return THERE + 1
@@ -187,6 +191,10 @@ class Category(Kind):
     def schema(self, state: State) -> dict[str, Any]:
         """The commonest ones as examples; others are allowed."""
         return {"type": ["string", "null"], "examples": list(state["ids"])[:EXAMPLES]}
+
+    def words(self, state: State) -> Sequence[str]:
+        """The categories."""
+        return list(state["ids"])
 
     def ids(self, state: State) -> int:
         """Missing, unseen, and those seen."""

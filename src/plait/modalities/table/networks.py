@@ -5,16 +5,17 @@ Shapes: B records, C columns, N numbers a column, D width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from plait.modalities.table.columns import SCALE, Columns
-from plait.modalities.table.kinds import MISSING
+from plait.modalities.table.kinds import FIRST, MISSING
 from plait.nn.base import Encoder
 from plait.nn.blocks import EncoderBlock, present_tokens
-from plait.types import Tokens
+from plait.types import Tags, Tokens
 
 FREQUENCIES = 16  # of a number's periodic features
 SPREAD = 0.3  # deviation of those frequencies at the start, in turns per standard deviation
@@ -29,6 +30,8 @@ class ColumnsEncoder(Encoder):
 
     offsets: Tensor
     numeric: Tensor
+    categories: Tensor
+    words: Tensor
 
     def __init__(self, table: Columns, pretrained: bool) -> None:
         super().__init__()
@@ -39,6 +42,11 @@ class ColumnsEncoder(Encoder):
         starts = list(accumulate(ids, initial=0))
         self.register_buffer("offsets", torch.tensor(starts[:-1]), persistent=False)
         self.register_buffer("numeric", torch.tensor(numeric), persistent=False)
+        words = [len(kind.words(state)) for _, kind, state in table.columns]
+        of_category = [column for column, count in enumerate(words) if count]
+        firsts = [start for start, n in zip(accumulate(words, initial=0), words, strict=False) if n]
+        self.register_buffer("categories", torch.tensor(of_category), persistent=False)
+        self.register_buffer("words", torch.tensor(firsts), persistent=False)
         self.vector = nn.Embedding(starts[-1], self.width)
         nn.init.normal_(self.vector.weight, std=self.width**-0.5)
         make = {"linear": LinearNumbers, "periodic": PeriodicNumbers}[table.numbers]
@@ -63,7 +71,13 @@ class ColumnsEncoder(Encoder):
         x, all_columns = self.drop(x), torch.ones_like(ids, dtype=torch.bool)
         for block in self.blocks:
             x = block(x, all_columns)
-        return present_tokens(self.norm(x), present)
+        tokens = present_tokens(self.norm(x), present)
+        return replace(tokens, tags=self._tags(ids)) if len(self.words) else tokens
+
+    def _tags(self, ids: Tensor) -> Tags:
+        """The categories of all columns that have some, of ids (B, C)."""
+        known = ids[:, self.categories] - FIRST  # (B, K)
+        return Tags(self.words + known.clamp(min=0).long(), (known >= 0).float())
 
 
 class LinearNumbers(nn.Module):

@@ -423,8 +423,8 @@ class TextOutput(Texts):
         if not tag_names:
             raise UsageError(
                 "pointer: true, but no input gives words to point at",
-                expected="an input with tags, such as an image's cnn with classes: 8, or a text's "
-                "word-sequence",
+                expected="an input with tags, such as an image's cnn with classes: 8, a text's "
+                "word-sequence with unit: words, or a table with a category",
             )
         vocabulary = load_vocabulary(state)
         names = [name for own in tag_names.values() for name in own]
