@@ -46,6 +46,17 @@ def test_places_vote_in_the_exponent_and_masked_places_do_not() -> None:
     torch.testing.assert_close(detector.logits(Tokens(values, mask)), expected)
 
 
+def test_without_a_gradient_the_votes_are_the_same() -> None:
+    """They are counted a few records at a time then, and in place."""
+    detector = WordDetector([0.0] * 9, WIDTH, 2)
+    tokens = Tokens(torch.randn(10, PLACES, WIDTH), torch.rand(10, PLACES) < 0.7)
+    tokens.mask[:5] = True
+    tokens.mask[:, 0] = True
+    expected = detector.logits(tokens)
+    with torch.no_grad():
+        torch.testing.assert_close(detector.logits(tokens), expected)
+
+
 def test_a_word_that_is_always_there_does_not_stand_out() -> None:
     records = [[[A, DOG, EOS]]] * 2 + [[[A, EOS]]] * 8
     shares = word_shares(records, 9)

@@ -74,6 +74,24 @@ def test_the_mixture_by_hand() -> None:
     assert mixed.sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_the_mixture_learns_as_its_formula_says() -> None:
+    """Also where two tags are one word."""
+    network = head(["a dog runs"], ["dog", "cat", "bird"]).decoder
+    assert isinstance(network, PointerNetwork)
+    start = network.start(fused([[0, 0, 1, 2]], [[0.5, 0.2, 0.1, 0.0]]))
+    hidden = network(torch.tensor([[1]]), start)[0].detach().requires_grad_()
+    wanted = torch.rand(network.logits(hidden).shape)
+    network.logits(hidden).mul(wanted).sum().backward()
+    found = hidden.grad
+    hidden.grad = None
+    own, scores, words = hidden.split([WIDTH, 4, 4], dim=-1)
+    gate = torch.sigmoid(network.gate(own))
+    mixed = (1 - gate) * network.decoder.log_scores(own).exp()
+    mixed = mixed.scatter_add(-1, words.long(), gate * scores.softmax(-1))
+    mixed.log().mul(wanted).sum().backward()
+    torch.testing.assert_close(found, hidden.grad)
+
+
 def test_without_tags_the_decoder_speaks_alone() -> None:
     made = head(["a dog runs"], ["dog", "cat"])
     network = made.decoder
