@@ -263,6 +263,13 @@ def test_later_stages_learn_from_the_sources_that_they_name(tables: dict[str, st
     assert each == [[*range(15)], [*range(6), *range(11, 15)], [*range(6)]]
 
 
+def test_a_stage_may_weigh_the_table_otherwise(tables: dict[str, str]) -> None:
+    recipe = recipe_of(tables, "data.weight=3", "training.reinforce={epochs: 1, weight: 2}")
+    first, last = stages(recipe.training)
+    of = np.repeat([0, 1, 2], [6, 5, 4])
+    assert [shown(recipe, stage, of)[0] for stage in (first, last)] == [3, 2]
+
+
 def test_a_stage_is_rewarded_by_its_own_texts(
     tables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

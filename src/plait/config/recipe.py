@@ -138,6 +138,14 @@ Sources = Annotated[
     tuple[str, ...] | None,
     Field(description="the data.sources to learn from beside the table; null: none"),
 ]
+StageWeight = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=100,
+        description="weight of the table's own records in this stage; null: data.weight",
+    ),
+]
 
 
 class FinetuneSpec(_Section):
@@ -149,12 +157,14 @@ class FinetuneSpec(_Section):
         0.1, "learning rate of pretrained layers, as a share of the peak", ge=0
     )
     sources: Sources = None
+    weight: StageWeight = None
 
 
 class ReinforceSpec(_Section):
     """The last stage of training, which optimises the free-running score itself."""
 
     sources: Sources = None
+    weight: StageWeight = None
     epochs: int = _field(0, "epochs; 0 skips the stage", ge=0)
     learning_rate: float = _field(1e-4, "peak learning rate", gt=0)
     encoder_rate: float = _field(

@@ -60,6 +60,7 @@ class Stage:
     encoder_rate: float  # learning rate of pretrained layers, as a share; 0: frozen
     sampling: Sampling | None = None  # None: maximum likelihood
     sources: tuple[str, ...] | None = None  # beside the table; None: all
+    weight: float | None = None  # of the table's records; None: as the data says
 
 
 def stages(spec: TrainingSpec) -> list[Stage]:
@@ -69,9 +70,9 @@ def stages(spec: TrainingSpec) -> list[Stage]:
     all_stages = (
         Stage("likelihood", spec.epochs, spec.batch, spec.learning_rate, spec.encoder_rate),
         Stage("finetune", f.epochs, spec.batch, f.learning_rate, f.encoder_rate, None,
-              f.sources or ()),
+              f.sources or (), f.weight),
         Stage("reinforce", r.epochs, r.batch, r.learning_rate, r.encoder_rate,
-              Sampling(r.samples, r.temperature), r.sources or ()),
+              Sampling(r.samples, r.temperature), r.sources or (), r.weight),
     )  # fmt: skip
     return [stage for stage in all_stages if stage.epochs]
 
@@ -207,7 +208,7 @@ class Trainer:
         however small its weight is."""
         data, of = self.recipe.data, self.train.sources
         everything = np.arange(len(self.train)) if of is None else np.flatnonzero(of == 0)
-        weighted = [(everything, data.weight)]
+        weighted = [(everything, stage.weight or data.weight)]
         for number, (name, source) in enumerate(data.sources.items(), start=1):
             if stage.sources is None or name in stage.sources:
                 weighted.append((np.flatnonzero(of == number), source.weight))

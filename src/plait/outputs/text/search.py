@@ -424,10 +424,10 @@ def restrict(scores: Floats, generated: Ints, limits: Limits, mixture: Mixture) 
     scores[:, excluded] = -np.inf
     rows, tokens = _repeats(generated, limits.no_repeat, scores.shape[1])
     if mixture.fluency is not None:
-        codes = rows * scores.shape[1] + tokens
         more, avoided = mixture.fluency.forbidden(generated)
-        codes = np.union1d(codes, more * scores.shape[1] + avoided)
-        rows, tokens = np.divmod(codes, scores.shape[1])
+        codes = np.concatenate([rows, more]) * scores.shape[1] + np.concatenate([tokens, avoided])
+        codes.sort(kind="stable")  # nearly in order, which np.unique would make no use of
+        rows, tokens = np.divmod(codes[np.diff(codes, prepend=-1) > 0], scores.shape[1])
     if normalise:
         np.add.at(lost, rows, np.exp(scores[rows, tokens]))
     scores[rows, tokens] = -np.inf
