@@ -21,10 +21,17 @@ DINO_REGISTERS = {**VIT, "num_register_tokens": 3}
 
 
 def make_vision_model(kind: str) -> Any:
-    """An untrained model: vit, resnet, registers (DINOv2's), siglip or clip."""
+    """An untrained model: vit, resnet, registers (DINOv2's), siglip or clip; classifier (ViT's) or
+    classifier-resnet, which name what is seen."""
     import transformers as t
 
     torch.manual_seed(0)
+    if kind.startswith("classifier"):
+        names = {0: "tabby, tabby cat", 1: "golden retriever", 2: "street_car", 3: "tench"}
+        labels = {"id2label": names, "label2id": {name: n for n, name in names.items()}}
+        if kind == "classifier-resnet":
+            return t.ResNetForImageClassification(t.ResNetConfig(**RESNET, **labels))
+        return t.ViTForImageClassification(t.ViTConfig(**VIT, **labels))
     if kind == "vit":
         return t.ViTModel(t.ViTConfig(**VIT))
     if kind == "resnet":

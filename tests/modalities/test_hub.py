@@ -14,7 +14,8 @@ from vision_models import save_vision_model
 
 from plait.config import registry
 from plait.config.recipe import check_recipe
-from plait.modalities.image.hub import HubImage
+from plait.modalities.image.base import imagenet_words
+from plait.modalities.image.hub import HubImage, class_words
 from plait.nn.base import Encoder
 from plait.types import PlaitError, UsageError
 
@@ -79,6 +80,49 @@ def test_the_class_token_is_dropped_and_the_numbers_are_the_models(folder: Path)
     with torch.no_grad():
         expected = transformers.ViTModel.from_pretrained(folder)(pixels).last_hidden_state[:, 1:]
     torch.testing.assert_close(prepared(encoder, batch), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("folder", "model"),
+    [("classifier", "ViTForImageClassification"),
+     ("classifier-resnet", "ResNetForImageClassification")],
+    indirect=["folder"],
+)  # fmt: skip
+def test_a_classifier_names_what_it_sees(folder: Path, model: str) -> None:
+    """Its tokens are those of the model without its classifier."""
+    modality = learned(folder, classes=2)
+    assert modality.tag_names == ["tabby", "retriever", "car", "tench"]
+    encoder = modality.encoder(True).eval()
+    batch = photos(modality, 3)
+    features = prepared(encoder, batch)
+    tokens = encoder(features, torch.tensor([1, 1, 0]))
+    plain = learned(folder).encoder(True).eval()
+    expected = plain(prepared(plain, batch), torch.tensor([1, 1, 0]))
+    torch.testing.assert_close(tokens.values, expected.values)
+    assert (encoder.length, encoder.grid) == (plain.length, plain.grid)
+    whole = getattr(transformers, model).from_pretrained(folder).eval()
+    mean, std = (torch.tensor(modality.state[key]) for key in ("mean", "std"))
+    with torch.no_grad():
+        logits = whole(((batch - mean) / std).permute(0, 3, 1, 2)).logits
+    weights, ids = logits.softmax(1).topk(2)
+    assert tokens.tags is not None
+    assert torch.equal(tokens.tags.ids[:2], ids[:2])
+    torch.testing.assert_close(tokens.tags.weights[:2], weights[:2], atol=1e-3, rtol=0)
+    assert not tokens.tags.weights[2].any()
+
+
+def test_classes_without_names_are_refused(folder: Path) -> None:
+    with pytest.raises(PlaitError, match="no classes with names"):
+        learned(folder, classes=2)
+    with pytest.raises(ValueError, match="train: frozen"):
+        HubImage(name=str(folder), classes=2, train="all")
+
+
+def test_imagenets_classes_have_everyday_words() -> None:
+    names = {str(n): f"class {n}" for n in range(1000)} | {"0": "tench, Tinca tinca"}
+    config = {"id2label": names, "architectures": ["ViTForImageClassification"]}
+    assert class_words(config) == imagenet_words()
+    assert imagenet_words()[285] == "cat"  # Egyptian cat
 
 
 @pytest.mark.parametrize("folder", ["resnet"], indirect=True)

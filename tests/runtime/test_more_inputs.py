@@ -16,6 +16,7 @@ from untrained import make_model
 from vision_models import save_vision_model
 
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
+from plait.runtime import load
 from plait.runtime.export import export
 from plait.types import PlaitError, UsageError
 
@@ -123,6 +124,25 @@ def test_photos_of_the_hub(kind: str, train: str, tmp_path: Path) -> None:
     save_vision_model(kind, tmp_path / "model")
     representation = {"kind": f"hub:{tmp_path / 'model'}", "train": train}
     parity("image", representation, CELLS["image"], tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "classifier-resnet"])
+def test_what_a_classifier_of_the_hub_names(kind: str, tmp_path: Path) -> None:
+    """A text output says it, also of a photo that is missing."""
+    pytest.importorskip("transformers", reason="needs the extra plait[hub]")
+    save_vision_model(kind, tmp_path / "model")
+    representation = {"kind": f"hub:{tmp_path / 'model'}", "classes": 2}
+    decoder = {"kind": "transformer", "layers": 1, "heads": 2}
+    settings = {"min_count": 1, "pointer": True, "max_length": 12, "decoder": decoder}
+    model = make_model(
+        {"photo": {"modality": "image", "representation": representation}},
+        {"said": {"kind": "text", "settings": settings}},
+        {"photo": CELLS["image"], "said": CELLS["text"]},
+        {"kind": "none", "width": 16},
+    )
+    check(model, tmp_path / "out", {"photo": CELLS["image"]}, num=2)
+    prediction = load(tmp_path / "out").predict({"photo": CELLS["image"][0]})
+    assert set(prediction.details.tags) <= {"tabby", "retriever", "car", "tench"}
 
 
 def test_what_onnx_has_no_operation_for_is_told(tmp_path: Path) -> None:

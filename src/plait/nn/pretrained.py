@@ -72,8 +72,9 @@ def build_features(
     what: str,
     expected: str,
     hint: str,
+    kind: str = "AutoModel",
 ) -> tuple[M, Tensor]:
-    """A module round a model of `AutoModel`, in evaluation mode, and its result of a trial input.
+    """A module round a model, in evaluation mode, and its result of a trial input.
 
     Only the parameters that the result depends on can learn: a pooler or the vector of a mask has
     nothing to learn here.
@@ -83,11 +84,12 @@ def build_features(
         wrap: makes the module of the model.
         trial: its arguments.
         what, expected, hint: of the error where the module can't read the trial.
+        kind: as for `build_model`.
 
     Raises:
         PlaitError: the module can't read the trial, or the weights lack some.
     """
-    model, missing = build_model("AutoModel", name, config, pretrained)
+    model, missing = build_model(kind, name, config, pretrained)
     features = wrap(model).eval()
     parameters = [parameter for parameter in features.parameters() if parameter.requires_grad]
     try:

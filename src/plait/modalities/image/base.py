@@ -173,12 +173,14 @@ class Cnn(Photo):
 
     @property
     def tag_names(self) -> Sequence[str]:
-        """An everyday word for each of ImageNet's 1,000 classes, in their usual order: the class
-        "Egyptian cat" is called a cat."""
-        if not self.classes:
-            return ()
-        file = importlib.resources.files("plait.modalities.image") / "imagenet_words.txt"
-        return file.read_text(encoding="utf-8").split()
+        """Those of `imagenet_words`: the class "Egyptian cat" is called a cat."""
+        return imagenet_words() if self.classes else ()
+
+
+def imagenet_words() -> list[str]:
+    """An everyday word for each of ImageNet's 1,000 classes, chosen by hand."""
+    file = importlib.resources.files("plait.modalities.image") / "imagenet_words.txt"
+    return file.read_text(encoding="utf-8").split()
 
 
 def drawn_size(picture: Pixels) -> tuple[int, int]:

@@ -9,18 +9,18 @@ processor classes themselves need more libraries.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plait.config.registry import register
 from plait.data.images import Fit
-from plait.modalities.image.base import Photo
+from plait.modalities.image.base import Photo, imagenet_words
 from plait.nn.hub import HubName, HubTrain, load_config, load_json
-from plait.types import State
+from plait.types import PlaitError, State
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = 224  # where neither the processor nor the model names one
@@ -40,16 +40,42 @@ class HubImage(Photo):
     resize: Literal["auto", "squash", "crop"] = Field(
         "auto", description="squash the photo to a square, or crop it; auto: as the model does"
     )
+    classes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="how many of the likeliest classes of the model's own classifier are given to "
+        "the outputs, each as a word; 0: none",
+    )
+
+    @model_validator(mode="after")
+    def _classes_stay(self) -> HubImage:
+        if self.classes and self.train != "frozen":
+            raise ValueError(
+                "the classes of a model that is trained would be forgotten; expected train: frozen"
+            )
+        return self
+
+    @property
+    def tag_names(self) -> Sequence[str]:
+        """A word for each class that the model names."""
+        return class_words(self.state["config"]) if self.classes else ()
 
     def fit(self, cells: Iterable[Any], root: Path) -> State:
         """The model's architecture and how its photos are read, so that a package needs no hub:
-        size, fit, and mean and deviation in units of the pixels (0 to 255)."""
+        size, fit, and mean and deviation in units of the pixels (0 to 255).
+
+        Raises:
+            PlaitError: the model has no classes, though some are asked for.
+        """
         config = load_config(self.name)
         processor = load_json(self.name, "preprocessor_config.json")
         if processor is None:
             processor = (load_json(self.name, "processor_config.json") or {}).get("image_processor")
         processor = processor or {}
         size, fit = _size_and_fit(config, processor)
+        if self.classes:
+            class_words(config)
         scale = processor.get("rescale_factor") or 1 / 255
         scale = scale if processor.get("do_rescale", True) else 1.0
         mean: Any = 0.0
@@ -73,6 +99,27 @@ class HubImage(Photo):
     def fingerprint(self) -> str:
         """As any photo's, with the mean and deviation."""
         return json.dumps([super().fingerprint(), self.state["mean"], self.state["std"]])
+
+
+def class_words(config: State) -> list[str]:
+    """A word for each class of an image classifier: ImageNet's everyday words where it has these
+    classes, else the last word of a class's first name.
+
+    Raises:
+        PlaitError: it is no classifier, or its classes have no names.
+    """
+    names = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
+    whole = any("ForImageClassification" in name for name in config.get("architectures") or ())
+    if not whole or all(name == f"LABEL_{number}" for number, name in names.items()):
+        raise PlaitError(
+            "the model has no classes with names",
+            expected="an image classifier, such as hub:google/vit-base-patch16-224",
+            hint="set the representation's classes to 0",
+        )
+    words = imagenet_words()
+    if len(names) == len(words) and names[0].startswith("tench"):
+        return words
+    return [names[n].partition(",")[0].replace("_", " ").lower().split()[-1] for n in sorted(names)]
 
 
 def _size_and_fit(config: State, processor: State) -> tuple[int, Fit]:

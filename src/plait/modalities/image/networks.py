@@ -10,9 +10,10 @@ import importlib
 import inspect
 import math
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,8 @@ from plait.types import PlaitError, State, Tags, Tokens
 
 HALF = (127.5,) * 3  # mean and deviation that bring 0..255 to -1..1
 STRIDE = 32  # pixels a token of a `Cnn`, each way
+SEEN: ContextVar[Tensor] = ContextVar("seen")
+"""What a classifier's own network gave in this thread, see `Features`."""
 VISION_TOWERS = ("vision_model", "vision_tower", "visual")  # of models that also read text
 
 # EfficientNet-Lite: how much wider and deeper than Lite0; ImageNet top-1 accuracy 75.1, 76.7, 77.6.
@@ -335,17 +338,25 @@ class HubImageEncoder(PhotoEncoder):
         super().__init__()
         state, (size, _) = image.state, image.shape
         self.mean, self.std = state["mean"], state["std"]
+        config, self.count, self.classes = state["config"], image.classes, len(image.tag_names)
+
+        def wrap(model: nn.Module) -> Features:
+            part = model if self.count else _vision_part(model)
+            return Features(part, config, size, classifies=self.count > 0)
+
         features, values = build_features(
             image.name,
-            state["config"],
+            config,
             pretrained,
-            lambda model: Features(_vision_part(model), state["config"], size),
+            wrap,
             (torch.zeros(1, 3, size, size),),
             what=f"hub:{image.name} can't read a photo of {size} × {size} pixels",
             expected="an image model with a feature map or patch tokens (last_hidden_state)",
             hint="leave size as null, or name another model",
+            kind="AutoModelForImageClassification" if self.count else "AutoModel",
         )
-        self.length, self.width = values.shape[1:]
+        self.width = values.shape[2]
+        self.length = values.shape[1] - -(-self.classes // self.width)
         self.grid = features.grid
         frozen = image.train == "frozen"
         self.trunk: nn.Module = freeze(features) if frozen else nn.Identity()
@@ -353,7 +364,14 @@ class HubImageEncoder(PhotoEncoder):
 
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """What `prepare` gave -> Tokens (B, T, D); a feature map goes row by row."""
-        return present_tokens(self.top(prepared), lengths > 0)
+        values, present = self.top(prepared), lengths > 0
+        tokens = present_tokens(values[:, : self.length], present)
+        if not self.count:
+            return tokens
+        logits = values[:, self.length :].flatten(1)[:, : self.classes].float()
+        weights, ids = logits.softmax(dim=1).topk(min(self.count, self.classes), dim=1)
+        ids, weights = (torch.where(present[:, None], found, 0) for found in (ids, weights))
+        return replace(tokens, tags=Tags(ids, weights))
 
     def train(self, mode: bool = True) -> HubImageEncoder:
         """As `Encoder.train`; batch norms keep the statistics of their pretraining.
@@ -368,11 +386,16 @@ class HubImageEncoder(PhotoEncoder):
 
 
 class Features(nn.Module):
-    """(B, 3, S, S) float -> (B, T, D): the model's last feature map or patch tokens."""
+    """(B, 3, S, S) float -> (B, T, D): the model's last feature map or patch tokens; of a whole
+    classifier also the classes' logits, in as many more rows as they fill."""
 
-    def __init__(self, model: nn.Module, config: State, size: int) -> None:
+    def __init__(self, model: nn.Module, config: State, size: int, classifies: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.classifies = model, classifies
+        if classifies:
+            own = _vision_part(model)
+            own = cast(nn.Module, model.base_model) if own is model else own
+            own.register_forward_hook(_remember)
         self.grid: tuple[int, int] | None = None
         vision = config.get("vision_config") or config
         patch = one_side(vision.get("patch_size"))
@@ -384,13 +407,20 @@ class Features(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, T, D); sets ``grid``."""
-        values: Tensor = self.model(pixel_values=pixels, **self.options).last_hidden_state
+        found = self.model(pixel_values=pixels, **self.options)
+        values: Tensor = SEEN.get() if self.classifies else found.last_hidden_state
         if values.ndim == 4:  # (B, D, H, W)
             self.grid = (values.shape[2], values.shape[3])
-            return values.flatten(2).transpose(1, 2)  # (B, H·W, D)
-        side, extra = self._arrangement(values.shape[1])
-        self.grid = (side, side) if side else None
-        return values[:, extra:]
+            values = values.flatten(2).transpose(1, 2)  # (B, H·W, D)
+        else:
+            side, extra = self._arrangement(values.shape[1])
+            self.grid = (side, side) if side else None
+            values = values[:, extra:]
+        if not self.classifies:
+            return values
+        width = values.shape[2]
+        padded = F.pad(found.logits, (0, -found.logits.shape[1] % width))
+        return torch.cat([values, padded.view(len(values), -1, width)], dim=1)
 
     def _arrangement(self, tokens: int) -> tuple[int, int]:
         """Places a side (0: no square) and how many tokens before them belong to no place.
@@ -405,6 +435,11 @@ class Features(nn.Module):
             if side and side * side == tokens - extra:
                 return side, extra
         return 0, 0
+
+
+def _remember(model: nn.Module, inputs: Any, found: Any) -> None:
+    """Keep what a classifier's own network gives, which the classifier does not."""
+    SEEN.set(found.last_hidden_state)
 
 
 def _vision_part(model: nn.Module) -> nn.Module:
