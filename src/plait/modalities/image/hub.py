@@ -106,7 +106,7 @@ def class_words(config: State) -> list[str]:
     classes, else the last word of a class's first name.
 
     Raises:
-        PlaitError: it is no classifier, or its classes have no names.
+        PlaitError: it isn't a classifier, or its classes have no names.
     """
     names = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
     whole = any("ForImageClassification" in name for name in config.get("architectures") or ())
