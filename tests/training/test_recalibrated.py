@@ -70,7 +70,10 @@ def test_the_last_stage_alone(tmp_path: Path) -> None:
         rows.append({"image": f"{number}.png", "captions": [KNOWN[number % 2]], "split": split})
     table = tmp_path / "table.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plait.train("captioning", table, tmp_path / "first", overrides=[*SMALL, "training.epochs=1"])
+    # The first is calibrated, the last is not.
+    sure = "outputs.caption.settings.calibrate=true"
+    first = [*SMALL, "training.epochs=1", sure]
+    plait.train("captioning", table, tmp_path / "first", overrides=first)
     start = [f"training.start={tmp_path / 'first'}", "training.epochs=0"]
     overrides = [*SMALL, *start, "training.reinforce.epochs=1"]
     lines: list[Any] = []

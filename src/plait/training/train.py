@@ -256,10 +256,12 @@ def _start(
     try:
         fitted = parts.with_states(model.states)
         network = build_network(recipe, fitted, pretrained=False)
-        learned = dict(network.named_parameters())
-        # What is calibrated at the end need not be there at the start.
-        fresh = {n: value for n, value in network.state_dict().items() if n not in learned}
-        network.load_state_dict(fresh | model.network.state_dict())
+        whole, learned = network.state_dict(), dict(network.named_parameters())
+        # What is calibrated at the end need not be there at the start, on either side.
+        fresh = {name: value for name, value in whole.items() if name not in learned}
+        theirs = dict(model.network.named_parameters())
+        given = {n: v for n, v in model.network.state_dict().items() if n in theirs or n in whole}
+        network.load_state_dict(fresh | given)
     except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
         raise UsageError(
             f"training.start: the weights of {start} don't fit the recipe: "
