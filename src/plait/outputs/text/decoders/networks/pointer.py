@@ -116,7 +116,7 @@ class PointerNetwork(DecoderNetwork):
         words = words.long()
         same = words[..., None] == words[..., None, :]
         first = ~same.tril(-1).any(dim=-1)
-        pointed = (same.float() @ attention[..., None])[..., 0] * torch.sigmoid(gate)  # (..., K)
+        pointed = (same * attention[..., None, :]).sum(dim=-1) * torch.sigmoid(gate)  # (..., K)
         alone = said.gather(-1, words)
         both = (alone.exp() + pointed).clamp(min=LEAST).log()
         return said.scatter_add(-1, words, (both - alone) * first).clamp(min=math.log(LEAST))
