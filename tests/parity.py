@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from untrained import make_model
 
 from plait.model import Model
 from plait.runtime import load
@@ -70,6 +71,17 @@ def same(mine: Prediction, wanted: Prediction) -> None:
     for one, other in zip(mine.alternatives, wanted.alternatives, strict=True):
         assert one.value == other.value
         assert one.score == pytest.approx(other.score, abs=CLOSE)
+
+
+def captioner(representation: Mapping[str, Any], **settings: Any) -> Any:
+    """An untrained model that describes a photo."""
+    settings = {"min_count": 1, "max_length": 12} | settings
+    return make_model(
+        {"photo": {"modality": "image", "representation": dict(representation)}},
+        {"said": {"kind": "text", "settings": settings}},
+        {"photo": CELLS["image"], "said": CELLS["text"]},
+        {"kind": "none", "width": 16},
+    )
 
 
 def check(model: Model, folder: Path, cells: Mapping[str, list[Any]], **options: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from parity import CELLS, check, sound
+from parity import CELLS, captioner, check, sound
 from safetensors.torch import save_file
 from samples import save_bert, write_vectors
 from untrained import make_model
@@ -133,13 +133,7 @@ def test_what_a_classifier_of_the_hub_names(kind: str, tmp_path: Path) -> None:
     save_vision_model(kind, tmp_path / "model")
     representation = {"kind": f"hub:{tmp_path / 'model'}", "classes": 2}
     decoder = {"kind": "transformer", "layers": 1, "heads": 2}
-    settings = {"min_count": 1, "pointer": True, "max_length": 12, "decoder": decoder}
-    model = make_model(
-        {"photo": {"modality": "image", "representation": representation}},
-        {"said": {"kind": "text", "settings": settings}},
-        {"photo": CELLS["image"], "said": CELLS["text"]},
-        {"kind": "none", "width": 16},
-    )
+    model = captioner(representation, pointer=True, decoder=decoder)
     check(model, tmp_path / "out", {"photo": CELLS["image"]}, num=2)
     prediction = load(tmp_path / "out").predict({"photo": CELLS["image"][0]})
     assert set(prediction.details.tags) <= {"tabby", "retriever", "car", "tench"}

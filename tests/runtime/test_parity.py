@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from parity import CELLS, ROWS, check, sound
+from parity import CELLS, ROWS, captioner, check, sound
 from untrained import make_model
 
 from plait.data.cells import ErrorPolicy
@@ -87,13 +87,7 @@ def test_every_output(output: str, tmp_path: Path) -> None:
 
 
 def test_detected_words_and_one_beam(tmp_path: Path) -> None:
-    settings = {"min_count": 1, "decoder": SMALL, "detected_words": 3, "max_length": 12}
-    model = make_model(
-        {"photo": {"modality": "image", "representation": PIXELS}},
-        {"said": {"kind": "text", "settings": settings}},
-        {"photo": CELLS["image"], "said": CELLS["text"]},
-        {"kind": "none", "width": 16},
-    )
+    model = captioner(PIXELS, decoder=SMALL, detected_words=3)
     check(model, tmp_path / "out", {"photo": CELLS["image"]}, beam=1)
 
 

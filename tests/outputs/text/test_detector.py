@@ -47,7 +47,7 @@ def test_places_vote_in_the_exponent_and_masked_places_do_not() -> None:
 
 
 def test_without_a_gradient_the_votes_are_the_same() -> None:
-    """They are counted a few records at a time then, and in place."""
+    """They are counted a few records at a time then."""
     detector = WordDetector([0.0] * 9, WIDTH, 2)
     tokens = Tokens(torch.randn(10, PLACES, WIDTH), torch.rand(10, PLACES) < 0.7)
     tokens.mask[:5] = True

@@ -173,8 +173,7 @@ class CnnEncoder(PhotoEncoder):
         if self.classifier is None:
             return tokens
         logits = self.classifier(x.mean(dim=(2, 3))).float()  # (B, 1000)
-        weights, ids = logits.softmax(dim=1).topk(self.count, dim=1)
-        tags = Tags(ids, torch.where(lengths[:, None] > 0, weights, 0))
+        tags = likeliest(logits, self.count, lengths > 0)
         return replace(tokens, tags=tags, loss=self._forgetting(prepared, logits, lengths > 0))
 
     def _forgetting(self, prepared: Tensor, logits: Tensor, present: Tensor) -> Tensor | None:
@@ -189,6 +188,13 @@ class CnnEncoder(PhotoEncoder):
             logits.log_softmax(dim=1), before.log_softmax(dim=1), log_target=True, reduction="none"
         ).sum(dim=1)  # (B,)
         return self.retention * (divergence * present).sum() / len(present)
+
+
+def likeliest(logits: Tensor, count: int, present: Tensor) -> Tags:
+    """The likeliest classes, from logits (B, C), of the photos that are present (B,)."""
+    weights, ids = logits.softmax(dim=1).topk(min(count, logits.shape[1]), dim=1)
+    ids, weights = (torch.where(present[:, None], found, 0) for found in (ids, weights))
+    return Tags(ids, weights)
 
 
 def imagenet_classifier(name: NetworkName, pretrained: bool) -> nn.Linear:
@@ -338,17 +344,12 @@ class HubImageEncoder(PhotoEncoder):
         super().__init__()
         state, (size, _) = image.state, image.shape
         self.mean, self.std = state["mean"], state["std"]
-        config, self.count, self.classes = state["config"], image.classes, len(image.tag_names)
-
-        def wrap(model: nn.Module) -> Features:
-            part = model if self.count else _vision_part(model)
-            return Features(part, config, size, classifies=self.count > 0)
-
+        self.count, self.classes = image.classes, len(image.tag_names)
         features, values = build_features(
             image.name,
-            config,
+            state["config"],
             pretrained,
-            wrap,
+            lambda model: Features(model, state["config"], size, classifies=self.count > 0),
             (torch.zeros(1, 3, size, size),),
             what=f"hub:{image.name} can't read a photo of {size} × {size} pixels",
             expected="an image model with a feature map or patch tokens (last_hidden_state)",
@@ -369,9 +370,7 @@ class HubImageEncoder(PhotoEncoder):
         if not self.count:
             return tokens
         logits = values[:, self.length :].flatten(1)[:, : self.classes].float()
-        weights, ids = logits.softmax(dim=1).topk(min(self.count, self.classes), dim=1)
-        ids, weights = (torch.where(present[:, None], found, 0) for found in (ids, weights))
-        return replace(tokens, tags=Tags(ids, weights))
+        return replace(tokens, tags=likeliest(logits, self.count, present))
 
     def train(self, mode: bool = True) -> HubImageEncoder:
         """As `Encoder.train`; batch norms keep the statistics of their pretraining.
@@ -391,9 +390,9 @@ class Features(nn.Module):
 
     def __init__(self, model: nn.Module, config: State, size: int, classifies: bool) -> None:
         super().__init__()
-        self.model, self.classifies = model, classifies
+        own = _vision_part(model)
+        self.model, self.classifies = model if classifies else own, classifies
         if classifies:
-            own = _vision_part(model)
             own = cast(nn.Module, model.base_model) if own is model else own
             own.register_forward_hook(_remember)
         self.grid: tuple[int, int] | None = None

@@ -502,16 +502,16 @@ class WordDetector(nn.Module):
         """(B, V): the log-mean-exp of the tokens' votes, a smooth maximum."""
         values, mask = tokens.values, tokens.mask
         if torch.is_grad_enabled() or torch.onnx.is_in_onnx_export() or values.is_cuda:
-            votes = self.vote(values).float()  # (B, T, V)
-            total = torch.logsumexp(votes.masked_fill(~mask[..., None], float("-inf")), dim=1)
+            total = self._total(values, mask)
         else:  # a few records at a time, so that their votes stay in the processor's cache
-            total = values.new_empty(len(values), self.vote.out_features, dtype=torch.float32)
-            for at in range(0, len(values), FEW):
-                votes, real = self.vote(values[at : at + FEW]).float(), mask[at : at + FEW]
-                if not real.all():
-                    votes.masked_fill_(~real[..., None], float("-inf"))
-                total[at : at + FEW] = torch.logsumexp(votes, dim=1)
+            few = map(self._total, torch.split(values, FEW), torch.split(mask, FEW))
+            total = torch.cat(list(few))
         return total - mask.sum(1, keepdim=True).float().log()
+
+    def _total(self, values: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, D), (B, T) -> (B, V): the log-sum-exp of the votes."""
+        votes = self.vote(values).float()  # (B, T, V)
+        return torch.logsumexp(votes.masked_fill(~mask[..., None], float("-inf")), dim=1)
 
     def forward(self, fused: Fused) -> tuple[Fused, Detected]:
         """Fused with K more tokens (B, T + K, D), and what was detected."""

@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plait.data.vocabulary import UNK
@@ -109,14 +108,6 @@ class PointerNetwork(DecoderNetwork):
         there = scores > float("-inf")
         some = there.any(dim=-1, keepdim=True)
         attention = scores.masked_fill(~some, 0.0).softmax(dim=-1) * there  # (..., K)
-        gate = self.gate(own).float()  # (..., 1), the log odds of the pointer
-        said = self.decoder.log_scores(own) + F.logsigmoid(-gate) * some  # (..., V)
-        # Only the tags' words are changed, which is faster than to mix all probabilities; a word of
-        # several tags at the first of them.
-        words = words.long()
-        same = words[..., None] == words[..., None, :]
-        first = ~same.tril(-1).any(dim=-1)
-        pointed = (same * attention[..., None, :]).sum(dim=-1) * torch.sigmoid(gate)  # (..., K)
-        alone = said.gather(-1, words)
-        both = (alone.exp() + pointed).clamp(min=LEAST).log()
-        return said.scatter_add(-1, words, (both - alone) * first).clamp(min=math.log(LEAST))
+        gate = torch.sigmoid(self.gate(own).float()) * some  # (..., 1)
+        said = self.decoder.log_scores(own).exp() * (1 - gate)  # (..., V)
+        return said.scatter_add(-1, words.long(), gate * attention).clamp(min=LEAST).log()
