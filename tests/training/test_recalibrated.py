@@ -8,6 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
+import torch
 
 import plait
 
@@ -79,3 +81,48 @@ def test_the_last_stage_alone(tmp_path: Path) -> None:
     lines: list[Any] = []
     plait.train("captioning", table, tmp_path / "last", overrides=overrides, report=lines.append)
     assert {line["stage"] for line in lines if line["event"] == "step"} == {"reinforce"}
+
+
+def test_a_training_starts_from_the_mean_of_models(tmp_path: Path) -> None:
+    def table(name: str, shades: tuple[int, int]) -> Path:
+        rows = []
+        for number in range(12):
+            picture = np.full((16, 16, 3), shades[number % 2], np.uint8)
+            picture[0, 0] = number
+            cv2.imwrite(str(tmp_path / f"{name}{number}.png"), picture)
+            split = "val" if number >= 8 else "train"
+            text = KNOWN[number % 2]
+            rows.append({"image": f"{name}{number}.png", "captions": [text], "split": split})
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    def trained(
+        name: str, table: Path, *start: str, words: int = 1, epochs: int = 0
+    ) -> plait.Model:
+        overrides = [
+            *SMALL,
+            f"outputs.caption.settings.min_count={words}",
+            f"training.start=[{', '.join(str(tmp_path / each) for each in start)}]",
+            f"training.epochs={epochs}",
+            "training.weights=float32",
+        ]
+        return plait.train("captioning", table, tmp_path / name, overrides=overrides)
+
+    bright, dark = table("bright", (160, 240)), table("dark", (20, 90))
+    first = trained("first", bright, epochs=1)
+    second = trained("second", dark, "first", epochs=2)
+    mean = trained("mean", bright, "first", "second")
+    one, two, both = (dict(model.network.named_parameters()) for model in (first, second, mean))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+    for name, value in both.items():
+        assert torch.allclose(value, (one[name] + two[name]) / 2, atol=1e-7), name
+    # It remembers what both have learned from, and says which they were.
+    assert plait.load(tmp_path / "mean").memory.training == second.memory.training
+    assert second.memory.training > first.memory.training
+    assert [t["records"] for t in mean.scores["trained"]["start"]] == [8, 8]
+    card = (tmp_path / "mean" / "card.md").read_text()
+    assert card.count("\nplait train ") == 3
+    trained("fewer", bright, words=5, epochs=1)
+    with pytest.raises(plait.UsageError, match=r"fewer knows other words"):
+        trained("no", bright, "first", "fewer")

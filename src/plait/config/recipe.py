@@ -180,8 +180,10 @@ class ReinforceSpec(_Section):
 class TrainingSpec(_Section):
     """The training loop's settings."""
 
-    start: str | None = _field(
-        None, "a model whose weights and states to start from; null starts from scratch"
+    start: str | tuple[str, ...] | None = _field(
+        None,
+        "a model whose weights and states to start from, or several whose mean (Wortsman et al. "
+        "2022); null starts from scratch",
     )
     epochs: int = _field(20, "maximum number of passes over the records", ge=0)
     patience: int = _field(4, "validations without a better score before stopping", ge=1)

@@ -43,17 +43,25 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
         *([recipe.card.notes.strip(), ""] if recipe.card.notes.strip() else []),
         "## How to reproduce it",
         "```",
-        trained.get("command") or recipe.command or "plait train RECIPE TABLE",
+        *(_commands(trained) or [recipe.command or "plait train RECIPE TABLE"]),
         "```",
         f"Seed {recipe.seed}; best weights from {trained.get('best', '?')}; "
-        f"{round(trained['seconds']) if 'seconds' in trained else '?'} seconds of training. Every "
-        "setting is in recipe.yaml.",
+        f"{round(trained['seconds']) if 'seconds' in trained else '?'} seconds of training"
+        f"{' by the last command' if trained.get('start') else ''}. Every setting is in "
+        "recipe.yaml.",
     ]
     if versions:
         lines.append(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")
     if trained.get("commit"):
         lines.append(f"Commit of plait: {trained['commit']}.")
     return "\n".join(lines) + "\n"
+
+
+def _commands(trained: Mapping[str, Any]) -> list[str]:
+    """The commands that made a model, those of the models that it started from first."""
+    before = [line for each in trained.get("start", []) for line in _commands(each or {})]
+    own = [trained["command"]] if trained.get("command") else []
+    return list(dict.fromkeys([*before, *own]))
 
 
 def _table(learned: Mapping[str, Any], several: bool) -> str:

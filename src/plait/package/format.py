@@ -91,6 +91,9 @@ class Memory:
     def __contains__(self, digest: object) -> bool:
         return digest in self.training or digest in self.validation
 
+    def __or__(self, other: Memory) -> Memory:
+        return Memory(self.training | other.training, self.validation | other.validation)
+
     def count(self, digests: Iterable[int]) -> tuple[int, int]:
         """How many records the model learned from, and by how many others it was chosen."""
         known = [d in self.training for d in digests if d in self]

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +145,7 @@ class _Run:
         """The trained model, scored on the validation rows."""
         recipe, table, splits = self.recipe, self.mixture.table, self.mixture.splits
         train, val = (table.where(splits[name]) for name in ("train", "val"))
-        parts, network = _start(recipe, unfitted, train, self.columns)
+        parts, network, started = _start(recipe, unfitted, train, self.columns)
         warn_of_unread(parts, table, self.columns)
         preparer = Preparer(parts, TorchEngine(network), self.columns, self.policy, self.progress)
         records, kept = preparer.prepare(train, views=True)
@@ -153,10 +155,11 @@ class _Run:
         val_kept = [row for row in calibration_kept if row < len(val)]
         val_records = calibration_records.where(range(len(val_kept)))
         self._check(network, records, val_records)
-        memory = Memory(
+        own = Memory(
             frozenset(preparer.digests(records, train, kept)),
             frozenset(preparer.digests(calibration_records, calibrating, calibration_kept)),
         )
+        memory = reduce(or_, (model.memory for model in started), own)
         scorer = Scorer(recipe, parts, val_records, val.where(val_kept), self.columns)
         fresh = deepcopy(network) if recipe.training.refit else None
         trainer = Trainer(recipe, network, records, scorer, self.folder, self.report)
@@ -174,6 +177,8 @@ class _Run:
             "best": trainer.progress.best_at,
             "seconds": round(trainer.progress.seconds, 3),
         }
+        if started:
+            trained["start"] = [model.scores.get("trained") for model in started]
         if fresh is not None:
             self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
             round_weights(fresh, recipe)
@@ -245,31 +250,48 @@ class _Run:
 
 def _start(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
-) -> tuple[Parts, Network]:
-    """The components fitted to the training rows, and the network; or both as in a trained model
-    to start from."""
-    if recipe.training.start is None:
+) -> tuple[Parts, Network, list[Model]]:
+    """The components fitted to the training rows, and the network; or both as in the trained models
+    to start from, and these."""
+    given = recipe.training.start
+    names = (given,) if isinstance(given, str) else given or ()
+    models = [load_model(name) for name in names]
+    if not models:
         fitted = fit_parts(recipe, parts, table, columns)
-        return fitted, build_network(recipe, fitted).to(pick_device())
-    start = recipe.training.start
-    model = load_model(start)
+        return fitted, build_network(recipe, fitted).to(pick_device()), models
+    first, *others = models
+    for name, other in zip(names[1:], others, strict=True):
+        if other.states != first.states:
+            raise UsageError(
+                f"training.start: {name} knows other words, classes or ranges than {names[0]}",
+                expected="models trained on the same tables by the same recipe, up to its training",
+                hint="train all of them from one model, by training.start",
+            )
     try:
-        fitted = parts.with_states(model.states)
+        fitted = parts.with_states(first.states)
         network = build_network(recipe, fitted, pretrained=False)
-        whole, learned = network.state_dict(), dict(network.named_parameters())
-        # What is calibrated at the end need not be there at the start, on either side.
-        fresh = {name: value for name, value in whole.items() if name not in learned}
-        theirs = dict(model.network.named_parameters())
-        given = {n: v for n, v in model.network.state_dict().items() if n in theirs or n in whole}
-        network.load_state_dict(fresh | given)
+        network.load_state_dict(_mean_weights(models, network))
     except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
         raise UsageError(
-            f"training.start: the weights of {start} don't fit the recipe: "
+            f"training.start: the weights of {', '.join(names)} don't fit the recipe: "
             + " ".join(str(error).split())[:300],
-            expected=f"its parts, {', '.join(sorted(model.states))}, of the same sizes",
-            hint=f"start from the recipe of {start}, its recipe.yaml",
+            expected=f"its parts, {', '.join(sorted(first.states))}, of the same sizes",
+            hint=f"start from the recipe of {names[0]}, its recipe.yaml",
         ) from None
-    return fitted, network.to(pick_device())
+    return fitted, network.to(pick_device()), models
+
+
+def _mean_weights(models: Sequence[Model], network: Network) -> dict[str, torch.Tensor]:
+    """All weights of ``network``: those that were trained are the mean of the models', others as in
+    the first. What is calibrated at the end need not be there at the start, on either side."""
+    whole, learned = network.state_dict(), dict(network.named_parameters())
+    fresh = {name: value for name, value in whole.items() if name not in learned}
+    theirs = dict(models[0].network.named_parameters())
+    states = [model.network.state_dict() for model in models]
+    given = {n: v for n, v in states[0].items() if n in theirs or n in whole}
+    for name in theirs:
+        given[name] = torch.stack([state[name] for state in states]).mean(0)
+    return fresh | given
 
 
 def _splits(
