@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from safetensors.torch import load_file
 import plait
 from plait.data.cells import ErrorPolicy
 from plait.package.format import write_manifest
+from plait.pipeline.engine import Batch
 from plait.training.train import run_folder, train
 from plait.types import BadCell, PlaitError, Prediction, UsageError
 
@@ -102,6 +104,7 @@ def test_training_twice_gives_the_same_weights(
 
 SCRIPT = """
 import sys
+import threading
 from plait.data.cells import ErrorPolicy
 from plait.package.format import write_manifest
 from plait.training.train import train
@@ -287,6 +290,30 @@ def test_a_folder_with_other_files_is_never_replaced(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
     model = plait.load(trained)
     model.save(model.save(tmp_path / "again"))  # a package may be replaced
+
+
+def test_batches_side_by_side_are_in_order(
+    trained: Path, squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = plait.load(trained)
+    photos = sorted(squares.parent.glob("*.png"))
+    alone = [model.predict(photo) for photo in photos]
+    monkeypatch.setattr("plait.model.BATCH", 7)
+    threads = set()
+    run = model.engine.run
+
+    def watched(batch: Batch) -> Any:
+        threads.add(threading.get_ident())
+        return run(batch)
+
+    monkeypatch.setattr(model.engine, "run", watched)
+    together = [answers["caption"] for answers in model.predict_batch(photos)]
+    assert [a.value for a in together] == [a.value for a in alone]
+    np.testing.assert_allclose([a.score for a in together], [a.score for a in alone], rtol=1e-4)
+    assert threading.get_ident() not in threads
+    threads.clear()
+    list(model.predict_batch(photos[:7]))
+    assert threads == {threading.get_ident()}  # a batch without others
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}'])

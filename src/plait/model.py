@@ -22,6 +22,7 @@ from plait.evaluation.predictions import (
     check_subsets,
     decoding_options,
     predict_batch,
+    predict_batches,
     predict_records,
 )
 from plait.outputs.base import Options
@@ -204,9 +205,8 @@ class Model:
         if shares:
             check_subsets(self.parts.outputs)
         each = starmap(self._numbered_record, enumerate(self._records(records), start=1))
-        for batch in self._batches(each, Path(root), policy):
-            with self.engine.threads(len(batch)):
-                predictions = predict_batch(self.parts, self.engine, batch, chosen, shares)
+        batches = self._batches(each, Path(root), policy)
+        for predictions in predict_batches(self.parts, self.engine, batches, chosen, shares):
             for row in zip(*predictions.values(), strict=True):
                 yield dict(zip(predictions, row, strict=True))
 

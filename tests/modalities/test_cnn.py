@@ -110,3 +110,15 @@ def test_the_copy_that_training_compares_with_is_gone_after_it(
 def test_classes_are_made_of_the_head() -> None:
     with pytest.raises(ValidationError, match="expected layer: head"):
         Cnn(classes=4, layer="block")
+
+
+def test_fused_operations_give_the_same_map() -> None:
+    """Without gradients oneDNN convolves and clamps in one step; with them torch does in two."""
+    layers = Cnn(size=64, train="all").encoder(pretrained=True).layers
+    photo = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    photo = photo.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        fused = layers(photo)
+    apart = layers(photo)
+    assert apart.requires_grad
+    torch.testing.assert_close(fused, apart.detach(), rtol=1e-4, atol=1e-4)

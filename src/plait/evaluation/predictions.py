@@ -11,9 +11,10 @@ Shapes: N or B records, M inputs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations, islice
 from math import factorial
 from typing import Any, TypeAlias
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from plait.data.tables import Table
 from plait.outputs.base import Options, Output, no_such_option
 from plait.pipeline.engine import Batch, Engine, Parts
-from plait.pipeline.inputs import Progress
+from plait.pipeline.inputs import Progress, ahead
 from plait.pipeline.records import Records
 from plait.types import ColumnName, Prediction, UsageError
 
@@ -70,6 +71,34 @@ def predict_batch(
     return predictions
 
 
+def predict_batches(
+    parts: Parts,
+    engine: Engine,
+    batches: Iterable[Batch],
+    options: Mapping[str, Options],
+    shares: bool = False,
+) -> Iterator[Predictions]:
+    """Each batch's predictions, in order; arguments as of `predict_batch`.
+
+    On a processor with several cores, batches are answered side by side, a core each: many small
+    steps of a search make little use of a second core, and other batches make full use of it. A
+    batch without others has all cores, as far as it is worth them.
+    """
+
+    def answer(batch: Batch) -> Predictions:
+        return predict_batch(parts, engine, batch, options, shares)
+
+    coming = iter(batches)
+    first = list(islice(coming, 2))
+    if len(first) < 2 or engine.device != "cpu":
+        for batch in chain(first, coming):
+            with engine.threads(len(batch)):
+                yield answer(batch)
+        return
+    with ThreadPoolExecutor(engine.workers, initializer=engine.start_worker) as pool:
+        yield from ahead(pool, answer, chain(first, coming), most=engine.workers)
+
+
 def predict_records(
     parts: Parts,
     engine: Engine,
@@ -82,12 +111,11 @@ def predict_records(
     chosen = decoding_options(parts) if options is None else options
     predictions: Predictions = {name: [] for name in parts.outputs}
     report = progress or (lambda stage, done, total: None)
-    with engine.threads(len(records)):
-        report("answers", 0, len(records))
-        for batch in records.batches(BATCH):
-            for name, values in predict_batch(parts, engine, batch, chosen, shares).items():
-                predictions[name].extend(values)
-            report("answers", len(next(iter(predictions.values()))), len(records))
+    report("answers", 0, len(records))
+    for found in predict_batches(parts, engine, records.batches(BATCH), chosen, shares):
+        for name, values in found.items():
+            predictions[name].extend(values)
+        report("answers", len(next(iter(predictions.values()))), len(records))
     return predictions
 
 

@@ -106,7 +106,7 @@ class InputReader:
         self, work: Callable[[list[T]], Sequence[R]], items: Iterable[T]
     ) -> Generator[R, None, None]:
         with ThreadPoolExecutor(self.engine.workers, initializer=self.engine.start_worker) as pool:
-            for results in _ahead(pool, work, in_chunks(items, self.engine.chunk)):
+            for results in ahead(pool, work, in_chunks(items, self.engine.chunk)):
                 yield from results
 
     def _prepare(self, items: Sequence[Item]) -> list[Outcome]:
@@ -123,12 +123,18 @@ class InputReader:
         return [i if i is None or isinstance(i, BadCell) else next(rows) for i in read]
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Like ``pool.map``, but with only a few results waiting, so that memory stays small."""
+def ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[T], R],
+    items: Iterable[T],
+    most: int = LOOKAHEAD,
+) -> Iterator[R]:
+    """Like ``pool.map``, but with at most so many results computed before they are asked for, so
+    that memory stays small."""
     waiting: deque[Future[R]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
-        if len(waiting) > LOOKAHEAD:
+        if len(waiting) > most:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
@@ -152,7 +158,7 @@ def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[s
             return f"{UNREADABLE}{digest(repr(cell))}"
 
     with file_digests() as files, ThreadPoolExecutor(READ_THREADS) as pool:
-        return list(_ahead(pool, key, cells))
+        return list(ahead(pool, key, cells))
 
 
 def view_seed(key: str) -> int:
