@@ -108,7 +108,8 @@ def main() -> None:
     write(given.out / "few.jsonl", few)
     write(given.out / "flickr8k.jsonl", unlike(split(flickr, "train"), judging))
     validating = [row | {"split": "val"} for row in held_out]
-    write(given.out / "web.jsonl", [*unlike(learned, judging), *validating])
+    learning = [row | {"split": "train"} for row in unlike(learned, judging)]
+    write(given.out / "web.jsonl", [*learning, *validating])
 
 
 if __name__ == "__main__":

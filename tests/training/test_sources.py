@@ -99,6 +99,17 @@ def test_the_rows_of_all_tables(tables: dict[str, str]) -> None:
             assert Path(path).is_file()
 
 
+def test_a_source_without_rows_for_validation_gives_all(tables: dict[str, str]) -> None:
+    table = Path(tables["clean"])
+    table.write_text(table.read_text().replace('"val"', '"train"'))
+    mixture = mixture_of(recipe_of(tables), tables)
+    assert mixture.sources is not None
+    own = [row for row, source in enumerate(mixture.sources) if source == 2]
+    assert len(own) == 4
+    assert set(own) <= set(mixture.splits["train"])
+    assert mixture.splits["calibration"] == mixture.splits["val"]
+
+
 def test_large_columns_of_a_source_stay_in_its_file(
     tables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
