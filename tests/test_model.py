@@ -299,11 +299,17 @@ def test_batches_side_by_side_are_in_order(
     photos = sorted(squares.parent.glob("*.png"))
     alone = [model.predict(photo) for photo in photos]
     monkeypatch.setattr("plait.model.BATCH", 7)
-    threads = set()
+    monkeypatch.setattr(model.engine, "side_by_side", 3)
+    threads: set[int] = set()
+    second = threading.Event()
     run = model.engine.run
 
     def watched(batch: Batch) -> Any:
         threads.add(threading.get_ident())
+        if len(threads) == 1:  # the first batch is the last to be answered of the first two
+            assert second.wait(timeout=30)
+        else:
+            second.set()
         return run(batch)
 
     monkeypatch.setattr(model.engine, "run", watched)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from plait.config import registry
 from plait.config.recipe import Recipe
 from plait.fusion.networks import FusionNetwork
-from plait.nn.base import Arrays, Encoder, Head, Sampling
+from plait.nn.base import THREADS, Arrays, Encoder, Head, Sampling
 from plait.nn.blocks import NamedModules
 from plait.outputs.base import RawOutputs, Steps
 from plait.package.format import WEIGHTS
@@ -297,7 +297,7 @@ class EncoderEngine:
         self.encoders, self.torch_device, self.device = encoders, device, device.type
         # Each worker computes a few records at a time on one thread: their activations stay in the
         # processor's cache, which makes convolutions about twice as fast as one large batch.
-        self.workers = torch.get_num_threads()
+        self.workers = THREADS
         self.chunk = SMALL_BATCH if self.device == "cpu" else LARGE_BATCH
 
     def start_worker(self) -> None:
@@ -326,6 +326,7 @@ class TorchEngine(EncoderEngine):
     def __init__(self, network: Network) -> None:
         encoders = {name: network.encoder(name) for name in network.encoders}
         super().__init__(encoders, network.device)
+        self.side_by_side = self.workers if self.device == "cpu" else 1
         self.network = network.eval()
 
     @contextmanager

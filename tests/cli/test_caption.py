@@ -432,4 +432,4 @@ def test_sure_is_for_the_usual_search(
     sure_of(monkeypatch, 0.9)
     code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6", "--sample")
     assert code == 2
-    assert "leave out sample" in errors
+    assert "leave out --sample" in errors

@@ -89,6 +89,28 @@ def test_png_whose_transparent_colour_is_broken(content: bytes, mode: str) -> No
     np.testing.assert_array_equal(pixels(broken), pixels(whole))
 
 
+def test_png_with_a_broken_text_and_bytes_after_its_end() -> None:
+    whole = encode("PNG")
+    broken = whole[:33] + png_chunk(b"tEXt", b"key\0text", 1) + whole[33:] + b"junk"
+    np.testing.assert_array_equal(pixels(broken), pixels(whole))
+
+
+def test_png_of_many_marks_takes_few_checksums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be of all that follows, so that the time would grow with the square of the size."""
+    counted: list[int] = []
+    checksum = zlib.crc32
+
+    def counting(data: bytes) -> int:
+        counted.append(len(data))
+        return checksum(data)
+
+    marks = b"\0\0\xff\xffIDAT" * 20_000
+    photo = encode("PNG")[:33] + png_chunk(b"tEXt", b"key", 1) + marks
+    monkeypatch.setattr(zlib, "crc32", counting)
+    without_metadata(photo)
+    assert 0 < len(counted) < 200
+
+
 def test_png_keeps_what_is_whole() -> None:
     """Its transparent colour, and how it is turned, beside a text with a wrong checksum."""
     exif = Image.Exif()

@@ -12,7 +12,7 @@ from skimage import data
 
 import plait
 from plait.modalities.image.base import Cnn, Train
-from plait.modalities.image.networks import CnnEncoder
+from plait.modalities.image.networks import CnnEncoder, _runs_fused
 from plait.types import Tokens
 
 
@@ -115,10 +115,14 @@ def test_classes_are_made_of_the_head() -> None:
 def test_fused_operations_give_the_same_map() -> None:
     """Without gradients oneDNN convolves and clamps in one step; with them torch does in two."""
     layers = Cnn(size=64, train="all").encoder(pretrained=True).layers
-    photo = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    photo = 10 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     photo = photo.to(memory_format=torch.channels_last)
     with torch.no_grad():
-        fused = layers(photo)
+        assert _runs_fused(photo)
+        fused, clamped = layers(photo), layers[0](photo)
     apart = layers(photo)
     assert apart.requires_grad
+    assert not _runs_fused(photo)
+    assert (clamped == 6).any()
+    torch.testing.assert_close(clamped, layers[0](photo).detach())
     torch.testing.assert_close(fused, apart.detach(), rtol=1e-4, atol=1e-4)

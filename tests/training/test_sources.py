@@ -110,6 +110,16 @@ def test_a_source_without_rows_for_validation_gives_all(tables: dict[str, str]) 
     assert mixture.splits["calibration"] == mixture.splits["val"]
 
 
+def test_a_source_of_one_row_for_training_is_learned_from(tables: dict[str, str]) -> None:
+    table = Path(tables["clean"])
+    row = json.loads(table.read_text().splitlines()[1])
+    assert row["split"] == "train"
+    table.write_text(json.dumps(row))
+    mixture = mixture_of(recipe_of(tables), tables)
+    assert mixture.sources is not None
+    assert (mixture.sources == 2).sum() == 1
+
+
 def test_large_columns_of_a_source_stay_in_its_file(
     tables: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,13 +177,18 @@ class ReinforceSpec(_Section):
     batch: int = _field(32, "records per step", ge=1)
 
 
+def _several(value: object) -> object:
+    """One name as several; none where the setting is null."""
+    return () if value is None else (value,) if isinstance(value, str) else value
+
+
 class TrainingSpec(_Section):
     """The training loop's settings."""
 
-    start: str | tuple[str, ...] | None = _field(
-        None,
-        "a model whose weights and states to start from, or several whose mean (Wortsman et al. "
-        "2022); null starts from scratch",
+    start: Annotated[tuple[str, ...], BeforeValidator(_several)] = _field(
+        (),
+        "models to start from: their words and classes, and the mean of their weights (Wortsman et "
+        "al. 2022); none: from scratch",
     )
     epochs: int = _field(20, "maximum number of passes over the records", ge=0)
     patience: int = _field(4, "validations without a better score before stopping", ge=1)

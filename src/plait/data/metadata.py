@@ -19,6 +19,7 @@ COLOURS = 25  # where a PNG file says how it stores colours
 TRANSPARENT: Mapping[int, Container[int]] = {0: (2,), 2: (6,), 3: range(1, 257)}
 """How colours are stored (grey, RGB, palette) -> the possible lengths of ``tRNS``."""
 PNG_MARKS = re.compile(b"|".join(PNG_KEPT))
+MOST_MARKS = 64  # of a file that are tried as the start of a chunk; more are an attack
 WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
 WEBP_MARKS = re.compile(b"|".join(WEBP_PIXELS))
 WEBP_OTHERS = (b"ICCP", b"EXIF", b"XMP ")
@@ -55,22 +56,28 @@ def without_metadata(data: bytes) -> bytes:
 def _png(data: bytes) -> Iterator[bytes]:
     """Chunks: length, kind, content, checksum. Of a chunk with a wrong checksum, the length may be
     what is wrong: it ends where the next whole one of those that are kept begins."""
-    at = len(PNG)
-    while at < len(data):
+    at, tried = len(PNG), 0
+    while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         sound = kind != b"tRNS" or length in TRANSPARENT.get(data[COLOURS], ())
         if kind in PNG_PIXELS or (kind in PNG_KEPT and sound and _is_checked(data, at)):
             yield data[at:end]
         elif not _is_checked(data, at):
-            starts = (mark.start() - 4 for mark in PNG_MARKS.finditer(data, at + 12))
-            end = next((start for start in starts if _is_checked(data, start)), len(data))
+            end = len(data)
+            for mark in PNG_MARKS.finditer(data, at + 12):
+                tried += 1  # each may take a checksum of all that follows
+                if tried > MOST_MARKS or _is_checked(data, mark.start() - 4):
+                    end = mark.start() - 4
+                    break
         at = end
 
 
 def _is_checked(data: bytes, at: int) -> bool:
     """Whether the PNG chunk at this place is there and has the right checksum."""
     end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+    if end + 4 > len(data):
+        return False
     return data[end : end + 4] == struct.pack(">I", zlib.crc32(data[at + 4 : end]))
 
 

@@ -80,9 +80,9 @@ def predict_batches(
 ) -> Iterator[Predictions]:
     """Each batch's predictions, in order; arguments as of `predict_batch`.
 
-    On a processor with several cores, batches are answered side by side, a core each: many small
-    steps of a search make little use of a second core, and other batches make full use of it. A
-    batch without others has all cores, as far as it is worth them.
+    Where the engine can, batches are answered side by side, a core each: the many small steps of a
+    search make little use of a second core. A batch without others has all cores, as far as it is
+    worth them.
     """
 
     def answer(batch: Batch) -> Predictions:
@@ -90,13 +90,13 @@ def predict_batches(
 
     coming = iter(batches)
     first = list(islice(coming, 2))
-    if len(first) < 2 or engine.device != "cpu":
+    if len(first) < 2 or engine.side_by_side < 2:
         for batch in chain(first, coming):
             with engine.threads(len(batch)):
                 yield answer(batch)
         return
-    with ThreadPoolExecutor(engine.workers, initializer=engine.start_worker) as pool:
-        yield from ahead(pool, answer, chain(first, coming), most=engine.workers)
+    with ThreadPoolExecutor(engine.side_by_side, initializer=engine.start_worker) as pool:
+        yield from ahead(pool, answer, chain(first, coming), most=engine.side_by_side)
 
 
 def predict_records(

@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from plait.types import Alternative, Branches, Fused, State, Tokens
 
+THREADS = torch.get_num_threads()
+"""Those that torch was given. Asked later, in a thread that was started after a worker, torch says
+what the worker has set."""
+
 
 class Encoder(nn.Module, ABC):
     """Turns a batch of records into `Tokens`, in two steps.

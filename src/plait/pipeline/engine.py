@@ -119,10 +119,13 @@ class Engine(EncoderEngine, Protocol):
     Attributes:
         name: ``torch`` or ``onnx``.
         device: ``cpu`` or ``cuda``.
+        side_by_side: how many batches it answers at once, each in a thread of its own that was told
+            so by `start_worker`.
     """
 
     name: str
     device: str
+    side_by_side: int
 
     def threads(self, records: int) -> AbstractContextManager[None]:
         """A block that uses as many threads as so many records are worth."""

@@ -129,15 +129,26 @@ def ahead(
     items: Iterable[T],
     most: int = LOOKAHEAD,
 ) -> Iterator[R]:
-    """Like ``pool.map``, but with at most so many results computed before they are asked for, so
-    that memory stays small."""
+    """Like ``pool.map``, but a result comes as soon as it is there, and at most so many are
+    computed before they are asked for, so that memory stays small. If ``items`` raises, what was
+    computed before comes first."""
     waiting: deque[Future[R]] = deque()
-    for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > most:
+    failed: Exception | None = None
+    coming = iter(items)
+    while True:
+        try:
+            waiting.append(pool.submit(work, next(coming)))
+        except StopIteration:
+            break
+        except Exception as error:
+            failed = error
+            break
+        while len(waiting) > most or (waiting and waiting[0].done()):
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+    if failed is not None:
+        raise failed
 
 
 def content_keys(modality: Modality, cells: Iterable[Any], root: Path) -> list[str | None]:

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,7 @@ class OnnxEngine:
     name = "onnx"
     device = "cpu"
     chunk = 1
+    side_by_side = 1  # a graph has all cores to itself
 
     def __init__(
         self, folder: Path, about: State, parts: Parts, watch: Watch | None = None
@@ -159,12 +161,14 @@ class OnnxEngine:
         self.folder, self.about, self.parts, self.watch = folder, about, parts, watch
         self.workers = os.cpu_count() or 1
         self._sessions: dict[str, Session] = {}
+        self._loading = Lock()
 
     def _session(self, file: str, threads: int) -> Session:
         """A graph, loaded when it is first run."""
-        if file not in self._sessions:
-            self._sessions[file] = Session(self.folder / file, threads, self.watch)
-        return self._sessions[file]
+        with self._loading:
+            if file not in self._sessions:
+                self._sessions[file] = Session(self.folder / file, threads, self.watch)
+            return self._sessions[file]
 
     def start_worker(self) -> None:
         """Nothing: each item is prepared on one thread."""

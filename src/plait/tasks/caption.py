@@ -37,7 +37,7 @@ PHOTO, VIDEO = "image", "video"
 PLAIN, ALT = "plain", "alt"
 STYLES = (PLAIN, ALT)
 SIDE = 1200  # pixels of a picture's longer side
-DOUBTFUL = 0.4  # captions less likely to be right are marked where nothing else is asked for
+DOUBTFUL = 0.4  # captions less likely to be right are marked, unless another limit is asked for
 DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; at once
 DARING, HOTTEST = (1.25, 1.5), 100.0
 """How many times the temperature samples are drawn again where too few differ, and its limit."""
@@ -55,6 +55,11 @@ class CaptionSettings(PredictSettings):
     overwrite: bool = False  # even if they have a description
     sure: float | None = None  # the least confidence of a caption that is not marked
 
+    @property
+    def least(self) -> float:
+        """The same, or the usual one."""
+        return DOUBTFUL if self.sure is None else self.sure
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -64,7 +69,8 @@ class Shot:
         file: the photo's or the video's.
         cell: what the model saw; of a scene, one frame as the bytes of an image.
         span: the scene's start and end in seconds; None for a video that can't be read.
-        sure: whether all its captions are as sure as was asked for; None if nothing was.
+        sure: whether the best caption of each output is likely enough to be right; None if none
+            has a confidence.
     """
 
     file: str | Path
@@ -121,17 +127,16 @@ def caption_photos(
             hint="use plait predict MODEL TABLE",
         )
     shots = _chosen(_captioned(files, model, wording.options, policy, progress), model, wording)
-    if settings.sure is not None:
-        shots = _marked(shots, model, settings.sure)
+    shots = _marked(shots, model, settings.least)
     if settings.explain is not None:
         shots = _explained(shots, model, settings.explain)
     if settings.pictures is not None:
-        shots = _drawn(shots, settings.pictures)
+        shots = _drawn(shots, model, settings.pictures, settings.least)
     if settings.write_metadata:
         shots = _described(shots, settings, policy)
     if write is None and not settings.as_json:
         for shot, answers in shots:
-            _print(shot, answers or {}, model, settings.sure)
+            _print(shot, answers or {}, model, settings.least)
     else:
         rows: list[Row] = [(shot.identity, answers) for shot, answers in shots]
         if write is not None:
@@ -302,13 +307,19 @@ def _is_video(file: str | Path) -> bool:
 
 
 def _marked(shots: Iterable[Captioned], model: Model, least: float) -> Iterator[Captioned]:
-    """The same, each marked as sure or not, by its texts."""
+    """The same, each marked as sure or not, by its texts; at the end, what the marks mean."""
+    doubtful = total = 0
     for shot, answers in shots:
         sure = [
             model.parts.outputs[name].calibrated(found) for name, found in (answers or {}).items()
         ]
         known = [p for p in sure if p is not None]
+        total, doubtful = total + 1, doubtful + (bool(known) and min(known) < least)
         yield (replace(shot, sure=min(known) >= least) if known else shot), answers
+    if doubtful:
+        what = f"{doubtful} of {total} photos" if total > 1 else "the photo"
+        print(f"not sure: {what} may show something that the model has not learned",
+              file=sys.stderr)  # fmt: skip
 
 
 def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
@@ -320,7 +331,7 @@ def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
             "records",
         )
     fixed = {n for own in model.decoding_options().values() for n in own.calibrated_with}
-    if changed := sorted(fixed & options.keys()):
+    if changed := [f"--{name.replace('_', '-')}" for name in sorted(fixed & options.keys())]:
         raise UsageError(
             "--sure is calibrated for the model's own search",
             hint=f"leave out {' and '.join(changed)}",
@@ -337,12 +348,18 @@ def _explained(shots: Iterable[Captioned], model: Model, folder: Path) -> Iterat
     print(f"attention pictures are in {folder}", file=sys.stderr)
 
 
-def _drawn(shots: Iterable[Captioned], folder: Path) -> Iterator[Captioned]:
+def _drawn(
+    shots: Iterable[Captioned], model: Model, folder: Path, least: float
+) -> Iterator[Captioned]:
     """The same; on the way, a picture of each with its captions is written."""
     path = _namer(folder)
     for shot, answers in shots:
         if answers is not None:
-            lines = [line for name in answers for line in _lines(answers[name])]
+            lines = [
+                line if rank else _doubt(model, name, found, least) + line
+                for name, found in answers.items()
+                for rank, line in enumerate(_lines(found))
+            ]
             note = f"{Path(shot.file).name} {shot.when}" if shot.span else ""
             picture = captioned(open_shown(shot.cell, Path(), SIDE), lines, note)
             write_atomically(path(shot), partial(picture.save, format="PNG"))
@@ -375,8 +392,9 @@ def _described(
     shots: Iterable[Captioned], settings: CaptionSettings, policy: ErrorPolicy
 ) -> Iterator[Captioned]:
     """The same; on the way, the first caption of each photo is written into it."""
-    written = left = number = 0
+    written = left = doubtful = number = 0
     for number, (shot, answers) in enumerate(shots):
+        doubtful += shot.sure is False
         text = "" if answers is None else _lines(next(iter(answers.values())))[0]
         if text and shot.sure is not False:
             try:
@@ -394,17 +412,27 @@ def _described(
     total = f"{number + 1} photos"
     kept = f"; the originals are kept as NAME{ORIGINAL}" if written else ""
     print(f"captions written into {written} of {total}{kept}", file=sys.stderr)
+    if doubtful:
+        print(
+            f"{doubtful} of {total} are left out, as their captions are not sure", file=sys.stderr
+        )
     if left:
         why = "already have a description and were left as they are"
         print(f"{left} of {total} {why}; --overwrite replaces it", file=sys.stderr)
 
 
-def _print(shot: Shot, answers: Answers, model: Model, least: float | None) -> None:
+def _doubt(model: Model, output: str, prediction: Prediction, least: float) -> str:
+    """What stands before a caption that is likely to be wrong."""
+    probable = model.parts.outputs[output].calibrated(prediction)
+    if probable is None or probable >= least:
+        return ""
+    return f"not sure ({probable:.0%} likely right): "
+
+
+def _print(shot: Shot, answers: Answers, model: Model, least: float) -> None:
     for output, prediction in answers.items():
         start = f"{shot.title}, {output}: " if len(answers) > 1 else f"{shot.title}: "
-        probable = model.parts.outputs[output].calibrated(prediction)
-        if probable is not None and probable < (DOUBTFUL if least is None else least):
-            start += f"not sure ({probable:.0%} likely right): "
+        start += _doubt(model, output, prediction, least)
         for rank, line in enumerate(_lines(prediction)):
             print(f"{' ' * len(start) if rank else start}{line}")
     sys.stdout.flush()

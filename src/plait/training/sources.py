@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from plait.config.recipe import Recipe
 from plait.data.lazy import Columns, joined, mapped
 from plait.data.paths import WEB, find_file
-from plait.data.splits import splits_of
 from plait.data.tables import Table, as_table, table_digest
 from plait.pipeline.columns import split_column
 from plait.pipeline.engine import Parts
@@ -156,12 +155,9 @@ def _source(recipe: Recipe, parts: Parts, name: str, judging: set[str]) -> _Sour
     """A source without the files of these keys. Raises as `with_sources`."""
     own, opened, columns = _opened(recipe, parts, name)
     validating, training = list[int](), list(range(len(opened)))
-    column = split_column(own, opened)
-    if column is not None:
+    if split_column(own, opened) is not None:
         splits = split_table(own, parts, opened, columns)
         validating, training = splits["val"], splits["train"]
-        if "val" not in splits_of(opened, column):  # they were drawn from those for training
-            validating, training = [], sorted([*validating, *training])
     rows = opened.where([*validating, *training])
     keys = _file_keys(parts, rows, columns)
     shared = _shared(recipe, name, keys, judging, "the table validates or tests on")
@@ -218,7 +214,9 @@ def _opened(recipe: Recipe, parts: Parts, name: str) -> tuple[Recipe, Table, dic
         }
         for section in ("inputs", "outputs")
     }
-    data = recipe.data.model_copy(update={"split": split, "group": group})
+    # Nor is a row for training drawn to validate on.
+    ratios = (1.0, 0.0, 0.0)
+    data = recipe.data.model_copy(update={"split": split, "group": group, "ratios": ratios})
     own = recipe.model_copy(update={"data": data, **sections})
     return own, *open_table(own, parts, table)
 

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
@@ -145,7 +145,7 @@ class _Run:
         """The trained model, scored on the validation rows."""
         recipe, table, splits = self.recipe, self.mixture.table, self.mixture.splits
         train, val = (table.where(splits[name]) for name in ("train", "val"))
-        parts, network, started = _start(recipe, unfitted, train, self.columns)
+        parts, network, past = _start(recipe, unfitted, train, self.columns)
         warn_of_unread(parts, table, self.columns)
         preparer = Preparer(parts, TorchEngine(network), self.columns, self.policy, self.progress)
         records, kept = preparer.prepare(train, views=True)
@@ -159,7 +159,13 @@ class _Run:
             frozenset(preparer.digests(records, train, kept)),
             frozenset(preparer.digests(calibration_records, calibrating, calibration_kept)),
         )
-        memory = reduce(or_, (model.memory for model in started), own)
+        if seen := len(own.validation & past.memory.training):
+            log.warning(
+                "training.start: these models have learned from %s of the %s validation records, "
+                "so the scores of these say little about new ones",
+                f"{seen:,}", f"{len(own.validation):,}",
+            )  # fmt: skip
+        memory = own | past.memory
         scorer = Scorer(recipe, parts, val_records, val.where(val_kept), self.columns)
         fresh = deepcopy(network) if recipe.training.refit else None
         trainer = Trainer(recipe, network, records, scorer, self.folder, self.report)
@@ -177,8 +183,8 @@ class _Run:
             "best": trainer.progress.best_at,
             "seconds": round(trainer.progress.seconds, 3),
         }
-        if started:
-            trained["start"] = [model.scores.get("trained") for model in started]
+        if past.trained:
+            trained["start"] = list(past.trained)
         if fresh is not None:
             self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
             round_weights(fresh, recipe)
@@ -250,22 +256,22 @@ class _Run:
 
 def _start(
     recipe: Recipe, parts: Parts, table: Table, columns: Mapping[str, ColumnName]
-) -> tuple[Parts, Network, list[Model]]:
+) -> tuple[Parts, Network, _Past]:
     """The components fitted to the training rows, and the network; or both as in the trained models
-    to start from, and these."""
-    given = recipe.training.start
-    names = (given,) if isinstance(given, str) else given or ()
+    to start from, and what these have learned."""
+    names = recipe.training.start
     models = [load_model(name) for name in names]
     if not models:
         fitted = fit_parts(recipe, parts, table, columns)
-        return fitted, build_network(recipe, fitted).to(pick_device()), models
+        return fitted, build_network(recipe, fitted).to(pick_device()), _Past()
     first, *others = models
     for name, other in zip(names[1:], others, strict=True):
-        if other.states != first.states:
+        if other.states != first.states or _shapes(other) != _shapes(first):
             raise UsageError(
-                f"training.start: {name} knows other words, classes or ranges than {names[0]}",
-                expected="models trained on the same tables by the same recipe, up to its training",
-                hint="train all of them from one model, by training.start",
+                f"training.start: {name} knows other words, classes or ranges than {names[0]}, or "
+                "has other sizes",
+                expected="models with the same parts, such as several trainings that started from "
+                "one model",
             )
     try:
         fitted = parts.with_states(first.states)
@@ -278,16 +284,31 @@ def _start(
             expected=f"its parts, {', '.join(sorted(first.states))}, of the same sizes",
             hint=f"start from the recipe of {names[0]}, its recipe.yaml",
         ) from None
-    return fitted, network.to(pick_device()), models
+    memory = reduce(or_, (model.memory for model in models))
+    past = _Past(memory, [model.scores.get("trained") for model in models])
+    return fitted, network.to(pick_device()), past
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What the models to start from have learned: their records, and how each was trained."""
+
+    memory: Memory = field(default_factory=Memory)
+    trained: Sequence[Any] = ()
+
+
+def _shapes(model: Model) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in model.network.named_parameters()}
 
 
 def _mean_weights(models: Sequence[Model], network: Network) -> dict[str, torch.Tensor]:
-    """All weights of ``network``: those that were trained are the mean of the models', others as in
-    the first. What is calibrated at the end need not be there at the start, on either side."""
+    """All weights of ``network``: parameters are the models' means, buffers those of the first.
+    What is calibrated at the end need not be there at the start, on either side."""
     whole, learned = network.state_dict(), dict(network.named_parameters())
     fresh = {name: value for name, value in whole.items() if name not in learned}
-    theirs = dict(models[0].network.named_parameters())
     states = [model.network.state_dict() for model in models]
+    # Parameters that are not stored are those of a pretrained model, which stay as they are.
+    theirs = [name for name, _ in models[0].network.named_parameters() if name in states[0]]
     given = {n: v for n, v in states[0].items() if n in theirs or n in whole}
     for name in theirs:
         given[name] = torch.stack([state[name] for state in states]).mean(0)

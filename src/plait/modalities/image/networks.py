@@ -182,8 +182,8 @@ class CnnEncoder(PhotoEncoder):
         if self._original is None or not logits.requires_grad:
             return None
         assert self.classifier is not None
-        with torch.no_grad():
-            before = self.classifier(self._original(prepared).mean(dim=(2, 3))).float()
+        with torch.no_grad(), fast_backward(prepared.device):  # as in `forward`
+            before = self.classifier(self._original(prepared.float()).mean(dim=(2, 3))).float()
         divergence = F.kl_div(
             logits.log_softmax(dim=1), before.log_softmax(dim=1), log_target=True, reduction="none"
         ).sum(dim=1)  # (B,)
@@ -304,6 +304,8 @@ def _runs_fused(x: Tensor) -> bool:
         x.device.type == "cpu"
         and x.dtype == torch.float32
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and bool(torch.backends.mkldnn.enabled)
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and not torch.is_grad_enabled()
         and not torch.onnx.is_in_onnx_export()
     )

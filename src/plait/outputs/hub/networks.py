@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from plait.data.images import unpack_image
+from plait.nn.base import THREADS
 from plait.nn.hub import FAILURES, load_processor, read_pretrained, transformers
 from plait.nn.pretrained import build_model, pinned, refuse_missing
 from plait.outputs.hub.families import Family, family_of
@@ -71,7 +72,7 @@ class HubHead(TextsHead):
         untyped.register_load_state_dict_pre_hook(fill_in_frozen)
         # Several models keep what they know of a photo between two steps; and a whole model is
         # worth all threads, even for one photo.
-        self._turn, self._threads = Lock(), torch.get_num_threads()
+        self._turn, self._threads = Lock(), THREADS
         self.train(False)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HubHead:

@@ -67,7 +67,10 @@ class Decoding(Options):
     a token.
     """
 
-    calibrated_with: ClassVar[Collection[str]] = ("sample", "beam")
+    calibrated_with: ClassVar[Collection[str]] = (
+        "sample", "beam", "length_penalty", "ctc", "language", "bonus", "min_words", "max_words",
+        "no_repeat",
+    )  # fmt: skip
 
     beam: int = Field(default=3, ge=1, le=64, description="beams; 1: greedy search")
     length_penalty: float = Field(
