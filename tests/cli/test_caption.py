@@ -91,10 +91,10 @@ def test_more_samples_are_drawn_than_shown(
     run("caption", photo, "--model", trained, "--sample")
     run("caption", photo, "--model", trained, "--num", 4)
     assert asked == [
-        {"num": 32, "sample": True, "top_p": 0.9},
+        {"num": 32, "sample": True},
         {"num": 32, "sample": True, "top_p": 1},
-        {"num": 64, "sample": True, "top_p": 0.9},
-        {"sample": True, "top_p": 0.9},
+        {"num": 64, "sample": True},
+        {"sample": True},
         {"num": 4},
     ]
     assert Decoding(num=64)  # as many as can be drawn
@@ -432,4 +432,4 @@ def test_sure_is_for_the_usual_search(
     sure_of(monkeypatch, 0.9)
     code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6", "--sample")
     assert code == 2
-    assert "leave out --sample" in errors
+    assert "leave out sample" in errors

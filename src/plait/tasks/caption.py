@@ -41,7 +41,6 @@ DOUBTFUL = 0.4  # captions less likely to be right are marked, unless another li
 DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; at once
 DARING, HOTTEST = (1.25, 1.5), 100.0
 """How many times the temperature samples are drawn again where too few differ, and its limit."""
-TOP_P = 0.9  # rarer words are not sampled: they make captions that nobody would say
 
 
 @dataclass(frozen=True)
@@ -211,8 +210,6 @@ def _wording(model: Model, settings: CaptionSettings) -> Wording:
         return Wording(options)
     wanted = usual[texts[0]].model_dump()
     count, sample = wanted.get("num", 1), wanted.get("sample", False)
-    if sample and wanted.get("top_p") == 1:
-        options.setdefault("top_p", TOP_P)
     if sample and (count > 1 or settings.style == ALT):
         options["num"] = min(DRAWS * count, MOST_DRAWS)
     elif settings.style == ALT and "num" in wanted:
@@ -331,7 +328,7 @@ def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
             "records",
         )
     fixed = {n for own in model.decoding_options().values() for n in own.calibrated_with}
-    if changed := [f"--{name.replace('_', '-')}" for name in sorted(fixed & options.keys())]:
+    if changed := sorted(fixed & options.keys()):
         raise UsageError(
             "--sure is calibrated for the model's own search",
             hint=f"leave out {' and '.join(changed)}",

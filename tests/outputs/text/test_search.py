@@ -196,7 +196,9 @@ def test_near_zero_temperature_draws_the_greedy_sequence() -> None:
 
 def test_draws_are_as_probable_as_the_tokens() -> None:
     each = 4000
-    decoding = Decoding(sample=True, min_words=1, max_words=1, no_repeat=0)
+    decoding = Decoding(
+        sample=True, min_words=1, max_words=1, no_repeat=0, temperature=1.0, top_p=1.0
+    )
     many = decoding.model_copy(update={"num": each})
     one = {"records": np.array([3])}
     for alike in (True, False):
@@ -223,7 +225,7 @@ def test_records_are_drawn_alike_or_apart() -> None:
 @pytest.mark.parametrize(("top_k", "top_p", "kept"), [(2, 1.0, 2), (0, 0.5, 2), (0, 0.4, 1)])
 def test_only_the_likeliest_are_drawn(top_k: int, top_p: float, kept: int) -> None:
     logp = np.log(np.array([[0.1, 0.45, 0.2, 0.25]], np.float32))
-    found = _truncate(logp, Decoding(top_k=top_k, top_p=top_p))
+    found = _truncate(logp, Decoding(top_k=top_k, top_p=top_p, temperature=1.0))
     assert sorted(np.flatnonzero(np.isfinite(found[0]))) == [[1], [1, 3]][kept - 1]
 
 

@@ -229,7 +229,12 @@ class TextHead(TextsHead):
         start = decoder.start(self._detect(fused)[0])
         most = self.output.options().limits.max_words
         decoding = Decoding(
-            sample=True, min_words=0, max_words=most, no_repeat=0, temperature=temperature
+            sample=True,
+            min_words=0,
+            max_words=most,
+            no_repeat=0,
+            temperature=temperature,
+            top_p=1.0,
         )
         decoding = decoding.model_copy(update={"num": samples})  # more than a user's 64, perhaps
         # From torch's generator, so that a resumed training continues as if never interrupted.

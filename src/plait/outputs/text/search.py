@@ -110,13 +110,15 @@ class Decoding(Options):
     )
     num: int = Field(default=1, ge=1, le=64, description="texts for each record")
     sample: bool = Field(default=False, description="sample instead of searching")
-    temperature: float = Field(default=1.0, gt=0, le=100, description="temperature of the sampling")
+    temperature: float = Field(
+        default=0.7, gt=0, le=100, description="temperature of the sampling; 1: as the model says"
+    )
     top_k: int = Field(default=0, ge=0, description="sample from the k likeliest words; 0: all")
     top_p: float = Field(
-        default=1.0,
+        default=0.9,
         gt=0,
         le=1,
-        description="sample from the likeliest words that have this probability together",
+        description="sample from the likeliest words that have this probability together; 1: all",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the sampling")
 
