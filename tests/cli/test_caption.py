@@ -350,6 +350,24 @@ def sure_of(monkeypatch: pytest.MonkeyPatch, *probable: float | None) -> None:
     monkeypatch.setattr(TorchEngine, "fitted", lambda self, output: {"confidence": [1.0]})
 
 
+def test_what_was_captioned_before_a_bad_photo_is_kept(
+    run: Any, trained: Path, photo: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        shutil.copy(photo, folder / name)
+    (folder / "b.png").write_bytes(photo.read_bytes()[:60])
+    table = tmp_path / "out.csv"
+    code, printed, errors = run("caption", folder, "--model", trained, "--out", table)
+    assert code == 1
+    assert "b.png is damaged" in errors
+    assert f"1 of 1 photos captioned, written to {table}" in printed
+    assert [Path(row["image"]).name for row in rows(table)] == ["a.png"]
+    _, printed, _ = run("caption", folder, "--model", trained)
+    assert printed.startswith(f"{folder / 'a.png'}: ")
+
+
 def test_captions_that_are_not_sure_are_marked(
     run: Any, trained: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,14 +244,15 @@ def test_bad_photos_go_by_the_policy(
     assert not rows["b.png"]  # nothing was seen, so nothing is said
 
 
-def test_nothing_half_written_when_it_fails(
+def test_a_whole_table_is_left_when_it_fails(
     run: Any, trained: Path, squares: Path, tmp_path: Path
 ) -> None:
     shutil.copy(squares.with_name("000.png"), tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"broken")
     code, _, _ = run("caption", tmp_path, "--model", trained, "--out", tmp_path / "out.csv")
     assert code == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png", "out.csv"]
+    assert [Path(row["image"]).name for row in table(tmp_path / "out.csv")] == ["a.png"]
 
 
 def test_answers_as_json(run: Any, trained: Path, squares: Path, tmp_path: Path) -> None:

@@ -80,6 +80,22 @@ class ErrorPolicy:
         return f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
 
 
+class Collected(ErrorPolicy):
+    """Keeps the first bad cell of every record, for the caller to handle when it comes to it.
+
+    Attributes:
+        errors: row, counted from 0 -> its input and what is wrong.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("skip")
+        self.errors: dict[int, tuple[str, BadCell]] = {}
+
+    def handle(self, number: int, column: str, error: BadCell) -> None:
+        """Keep it; ``number`` counts from 1."""
+        self.errors.setdefault(number - 1, (column, error))
+
+
 def check_policy(name: str) -> OnBad:
     """Check the name of a policy; raises UsageError for an unknown one."""
     if name not in get_args(OnBad):

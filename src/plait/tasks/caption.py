@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import cv2
 
-from plait.data.cells import ErrorPolicy, check_policy, name_cell
+from plait.data.cells import Collected, ErrorPolicy, check_policy, name_cell
 from plait.data.descriptions import ORIGINAL, check_writer, write_description
 from plait.data.images import find_images, open_shown
 from plait.data.readers import is_table_name
@@ -136,13 +136,16 @@ def caption_photos(
     if write is None and not settings.as_json:
         for shot, answers in shots:
             _print(shot, answers or {}, model, settings.least)
+    elif write is None:
+        print(to_json([(shot.identity, answers) for shot, answers in shots], outputs))
     else:
-        rows: list[Row] = [(shot.identity, answers) for shot, answers in shots]
-        if write is not None:
-            what = "photos and scenes" if any(map(_is_video, files)) else "photos"
-            print(f"{write(rows)} of {len(rows)} {what} captioned, written to {out}")
-        else:
-            print(to_json(rows, outputs))
+        rows: list[Row] = []
+        try:
+            rows.extend((shot.identity, answers) for shot, answers in shots)
+        finally:  # what was captioned before an error is not lost
+            if rows:
+                what = "photos and scenes" if any(map(_is_video, files)) else "photos"
+                print(f"{write(rows)} of {len(rows)} {what} captioned, written to {out}")
     show_failures(policy)
 
 
@@ -276,12 +279,14 @@ def _captioned(
                     yield Shot(file, None), None
             continue
         photos = list(some)
-        own = replace(policy, handled=set())  # its numbers are those of these photos
+        bad = Collected()  # handled after the photos before it, so that their captions are kept
         records = ({name: photo} for photo in photos)
-        found = model.predict_batch(records, policy=own, **options)
+        found = model.predict_batch(records, policy=bad, **options)
         found = reported(found, "answers", len(photos), progress)
         for number, (photo, answers) in enumerate(zip(photos, found, strict=True)):
-            yield Shot(photo, photo), None if (number, name) in own.handled else answers
+            if number in bad.errors:
+                policy.handle(number + 1, *bad.errors[number])
+            yield Shot(photo, photo), None if number in bad.errors else answers
 
 
 def _scenes(

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from plait.data.cells import ErrorPolicy
+from plait.data.cells import Collected
 from plait.model import Model
 from plait.types import BadCell, PlaitError
 from plait.web.guards import Refused
@@ -169,29 +169,20 @@ class Batcher:
             job.result.set_result(outcome)
 
     def _outcomes(self, jobs: Sequence[Job]) -> list[Answers | PlaitError]:
-        first, bad = jobs[0], _FirstErrors()
+        first, bad = jobs[0], Collected()
         model = self.models[first.model]
         predictions = model.predict_batch(
             [job.record for job in jobs], root=ROOT, policy=bad, shares=first.shares,
             **dict(first.options),
         )  # fmt: skip
-        return [
-            bad.errors.get(row) or to_answers(model, job.record, by_output, first.explain)
-            for row, (job, by_output) in enumerate(zip(jobs, predictions, strict=True))
-        ]
-
-
-class _FirstErrors(ErrorPolicy):
-    """Keeps the first bad cell of every record. Such a record is refused, as its sender can correct
-    it or leave the input out."""
-
-    def __init__(self) -> None:
-        super().__init__("skip")
-        self.errors: dict[int, BadCell] = {}
-
-    def handle(self, number: int, column: str, error: BadCell) -> None:
-        """Keep it; ``number`` counts from 1."""
-        self.errors.setdefault(number - 1, BadCell(f"{column}: {error}"))
+        outcomes: list[Answers | PlaitError] = []
+        for row, (job, by_output) in enumerate(zip(jobs, predictions, strict=True)):
+            if row in bad.errors:  # refused, as its sender can correct it or leave the input out
+                column, error = bad.errors[row]
+                outcomes.append(BadCell(f"{column}: {error}"))
+            else:
+                outcomes.append(to_answers(model, job.record, by_output, first.explain))
+        return outcomes
 
 
 def release_memory() -> None:
