@@ -67,7 +67,9 @@ def _png(data: bytes) -> Iterator[bytes]:
             end = len(data)
             for mark in PNG_MARKS.finditer(data, at + 12):
                 tried += 1  # each may take a checksum of all that follows
-                if tried > MOST_MARKS or _is_checked(data, mark.start() - 4):
+                if tried > MOST_MARKS:
+                    break
+                if _is_checked(data, mark.start() - 4):
                     end = mark.start() - 4
                     break
         at = end
