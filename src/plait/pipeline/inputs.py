@@ -140,7 +140,7 @@ def ahead(
             waiting.append(pool.submit(work, next(coming)))
         except StopIteration:
             break
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is raised below
             failed = error
             break
         while len(waiting) > most or (waiting and waiting[0].done()):

@@ -312,12 +312,13 @@ def _marked(shots: Iterable[Captioned], model: Model, least: float) -> Iterator[
     """The same, each marked as sure or not, by its texts; at the end, what the marks mean."""
     doubtful = total = 0
     for shot, answers in shots:
-        sure = [
+        each = [
             model.parts.outputs[name].calibrated(found) for name, found in (answers or {}).items()
         ]
-        known = [p for p in sure if p is not None]
-        total, doubtful = total + 1, doubtful + (bool(known) and min(known) < least)
-        yield (replace(shot, sure=min(known) >= least) if known else shot), answers
+        known = [p for p in each if p is not None]
+        sure = min(known) >= least if known else None
+        total, doubtful = total + 1, doubtful + (sure is False)
+        yield replace(shot, sure=sure), answers
     if doubtful:
         what = f"{doubtful} of {total} photos" if total > 1 else "the photo"
         print(f"not sure: {what} may show something that the model has not learned",
