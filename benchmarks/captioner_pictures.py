@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from skimage import data
 
 import plait
-from plait.outputs.text.metrics.subject import subject
+from plait.outputs.text.metrics.subject import is_about
 from plait.render.captioned import captioned
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -29,8 +29,9 @@ COLUMNS, SIDE, GAP = 4, 480, 16  # pixels, before the sheet is halved
 def tile(model: plait.Model, photo: bytes, right: set[str]) -> Image.Image:
     """The middle of a photo, which the captioner sees, its caption, and whether this is right."""
     caption = model.predict(photo)
-    verdict = "right" if subject(caption.value.split()) in right else "wrong"
-    note = f"{caption.details.confidence:.0%} likely right; it is {verdict}"
+    sure = caption.details.confidence
+    note = f"it is {'right' if is_about(caption.value, right) else 'wrong'}"
+    note = note if sure is None else f"{sure:.0%} likely right; {note}"
     middle = ImageOps.fit(Image.open(io.BytesIO(photo)).convert("RGB"), (SIDE, SIDE))
     return captioned(np.asarray(middle), [caption.value], note)
 

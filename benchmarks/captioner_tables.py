@@ -3,11 +3,12 @@
     python benchmarks/captioner_tables.py --photos PHOTOS --flickr8k FLICKR8K --web WEB --out TABLES
     cd TABLES && plait train ../benchmarks/captioner.yaml photos.jsonl --out ../captioner
 
-Each folder holds ``captions.jsonl`` beside its photos, whose rows have ``image``, ``captions`` and,
-where they are split, ``split``. ``photos.jsonl`` is the table: COCO's photos with three captions
-or more, and photos of COCO and Flickr8k for validation. Its sources are ``flickr8k.jsonl``,
-``few.jsonl`` (the other photos that people have captioned) and ``web.jsonl``. Photos that look like
-one of those for validation are left out (perceptual hash), and so are the web photos of
+Each folder holds ``captions.jsonl`` beside its photos, whose rows have ``image``, ``captions``,
+``source`` and, where they are split, ``split``. ``photos.jsonl`` is the table: photos with three
+captions or more (but of ADE20K, whose captions are long descriptions), and photos of COCO and
+Flickr8k for validation. Its sources are ``flickr8k.jsonl``, ``few.jsonl`` (the other photos that
+people have captioned) and ``web.jsonl``; `captioner_teacher.py` adds ``taught.jsonl``. Photos that
+look like one of those for validation are left out (perceptual hash), and so are the web photos of
 ``web_subjects.csv``.
 """
 
@@ -98,9 +99,10 @@ def main() -> None:
     others = [row for row in web if row["image"] not in listed]
     held_out, learned = others[:WEB_VALIDATION], others[WEB_VALIDATION:]
     given.out.mkdir(parents=True, exist_ok=True)
-    human = [row | {"split": "train"} for row in unlike(split(photos, "train"), judging)]
+    told = [row for row in split(photos, "train") if row["captions"]]
+    human = [row | {"split": "train"} for row in unlike(told, judging)]
     human = [row for row in human if Path(row["image"]).name not in names]
-    rich = [row["source"].startswith("coco") and len(row["captions"]) >= SEVERAL for row in human]
+    rich = [row["source"] != "ade20k-val" and len(row["captions"]) >= SEVERAL for row in human]
     several, few = ([row for row, own in zip(human, rich, strict=True) if own is wanted]
                     for wanted in (True, False))  # fmt: skip
     some = [*split(photos, "val"), *split(flickr, "val")[:FLICKR_VALIDATION]]

@@ -4,7 +4,8 @@
 
 WEB is the folder of the web photos, without their borders. ``web_subjects.csv`` names 100 of those
 that `captioner_tables.py` holds out, with the words that are right for each photo's main subject,
-chosen by looking at it. A caption is right if its first noun phrase is about one of these.
+chosen by looking at it,
+in the singular. A caption is right if its first noun phrase is about one of these.
 """
 
 from __future__ import annotations
@@ -17,18 +18,11 @@ import numpy as np
 
 import plait
 from plait.outputs.text.confidence import auroc, calibration_error
-from plait.outputs.text.metrics.ptb import tokenise
-from plait.outputs.text.metrics.subject import subject
+from plait.outputs.text.metrics.subject import is_about
 
 LIST = Path(__file__).with_name("web_subjects.csv")
 BINS = 5  # of the calibration error: 20 photos each
 DRAWS = 2000
-
-
-def names(caption: str, accepted: set[str]) -> bool:
-    """Whether a caption is about one of these."""
-    found = subject(tokenise(caption))
-    return found in accepted or (found == "person" and "people" in accepted)
 
 
 def by_chance(probabilities: np.ndarray) -> float:
@@ -48,11 +42,12 @@ def main() -> None:
     with LIST.open() as file:
         rows = list(csv.DictReader(file))
     model = plait.load(given.model)
+    output = next(iter(model.parts.outputs))
     answers = model.predict_batch([{"image": given.web / row["image"]} for row in rows])
     judged = []
     for row, answer in zip(rows, answers, strict=True):
-        found = answer["caption"]
-        right = names(found.value, set(row["subjects"].split()))
+        found = answer[output]
+        right = is_about(found.value, row["subjects"].split())
         judged.append(
             {**row, "caption": found.value, "sure": found.details.confidence, "right": right}
         )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import plait
-from plait.outputs.text.metrics.subject import subject
+from plait.outputs.text.metrics.subject import is_about
 
+FILE = Path(__file__).name
 PHOTOS = Path(__file__).parent / "photos"
 OUT = Path("out/demo")
 SHOWS = {
@@ -27,14 +28,16 @@ def main() -> None:
     """Print each caption, how likely it is right by the model itself, and whether it is."""
     OUT.mkdir(parents=True, exist_ok=True)
     model = plait.load("captioner")
-    wrong = []
-    for photo in sorted(PHOTOS.glob("*.jpg")):
+    photos = sorted(PHOTOS.glob("*.jpg"))
+    right = 0
+    for photo in photos:
         caption = model.predict(photo)
         model.attention(photo, caption).picture().save(OUT / f"{photo.stem}.attention.png")
-        print(f"{photo.stem:>9}: {caption.value} ({caption.details.confidence:.0%} likely right)")
-        if subject(caption.value.split()) not in SHOWS[photo.stem]:
-            wrong.append(photo.stem)
-    print(f"\nWrong about its main subject: {', '.join(wrong) or 'none'}.")
+        named = is_about(caption.value, SHOWS[photo.stem])
+        right += named
+        print(f"{photo.stem:>9}: {caption.value}{'' if named else '  <- wrong'}")
+        print(f"{'':>11}{caption.details.confidence:.0%} likely right")
+    print(f"\nThe main subject is right in {right} of {len(photos)} photos, by the list in {FILE}.")
     print(f"Where the model looked for each word is drawn in {OUT}/")
 
 

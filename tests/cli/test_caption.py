@@ -228,14 +228,17 @@ def test_captions_are_written_into_photos(
     assert out.strip().endswith(".")
 
 
-def test_a_photo_that_cannot_hold_a_caption_stops(run: Any, trained: Path, tmp_path: Path) -> None:
+def test_a_photo_that_cannot_hold_a_caption_stops_before_any_is_changed(
+    run: Any, trained: Path, photo: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("pyexiv2", reason="needs the extra plait[metadata]")
     gif = tmp_path / "moving.gif"
     draw("red", "left", 1).save(gif)
-    code, _, err = run("caption", gif, "--model", trained, "--write-metadata")
-    assert code == 1
-    assert "a GIF file" in err
-    assert "--on-bad skip" in err
+    code, _, err = run("caption", photo, gif, "--model", trained, "--write-metadata")
+    assert code == 2
+    assert f"1 of 2 photos can't hold a description: {gif}" in err
+    assert "--on-bad skip writes into the others" in err
+    assert read_description(photo) is None
 
 
 def test_scenes_of_a_video_are_captioned(run: Any, trained: Path, video: Path) -> None:

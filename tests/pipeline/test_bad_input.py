@@ -197,7 +197,7 @@ def test_a_bad_cell_stops_with_one_line(
     assert code == 1
     assert last.startswith(f"plait: row {WRONG + 1}, column '")
     assert words in last
-    assert last.endswith("fix the cell, or continue with --on-bad skip or --on-bad missing")
+    assert last.endswith(", or continue with --on-bad skip or --on-bad missing")
     assert not (tmp_path / "m").exists()
 
 

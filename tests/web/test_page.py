@@ -267,7 +267,8 @@ def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page:
     page = open_page()
     until(page, "The answer will appear here.")
     answer = {
-        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {}, "detected": {},
+        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {},
+        "detected": {}, "tags": {},
         "probabilities": {str(n): n / 45 for n in range(9, -1, -1)},
     }  # fmt: skip
     page.evaluate(
@@ -287,13 +288,14 @@ def test_a_calibrated_confidence_is_called_so(open_page: Open) -> None:
         "document.getElementById('result'), {caption: answer})"
     )
     answer = {"value": "a cat", "alternatives": [], "probabilities": {}, "shares": {},
-              "detected": {}}  # fmt: skip
+              "detected": {}, "tags": {}}  # fmt: skip
     doubt = page.get_by_text("The model is not sure")
     for sure, calibrated, label, doubts in (
         (0.72, True, "Likely right", 0), (0.31, True, "Likely right", 1),
         (0.31, False, "Confidence", 0),
     ):  # fmt: skip
-        page.evaluate(draw_answer, {**answer, "confidence": sure, "calibrated": calibrated})
+        judged = {"confidence": sure, "calibrated": calibrated, "doubtful": doubts > 0}
+        page.evaluate(draw_answer, {**answer, **judged})
         shown = page.locator("article[aria-label=caption]").inner_text()
         assert f"{label}\n{sure:.0%}" in shown
         assert doubt.count() == doubts
@@ -453,3 +455,20 @@ def test_the_docs_page_tells_every_route(open_page: Open, served: Running) -> No
     for field in ("inputs.photo", "inputs.words", "options.num", "answers.NAME.value"):
         assert field in text, field
     assert f"curl {served.address}/models/both/predict" in text
+
+
+def test_detected_words_stand_in_their_order_and_tags_by_weight(open_page: Open) -> None:
+    page = open_page()
+    until(page, "The answer will appear here.")
+    answer = {
+        "value": "a cat", "alternatives": [], "probabilities": {}, "shares": {},
+        "detected": {"cat": 0.6, "on": 0.9}, "tags": {"lynx": 0.02, "cat": 0.7},
+    }  # fmt: skip
+    page.evaluate(
+        "async (answer) => (await import('/page/answers.js')).draw("
+        "document.getElementById('result'), {caption: answer})",
+        answer,
+    )
+    shown = page.locator("article[aria-label=caption]").inner_text()
+    assert "Words that stand out\n\ncat 60%, on 90%" in shown
+    assert "Tags\n\ncat 70%, lynx 2.0%" in shown

@@ -84,6 +84,7 @@ class PackageAnswerer:
             note=next(unread, None),
             answer=sentence(found.value),
             value=found.value,
+            calibrated=output.calibrated(found) is not None,
             probability=None if confidence is None else round(confidence, DIGITS),
             steps=len(output.words(found)),
             alternatives=[

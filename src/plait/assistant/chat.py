@@ -150,13 +150,14 @@ class Terminal:
 
 def evidence(turn: Turn) -> Iterator[str]:
     """The evidence for an answer in a few short lines."""
-    parts, word = [], " per word" if turn.steps else ""
+    parts = []
+    of = " likely right" if turn.calibrated else " per word" if turn.steps else ""
     if turn.intent is not None and turn.intents:
         parts.append(f"{turn.intent} {turn.intents[turn.intent]:.0%}")
     if turn.model is not None:
         parts.append(f"by {turn.model}")
     if turn.probability is not None:
-        parts.append(f"{turn.probability:.0%}{word}")
+        parts.append(f"{turn.probability:.0%}{of}")
     if turn.interval is not None:
         low, high = map(sentence, turn.interval)
         parts.append(f"between {low} and {high}")
@@ -169,7 +170,7 @@ def evidence(turn: Turn) -> Iterator[str]:
         yield f"note: {turn.note}"
     for other in turn.alternatives:
         if other.probability >= LEAST:
-            yield f"or: {sentence(other.value)} {other.probability:.0%}{word}"
+            yield f"or: {sentence(other.value)} {other.probability:.0%}{of}"
     if turn.shares:
         shares = (f"{name} {share:+.2f}" for name, share in turn.shares.items())
         yield f"contributions: {', '.join(shares)}"

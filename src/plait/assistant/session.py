@@ -66,7 +66,10 @@ class Turn(_Line):
         model: who answered: a package or ``hub:NAME``.
         inputs: what the model was given.
         value: the model's answer, as it gave it.
-        probability: of the answer; for a text the geometric mean over its words.
+        probability: of the answer; for a text that was not ``calibrated``, the geometric mean over
+            its words.
+        calibrated: whether it is the probability that the answer is right, as fitted to validation
+            records.
         steps: words or word pieces of a text; 0 for an answer that was not made step by step.
         alternatives: other answers, best first.
         interval: low and high end of a number's interval.
@@ -88,6 +91,7 @@ class Turn(_Line):
     inputs: dict[str, str] = {}
     value: Any = None
     probability: float | None = None
+    calibrated: bool = False
     steps: int = 0
     alternatives: list[Other] = []
     interval: tuple[float, float] | None = None

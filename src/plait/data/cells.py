@@ -52,13 +52,17 @@ class ErrorPolicy:
 
     def handle(self, number: int, column: str, error: BadCell) -> None:
         """Stop, or note the bad cell; ``number`` is its row in the table, counted from 1."""
-        line = self._line(number, column, error)
-        if self.policy == "stop":
-            what = "the cell" if self.in_table else "the file"
-            raise PlaitError(
-                line, hint=f"fix {what}, or continue with --on-bad skip or --on-bad missing"
-            ) from None
-        self.failures.append(line)
+        if self.policy != "stop":
+            self.failures.append(self._line(number, column, error))
+            return
+        fix, otherwise = (
+            ("fix the cell", "continue with --on-bad skip or --on-bad missing") if self.in_table
+            else ("fix the file", "leave it out with --on-bad skip")
+        )  # fmt: skip
+        raise PlaitError(
+            self._line(number, column, error.what), expected=error.expected,
+            hint=f"{error.hint or fix}, or {otherwise}",
+        ) from None  # fmt: skip
 
     def note_unseen_labels(self, column: str, errors: Mapping[int, UnseenLabel]) -> None:
         """Note targets that the model has never seen, in one line. Their records are kept.
@@ -76,7 +80,7 @@ class ErrorPolicy:
             line += f", and so do {len(others):,} other rows: {some}"
         self.failures.append(line)
 
-    def _line(self, number: int, column: str, error: BadCell) -> str:
+    def _line(self, number: int, column: str, error: BadCell | str) -> str:
         return f"row {number}, column {column!r}: {error}" if self.in_table else str(error)
 
 

@@ -41,6 +41,16 @@ def check_writer() -> None:
     needed("pyexiv2", "metadata")
 
 
+def has_place(path: Path) -> bool:
+    """Whether the format of a photo has a place for a description; yes for a file that can't be
+    read, as the reason is another."""
+    try:
+        with Image.open(path) as image:
+            return _kind(image) in WRITABLE
+    except (OSError, ValueError):
+        return True
+
+
 def write_description(
     path: Path, text: str, *, alternative: bool = False, overwrite: bool = False
 ) -> Path | None:
@@ -149,9 +159,13 @@ def _iptc(existing: Mapping[str, Any], text: str) -> dict[str, str | None]:
 def _format(data: bytes) -> str:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return "JPEG" if image.format == "MPO" else image.format or ""
+            return _kind(image)
     except (OSError, ValueError):
         return ""
+
+
+def _kind(image: Image.Image) -> str:
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _same_pixels(one: bytes, other: bytes) -> bool:

@@ -81,9 +81,11 @@ class Attention:
     def to_json(self) -> dict[str, Any]:
         """The answer and its maps as plain JSON."""
         words = zip(self.words, np.round(self.maps, 5).tolist(), strict=True)
+        answer = self.answering.to_json(self.prediction, DIGITS)
         return {
             "caption": self.prediction.value,
-            "detected": self.answering.to_json(self.prediction, DIGITS).get("detected", {}),
+            "detected": answer.get("detected", {}),
+            "tags": answer.get("tags", {}),
             "grid": list(self.grid),
             "view": [list(ends) for ends in self.view],
             "words": [{"word": word, "attention": numbers} for word, numbers in words],

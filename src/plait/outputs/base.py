@@ -28,6 +28,9 @@ from plait.util.suggest import did_you_mean
 if TYPE_CHECKING:
     from plait.nn.base import Head
 
+DOUBTFUL = 0.4
+"""Answers that are less likely to be right are marked, unless another limit is asked for."""
+
 RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
 """What `Head.raw_outputs` gives, by name, one row per record."""
 
@@ -245,6 +248,12 @@ class Output(Component, ABC):
         """How probable it is that the answer is right, 0 to 1, as fitted to validation records;
         None where nothing was fitted."""
         return None
+
+    def is_doubtful(self, prediction: Prediction, least: float = DOUBTFUL) -> bool:
+        """Whether the answer is less likely to be right than ``least``; no if nothing was
+        fitted."""
+        sure = self.calibrated(prediction)
+        return sure is not None and sure < least
 
     def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
         """Of everything that the output can answer (classes, labels) the probability, the likeliest

@@ -18,12 +18,13 @@ from typing import Any, TypeAlias
 import cv2
 
 from plait.data.cells import Collected, ErrorPolicy, check_policy, name_cell
-from plait.data.descriptions import ORIGINAL, check_writer, write_description
+from plait.data.descriptions import ORIGINAL, check_writer, has_place, write_description
 from plait.data.images import find_images, open_shown
 from plait.data.readers import is_table_name
 from plait.data.video import VIDEO as VIDEO_FILE
 from plait.data.video import find_scenes
 from plait.model import Model
+from plait.outputs.base import DOUBTFUL
 from plait.render.captioned import captioned
 from plait.render.progress import Progress, reported
 from plait.runtime.engines import load
@@ -37,7 +38,7 @@ PHOTO, VIDEO = "image", "video"
 PLAIN, ALT = "plain", "alt"
 STYLES = (PLAIN, ALT)
 SIDE = 1200  # pixels of a picture's longer side
-DOUBTFUL = 0.4  # captions less likely to be right are marked, unless another limit is asked for
+MOST_NAMED = 5  # photos in a message
 DRAWS, MOST_DRAWS = 8, 64  # samples drawn for each that is wanted, as some are alike; at once
 DARING, HOTTEST = (1.25, 1.5), 100.0
 """How many times the temperature samples are drawn again where too few differ, and its limit."""
@@ -117,6 +118,8 @@ def caption_photos(
     wording = _wording(model, settings)
     if settings.sure is not None:
         _check_calibrated(model, wording.options)
+    if settings.write_metadata and settings.on_bad == "stop":
+        _check_places(files)
     outputs, out = model.parts.outputs, settings.out
     write = writer(out, outputs) if out else None
     if list(model.inputs.values()) != [PHOTO]:
@@ -153,7 +156,10 @@ def _check(paths: Sequence[str | Path], model_name: str, settings: CaptionSettin
     """Raises UsageError for what can be seen to be wrong before anything is loaded."""
     for path in paths:
         if is_table_name(str(path)):
-            raise UsageError(f"{path} is a table", hint=f"try: plait predict {model_name} {path}")
+            raise UsageError(
+                f"{path} is not a photo", expected="photos, folders of photos, or videos",
+                hint=f"for the rows of a table: plait predict {model_name} {path}",
+            )  # fmt: skip
     if settings.style not in STYLES:
         raise UsageError(f"there is no style {settings.style!r}", expected=" or ".join(STYLES))
     if settings.overwrite and not settings.write_metadata:
@@ -330,8 +336,8 @@ def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
     if not any(model.engine.fitted(name).get("confidence") for name in model.outputs):
         raise UsageError(
             f"the model {model.name!r} has no calibrated confidence, which --sure needs",
-            hint="train it with --set outputs.NAME.settings.calibrate=true and enough validation "
-            "records",
+            hint="train a model with calibrate: true, as the recipes captioning and captioning-hub "
+            "have it, and with validation records",
         )
     fixed = {n for own in model.decoding_options().values() for n in own.calibrated_with}
     if changed := sorted(fixed & options.keys()):
@@ -339,6 +345,18 @@ def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
             "--sure is calibrated for the model's own search",
             hint=f"leave out {' and '.join(changed)}",
         )
+
+
+def _check_places(files: Sequence[str | Path]) -> None:
+    """Raises UsageError, before any photo is changed, if some can't hold a description."""
+    unfit = [name_cell(file) for file in files if not (isinstance(file, Path) and has_place(file))]
+    if unfit:
+        raise UsageError(
+            f"{len(unfit)} of {len(files)} photos can't hold a description: "
+            + ", ".join(unfit[:MOST_NAMED]) + ", ..." * (len(unfit) > MOST_NAMED),
+            expected="JPEG, PNG, WebP or TIFF images on this machine",
+            hint="--on-bad skip writes into the others",
+        )  # fmt: skip
 
 
 def _explained(shots: Iterable[Captioned], model: Model, folder: Path) -> Iterator[Captioned]:
@@ -424,12 +442,12 @@ def _described(
         print(f"{left} of {total} {why}; --overwrite replaces it", file=sys.stderr)
 
 
-def _doubt(model: Model, output: str, prediction: Prediction, least: float) -> str:
+def _doubt(model: Model, name: str, prediction: Prediction, least: float) -> str:
     """What stands before a caption that is likely to be wrong."""
-    probable = model.parts.outputs[output].calibrated(prediction)
-    if probable is None or probable >= least:
+    output = model.parts.outputs[name]
+    if not output.is_doubtful(prediction, least):
         return ""
-    return f"not sure ({probable:.0%} likely right): "
+    return f"not sure ({output.calibrated(prediction):.0%} likely right): "
 
 
 def _print(shot: Shot, answers: Answers, model: Model, least: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from plait.render.console import console, show_rows
 from plait.render.numbers import shown
 from plait.types import UsageError
 from plait.util.files import is_folder
+
+MOST = 8  # words that are listed
 
 
 def page_name(what: str | None, row: int | None) -> Path:
@@ -72,9 +75,11 @@ def find_record(
 def show(explanation: Explanation) -> None:
     """The answer, each input's share of it, and how well each method explains it."""
     console.print(shown(explanation.prediction.value), soft_wrap=True)
-    if detected := explanation.answering.to_json(explanation.prediction).get("detected"):
-        words = ", ".join(f"{word} {probability:.2f}" for word, probability in detected.items())
-        console.print(f"detected: {words}", soft_wrap=True)
+    answer = explanation.answering.to_json(explanation.prediction)
+    for kind in ("tags", "detected"):
+        words = [f"{w} {p:.2f}" for w, p in islice(answer.get(kind, {}).items(), MOST)]
+        if words:
+            console.print(f"{kind}: {', '.join(words)}", soft_wrap=True)
     if len(explanation.shares) > 1:
         shares = [(name, f"{share:+.3f}") for name, share in explanation.shares.items()]
         for pair, together in explanation.interactions.items():

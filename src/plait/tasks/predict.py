@@ -31,7 +31,7 @@ ROW = "row"
 DIGITS = 4  # of scores and probabilities
 ALL = ""
 """Stands for all titles: where there are several outputs, each title has its output's name."""
-UNWRITTEN = ("value", "detected")
+UNWRITTEN = ("value", "detected", "tags")
 """Keys of a prediction's JSON that a file goes without: the value has the output's name there, and
 what led to it is for `plait explain`."""
 

@@ -64,11 +64,15 @@ class Answer(BaseModel):
         description="whether the confidence was fitted to validation records, as the probability "
         "that the answer is right (of captions, the main subject)",
     )
+    doubtful: bool = Field(False, description="calibrated, and so low that it should be shown")
     alternatives: list[Alternative] = []
     probabilities: dict[str, float] = {}
     interval: tuple[float, float] | None = None
     shares: dict[str, float] = Field({}, description="contribution of each input, on request")
-    detected: dict[str, float] = Field({}, description="words that the inputs suggest")
+    detected: dict[str, float] = Field(
+        {}, description="words that the inputs suggest, those that stand out most first"
+    )
+    tags: dict[str, float] = Field({}, description="words that an input's own classifier gives")
     looked: Looked | None = Field(None, description="where the model looked, on request")
 
 
@@ -306,6 +310,7 @@ def to_answers(
             score=_plain(prediction.score),
             confidence=_plain(output.confidence(prediction)),
             calibrated=output.calibrated(prediction) is not None,
+            doubtful=output.is_doubtful(prediction),
             alternatives=[
                 Alternative(value=_plain(other.value), score=_plain(other.score))
                 for other in prediction.alternatives
@@ -314,6 +319,7 @@ def to_answers(
             interval=output.bounds(prediction),
             shares={name: round(share, 6) for name, share in prediction.shares.items()},
             detected={word: round(p, 4) for word, p in details.get("detected", {}).items()},
+            tags={word: round(p, 4) for word, p in details.get("tags", {}).items()},
             looked=_looked(model, record, name, prediction) if looks else None,
         )
     return Answers(answers=answers)

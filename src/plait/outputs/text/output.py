@@ -557,10 +557,13 @@ class TextOutput(Texts):
         return self.tokenizer.decode(token_ids).strip()
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
-        """The detected words; the confidence, if it was calibrated."""
-        detected = (prediction.details or TextDetails()).detected
-        found = {"detected": {word: round(p, 4) for word, p in detected.items()}}
-        return found | super().details_json(prediction, digits)
+        """The detected words and the tags; the confidence, if it was calibrated."""
+        details = prediction.details or TextDetails()
+        found = {"detected": details.detected} | ({"tags": details.tags} if details.tags else {})
+        rounded = {
+            kind: {word: round(p, 4) for word, p in words.items()} for kind, words in found.items()
+        }
+        return rounded | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------
 

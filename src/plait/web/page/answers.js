@@ -5,8 +5,7 @@ import {make, percent, shown} from "./make.js";
 
 const DARKEST = 0.35; // of the photo's light, where the model did not look
 const SIDE = 320; // of the veil, which the browser stretches over the photo
-const MOST = 8; // probabilities that are listed
-const DOUBTFUL = 0.4; // probability of a right answer
+const MOST = 8; // words or probabilities that are listed
 const UNSURE = "The model is not sure: this may show something that it has not learned.";
 const HINT = "Hover over a word, or move to it with Tab, to see where the model looked.";
 
@@ -29,9 +28,14 @@ function parts(answer, previous) {
       ...alternatives.map((other) => make("li", {}, shown(other.value))))),
     section("Probabilities", bars(largest(answer.probabilities))),
     section("Contribution of each input", contributions(Object.entries(answer.shares))),
-    section("Detected words", Object.keys(answer.detected).length && make("p", {class: "quiet"},
-      largest(answer.detected).map(([word, p]) => `${word} ${percent(p)}`).join(", "))),
+    section("Tags", listed(largest(answer.tags))),
+    section("Words that stand out", listed(Object.entries(answer.detected).slice(0, MOST))),
   ].filter(Boolean);
+}
+
+function listed(words) {
+  return words.length && make("p", {class: "quiet"},
+    words.map(([word, p]) => `${word} ${percent(p)}`).join(", "));
 }
 
 function section(title, content) {
@@ -48,9 +52,8 @@ function confidence(answer, previous) {
   const number = make("span", {class: "number", "data-confidence": answer.confidence},
     percent(answer.confidence));
   const label = answer.calibrated ? "Likely right" : "Confidence";
-  const doubt = answer.calibrated && answer.confidence < DOUBTFUL;
   return make("div", {}, make("div", {class: "bars"}, make("span", {}, label),
-    meter(answer.confidence, label), number), doubt ? make("p", {class: "quiet"}, UNSURE) : null,
+    meter(answer.confidence, label), number), answer.doubtful ? make("p", {class: "quiet"}, UNSURE) : null,
     previous ? change(answer, previous) : null);
 }
 

@@ -49,6 +49,8 @@ from plait.outputs.text.metrics.subject import agrees, singular, subject
         ("a sports car on a road", "car"),
         ("a bed or beds in a room", "bed"),
         ("a man 's hand on a table", "hand"),
+        ("a cat and dog sleep on a bed", "cat"),
+        ("two cows graze in a field", "cow"),
         ("the", None),
         ("", None),
     ],

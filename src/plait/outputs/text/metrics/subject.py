@@ -6,7 +6,9 @@ a dog, "a group of people" about people.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+from plait.outputs.text.metrics.ptb import tokenise
 
 ARTICLES = {
     "a", "an", "the", "some", "several", "many", "few", "one", "two", "three", "four", "five",
@@ -38,69 +40,23 @@ ENDS = {
     "wearing", "dressed", "covered", "filled", "topped", "parked", "made", "atop", "about",
     "during", "before", "after", "seen", "shown", "taken", "worn", "hung", "held", "thrown",
     "driven", "built", "served", "like", "without", "underneath", "upon", "within", "past",
-    "ready", "full", "sitting", "standing",
+    "ready", "full", "sitting", "standing", "sleep", "eat", "pose", "graze", "wear", "enjoy",
+    "perform", "swim", "hug", "kiss", "chase", "gather", "wait",
 }  # fmt: skip
 """Words that end a noun phrase."""
 NOUNS = {
-    "building",
-    "ceiling",
-    "king",
-    "ring",
-    "string",
-    "wing",
-    "swing",
-    "thing",
-    "painting",
-    "drawing",
-    "wedding",
-    "railing",
-    "clothing",
-    "crossing",
-    "morning",
-    "evening",
-    "icing",
-    "frosting",
-    "awning",
-    "pudding",
-    "duckling",
-    "lightning",
-    "spring",
-    "earring",
-    "sibling",
-    "dressing",
-    "stuffing",
-    "sling",
-    "lettering",
-    "engraving",
-    "carving",
-    "bedding",
-    "landing",
-}
+    "building", "ceiling", "king", "ring", "string", "wing", "swing", "thing", "painting",
+    "drawing", "wedding", "railing", "clothing", "crossing", "morning", "evening", "icing",
+    "frosting", "awning", "pudding", "duckling", "lightning", "spring", "earring", "sibling",
+    "dressing", "stuffing", "sling", "lettering", "engraving", "carving", "bedding", "landing",
+}  # fmt: skip
 """Words in -ing that are things; others are verbs, which end a noun phrase."""
 NOT_DONE = {"bed", "shed", "seaweed", "weed", "seed", "moped", "steed", "breed", "red", "sled"}
 """Words in -ed that nothing is done to."""
 PLACES = {
-    "area",
-    "bag",
-    "board",
-    "boat",
-    "car",
-    "cart",
-    "garage",
-    "hall",
-    "lot",
-    "machine",
-    "mall",
-    "meter",
-    "pan",
-    "pool",
-    "rod",
-    "room",
-    "space",
-    "table",
-    "track",
-    "wheel",
-}
+    "area", "bag", "board", "boat", "car", "cart", "garage", "hall", "lot", "machine", "mall",
+    "meter", "pan", "pool", "rod", "room", "space", "table", "track", "wheel",
+}  # fmt: skip
 """Nouns that are named by what is done there or with them: "a large parking lot"."""
 ONE = {"a", "an", "one", "another", "this", "that", "each"}
 """What stands before one thing: "a man climbs" is about the man."""
@@ -115,10 +71,11 @@ IRREGULAR = {
     "brownies": "brownie", "zombies": "zombie", "tomatoes": "tomato", "potatoes": "potato",
     "heroes": "hero", "mangoes": "mango", "buffaloes": "buffalo", "volcanoes": "volcano",
 }  # fmt: skip
+MEN = {"man", "guy", "gentleman", "male", "father", "dad", "boy", "groom"}
+WOMEN = {"woman", "lady", "female", "mother", "mom", "girl", "bride"}
+CHILDREN = {"child", "kid", "boy", "girl", "toddler", "baby", "infant"}
 SAME = (
-    {"man", "guy", "gentleman", "male", "father", "dad", "boy"},
-    {"woman", "lady", "female", "mother", "mom", "girl", "bride"},
-    {"child", "kid", "boy", "girl", "toddler", "baby", "infant"},
+    MEN, WOMEN, CHILDREN,
     {"bike", "bicycle"}, {"motorcycle", "motorbike", "bike"}, {"plane", "airplane", "jet"},
     {"couch", "sofa"}, {"tv", "television"}, {"phone", "cellphone", "cell"}, {"car", "vehicle"},
     {"truck", "vehicle"}, {"cow", "cattle"}, {"puppy", "dog"}, {"kitten", "cat"},
@@ -126,13 +83,15 @@ SAME = (
     {"train", "locomotive", "engine"}, {"bathroom", "restroom", "toilet"}, {"meal", "food", "dish"},
     {"fridge", "refrigerator"}, {"stove", "oven"}, {"road", "street"}, {"forest", "wood", "tree"},
 )  # fmt: skip
-PERSON = {
-    "person", "man", "woman", "boy", "girl", "guy", "lady", "child", "kid", "player", "rider",
-    "skier", "snowboarder", "surfer", "skateboarder", "skater", "biker", "cyclist", "runner",
-    "climber", "hiker", "toddler", "baby", "male", "female", "adult", "teenager", "crowd",
-    "swimmer", "fisherman", "worker", "soldier", "bride", "groom", "couple", "family", "team",
-    "batter", "pitcher", "chef", "student", "tourist", "actor", "model", "artist", "musician",
-    "singer", "athlete", "fan", "guest", "friend", "performer", "dancer", "footballer", "driver",
+"""Groups of words for the same; those of one group agree."""
+PERSON = MEN | WOMEN | CHILDREN | {
+    "person", "human", "adult", "teenager", "teen", "crowd", "couple", "family", "team", "player",
+    "rider", "skier", "snowboarder", "surfer", "skateboarder", "skater", "biker", "cyclist",
+    "bicyclist", "motorcyclist", "runner", "climber", "hiker", "swimmer", "batter", "pitcher",
+    "footballer", "athlete", "fisherman", "worker", "soldier", "officer", "policeman", "fireman",
+    "firefighter", "doctor", "nurse", "chef", "cook", "waiter", "student", "teacher", "tourist",
+    "actor", "actress", "model", "artist", "musician", "guitarist", "singer", "performer",
+    "dancer", "photographer", "astronaut", "driver", "pedestrian", "fan", "guest", "friend",
 }  # fmt: skip
 """Kinds of person: "person" and "people" agree with each of them."""
 
@@ -206,6 +165,16 @@ def _may_continue(word: str) -> bool:
 
 def _plural(word: str) -> bool:
     return singular(word) != word
+
+
+def is_about(text: str, nouns: Collection[str]) -> bool:
+    """Whether the noun that a text is about is one of these, which are in the singular.
+
+    Examples:
+        >>> is_about("A cat and a dog sleep on a bed.", {"cat", "kitten"})
+        True
+    """
+    return subject(tokenise(text)) in nouns
 
 
 def agrees(noun: str, words: Sequence[str]) -> bool:

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from plait.data.vocabulary import UNK
 from plait.outputs.text.decoders.networks.base import DecoderNetwork, DecoderState
+from plait.outputs.text.search import DECODER
 from plait.types import Fused, Tokens
 
 CLOSED = -2.0  # the gate's initial bias: at first the decoder speaks for itself
 DROPPED = 0.1  # of the tags, in training: the decoder must not rely on any
-POINTER, DECODER = "pointer", "decoder"
+POINTER = "pointer"
 LEAST = 1e-9  # probability of a word, for its logarithm
 
 
