@@ -17,8 +17,8 @@ SHOWS = {
     "astronaut": {"woman", "person", "astronaut"},
     "camera": {"man", "person", "photographer"},
     "chelsea": {"cat", "kitten"},
-    "clock": {"clock"},
     "coffee": {"cup", "coffee", "mug"},
+    "grass": {"grass", "lawn", "field"},
     "rocket": {"rocket"},
 }
 """The main subject of each photo, in words that are right for it."""

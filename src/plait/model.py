@@ -162,7 +162,7 @@ class Model:
 
         Examples:
             >>> model.predict("photos/astronaut.jpg", beam=1).value
-            'a man is standing on a football field'
+            'a man in a blue shirt is standing on a football'
         """
         cells = self._as_record(record)
         return next(self.predict_batch([cells], root=root, **options))[self.output]
@@ -199,7 +199,7 @@ class Model:
         Examples:
             >>> photos = ["photos/astronaut.jpg", "photos/rocket.jpg"]
             >>> [answers["caption"].value[:8] for answers in model.predict_batch(photos)]
-            ['a man is', 'a buildi']
+            ['a man in', 'a view o']
         """
         chosen = self.decoding_options(**options)
         if shares:
@@ -425,7 +425,7 @@ class Model:
         Examples:
             >>> prediction = model.predict("photos/astronaut.jpg")
             >>> model.attention("photos/astronaut.jpg", prediction).maps.shape
-            (8, 7, 7)
+            (11, 7, 7)
         """
         from plait.explain.attention import Attention
 

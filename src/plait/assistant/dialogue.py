@@ -47,7 +47,7 @@ class Assistant:
     Examples:
         >>> assistant = plait.Assistant()
         >>> assistant.say("What is in this photo?", photo="photos/astronaut.jpg").answer
-        'A man is standing on a football field.'
+        'A man in a blue shirt is standing on a football.'
     """
 
     @checked

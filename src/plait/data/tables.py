@@ -124,7 +124,7 @@ def read_table(
 
     Examples:
         >>> plait.read_table("photos").columns["image"][:4]
-        ['astronaut.jpg', 'camera.jpg', 'chelsea.jpg', 'clock.jpg']
+        ['astronaut.jpg', 'camera.jpg', 'chelsea.jpg', 'coffee.jpg']
     """
     if not str(path).strip():  # the shell's, of a variable that is not set
         raise UsageError("the name of the table is empty", expected="a file or folder")

@@ -72,7 +72,7 @@ def load(name_or_path: str | Path, engine: str = "torch") -> Model:
 
     Examples:
         >>> plait.load("captioner").predict("photos/astronaut.jpg").value
-        'a man is standing on a football field'
+        'a man in a blue shirt is standing on a football'
     """
     kind, colon, where = engine.partition(":")
     if kind not in ("torch", "onnx") or (colon and (kind == "onnx" or not where)):

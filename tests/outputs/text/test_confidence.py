@@ -86,9 +86,9 @@ def test_what_speaks_for_a_text() -> None:
         {"cats": 0.6, "dog": 0.7},
         [["a", "kitten"], ["a", "dog"]],
     )
-    assert found == pytest.approx([-0.5, 5, math.log(9), 0.6, 0.5])
+    assert found == pytest.approx([-0.5, 5, math.log(9), 0.6, 0.5, -0.5 * math.log(9)])
     empty = evidence(-1.0, [], [], CaptionMetrics.agree, {}, {}, [])
-    assert empty == pytest.approx([-1.0, 0, math.log(0.01 / 0.99), 0, 1])
+    assert empty == pytest.approx([-1.0, 0, math.log(0.01 / 0.99), 0, 1, math.log(99)])
     two = evidence(-1.0, ["a", "b"], ["a", "b"], TextMetrics.agree, {"a": 0.5, "b": 0.2}, {}, [])
     assert two[2] == pytest.approx(math.log(0.25))  # the least of them
 

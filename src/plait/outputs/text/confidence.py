@@ -23,6 +23,7 @@ FEATURES = (
     "key word detected",  # log odds of the surest detected word that means the same
     "key word tagged",  # weight of the surest tag that means the same
     "agreement",  # share of the other hypotheses that say the same
+    "key word detected, times log-probability",  # how much detection says depends on likelihood
 )
 """With several key words, the least of them counts."""
 UNDETECTED = 0.01  # words that are less probable by the detectors count as if they were so
@@ -62,15 +63,17 @@ def evidence(
         return min(each, default=lowest)
 
     seen = min(max(surest(detected, UNDETECTED), UNDETECTED), 1 - UNDETECTED)
+    odds = float(np.log(seen / (1 - seen)))
     agreeing = [
         all(any(agree(key, word) for word in other) for key in key_words) for other in others
     ]
     return [
         score,
         float(len(words)),
-        float(np.log(seen / (1 - seen))),
+        odds,
         surest(tags, 0.0),
         sum(agreeing) / len(agreeing) if agreeing else 1.0,
+        score * odds,
     ]
 
 
@@ -103,8 +106,7 @@ def fit_confidence(features: Floats, right: NDArray[np.bool_]) -> list[float]:
 
 def confidence(fitted: Sequence[float], features: Sequence[float]) -> float:
     """The probability that a text is right, 0 to 1, by `fit_confidence`."""
-    count = len(features)
-    weights, mean, deviation = np.reshape(fitted[:-1], (3, count))
+    weights, mean, deviation = np.reshape(fitted[:-1], (3, len(features)))
     return float(_sigmoid((np.array(features) - mean) / deviation @ weights + fitted[-1]))
 
 
