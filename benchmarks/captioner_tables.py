@@ -35,10 +35,16 @@ FLICKR_VALIDATION, WEB_VALIDATION = 500, 200  # photos
 SEVERAL = 3  # captions, for rewards to be reliable
 
 
-def read(folder: Path) -> list[Row]:
-    """The rows of a folder, with absolute paths."""
-    lines = (folder / "captions.jsonl").read_text(encoding="utf-8").splitlines()
+def read(folder: Path, table: str = "captions") -> list[Row]:
+    """The rows of a table of a folder, with absolute paths."""
+    lines = (folder / f"{table}.jsonl").read_text(encoding="utf-8").splitlines()
     return [row | {"image": str(folder / row["image"])} for row in map(json.loads, lines)]
+
+
+def listed(web: Path) -> list[str]:
+    """The web photos of ``web_subjects.csv``."""
+    with LIST.open() as file:
+        return [str(web / row["image"]) for row in csv.DictReader(file)]
 
 
 def perceptual_hash(path: str) -> NDArray[np.bool_]:
@@ -91,12 +97,11 @@ def main() -> None:
     photos = [row for folder in given.photos for row in read(folder)]
     flickr, web = read(given.flickr8k), read(given.web)
     names = set(given.leave_out.read_text().split() if given.leave_out else [])
-    with LIST.open() as file:
-        listed = {str(given.web / row["image"]) for row in csv.DictReader(file)}
-    judged = [row for row in web if row["image"] in listed]
+    kept_out = {*listed(given.web)}
+    judged = [row for row in web if row["image"] in kept_out]
     judging = hashes([*split(photos, "val"), *split(flickr, "val"), *judged])
     random.Random(0).shuffle(web)
-    others = [row for row in web if row["image"] not in listed]
+    others = [row for row in web if row["image"] not in kept_out]
     held_out, learned = others[:WEB_VALIDATION], others[WEB_VALIDATION:]
     given.out.mkdir(parents=True, exist_ok=True)
     told = [row for row in split(photos, "train") if row["captions"]]

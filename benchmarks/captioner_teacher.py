@@ -12,8 +12,6 @@ no captions, without those that look like one for validation.
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -53,11 +51,9 @@ def main() -> None:
     names = set(given.leave_out.read_text().split() if given.leave_out else [])
     found = [row for folder in given.unlabelled for row in tables.read(folder)]
     found = [r for r in found if not r.get("captions") and Path(r["image"]).name not in names]
-    with tables.LIST.open() as file:
-        judging = [{"image": str(given.web / row["image"])} for row in csv.DictReader(file)]
+    judging: list[tables.Row] = [{"image": photo} for photo in tables.listed(given.web)]
     for name in ("photos", "web"):
-        lines = (given.tables / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        judging += tables.split(list(map(json.loads, lines)), "val")
+        judging += tables.split(tables.read(given.tables, name), "val")
     photos = [row["image"] for row in tables.unlike(found, tables.hashes(judging))]
     rows = taught(plait.load(given.teacher), photos)
     tables.write(given.tables / "taught.jsonl", rows)

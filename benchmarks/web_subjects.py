@@ -4,8 +4,8 @@
 
 WEB is the folder of the web photos, without their borders. ``web_subjects.csv`` names 100 of those
 that `captioner_tables.py` holds out, with the words that are right for each photo's main subject,
-chosen by looking at it,
-in the singular. A caption is right if its first noun phrase is about one of these.
+chosen by looking at it, in the singular. A caption is right if its first noun phrase is about one
+of these.
 """
 
 from __future__ import annotations

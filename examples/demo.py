@@ -10,7 +10,6 @@ from pathlib import Path
 import plait
 from plait.outputs.text.metrics.subject import is_about
 
-FILE = Path(__file__).name
 PHOTOS = Path(__file__).parent / "photos"
 OUT = Path("out/demo")
 SHOWS = {
@@ -37,7 +36,7 @@ def main() -> None:
         right += named
         print(f"{photo.stem:>9}: {caption.value}{'' if named else '  <- wrong'}")
         print(f"{'':>11}{caption.details.confidence:.0%} likely right")
-    print(f"\nThe main subject is right in {right} of {len(photos)} photos, by the list in {FILE}.")
+    print(f"\nThe main subject is right in {right} of {len(photos)} photos, by the list SHOWS.")
     print(f"Where the model looked for each word is drawn in {OUT}/")
 
 

@@ -239,6 +239,10 @@ def test_a_photo_that_cannot_hold_a_caption_stops_before_any_is_changed(
     assert f"1 of 2 photos can't hold a description: {gif}" in err
     assert "--on-bad skip writes into the others" in err
     assert read_description(photo) is None
+    gone = tmp_path / "gone.png"
+    code, _, err = run("caption", gone, "--model", trained, "--write-metadata")
+    assert code == 1
+    assert f"{gone} is missing" in err
 
 
 def test_scenes_of_a_video_are_captioned(run: Any, trained: Path, video: Path) -> None:

@@ -17,9 +17,9 @@ import yaml
 from commands import run_plait
 
 import plait
-from plait.data.cells import OnBad
+from plait.data.cells import ErrorPolicy, OnBad
 from plait.training.train import train
-from plait.types import PlaitError
+from plait.types import BadCell, PlaitError
 
 Row = dict[str, Any]
 GOOD = 12  # rows of a table that are as they should be
@@ -198,7 +198,23 @@ def test_a_bad_cell_stops_with_one_line(
     assert last.startswith(f"plait: row {WRONG + 1}, column '")
     assert words in last
     assert last.endswith(", or continue with --on-bad skip or --on-bad missing")
+    assert last.count("--on-bad skip") == 1
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("hint", "in_table", "advice"),
+    [
+        ("", True, "fix the cell, or continue with --on-bad skip or --on-bad missing"),
+        ("look", True, "look, or continue with --on-bad skip or --on-bad missing"),
+        ("", False, "fix the file, or leave it out with --on-bad skip"),
+        ("look", False, "look, or leave it out with --on-bad skip"),
+    ],
+)
+def test_an_error_gives_one_piece_of_advice(hint: str, in_table: bool, advice: str) -> None:
+    with pytest.raises(PlaitError) as caught:
+        ErrorPolicy("stop", in_table=in_table).handle(1, "x", BadCell("it is bad", hint=hint))
+    assert caught.value.hint == advice
 
 
 @pytest.mark.parametrize("kind", list(BAD))

@@ -38,6 +38,7 @@ def test_json_and_forms_are_answered_as_the_model_does(served: Running, two_inpu
     assert answer["value"] == wanted.value == "red left"
     assert answer["confidence"] == pytest.approx(wanted.score, abs=1e-4)
     assert answer["calibrated"] is False
+    assert answer["doubtful"] is False
     assert as_form.json == as_json.json
 
 

@@ -267,8 +267,7 @@ def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page:
     page = open_page()
     until(page, "The answer will appear here.")
     answer = {
-        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {},
-        "detected": {}, "tags": {},
+        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {}, "detected": {},
         "probabilities": {str(n): n / 45 for n in range(9, -1, -1)},
     }  # fmt: skip
     page.evaluate(
@@ -288,7 +287,7 @@ def test_a_calibrated_confidence_is_called_so(open_page: Open) -> None:
         "document.getElementById('result'), {caption: answer})"
     )
     answer = {"value": "a cat", "alternatives": [], "probabilities": {}, "shares": {},
-              "detected": {}, "tags": {}}  # fmt: skip
+              "detected": {}}  # fmt: skip
     doubt = page.get_by_text("The model is not sure")
     for sure, calibrated, label, doubts in (
         (0.72, True, "Likely right", 0), (0.31, True, "Likely right", 1),

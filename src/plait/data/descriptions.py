@@ -42,13 +42,8 @@ def check_writer() -> None:
 
 
 def has_place(path: Path) -> bool:
-    """Whether the format of a photo has a place for a description; yes for a file that can't be
-    read, as the reason is another."""
-    try:
-        with Image.open(path) as image:
-            return _kind(image) in WRITABLE
-    except (OSError, ValueError):
-        return True
+    """Whether the format of a photo has a place for a description."""
+    return _format(path) in WRITABLE
 
 
 def write_description(
@@ -98,7 +93,7 @@ def _described(
     data: bytes, name: str, text: str, alternative: bool, overwrite: bool
 ) -> bytes | None:
     """The file with the description; None if it has one that must be kept."""
-    kind = _format(data)
+    kind = _format(io.BytesIO(data))
     if kind not in WRITABLE:
         raise BadCell(
             f"no description can be written into {name}" + (f", a {kind} file" if kind else ""),
@@ -156,16 +151,12 @@ def _iptc(existing: Mapping[str, Any], text: str) -> dict[str, str | None]:
     return {IPTC: text if fits else None}  # no caption, rather than the old one
 
 
-def _format(data: bytes) -> str:
+def _format(photo: Path | io.BytesIO) -> str:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _kind(image)
+        with Image.open(photo) as image:
+            return "JPEG" if image.format == "MPO" else image.format or ""
     except (OSError, ValueError):
         return ""
-
-
-def _kind(image: Image.Image) -> str:
-    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _same_pixels(one: bytes, other: bytes) -> bool:

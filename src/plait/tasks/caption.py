@@ -20,6 +20,7 @@ import cv2
 from plait.data.cells import Collected, ErrorPolicy, check_policy, name_cell
 from plait.data.descriptions import ORIGINAL, check_writer, has_place, write_description
 from plait.data.images import find_images, open_shown
+from plait.data.paths import WebAddress
 from plait.data.readers import is_table_name
 from plait.data.video import VIDEO as VIDEO_FILE
 from plait.data.video import find_scenes
@@ -349,7 +350,10 @@ def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
 
 def _check_places(files: Sequence[str | Path]) -> None:
     """Raises UsageError, before any photo is changed, if some can't hold a description."""
-    unfit = [name_cell(file) for file in files if not (isinstance(file, Path) and has_place(file))]
+    unfit = [
+        name_cell(file) for file in files
+        if isinstance(file, WebAddress) or (isinstance(file, Path) and not has_place(file))
+    ]  # fmt: skip
     if unfit:
         raise UsageError(
             f"{len(unfit)} of {len(files)} photos can't hold a description: "

@@ -318,8 +318,8 @@ def to_answers(
             probabilities={k: round(p, 6) for k, p in details.get("probabilities", {}).items()},
             interval=output.bounds(prediction),
             shares={name: round(share, 6) for name, share in prediction.shares.items()},
-            detected={word: round(p, 4) for word, p in details.get("detected", {}).items()},
-            tags={word: round(p, 4) for word, p in details.get("tags", {}).items()},
+            detected=details.get("detected", {}),
+            tags=details.get("tags", {}),
             looked=_looked(model, record, name, prediction) if looks else None,
         )
     return Answers(answers=answers)

@@ -113,7 +113,9 @@ def test_a_head_is_calibrated_and_its_answers_say_so(caplog: pytest.LogCaptureFi
         head.loss(fused(photos), targets).backward()
         optimizer.step()
     head.eval()
-    assert decode(output, head, fused(photos[:1]))[0].details.confidence is None
+    [unknown] = decode(output, head, fused(photos[:1]))
+    assert unknown.details.confidence is None
+    assert not output.is_doubtful(unknown)
     # Photos far from those that it knows: half of them are said to show something else.
     many = photos.repeat(30, 1) + torch.randn(90, 16) * torch.linspace(0, 4, 90)[:, None]
     wanted: list[TextTarget] = [targets[row % 3] for row in range(90)]
@@ -130,6 +132,8 @@ def test_a_head_is_calibrated_and_its_answers_say_so(caplog: pytest.LogCaptureFi
     right = np.array([judge(a.value, [texts[row % 3]]) for row, a in enumerate(answers)])
     assert 20 <= right.sum() <= 70
     assert ((sure > 0) & (sure < 1)).all()
+    assert [output.is_doubtful(answer) for answer in answers] == (sure < 0.4).tolist()
+    assert [output.is_doubtful(answer, 0.7) for answer in answers] == (sure < 0.7).tolist()
     assert auroc(sure, right) > 0.7
     assert calibration_error(sure, right, bins=3) < 0.1
     stored = [output.restore(json.loads(json.dumps(output.store(a)))) for a in answers]

@@ -559,11 +559,10 @@ class TextOutput(Texts):
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words and the tags; the confidence, if it was calibrated."""
         details = prediction.details or TextDetails()
-        found = {"detected": details.detected} | ({"tags": details.tags} if details.tags else {})
-        rounded = {
-            kind: {word: round(p, 4) for word, p in words.items()} for kind, words in found.items()
-        }
-        return rounded | super().details_json(prediction, digits)
+        found = {"detected": {word: round(p, 4) for word, p in details.detected.items()}}
+        if details.tags:
+            found["tags"] = {word: round(p, 4) for word, p in details.tags.items()}
+        return found | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------
 

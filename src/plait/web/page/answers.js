@@ -28,7 +28,7 @@ function parts(answer, previous) {
       ...alternatives.map((other) => make("li", {}, shown(other.value))))),
     section("Probabilities", bars(largest(answer.probabilities))),
     section("Contribution of each input", contributions(Object.entries(answer.shares))),
-    section("Tags", listed(largest(answer.tags))),
+    section("Tags", listed(largest(answer.tags ?? {}))),
     section("Words that stand out", listed(Object.entries(answer.detected).slice(0, MOST))),
   ].filter(Boolean);
 }
@@ -53,7 +53,8 @@ function confidence(answer, previous) {
     percent(answer.confidence));
   const label = answer.calibrated ? "Likely right" : "Confidence";
   return make("div", {}, make("div", {class: "bars"}, make("span", {}, label),
-    meter(answer.confidence, label), number), answer.doubtful ? make("p", {class: "quiet"}, UNSURE) : null,
+    meter(answer.confidence, label), number),
+    answer.doubtful ? make("p", {class: "quiet"}, UNSURE) : null,
     previous ? change(answer, previous) : null);
 }
 
