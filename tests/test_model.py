@@ -322,6 +322,30 @@ def test_batches_side_by_side_are_in_order(
     assert threads == {threading.get_ident()}  # a batch without others
 
 
+def test_a_bad_photo_in_the_second_batch_leaves_the_answers_of_the_first(
+    trained: Path, squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.model.BATCH", 2)
+    photos = [squares.with_name(f"{n:03}.png") for n in range(2)]
+    answers = plait.load(trained).predict_batch([*photos, "gone.png"])
+    assert [next(answers)["caption"].value for _ in photos]
+    with pytest.raises(BadCell, match=r"gone\.png is missing"):
+        next(answers)
+
+
+def test_a_reader_of_answers_keeps_its_threads(trained: Path, squares: Path) -> None:
+    """Two iterators that take turns must not leave torch with one thread."""
+    model, photo = plait.load(trained), squares.with_name("000.png")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first, second = model.predict_batch([photo]), model.predict_batch([photo])
+        next(first), next(second)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}'])
 def test_a_damaged_package_is_named(trained: Path, tmp_path: Path, text: str) -> None:
     for name in ("state.json", "recipe.yaml"):

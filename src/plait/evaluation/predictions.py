@@ -88,12 +88,22 @@ def predict_batches(
     def answer(batch: Batch) -> Predictions:
         return predict_batch(parts, engine, batch, options, shares)
 
+    def answer_alone(batch: Batch) -> Predictions:
+        with engine.threads(len(batch)):
+            return answer(batch)
+
     coming = iter(batches)
-    first = list(islice(coming, 2))
-    if len(first) < 2 or engine.side_by_side < 2:
-        for batch in chain(first, coming):
-            with engine.threads(len(batch)):
-                yield answer(batch)
+    if engine.side_by_side < 2:
+        yield from map(answer_alone, coming)
+        return
+    first = list(islice(coming, 1))
+    try:
+        first += islice(coming, 1)
+    except Exception:  # of a later record: those before it are answered all the same
+        yield from map(answer_alone, first)
+        raise
+    if len(first) < 2:
+        yield from map(answer_alone, first)
         return
     with ThreadPoolExecutor(engine.side_by_side, initializer=engine.start_worker) as pool:
         yield from ahead(pool, answer, chain(first, coming), most=engine.side_by_side)
