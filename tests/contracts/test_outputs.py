@@ -356,10 +356,9 @@ def registry_name(output: Output) -> str:
     return next(name for name in names if registry.find("output", name).cls is type(output))
 
 
+@pytest.mark.parametrize("built", [c for c in TRIED if BRANCHES[c[3]]], indirect=True)
 def test_a_branch_that_counts_alone_decides_alone(built: Built) -> None:
     output, head, _, branches = built
-    if branches is None:
-        return
     whole = fused(branches)
     only_b = replace(whole, weights=torch.tensor([[0.0, 1.0]] * 3))
     other_a = replace(only_b, branches={**only_b.branches, "a": row_order(whole.branches["a"])})

@@ -400,14 +400,15 @@ class TextOutput(Texts):
             )
         state = vocabulary.to_state() | ({"decoder": decoder} if decoder else {})
         if self.language_model or self.detected_words or self.fluency:
-            encoded = [[vocabulary.encode(t)[: self.max_length] for t in ts] for ts in records]
+            whole = [[vocabulary.encode(text) for text in texts] for texts in records]
+            encoded = [[ids[: self.max_length] for ids in each] for each in whole]
             if self.language_model_settings is not None:
                 every = list(chain.from_iterable(encoded))
                 state["language"] = self.language_model_settings.fit(every, vocabulary)
             if self.detected_words:
                 state["shares"] = word_shares(encoded, len(vocabulary))
             if self.fluency:
-                every = list(chain.from_iterable(encoded))
+                every = list(chain.from_iterable(whole))  # one that is cut does not end there
                 state["fluency"] = fit_fluency(every, vocabulary.units())
         return state
 
@@ -481,6 +482,8 @@ class TextOutput(Texts):
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
         means = found.scores / np.maximum(found.lengths, 1)
+        read = (DETECTED, PROBABILITIES, TAGS, TAG_WEIGHTS, CHANCES, EMISSIONS)
+        raw = {name: raw[name] for name in read if name in raw}  # copied from the device once
         for row, every in enumerate(zip(found.token_ids.tolist(), means.tolist(), strict=True)):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
@@ -559,9 +562,9 @@ class TextOutput(Texts):
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words and the tags; the confidence, if it was calibrated."""
         details = prediction.details or TextDetails()
-        found = {"detected": {word: round(p, 4) for word, p in details.detected.items()}}
+        found = {"detected": {word: rounded(p, digits) for word, p in details.detected.items()}}
         if details.tags:
-            found["tags"] = {word: round(p, 4) for word, p in details.tags.items()}
+            found["tags"] = {word: rounded(p, digits) for word, p in details.tags.items()}
         return found | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------

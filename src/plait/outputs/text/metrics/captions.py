@@ -97,9 +97,8 @@ class CaptionMetrics(TextMetrics):
     @classmethod
     def key_words(cls, words: Sequence[str]) -> Sequence[str]:
         """What the caption is about."""
-        spoken = [word for word in words if word[:1].isalnum()]
-        noun = subject(spoken)
-        return [word for word in spoken if singular(word) == noun][:1]
+        noun = subject(tokenise(" ".join(words)))  # as `right` reads it: "man 's hand"
+        return [word for word in words if singular(word.removesuffix("'s")) == noun][:1]
 
     @classmethod
     @lru_cache(maxsize=1 << 16)  # captions of many photos ask the same again and again

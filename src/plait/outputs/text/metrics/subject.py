@@ -41,9 +41,27 @@ ENDS = {
     "during", "before", "after", "seen", "shown", "taken", "worn", "hung", "held", "thrown",
     "driven", "built", "served", "like", "without", "underneath", "upon", "within", "past",
     "ready", "full", "sitting", "standing", "sleep", "eat", "pose", "graze", "wear", "enjoy",
-    "perform", "swim", "hug", "kiss", "chase", "gather", "wait",
+    "perform", "swim", "hug", "kiss", "chase", "gather", "wait", "indoors", "outdoors", "upstairs",
+    "downstairs", "barks", "bites", "carries",
+    "catches", "chases", "chews", "climbs", "dives", "does", "eats", "enjoys", "gathers", "gets",
+    "gives", "goes", "grazes", "grows", "hangs", "hits", "hugs", "keeps", "kicks", "kisses",
+    "leads", "leaps", "licks", "listens", "makes", "pedals", "performs", "pets", "points", "poses",
+    "prepares", "pulls", "pushes", "reaches", "reads", "says", "shows", "sings", "sleeps",
+    "splashes", "stares", "takes", "talks", "teaches", "throws", "touches", "tries", "uses",
+    "waits", "watches", "wears",
 }  # fmt: skip
 """Words that end a noun phrase."""
+SINGULAR = {
+    "this", "that", "its", "his", "is", "was", "has", "as", "gas", "lens", "canvas", "christmas",
+    "atlas", "series", "species", "headquarters", "crossroads", "barracks", "corps", "news",
+    "sports", "thumbs", "chess", "iris", "oasis", "trellis", "clematis", "chassis", "tennis",
+    "swiss", "rhinoceros", "cosmos", "paris", "texas", "mercedes", "us", "always", "perhaps",
+    "overseas", "upstairs", "downstairs", "outdoors", "indoors", "besides", "sometimes", "jeans",
+    "glasses", "scissors", "las", "vegas", "los", "angeles", "kansas", "dallas", "arkansas",
+    "athletics", "physics", "graphics", "electronics", "politics", "chris", "james", "charles",
+    "thomas", "williams", "jones", "santos", "adidas", "wars",
+}  # fmt: skip
+"""Words in -s that are one thing, or stand before other nouns."""
 NOUNS = {
     "building", "ceiling", "king", "ring", "string", "wing", "swing", "thing", "painting",
     "drawing", "wedding", "railing", "clothing", "crossing", "morning", "evening", "icing",
@@ -60,6 +78,8 @@ PLACES = {
 """Nouns that are named by what is done there or with them: "a large parking lot"."""
 ONE = {"a", "an", "one", "another", "this", "that", "each"}
 """What stands before one thing: "a man climbs" is about the man."""
+OWNERS = {"kids", "boys", "girls", "ladies", "children", "men", "women", "people"}
+"""Plurals that say whose a thing is: "a kids bike"."""
 IRREGULAR = {
     "men": "man", "women": "woman", "people": "person", "children": "child", "feet": "foot",
     "geese": "goose", "mice": "mouse", "teeth": "tooth", "knives": "knife", "leaves": "leaf",
@@ -100,6 +120,8 @@ def singular(word: str) -> str:
     """An English noun without its plural ending."""
     if word in IRREGULAR:
         return IRREGULAR[word]
+    if word in SINGULAR:
+        return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "sses", "xes")):
@@ -128,14 +150,17 @@ def subject(words: Sequence[str]) -> str | None:
             rest.pop(0)  # "a smiling woman"
         if not rest or _is_verb(rest[0]):
             return None
-        ends = (at for at in range(1, len(rest)) if not _continues(rest, at))
+        ends = (
+            at for at in range(1, len(rest))
+            if not _continues(rest, at) or (one and _is_done_by_one(rest, at))
+        )  # fmt: skip
         length = next(ends, len(rest))
         phrase, after = rest[:length], rest[length : length + 1]
         while len(phrase) > 1 and phrase[-1] in ("and", "'s"):
             phrase.pop()
-        # A verb: "a biker makes a jump", "a man climbs", "two people hug".
-        verb = (after[:1] and after[0] in DETERMINERS) or (one and _plural(phrase[-1]))
-        if len(phrase) > 1 and (verb or (_plural(phrase[-2]) and phrase[-2] != "sports")):
+        # A verb: "a biker makes a jump", "two people hug".
+        verb = after[:1] and after[0] in DETERMINERS
+        if len(phrase) > 1 and (verb or _plural(phrase[-2])):
             phrase.pop()
         if phrase[-1] not in QUANTITIES or after != ["of"]:
             return singular(phrase[-1])
@@ -152,6 +177,13 @@ def _continues(words: Sequence[str], at: int) -> bool:
         return following in PLACES  # "a large parking lot"
     done = word.endswith("ed") and word not in NOT_DONE and following in ENDS  # "perched on"
     return _may_continue(word) and not done
+
+
+def _is_done_by_one(words: Sequence[str], at: int) -> bool:
+    """Whether what a single thing does stands here ("a girl picks flowers"), and no plural that
+    belongs to someone ("a woman 's hands", "a kids bike")."""
+    owned = words[at - 1] == "'s" or words[at + 1 : at + 2] == ["'s"]
+    return _plural(words[at]) and not owned and words[at] not in OWNERS
 
 
 def _is_verb(word: str) -> bool:
