@@ -55,6 +55,7 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMALL = (
+    "outputs.caption.settings.pointer=false",
     "inputs.image.representation={kind: pixels, size: 64, patch: 16, width: 32}",
     "fusion.width=32",
     "outputs.caption.settings.min_count=1",

@@ -14,6 +14,8 @@ import torch
 import plait
 
 SMALL = [
+    "outputs.caption.settings.pointer=false",
+    "outputs.caption.settings.calibrate=false",
     "inputs.image.representation={kind: pixels, size: 16, patch: 8, width: 8}",
     "fusion.width=16",
     "outputs.caption.settings.decoder={kind: transformer, layers: 1, memory_layers: 0, heads: 2}",
