@@ -24,9 +24,9 @@ from plait.model import load_model
 from plait.package.format import check_target
 from plait.pipeline.columns import split_column
 from plait.pipeline.engine import build_output, build_parts
-from plait.pipeline.inputs import Progress
 from plait.pipeline.records import COMPARED, file_keys, open_table, split_table
 from plait.render.numbers import number
+from plait.render.progress import Progress
 from plait.training.sources import source_digests
 from plait.types import ColumnName, UsageError
 from plait.util.arguments import checked

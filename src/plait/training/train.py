@@ -30,7 +30,6 @@ from plait.network import Network, TorchEngine, build_network
 from plait.package.format import Memory, check_target
 from plait.package.weights import pack, unpack
 from plait.pipeline.engine import Parts, build_parts
-from plait.pipeline.inputs import Progress
 from plait.pipeline.records import (
     Preparer,
     Records,
@@ -42,6 +41,7 @@ from plait.pipeline.records import (
     split_table,
     warn_of_unread,
 )
+from plait.render.progress import Progress
 from plait.training.loop import Report, Scorer, Trainer, pick_device
 from plait.training.sources import Learned, Mixture, with_sources
 from plait.types import ColumnName, PlaitError, UsageError, column_names
@@ -101,31 +101,31 @@ def train(
         'a cat lies on a couch'
     """
     overrides = list(overrides)
-    checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    opened = as_table(table, checked.data.missing_texts)
-    named = recipe if isinstance(recipe, (str, Path)) else f"{checked.name}.yaml"
+    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    opened = as_table(table, resolved.data.missing_texts)
+    named = recipe if isinstance(recipe, (str, Path)) else f"{resolved.name}.yaml"
     given = table if isinstance(table, (str, Path)) else opened.path
     command = train_command(str(named), str(given), str(out), overrides, columns or {}, on_bad)
-    checked = checked.with_columns(columns or {})
+    resolved = resolved.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
-    parts = build_parts(checked)
-    rows, taken = open_table(checked, parts, opened)
+    parts = build_parts(resolved)
+    rows, taken = open_table(resolved, parts, opened)
     # Lists of columns are fixed from now on: they are not guessed again from another table.
-    checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
-    splits = _splits(checked, parts, rows, taken)
-    mixture = with_sources(checked, parts, rows, taken, splits)
+    resolved = resolved.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
+    splits = _splits(resolved, parts, rows, taken)
+    mixture = with_sources(resolved, parts, rows, taken, splits)
     rows = mixture.table
     if shown:
         shown(taken, mixture.sizes)
-    policy = ErrorPolicy(on_bad or checked.data.on_bad)
+    policy = ErrorPolicy(on_bad or resolved.data.on_bad)
     read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["calibration"]}))
     digests = [each.digest for each in mixture.learned]
-    with run_folder(target, checked, digests, file_keys(parts, read, taken), report) as folder:
-        run = _Run(checked, mixture, taken, folder, policy, progress, report)
+    with run_folder(target, resolved, digests, file_keys(parts, read, taken), report) as folder:
+        run = _Run(resolved, mixture, taken, folder, policy, progress, report)
         model = run.train(parts)
         model.scores["trained"] |= provenance(mixture.learned, command)
-        model.save(target, weights=checked.training.weights)
+        model.save(target, weights=resolved.training.weights)
     return model
 
 
