@@ -27,7 +27,7 @@ from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table, as_table
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
-from plait.package.format import Memory, check_target
+from plait.package.format import Memory, check_target, package_digest
 from plait.package.weights import pack, unpack
 from plait.pipeline.engine import Parts, build_parts
 from plait.pipeline.records import (
@@ -356,7 +356,8 @@ def run_folder(
 
     A run without a checkpoint has nothing to lose, and is restarted. So is one whose files have
     changed: what it learned, and the weights that it chose, are of files that are gone; unless the
-    recipe says ``data.changed: continue``.
+    recipe says ``data.changed: continue``. The models of ``training.start`` belong to the run: its
+    checkpoint fits the words and classes of these alone.
 
     Args:
         out: the folder of the package.
@@ -366,21 +367,25 @@ def run_folder(
         report: told of files that have changed.
 
     Raises:
-        UsageError: the folder has a run of another recipe or table, or another process uses it.
+        UsageError: the folder has a run of another recipe, table or start model, another process
+            uses it, or there is no such start model.
     """
     folder = out.with_name(f"{out.name}.run")
     settings = recipe.model_dump(mode="json", exclude={"data": {"changed"}})
     table, *sources = digests
-    also = {"sources": sources} if sources else {}  # runs without any begin as they did before
-    what = json.dumps({"recipe": settings, "table": table, **also})
+    also = {"sources": sources, "start": list(map(package_digest, recipe.training.start))}
+    # A run without any of these is described as it always was, so that it can be resumed.
+    given = {name: found for name, found in also.items() if found}
+    what = json.dumps({"recipe": settings, "table": table, **given})
     path, kept, checkpoint = (folder / n for n in ("run.json", "files.json", "checkpoint.pt"))
     make_folder(folder)
     try:
         with FileLock(folder / "lock", timeout=0):
             begun = path.is_file() and checkpoint.is_file()
             if begun and path.read_text() != what:
+                other = "recipe, table or start model" if also["start"] else "recipe or table"
                 raise UsageError(
-                    f"{folder} contains a run of another recipe or table",
+                    f"{folder} contains a run of another {other}",
                     hint=f"remove {folder}, or choose another --out",
                 )
             if begun and files:
