@@ -186,9 +186,10 @@ class _Run:
         if past.trained:
             trained["start"] = list(past.trained)
         if fresh is not None:
-            self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
+            learned = self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
             round_weights(fresh, recipe)
-            memory = Memory(memory.training | memory.validation)
+            # What only calibrated it, or chose a start model, was not learned from.
+            memory = Memory(memory.training | learned, memory.validation - learned)
             network = fresh
         scores = {"validation": evaluation.to_json(), "trained": trained}
         return Model(recipe, parts, TorchEngine(network), scores, memory)
@@ -223,10 +224,10 @@ class _Run:
 
     def _refit(
         self, parts: Parts, network: Network, fresh: Network, epochs: int, trained: dict[str, Any]
-    ) -> None:
+    ) -> set[int]:
         """Train a fresh network on training and validation records together. It takes over the
         calibration of ``network``, from records that the latter had not learned from. How many
-        records it learned from, and its seconds, go into ``trained``."""
+        records it learned from, and its seconds, go into ``trained``; returns their digests."""
         folder = self.folder / "refit"
         make_folder(folder)
         table, splits = self.mixture.table, self.mixture.splits
@@ -246,6 +247,7 @@ class _Run:
             fresh.head(name).load_state_dict(calibrated, strict=False)
         trained["refit"] = len(records)
         trained["seconds"] = round(trained["seconds"] + trainer.progress.seconds, 3)
+        return set(preparer.digests(records, both, kept))
 
     def _report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
         if trainer.resumed and self.report:
