@@ -267,6 +267,7 @@ def _start(
         fitted = fit_parts(recipe, parts, table, columns)
         return fitted, build_network(recipe, fitted).to(pick_device()), _Past()
     first, *others = models
+    _check_same_parts(parts, first, names[0])
     for name, other in zip(names[1:], others, strict=True):
         if other.states != first.states or _shapes(other) != _shapes(first):
             raise UsageError(
@@ -279,12 +280,16 @@ def _start(
         fitted = parts.with_states(first.states)
         network = build_network(recipe, fitted, pretrained=False)
         network.load_state_dict(_mean_weights(models, network))
-    except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
+    except (KeyError, RuntimeError) as error:  # a state lacks something, or a size is another
+        new = isinstance(error, KeyError)
+        why = " ".join(str(error).split())[:300]
+        why = f"its settings need what {names[0]} has not learned" if new else why
+        changed = ", ".join(_changed_settings(_architecture(first.recipe), _architecture(recipe)))
         raise UsageError(
-            f"training.start: the weights of {', '.join(names)} don't fit the recipe: "
-            + " ".join(str(error).split())[:300],
-            expected=f"its parts, {', '.join(sorted(first.states))}, of the same sizes",
-            hint=f"start from the recipe of {names[0]}, its recipe.yaml",
+            f"training.start: the weights of {', '.join(names)} don't fit the recipe: {why}",
+            expected=f"the settings of {names[0]}"
+            + (f", which differ in {changed}" if changed else ""),
+            hint=f"train with the recipe of {names[0]}, its recipe.yaml",
         ) from None
     memory = reduce(or_, (model.memory for model in models))
     past = _Past(memory, [model.scores.get("trained") for model in models])
@@ -297,6 +302,39 @@ class _Past:
 
     memory: Memory = field(default_factory=Memory)
     trained: Sequence[Any] = ()
+
+
+def _check_same_parts(parts: Parts, first: Model, name: str) -> None:
+    """Raise UsageError unless a model has all inputs and outputs of the recipe, and no others."""
+    wanted, there = parts.components.keys(), first.states.keys()
+    problems = []
+    if missing := sorted(wanted - there):
+        problems.append(f"{name} has no {' and no '.join(missing)}")
+    if others := sorted(there - wanted):
+        problems.append(f"the recipe has no {' and no '.join(others)}")
+    if problems:
+        raise UsageError(
+            f"training.start: {', and '.join(problems)}",
+            expected=f"a recipe with the inputs and outputs of {name}: {', '.join(sorted(there))}",
+            hint=f"train with the recipe of {name}, its recipe.yaml",
+        )
+
+
+def _architecture(recipe: Recipe) -> dict[str, Any]:
+    """The settings that weights and states depend on."""
+    outside = {"__all__": {"column", "fit_with", "weight"}}
+    exclude = {"inputs": outside, "outputs": outside}
+    return recipe.model_dump(include={"inputs", "fusion", "outputs"}, exclude=exclude)
+
+
+def _changed_settings(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """The paths of the settings that differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys([*before, *now]):
+            inner = f"{path}.{name}" if path else name
+            yield from _changed_settings(before.get(name), now.get(name), inner)
+    elif before != now:
+        yield path
 
 
 def _shapes(model: Model) -> dict[str, torch.Size]:
