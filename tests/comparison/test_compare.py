@@ -129,7 +129,7 @@ def test_a_kept_package_scores_no_split_that_it_can_not_tell(
     assert kept.evaluate(table).scores["answer"].records == 6  # the others are known to it
 
 
-def test_neural_variants_learn_from_the_sources_too(
+def test_all_variants_learn_from_the_sources_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A source has other columns than the table, and splits of its own."""
@@ -145,6 +145,7 @@ def test_neural_variants_learn_from_the_sources_too(
     lines: list[str] = []
     found = compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
     assert found.line("both").learned == 32 + 10
+    assert found.line("classical").learned == 32 + 10
     compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
     write_rows(source, more[:25])
     compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
