@@ -153,6 +153,15 @@ def test_all_variants_learn_from_the_sources_too(
     assert before == [False, False, True, True, False, False]
 
 
+def test_a_start_model_is_refused(tmp_path: Path) -> None:
+    """It may have learned from the rows that would be scored."""
+    table = write_rows(tmp_path / "words.jsonl", word_rows(5))
+    recipe = check_recipe(WORDS | {"training": {"start": "captioner"}})
+    with pytest.raises(UsageError, match=r"^training\.start: the runs of a comparison can't start"):
+        compare(recipe, table, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_all_variants_have_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

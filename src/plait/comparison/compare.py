@@ -106,7 +106,8 @@ def compare(
 
     Raises:
         PlaitError: no run could be finished.
-        UsageError: the table has none of the asked rows, or a setting is wrong.
+        UsageError: the table has none of the asked rows, a setting is wrong, or the recipe has
+            ``training.start``.
 
     Examples:
         >>> found = plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"])
@@ -164,6 +165,14 @@ class _Study:
         self.out, self.plan, self.progress, self.on_run = out, plan, progress, on_run
         if not isinstance(recipe, Recipe):
             recipe = load_recipe(recipe, plan.overrides)
+        if recipe.training.start:
+            raise UsageError(
+                "training.start: the runs of a comparison can't start from trained models, which "
+                "may have learned from the rows that it scores",
+                expected="a recipe without training.start",
+                hint="leave it out; or train with it, and score the model with plait evaluate, "
+                "which leaves out what it has learned from",
+            )
         # The rows that variants are compared on must not be learned from.
         training = recipe.training.model_copy(update={"refit": False})
         recipe = recipe.with_columns(plan.columns or {}).model_copy(update={"training": training})
