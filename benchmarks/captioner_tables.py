@@ -37,14 +37,15 @@ SEVERAL = 3  # captions, for rewards to be reliable
 
 def read(folder: Path, table: str = "captions") -> list[Row]:
     """The rows of a table of a folder, with absolute paths."""
+    folder = folder.resolve()
     lines = (folder / f"{table}.jsonl").read_text(encoding="utf-8").splitlines()
     return [row | {"image": str(folder / row["image"])} for row in map(json.loads, lines)]
 
 
 def listed(web: Path) -> list[str]:
-    """The web photos of ``web_subjects.csv``."""
+    """The web photos of ``web_subjects.csv``, named as in `read`."""
     with LIST.open() as file:
-        return [str(web / row["image"]) for row in csv.DictReader(file)]
+        return [str(web.resolve() / row["image"]) for row in csv.DictReader(file)]
 
 
 def perceptual_hash(path: str) -> NDArray[np.bool_]:
@@ -98,11 +99,11 @@ def main() -> None:
     flickr, web = read(given.flickr8k), read(given.web)
     names = set(given.leave_out.read_text().split() if given.leave_out else [])
     kept_out = {*listed(given.web)}
-    judged = [row for row in web if row["image"] in kept_out]
-    judging = hashes([*split(photos, "val"), *split(flickr, "val"), *judged])
     random.Random(0).shuffle(web)
-    others = [row for row in web if row["image"] not in kept_out]
+    judged, others = ([row for row in web if (row["image"] in kept_out) is wanted]
+                      for wanted in (True, False))  # fmt: skip
     held_out, learned = others[:WEB_VALIDATION], others[WEB_VALIDATION:]
+    judging = hashes([*split(photos, "val"), *split(flickr, "val"), *judged, *held_out])
     given.out.mkdir(parents=True, exist_ok=True)
     told = [row for row in split(photos, "train") if row["captions"]]
     human = [row | {"split": "train"} for row in unlike(told, judging)]

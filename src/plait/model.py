@@ -37,8 +37,9 @@ from plait.package.format import (
 )
 from plait.pipeline.columns import choose_present_columns
 from plait.pipeline.engine import Batch, Engine, Parts, Row, build_parts, padded
-from plait.pipeline.inputs import InputReader, Progress
+from plait.pipeline.inputs import InputReader
 from plait.pipeline.records import Preparer
+from plait.render.progress import Progress
 from plait.types import (
     BadCell,
     ColumnName,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,39 @@ def test_it_learns_from_no_more_rows_than_the_recipe_does(tmp_path: Path) -> Non
     table = Table(tmp_path / "t.csv", tmp_path, columns)
     found = classical.answer_classically(recipe, table, "val", ErrorPolicy())
     assert found.learned == 10
+
+
+@pytest.mark.parametrize(("weight", "wanted"), [(0.1, "out"), (10.0, "in")])
+def test_sources_count_by_their_weights(weight: float, wanted: str, tmp_path: Path) -> None:
+    """The table says one thing of a word, and as many rows of a source say another."""
+    source = tmp_path / "source.jsonl"
+    row = json.dumps({"words": "here", "answer": "in"})
+    source.write_text(f"{row}\n" * 30)
+    recipe = check_recipe({
+        "name": "words", "inputs": {"words": RECIPE["inputs"]["words"]},
+        "outputs": {"answer": {"kind": "category"}},
+        "data": {"split": "split", "sources": {"more": {"table": str(source), "weight": weight}}},
+    })  # fmt: skip
+    splits = ["train"] * 30 + ["val"] * 10
+    columns = {"words": ["here"] * 40, "answer": ["out", "in"] * 5 + ["out"] * 30, "split": splits}
+    table = Table(tmp_path / "t.csv", tmp_path, columns)
+    found = classical.answer_classically(recipe, table, "val", ErrorPolicy())
+    assert found.learned == 60
+    assert {prediction.value for prediction in found.predictions["answer"]} == {wanted}
+
+
+def test_a_table_s_rows_are_not_crowded_out_by_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classical, "MOST_ROWS", 20)
+    source = tmp_path / "source.jsonl"
+    rows = [{"words": f"here {n}", "answer": "in"} for n in range(100)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = check_recipe({
+        "name": "words", "inputs": {"words": RECIPE["inputs"]["words"]},
+        "outputs": {"answer": {"kind": "category"}},
+        "data": {"sources": {"more": {"table": str(source)}}},
+    })  # fmt: skip
+    columns = {"words": ["here", "there"] * 10, "answer": ["in", "out"] * 10}
+    table = Table(tmp_path / "t.csv", tmp_path, columns)
+    assert classical.answer_classically(recipe, table, "val", ErrorPolicy()).learned == 16 + 20

@@ -129,7 +129,7 @@ def test_a_kept_package_scores_no_split_that_it_can_not_tell(
     assert kept.evaluate(table).scores["answer"].records == 6  # the others are known to it
 
 
-def test_neural_variants_learn_from_the_sources_too(
+def test_all_variants_learn_from_the_sources_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A source has other columns than the table, and splits of its own."""
@@ -145,11 +145,21 @@ def test_neural_variants_learn_from_the_sources_too(
     lines: list[str] = []
     found = compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
     assert found.line("both").learned == 32 + 10
+    assert found.line("classical").learned == 32 + 10
     compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
     write_rows(source, more[:25])
     compare(recipe, table, tmp_path / "out", seeds=1, on_run=lines.append)
     before = [line.endswith("finished before") for line in lines]
     assert before == [False, False, True, True, False, False]
+
+
+def test_a_start_model_is_refused(tmp_path: Path) -> None:
+    """It may have learned from the rows that would be scored."""
+    table = write_rows(tmp_path / "words.jsonl", word_rows(5))
+    recipe = check_recipe(WORDS | {"training": {"start": "captioner"}})
+    with pytest.raises(UsageError, match=r"^training\.start: the runs of a comparison can't start"):
+        compare(recipe, table, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_variants_have_the_same_records(

@@ -68,3 +68,21 @@ def test_every_changed_file_is_counted(keys: list[str], data: Any) -> None:
     changed = sum(one != other for one, other in zip(keys, now, strict=True))
     found = _changed({"image": keys}, {"image": now})
     assert found == ({"image": changed} if changed else {})
+
+
+def test_a_run_of_a_start_model_that_was_trained_again_is_refused(tmp_path: Path) -> None:
+    """Its checkpoint has the weights of the words and classes that the model had."""
+    start = tmp_path / "start"
+    start.mkdir()
+    (start / "manifest.json").write_text("before")
+    recipe = load_recipe("captioning", [f"training.start={start}"])
+
+    def begin() -> None:
+        with run_folder(tmp_path / "m", recipe, ["table"]) as folder:
+            (folder / "checkpoint.pt").write_text("weights")
+
+    begin()
+    begin()
+    (start / "manifest.json").write_text("after")
+    with pytest.raises(UsageError, match="a run of another recipe, table or start model"):
+        begin()

@@ -125,6 +125,11 @@ def test_a_training_starts_from_the_mean_of_models(tmp_path: Path) -> None:
     assert [t["records"] for t in mean.scores["trained"]["start"]] == [8, 8]
     card = (tmp_path / "mean" / "card.md").read_text()
     assert card.count("\nplait train ") == 3
+    # Tables of the same name may differ: each command has the digest of its own.
+    for model in (first, second):
+        table = model.scores["trained"]["table"]
+        said = f"# {table['path']}, 8 rows for training, weight 1, digest {table['digest']}\n"
+        assert card.count(f"{said}{model.scores['trained']['command']}\n") == 1
     trained("fewer", bright, words=5, epochs=1)
     with pytest.raises(plait.UsageError, match=r"fewer knows other words"):
         trained("no", bright, "first", "fewer")

@@ -17,7 +17,7 @@ from plait.assistant.session import Session, Turn
 from plait.data.images import IMAGE, open_image
 from plait.data.paths import find_file
 from plait.model import Model
-from plait.pipeline.inputs import Progress
+from plait.render.progress import Progress
 from plait.runtime.engines import load
 from plait.tasks.transcribers import HUB, Transcriber, open_transcriber, transcribe
 from plait.types import PlaitError

@@ -36,7 +36,8 @@ from plait.nn.blocks import masked_mean
 from plait.package.format import find_package
 from plait.pipeline.cache import FeatureSpace
 from plait.pipeline.engine import Row, padded
-from plait.pipeline.inputs import UNREADABLE, InputReader, Progress, cache_features, view_key
+from plait.pipeline.inputs import UNREADABLE, InputReader, cache_features, view_key
+from plait.render.progress import Progress
 from plait.types import BadCell, PlaitError
 from plait.util.files import cache_folder, digest, write_atomically
 

@@ -28,9 +28,10 @@ from plait.nn.blocks import count_parameters
 from plait.pipeline.engine import build_parts
 from plait.pipeline.inputs import Features, view_key
 from plait.pipeline.records import Preparer, Records, fit_parts, open_table, some_rows, split_table
+from plait.training.sources import Mixture, with_sources
 from plait.types import Fused, Tokens, UsageError
 
-MOST_ROWS = 5000  # to learn from; more would take minutes and add little
+MOST_ROWS = 5000  # of a table, to learn from; more would take minutes and add little
 PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)  # on the squared weights; the validation loss chooses
 STEPS = 100  # of L-BFGS at most, for each penalty
 NAME: Final = "classical"
@@ -60,7 +61,8 @@ def classical_name(modality: str) -> str | None:
 
 
 def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolicy) -> Result:
-    """Learn from the training rows, choose the penalty by the validation rows, answer ``split``.
+    """Learn from the training rows and the sources, choose the penalty by the validation rows,
+    answer ``split``.
 
     How the recipe represents and fuses its inputs does not matter. Outputs that have no linear
     model, such as text, are left out. The seconds are those of fitting, with cached features.
@@ -69,12 +71,15 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
     unfitted = build_parts(recipe)
     rows, columns = open_table(recipe, unfitted, table)
     splits = split_table(recipe, unfitted, rows, columns)
-    most = min(MOST_ROWS, recipe.data.rows or MOST_ROWS)
-    learning = rows.where(some_rows(splits["train"], most, recipe.seed))
+    few = some_rows(splits["train"], recipe.data.rows, recipe.seed)
+    mixture = with_sources(recipe, unfitted, rows, columns, {**splits, "train": few})
+    taught = _taught(mixture, recipe.seed)
+    learning = mixture.table.where(taught)
     parts = fit_parts(recipe, unfitted, learning, columns)
     network = build_network(recipe, parts)
     preparer = Preparer(parts, TorchEngine(network), columns, bad)
-    train, _ = preparer.prepare(learning, views=False)
+    train, left = preparer.prepare(learning, views=False)
+    tables = _by_table(mixture, [taught[at] for at in left])
     val, _ = preparer.prepare(rows.where(splits["val"]), views=False)
     asked, kept = preparer.prepare(rows.where(splits[split]), views=False)
     begun = time.perf_counter()
@@ -84,7 +89,7 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
     for name, output in outputs.items():
         head, collate = network.head(name), output.collate
         targets = collate(list(train.targets[name])), collate(list(val.targets[name]))
-        fit_linear(head, learned, targets[0], chosen_by, targets[1])
+        fit_linear(head, learned, targets[0], chosen_by, targets[1], tables)
         with torch.no_grad():
             raw = {key: value.numpy() for key, value in head.raw_outputs(wanted).items()}
         predictions[name] = output.decode(raw, head.fitted(), output.options())
@@ -99,6 +104,29 @@ def answer_classically(recipe: Recipe, table: Table, split: str, bad: ErrorPolic
         trained=parameters,
         seconds=time.perf_counter() - begun,
     )
+
+
+def _taught(mixture: Mixture, seed: int) -> list[int]:
+    """The rows to learn from: at most `MOST_ROWS` of each table."""
+    of: dict[int, list[int]] = {}
+    for row in mixture.splits["train"]:
+        of.setdefault(_source(mixture, row), []).append(row)
+    return [row for rows in of.values() for row in some_rows(rows, MOST_ROWS, seed)]
+
+
+def _by_table(mixture: Mixture, rows: Sequence[int]) -> list[tuple[float, list[int]]]:
+    """Each table's share of the loss, and the places of its rows in ``rows``. The share is that of
+    its records among those that a network is shown in an epoch."""
+    places: dict[int, list[int]] = {}
+    for at, row in enumerate(rows):
+        places.setdefault(_source(mixture, row), []).append(at)
+    shown = {n: mixture.learned[n].weight * mixture.learned[n].rows for n in places}
+    return [(shown[n] / sum(shown.values()), own) for n, own in places.items()]
+
+
+def _source(mixture: Mixture, row: int) -> int:
+    """The number of a row's source, 0 for the table itself."""
+    return 0 if mixture.sources is None else int(mixture.sources[row])
 
 
 def join_vectors(modalities: Mapping[str, Modality], records: Sequence[Records]) -> list[Fused]:
@@ -116,10 +144,12 @@ def join_vectors(modalities: Mapping[str, Modality], records: Sequence[Records])
         for block, (values, there) in zip(blocks, raw, strict=True):
             scaled = (values - mean) / max(size, 1e-6)
             block += [np.where(there[:, None], scaled, 0.0), there[:, None]]
-    joined = [torch.from_numpy(np.concatenate(block, axis=1)).float() for block in blocks]
-    return [
-        Fused(x, Tokens(x[:, None], torch.ones(len(x), 1, dtype=torch.bool)), {}) for x in joined
-    ]
+    return [_fused(torch.from_numpy(np.concatenate(block, axis=1)).float()) for block in blocks]
+
+
+def _fused(x: Tensor) -> Fused:
+    """(N, D) vectors as a head takes them."""
+    return Fused(x, Tokens(x[:, None], torch.ones(len(x), 1, dtype=torch.bool)), {})
 
 
 def _vectors(modality: Modality, features: Features) -> tuple[np.ndarray, np.ndarray]:
@@ -137,19 +167,36 @@ def _vectors(modality: Modality, features: Features) -> tuple[np.ndarray, np.nda
 
 
 def fit_linear(
-    head: Head, x: Fused, targets: Sequence[Any], val: Fused, wanted: Sequence[Any]
+    head: Head,
+    x: Fused,
+    targets: Sequence[Any],
+    val: Fused,
+    wanted: Sequence[Any],
+    tables: Sequence[tuple[float, Sequence[int]]] | None = None,
 ) -> None:
     """Give a head one linear layer, fitted with the penalty that has the lowest validation loss;
     then let it calibrate itself.
 
     The loss is convex: L-BFGS finds its only minimum, from the strongest penalty to the weakest,
     each starting where the one before ended.
+
+    Args:
+        head: of the output.
+        x: the training records' vectors.
+        targets: their targets.
+        val: the vectors of the validation records.
+        wanted: their targets.
+        tables: the share of the loss and the records of each table; None: all records weigh alike.
     """
+    each = [
+        (share, _fused(x.pooled[list(rows)]), [targets[row] for row in rows])
+        for share, rows in tables or [(1.0, range(len(targets)))]
+    ]
     linear = head.to_linear(x.pooled.shape[1])
     head.begin(targets)
     least, best = float("inf"), linear.state_dict()
     for penalty in PENALTIES:
-        _minimise(head, linear, x, targets, penalty)
+        _minimise(head, linear, each, penalty)
         with torch.no_grad():
             loss = float(head.loss(val, wanted))
         if loss < least:
@@ -160,15 +207,20 @@ def fit_linear(
 
 
 def _minimise(
-    head: Head, linear: nn.Linear, x: Fused, targets: Sequence[Any], penalty: float
+    head: Head,
+    linear: nn.Linear,
+    each: Sequence[tuple[float, Fused, Sequence[Any]]],
+    penalty: float,
 ) -> None:
+    """Minimise the mean of each table's loss, weighted by its share, plus the penalty."""
     optimizer = torch.optim.LBFGS(
         linear.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = head.loss(x, targets) + penalty * linear.weight.square().sum()
+        losses = (share * head.loss(x, targets) for share, x, targets in each)
+        loss = sum(losses, penalty * linear.weight.square().sum())
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -24,9 +24,9 @@ from plait.model import load_model
 from plait.package.format import check_target
 from plait.pipeline.columns import split_column
 from plait.pipeline.engine import build_output, build_parts
-from plait.pipeline.inputs import Progress
 from plait.pipeline.records import COMPARED, file_keys, open_table, split_table
 from plait.render.numbers import number
+from plait.render.progress import Progress
 from plait.training.sources import source_digests
 from plait.types import ColumnName, UsageError
 from plait.util.arguments import checked
@@ -106,7 +106,8 @@ def compare(
 
     Raises:
         PlaitError: no run could be finished.
-        UsageError: the table has none of the asked rows, or a setting is wrong.
+        UsageError: the table has none of the asked rows, a setting is wrong, or the recipe has
+            ``training.start``.
 
     Examples:
         >>> found = plait.compare("sentiment", "posts.csv", "comparison", fusions=["all"])
@@ -164,6 +165,14 @@ class _Study:
         self.out, self.plan, self.progress, self.on_run = out, plan, progress, on_run
         if not isinstance(recipe, Recipe):
             recipe = load_recipe(recipe, plan.overrides)
+        if recipe.training.start:
+            raise UsageError(
+                "training.start: the runs of a comparison can't start from trained models, which "
+                "may have learned from the rows that it scores",
+                expected="a recipe without training.start",
+                hint="leave it out; or train with it, and score the model with plait evaluate, "
+                "which leaves out what it has learned from",
+            )
         # The rows that variants are compared on must not be learned from.
         training = recipe.training.model_copy(update={"refit": False})
         recipe = recipe.with_columns(plan.columns or {}).model_copy(update={"training": training})

@@ -28,7 +28,7 @@ from plait.outputs.base import Output
 from plait.outputs.scores import Intervals, Metrics, Scorer, with_intervals
 from plait.package.format import Memory
 from plait.pipeline.engine import Engine, Parts
-from plait.pipeline.inputs import Corruption, Progress
+from plait.pipeline.inputs import Corruption
 from plait.pipeline.records import (
     Preparer,
     Records,
@@ -39,6 +39,7 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.render.numbers import number
+from plait.render.progress import Progress
 from plait.types import ColumnName, PlaitError, Prediction, UsageError
 
 STRENGTHS = range(1, 6)  # of corruptions
@@ -136,8 +137,8 @@ def score_groups(
 
     def order(item: tuple[Value, list[int]]) -> tuple[int, float, str]:
         value, records = item  # numbers come before texts
-        number, text = (value, "") if isinstance(value, (int, float)) else (np.inf, str(value))
-        return -len(records), number, text
+        amount, text = (value, "") if isinstance(value, (int, float)) else (np.inf, str(value))
+        return -len(records), amount, text
 
     groups = []
     for value, records in sorted(members.items(), key=order):

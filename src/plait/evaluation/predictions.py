@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from plait.data.tables import Table
 from plait.outputs.base import Options, Output, no_such_option
 from plait.pipeline.engine import Batch, Engine, Parts
-from plait.pipeline.inputs import Progress, ahead
+from plait.pipeline.inputs import ahead
 from plait.pipeline.records import Records
+from plait.render.progress import Progress
 from plait.types import ColumnName, Prediction, UsageError
 
 BATCH = 64  # records answered at a time

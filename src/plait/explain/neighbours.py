@@ -21,8 +21,8 @@ from plait.evaluation.predictions import embed_records
 from plait.explain.explainer import Probe
 from plait.explain.explanation import Neighbour
 from plait.pipeline.engine import Engine, Parts
-from plait.pipeline.inputs import Progress
 from plait.pipeline.records import Preparer, nothing_left, open_table, rows_of_split
+from plait.render.progress import Progress
 from plait.types import BadCell, ColumnName
 
 NEAREST, NEAREST_OTHER = 6, 3  # that are shown; the latter with another right answer

@@ -59,9 +59,21 @@ def write_card(recipe: Recipe, scores: Mapping[str, Any], states: Mapping[str, A
 
 def _commands(trained: Mapping[str, Any]) -> list[str]:
     """The commands that made a model, those of the models that it started from first."""
-    before = [line for each in trained.get("start", []) for line in _commands(each or {})]
     own = [trained["command"]] if trained.get("command") else []
-    return list(dict.fromkeys([*before, *own]))
+    return list(dict.fromkeys([*_start_commands(trained), *own]))
+
+
+def _start_commands(trained: Mapping[str, Any]) -> list[str]:
+    """The commands of the models that a model started from, each below its tables as comments:
+    tables of the same name may differ between them."""
+    found = list[str]()
+    for each in filter(None, trained.get("start", [])):
+        found += _start_commands(each)
+        if each.get("command"):
+            tables = [each["table"], *each.get("sources", [])] if each.get("table") else []
+            comments = [f"# {_table(table, True)}" for table in tables]
+            found.append("\n".join([*comments, each["command"]]))
+    return found
 
 
 def _table(learned: Mapping[str, Any], several: bool) -> str:

@@ -196,6 +196,15 @@ def verify_package(folder: Path) -> dict[str, str]:
     return actual
 
 
+def package_digest(name_or_path: str | Path) -> str:
+    """A digest of a package's files, which changes when it is trained again. Raises as
+    `find_package`, and PlaitError if a file is missing."""
+    folder = find_package(name_or_path)
+    names = (MANIFEST,) if (folder / MANIFEST).is_file() else REQUIRED[1]  # format 1 has none
+    _check_files(folder, names)
+    return " ".join(_sha256(folder / name) for name in names)
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -20,6 +20,7 @@ from plait.data.values import is_missing
 from plait.modalities.base import Modality
 from plait.pipeline.cache import CHUNK_ROWS, FeatureSpace
 from plait.pipeline.engine import EncoderEngine, Row
+from plait.render.progress import Progress
 from plait.types import BadCell
 from plait.util.files import digest, is_file
 
@@ -28,8 +29,6 @@ LOOKAHEAD = 8  # chunks that are computed before they are asked for
 UNREADABLE = "unreadable:"
 CACHE_FORMAT = "3"  # raise it when rows are kept otherwise: old caches must miss
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, the number done, and the number in all."""
 Item = tuple[Any, int, int]
 """A cell, the view of it that is wanted, and the seed of its views."""
 Outcome: TypeAlias = Row | BadCell | None

@@ -17,7 +17,8 @@ from plait.types import BadCell
 from plait.util.arguments import checked
 from plait.util.files import digest
 
-Progress = Callable[[int, int], None]
+OnPhoto = Callable[[int, int], None]
+"""Called after each photo with how many are opened, and how many there are in all."""
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 SEEN = 5  # occurrences from which a word can be learned
@@ -30,7 +31,7 @@ def profile(
     image: str | None,
     text: str | None,
     vocabulary: Mapping[str, int] | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnPhoto | None = None,
 ) -> dict[str, Any]:
     """Describe a table, as plain JSON.
 
@@ -113,7 +114,7 @@ def _kind_of(cell: Any) -> str:
     return type(cell).__name__
 
 
-def _photos(table: Table, image: str, on_progress: Progress | None) -> dict[str, Any]:
+def _photos(table: Table, image: str, on_progress: OnPhoto | None) -> dict[str, Any]:
     """Opens every photo, as only decoding it tells whether it can be used."""
     rows: dict[Hashable, int] = {}
     cells = table.column(image)

@@ -35,12 +35,12 @@ from plait.pipeline.inputs import (
     Corruption,
     Features,
     InputReader,
-    Progress,
     cache_features,
     content_keys,
     view_key,
     view_seed,
 )
+from plait.render.progress import Progress
 from plait.types import (
     BadCell,
     ColumnName,

@@ -25,8 +25,8 @@ from plait.data.tables import Table
 from plait.data.values import is_missing
 from plait.model import Model
 from plait.outputs.scores import interval, resamples
-from plait.pipeline.inputs import Progress
 from plait.pipeline.records import open_table, rows_of_split, some_rows
+from plait.render.progress import Progress
 from plait.runtime.engines import MODEL, QUIET, load_exported, read_about
 from plait.types import ColumnName, PlaitError, UsageError
 from plait.util.files import new_folder

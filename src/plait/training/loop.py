@@ -78,7 +78,7 @@ def stages(spec: TrainingSpec) -> list[Stage]:
 
 
 @dataclass
-class Progress:
+class LoopState:
     """How far the loop has come; all of it is in the checkpoint."""
 
     stage: int = 0
@@ -119,7 +119,7 @@ class Trainer:
         self.epochs = epochs
         self.network, self.device = network, network.device
         self.stages = stages(self.spec)
-        self.progress = Progress()
+        self.progress = LoopState()
         for name in train.inputs:
             network.encoder(name).begin()
         self.trainable = {n: p for n, p in network.named_parameters() if p.requires_grad}
@@ -364,19 +364,19 @@ class Trainer:
 
     def _load_checkpoint(self) -> bool:
         """Resume where the last checkpoint was written; False for a new run."""
-        path, log = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
+        path, logged = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         if not path.is_file():  # a new run, or killed before its first checkpoint
-            log.unlink(missing_ok=True)
+            logged.unlink(missing_ok=True)
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
-        self.progress = Progress(**state["progress"])
+        self.progress = LoopState(**state["progress"])
         self._put(renamed(state["weights"]))
         self.average = renamed(state["average"])
         self._resumed_optimizer = state["optimizer"]
-        if log.is_file():  # the steps of later lines will be repeated
+        if logged.is_file():  # the steps of later lines will be repeated
             here = (self.progress.stage, self.progress.epoch, self.progress.step)
-            lines = [line for line in log.read_text().splitlines() if _before(line, here)]
-            write_atomically(log, "".join(f"{line}\n" for line in lines))
+            lines = [line for line in logged.read_text().splitlines() if _before(line, here)]
+            write_atomically(logged, "".join(f"{line}\n" for line in lines))
         return True
 
     def _log(self, line: dict[str, Any]) -> None:

@@ -27,10 +27,9 @@ from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table, as_table
 from plait.model import Model, load_model
 from plait.network import Network, TorchEngine, build_network
-from plait.package.format import Memory, check_target
+from plait.package.format import Memory, check_target, package_digest
 from plait.package.weights import pack, unpack
 from plait.pipeline.engine import Parts, build_parts
-from plait.pipeline.inputs import Progress
 from plait.pipeline.records import (
     Preparer,
     Records,
@@ -42,6 +41,7 @@ from plait.pipeline.records import (
     split_table,
     warn_of_unread,
 )
+from plait.render.progress import Progress
 from plait.training.loop import Report, Scorer, Trainer, pick_device
 from plait.training.sources import Learned, Mixture, with_sources
 from plait.types import ColumnName, PlaitError, UsageError, column_names
@@ -101,31 +101,31 @@ def train(
         'a cat lies on a couch'
     """
     overrides = list(overrides)
-    checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
-    opened = as_table(table, checked.data.missing_texts)
-    named = recipe if isinstance(recipe, (str, Path)) else f"{checked.name}.yaml"
+    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, overrides)
+    opened = as_table(table, resolved.data.missing_texts)
+    named = recipe if isinstance(recipe, (str, Path)) else f"{resolved.name}.yaml"
     given = table if isinstance(table, (str, Path)) else opened.path
     command = train_command(str(named), str(given), str(out), overrides, columns or {}, on_bad)
-    checked = checked.with_columns(columns or {})
+    resolved = resolved.with_columns(columns or {})
     target = Path(out).absolute()
     check_target(target)
-    parts = build_parts(checked)
-    rows, taken = open_table(checked, parts, opened)
+    parts = build_parts(resolved)
+    rows, taken = open_table(resolved, parts, opened)
     # Lists of columns are fixed from now on: they are not guessed again from another table.
-    checked = checked.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
-    splits = _splits(checked, parts, rows, taken)
-    mixture = with_sources(checked, parts, rows, taken, splits)
+    resolved = resolved.with_columns({n: c for n, c in taken.items() if not isinstance(c, str)})
+    splits = _splits(resolved, parts, rows, taken)
+    mixture = with_sources(resolved, parts, rows, taken, splits)
     rows = mixture.table
     if shown:
         shown(taken, mixture.sizes)
-    policy = ErrorPolicy(on_bad or checked.data.on_bad)
+    policy = ErrorPolicy(on_bad or resolved.data.on_bad)
     read = rows.where(sorted({*mixture.splits["train"], *mixture.splits["calibration"]}))
     digests = [each.digest for each in mixture.learned]
-    with run_folder(target, checked, digests, file_keys(parts, read, taken), report) as folder:
-        run = _Run(checked, mixture, taken, folder, policy, progress, report)
+    with run_folder(target, resolved, digests, file_keys(parts, read, taken), report) as folder:
+        run = _Run(resolved, mixture, taken, folder, policy, progress, report)
         model = run.train(parts)
         model.scores["trained"] |= provenance(mixture.learned, command)
-        model.save(target, weights=checked.training.weights)
+        model.save(target, weights=resolved.training.weights)
     return model
 
 
@@ -186,9 +186,10 @@ class _Run:
         if past.trained:
             trained["start"] = list(past.trained)
         if fresh is not None:
-            self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
+            learned = self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
             round_weights(fresh, recipe)
-            memory = Memory(memory.training | memory.validation)
+            # What only calibrated it, or chose a start model, was not learned from.
+            memory = Memory(memory.training | learned, memory.validation - learned)
             network = fresh
         scores = {"validation": evaluation.to_json(), "trained": trained}
         return Model(recipe, parts, TorchEngine(network), scores, memory)
@@ -223,10 +224,10 @@ class _Run:
 
     def _refit(
         self, parts: Parts, network: Network, fresh: Network, epochs: int, trained: dict[str, Any]
-    ) -> None:
+    ) -> set[int]:
         """Train a fresh network on training and validation records together. It takes over the
         calibration of ``network``, from records that the latter had not learned from. How many
-        records it learned from, and its seconds, go into ``trained``."""
+        records it learned from, and its seconds, go into ``trained``; returns their digests."""
         folder = self.folder / "refit"
         make_folder(folder)
         table, splits = self.mixture.table, self.mixture.splits
@@ -246,6 +247,7 @@ class _Run:
             fresh.head(name).load_state_dict(calibrated, strict=False)
         trained["refit"] = len(records)
         trained["seconds"] = round(trained["seconds"] + trainer.progress.seconds, 3)
+        return set(preparer.digests(records, both, kept))
 
     def _report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
         if trainer.resumed and self.report:
@@ -265,6 +267,7 @@ def _start(
         fitted = fit_parts(recipe, parts, table, columns)
         return fitted, build_network(recipe, fitted).to(pick_device()), _Past()
     first, *others = models
+    _check_same_parts(parts, first, names[0])
     for name, other in zip(names[1:], others, strict=True):
         if other.states != first.states or _shapes(other) != _shapes(first):
             raise UsageError(
@@ -277,12 +280,16 @@ def _start(
         fitted = parts.with_states(first.states)
         network = build_network(recipe, fitted, pretrained=False)
         network.load_state_dict(_mean_weights(models, network))
-    except (KeyError, RuntimeError) as error:  # a part that is missing or has another size
+    except (KeyError, RuntimeError) as error:  # a state lacks something, or a size is another
+        new = isinstance(error, KeyError)
+        why = " ".join(str(error).split())[:300]
+        why = f"its settings need what {names[0]} has not learned" if new else why
+        changed = ", ".join(_changed_settings(_architecture(first.recipe), _architecture(recipe)))
         raise UsageError(
-            f"training.start: the weights of {', '.join(names)} don't fit the recipe: "
-            + " ".join(str(error).split())[:300],
-            expected=f"its parts, {', '.join(sorted(first.states))}, of the same sizes",
-            hint=f"start from the recipe of {names[0]}, its recipe.yaml",
+            f"training.start: the weights of {', '.join(names)} don't fit the recipe: {why}",
+            expected=f"the settings of {names[0]}"
+            + (f", which differ in {changed}" if changed else ""),
+            hint=f"train with the recipe of {names[0]}, its recipe.yaml",
         ) from None
     memory = reduce(or_, (model.memory for model in models))
     past = _Past(memory, [model.scores.get("trained") for model in models])
@@ -295,6 +302,39 @@ class _Past:
 
     memory: Memory = field(default_factory=Memory)
     trained: Sequence[Any] = ()
+
+
+def _check_same_parts(parts: Parts, first: Model, name: str) -> None:
+    """Raise UsageError unless a model has all inputs and outputs of the recipe, and no others."""
+    wanted, there = parts.components.keys(), first.states.keys()
+    problems = []
+    if missing := sorted(wanted - there):
+        problems.append(f"{name} has no {' and no '.join(missing)}")
+    if others := sorted(there - wanted):
+        problems.append(f"the recipe has no {' and no '.join(others)}")
+    if problems:
+        raise UsageError(
+            f"training.start: {', and '.join(problems)}",
+            expected=f"a recipe with the inputs and outputs of {name}: {', '.join(sorted(there))}",
+            hint=f"train with the recipe of {name}, its recipe.yaml",
+        )
+
+
+def _architecture(recipe: Recipe) -> dict[str, Any]:
+    """The settings that weights and states depend on."""
+    outside = {"__all__": {"column", "fit_with", "weight"}}
+    exclude = {"inputs": outside, "outputs": outside}
+    return recipe.model_dump(include={"inputs", "fusion", "outputs"}, exclude=exclude)
+
+
+def _changed_settings(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """The paths of the settings that differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in dict.fromkeys([*before, *now]):
+            inner = f"{path}.{name}" if path else name
+            yield from _changed_settings(before.get(name), now.get(name), inner)
+    elif before != now:
+        yield path
 
 
 def _shapes(model: Model) -> dict[str, torch.Size]:
@@ -356,7 +396,8 @@ def run_folder(
 
     A run without a checkpoint has nothing to lose, and is restarted. So is one whose files have
     changed: what it learned, and the weights that it chose, are of files that are gone; unless the
-    recipe says ``data.changed: continue``.
+    recipe says ``data.changed: continue``. The models of ``training.start`` belong to the run: its
+    checkpoint fits the words and classes of these alone.
 
     Args:
         out: the folder of the package.
@@ -366,21 +407,25 @@ def run_folder(
         report: told of files that have changed.
 
     Raises:
-        UsageError: the folder has a run of another recipe or table, or another process uses it.
+        UsageError: the folder has a run of another recipe, table or start model, another process
+            uses it, or there is no such start model.
     """
     folder = out.with_name(f"{out.name}.run")
     settings = recipe.model_dump(mode="json", exclude={"data": {"changed"}})
     table, *sources = digests
-    also = {"sources": sources} if sources else {}  # runs without any begin as they did before
-    what = json.dumps({"recipe": settings, "table": table, **also})
+    also = {"sources": sources, "start": list(map(package_digest, recipe.training.start))}
+    # A run without any of these is described as it always was, so that it can be resumed.
+    given = {name: found for name, found in also.items() if found}
+    what = json.dumps({"recipe": settings, "table": table, **given})
     path, kept, checkpoint = (folder / n for n in ("run.json", "files.json", "checkpoint.pt"))
     make_folder(folder)
     try:
         with FileLock(folder / "lock", timeout=0):
             begun = path.is_file() and checkpoint.is_file()
             if begun and path.read_text() != what:
+                other = "recipe, table or start model" if also["start"] else "recipe or table"
                 raise UsageError(
-                    f"{folder} contains a run of another recipe or table",
+                    f"{folder} contains a run of another {other}",
                     hint=f"remove {folder}, or choose another --out",
                 )
             if begun and files:
