@@ -23,7 +23,7 @@ from plait.model import Model
 from plait.network import TorchEngine
 from plait.outputs.text.output import TextDetails
 from plait.outputs.text.search import Decoding
-from plait.tasks.caption import Wording
+from plait.tasks.caption import CaptionSettings, Wording, _wordings
 from plait.types import Alternative, Prediction
 
 SCENES = ("red", "blue", "green")
@@ -417,6 +417,23 @@ def test_frames_of_a_video_wait_encoded(
         f"number {n}" for n in range(9)
     ]  # fmt: skip
     assert max(most) == 1
+
+
+def test_samples_of_one_output_do_not_limit_the_texts_of_another() -> None:
+    decoding = {"samples": {"sample": True, "num": 2}, "texts": {"num": 20}}
+    model = make_model(
+        {"image": {"modality": "image", "representation": {"kind": "pixels", "size": 32}}},
+        {name: {"kind": "text", "settings": {"min_count": 1, "decoding": own}}
+         for name, own in decoding.items()},
+        {"image": [b"", b""], "samples": ["a dog", "a cat"], "texts": ["a dog", "a cat"]},
+        {"kind": "none"},
+    )  # fmt: skip
+    options, wordings = _wordings(model, CaptionSettings({}))
+    assert options == {"num": 20}
+    assert {name: wording.count for name, wording in wordings.items()} == {
+        "samples": 2, "texts": 20,
+    }  # fmt: skip
+    assert [bool(wording.redraws) for wording in wordings.values()] == [True, False]
 
 
 def test_every_text_output_shows_as_many_texts_as_it_is_to(

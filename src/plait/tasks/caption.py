@@ -258,8 +258,8 @@ def _wordings(model: Model, settings: CaptionSettings) -> tuple[dict[str, Any], 
             for number, warmer in enumerate(DARING * sample, start=1)
         ]  # fmt: skip
         wordings[name] = Wording(count, settings.style, redraws)
-    if sought:  # an option is the same for all outputs
-        options["num"] = max(sought)
+    if sought:  # an option is the same for all outputs: enough for each of them
+        options["num"] = max(*sought, *(wording.count for wording in wordings.values()))
     return options, wordings
 
 

@@ -71,8 +71,8 @@ class Answer(BaseModel):
     shares: dict[str, float] = Field({}, description="contribution of each input, on request")
     clues: dict[str, list[tuple[str, float]]] = Field(
         {},
-        description="words that were found in the inputs, by title, each with its weight (0 to 1): "
-        "of a text its tags, and the detected words that stand out, the most telling first",
+        description="words that were found in the inputs, by title, each with its weight (0 to 1), "
+        "the most telling first",
     )
     looked: Looked | None = Field(None, description="where the model looked, on request")
 
