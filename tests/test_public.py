@@ -17,7 +17,8 @@ import plait
 ROOT = Path(__file__).parents[1]
 METHODS = [
     "Model.predict", "Model.predict_batch", "Model.predict_table", "Model.evaluate",
-    "Model.explain", "Model.attention",
+    "Model.explain", "Model.attention", "Model.check_attention", "Model.decoding_options",
+    "Model.reader", "Model.unread",
 ]  # fmt: skip
 SHIPPED = [
     "Assistant", "BadCell", "Evaluation", "Model", "PlaitError", "Prediction", "Recipe",

@@ -25,7 +25,7 @@ from plait.evaluation.predictions import (
     predict_batches,
     predict_records,
 )
-from plait.outputs.base import Options
+from plait.outputs.base import Options, Output
 from plait.package.format import (
     HUB,
     Memory,
@@ -260,17 +260,44 @@ class Model:
             yield None if row in left_out else answers
 
     def decoding_options(self, **options: Any) -> dict[str, Options]:
-        """How each output's answers are found, with ``options`` overriding the recipe's.
+        """How each output's answers are found.
+
+        Args:
+            **options: of decoding, which override the recipe's; each goes to every output that
+                has it.
+
+        Returns:
+            Output name -> all of its options.
 
         Raises:
             UsageError: no output has such an option, or it can't have that value.
+
+        Examples:
+            >>> model.decoding_options(num=2)["caption"].num
+            2
         """
         return decoding_options(self.parts, **options)
 
     @checked
     def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
-        """What is not read of a record's cells, by input, in a few words: a sound longer than the
-        model hears, a text in letters that it has never seen. Inputs read in full are left out."""
+        """What is not read of a record's cells: the end of a sound that is longer than the model
+        hears, a text in letters that it has never seen.
+
+        Args:
+            record: as for `predict`.
+            root: as for `predict`.
+
+        Returns:
+            Input name -> what is not read, in a few words. Inputs read in full are left out.
+
+        Raises:
+            BadCell: a cell can't be used.
+            UsageError: there is no such input.
+
+        Examples:
+            >>> plait.load("intents").unread({"words": "zqx", "letters": "describe it"})
+            {'words': 'none of its words is known from training'}
+        """
         folder = Path(root)
         return {
             name: why
@@ -376,11 +403,7 @@ class Model:
         from plait.network import build_network
 
         cells, name, folder = self._as_record(record), output or self.output, Path(root)
-        if name not in self.recipe.outputs:
-            raise UsageError(
-                f"the model has no output {name!r}", expected=", ".join(self.recipe.outputs)
-            )
-        answering = self.parts.outputs[name]
+        answering = self._output(name)
         check_subsets({name: answering})
         needed("captum.attr", "explain")  # said before anything is computed
         present = [n for n in self.recipe.inputs if not is_missing(cells.get(n))]
@@ -420,8 +443,13 @@ class Model:
             root: as for `predict`.
             output: which output's answer it is; the first if not given.
 
+        Returns:
+            The picture, and a map of it for each word of the answer.
+
         Raises:
-            UsageError: no input of the model has a picture and places that it looks at.
+            BadCell: a cell can't be used.
+            UsageError: as of `check_attention`; or it isn't known where the output looks, or its
+                inputs are no pictures.
 
         Examples:
             >>> prediction = model.predict("photos/astronaut.jpg")
@@ -430,8 +458,9 @@ class Model:
         """
         from plait.explain.attention import Attention
 
-        cells, own = self._as_record(record), output or self.output
-        answering = self.parts.outputs[own]
+        own = output or self.output
+        self.check_attention(own)
+        cells, answering = self._as_record(record), self.parts.outputs[own]
         if answering.words(prediction) and not answering.attention(prediction):
             [batch] = self._batches([cells], Path(root), None)
             prediction = answering.with_attention(prediction, *self.engine.run(batch)[own])
@@ -444,8 +473,45 @@ class Model:
             pixels = modality.picture(cells[name], Path(root))
             if grid is not None and pixels is not None:
                 view = modality.view(pixels)
-                return Attention(answering, prediction, name, np.asarray(pixels), view, grid)
-        raise UsageError("the model doesn't look at a picture", expected="an image input")
+                return Attention(answering, prediction, name, np.asarray(pixels), view, grid, own)
+        raise UsageError(
+            f"it isn't known where in a picture the output {own!r} looks",
+            expected="a text output with attention, and an image input",
+            hint="plait explain shows what each part of an input contributes",
+        )
+
+    def check_attention(self, output: str | None = None) -> None:
+        """Check, before any record is answered, that the model is of a kind that `attention` can
+        look into.
+
+        Args:
+            output: as for `attention`.
+
+        Raises:
+            UsageError: there is no such output, the model runs as exported graphs, or it is a
+                whole model, such as a captioner of the Hub.
+
+        Examples:
+            >>> try:
+            ...     model.check_attention("title")
+            ... except plait.UsageError as error:
+            ...     print(error.what)
+            the model has no output 'title'
+        """
+        _ = self.network  # raises for exported graphs
+        if self._output(output or self.output).looks_at is not None:
+            raise UsageError(
+                f"the attention of {self.name} isn't available: it encodes its input itself",
+                expected="a model of plait's own networks",
+            )
+
+    def _output(self, name: str) -> Output:
+        """Raises UsageError if there is no output of that name."""
+        if name not in self.recipe.outputs:
+            raise UsageError(
+                f"the model has no output {name!r}", expected=", ".join(self.recipe.outputs)
+            )
+        return self.parts.outputs[name]
 
     def _records(self, records: Any) -> Iterable[Any]:
         """The records of a list or a table, one after the other.
@@ -514,7 +580,21 @@ class Model:
         return plain_cells
 
     def reader(self, name: str, root: Path) -> InputReader:
-        """Reads and prepares the cells of an input; kept, as it computes an example of its own."""
+        """What reads the cells of an input and prepares them for the network. It is kept for the
+        next call, as it computes an example of its own.
+
+        Args:
+            name: the input's.
+            root: relative paths start here.
+
+        Returns:
+            The reader.
+
+        Examples:
+            >>> from pathlib import Path
+            >>> model.reader("image", Path("photos")).name
+            'image'
+        """
         reader = self._readers.get(name)
         if reader is None or reader.root != root:
             reader = InputReader(name, self.parts.modalities[name], self.engine, root)
@@ -565,6 +645,9 @@ class Model:
             folder: it is replaced if it holds a package.
             weights: the type to store them in: float32; float16, half the size; or int8, a
                 quarter.
+
+        Returns:
+            The folder's path.
 
         Raises:
             PlaitError: the folder can't be written, or holds something else.

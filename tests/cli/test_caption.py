@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from samples import COLOURS, draw
 from untrained import make_model
 
 from plait.data.descriptions import read_description
+from plait.data.video import Scene
 from plait.model import Model
 from plait.network import TorchEngine
 from plait.outputs.text.output import TextDetails
 from plait.outputs.text.search import Decoding
-from plait.tasks.caption import Wording
+from plait.tasks.caption import CaptionSettings, Wording, _wordings
 from plait.types import Alternative, Prediction
 
 SCENES = ("red", "blue", "green")
@@ -217,7 +220,7 @@ def test_captions_are_written_into_photos(
     assert photo.with_name("photo.png.original").read_bytes() == before
     assert read_description(own) == "my own words"
     assert "captions written into 1 of 3 photos; the originals are kept as NAME.original" in err
-    assert "1 of 3 photos already have a description" in err
+    assert "descriptions left as they were in 1 of 3 photos; --overwrite replaces them" in err
     assert "moving.gif" in err
     assert gif.read_bytes().startswith(b"GIF8")
     again = run(*command)
@@ -369,10 +372,100 @@ def test_what_was_captioned_before_a_bad_photo_is_kept(
     code, printed, errors = run("caption", folder, "--model", trained, "--out", table)
     assert code == 1
     assert "b.png is damaged" in errors
-    assert f"1 of 1 photos captioned, written to {table}" in printed
+    assert f"1 of 1 photo captioned, written to {table}" in printed
     assert [Path(row["image"]).name for row in rows(table)] == ["a.png"]
     _, printed, _ = run("caption", folder, "--model", trained)
     assert printed.startswith(f"{folder / 'a.png'}: ")
+    code, printed, errors = run("caption", folder, "--model", trained, "--json")
+    assert code == 1
+    assert "b.png is damaged" in errors
+    assert [Path(row["image"]).name for row in json.loads(printed)] == ["a.png"]
+
+
+def test_that_an_exported_model_is_not_explained_is_said_at_once(
+    run: Any, trained: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, "a dog runs")
+    code, printed, errors = run("caption", photo, "--model", trained, "--engine", "onnx",
+                                "--explain", tmp_path / "why")  # fmt: skip
+    assert (code, printed, asked) == (2, "", [])
+    assert "runs by onnx, as exported graphs, which can't do this" in errors
+
+
+def test_frames_of_a_video_wait_encoded(
+    run: Any, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames, most = list[Any](), list[int]()
+
+    def find_scenes(*_: Any) -> Any:
+        for number in range(9):
+            frame = np.full((8, 8, 3), number, np.uint8)
+            frames.append(weakref.ref(frame))
+            yield Scene(float(number), number + 1.0, (frame,))
+            del frame
+            gc.collect()
+            most.append(sum(kept() is not None for kept in frames))
+
+    def predict_batch(self: Model, records: Any, **options: Any) -> Any:
+        for number, _ in enumerate(list(records)):  # all are read before the first is answered
+            yield {"caption": Prediction(f"number {number}", -1.0)}
+
+    monkeypatch.setattr("plait.tasks.caption.find_scenes", find_scenes)
+    monkeypatch.setattr(Model, "predict_batch", predict_batch)
+    _, printed, _ = run("caption", "film.mp4", "--model", trained)
+    assert [line.split(": ")[1] for line in printed.splitlines()] == [
+        f"number {n}" for n in range(9)
+    ]  # fmt: skip
+    assert max(most) == 1
+
+
+def test_samples_of_one_output_do_not_limit_the_texts_of_another() -> None:
+    decoding = {"samples": {"sample": True, "num": 2}, "texts": {"num": 20}}
+    model = make_model(
+        {"image": {"modality": "image", "representation": {"kind": "pixels", "size": 32}}},
+        {name: {"kind": "text", "settings": {"min_count": 1, "decoding": own}}
+         for name, own in decoding.items()},
+        {"image": [b"", b""], "samples": ["a dog", "a cat"], "texts": ["a dog", "a cat"]},
+        {"kind": "none"},
+    )  # fmt: skip
+    options, wordings = _wordings(model, CaptionSettings({}))
+    assert options == {"num": 20}
+    assert {name: wording.count for name, wording in wordings.items()} == {
+        "samples": 2, "texts": 20,
+    }  # fmt: skip
+    assert [bool(wording.redraws) for wording in wordings.values()] == [True, False]
+
+
+def test_every_text_output_shows_as_many_texts_as_it_is_to(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(
+        {"image": {"modality": "image", "representation": {"kind": "pixels", "size": 32}}},
+        {name: {"kind": "text", "settings": {"min_count": 1, "decoding": {"num": num}}}
+         for name, num in (("one", 1), ("three", 3))},
+        {"image": [b"", b""], "one": ["a dog", "a cat"], "three": ["a dog", "a cat"]},
+        {"kind": "none"},
+    )  # fmt: skip
+    model.save(tmp_path / "model")
+    draw("red", "left", 1).save(tmp_path / "a.png")
+    asked = list[Any]()
+
+    def predict_batch(self: Model, records: Any, policy: Any = None, **options: Any) -> Any:
+        asked.append(options)
+        others = tuple(Alternative(f"a dog {n}", -1.0 - n) for n in range(1, 6))
+        for _ in records:
+            yield dict.fromkeys(("one", "three"), Prediction("a dog", -1.0, others))
+
+    monkeypatch.setattr(Model, "predict_batch", predict_batch)
+    photo = ("caption", tmp_path / "a.png", "--model", tmp_path / "model", "--style", "alt")
+    code, printed, errors = run(*photo, "--json")
+    assert code == 0, errors
+    (row,) = json.loads(printed)
+    assert (row["one"], row["one_alternatives"]) == ("A dog.", [])
+    assert [row["three"], *(other["three"] for other in row["three_alternatives"])] == [
+        "A dog.", "A dog 1.", "A dog 2.",
+    ]  # fmt: skip
+    assert asked == [{"num": 3}]
 
 
 def test_captions_that_are_not_sure_are_marked(
@@ -437,8 +530,10 @@ def test_captions_that_are_not_sure_are_not_written_into_photos(
     sure_of(monkeypatch, 0.34)
     before = photo.read_bytes()
     arguments = ["caption", str(photo), "--model", str(trained), "--write-metadata"]
-    run(*arguments, "--sure", "0.6")
+    _, _, errors = run(*arguments, "--sure", "0.6")
     assert photo.read_bytes() == before
+    assert "captions written into 0 of 1 photo\n" in errors
+    assert "captions left out of 1 of 1 photo, as they are not sure" in errors
     run(*arguments, "--sure", "0.2")
     assert read_description(photo) == "a cat"
 
@@ -455,6 +550,9 @@ def test_sure_is_for_the_usual_search(
     run: Any, trained: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sure_of(monkeypatch, 0.9)
-    code, _, errors = run("caption", photo, "--model", trained, "--sure", "0.6", "--sample")
+    asked = ("caption", photo, "--model", trained, "--sure", "0.6")
+    code, _, errors = run(*asked, "--sample", "--beam", 4)
     assert code == 2
-    assert "leave out sample" in errors
+    assert "leave out beam and sample" in errors
+    code, _, errors = run(*asked, "--beam", 3)  # as in the recipe
+    assert code == 0, errors

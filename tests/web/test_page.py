@@ -18,6 +18,8 @@ from samples import draw
 from servers import Running, run
 
 from plait.model import Model
+from plait.outputs.category import CategoryOutput
+from plait.outputs.hub.output import Generation
 from plait.web.settings import read_keys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -267,7 +269,7 @@ def test_classes_that_are_numbers_stand_in_the_order_of_their_chances(open_page:
     page = open_page()
     until(page, "The answer will appear here.")
     answer = {
-        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {}, "detected": {},
+        "value": "9", "confidence": 0.5, "alternatives": [], "shares": {},
         "probabilities": {str(n): n / 45 for n in range(9, -1, -1)},
     }  # fmt: skip
     page.evaluate(
@@ -286,8 +288,7 @@ def test_a_calibrated_confidence_is_called_so(open_page: Open) -> None:
         "async (answer) => (await import('/page/answers.js')).draw("
         "document.getElementById('result'), {caption: answer})"
     )
-    answer = {"value": "a cat", "alternatives": [], "probabilities": {}, "shares": {},
-              "detected": {}}  # fmt: skip
+    answer = {"value": "a cat", "alternatives": [], "probabilities": {}, "shares": {}}
     doubt = page.get_by_text("The model is not sure")
     for sure, calibrated, label, doubts in (
         (0.72, True, "Likely right", 0), (0.31, True, "Likely right", 1),
@@ -406,6 +407,40 @@ def test_many_files_with_progress_and_a_table(
         assert row["answer"] == wanted.value
         assert float(row["answer_confidence"]) == pytest.approx(wanted.score, abs=1e-4)
     assert "is not an image" in rows[-1]["error"]
+    assert "answer_doubtful" not in rows[0]  # as its confidence is not calibrated
+
+
+def test_doubtful_answers_of_many_files_are_marked(
+    served: Running, open_page: Open, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CategoryOutput, "calibrated", lambda self, prediction: 0.31)
+    monkeypatch.setattr(CategoryOutput, "confidence", lambda self, prediction: 0.31)
+    page = open_page()
+    page.get_by_text("Many files at once").click()
+    page.set_input_files("#batch-files", [photo])
+    until(page, "1 of 1 answered")
+    assert page.locator("#batch-table tbody td").all_inner_texts()[2] == "31%, not sure"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    (row,) = csv.DictReader(io.StringIO(download.value.path().read_text()))
+    assert (row["answer_confidence"], row["answer_doubtful"]) == ("0.31", "true")
+
+
+def test_an_option_that_is_a_text_can_be_typed(open_page: Open) -> None:
+    schema = Generation.model_json_schema()["properties"]
+    page = open_page()
+    until(page, "The answer will appear here.")
+    parts = page.evaluate(
+        """async ([schema, prompt]) => {
+          const {Options} = await import("/page/options.js");
+          const options = new Options(schema, () => {});
+          const typed = options.fields.find(({name}) => name === "prompt");
+          typed.label.querySelector("input").value = prompt;
+          return options.parts();
+        }""",
+        [schema, "a photo of"],
+    )
+    assert parts == [["options.prompt", "a photo of"]]
 
 
 def test_a_key_is_asked_for(open_page: Open, photo: Path, two_inputs: Model) -> None:
@@ -456,12 +491,12 @@ def test_the_docs_page_tells_every_route(open_page: Open, served: Running) -> No
     assert f"curl {served.address}/models/both/predict" in text
 
 
-def test_detected_words_stand_in_their_order_and_tags_by_weight(open_page: Open) -> None:
+def test_clues_stand_in_their_order(open_page: Open) -> None:
     page = open_page()
     until(page, "The answer will appear here.")
     answer = {
         "value": "a cat", "alternatives": [], "probabilities": {}, "shares": {},
-        "detected": {"cat": 0.6, "on": 0.9}, "tags": {"lynx": 0.02, "cat": 0.7},
+        "clues": {"tags": [["cat", 0.7], ["lynx", 0.02]], "detected": [["on", 0.9], ["7", 0.6]]},
     }  # fmt: skip
     page.evaluate(
         "async (answer) => (await import('/page/answers.js')).draw("
@@ -469,5 +504,5 @@ def test_detected_words_stand_in_their_order_and_tags_by_weight(open_page: Open)
         answer,
     )
     shown = page.locator("article[aria-label=caption]").inner_text()
-    assert "Words that stand out\n\ncat 60%, on 90%" in shown
+    assert "Detected\n\non 90%, 7 60%" in shown
     assert "Tags\n\ncat 70%, lynx 2.0%" in shown

@@ -48,9 +48,9 @@ class CaptionOptions:
     overwrite: bool = option(
         False, "With --write-metadata: replace descriptions that photos have.", "--overwrite"
     )
-    sure: float | None = option(
+    least_confidence: float | None = option(
         None, "Mark captions whose probability of naming the right main subject is below this "
-        "(0 to 1); --write-metadata skips them.", min=0.0, max=1.0,
+        "(0 to 1); --write-metadata skips them.", "--sure", min=0.0, max=1.0,
     )  # fmt: skip
 
 

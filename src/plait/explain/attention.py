@@ -30,7 +30,7 @@ LABEL, TITLE = 36, 56  # pixels below each tile, and above all tiles
 SMALLEST, LARGEST = 8, 24  # size of the letters
 GAP = 8
 COLUMNS = 5
-DIGITS = 4  # of the detected words' probabilities
+DIGITS = 4  # of the weights of an answer's clues
 DARKEST = 0.35  # brightness of the photo where the model did not look
 
 
@@ -44,6 +44,7 @@ class Attention:
     pixels: NDArray[np.uint8]  # (H, W, 3), the picture in its own shape
     view: View  # the part of it that the encoder saw
     grid: tuple[int, int]  # (rows, columns) of the input's tokens, which divide that part
+    output: str = "answer"  # the output's name
 
     @property
     def words(self) -> Sequence[str]:
@@ -53,7 +54,7 @@ class Attention:
     @property
     def maps(self) -> NDArray[np.float32]:
         """(words, rows, columns): a map for each word. Its sum is the share of the attention that
-        this input got; the rest went to detected words and to other inputs."""
+        this input got; the rest went to other inputs, and to words that were found in them."""
         return self.answering.attention(self.prediction)[self.input].reshape(-1, *self.grid)
 
     def picture(self) -> Image.Image:
@@ -79,17 +80,19 @@ class Attention:
         return sheet
 
     def to_json(self) -> dict[str, Any]:
-        """The answer and its maps as plain JSON."""
+        """The answer, under its output's name, and its maps as plain JSON."""
         words = zip(self.words, np.round(self.maps, 5).tolist(), strict=True)
-        answer = self.answering.to_json(self.prediction, DIGITS)
-        return {
-            "caption": self.prediction.value,
-            "detected": answer.get("detected", {}),
-            "tags": answer.get("tags", {}),
+        facts = {
+            title: {word: round(weight, DIGITS) for word, weight in weights.items()}
+            for title, weights in self.answering.clues(self.prediction).items()
+        } | {
             "grid": list(self.grid),
             "view": [list(ends) for ends in self.view],
             "words": [{"word": word, "attention": numbers} for word, numbers in words],
         }
+        # An output may be called like one of the facts.
+        title = "answer" if self.output in facts else self.output
+        return {title: self.prediction.value, **facts}
 
     def save(self, path: str | Path) -> None:
         """Write the picture (.png) or the numbers (.json).

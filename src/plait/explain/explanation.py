@@ -196,7 +196,7 @@ class Explanation:
             "nearest_with_another_answer": [near.to_json() for near in self.nearest_other],
         }
         if self.attention is not None:
-            result |= self.attention.to_json()
+            result = result | self.attention.to_json() | result  # its own facts are not replaced
         looks = result.get("words") or [{} for _ in self.steps]
         words = zip(looks, self.steps, strict=False)
         return result | {"words": [look | step.to_json() for look, step in words]}

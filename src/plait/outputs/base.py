@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from plait.nn.base import Head
 
 DOUBTFUL = 0.4
-"""Answers that are less likely to be right are marked, unless another limit is asked for."""
+"""An answer is doubtful if it is right with a lower probability than this, unless another limit is
+asked for."""
 
 RawOutputs: TypeAlias = Mapping[str, NDArray[Any]]
 """What `Head.raw_outputs` gives, by name, one row per record."""
@@ -249,11 +250,21 @@ class Output(Component, ABC):
         None where nothing was fitted."""
         return None
 
-    def is_doubtful(self, prediction: Prediction, least: float = DOUBTFUL) -> bool:
-        """Whether the answer is less likely to be right than ``least``; no if nothing was
-        fitted."""
-        sure = self.calibrated(prediction)
-        return sure is not None and sure < least
+    def is_calibrated(self, fitted: State) -> bool:
+        """Whether `calibrated` knows how probable answers are to be right, with this
+        `Head.fitted`."""
+        return False
+
+    def is_doubtful(self, prediction: Prediction, least_confidence: float = DOUBTFUL) -> bool:
+        """Whether the answer is right with a lower probability than ``least_confidence``; no if
+        nothing was fitted."""
+        probability = self.calibrated(prediction)
+        return probability is not None and probability < least_confidence
+
+    def clues(self, prediction: Prediction) -> Mapping[str, Mapping[str, float]]:
+        """What the answer rests on besides the inputs themselves: by title the words that were
+        found in them, and each one's weight, 0 to 1, in the order in which they are shown."""
+        return {}
 
     def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
         """Of everything that the output can answer (classes, labels) the probability, the likeliest

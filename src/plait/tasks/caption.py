@@ -8,12 +8,13 @@ the others is the scene's.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, islice, tee
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 
@@ -29,7 +30,7 @@ from plait.outputs.base import DOUBTFUL
 from plait.render.captioned import captioned
 from plait.render.progress import Progress, reported
 from plait.runtime.engines import load
-from plait.tasks.predict import Answers, PredictSettings, Row, show_failures, to_json, writer
+from plait.tasks.predict import Answers, AnswerSettings, Row, show_failures, to_json, writer
 from plait.tasks.wording import alternative_texts, most_agreed, sensible, varied
 from plait.types import Alternative, BadCell, Prediction, UsageError
 from plait.util.files import write_atomically
@@ -46,7 +47,7 @@ DARING, HOTTEST = (1.25, 1.5), 100.0
 
 
 @dataclass(frozen=True)
-class CaptionSettings(PredictSettings):
+class CaptionSettings(AnswerSettings):
     """How photos are captioned, and where the captions go."""
 
     style: str = PLAIN
@@ -54,12 +55,7 @@ class CaptionSettings(PredictSettings):
     pictures: Path | None = None  # a folder for pictures of the photos with their captions
     write_metadata: bool = False  # write the captions into the photos
     overwrite: bool = False  # even if they have a description
-    sure: float | None = None  # the least confidence of a caption that is not marked
-
-    @property
-    def least(self) -> float:
-        """The same, or the usual one."""
-        return DOUBTFUL if self.sure is None else self.sure
+    least_confidence: float | None = None  # captions with less are marked; None: `DOUBTFUL`
 
 
 @dataclass(frozen=True)
@@ -70,14 +66,11 @@ class Shot:
         file: the photo's or the video's.
         cell: what the model saw; of a scene, one frame as the bytes of an image.
         span: the scene's start and end in seconds; None for a video that can't be read.
-        sure: whether the best caption of each output is likely enough to be right; None if none
-            has a confidence.
     """
 
     file: str | Path
     cell: Any
     span: tuple[float, float] | None = None
-    sure: bool | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -85,7 +78,12 @@ class Shot:
         identity: dict[str, Any] = {VIDEO if _is_video(self.file) else PHOTO: str(self.file)}
         if self.span is not None:
             identity |= zip(("start", "end"), (round(time, 2) for time in self.span), strict=True)
-        return identity if self.sure is None else identity | {"sure": self.sure}
+        return identity
+
+    @property
+    def kind(self) -> str:
+        """``photo`` or ``scene``."""
+        return "scene" if _is_video(self.file) else "photo"
 
     @property
     def when(self) -> str:
@@ -98,8 +96,33 @@ class Shot:
         return f"{self.file} {self.when}" if self.span else str(self.file)
 
 
-Captioned: TypeAlias = tuple[Shot, Answers | None]
-"""A shot and its captions; None if it can't be used."""
+@dataclass(frozen=True)
+class Captioned:
+    """A shot and its captions.
+
+    Attributes:
+        shot: the photo or scene.
+        answers: its captions by output; None if it can't be used.
+        doubts: of each output whose best caption is doubtful, how probable it is that the caption
+            is right.
+        is_sure: whether no output's best caption is doubtful; None if none has a confidence.
+    """
+
+    shot: Shot
+    answers: Answers | None
+    doubts: Mapping[str, float] = field(default_factory=dict)
+    is_sure: bool | None = None
+
+    @property
+    def row(self) -> Row:
+        """A row of a CSV or JSON file."""
+        verdict = {} if self.is_sure is None else {"sure": self.is_sure}
+        return self.shot.identity | verdict, self.answers
+
+    def doubt(self, output: str) -> str:
+        """What stands before an output's best caption: nothing, unless it is doubtful."""
+        probability = self.doubts.get(output)
+        return "" if probability is None else f"not sure ({probability:.0%} likely right): "
 
 
 def caption_photos(
@@ -109,47 +132,41 @@ def caption_photos(
     progress: Progress | None = None,
 ) -> None:
     """Caption photos, folders of photos, and videos. Raises UsageError if there is no photo or no
-    such model, or the model takes something else, and PlaitError if a file can't be used and the
-    policy is ``stop``."""
+    such model, or the model takes something else or can't do what the settings ask for, and
+    PlaitError if a file can't be used and the policy is ``stop``."""
     _check(paths, model_name, settings)
     policy = ErrorPolicy(check_policy(settings.on_bad), in_table=False)
     model, files = load(model_name, settings.engine), find_images(paths)
     if not files:
         raise UsageError("no photo in " + ", ".join(map(str, paths)))
-    wording = _wording(model, settings)
-    if settings.sure is not None:
-        _check_calibrated(model, wording.options)
+    options, wordings = _wordings(model, settings)
+    _check_model(model, options, settings)
     if settings.write_metadata and settings.on_bad == "stop":
         _check_places(files)
     outputs, out = model.parts.outputs, settings.out
     write = writer(out, outputs) if out else None
-    if list(model.inputs.values()) != [PHOTO]:
-        raise UsageError(
-            f"the model {model.name!r} takes {', '.join(model.inputs)}",
-            expected="a model with one input, a photo",
-            hint="use plait predict MODEL TABLE",
-        )
-    shots = _chosen(_captioned(files, model, wording.options, policy, progress), model, wording)
-    shots = _marked(shots, model, settings.least)
+    found = _chosen(_captioned(files, model, options, policy, progress), model, options, wordings)
+    found = _marked(found, model, settings.least_confidence)
     if settings.explain is not None:
-        shots = _explained(shots, model, settings.explain)
+        found = _explained(found, model, settings.explain)
     if settings.pictures is not None:
-        shots = _drawn(shots, model, settings.pictures, settings.least)
+        found = _drawn(found, settings.pictures)
     if settings.write_metadata:
-        shots = _described(shots, settings, policy)
+        found = _described(found, settings, policy)
     if write is None and not settings.as_json:
-        for shot, answers in shots:
-            _print(shot, answers or {}, model, settings.least)
-    elif write is None:
-        print(to_json([(shot.identity, answers) for shot, answers in shots], outputs))
+        for one in found:
+            _print(one)
     else:
-        rows: list[Row] = []
+        rows, kinds = list[Row](), Counter[str]()
         try:
-            rows.extend((shot.identity, answers) for shot, answers in shots)
+            for one in found:
+                rows.append(one.row)
+                kinds[one.shot.kind] += 1
         finally:  # what was captioned before an error is not lost
-            if rows:
-                what = "photos and scenes" if any(map(_is_video, files)) else "photos"
-                print(f"{write(rows)} of {len(rows)} {what} captioned, written to {out}")
+            if write is None:
+                print(to_json(rows, outputs))
+            elif rows:
+                print(f"{_of_all(write(rows), kinds)} captioned, written to {out}")
     show_failures(policy)
 
 
@@ -171,85 +188,106 @@ def _check(paths: Sequence[str | Path], model_name: str, settings: CaptionSettin
             raise UsageError("--write-metadata can't write into videos", expected="photos")
 
 
+def _check_model(model: Model, options: Mapping[str, Any], settings: CaptionSettings) -> None:
+    """Raises UsageError, before any photo is captioned, for a model that can't do what is asked
+    for."""
+    if list(model.inputs.values()) != [PHOTO]:
+        raise UsageError(
+            f"the model {model.name!r} takes {', '.join(model.inputs)}",
+            expected="a model with one input, a photo",
+            hint="use plait predict MODEL TABLE",
+        )
+    if settings.least_confidence is not None:
+        _check_calibrated(model, options)
+    if settings.explain is not None:
+        model.check_attention()
+
+
 @dataclass(frozen=True)
 class Wording:
-    """Which of the texts that a model finds are shown, and how they are worded.
+    """Which of the texts that an output finds are shown, and how they are worded.
 
     Attributes:
-        options: to search with. More texts are sought than are shown: samples, as some will be
-            alike, and alternative texts, as the best caption may be too long.
-        texts: the outputs that are texts.
-        count: how many texts are shown.
+        count: how many are shown.
         style: one of `STYLES`.
-        again: how more samples are drawn while too few differ; empty for the texts of a search.
+        redraws: options of further searches for samples, to be made one after the other until
+            enough of them differ; empty if texts are not sampled.
     """
 
-    options: Mapping[str, Any]
-    texts: Sequence[str] = ()
     count: int = 1
     style: str = PLAIN
-    again: Sequence[Mapping[str, Any]] = ()
+    redraws: Sequence[Mapping[str, Any]] = ()
 
-    def choose(self, answers: Answers) -> Answers:
-        """The answers to be shown from those that were found."""
-        return {**answers} | {name: self._chosen(answers[name]) for name in self.texts}
-
-    def _chosen(self, prediction: Prediction) -> Prediction:
+    def choose(self, prediction: Prediction) -> Prediction:
+        """The texts to be shown from those that were found."""
         found = _alternatives(prediction)
         found = alternative_texts(found) if self.style == ALT else found
-        if self.again:
+        if self.redraws:
             found = varied(sensible(found), self.count)
         return _with_alternatives(prediction, found[: self.count])
 
-    def is_enough(self, shown: Answers) -> bool:
+    def is_enough(self, shown: Prediction) -> bool:
         """Whether there are as many texts as should be shown."""
-        return all(1 + len(shown[name].alternatives) == self.count for name in self.texts)
+        return 1 + len(shown.alternatives) == self.count
 
 
-def _wording(model: Model, settings: CaptionSettings) -> Wording:
-    """What the settings ask for."""
+def _wordings(model: Model, settings: CaptionSettings) -> tuple[dict[str, Any], dict[str, Wording]]:
+    """The options to search with, and how each text output's texts are worded. More texts are
+    sought than are shown: samples, as some will be alike, and alternative texts, as the best
+    caption may be too long."""
     options = dict(settings.options)
-    texts = [name for name, output in model.parts.outputs.items() if output.answer_type == "text"]
     usual = model.decoding_options(**options)  # checked before any photo is read
+    outputs = model.parts.outputs
+    texts = [name for name, output in outputs.items() if output.answer_type == "text"]
     if settings.style == ALT and not texts:
         raise UsageError(
             f"--style {ALT} words texts, and the model answers with {', '.join(model.outputs)}",
             expected="a model with a text output",
         )
-    if not texts:
-        return Wording(options)
-    wanted = usual[texts[0]].model_dump()
-    count, sample = wanted.get("num", 1), wanted.get("sample", False)
-    if sample and (count > 1 or settings.style == ALT):
-        options["num"] = min(DRAWS * count, MOST_DRAWS)
-    elif settings.style == ALT and "num" in wanted:
-        options["num"] = max(count, wanted.get("beam", 1))
-    again = [
-        {"num": MOST_DRAWS, "seed": wanted["seed"] ^ number,
-         "temperature": min(warmer * wanted["temperature"], HOTTEST)}
-        for number, warmer in enumerate(DARING * sample, start=1)
-    ]  # fmt: skip
-    return Wording(options, texts, count, settings.style, again)
+    wordings, sought = dict[str, Wording](), list[int]()
+    for name in texts:
+        wanted = usual[name].model_dump()
+        count, sample = wanted.get("num", 1), wanted.get("sample", False)
+        if sample and (count > 1 or settings.style == ALT):
+            sought.append(min(DRAWS * count, MOST_DRAWS))
+        elif settings.style == ALT and "num" in wanted:
+            sought.append(max(count, wanted.get("beam", 1)))
+        redraws = [
+            {"num": MOST_DRAWS, "seed": wanted["seed"] ^ number,
+             "temperature": min(warmer * wanted["temperature"], HOTTEST)}
+            for number, warmer in enumerate(DARING * sample, start=1)
+        ]  # fmt: skip
+        wordings[name] = Wording(count, settings.style, redraws)
+    if sought:  # an option is the same for all outputs: enough for each of them
+        options["num"] = max(*sought, *(wording.count for wording in wordings.values()))
+    return options, wordings
 
 
-def _chosen(shots: Iterable[Captioned], model: Model, wording: Wording) -> Iterator[Captioned]:
+def _chosen(
+    found: Iterable[Captioned],
+    model: Model,
+    options: Mapping[str, Any],
+    wordings: Mapping[str, Wording],
+) -> Iterator[Captioned]:
     """The same, with the captions to be shown."""
     (name,) = model.inputs
-    for shot, answers in shots:
-        if answers is None:
-            yield shot, None
+    for one in found:
+        if one.answers is None:
+            yield one
             continue
-        shown = wording.choose(answers)
-        for again in wording.again:
-            if wording.is_enough(shown):
-                break
-            [more] = model.predict_batch([{name: shot.cell}], **{**wording.options, **again})
-            for text in wording.texts:
-                found = _alternatives(answers[text]) + _alternatives(more[text])
-                found.sort(key=lambda alternative: -alternative.score)
-                answers = {**answers, text: _with_alternatives(answers[text], found)}
-            shown = wording.choose(answers)
-        yield shot, shown
+        shown = dict(one.answers)
+        for output, wording in wordings.items():
+            every = shown[output]
+            shown[output] = wording.choose(every)
+            for redraw in wording.redraws:
+                if wording.is_enough(shown[output]):
+                    break
+                [more] = model.predict_batch([{name: one.shot.cell}], **{**options, **redraw})
+                texts = _alternatives(every) + _alternatives(more[output])
+                texts.sort(key=lambda text: -text.score)
+                every = _with_alternatives(every, texts)
+                shown[output] = wording.choose(every)
+        yield replace(one, answers=shown)
 
 
 def _alternatives(prediction: Prediction) -> list[Alternative]:
@@ -283,7 +321,7 @@ def _captioned(
                     yield from _scenes(file, model, options, progress)
                 except BadCell as error:
                     policy.handle(number + 1, name, error)
-                    yield Shot(file, None), None
+                    yield Captioned(Shot(file, None), None)
             continue
         photos = list(some)
         bad = Collected()  # handled after the photos before it, so that their captions are kept
@@ -293,58 +331,84 @@ def _captioned(
         for number, (photo, answers) in enumerate(zip(photos, found, strict=True)):
             if number in bad.errors:
                 policy.handle(number + 1, *bad.errors[number])
-            yield Shot(photo, photo), None if number in bad.errors else answers
+            yield Captioned(Shot(photo, photo), None if number in bad.errors else answers)
 
 
 def _scenes(
     file: str | Path, model: Model, options: Mapping[str, Any], progress: Progress | None
 ) -> Iterator[Captioned]:
     (name,) = model.inputs
-    scenes, again = tee(find_scenes(file, Path(), SIDE, progress))
-    frames = ((scene, _encoded(frame)) for scene in again for frame in scene.frames)
-    cells, seen = tee(cell for _, cell in frames)
-    found = model.predict_batch(({name: cell} for cell in cells), **options)
-    for scene in scenes:
-        count = len(scene.frames)
-        shown, answers = list(islice(seen, count)), list(islice(found, count))
+    # Many frames are read before the first is answered: until then they wait as files, which are
+    # much smaller than decoded frames.
+    encoded = (
+        (scene.start, scene.end, list(map(_encoded, scene.frames)))
+        for scene in find_scenes(file, Path(), SIDE, progress)
+    )
+    scenes, again = tee(encoded)
+    found = model.predict_batch(({name: cell} for *_, cells in again for cell in cells), **options)
+    for start, end, cells in scenes:
+        answers = list(islice(found, len(cells)))
         best = most_agreed([_as_text(answer[model.output].value) for answer in answers])
-        yield Shot(file, shown[best], (scene.start, scene.end)), answers[best]
+        yield Captioned(Shot(file, cells[best], (start, end)), answers[best])
 
 
 def _is_video(file: str | Path) -> bool:
     return VIDEO_FILE.has_suffix(str(file))
 
 
-def _marked(shots: Iterable[Captioned], model: Model, least: float) -> Iterator[Captioned]:
-    """The same, each marked as sure or not, by its texts; at the end, what the marks mean."""
-    doubtful = total = 0
-    for shot, answers in shots:
-        each = [
-            model.parts.outputs[name].calibrated(found) for name, found in (answers or {}).items()
-        ]
-        known = [p for p in each if p is not None]
-        sure = min(known) >= least if known else None
-        total, doubtful = total + 1, doubtful + (sure is False)
-        yield replace(shot, sure=sure), answers
+def _marked(
+    found: Iterable[Captioned], model: Model, least_confidence: float | None
+) -> Iterator[Captioned]:
+    """The same, with their doubts; at the end, what these mean."""
+    limit = DOUBTFUL if least_confidence is None else least_confidence
+    kinds, doubtful = Counter[str](), 0
+    for one in found:
+        probabilities = {
+            name: probability
+            for name, prediction in (one.answers or {}).items()
+            if (probability := model.parts.outputs[name].calibrated(prediction)) is not None
+        }
+        doubts = {name: p for name, p in probabilities.items() if p < limit}
+        one = replace(one, doubts=doubts, is_sure=not doubts if probabilities else None)
+        kinds[one.shot.kind] += 1
+        doubtful += bool(doubts)
+        yield one
     if doubtful:
-        what = f"{doubtful} of {total} photos" if total > 1 else "the photo"
+        what = _of_all(doubtful, kinds) if kinds.total() > 1 else f"the {next(iter(kinds))}"
         print(f"not sure: {what} may show something that the model has not learned",
               file=sys.stderr)  # fmt: skip
 
 
+def _of_all(count: int, kinds: Counter[str]) -> str:
+    """``2 of 3 photos and scenes``; ``kinds`` counts the shots of each kind."""
+    total = kinds.total()
+    names = (kind if total == 1 else f"{kind}s" for kind in sorted(kinds))
+    return f"{count:,} of {total:,} {' and '.join(names)}"
+
+
 def _check_calibrated(model: Model, options: Mapping[str, Any]) -> None:
     """Raises UsageError for a model or a search whose captions have no confidence."""
-    if not any(model.engine.fitted(name).get("confidence") for name in model.outputs):
+    calibrated = [
+        name for name, output in model.parts.outputs.items()
+        if output.is_calibrated(model.engine.fitted(name))
+    ]  # fmt: skip
+    if not calibrated:
         raise UsageError(
             f"the model {model.name!r} has no calibrated confidence, which --sure needs",
             hint="train a model with calibrate: true, as the recipes captioning and captioning-hub "
             "have it, and with validation records",
         )
-    fixed = {n for own in model.decoding_options().values() for n in own.calibrated_with}
-    if changed := sorted(fixed & options.keys()):
+    usual, wanted = model.decoding_options(), model.decoding_options(**options)
+    changed = {
+        option
+        for name in calibrated
+        for option in usual[name].calibrated_with
+        if getattr(wanted[name], option) != getattr(usual[name], option)
+    }
+    if changed:
         raise UsageError(
             "--sure is calibrated for the model's own search",
-            hint=f"leave out {' and '.join(changed)}",
+            hint=f"leave out {' and '.join(sorted(changed))}",
         )
 
 
@@ -363,32 +427,31 @@ def _check_places(files: Sequence[str | Path]) -> None:
         )  # fmt: skip
 
 
-def _explained(shots: Iterable[Captioned], model: Model, folder: Path) -> Iterator[Captioned]:
+def _explained(found: Iterable[Captioned], model: Model, folder: Path) -> Iterator[Captioned]:
     """The same; on the way, a picture of each answer's attention is written."""
     path = _namer(folder)
-    for shot, answers in shots:
-        if answers is not None:
-            model.attention(shot.cell, answers[model.output]).save(path(shot))
-        yield shot, answers
+    for one in found:
+        if one.answers is not None:
+            model.attention(one.shot.cell, one.answers[model.output]).save(path(one.shot))
+        yield one
     print(f"attention pictures are in {folder}", file=sys.stderr)
 
 
-def _drawn(
-    shots: Iterable[Captioned], model: Model, folder: Path, least: float
-) -> Iterator[Captioned]:
+def _drawn(found: Iterable[Captioned], folder: Path) -> Iterator[Captioned]:
     """The same; on the way, a picture of each with its captions is written."""
     path = _namer(folder)
-    for shot, answers in shots:
-        if answers is not None:
+    for one in found:
+        if one.answers is not None:
+            shot = one.shot
             lines = [
-                line if rank else _doubt(model, name, found, least) + line
-                for name, found in answers.items()
-                for rank, line in enumerate(_lines(found))
+                line if rank else one.doubt(output) + line
+                for output, prediction in one.answers.items()
+                for rank, line in enumerate(_lines(prediction))
             ]
             note = f"{Path(shot.file).name} {shot.when}" if shot.span else ""
             picture = captioned(open_shown(shot.cell, Path(), SIDE), lines, note)
             write_atomically(path(shot), partial(picture.save, format="PNG"))
-        yield shot, answers
+        yield one
     print(f"pictures with captions are in {folder}", file=sys.stderr)
 
 
@@ -414,50 +477,48 @@ def _namer(folder: Path) -> Callable[[Shot], Path]:
 
 
 def _described(
-    shots: Iterable[Captioned], settings: CaptionSettings, policy: ErrorPolicy
+    found: Iterable[Captioned], settings: CaptionSettings, policy: ErrorPolicy
 ) -> Iterator[Captioned]:
     """The same; on the way, the first caption of each photo is written into it."""
-    written = left = doubtful = number = 0
-    for number, (shot, answers) in enumerate(shots):
-        doubtful += shot.sure is False
-        text = "" if answers is None else _lines(next(iter(answers.values())))[0]
-        if text and shot.sure is not False:
+    kinds, written, left, doubtful = Counter[str](), 0, 0, 0
+    for one in found:
+        kinds[one.shot.kind] += 1
+        doubtful += one.is_sure is False
+        text = "" if one.answers is None else _lines(next(iter(one.answers.values())))[0]
+        if text and one.is_sure is not False:
             try:
-                if not isinstance(shot.file, Path):
-                    raise BadCell(
-                        f"no description can be written into {name_cell(shot.file)}",
-                        expected="a file on this machine",
-                    )
-                is_alt, again = settings.style == ALT, settings.overwrite
-                original = write_description(shot.file, text, alternative=is_alt, overwrite=again)
+                original = _describe(one.shot.file, text, settings)
                 written, left = written + (original is not None), left + (original is None)
             except BadCell as error:
-                policy.handle(number + 1, PHOTO, error)
-        yield shot, answers
-    total = f"{number + 1} photos"
+                policy.handle(kinds.total(), PHOTO, error)
+        yield one
     kept = f"; the originals are kept as NAME{ORIGINAL}" if written else ""
-    print(f"captions written into {written} of {total}{kept}", file=sys.stderr)
+    print(f"captions written into {_of_all(written, kinds)}{kept}", file=sys.stderr)
     if doubtful:
-        print(
-            f"{doubtful} of {total} are left out, as their captions are not sure", file=sys.stderr
-        )
+        print(f"captions left out of {_of_all(doubtful, kinds)}, as they are not sure",
+              file=sys.stderr)  # fmt: skip
     if left:
-        why = "already have a description and were left as they are"
-        print(f"{left} of {total} {why}; --overwrite replaces it", file=sys.stderr)
+        print(f"descriptions left as they were in {_of_all(left, kinds)}; --overwrite replaces "
+              "them", file=sys.stderr)  # fmt: skip
 
 
-def _doubt(model: Model, name: str, prediction: Prediction, least: float) -> str:
-    """What stands before a caption that is likely to be wrong."""
-    output = model.parts.outputs[name]
-    if not output.is_doubtful(prediction, least):
-        return ""
-    return f"not sure ({output.calibrated(prediction):.0%} likely right): "
+def _describe(file: str | Path, text: str, settings: CaptionSettings) -> Path | None:
+    """Write a caption into a photo. As `write_description`; raises BadCell for a photo that is no
+    file, too."""
+    if not isinstance(file, Path):
+        raise BadCell(
+            f"no description can be written into {name_cell(file)}",
+            expected="a file on this machine",
+        )
+    is_alt, again = settings.style == ALT, settings.overwrite
+    return write_description(file, text, alternative=is_alt, overwrite=again)
 
 
-def _print(shot: Shot, answers: Answers, model: Model, least: float) -> None:
+def _print(one: Captioned) -> None:
+    answers = one.answers or {}
     for output, prediction in answers.items():
-        start = f"{shot.title}, {output}: " if len(answers) > 1 else f"{shot.title}: "
-        start += _doubt(model, output, prediction, least)
+        title = f"{one.shot.title}, {output}" if len(answers) > 1 else one.shot.title
+        start = f"{title}: {one.doubt(output)}"
         for rank, line in enumerate(_lines(prediction)):
             print(f"{' ' * len(start) if rank else start}{line}")
     sys.stdout.flush()

@@ -75,11 +75,10 @@ def find_record(
 def show(explanation: Explanation) -> None:
     """The answer, each input's share of it, and how well each method explains it."""
     console.print(shown(explanation.prediction.value), soft_wrap=True)
-    answer = explanation.answering.to_json(explanation.prediction)
-    for kind in ("tags", "detected"):
-        words = [f"{w} {p:.2f}" for w, p in islice(answer.get(kind, {}).items(), MOST)]
+    for title, weights in explanation.answering.clues(explanation.prediction).items():
+        words = [f"{word} {weight:.2f}" for word, weight in islice(weights.items(), MOST)]
         if words:
-            console.print(f"{kind}: {', '.join(words)}", soft_wrap=True)
+            console.print(f"{title}: {', '.join(words)}", soft_wrap=True)
     if len(explanation.shares) > 1:
         shares = [(name, f"{share:+.3f}") for name, share in explanation.shares.items()]
         for pair, together in explanation.interactions.items():

@@ -31,10 +31,6 @@ ROW = "row"
 DIGITS = 4  # of scores and probabilities
 ALL = ""
 """Stands for all titles: where there are several outputs, each title has its output's name."""
-UNWRITTEN = ("value", "detected", "tags")
-"""Keys of a prediction's JSON that a file goes without: the value has the output's name there, and
-what led to it is for `plait explain`."""
-
 Answers: TypeAlias = Mapping[str, Prediction]
 """One record's predictions by output."""
 Row: TypeAlias = tuple[Mapping[str, Any], Answers | None]
@@ -42,7 +38,7 @@ Row: TypeAlias = tuple[Mapping[str, Any], Answers | None]
 
 
 @dataclass(frozen=True)
-class PredictSettings:
+class AnswerSettings:
     """How records are answered, and where the answers go."""
 
     options: Mapping[str, Any]  # of decoding
@@ -50,6 +46,12 @@ class PredictSettings:
     as_json: bool = False
     on_bad: str = "stop"  # what to do with cells that can't be used
     engine: str = "torch"
+
+
+@dataclass(frozen=True)
+class PredictSettings(AnswerSettings):
+    """How the rows of a table are answered."""
+
     columns: Mapping[str, str] = field(default_factory=dict)  # where the guess would be wrong
     shares: bool = False  # also each input's share of the answers
 
@@ -190,12 +192,13 @@ def to_json(rows: Iterable[Row], outputs: Mapping[str, Output]) -> str:
         for name, prediction in (answers or {}).items():
             output = outputs[name]
             own = output.to_json(prediction, DIGITS)
-            record[name] = own["value"]
+            record[name] = own.pop("value")
             own["alternatives"] = [
                 {name: other.pop("value"), **other} for other in own["alternatives"]
             ]
-            unwritten = UNWRITTEN if output.shows_score else (*UNWRITTEN, "score")
-            record |= {_title(k, name, taken): v for k, v in own.items() if k not in unwritten}
+            if not output.shows_score:
+                del own["score"]
+            record |= {_title(key, name, taken): value for key, value in own.items()}
         objects.append(record)
     return json.dumps(objects, ensure_ascii=False, indent=2)
 

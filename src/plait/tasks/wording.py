@@ -27,7 +27,7 @@ ENDS = ".!?。！？"
 
 def alternative_texts(captions: Iterable[Alternative]) -> list[Alternative]:
     """Captions, best first, as alternative texts: those that are complete and short enough; if none
-    is, the first one, cut between two words. Each once."""
+    is, the first one, `shortened`. Each once."""
     captions, texts = list(captions), dict[str, Alternative]()
     for caption in captions:
         text = as_sentence(caption.value)

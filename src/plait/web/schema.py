@@ -69,10 +69,11 @@ class Answer(BaseModel):
     probabilities: dict[str, float] = {}
     interval: tuple[float, float] | None = None
     shares: dict[str, float] = Field({}, description="contribution of each input, on request")
-    detected: dict[str, float] = Field(
-        {}, description="words that the inputs suggest, those that stand out most first"
+    clues: dict[str, list[tuple[str, float]]] = Field(
+        {},
+        description="words that were found in the inputs, by title, each with its weight (0 to 1), "
+        "the most telling first",
     )
-    tags: dict[str, float] = Field({}, description="words that an input's own classifier gives")
     looked: Looked | None = Field(None, description="where the model looked, on request")
 
 
@@ -318,11 +319,19 @@ def to_answers(
             probabilities={k: round(p, 6) for k, p in details.get("probabilities", {}).items()},
             interval=output.bounds(prediction),
             shares={name: round(share, 6) for name, share in prediction.shares.items()},
-            detected=details.get("detected", {}),
-            tags=details.get("tags", {}),
+            clues=_clues(output.clues(prediction)),
             looked=_looked(model, record, name, prediction) if looks else None,
         )
     return Answers(answers=answers)
+
+
+def _clues(found: Mapping[str, Mapping[str, float]]) -> dict[str, list[tuple[str, float]]]:
+    """In lists, as browsers put keys that are numbers first."""
+    return {
+        title: [(word, round(weight, 4)) for word, weight in weights.items()]
+        for title, weights in found.items()
+        if weights
+    }
 
 
 def _looked(

@@ -415,6 +415,9 @@ def test_the_command(
     }.items():
         with pytest.raises(PlaitError, match=message):
             caption_photos(paths, wrong, CaptionSettings({}))
+    with pytest.raises(UsageError, match="the attention of blip isn't available"):
+        caption_photos(paths, f"hub:{blip}", CaptionSettings(ANSWERS, explain=tmp_path / "why"))
+    assert capsys.readouterr().out == ""  # before any photo is captioned
 
 
 def test_evaluation_and_a_table(

@@ -125,7 +125,9 @@ def test_a_head_is_calibrated_and_its_answers_say_so(caplog: pytest.LogCaptureFi
         head.calibrate([fused(many[:9])], wanted[:9])
     assert "it takes 20 of each" in caplog.text
     assert head.fitted() == {}  # an old confidence is not kept
+    assert not output.is_calibrated(head.fitted())
     head.sure.copy_(known)
+    assert output.is_calibrated(head.fitted())
     answers = decode(output, head, fused(many))
     sure = np.array([output.confidence(answer) for answer in answers])
     judge = output.scored_by.right

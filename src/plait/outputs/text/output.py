@@ -200,6 +200,10 @@ class Texts(Output):
         """For captions, the probability that the main subject is right."""
         return (prediction.details or TextDetails()).confidence
 
+    def is_calibrated(self, fitted: State) -> bool:
+        """Whether the confidence was fitted to validation records."""
+        return bool(fitted.get("confidence"))
+
     def store(self, prediction: Prediction) -> dict[str, Any]:
         """With the calibrated confidence."""
         sure = self.calibrated(prediction)
@@ -559,13 +563,11 @@ class TextOutput(Texts):
         are left out."""
         return self.tokenizer.decode(token_ids).strip()
 
-    def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
-        """The detected words and the tags; the confidence, if it was calibrated."""
+    def clues(self, prediction: Prediction) -> dict[str, Mapping[str, float]]:
+        """The tags, those with most weight first, and the detected words."""
         details = prediction.details or TextDetails()
-        found = {"detected": {word: rounded(p, digits) for word, p in details.detected.items()}}
-        if details.tags:
-            found["tags"] = {word: rounded(p, digits) for word, p in details.tags.items()}
-        return found | super().details_json(prediction, digits)
+        tags = dict(sorted(details.tags.items(), key=lambda tag: -tag[1]))
+        return {"tags": tags, "detected": details.detected}
 
     # Networks --------------------------------------------------------------------------------
 

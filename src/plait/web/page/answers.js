@@ -28,8 +28,8 @@ function parts(answer, previous) {
       ...alternatives.map((other) => make("li", {}, shown(other.value))))),
     section("Probabilities", bars(largest(answer.probabilities))),
     section("Contribution of each input", contributions(Object.entries(answer.shares))),
-    section("Tags", listed(largest(answer.tags ?? {}))),
-    section("Words that stand out", listed(Object.entries(answer.detected).slice(0, MOST))),
+    ...Object.entries(answer.clues ?? {}).map(([title, words]) =>
+      section(title[0].toUpperCase() + title.slice(1), listed(words.slice(0, MOST)))),
   ].filter(Boolean);
 }
 

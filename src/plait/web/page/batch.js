@@ -67,7 +67,7 @@ export class Batch {
     const {answers = {}, problem} = one.outcome;
     answer.textContent = problem ?? summary(answers);
     confidence.textContent = Object.values(answers).filter((a) => a.confidence != null)
-      .map((a) => percent(a.confidence)).join("; ");
+      .map((a) => percent(a.confidence) + (a.doubtful ? ", not sure" : "")).join("; ");
     this.done++;
     this.count();
   }
@@ -88,11 +88,18 @@ export class Batch {
   save() {
     const done = this.rows.filter(({outcome}) => outcome?.answers || outcome?.problem);
     const outputs = [...new Set(done.flatMap(({outcome}) => Object.keys(outcome.answers ?? {})))];
-    const table = [["file", ...outputs.flatMap((name) => [name, `${name}_confidence`]), "error"]];
+    // Only a calibrated confidence can be doubtful.
+    const judged = new Set(outputs.filter((output) =>
+      done.some(({outcome}) => outcome.answers?.[output]?.calibrated)));
+    const titles = outputs.flatMap((name) =>
+      [name, `${name}_confidence`, ...(judged.has(name) ? [`${name}_doubtful`] : [])]);
+    const table = [["file", ...titles, "error"]];
     for (const {name, outcome} of done) {
       const cells = outputs.flatMap((output) => {
         const answer = outcome.answers?.[output];
-        return answer ? [shown(answer.value), answer.confidence ?? ""] : ["", ""];
+        const {confidence, calibrated, doubtful} = answer ?? {};
+        return [answer ? shown(answer.value) : "", confidence ?? "",
+          ...(judged.has(output) ? [calibrated ? doubtful : ""] : [])];
       });
       table.push([name, ...cells, outcome.problem ?? ""]);
     }

@@ -24,14 +24,20 @@ export class Options {
   }
 }
 
+function attributes(kind) {
+  if (kind.type === "boolean") return {type: "checkbox"};
+  if (kind.type === "string") return {type: "text", maxlength: kind.maxLength ?? null};
+  return {
+    type: "number", step: kind.type === "integer" ? 1 : "any", max: kind.maximum ?? null,
+    min: kind.minimum ?? kind.exclusiveMinimum ?? null,
+  };
+}
+
 function field(name, schema, changed) {
   const kind = notNull(schema);
   const usual = schema.default == null ? "" : String(schema.default);
   const boolean = kind.type === "boolean";
-  const input = make("input", boolean ? {type: "checkbox"} : {
-    type: "number", step: kind.type === "integer" ? 1 : "any", max: kind.maximum ?? null,
-    min: kind.minimum ?? kind.exclusiveMinimum ?? null,
-  });
+  const input = make("input", attributes(kind));
   const read = () => (boolean ? String(input.checked) : input.value);
   const write = (value) => {
     if (boolean) input.checked = value === "true";
