@@ -170,15 +170,10 @@ class Texts(Output):
     ) -> list[list[float]]:
         """What speaks for each of a record's `answers` being right: see
         `plait.outputs.text.confidence.evidence`."""
-        features = []
-        for rank, (answer, own) in enumerate(zip(answers, words, strict=False)):
-            details, metrics = answer.details, self.scored_by
-            others = [*words[:rank], *words[rank + 1 :]]
-            features.append(evidence(
-                answer.score, own, metrics.key_words(own), metrics.agree, details.likely,
-                details.tags, others,
-            ))  # fmt: skip
-        return features
+        return [
+            evidence(answer, own, [*words[:rank], *words[rank + 1 :]], self.scored_by)
+            for rank, (answer, own) in enumerate(zip(answers, words, strict=False))
+        ]
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The confidence, if it was calibrated."""
