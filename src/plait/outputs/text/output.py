@@ -395,15 +395,16 @@ class TextOutput(Texts):
             )
         state = vocabulary.to_state() | ({"decoder": decoder} if decoder else {})
         if self.language_model or self.detected_words or self.fluency:
-            encoded = [[vocabulary.encode(t)[: self.max_length] for t in ts] for ts in records]
+            whole = [[vocabulary.encode(text) for text in texts] for texts in records]
+            encoded = [[ids[: self.max_length] for ids in texts] for texts in whole]
             if self.language_model_settings is not None:
                 every = list(chain.from_iterable(encoded))
                 state["language"] = self.language_model_settings.fit(every, vocabulary)
             if self.detected_words:
                 state["shares"] = word_shares(encoded, len(vocabulary))
             if self.fluency:
-                every = list(chain.from_iterable(encoded))
-                state["fluency"] = fit_fluency(every, vocabulary.units())
+                every = list(chain.from_iterable(whole))
+                state["fluency"] = fit_fluency(every, vocabulary.units(), self.max_length)
         return state
 
     def fit_inputs(self, state: State, tag_names: Mapping[str, Sequence[str]]) -> State:
