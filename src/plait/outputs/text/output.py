@@ -67,6 +67,7 @@ log = logging.getLogger("plait")
 DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
 CHANCES = "chances"
 TAGS, TAG_WEIGHTS = "tags", "tag weights"  # of a pointer
+REPORTED = (DETECTED, PROBABILITIES, EMISSIONS, CHANCES, TAGS, TAG_WEIGHTS)
 SPACE = "␣"  # how a space is shown, and what can't be read
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
 
@@ -477,6 +478,7 @@ class TextOutput(Texts):
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
         means = found.scores / np.maximum(found.lengths, 1)
+        raw = {name: raw[name] for name in REPORTED if name in raw}  # from the device once
         for row, every in enumerate(zip(found.token_ids.tolist(), means.tolist(), strict=True)):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]
