@@ -557,9 +557,9 @@ class TextOutput(Texts):
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The detected words and the tags; the confidence, if it was calibrated."""
         details = prediction.details or TextDetails()
-        found = {"detected": {word: round(p, 4) for word, p in details.detected.items()}}
+        found = {"detected": {word: rounded(p, digits) for word, p in details.detected.items()}}
         if details.tags:
-            found["tags"] = {word: round(p, 4) for word, p in details.tags.items()}
+            found["tags"] = {word: rounded(p, digits) for word, p in details.tags.items()}
         return found | super().details_json(prediction, digits)
 
     # Networks --------------------------------------------------------------------------------
