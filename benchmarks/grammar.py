@@ -18,7 +18,7 @@ import csv
 import sys
 from itertools import pairwise, takewhile
 
-from plait.outputs.text.metrics.subject import ENDS
+from plait.outputs.text.metrics.subject import ADJECTIVES, ENDS, SINGULAR
 
 ARTICLES = {"a", "an", "the"}
 NO_LAST = {
@@ -52,21 +52,7 @@ DESCRIBING = {"in", "with", "wearing", "dressed", "that", "who", "which"}
 """Words that begin a description of the noun before them."""
 TWIN = {"pom", "tuk", "yo", "bora", "that", "had", "very", "rows", "miles"}
 """Words that may stand twice: "a pom pom", "rows and rows"."""
-ADJECTIVES = {
-    "black", "white", "red", "blue", "green", "yellow", "brown", "pink", "grey", "gray", "purple",
-    "colorful", "dark", "bright", "striped", "large", "small", "big", "little", "tiny", "huge",
-    "tall", "long", "short", "young", "old", "older", "elderly", "new", "wooden", "beautiful",
-    "wet", "muddy", "snowy", "rocky", "grassy", "sandy", "furry", "fluffy", "shaggy", "happy",
-    "empty", "different", "asian", "very", "metal", "plastic", "hairy", "round", "busy", "crowded",
-}  # fmt: skip
 PLURALS = {"men", "women", "people", "children", "feet", "geese", "mice", "teeth", "wolves"}
-SINGULAR = {
-    "this", "its", "his", "is", "was", "has", "as", "gas", "lens", "canvas", "christmas", "atlas",
-    "series", "species", "headquarters", "crossroads", "barracks", "corps", "news", "sports",
-    "thumbs", "chess", "iris", "oasis", "trellis", "clematis", "chassis", "tennis", "swiss",
-    "rhinoceros", "cosmos", "paris", "texas", "mercedes", "us", "always", "perhaps", "overseas",
-    "upstairs", "downstairs", "outdoors", "indoors", "besides", "sometimes",
-}  # fmt: skip
 
 
 def faults(caption: str) -> list[str]:
