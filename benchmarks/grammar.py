@@ -18,7 +18,7 @@ import csv
 import sys
 from itertools import pairwise, takewhile
 
-from plait.outputs.text.metrics.subject import ENDS, SINGULAR
+from plait.outputs.text.metrics.subject import ADJECTIVES, ENDS, SINGULAR
 
 ARTICLES = {"a", "an", "the"}
 NO_LAST = {
@@ -52,13 +52,6 @@ DESCRIBING = {"in", "with", "wearing", "dressed", "that", "who", "which"}
 """Words that begin a description of the noun before them."""
 TWIN = {"pom", "tuk", "yo", "bora", "that", "had", "very", "rows", "miles"}
 """Words that may stand twice: "a pom pom", "rows and rows"."""
-ADJECTIVES = {
-    "black", "white", "red", "blue", "green", "yellow", "brown", "pink", "grey", "gray", "purple",
-    "colorful", "dark", "bright", "striped", "large", "small", "big", "little", "tiny", "huge",
-    "tall", "long", "short", "young", "old", "older", "elderly", "new", "wooden", "beautiful",
-    "wet", "muddy", "snowy", "rocky", "grassy", "sandy", "furry", "fluffy", "shaggy", "happy",
-    "empty", "different", "asian", "very", "metal", "plastic", "hairy", "round", "busy", "crowded",
-}  # fmt: skip
 PLURALS = {"men", "women", "people", "children", "feet", "geese", "mice", "teeth", "wolves"}
 
 

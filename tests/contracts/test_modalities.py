@@ -281,14 +281,18 @@ PARAMETERS = [
 ]
 
 
-OF_FILES = [
+MEDIA = [
     parameter
-    for parameter, case in zip(PARAMETERS, CASES, strict=True)
-    if registry.modality(case[0]).media
+    for parameter, (kind, name, _) in zip(PARAMETERS, CASES, strict=True)
+    if registry.find(kind, name).cls.media
 ]
 
 
-@pytest.fixture(params=PARAMETERS, ids=lambda case: "-".join(map(str, case)))
+def case_id(case: tuple[str, str, int]) -> str:
+    return "-".join(map(str, case))
+
+
+@pytest.fixture(params=PARAMETERS, ids=case_id)
 def built(request: pytest.FixtureRequest, weights: dict[str, dict[str, str]]) -> Built:
     kind, name, index = request.param
     settings = SETTINGS[kind][name][index]
@@ -430,7 +434,7 @@ def test_a_cell_that_is_sent_is_the_cell(built: Built) -> None:
     assert json.loads(json.dumps(adapter.json_schema()))
 
 
-@pytest.mark.parametrize("built", OF_FILES, indirect=True)
+@pytest.mark.parametrize("built", MEDIA, ids=case_id, indirect=True)
 def test_a_path_can_not_be_sent(built: Built, tmp_path: Path) -> None:
     """A file that lies there is not opened by its name, however the name is padded."""
     modality, _, cells = built

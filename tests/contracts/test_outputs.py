@@ -98,7 +98,12 @@ HERE = Path()
 Built = tuple[Output, Head, list[Any], Branches | None]
 
 
-@pytest.fixture(params=TRIED, ids=lambda case: f"{case[0]}-{len(case[1])}-{case[3]}")
+def case_id(case: tuple[str, dict[str, Any], list[Any], str]) -> str:
+    kind, settings, _, how = case
+    return f"{kind}-{len(settings)}-{how}"
+
+
+@pytest.fixture(params=TRIED, ids=case_id)
 def built(request: pytest.FixtureRequest) -> Built:
     kind, settings, cells, how = request.param
     if "name" in settings:  # of a tiny model of the hub: its folder
@@ -356,7 +361,9 @@ def registry_name(output: Output) -> str:
     return next(name for name in names if registry.find("output", name).cls is type(output))
 
 
-@pytest.mark.parametrize("built", [c for c in TRIED if BRANCHES[c[3]]], indirect=True)
+@pytest.mark.parametrize(
+    "built", [case for case in TRIED if case[3] != "alone"], ids=case_id, indirect=True
+)
 def test_a_branch_that_counts_alone_decides_alone(built: Built) -> None:
     output, head, _, branches = built
     whole = fused(branches)

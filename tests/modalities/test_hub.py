@@ -125,6 +125,21 @@ def test_imagenets_classes_have_everyday_words() -> None:
     assert imagenet_words()[285] == "cat"  # Egyptian cat
 
 
+@pytest.mark.parametrize(
+    ("names", "nameless"),
+    [
+        ({str(n): f"class {n}" for n in range(1, 1001)}, 0),  # as many as ImageNet has, from 1
+        ({"0": "cat", "1": "dog", "3": "fox"}, 2),
+        ({"0": "cat", "1": ""}, 1),
+        ({"0": "cat", "1": "_, a"}, 1),
+    ],
+)
+def test_a_class_without_a_name_is_refused(names: dict[str, str], nameless: int) -> None:
+    config = {"id2label": names, "architectures": ["ViTForImageClassification"]}
+    with pytest.raises(PlaitError, match=f"class {nameless} has no name"):
+        class_words(config)
+
+
 @pytest.mark.parametrize("folder", ["resnet"], indirect=True)
 def test_a_feature_map_goes_row_by_row(folder: Path) -> None:
     modality = learned(folder, size=64)

@@ -81,6 +81,9 @@ class Arrays(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.tensors[name].detach().cpu().numpy()
 
+    def __contains__(self, name: object) -> bool:  # a Mapping's own would copy the tensor
+        return name in self.tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
 

@@ -24,7 +24,8 @@ from plait.outputs.text.confidence import (
 )
 from plait.outputs.text.metrics.base import TextMetrics
 from plait.outputs.text.metrics.captions import CaptionMetrics
-from plait.outputs.text.output import TextOutput, TextTarget
+from plait.outputs.text.output import TextDetails, TextOutput, TextTarget
+from plait.types import Alternative
 
 
 def made_up(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,19 +78,18 @@ def test_the_area_under_the_curve() -> None:
 
 
 def test_what_speaks_for_a_text() -> None:
-    found = evidence(
-        -0.5,
-        ["a", "cat", "on", "a", "mat"],
-        ["cat"],
-        CaptionMetrics.agree,
-        {"cat": 0.8, "kitten": 0.9, "mat": 0.3, "tree": 0.95},
-        {"cats": 0.6, "dog": 0.7},
-        [["a", "kitten"], ["a", "dog"]],
+    details = TextDetails(
+        likely={"cat": 0.8, "kitten": 0.9, "mat": 0.3, "tree": 0.95},
+        tags={"cats": 0.6, "dog": 0.7},
     )
+    cat = Alternative("A cat on a mat.", -0.5, details)
+    others = [["a", "kitten"], ["a", "dog"]]
+    found = evidence(cat, ["a", "cat", "on", "a", "mat"], others, CaptionMetrics)
     assert found == pytest.approx([-0.5, 5, math.log(9), 0.6, 0.5, -0.5 * math.log(9)])
-    empty = evidence(-1.0, [], [], CaptionMetrics.agree, {}, {}, [])
+    empty = evidence(Alternative("", -1.0, TextDetails()), [], [], CaptionMetrics)
     assert empty == pytest.approx([-1.0, 0, math.log(0.01 / 0.99), 0, 1, math.log(99)])
-    two = evidence(-1.0, ["a", "b"], ["a", "b"], TextMetrics.agree, {"a": 0.5, "b": 0.2}, {}, [])
+    answer = Alternative("a b", -1.0, TextDetails(likely={"a": 0.5, "b": 0.2}))
+    two = evidence(answer, ["a", "b"], [], TextMetrics)
     assert two[2] == pytest.approx(math.log(0.25))  # the least of them
 
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from heads import decode
+from numpy.typing import NDArray
 
 from plait.data.vocabulary import EOS
+from plait.nn.base import Arrays
 from plait.outputs.text.networks import TextHead, WordDetector
-from plait.outputs.text.output import TextOutput, TextTarget, bags_of_words, word_shares
-from plait.types import Fused, Tokens
+from plait.outputs.text.output import (
+    DETECTED,
+    PROBABILITIES,
+    TextDetails,
+    TextOutput,
+    TextTarget,
+    bags_of_words,
+    word_shares,
+)
+from plait.types import Fused, Prediction, Tokens
 
 WIDTH, PLACES = 8, 3
 A, DOG, CAT = 5, 6, 7
@@ -91,6 +102,34 @@ def test_attention_stays_on_the_input() -> None:
     assert len(details.detected) == 3
     assert set(details.detected) <= {"a", "dog", "runs", "cat", "sleeps", "here", "bird"}
     assert all(0 < value < 1 for value in details.detected.values())
+
+
+def test_detected_words_are_fetched_once_for_all_records() -> None:
+    """Each look-up copies a whole tensor from its device."""
+    made = head(detected_words=3).eval()
+    fetched: list[str] = []
+
+    class Counted(Arrays):
+        def __getitem__(self, name: str) -> NDArray[Any]:
+            fetched.append(name)
+            return super().__getitem__(name)
+
+    given = fused(torch.randn(4, PLACES, WIDTH))
+    with torch.no_grad():
+        raw = made.raw_outputs(given)
+        steps = made.stepper(given, raw)
+        answers = made.output.decode(Counted(raw), made.fitted(), made.output.options(), steps)
+    assert [len(answer.details.detected) for answer in answers] == [3] * 4
+    assert fetched.count(DETECTED) == fetched.count(PROBABILITIES) == 1
+
+
+def test_as_json_probabilities_have_the_decimals_asked_for() -> None:
+    output = head(detected_words=3).output
+    details = TextDetails(detected={"dog": 0.123456}, tags={"cat": 0.654321})
+    prediction = Prediction("a dog", -0.5, details=details)
+    whole, short = (output.to_json(prediction, digits) for digits in (None, 2))
+    assert (whole["detected"], whole["tags"]) == ({"dog": 0.123456}, {"cat": 0.654321})
+    assert (short["detected"], short["tags"]) == ({"dog": 0.12}, {"cat": 0.65})
 
 
 def test_the_detectors_learn_beside_the_decoder() -> None:

@@ -139,14 +139,24 @@ def test_each_row_has_its_own(fluency: Fluency, vocabulary: Vocabulary) -> None:
         assert sorted(tokens[rows == row].tolist()) == sorted(alone.tolist())
 
 
-def test_without_texts_nothing_is_avoided(vocabulary: Vocabulary) -> None:
+def test_without_texts_only_a_repeated_word_is_avoided(vocabulary: Vocabulary) -> None:
     units = vocabulary.units()
     empty = Fluency(fit_fluency([[]], units), units)
     said = vocabulary.encode("a owl")
     rows, tokens = empty.forbidden(np.array([said]))
+    assert sorted(tokens.tolist()) == sorted(said)
     assert rows.tolist() == [0, 0]
-    assert sorted(tokens.tolist()) == sorted(said)  # to be said again: no text does
     assert refused(empty, vocabulary, "a owl is") is None
+
+
+def test_the_last_word_of_a_cut_text_is_no_ending() -> None:
+    output = TextOutput(
+        min_count=1, punctuation=False, fluency=True, max_length=3, decoding={"max_words": 3}
+    )
+    state = output.fit(["a dog is near a pig", "the pig runs"] * 30, Path())
+    output = output.with_state(state)
+    inner = {output.tokenizer.units()[token] for token in state["fluency"]["inner"]}
+    assert inner == {"a", "dog", "is", "the", "pig"}  # "a dog is" was cut, "the pig runs" ends
 
 
 def test_generated_texts_are_fluent() -> None:

@@ -106,20 +106,27 @@ def class_words(config: State) -> list[str]:
     classes, else the last word of a class's first name.
 
     Raises:
-        PlaitError: it isn't a classifier, or its classes have no names.
+        PlaitError: it isn't a classifier, or a class has no name.
     """
     names = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
     whole = any("ForImageClassification" in name for name in config.get("architectures") or ())
+    problem = None
     if not whole or all(name == f"LABEL_{number}" for number, name in names.items()):
+        problem = "the model has no classes with names"
+    firsts = [names.get(number, "").partition(",")[0] for number in range(len(names))]
+    spoken = [first.replace("_", " ").lower().split() for first in firsts]
+    if problem is None and [] in spoken:  # classes are numbered from 0, without gaps
+        problem = f"the model's class {spoken.index([])} has no name"
+    if problem:
         raise PlaitError(
-            "the model has no classes with names",
+            problem,
             expected="an image classifier, such as hub:google/vit-base-patch16-224",
             hint="set the representation's classes to 0",
         )
     words = imagenet_words()
     if len(names) == len(words) and names[0].startswith("tench"):
         return words
-    return [names[n].partition(",")[0].replace("_", " ").lower().split()[-1] for n in sorted(names)]
+    return [name[-1] for name in spoken]
 
 
 def _size_and_fit(config: State, processor: State) -> tuple[int, Fit]:

@@ -12,10 +12,16 @@ Shapes: R records, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from plait.types import Alternative
+
+if TYPE_CHECKING:  # the metrics score a confidence, so they import this module
+    from plait.outputs.text.metrics.base import TextMetrics
 
 FEATURES = (
     "log-probability",  # the mean over the tokens
@@ -35,25 +41,25 @@ Floats = NDArray[np.float64]
 
 
 def evidence(
-    score: float,
+    answer: Alternative,
     words: Sequence[str],
-    key_words: Sequence[str],
-    agree: Callable[[str, str], bool],
-    detected: Mapping[str, float],
-    tags: Mapping[str, float],
     others: Sequence[Sequence[str]],
+    metrics: type[TextMetrics],
 ) -> list[float]:
     """The `FEATURES` of one text.
 
     Args:
-        score: mean log-probability of a token.
+        answer: the text, with its score, the mean log-probability of a token, and its details: the
+            words that are likely by the detectors, and the tags.
         words: of the text.
-        key_words: those of them that decide whether it is right.
-        agree: whether a key word and another mean the same.
-        detected: words that are likely by the detectors -> their probabilities.
-        tags: words that the inputs give -> their weights.
         others: words of the search's other hypotheses.
+        metrics: what the text is scored by. They say which of its words decide whether it is right,
+            and whether such a word and another mean the same.
+
+    Returns:
+        A number for each of the features.
     """
+    key_words, agree = metrics.key_words(words), metrics.agree
 
     def surest(weights: Mapping[str, float], lowest: float) -> float:
         each = [
@@ -62,18 +68,18 @@ def evidence(
         ]
         return min(each, default=lowest)
 
-    seen = min(max(surest(detected, UNDETECTED), UNDETECTED), 1 - UNDETECTED)
+    seen = min(max(surest(answer.details.likely, UNDETECTED), UNDETECTED), 1 - UNDETECTED)
     odds = float(np.log(seen / (1 - seen)))
     agreeing = [
         all(any(agree(key, word) for word in other) for key in key_words) for other in others
     ]
     return [
-        score,
+        answer.score,
         float(len(words)),
         odds,
-        surest(tags, 0.0),
+        surest(answer.details.tags, 0.0),
         sum(agreeing) / len(agreeing) if agreeing else 1.0,
-        score * odds,
+        answer.score * odds,
     ]
 
 

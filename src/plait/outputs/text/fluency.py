@@ -48,12 +48,16 @@ AGAIN, INNER = 0.02, 0.01
 words such as "a" and "of", which say little by themselves."""
 
 
-def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
+def fit_fluency(
+    texts: Sequence[Sequence[int]], units: Sequence[str], max_length: int | None = None
+) -> State:
     """What these texts, as token ids without the end, avoid.
 
     Args:
         texts: all training texts.
         units: the text of every id.
+        max_length: longer texts are cut to so many tokens, and what they are cut to doesn't say how
+            texts end; None: all are taken whole.
 
     Returns:
         ``common``: words that are not rare; ``inner``: words that end no text; ``again``: words
@@ -64,12 +68,15 @@ def fit_fluency(texts: Sequence[Sequence[int]], units: Sequence[str]) -> State:
         between that allow any.
     """
     size = len(units)
-    lengths = np.array([len(text) for text in texts if len(text)], np.int64)
-    tokens = np.concatenate([np.empty(0, np.int64), *(text for text in texts if len(text))])
+    texts = [text for text in texts if len(text)]
+    whole = np.array([max_length is None or len(text) <= max_length for text in texts], bool)
+    texts = [text[:max_length] for text in texts]
+    lengths = np.array([len(text) for text in texts], np.int64)
+    tokens = np.concatenate([np.empty(0, np.int64), *texts])
     tokens, of_text = tokens.astype(np.int64), np.repeat(np.arange(len(lengths)), lengths)
     counts = np.bincount(tokens, minlength=size)
     last = lengths.cumsum() - 1
-    ends = np.bincount(tokens[last], minlength=size)
+    ends = np.bincount(tokens[last[whole]], minlength=size)
     in_texts, times = np.unique(of_text * size + tokens, return_counts=True)
     has = np.bincount(in_texts % size, minlength=size)
     twice = np.bincount(in_texts[times > 1] % size, minlength=size)

@@ -67,6 +67,7 @@ log = logging.getLogger("plait")
 DETECTED, PROBABILITIES, EMISSIONS = "detected", "probabilities", "emissions"
 CHANCES = "chances"
 TAGS, TAG_WEIGHTS = "tags", "tag weights"  # of a pointer
+REPORTED = (DETECTED, PROBABILITIES, EMISSIONS, CHANCES, TAGS, TAG_WEIGHTS)
 SPACE = "␣"  # how a space is shown, and what can't be read
 SAMPLE_WORDS, SAMPLE = 20_000, 12  # made-up words for a summary, words of a made-up text
 
@@ -170,15 +171,10 @@ class Texts(Output):
     ) -> list[list[float]]:
         """What speaks for each of a record's `answers` being right: see
         `plait.outputs.text.confidence.evidence`."""
-        features = []
-        for rank, (answer, own) in enumerate(zip(answers, words, strict=False)):
-            details, metrics = answer.details, self.scored_by
-            others = [*words[:rank], *words[rank + 1 :]]
-            features.append(evidence(
-                answer.score, own, metrics.key_words(own), metrics.agree, details.likely,
-                details.tags, others,
-            ))  # fmt: skip
-        return features
+        return [
+            evidence(answer, own, [*words[:rank], *words[rank + 1 :]], self.scored_by)
+            for rank, (answer, own) in enumerate(zip(answers, words, strict=False))
+        ]
 
     def details_json(self, prediction: Prediction, digits: int | None) -> dict[str, Any]:
         """The confidence, if it was calibrated."""
@@ -405,15 +401,15 @@ class TextOutput(Texts):
         state = vocabulary.to_state() | ({"decoder": decoder} if decoder else {})
         if self.language_model or self.detected_words or self.fluency:
             whole = [[vocabulary.encode(text) for text in texts] for texts in records]
-            encoded = [[ids[: self.max_length] for ids in each] for each in whole]
+            encoded = [[ids[: self.max_length] for ids in texts] for texts in whole]
             if self.language_model_settings is not None:
                 every = list(chain.from_iterable(encoded))
                 state["language"] = self.language_model_settings.fit(every, vocabulary)
             if self.detected_words:
                 state["shares"] = word_shares(encoded, len(vocabulary))
             if self.fluency:
-                every = list(chain.from_iterable(whole))  # one that is cut does not end there
-                state["fluency"] = fit_fluency(every, vocabulary.units())
+                every = list(chain.from_iterable(whole))
+                state["fluency"] = fit_fluency(every, vocabulary.units(), self.max_length)
         return state
 
     def fit_inputs(self, state: State, tag_names: Mapping[str, Sequence[str]]) -> State:
@@ -486,8 +482,7 @@ class TextOutput(Texts):
         found = self.search(raw, fitted, options, steps)
         attention = steps.attention(raw, found.token_ids[:, 0])
         means = found.scores / np.maximum(found.lengths, 1)
-        read = (DETECTED, PROBABILITIES, TAGS, TAG_WEIGHTS, CHANCES, EMISSIONS)
-        raw = {name: raw[name] for name in read if name in raw}  # copied from the device once
+        raw = {name: raw[name] for name in REPORTED if name in raw}  # from the device once
         for row, every in enumerate(zip(found.token_ids.tolist(), means.tolist(), strict=True)):
             # A small vocabulary may have fewer texts than asked for: the others score -inf.
             rated = [pair for pair in zip(*every, strict=True) if math.isfinite(pair[1])]

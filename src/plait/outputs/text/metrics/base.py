@@ -46,7 +46,7 @@ class TextMetrics(Metrics):
 
     @classmethod
     def key_words(cls, words: Sequence[str]) -> Sequence[str]:
-        """Of a text's words, those that decide whether it is right; here all of them."""
+        """The words that decide whether a text is right, given all its words; here all of them."""
         return words
 
     @classmethod

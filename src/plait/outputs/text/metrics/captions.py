@@ -96,15 +96,16 @@ class CaptionMetrics(TextMetrics):
 
     @classmethod
     def key_words(cls, words: Sequence[str]) -> Sequence[str]:
-        """What the caption is about."""
-        noun = subject(tokenise(" ".join(words)))  # as `right` reads it: "man 's hand"
-        return [word for word in words if singular(word.removesuffix("'s")) == noun][:1]
+        """What the caption is about, in the singular; the noun that `right` judges, found in the
+        same tokens: a vocabulary's "man's" is two of them."""
+        noun = subject(tokenise(" ".join(words)))
+        return [] if noun is None else [noun]
 
     @classmethod
     @lru_cache(maxsize=1 << 16)  # captions of many photos ask the same again and again
     def agree(cls, key_word: str, word: str) -> bool:
-        """Whether both name the same: "bike" and "bicycles"."""
-        return agrees(singular(key_word), [word])
+        """Whether both name the same: "bike" and "bicycles", or "bicycle's"."""
+        return agrees(singular(key_word), tokenise(word))
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The scores of these photos, without METEOR."""

@@ -41,27 +41,9 @@ ENDS = {
     "during", "before", "after", "seen", "shown", "taken", "worn", "hung", "held", "thrown",
     "driven", "built", "served", "like", "without", "underneath", "upon", "within", "past",
     "ready", "full", "sitting", "standing", "sleep", "eat", "pose", "graze", "wear", "enjoy",
-    "perform", "swim", "hug", "kiss", "chase", "gather", "wait", "indoors", "outdoors", "upstairs",
-    "downstairs", "barks", "bites", "carries",
-    "catches", "chases", "chews", "climbs", "dives", "does", "eats", "enjoys", "gathers", "gets",
-    "gives", "goes", "grazes", "grows", "hangs", "hits", "hugs", "keeps", "kicks", "kisses",
-    "leads", "leaps", "licks", "listens", "makes", "pedals", "performs", "pets", "points", "poses",
-    "prepares", "pulls", "pushes", "reaches", "reads", "says", "shows", "sings", "sleeps",
-    "splashes", "stares", "takes", "talks", "teaches", "throws", "touches", "tries", "uses",
-    "waits", "watches", "wears",
+    "perform", "swim", "hug", "kiss", "chase", "gather", "wait",
 }  # fmt: skip
 """Words that end a noun phrase."""
-SINGULAR = {
-    "this", "that", "its", "his", "is", "was", "has", "as", "gas", "lens", "canvas", "christmas",
-    "atlas", "series", "species", "headquarters", "crossroads", "barracks", "corps", "news",
-    "sports", "thumbs", "chess", "iris", "oasis", "trellis", "clematis", "chassis", "tennis",
-    "swiss", "rhinoceros", "cosmos", "paris", "texas", "mercedes", "us", "always", "perhaps",
-    "overseas", "upstairs", "downstairs", "outdoors", "indoors", "besides", "sometimes", "jeans",
-    "glasses", "scissors", "las", "vegas", "los", "angeles", "kansas", "dallas", "arkansas",
-    "athletics", "physics", "graphics", "electronics", "politics", "chris", "james", "charles",
-    "thomas", "williams", "jones", "santos", "adidas", "wars",
-}  # fmt: skip
-"""Words in -s that are one thing, or stand before other nouns."""
 NOUNS = {
     "building", "ceiling", "king", "ring", "string", "wing", "swing", "thing", "painting",
     "drawing", "wedding", "railing", "clothing", "crossing", "morning", "evening", "icing",
@@ -69,6 +51,10 @@ NOUNS = {
     "dressing", "stuffing", "sling", "lettering", "engraving", "carving", "bedding", "landing",
 }  # fmt: skip
 """Words in -ing that are things; others are verbs, which end a noun phrase."""
+BE = {"is", "are", "was", "were", "has", "have"}
+"""Verbs that no other verb in -s comes before."""
+NOUNS_IN_LY = {"family", "butterfly", "jelly", "lily", "belly", "fly", "dolly", "bully", "ally"}
+"""Words in -ly that are things; others are adverbs, which are never the head of a phrase."""
 NOT_DONE = {"bed", "shed", "seaweed", "weed", "seed", "moped", "steed", "breed", "red", "sled"}
 """Words in -ed that nothing is done to."""
 PLACES = {
@@ -76,10 +62,69 @@ PLACES = {
     "meter", "pan", "pool", "rod", "room", "space", "table", "track", "wheel",
 }  # fmt: skip
 """Nouns that are named by what is done there or with them: "a large parking lot"."""
+ADJECTIVES = {
+    "black", "white", "red", "blue", "green", "yellow", "brown", "pink", "grey", "gray", "purple",
+    "colorful", "dark", "bright", "striped", "large", "small", "big", "little", "tiny", "huge",
+    "tall", "long", "short", "young", "old", "older", "elderly", "new", "wooden", "beautiful",
+    "wet", "muddy", "snowy", "rocky", "grassy", "sandy", "furry", "fluffy", "shaggy", "happy",
+    "empty", "different", "asian", "very", "metal", "plastic", "hairy", "round", "busy", "crowded",
+}  # fmt: skip
+"""Words that describe a noun: a word in -s after nothing else is the noun, not a verb."""
+SINGULAR = {
+    "this", "its", "his", "is", "was", "has", "as", "gas", "lens", "canvas", "christmas", "atlas",
+    "series", "species", "headquarters", "crossroads", "barracks", "corps", "news", "sports",
+    "thumbs", "chess", "iris", "oasis", "trellis", "clematis", "chassis", "tennis", "swiss",
+    "rhinoceros", "cosmos", "paris", "texas", "mercedes", "us", "always", "perhaps", "overseas",
+    "upstairs", "downstairs", "outdoors", "indoors", "besides", "sometimes",
+}  # fmt: skip
+"""Words in -s that are neither plurals nor verbs that could follow a noun."""
+VERBS = {
+    "appears", "applies", "arrives", "asks", "attempts", "attends", "barks", "bends", "bites",
+    "bounces", "breaks", "bursts", "buys", "carries", "catches", "celebrates", "chases", "chews",
+    "claps", "clears", "climbs", "clings", "comes", "competes", "contains", "cooks", "crashes",
+    "crawls", "cries", "crouches", "dances", "dashes", "demonstrates", "digs", "dines", "dips",
+    "dives", "does", "drags", "draws", "drives", "eats", "enjoys", "enters", "explores", "extends",
+    "features", "feeds", "fetches", "fights", "flies", "flings", "flips", "flutters", "follows",
+    "frolics", "gallops", "gathers", "gazes", "gets", "gives", "glides", "goes", "grabs", "grazes",
+    "greets", "grinds", "grows", "hangs", "helps", "hits", "huddles", "hugs", "jogs", "keeps",
+    "kicks", "kisses", "kneels", "knows", "laughs", "launches", "leads", "leans", "leaps", "lets",
+    "licks", "lifts", "listens", "lounges", "loves", "makes", "moves", "opens", "overlooks",
+    "paddles", "pauses", "pedals", "peeks", "peers", "performs", "photographs", "picks", "plunges",
+    "poses", "pounces", "pours", "prepares", "pulls", "punches", "pushes", "puts", "reaches",
+    "readies", "reads", "removes", "rests", "retrieves", "returns", "rushes", "says", "sees",
+    "sells", "serves", "shakes", "shares", "shines", "shoots", "shows", "sings", "sleeps", "smells",
+    "smokes", "sniffs", "soars", "speaks", "speeds", "splashes", "sprints", "squats", "stares",
+    "stays", "steals", "steers", "swims", "swoops", "tackles", "takes", "talks", "teaches", "tells",
+    "throws", "tosses", "touches", "tries", "trots", "tugs", "turns", "uses", "wades", "waits",
+    "wears", "wrestles", "writes", "yawns",
+}  # fmt: skip
+"""Verbs in -s that are seldom plural nouns too."""
+ANIMATE = {
+    "animal", "athlete", "beagle", "bear", "bee", "bird", "boxer", "bull", "bulldog", "butterfly",
+    "camel", "camper", "cat", "catcher", "clown", "collie", "cow", "cowboy", "dalmation", "deer",
+    "dog", "duck", "eagle", "elephant", "everyone", "fox", "giraffe", "goalie", "goat", "greyhound",
+    "group", "horse", "husky", "jogger", "kayaker", "kitten", "lab", "labrador", "lion", "member",
+    "monkey", "owl", "parent", "passenger", "pig", "poodle", "puppy", "quarterback", "rabbit",
+    "racer", "retriever", "scout", "seagull", "sheep", "shepherd", "shopper", "somebody", "someone",
+    "spectator", "squirrel", "swan", "terrier", "tiger", "vendor", "wakeboarder", "wolf",
+    "wrestler", "youth", "zebra",
+}  # fmt: skip
+"""Beside `PERSON`, what acts: a word in -s after it is taken for a verb, as in "the dog barks"."""
+LOOSE = {
+    "airborne", "almost", "alone", "alongside", "also", "asleep", "ate", "away", "barefoot", "both",
+    "came", "caught", "do", "downhill", "each", "fell", "flew", "got", "high", "i", "indoors",
+    "left", "midair", "onstage", "outdoors", "quickly", "ran", "rode", "sat", "seated", "slept",
+    "stood", "then", "threw", "together", "took", "underwater", "uphill", "upright", "upside",
+    "upstairs", "we", "went", "where", "will", "wore", "would", "you",
+}  # fmt: skip
+"""Adverbs, pronouns and other verbs that may follow a noun phrase, and are never its head."""
+SEVERAL = {
+    "some", "several", "many", "few", "two", "three", "four", "five", "six", "these", "those",
+    "various", "multiple", "other",
+}  # fmt: skip
+"""What stands before several things, after which no verb ends in -s."""
 ONE = {"a", "an", "one", "another", "this", "that", "each"}
 """What stands before one thing: "a man climbs" is about the man."""
-OWNERS = {"kids", "boys", "girls", "ladies", "children", "men", "women", "people"}
-"""Plurals that say whose a thing is: "a kids bike"."""
 IRREGULAR = {
     "men": "man", "women": "woman", "people": "person", "children": "child", "feet": "foot",
     "geese": "goose", "mice": "mouse", "teeth": "tooth", "knives": "knife", "leaves": "leaf",
@@ -118,15 +163,20 @@ PERSON = MEN | WOMEN | CHILDREN | {
 
 def singular(word: str) -> str:
     """An English noun without its plural ending."""
-    if word in IRREGULAR:
-        return IRREGULAR[word]
     if word in SINGULAR:
         return word
+    if word in IRREGULAR:
+        return IRREGULAR[word]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("ches", "shes", "sses", "xes")):
         return word[:-2]
     return word if len(word) < 4 or word.endswith(("ss", "us", "is")) else word.removesuffix("s")
+
+
+ALIVE = ANIMATE | PERSON
+BASES = {singular(verb) for verb in VERBS}
+"""The verbs as they follow a plural: "catch" of "catches"."""
 
 
 def subject(words: Sequence[str]) -> str | None:
@@ -143,28 +193,113 @@ def subject(words: Sequence[str]) -> str | None:
     """
     rest = list(words)
     while True:
-        one = False
+        before = ""
         while rest and rest[0] in ARTICLES | ENDS:
-            one = rest.pop(0) in ONE
+            before = rest.pop(0)
         if len(rest) > 1 and _is_verb(rest[0]) and _may_continue(rest[1]):
             rest.pop(0)  # "a smiling woman"
         if not rest or _is_verb(rest[0]):
             return None
-        ends = (
-            at for at in range(1, len(rest))
-            if not _continues(rest, at) or (one and _is_done_by_one(rest, at))
-        )  # fmt: skip
+        ends = (at for at in range(1, len(rest)) if not _continues(rest, at))
         length = next(ends, len(rest))
-        phrase, after = rest[:length], rest[length : length + 1]
-        while len(phrase) > 1 and phrase[-1] in ("and", "'s"):
-            phrase.pop()
-        # A verb: "a biker makes a jump", "two people hug".
-        verb = after[:1] and after[0] in DETERMINERS
-        if len(phrase) > 1 and (verb or _plural(phrase[-2])):
-            phrase.pop()
-        if phrase[-1] not in QUANTITIES or after != ["of"]:
+        after = rest[length] if length < len(rest) else ""
+        phrase = _without_verb(rest[:length], before, after)
+        if phrase[-1] not in QUANTITIES or after != "of" or len(phrase) < length:
             return singular(phrase[-1])
         rest = rest[length + 1 :]
+
+
+def _without_verb(phrase: Sequence[str], before: str, after: str) -> Sequence[str]:
+    """A noun phrase up to its head, without a verb that `ENDS` lacks and what comes after that.
+
+    Args:
+        phrase: all words that might belong to it.
+        before: the determiner before it, or an empty text.
+        after: the word after it, or an empty text.
+    """
+    length = _head_length(phrase, before, after)
+    noun = _plural(phrase[-1]) or phrase[-1] in ALIVE
+    if length == len(phrase) > 1 and not noun and after in DETERMINERS and after != "that":
+        length -= 1  # "a boy threw a ball"
+    while length > 1 and _is_loose(phrase[length - 1]):
+        length -= 1
+    return phrase[:length]
+
+
+def _head_length(phrase: Sequence[str], before: str, after: str) -> int:
+    """How many words of a phrase come up to its head, if that is a plural, or a verb or "and" comes
+    after it; else all. For the arguments see `_without_verb`."""
+    start = 0  # where the words about the head begin: after the "'s" of "a man 's hand"
+    for at, word in enumerate(phrase):
+        if word == "'s":
+            start = at + 1
+        if word == "and" and at and _joins_another(phrase, at):
+            return at
+        if not _plural(word) or phrase[at + 1 : at + 2] == ["'s"]:
+            continue
+        if not all(map(_describes, phrase[start:at])):  # there is a noun before this word
+            if phrase[at - 1] == "and":
+                return at - 1  # "a boat and kayaks float"
+            if before not in SEVERAL and _is_finite(phrase, at, before in ONE, after):
+                return at  # "a man wears sunglasses"
+        if before in SEVERAL or (before not in ONE and not _is_modifier(phrase, at)):
+            return at + 1  # "two people hug"
+    return len(phrase)
+
+
+def _joins_another(phrase: Sequence[str], at: int) -> bool:
+    """Whether the "and" here comes after the head: "a man and woman hug", unlike "a black and white
+    dog" and "a wolf and moon tattoo"."""
+    after = phrase[at + 1 :]
+    if not after:
+        return True
+    if phrase[at - 1] not in ALIVE:
+        return after[0] == "other"
+    return _describes(after[0]) or not (ALIVE | BASES).isdisjoint(after)
+
+
+def _is_modifier(phrase: Sequence[str], at: int) -> bool:
+    """Whether a plural describes what follows: "girls" of "the girls tennis team"."""
+    after = phrase[at + 1 :]
+    if len(after) < 2 or phrase[at] in IRREGULAR or after[0] in BASES:
+        return False
+    return not (_plural(after[-1]) or any(map(_is_loose, after)))
+
+
+def _is_finite(phrase: Sequence[str], at: int, one: bool, after: str) -> bool:
+    """Whether a word that looks like a plural is the verb of the noun before it.
+
+    Args:
+        phrase: as for `_without_verb`.
+        at: the word's place in it.
+        one: whether the phrase is surely about one thing.
+        after: as for `_without_verb`.
+    """
+    word, following = phrase[at], [*phrase[at + 1 :], after][0]
+    if _describes(phrase[at - 1]):
+        return False  # "a blond haired girls"
+    if word in VERBS:
+        return True
+    if not word.endswith("s") or word.endswith("ics"):
+        return False
+    if not one and (singular(word) in ALIVE or _is_verb(following) or following in BE):
+        return False  # "football players", "cat figurines are"
+    if singular(phrase[at - 1]) in ALIVE:
+        return True
+    if one:  # "a" goes with no plural: "a robin feeds chicks", unlike "a boston celtics hat"
+        return _plural(phrase[-1])
+    return following in DETERMINERS and following != "that"
+
+
+def _describes(word: str) -> bool:
+    """Whether a word before a noun only describes it: "brown", "haired"."""
+    return word in ADJECTIVES | {"and"} or (word.endswith("ed") and word not in NOT_DONE)
+
+
+def _is_loose(word: str) -> bool:
+    """Whether a word may come after the head, but isn't the head."""
+    adverb = word.endswith("ly") and word not in NOUNS_IN_LY
+    return adverb or word in LOOSE | {"and", "'s"}
 
 
 def _continues(words: Sequence[str], at: int) -> bool:
@@ -177,13 +312,6 @@ def _continues(words: Sequence[str], at: int) -> bool:
         return following in PLACES  # "a large parking lot"
     done = word.endswith("ed") and word not in NOT_DONE and following in ENDS  # "perched on"
     return _may_continue(word) and not done
-
-
-def _is_done_by_one(words: Sequence[str], at: int) -> bool:
-    """Whether what a single thing does stands here ("a girl picks flowers"), and no plural that
-    belongs to someone ("a woman 's hands", "a kids bike")."""
-    owned = words[at - 1] == "'s" or words[at + 1 : at + 2] == ["'s"]
-    return _plural(words[at]) and not owned and words[at] not in OWNERS
 
 
 def _is_verb(word: str) -> bool:
