@@ -17,13 +17,12 @@ from plait.outputs.text.networks import TextHead, WordDetector
 from plait.outputs.text.output import (
     DETECTED,
     PROBABILITIES,
-    TextDetails,
     TextOutput,
     TextTarget,
     bags_of_words,
     word_shares,
 )
-from plait.types import Fused, Prediction, Tokens
+from plait.types import Fused, Tokens
 
 WIDTH, PLACES = 8, 3
 A, DOG, CAT = 5, 6, 7
@@ -121,15 +120,6 @@ def test_detected_words_are_fetched_once_for_all_records() -> None:
         answers = made.output.decode(Counted(raw), made.fitted(), made.output.options(), steps)
     assert [len(answer.details.detected) for answer in answers] == [3] * 4
     assert fetched.count(DETECTED) == fetched.count(PROBABILITIES) == 1
-
-
-def test_as_json_probabilities_have_the_decimals_asked_for() -> None:
-    output = head(detected_words=3).output
-    details = TextDetails(detected={"dog": 0.123456}, tags={"cat": 0.654321})
-    prediction = Prediction("a dog", -0.5, details=details)
-    whole, short = (output.to_json(prediction, digits) for digits in (None, 2))
-    assert (whole["detected"], whole["tags"]) == ({"dog": 0.123456}, {"cat": 0.654321})
-    assert (short["detected"], short["tags"]) == ({"dog": 0.12}, {"cat": 0.65})
 
 
 def test_the_detectors_learn_beside_the_decoder() -> None:

@@ -110,11 +110,5 @@ class PointerNetwork(DecoderNetwork):
         some = there.any(dim=-1, keepdim=True)
         attention = scores.masked_fill(~some, 0.0).softmax(dim=-1) * there  # (..., K)
         gate = torch.sigmoid(self.gate(own).float()) * some  # (..., 1)
-        said = self.decoder.log_scores(own) + torch.log1p(-gate)  # (..., V)
-        # Only the few words that are pointed at change. Several tags may stand for one word: each
-        # then has the attention of all of them.
-        ids = words.long()
-        alike = (ids[..., None] == ids[..., None, :]).to(attention.dtype)  # (..., K, K)
-        pointed = (alike @ (gate * attention)[..., None])[..., 0].clamp(min=LEAST**2).log()
-        both = torch.logaddexp(said.gather(-1, ids), pointed)
-        return said.scatter(-1, ids, both).clamp(min=math.log(LEAST))
+        said = self.decoder.log_scores(own).exp() * (1 - gate)  # (..., V)
+        return said.scatter_add(-1, words.long(), gate * attention).clamp(min=LEAST).log()
