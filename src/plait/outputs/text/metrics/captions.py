@@ -22,7 +22,7 @@ from plait.outputs.text.metrics.base import CONFIDENCE, TextMetrics, positions
 from plait.outputs.text.metrics.cider import CiderReward
 from plait.outputs.text.metrics.meteor import Meteor, check_meteor
 from plait.outputs.text.metrics.ptb import tokenise
-from plait.outputs.text.metrics.subject import agrees, singular, subject
+from plait.outputs.text.metrics.subject import agrees, alike, singular, subject
 from plait.outputs.text.search import Limits
 from plait.types import PlaitError
 
@@ -102,10 +102,9 @@ class CaptionMetrics(TextMetrics):
         return [] if noun is None else [noun]
 
     @classmethod
-    @lru_cache(maxsize=1 << 16)  # captions of many photos ask the same again and again
     def agree(cls, key_word: str, word: str) -> bool:
         """Whether both name the same: "bike" and "bicycles", or "bicycle's"."""
-        return agrees(singular(key_word), tokenise(word))
+        return not alike(_nouns(key_word)[0]).isdisjoint(_nouns(word))
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The scores of these photos, without METEOR."""
@@ -153,6 +152,12 @@ class CaptionMetrics(TextMetrics):
     def ranked(self) -> list[int]:
         """The photos' places, the best first: by CIDEr-D, among equals by smoothed BLEU-4."""
         return np.lexsort((-smoothed_bleu4(self._bleu), -self._means["cider"])).tolist()
+
+
+@lru_cache(maxsize=1 << 16)  # captions of many photos have the same words
+def _nouns(word: str) -> Sequence[str]:
+    """The tokens of a word in the singular."""
+    return [singular(token) for token in tokenise(word)] or [word]
 
 
 def bleu_counts(caption: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:

@@ -7,6 +7,7 @@ a dog, "a group of people" about people.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 
 from plait.outputs.text.metrics.ptb import tokenise
 
@@ -339,11 +340,11 @@ def is_about(text: str, nouns: Collection[str]) -> bool:
 
 def agrees(noun: str, words: Sequence[str]) -> bool:
     """Whether a text mentions a noun, in the singular, or another word for it."""
-    mentioned = {singular(word) for word in words}
-    if noun in mentioned:
-        return True
-    if noun == "person" and mentioned & PERSON:
-        return True
-    if noun in PERSON and "person" in mentioned:
-        return True
-    return any(noun in group and mentioned & group for group in SAME)
+    return not alike(noun).isdisjoint(map(singular, words))
+
+
+@cache
+def alike(noun: str) -> frozenset[str]:
+    """A noun, in the singular, and the other words for it."""
+    persons = PERSON if noun == "person" else {"person"} if noun in PERSON else set()
+    return frozenset({noun} | persons).union(*(group for group in SAME if noun in group))
