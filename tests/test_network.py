@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from untrained import make_model
 
 from plait.config.recipe import check_recipe
-from plait.network import Adapter, Network, build_network, load_weights, mix
+from plait.fusion.networks import Adapter
+from plait.network import Network, build_network, load_weights, mix
 from plait.pipeline.engine import Batch, build_parts
 from plait.tasks.summary import made_up_batch
 from plait.types import Fused, Tokens, UsageError

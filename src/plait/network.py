@@ -36,37 +36,6 @@ OLD_NAMES = {
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records prepared at a time on a processor, on a GPU
 
 
-class Adapter(nn.Module):
-    """Brings an input's tokens to the fusion's width and adds their positions.
-
-    A record without this input shows one learned token instead, in training and in use alike.
-    In training some tokens of a record are left out at random (PatchDropout, Liu et al. 2023,
-    arXiv:2208.07220), so that the model relies on no single one.
-    """
-
-    def __init__(self, ins: int, width: int, length: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = dropout
-        self.project = nn.Linear(ins, width)
-        self.norm = nn.LayerNorm(width)
-        self.position = nn.Parameter(torch.randn(length, width) * 0.3)
-        self.missing = nn.Parameter(torch.randn(width) * 0.02)
-
-    def forward(self, tokens: Tokens) -> Tokens:
-        """Tokens (B, T, ins) -> Tokens (B, T, width); every row has at least one."""
-        values = self.norm(self.project(tokens.values))  # (B, T, width)
-        values = values + self.position[: values.shape[1]]
-        absent = ~tokens.present  # (B,)
-        first = torch.zeros_like(tokens.mask)
-        first[:, 0] = absent
-        values = torch.where(first[..., None], self.missing.to(values.dtype), values)
-        mask = tokens.mask | first
-        if self.training and self.dropout:
-            kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.dropout)
-            mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
-        return replace(tokens, values=values, mask=mask)
-
-
 class Network(nn.Module):
     """Encodes each input, fuses, and hands the result to each output's head."""
 
@@ -80,14 +49,19 @@ class Network(nn.Module):
         }
         self.modality_dropout = recipe.training.modality_dropout
         self.mixup = recipe.training.mixup
-        width, dropout = self.fusion.width, recipe.training.token_dropout
-        encoders = {name: part.encoder(pretrained) for name, part in parts.modalities.items()}
-        adapters = {n: Adapter(e.width, width, e.length, dropout) for n, e in encoders.items()}
+        encoders = {
+            name: part.encoder(pretrained, self.fusion.takes_vectors)
+            for name, part in parts.modalities.items()
+        }
+        adapters = self.fusion.adapters(encoders, recipe.training.token_dropout)
         branches = self.fusion.branches
         heads = {
-            name: output.head(width, names, pretrained, branches)
+            name: output.head(self.fusion.width, names, pretrained, branches)
             for name, output in parts.outputs.items()
         }
+        if self.fusion.takes_vectors:
+            for head in heads.values():
+                head.make_linear(self.fusion.width)
         self.encoders, self.adapters = NamedModules(encoders), NamedModules(adapters)
         self.heads = NamedModules(heads)
 
@@ -315,7 +289,7 @@ class EncoderEngine:
         """See `EncoderEngine.frozen_digest`."""
         encoder = self.encoders[name]
         weights = (_raw(weight) for weight in encoder.trunk.state_dict().values())
-        return digest(type(encoder).__qualname__, repr(encoder.trunk), *weights)
+        return digest(encoder.frozen_name, repr(encoder.trunk), *weights)
 
 
 class TorchEngine(EncoderEngine):

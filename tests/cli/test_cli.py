@@ -325,7 +325,7 @@ def test_lists_and_recipes(run: Any) -> None:
 def test_kinds_are_listed(run: Any) -> None:
     code, out, _ = run("list")
     assert code == 0
-    assert "fusion  early, hybrid, late, none" in out
+    assert "fusion  early, hybrid, late, linear, none" in out
     told = {row["name"]: row["about"] for row in json.loads(run("list", "--json")[1])}
     assert list(told) == ["recipe", "model", *registry.kinds()]
     assert "captioner" in told["model"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,11 @@ from plait.config import registry
 from plait.config.recipe import ALIASES
 from plait.fusion.base import Fusion
 from plait.fusion.networks import FusionNetwork
-from plait.network import Adapter
 from plait.types import Fused, Tokens
 
 WIDTH, B = 16, 4
 SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "linear": [{}],
     "none": [{}],
     "early": [
         {"how": how, "heads": 2, "layers": 2, "dropout": 0.0}
@@ -27,6 +28,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "hybrid": [{"joint": {"kind": "early", "how": "gated", "width": WIDTH}}],
 }
 INPUTS = {"none": ("a",)}
+WITHOUT_WIDTH = {"hybrid", "linear"}
 CASES = [(name, i) for name, found in SETTINGS.items() for i in range(len(found))]
 LENGTHS = {"a": 5, "b": 3, "c": 1}
 
@@ -52,24 +54,33 @@ def built(request: pytest.FixtureRequest) -> Built:
     name, index = request.param
     torch.manual_seed(0)
     names = INPUTS.get(name, ("a", "b", "c"))
-    width = {} if name == "hybrid" else {"width": WIDTH}
+    width = {} if name in WITHOUT_WIDTH else {"width": WIDTH}
     settings = {"kind": name, **width, **SETTINGS[name][index]}
     fusion: Fusion = registry.build("fusion", settings)
     network = fusion.network(names).eval()
+    adapters(network, names)  # by which a fusion may learn its width
     assert network.branches == fusion.branches(names)
     assert (network.branches is not None) == fusion.has_branches
     return network, names
 
 
+def adapters(fusion: FusionNetwork, names: tuple[str, ...]) -> dict[str, Any]:
+    """What stands before the fusion, for encoders of one width."""
+    encoders: Any = {n: SimpleNamespace(width=WIDTH, length=LENGTHS[n]) for n in names}
+    return {name: adapter.eval() for name, adapter in fusion.adapters(encoders, 0.0).items()}
+
+
 def parts(
-    names: tuple[str, ...], absent: tuple[str, ...] = (), garbage: float = 0.0
-) -> dict[str, Tokens]:
+    fusion: FusionNetwork, names: tuple[str, ...], absent: tuple[str, ...] = (),
+    garbage: float = 0.0,
+) -> dict[str, Tokens]:  # fmt: skip
     """Tokens as the adapters give them: an absent input shows one token, "missing"."""
     found = {}
     for name in names:
         generator = torch.Generator().manual_seed(ord(name))
-        values = torch.randn(B, LENGTHS[name], WIDTH, generator=generator)
-        mask = torch.ones(B, LENGTHS[name], dtype=torch.bool)
+        length, width = (1, WIDTH + 1) if fusion.takes_vectors else (LENGTHS[name], WIDTH)
+        values = torch.randn(B, length, width, generator=generator)
+        mask = torch.ones(B, length, dtype=torch.bool)
         mask[0, 1:] = False  # a record of one token
         if name in absent:
             mask[:, 1:] = False
@@ -91,10 +102,10 @@ def there(names: tuple[str, ...], absent: tuple[str, ...] = (), b: int = B) -> d
 
 def test_shapes(built: Built) -> None:
     fusion, names = built
-    fused = fusion(parts(names), there(names))
-    assert fused.pooled.shape == (B, WIDTH)
+    fused = fusion(parts(fusion, names), there(names))
+    assert fused.pooled.shape == (B, fusion.width)
     assert fused.tokens.values.shape[0] == B
-    assert fused.tokens.values.shape[2] == WIDTH
+    assert fused.tokens.values.shape[2] == fusion.width
     assert bool(fused.tokens.mask.any(dim=1).all())  # there is always something to look at
     assert set(fused.parts) == set(names)
 
@@ -103,16 +114,16 @@ def test_finite_with_any_subset_and_garbage_changes_nothing(built: Built) -> Non
     fusion, names = built
     for flags in product([False, True], repeat=len(names)):
         absent = tuple(name for name, flag in zip(names, flags, strict=True) if flag)
-        clean = numbers(fusion(parts(names, absent), there(names, absent)))
+        clean = numbers(fusion(parts(fusion, names, absent), there(names, absent)))
         assert bool(torch.isfinite(clean).all())
         torch.testing.assert_close(
-            clean, numbers(fusion(parts(names, absent, 1e3), there(names, absent)))
+            clean, numbers(fusion(parts(fusion, names, absent, 1e3), there(names, absent)))
         )
 
 
 def test_a_record_ignores_its_batch(built: Built) -> None:
     fusion, names = built
-    whole = parts(names)
+    whole = parts(fusion, names)
     alone = {n: Tokens(t.values[1:2], t.mask[1:2]) for n, t in whole.items()}
     together = numbers(fusion(whole, there(names)))[1]
     torch.testing.assert_close(numbers(fusion(alone, there(names, b=1)))[0], together)
@@ -120,7 +131,7 @@ def test_a_record_ignores_its_batch(built: Built) -> None:
 
 def test_gradients_reach_every_weight_and_every_input(built: Built) -> None:
     fusion, names = built
-    given = parts(names)
+    given = parts(fusion, names)
     for tokens in given.values():
         tokens.values.requires_grad_(True)
     found = numbers(fusion.train()(given, there(names)))
@@ -136,16 +147,20 @@ def test_gradients_reach_every_weight_and_every_input(built: Built) -> None:
 def test_an_adapter_s_missing_token_is_what_fusion_sees(built: Built) -> None:
     """One learned token stands for an absent input, whatever lies in its row."""
     fusion, names = built
-    adapters = {n: Adapter(WIDTH, WIDTH, LENGTHS[n], 0.0).eval() for n in names}
-    given = {n: Tokens(t.values, torch.zeros_like(t.mask)) for n, t in parts(names).items()}
-    fused = fusion({n: adapters[n](t) for n, t in given.items()}, there(names, names))
+    lengths = {n: 1 if fusion.takes_vectors else LENGTHS[n] for n in names}
+    before = {
+        n: Tokens(torch.randn(B, length, WIDTH), torch.zeros(B, length, dtype=torch.bool))
+        for n, length in lengths.items()
+    }
+    each = adapters(fusion, names)
+    fused = fusion({n: each[n](t) for n, t in before.items()}, there(names, names))
     assert bool(torch.isfinite(numbers(fused)).all())
     torch.testing.assert_close(numbers(fused)[0], numbers(fused)[1])
 
 
 def test_a_branch_sees_its_input_alone_and_counts_only_where_it_is(built: Built) -> None:
     fusion, names = built
-    fused = fusion(parts(names, ("a",)), there(names, ("a",)))
+    fused = fusion(parts(fusion, names, ("a",)), there(names, ("a",)))
     if fusion.branches is None:
         assert not fused.branches
         assert fused.weights is None

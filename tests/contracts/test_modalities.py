@@ -24,9 +24,10 @@ from plait.config import registry
 from plait.modalities.base import Modality
 from plait.modalities.text import networks as text_networks
 from plait.modalities.text import word_vectors
+from plait.network import EncoderEngine
 from plait.nn.base import Encoder
 from plait.nn.inception_resnet_v2 import InceptionResNetV2
-from plait.types import BadCell
+from plait.types import BadCell, UsageError
 
 SETTINGS: dict[str, dict[str, list[dict[str, Any]]]] = {
     "image": {
@@ -462,6 +463,35 @@ def test_a_package_s_network_has_the_same_shape(built: Built) -> None:
     again.load_state_dict(encoder.state_dict())
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_a_plain_vector_is_made_without_training(built: Built) -> None:
+    """Of each record alone, from the same features; or refused, where layers must be trained."""
+    modality, usual, _ = built
+    learns = any(p.requires_grad for p in usual.parameters())
+    own = modality.vector_class != "plait.nn.base.MeanVectors"
+    assert own or not modality.classical
+    if learns and not own:
+        with pytest.raises(UsageError, match="has layers to train, and this fusion trains none"):
+            modality.encoder(True, vectors=True)
+        return
+    encoder = modality.encoder(True, vectors=True).eval()
+    assert not any(p.requires_grad for p in encoder.parameters())
+    engines = [EncoderEngine({"x": each}, torch.device("cpu")) for each in (usual, encoder)]
+    assert engines[0].frozen_digest("x") == engines[1].frozen_digest("x")
+    values, lengths = prepared(built, 0, 1, 2)
+    together = encoder(values, lengths)
+    assert together.values.shape == (3, 1, encoder.width)
+    for number in range(3):
+        alone = encoder(*prepared(built, number))
+        torch.testing.assert_close(alone.values[0], together.values[number], rtol=1e-3, atol=1e-3)
+    assert not torch.equal(together.values[0], together.values[1])
+    absent = encoder(torch.full_like(values, 7), torch.zeros_like(lengths))
+    assert not bool(absent.mask.any())
+    assert not bool(absent.values.any())
+    again = modality.encoder(False, vectors=True)
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again.eval()(values, lengths).values, together.values)
 
 
 def test_a_layout_says_where_every_token_lies_and_hides_parts(built: Built) -> None:

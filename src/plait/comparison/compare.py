@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from plait.comparison.classical import NAME as CLASSICAL
+from plait.comparison.classical import classical_recipe
 from plait.comparison.report import draw_comparison, markdown
 from plait.comparison.results import Comparison, Result
 from plait.comparison.runs import Job, finished, run
@@ -118,10 +119,10 @@ def compare(
     study = _Study(recipe, table, Path(out).absolute(), plan, progress, on_run)
     numbers, left_out = fewer_rows(plan.rows, len(study.splits["train"]), study.recipe.data.rows)
     variants = make_variants(study.recipe, plan.fusions, plan.representations, numbers)
-    if study.scored.linear:
-        variants = [Variant(CLASSICAL, CLASSICAL, "", study.recipe), *variants]
-    else:
-        left_out.append("the classical baseline, as no linear model gives such answers")
+    try:
+        variants = [Variant(CLASSICAL, CLASSICAL, "", classical_recipe(study.recipe)), *variants]
+    except UsageError as error:
+        left_out.append(f"the classical baseline, as {error.what}")
     result = replace(study.run(variants), left_out=left_out)
     if plan.test:
         result = replace(result, test=study.run_on_test(variants, result))
@@ -222,7 +223,6 @@ class _Study:
             split=split,
             on_bad=self.on_bad,
             variant_folder=self.out / "runs" / variant.name.replace(" ", "_"),
-            classical=variant.role == CLASSICAL,
         )
 
     def run(self, variants: Sequence[Variant]) -> Comparison:

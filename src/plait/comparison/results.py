@@ -26,7 +26,7 @@ class Result:
     parameters: int = 0  # how many weights it has
     trained: int = 0  # how many of them learned
     seconds: float = 0.0  # of training, without media and frozen encoders, which are cached
-    milliseconds: float | None = None  # median of one answer from files; None for the baseline
+    milliseconds: float | None = None  # median of one answer from files
     memory: float = 0.0  # MiB, the peak of the process
     failed: str = ""  # why there is no result
     # By input, the predictions with another record's; for several inputs.

@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from plait.comparison.classical import answer_classically
 from plait.comparison.results import Result
 from plait.config.recipe import Recipe
 from plait.data.cells import ErrorPolicy, OnBad
@@ -43,13 +42,12 @@ DIGITS = 12  # of the digest in a folder's name
 class Job:
     """What a run does: learn from a table, and answer the records of a split."""
 
-    recipe: Recipe  # with its seed; for the classical baseline, where its inputs come from
+    recipe: Recipe  # with its seed
     table: Table  # the records and their splits, the same for all runs, whatever their inputs
     digest: str  # of the table and its sources: an earlier result must be of the same ones
     split: str
     on_bad: OnBad
     variant_folder: Path  # in which each of the variant's runs has a folder
-    classical: bool = False  # run the classical baseline instead of the recipe's network
 
     @property
     def depends_on(self) -> dict[str, Any]:
@@ -58,7 +56,6 @@ class Job:
             "recipe": self.recipe.model_dump(mode="json", exclude=ABOUT),
             "table": self.digest,
             "on_bad": self.on_bad,
-            "classical": self.classical,
         }
 
     @property
@@ -129,11 +126,7 @@ def keep(job: Job, result: Result) -> None:
 def answered(job: Job) -> Result:
     """Run a job in this process; a `PlaitError` becomes the result."""
     try:
-        if job.classical:
-            policy = ErrorPolicy(job.on_bad)
-            result = answer_classically(job.recipe, job.table, job.split, policy)
-        else:
-            result = _trained(job)
+        result = _trained(job)
     except PlaitError as error:
         return Result(failed=str(error))
     return replace(result, memory=memory())

@@ -202,7 +202,9 @@ def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, Settings]:
     known = {title: s for kind in registry.names("fusion") for title, s in _ways(recipe, kind)}
     chosen: dict[str, Settings] = {}
     for name in names:
-        fitting = {t: s for t, s in known.items() if name in (ALL, t, t.split(".")[0])}
+        fitting = {t: s for t, s in known.items() if name in (t, s["kind"])}
+        if name == ALL:  # what is fitted at once can't train the inputs' networks
+            fitting = {t: s for t, s in known.items() if not _component(s["kind"]).fitted_at_once}
         if not fitting:
             # ``gated`` may be any fusion's way of that name.
             ways = [repr(title) for title in known if title.endswith(f".{name}")]
@@ -217,13 +219,17 @@ def _fusions(recipe: Recipe, names: Sequence[str]) -> dict[str, Settings]:
     return chosen
 
 
+def _component(kind: str) -> Any:
+    return registry.find("fusion", kind).cls
+
+
 def _title(fusion: Mapping[str, Any]) -> str:
     return f"{fusion['kind']}.{fusion[HOW]}" if HOW in fusion else str(fusion["kind"])
 
 
 def _shared(recipe: Recipe, kind: str) -> Settings:
     """The settings of the recipe's fusion that another kind has too, except for its way."""
-    fields = registry.find("fusion", kind).cls.model_fields
+    fields = _component(kind).model_fields
     own = {**recipe.fusion.get(JOINT, {}), **recipe.fusion}
     return {key: value for key, value in own.items() if key in fields and key not in ("kind", HOW)}
 
@@ -231,12 +237,12 @@ def _shared(recipe: Recipe, kind: str) -> Settings:
 def _ways(recipe: Recipe, kind: str) -> Iterator[tuple[str, Settings]]:
     """Title and settings of every way of a kind of fusion that takes several inputs. Settings that
     the recipe's fusion has too are kept; a fusion inside it is the recipe's own where possible."""
-    cls: Any = registry.find("fusion", kind).cls
+    cls = _component(kind)
     if not cls.several_inputs:
         return
     fields = cls.model_fields
     shared = _shared(recipe, kind)
-    own: Any = registry.find("fusion", recipe.fusion["kind"]).cls
+    own = _component(recipe.fusion["kind"])
     if JOINT in fields and not own.has_branches:
         shared[JOINT] = dict(recipe.fusion)
     for way in get_args(fields[HOW].annotation) if HOW in fields else [None]:

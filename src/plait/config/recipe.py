@@ -462,9 +462,10 @@ def _unsupported(data: Settings) -> Iterator[str]:
     """Errors where the recipe asks for what its fusion or outputs don't support."""
     inputs, training = [name for name, _ in _sections(data, "inputs")], data.get("training")
     mixup = isinstance(training, dict) and training.get("mixup")
-    branches = None
+    branches, at_once = None, False
     with suppress(KeyError, TypeError, UsageError, ValidationError):  # reported elsewhere
         fusion = registry.build("fusion", data["fusion"])
+        at_once = fusion.fitted_at_once
         if len(inputs) > 1 and not fusion.several_inputs:
             kind = data["fusion"]["kind"]
             yield f"fusion.kind: {kind!r} takes one input; choose another fusion for several"
@@ -478,6 +479,8 @@ def _unsupported(data: Settings) -> Iterator[str]:
             output: Any = registry.find("output", str(spec.get("kind"))).cls
             if mixup and not output.mixup:
                 yield f"training.mixup: the targets of {at} can't be mixed; expected 0"
+            if at_once and not output.linear:
+                yield f"fusion: {at} can't be fitted at once; choose another fusion"
             if branches and not output.branches:
                 yield f"fusion: {at} can't answer for each branch; choose another fusion"
             if column is not None and output.columns == "none":

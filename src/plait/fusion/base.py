@@ -26,6 +26,8 @@ class Fusion(Component, ABC):
     """Full name of the `FusionNetwork`, which is built from the inputs' names and the fusion."""
     several_inputs: ClassVar[bool] = True
     """Whether it takes more than one input."""
+    fitted_at_once: ClassVar[bool] = False
+    """Whether it is fitted in one go rather than trained step by step."""
     has_branches: ClassVar[bool] = False
     """Whether it has branches that each answer, see `branches`."""
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import mul
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from plait.config import registry
+from plait.nn.base import Encoder
 from plait.nn.blocks import (
     EncoderBlock,
     NamedModules,
@@ -31,6 +33,40 @@ if TYPE_CHECKING:
     from plait.fusion.early import EarlyFusion
     from plait.fusion.hybrid import HybridFusion
     from plait.fusion.late import LateFusion
+    from plait.fusion.linear import LinearFusion
+
+SMALLEST = 1e-6  # deviation of a number that changes
+
+
+class Adapter(nn.Module):
+    """Brings an input's tokens to the fusion's width and adds their positions.
+
+    A record without this input shows one learned token instead, in training and in use alike.
+    In training some tokens of a record are left out at random (PatchDropout, Liu et al. 2023,
+    arXiv:2208.07220), so that the model relies on no single one.
+    """
+
+    def __init__(self, ins: int, width: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.project = nn.Linear(ins, width)
+        self.norm = nn.LayerNorm(width)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.3)
+        self.missing = nn.Parameter(torch.randn(width) * 0.02)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Tokens (B, T, ins) -> Tokens (B, T, width); every row has at least one."""
+        values = self.norm(self.project(tokens.values))  # (B, T, width)
+        values = values + self.position[: values.shape[1]]
+        absent = ~tokens.present  # (B,)
+        first = torch.zeros_like(tokens.mask)
+        first[:, 0] = absent
+        values = torch.where(first[..., None], self.missing.to(values.dtype), values)
+        mask = tokens.mask | first
+        if self.training and self.dropout:
+            kept = mask & (torch.rand(mask.shape, device=mask.device) >= self.dropout)
+            mask = torch.where(kept.any(dim=1, keepdim=True), kept, mask)
+        return replace(tokens, values=values, mask=mask)
 
 
 class FusionNetwork(nn.Module, ABC):
@@ -41,9 +77,17 @@ class FusionNetwork(nn.Module, ABC):
         branches: of a fusion whose branches each answer; None where it has none.
     """
 
+    takes_vectors: ClassVar[bool] = False
+    """Whether it takes each input as one plain vector, see `VectorEncoder`."""
+
     def __init__(self, width: int, branches: Branches | None = None) -> None:
         super().__init__()
         self.width, self.branches = width, branches
+
+    def adapters(self, encoders: Mapping[str, Encoder], dropout: float) -> dict[str, nn.Module]:
+        """What stands between each input's encoder and the fusion; ``dropout`` is the share of
+        tokens that are left out in training."""
+        return {n: Adapter(e.width, self.width, e.length, dropout) for n, e in encoders.items()}
 
     @abstractmethod
     def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
@@ -61,6 +105,60 @@ class NoFusionNetwork(FusionNetwork):
         """The single part's tokens, and their mean as the pooled vector."""
         ((name, tokens),) = parts.items()
         return alone(name, tokens)
+
+
+class Standardised(nn.Module):
+    """An input's plain vector (B, 1, D), and whether the record has it -> Tokens (B, 1, D + 1).
+
+    Numbers are centred and multiplied by ``scale``, which were fitted to the training records. A
+    missing input is zeros: it says what the mean of all records says.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    missing: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("missing", torch.zeros(width + 1), persistent=False)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        """Tokens (B, 1, D) -> Tokens (B, 1, D + 1), none of them masked."""
+        there = tokens.mask[..., None]  # (B, 1, 1)
+        values = torch.where(there, (tokens.values - self.mean) * self.scale, 0.0)
+        return replace(
+            tokens,
+            values=torch.cat([values, there.to(values.dtype)], dim=2),
+            mask=torch.ones_like(tokens.mask),
+        )
+
+    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+        """To the mean and the deviation (D,) of training records: each number gets the same
+        deviation, and a whole vector about the length 1. Numbers that never change become 0."""
+        changes = deviation > SMALLEST
+        self.mean.copy_(mean)
+        self.scale.copy_(changes / (deviation.clamp(min=SMALLEST) * changes.sum().sqrt()))
+
+
+class VectorsNetwork(FusionNetwork):
+    """The inputs' plain vectors side by side."""
+
+    takes_vectors = True
+
+    def __init__(self, inputs: Sequence[str], fusion: LinearFusion) -> None:
+        super().__init__(0)
+
+    def adapters(self, encoders: Mapping[str, Encoder], dropout: float) -> dict[str, nn.Module]:
+        """One `Standardised` for each input; now the width is known."""
+        self.width = sum(encoder.width + 1 for encoder in encoders.values())
+        return {name: Standardised(encoder.width) for name, encoder in encoders.items()}
+
+    def forward(self, parts: Mapping[str, Tokens], present: Mapping[str, Tensor]) -> Fused:
+        """One vector (B, width) that is also the only token."""
+        values = torch.cat([part.values for part in parts.values()], dim=2)  # (B, 1, width)
+        return Fused(values[:, 0], Tokens(values, torch.ones_like(values[..., 0]) > 0), parts)
 
 
 class EarlyNetwork(FusionNetwork):

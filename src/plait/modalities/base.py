@@ -88,6 +88,12 @@ class Modality(Component, ABC):
     """Of the modality as a whole; declared on the base class of its representations."""
     encoder_class: ClassVar[str]
     """Full name of the `Encoder`, which is built from the modality and ``pretrained``."""
+    vector_class: ClassVar[str] = "plait.nn.base.MeanVectors"
+    """Full name of the `VectorEncoder`, by which fusions that learn nothing by gradient see a
+    record; by default the mean of the tokens, if no layer is trained."""
+    classical: ClassVar[bool] = False
+    """Whether it is the modality's representation without anything pretrained or learned by
+    gradient, which feeds the classical baseline of comparisons."""
     media: ClassVar[bool] = True
     """Whether a cell is a file or its bytes: rows with the same file never get different splits."""
     corruptions: ClassVar[Sequence[str]] = ()
@@ -210,9 +216,14 @@ class Modality(Component, ABC):
         """Changes when what `read` returns would; part of the feature cache's key, and of what a
         package checks when it is loaded."""
 
-    def encoder(self, pretrained: bool) -> Encoder:
-        """The network side; unless ``pretrained``, no weights are read: they will be replaced."""
-        return load(self.encoder_class)(self, pretrained)
+    def encoder(self, pretrained: bool, vectors: bool = False) -> Encoder:
+        """The network side; unless ``pretrained``, no weights are read: they will be replaced. With
+        ``vectors``, one that gives a plain vector for each record and learns nothing.
+
+        Raises:
+            UsageError: there is no such vector without training.
+        """
+        return load(self.vector_class if vectors else self.encoder_class)(self, pretrained)
 
     def picture(self, cell: Any, root: Path) -> NDArray[np.uint8] | None:
         """A cell as people see it, upright and in its own shape, as (H, W, 3) uint8; None if it
@@ -243,16 +254,6 @@ class Modality(Component, ABC):
             return item if kept.all() else item[:0]
 
         return Listing([("all of it", "")], perturb)
-
-
-class Classical(ABC):
-    """A representation whose records are plain vectors too, with nothing that is learned by
-    gradient: one of each modality feeds the classical baseline of comparisons."""
-
-    @abstractmethod
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """What `Encoder.prepare` made of one record or more, (L, ...) each, L at least 1 -> (N, D),
-        in units in which all D count alike."""
 
 
 def view_generator(view: int, seed: int) -> np.random.Generator:

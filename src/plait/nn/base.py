@@ -9,13 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from plait.types import Alternative, Branches, Fused, State, Tokens
+from plait.nn.blocks import masked_mean, present_tokens, zero_after
+from plait.types import Alternative, Branches, Fused, State, Tokens, UsageError
 
 THREADS = torch.get_num_threads()
 """Those that torch was given. Asked later, in a thread that was started after a worker, torch says
@@ -60,6 +61,11 @@ class Encoder(nn.Module, ABC):
     def end(self) -> None:
         """Called once after training: what `begin` kept is not needed any more."""
 
+    @property
+    def frozen_name(self) -> str:
+        """What the frozen part belongs to; part of the feature cache's key."""
+        return type(self).__qualname__
+
     @abstractmethod
     def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
         """(B, L, ...) from `prepare`, and how much of each row is real, (B,), 0 where the input is
@@ -70,6 +76,76 @@ class Encoder(nn.Module, ABC):
         super().train(mode)
         self.trunk.eval()
         return self
+
+
+class Represented(Protocol):
+    """What a `VectorEncoder` needs of a modality."""
+
+    def encoder(self, pretrained: bool) -> Any:
+        """Its usual `Encoder`."""
+
+
+class VectorEncoder(Encoder, ABC):
+    """A record as one plain vector, Tokens (B, 1, width), made without any training.
+
+    The frozen part, and so the cached features, are those of the modality's usual encoder.
+    """
+
+    scaled: ClassVar[bool] = False
+    """Whether the vectors' numbers are of about one size already, and mostly zeros."""
+    length = 1
+
+    def __init__(self, modality: Represented, pretrained: bool) -> None:
+        super().__init__()
+        self.__dict__["_usual"] = modality.encoder(pretrained)  # no module of its own: what it
+        self.trunk = self.usual.trunk  # would learn is not needed
+
+    @property
+    def usual(self) -> Encoder:
+        """The encoder of other fusions."""
+        usual: Encoder = self.__dict__["_usual"]
+        return usual
+
+    @property
+    def frozen_name(self) -> str:
+        """That of the usual encoder."""
+        return self.usual.frozen_name
+
+    def prepare(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """As the usual encoder."""
+        return self.usual.prepare(items)
+
+    def prepare_batch(self, batch: Tensor) -> Tensor:
+        """As the usual encoder."""
+        return self.usual.prepare_batch(batch)
+
+    @abstractmethod
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, ...) and (B,), zeros after each row's length -> (B, width)."""
+
+    def forward(self, prepared: Tensor, lengths: Tensor) -> Tokens:
+        """(B, L, ...) -> Tokens (B, 1, width)."""
+        vectors = self.vectors(zero_after(prepared, lengths), lengths)
+        return present_tokens(vectors[:, None], lengths > 0)
+
+
+class MeanVectors(VectorEncoder):
+    """The mean of the tokens of an encoder that learns nothing."""
+
+    def __init__(self, modality: Represented, pretrained: bool) -> None:
+        super().__init__(modality, pretrained)
+        if any(p.requires_grad for p in self.usual.parameters()):
+            kind = type(modality).__name__
+            raise UsageError(
+                f"{kind} has layers to train, and this fusion trains none",
+                expected="a representation that is frozen as a whole, or has no layers",
+            )
+        self.width = self.usual.width
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, ...) -> (B, width)."""
+        tokens = self.usual(prepared, lengths)
+        return masked_mean(tokens.values, tokens.mask)
 
 
 class Arrays(Mapping[str, NDArray[Any]]):
@@ -200,9 +276,23 @@ class Head(nn.Module, ABC):
         """
         return None
 
-    def to_linear(self, width: int) -> nn.Linear:
-        """Replace the network by one linear layer on a pooled vector of this width, all its weights
-        0, and return it; heads of outputs that declare `Output.linear` have it."""
+    def make_linear(self, width: int) -> None:
+        """Make the network one linear layer on the pooled vector, of this width; heads of outputs
+        that declare `Output.linear` can be."""
+        raise NotImplementedError
+
+    def fit_linear(
+        self, x: Any, targets: Sequence[Any], weights: NDArray[Any], penalty: float, loss: str
+    ) -> None:
+        """Fit the layer of `make_linear`.
+
+        Args:
+            x: a scipy matrix (N, D), the pooled vectors of all training records.
+            targets: of these, as `Output.read` gives them.
+            weights: (N,) how much each record counts.
+            penalty: on the squared weights of the layer.
+            loss: ``hinge`` or ``log``, where the output chooses among classes or labels.
+        """
         raise NotImplementedError
 
 

@@ -6,12 +6,14 @@ Shapes: B records, K numbers of an answer, M branches, D width.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plait.nn.base import Blend, Head, of_branch
@@ -19,11 +21,15 @@ from plait.nn.blocks import NamedModules
 from plait.outputs.category import UNSEEN, CategoryOutput
 from plait.outputs.labels import LabelsOutput, best_threshold
 from plait.outputs.number import NumberOutput, conformal_quantile
+from plait.outputs.scores import Floats
 from plait.types import Branches, Fused, State
+from plait.util.imports import needed
 
 log = logging.getLogger("plait")
 
+STEPS, TOLERANCE = 5000, 1e-3  # of liblinear; a smaller tolerance changes no score
 TEMPERATURES = np.geomspace(0.2, 5.0, 97)
+ALWAYS = 10.0  # score of a class that all training records have; minus that of one that none has
 HEAVIEST = 100.0  # weight of a rare label's yes in the loss; and 1/100 of a frequent one's
 LOG_VARIANCES = (-12.0, 8.0)  # of the scaled number: a spread of 0.0025 to 55 standard deviations
 NUMBERS = {"none": 1, "gaussian": 2, "quantile": 3}  # of the network, by the number's spread
@@ -43,17 +49,15 @@ class PooledScores(nn.Module):
 
 
 class LinearScores(nn.Module):
-    """Fused -> (B, K): a linear layer on the pooled vector that starts at 0."""
+    """Fused -> (B, K): a linear layer on the pooled vector."""
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
         self.out = nn.Linear(width, size)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, fused: Fused) -> Tensor:
         """(B, K)."""
-        return self.out(fused.pooled)
+        return self.out(fused.pooled).float()
 
 
 class PooledHead(Head):
@@ -81,11 +85,26 @@ class PooledHead(Head):
         """(B, size) scores whose mean over branches means something, as of log-probabilities."""
         return scores
 
-    def to_linear(self, width: int) -> nn.Linear:
-        """The linear layer that gives the scores from now on."""
-        linear = LinearScores(width, self.size)
-        self.raw = linear
-        return linear.out
+    def make_linear(self, width: int) -> None:
+        """See `Head.make_linear`."""
+        self.raw = LinearScores(width, self.size)
+
+    @torch.no_grad()
+    def fit_linear(
+        self, x: Any, targets: Sequence[Any], weights: Floats, penalty: float, loss: str
+    ) -> None:
+        """See `Head.fit_linear`."""
+        out: Any = self.raw.out
+        factors, constants = self.linear_weights(x, targets, weights, penalty, loss)
+        out.weight.copy_(torch.from_numpy(factors))
+        out.bias.copy_(torch.from_numpy(constants))
+
+    def linear_weights(
+        self, x: Any, targets: Sequence[Any], weights: Floats, penalty: float, loss: str
+    ) -> tuple[Floats, Floats]:
+        """The factors (K, D) and constants (K,) of a linear model of these targets; arguments as of
+        `fit_linear`."""
+        raise NotImplementedError
 
 
 class ChoiceHead(PooledHead):
@@ -110,6 +129,29 @@ class ChoiceHead(PooledHead):
         """(B, size) logits."""
         return self.scores(fused) / self.temperature
 
+    def separate(
+        self, x: Any, member: NDArray[np.bool_], weights: Floats, penalty: float, loss: str
+    ) -> tuple[Floats, float]:
+        """Factors (D,) and constant of the plane that best separates the records (N,) which are
+        members of a class from the others, by liblinear (Fan et al. 2008, JMLR 9)."""
+        if member.all() or not member.any():
+            return np.zeros(x.shape[1]), ALWAYS if member.all() else -ALWAYS
+        balance = None if self.weights is None else "balanced"
+        svm, linear = (
+            needed("sklearn.svm", "classical"),
+            needed("sklearn.linear_model", "classical"),
+        )
+        if loss == "hinge":
+            model = svm.LinearSVC(
+                C=1 / penalty, class_weight=balance, random_state=0, max_iter=STEPS, tol=TOLERANCE
+            )
+        else:
+            model = linear.LogisticRegression(
+                C=1 / penalty, class_weight=balance, solver="liblinear", random_state=0
+            )
+        model.fit(x, member, sample_weight=weights)
+        return model.coef_[0], float(model.intercept_[0])
+
 
 class CategoryHead(ChoiceHead):
     """The probabilities of the classes."""
@@ -125,6 +167,15 @@ class CategoryHead(ChoiceHead):
     def normalised(self, scores: Tensor) -> Tensor:
         """Log-probabilities."""
         return scores.log_softmax(dim=-1)
+
+    def linear_weights(
+        self, x: Any, targets: Sequence[int], weights: Floats, penalty: float, loss: str
+    ) -> tuple[Floats, Floats]:
+        """One against all others for each class."""
+        right = np.asarray(targets)
+        each = [self.separate(x, right == n, weights, penalty, loss) for n in range(self.size)]
+        factors, constants = zip(*each, strict=True)
+        return np.stack(factors), np.array(constants)
 
     def loss(self, fused: Fused, targets: Sequence[int], branch: str | None = None) -> Tensor:
         """Mean cross-entropy over the records whose class was learned."""
@@ -177,6 +228,15 @@ class LabelsHead(ChoiceHead):
         logits = self.scores(fused, branch)
         wanted = self._wanted(targets).to(logits.device)
         return F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=self.weights)
+
+    def linear_weights(
+        self, x: Any, targets: Sequence[Sequence[int]], weights: Floats, penalty: float, loss: str
+    ) -> tuple[Floats, Floats]:
+        """Each label by itself."""
+        has = self._wanted(targets).bool().numpy()
+        each = [self.separate(x, column, weights, penalty, loss) for column in has.T]
+        factors, constants = zip(*each, strict=True)
+        return np.stack(factors), np.array(constants)
 
     def _wanted(self, targets: Sequence[Sequence[int]]) -> Tensor:
         """(B, labels), 1 where a record has a label, else 0."""
@@ -253,6 +313,28 @@ class NumberHead(PooledHead):
         if self.output.loss == "huber":
             return F.huber_loss(raw[:, 0], wanted)
         return F.mse_loss(raw[:, 0], wanted)
+
+    def linear_weights(
+        self, x: Any, targets: Sequence[float], weights: Floats, penalty: float, loss: str
+    ) -> tuple[Floats, Floats]:
+        """Ridge regression of the scaled number (Hoerl and Kennard 1970). The spread round it is
+        the same for all records: that of the residuals."""
+        wanted = self._scaled(targets, torch.device("cpu")).numpy()
+        ridge = needed("sklearn.linear_model", "classical").Ridge(alpha=penalty, random_state=0)
+        ridge.fit(x, wanted, sample_weight=weights)
+        residuals = wanted - ridge.predict(x)
+        factors = np.zeros((self.size, x.shape[1]))
+        constants = np.full(self.size, float(ridge.intercept_))
+        if self.output.spread == "gaussian":
+            factors[0] = ridge.coef_
+            constants[1] = math.log(max(float(residuals.var()), math.exp(LOG_VARIANCES[0])))
+        elif self.output.spread == "quantile":
+            outside = (1 - self.output.interval) / 2
+            factors[:] = ridge.coef_
+            constants += np.quantile(residuals, [outside, 0.5, 1 - outside])
+        else:
+            factors[0] = ridge.coef_
+        return factors, constants
 
     def _scaled(self, targets: Sequence[float], device: torch.device) -> Tensor:
         scaled = (np.asarray(targets, np.float64) - self.output.mean) / self.output.deviation

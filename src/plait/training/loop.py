@@ -128,6 +128,11 @@ class Trainer:
         self._drawn = time.monotonic()  # or started: the first curve should show something
         self.resumed = self._load_checkpoint()
 
+    @property
+    def chosen(self) -> int:
+        """The epoch with the best weights, for a training without validation."""
+        return self.progress.best_epoch
+
     def run(self) -> Network:
         """Train to the end; the network then has the best weights."""
         if self.validation and self.spec.start and not self.progress.best:
@@ -449,6 +454,20 @@ class Scorer:
         if self.outputs:
             predictions = predict_records(self.answering, TorchEngine(network), self.records)
         return self.combine(predictions, {n: self._likelihood(network, n) for n in self.by_loss})
+
+    def by_output(self, network: Network) -> dict[str, list[float]]:
+        """Output -> its deciding metrics, in order, of a network in evaluation mode; of those that
+        are validated by their answers."""
+        found = predict_records(self.answering, TorchEngine(network), self.records)
+        every = np.arange(len(self.records))
+        scores = {
+            name: output.scorer(found[name], self.references[name])(every)
+            for name, output in self.outputs.items()
+        }
+        return {
+            name: [scores[name][metric] for metric in output.scored_by.best_metrics]
+            for name, output in self.outputs.items()
+        }
 
     def combine(
         self,

@@ -18,10 +18,12 @@ from operator import or_
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
 import plait
+from plait.config import registry
 from plait.config.recipe import Recipe, load_recipe
 from plait.data.cells import ErrorPolicy, OnBad
 from plait.data.tables import Table, as_table
@@ -42,6 +44,7 @@ from plait.pipeline.records import (
     warn_of_unread,
 )
 from plait.render.progress import Progress
+from plait.training.estimators import Fitter
 from plait.training.loop import Report, Scorer, Trainer, pick_device
 from plait.training.sources import Learned, Mixture, with_sources
 from plait.types import ColumnName, PlaitError, UsageError, column_names
@@ -168,7 +171,7 @@ class _Run:
         memory = own | past.memory
         scorer = Scorer(recipe, parts, val_records, val.where(val_kept), self.columns)
         fresh = deepcopy(network) if recipe.training.refit else None
-        trainer = Trainer(recipe, network, records, scorer, self.folder, self.report)
+        trainer = self._learner(network, records, scorer, self.folder)
         if fresh is None or not trainer.progress.finished:  # else the refit is resumed
             self._report_resumed(trainer)
         trainer.run()
@@ -186,13 +189,26 @@ class _Run:
         if past.trained:
             trained["start"] = list(past.trained)
         if fresh is not None:
-            learned = self._refit(parts, network, fresh, trainer.progress.best_epoch, trained)
+            learned = self._refit(parts, network, fresh, trainer.chosen, trained)
             round_weights(fresh, recipe)
             # What only calibrated it, or chose a start model, was not learned from.
             memory = Memory(memory.training | learned, memory.validation - learned)
             network = fresh
         scores = {"validation": evaluation.to_json(), "trained": trained}
         return Model(recipe, parts, TorchEngine(network), scores, memory)
+
+    def _learner(
+        self, network: Network, records: Records, scorer: Scorer | None, folder: Path,
+        chosen: Any = None,
+    ) -> Trainer | Fitter:  # fmt: skip
+        """What teaches a network these records; without a scorer, as another has ``chosen``."""
+        fusion = registry.build("fusion", self.recipe.fusion)
+        if fusion.fitted_at_once:
+            data, of = self.recipe.data, records.sources
+            each = np.array([data.weight, *(source.weight for source in data.sources.values())])
+            weights = None if of is None else each[of]
+            return Fitter(network, fusion, records, scorer, folder, self.report, chosen, weights)
+        return Trainer(self.recipe, network, records, scorer, folder, self.report, chosen)
 
     def _with_sources(self, records: Records, rows: Sequence[int], kept: Sequence[int]) -> Records:
         """The records with their sources: those that are left of these rows of the table."""
@@ -223,7 +239,7 @@ class _Run:
             )  # fmt: skip
 
     def _refit(
-        self, parts: Parts, network: Network, fresh: Network, epochs: int, trained: dict[str, Any]
+        self, parts: Parts, network: Network, fresh: Network, chosen: Any, trained: dict[str, Any]
     ) -> set[int]:
         """Train a fresh network on training and validation records together. It takes over the
         calibration of ``network``, from records that the latter had not learned from. How many
@@ -237,10 +253,10 @@ class _Run:
         preparer = Preparer(parts, TorchEngine(fresh), self.columns, quiet, self.progress)
         records, kept = preparer.prepare(both, views=True)
         records = self._with_sources(records, [*splits["train"], *splits["val"]], kept)
-        trainer = Trainer(self.recipe, fresh, records, None, folder, self.report, epochs)
+        trainer = self._learner(fresh, records, None, folder, chosen)
         self._report_resumed(trainer, refit=True)
         if self.report and not trainer.progress.finished:
-            self.report({"event": "refit", "records": len(records), "epochs": epochs})
+            self.report({"event": "refit", "records": len(records), "chosen": chosen})
         trainer.run()
         for name in self.recipe.outputs:  # a head's buffers are its calibration
             calibrated = dict(network.head(name).named_buffers())
@@ -249,7 +265,7 @@ class _Run:
         trained["seconds"] = round(trained["seconds"] + trainer.progress.seconds, 3)
         return set(preparer.digests(records, both, kept))
 
-    def _report_resumed(self, trainer: Trainer, refit: bool = False) -> None:
+    def _report_resumed(self, trainer: Trainer | Fitter, refit: bool = False) -> None:
         if trainer.resumed and self.report:
             at = trainer.progress
             self.report({"event": "resumed", "folder": str(trainer.folder), "refit": refit,

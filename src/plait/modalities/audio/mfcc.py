@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from plait.config.registry import register
 from plait.modalities.audio.base import MelSound, Token
-from plait.modalities.base import Classical, Dropout, Width
-
-PARTS = 5  # of a sound, for its vector
+from plait.modalities.base import Dropout, Width
 
 
 @register("audio", "mfcc")
-class Mfcc(MelSound, Classical):
+class Mfcc(MelSound):
     """Mel-frequency cepstral coefficients, encoded by convolutions and a GRU."""
 
     encoder_class = "plait.modalities.audio.networks.MfccEncoder"
+    vector_class = "plait.modalities.audio.networks.MfccVectors"
+    classical = True
     strides = {20: (1, 2), 40: (2, 2)}
 
     bands: int = Field(40, ge=16, le=256, description="mel bands")
@@ -42,14 +36,3 @@ class Mfcc(MelSound, Classical):
                 "expected no more coefficients than bands"
             )
         return self
-
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """(N, 2 · PARTS · coefficients): mean and deviation in each of a few equal parts, which
-        overlap where there are fewer frames than parts."""
-        vectors = []
-        for frames in (row.astype(np.float32) for row in rows):  # (L, D)
-            ends = np.linspace(0, len(frames), PARTS + 1).astype(int).tolist()
-            parts = [frames[first : max(first + 1, last)] for first, last in pairwise(ends)]
-            means, deviations = ([f(part, axis=0) for part in parts] for f in (np.mean, np.std))
-            vectors.append(np.concatenate([*means, *deviations]))
-        return np.stack(vectors)

@@ -25,7 +25,7 @@ from plait.modalities.audio.mfcc import Mfcc
 from plait.modalities.audio.spectrogram import Spectrogram
 from plait.modalities.audio.waveform import Waveform, token_strides
 from plait.modalities.audio.whisper import RATE, WEIGHTS, Whisper
-from plait.nn.base import Encoder
+from plait.nn.base import Encoder, VectorEncoder
 from plait.nn.blocks import (
     EncoderBlock,
     FrozenPart,
@@ -49,6 +49,7 @@ RANGE = 8.0  # powers of ten below the loudest band that are kept
 LEAST = 0.0025  # deviation of log-mel frames that counts as one: a tenth of a decibel
 LEAST_DECIBELS = 0.1  # the same of cepstral coefficients
 LEAST_SAMPLE = 1e-4  # the same of samples: silence stays silent
+PARTS = 5  # of a sound, for its plain vector
 REACH = 2  # frames on either side that a difference is made of
 BAND_STRIDES = (2, 2, 2, 2)
 FORMAT = (6, "WhisperSpec")  # CTranslate2's version of the file and what is in it
@@ -297,6 +298,27 @@ class MfccEncoder(Encoder):
         for layer in self.layers:
             x, lengths = layer(x, lengths)
         return encode_sequence(self.sequence, self.project(self.drop(x)), lengths)
+
+
+class MfccVectors(VectorEncoder):
+    """(N,) samples -> Tokens (B, 1, 2 · PARTS · C): mean and deviation of each coefficient in each
+    of a few equal parts, which overlap where there are fewer frames than parts."""
+
+    def __init__(self, sound: Mfcc, pretrained: bool) -> None:
+        super().__init__(sound, pretrained)
+        self.width = 2 * PARTS * sound.coefficients * (1 + sound.differences)
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, C) -> (B, 2 · PARTS · C)."""
+        edges = torch.arange(PARTS + 1, device=prepared.device) * lengths[:, None] // PARTS
+        first, last = edges[:, :-1, None], edges[:, 1:, None]  # (B, PARTS, 1)
+        at = torch.arange(prepared.shape[1], device=prepared.device)
+        within = ((at >= first) & (at < last.maximum(first + 1))).float()  # (B, PARTS, L)
+        weights = within / within.sum(dim=2, keepdim=True).clamp(min=1)
+        means = weights @ prepared  # (B, PARTS, C)
+        apart = (prepared[:, None] - means[:, :, None]) ** 2  # (B, PARTS, L, C)
+        variances = (weights[..., None] * apart).sum(dim=2)
+        return torch.cat([means, variances.sqrt()], dim=1).flatten(1)
 
 
 class WaveformEncoder(Encoder):

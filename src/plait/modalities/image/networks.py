@@ -28,12 +28,13 @@ from plait.modalities.image.original import Original, shown
 from plait.modalities.image.pixels import Pixels
 from plait.modalities.image.visual_words import VisualWords
 from plait.nn import inception_resnet_v2 as inception
-from plait.nn.base import Encoder
+from plait.nn.base import Encoder, VectorEncoder
 from plait.nn.blocks import NumpyPart, fast_backward, freeze, present_tokens
 from plait.nn.pretrained import build_features
 from plait.types import PlaitError, State, Tags, Tokens
 
 HALF = (127.5,) * 3  # mean and deviation that bring 0..255 to -1..1
+COARSE_CELLS = 5  # of a pyramid: the whole photo and its quarters
 STRIDE = 32  # pixels a token of a `Cnn`, each way
 SEEN: ContextVar[Tensor] = ContextVar("seen")
 """What a classifier's own network gave in this thread, see `Features`."""
@@ -500,3 +501,17 @@ class VisualWordsEncoder(Encoder):
             at = finest * side // self.sides[-1]
             spread.append(values[:, (at[:, None] * side + at).flatten()])
         return present_tokens(torch.stack(spread).sum(dim=0) + self.bias, lengths > 0)
+
+
+class VisualWordsVectors(VectorEncoder):
+    """(S, S, 3) uint8 -> Tokens (B, 1, C · V): the roots of the shares of the coarsest cells, the
+    whole photo and its quarters (as RootSIFT does: Arandjelović and Zisserman 2012)."""
+
+    def __init__(self, photo: VisualWords, pretrained: bool) -> None:
+        super().__init__(photo, pretrained)
+        self.cells = min(COARSE_CELLS, sum(4**level for level in range(photo.levels)))
+        self.width = self.cells * len(photo.centres)
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, C, V) -> (B, cells · V)."""
+        return prepared[:, : self.cells].flatten(1).sqrt()

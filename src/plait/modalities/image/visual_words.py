@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from pydantic import Field
 
 from plait.config.registry import register
 from plait.data.images import open_resized
-from plait.modalities.base import Classical, Item, Width
+from plait.modalities.base import Item, Width
 from plait.modalities.image.base import Photo, Resize
 from plait.types import BadCell, PlaitError, State
 from plait.util.imports import needed
@@ -37,16 +37,17 @@ MOST_KEYPOINTS = 2000  # of a photo, the strongest, where they are detected
 SHADES = 255  # a centre's numbers, 0 to 1, are kept as bytes
 NEIGHBOURS, SOFTNESS = 5, 10.0  # of soft assignment, as Liu et al. 2011 have them
 SAMPLED_PHOTOS, SAMPLED_DESCRIPTORS = 1000, 100_000  # at most, for k-means: 50 MB
-CLASSICAL_CELLS = 5  # of the pyramid: the whole photo and its quarters
 
 Floats = NDArray[np.float32]
 
 
 @register("image", "visual-words")
-class VisualWords(Photo, Classical):
+class VisualWords(Photo):
     """A histogram of SIFT patterns in the cells of a spatial pyramid; nothing pretrained."""
 
     encoder_class = "plait.modalities.image.networks.VisualWordsEncoder"
+    vector_class = "plait.modalities.image.networks.VisualWordsVectors"
+    classical = True
     reads_prepared = True
     fits_on_files = True
 
@@ -152,9 +153,3 @@ class VisualWords(Photo, Classical):
         rng = np.random.default_rng(0)
         pictures = (rng.integers(0, 256, (16, 16, 3), np.uint8) for _ in range(2))
         return [cv2.imencode(".png", picture)[1].tobytes() for picture in pictures]
-
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> Floats:
-        """(N, cells · V): the roots of the shares of the coarsest cells, the whole photo and its
-        quarters (as RootSIFT does: Arandjelović and Zisserman 2012)."""
-        shares = np.stack([row[:CLASSICAL_CELLS].reshape(-1) for row in rows])
-        return np.sqrt(shares.astype(np.float32))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plait.modalities.series.sequence import SeriesSequence
 from plait.modalities.series.windows import STATISTICS, Windows
-from plait.nn.base import Encoder
+from plait.nn.base import Encoder, VectorEncoder
 from plait.nn.blocks import (
     FrozenPart,
     GruEncoder,
@@ -106,3 +106,15 @@ class WindowsEncoder(Encoder):
         x = self.project(zero_after(prepared, lengths))
         x = self.drop(nn.functional.gelu(self.norm(x)))
         return encode_sequence(self.sequence, x, lengths)
+
+
+class WindowsVectors(VectorEncoder):
+    """(L, 2, C) -> Tokens (B, 1, W · 7 · C): the windows side by side."""
+
+    def __init__(self, series: Windows, pretrained: bool) -> None:
+        super().__init__(series, pretrained)
+        self.width = series.windows * STATISTICS * len(series.factor)
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W, 7 · C) -> (B, W · 7 · C)."""
+        return prepared.flatten(1)

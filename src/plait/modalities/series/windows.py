@@ -6,14 +6,13 @@ Shapes: N records, L steps, n steps of a window, C channels, W windows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from plait.config.registry import register
-from plait.modalities.base import Classical, Dropout, Item, Width
+from plait.modalities.base import Dropout, Item, Width
 from plait.modalities.segments import spread
 from plait.modalities.series.base import Sensor
 
@@ -21,10 +20,12 @@ STATISTICS = 7  # of a channel in a window
 
 
 @register("series", "windows")
-class Windows(Sensor, Classical):
+class Windows(Sensor):
     """Mean, deviation, extremes, slope and roughness of each channel in a few windows."""
 
     encoder_class = "plait.modalities.series.networks.WindowsEncoder"
+    vector_class = "plait.modalities.series.networks.WindowsVectors"
+    classical = True
     reads_prepared = True
 
     windows: int = Field(8, ge=1, le=512, description="number; each overlaps half of the next")
@@ -45,10 +46,6 @@ class Windows(Sensor, Classical):
         """Of each channel, its deviation in deviations of its change from step to step."""
         pairs = zip(self.state["deviation"], self.state["change"], strict=True)
         return [deviation / change for deviation, change in pairs]
-
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """(N, W · 7 · C): the windows side by side."""
-        return np.stack([row.reshape(-1) for row in rows]).astype(np.float32)
 
 
 def window_statistics(

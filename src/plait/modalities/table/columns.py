@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, WithJsonSchema
 
 from plait.config.registry import register
 from plait.data.values import is_gap
 from plait.modalities import base
-from plait.modalities.base import Classical, Dropout, Facts, Item, Modality
+from plait.modalities.base import Dropout, Facts, Item, Modality
 from plait.modalities.segments import Kept, Listing, Segments
 from plait.modalities.table.kinds import (
     MISSING,
@@ -49,7 +48,7 @@ SAMPLES: Mapping[KindName, tuple[Any, Any]] = {
 
 
 @register("table", "columns")
-class Columns(Modality, Classical):
+class Columns(Modality):
     """Numbers, categories and dates, each column a token (FT-Transformer).
 
     A record is (C, 1 + N) int32: each column's id, and its numbers in millionths; (0, 1 + N) where
@@ -58,6 +57,8 @@ class Columns(Modality, Classical):
     """
 
     encoder_class = "plait.modalities.table.networks.ColumnsEncoder"
+    vector_class = "plait.modalities.table.networks.ColumnsVectors"
+    classical = True
 
     facts = Facts(
         widget="columns",
@@ -226,14 +227,6 @@ class Columns(Modality, Classical):
 
         shown = [(n, "missing" if is_empty(values.get(n)) else str(values[n])) for n in names]
         return Listing(shown, perturb)
-
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """(R, D): of each column its scaled numbers, and which of its ids it has."""
-        values = np.stack(rows)  # (R, C, 1 + N)
-        numbers = values[..., 1:].reshape(len(values), -1) / SCALE
-        sizes = [kind.ids(state) for _, kind, state in self.columns]
-        ids = [np.eye(size)[values[:, at, 0]] for at, size in enumerate(sizes)]
-        return np.concatenate([numbers, *ids], axis=1).astype(np.float32)
 
 
 def _noisy(item: Item, deviation: float, rng: np.random.Generator) -> Item:

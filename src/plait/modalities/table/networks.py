@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plait.modalities.table.columns import SCALE, Columns
 from plait.modalities.table.kinds import FIRST, MISSING
-from plait.nn.base import Encoder
+from plait.nn.base import Encoder, VectorEncoder
 from plait.nn.blocks import EncoderBlock, present_tokens
 from plait.types import Tags, Tokens
 
@@ -78,6 +78,26 @@ class ColumnsEncoder(Encoder):
         """The categories of all columns that have some, of ids (B, C)."""
         known = ids[:, self.categories] - FIRST  # (B, K)
         return Tags(self.words + known.clamp(min=0).long(), (known >= 0).float())
+
+
+class ColumnsVectors(VectorEncoder):
+    """(C, 1 + N) ids and numbers -> Tokens (B, 1, D): of each column its scaled numbers, and which
+    of its ids it has."""
+
+    scaled = True
+
+    def __init__(self, table: Columns, pretrained: bool) -> None:
+        super().__init__(table, pretrained)
+        self.sizes = [kind.ids(state) for _, kind, state in table.columns]
+        self.width = len(self.sizes) * table.number_count + sum(self.sizes)
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, C, 1 + N) -> (B, D)."""
+        ids = prepared[..., 0].long()
+        each = [
+            nn.functional.one_hot(ids[:, at], size).float() for at, size in enumerate(self.sizes)
+        ]
+        return torch.cat([prepared[..., 1:].flatten(1) / SCALE, *each], dim=1)
 
 
 class LinearNumbers(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from pydantic import Field
 from plait.config.registry import register
 from plait.data.cells import as_text
 from plait.data.vocabulary import CHARACTER, EMOJI, LETTERS
-from plait.modalities.base import Classical, Item, Width
+from plait.modalities.base import Item, Width
 from plait.modalities.text.base import Text
 from plait.types import PlaitError, State
 
@@ -26,11 +26,13 @@ WORD = re.compile(f"{CHARACTER}|{LETTERS}|{EMOJI}")  # words of one letter too: 
 
 
 @register("text", "bag-of-words")
-class BagOfWords(Text, Classical):
+class BagOfWords(Text):
     """Counts or TF-IDF of groups of words or letters, projected to a single token."""
 
     reads_whole = False
     encoder_class = "plait.modalities.text.networks.BagEncoder"
+    vector_class = "plait.modalities.text.networks.BagVectors"
+    classical = True
 
     weight: Literal["counts", "tf-idf"] = Field(
         "tf-idf", description="counts: their logarithms; tf-idf: rare terms weigh more"
@@ -120,10 +122,3 @@ class BagOfWords(Text, Classical):
         """Every term once."""
         count = len(self.state["terms"])
         return np.stack([np.arange(count), np.ones(count)], axis=1).astype(np.int32)
-
-    def vectors(self, rows: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """(N, terms): the terms' weights."""
-        values = np.zeros((len(rows), len(self.state["terms"])), np.float32)
-        for value, row in zip(values, rows, strict=True):
-            value[row[:, 0]] = row[:, 1] / SCALE
-        return values

@@ -19,7 +19,7 @@ from plait.modalities.text.bag_of_words import SCALE, BagOfWords
 from plait.modalities.text.hub import HubText, TokenizedText
 from plait.modalities.text.word_sequence import WordSequence
 from plait.modalities.text.word_vectors import MINILM, UNKNOWN, WordVectors, minilm_folder
-from plait.nn.base import Encoder
+from plait.nn.base import Encoder, VectorEncoder
 from plait.nn.blocks import (
     FrozenPart,
     encode_sequence,
@@ -54,6 +54,22 @@ class BagEncoder(Encoder):
         weights = nn.functional.dropout(weights.float() / SCALE, self.dropout, self.training)
         values = torch.einsum("bl,bld->bd", weights, self.term(ids)) + self.bias  # (B, D)
         return present_tokens(values[:, None], lengths > 0)
+
+
+class BagVectors(VectorEncoder):
+    """(L, 2) terms and weights -> Tokens (B, 1, V): the weight of every term, V of them."""
+
+    scaled = True
+
+    def __init__(self, text: BagOfWords, pretrained: bool) -> None:
+        super().__init__(text, pretrained)
+        self.width = len(text.state["terms"])
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L, 2) -> (B, V)."""
+        ids, weights = prepared.unbind(dim=-1)  # (B, L) each; the filling has the weight 0
+        values = torch.zeros(ids.shape[0], self.width, device=ids.device)
+        return values.scatter_add(1, ids.long(), weights.float() / SCALE)
 
 
 class WordSequenceEncoder(Encoder):
@@ -206,6 +222,22 @@ class VectorsEncoder(FromIds):
         values = zero_after(prepared, lengths)
         vectors = self.vectors(values) if self.vectors else values  # (B, L, E)
         return encode_sequence(self.sequence, self.project(self.drop(vectors)), lengths)
+
+
+class TextVectors(VectorEncoder):
+    """(L,) ids -> Tokens (B, 1, E): the mean of the words' vectors."""
+
+    def __init__(self, text: WordVectors, pretrained: bool) -> None:
+        super().__init__(text, pretrained)
+        usual = self.usual
+        assert isinstance(usual, VectorsEncoder)
+        self.table = usual.vectors and freeze(usual.vectors)
+        self.width = usual.project.in_features
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, L) or (B, L, E) -> (B, E)."""
+        values = self.table(prepared) if self.table else prepared
+        return masked_mean(values, length_mask(lengths, values.shape[1]))
 
 
 class VectorTable(nn.Module):

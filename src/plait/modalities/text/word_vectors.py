@@ -42,6 +42,7 @@ class WordVectors(TokenizedText):
     """Frozen word vectors or a frozen sentence encoder, then a mean or a sequence encoder."""
 
     encoder_class = "plait.modalities.text.networks.VectorsEncoder"
+    vector_class = "plait.modalities.text.networks.TextVectors"
 
     vectors: str = Field(
         GLOVE,

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from plait.modalities.video.frames import Frames
 from plait.modalities.video.motion import SCALE, Motion
-from plait.nn.base import Encoder
+from plait.nn.base import Encoder, VectorEncoder
 from plait.nn.blocks import (
     count_parameters,
     encode_sequence,
+    length_mask,
     make_sequence_encoder,
     masked_mean,
     real_tokens,
@@ -26,6 +27,7 @@ from plait.nn.blocks import (
 from plait.types import Tokens
 
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue (ITU-R BT.601)
+PLACES = 16  # a side, of the small pictures that make a clip's plain vector
 TIME_STRIDES = (1, 2, 1, 1)  # of a `Motion`'s blocks; a token is two frames
 LAYERS = len(TIME_STRIDES)
 
@@ -134,3 +136,19 @@ class SpaceTime(nn.Module):
         y = torch.relu(y).transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
         lengths = strided(lengths, self.stride)
         return zero_after(x + y if self.stride == 1 else y, lengths), lengths
+
+
+class MotionVectors(VectorEncoder):
+    """(F, S, S, 3) uint8 -> Tokens (B, 1, 2 · PLACES²): where a clip is how bright, and where it
+    moves how much, on average over its frames (motion energy; Bobick and Davis 2001, IEEE TPAMI
+    23)."""
+
+    width = 2 * PLACES**2
+
+    def vectors(self, prepared: Tensor, lengths: Tensor) -> Tensor:
+        """(B, F, S, S) -> (B, 2 · PLACES²)."""
+        frames = lengths[:, None, None].clamp(min=1)
+        there = length_mask(lengths, prepared.shape[1])[:, 1:, None, None]
+        change = (prepared.diff(dim=1).abs() * there).sum(dim=1) / (frames - 1).clamp(min=1)
+        pictures = torch.stack([prepared.sum(dim=1) / frames, change * SCALE], dim=1)
+        return nn.functional.adaptive_avg_pool2d(pictures, PLACES).flatten(1)
