@@ -133,8 +133,8 @@ class Model:
         network: Network | None = getattr(self.engine, "network", None)
         if network is None:
             raise UsageError(
-                f"{self.name} runs by {self.engine.name}, as exported graphs, which can't do this",
-                hint="load the package itself, with the engine torch",
+                f"{self.name} runs as exported graphs (by {self.engine.name}), which can't do this",
+                hint="use the engine torch: --engine torch, or leave --engine out",
             )
         return network
 

@@ -372,7 +372,7 @@ def test_what_was_captioned_before_a_bad_photo_is_kept(
     code, printed, errors = run("caption", folder, "--model", trained, "--out", table)
     assert code == 1
     assert "b.png is damaged" in errors
-    assert f"1 of 1 photo captioned, written to {table}" in printed
+    assert f"1 captioned before the error, written to {table}" in printed
     assert [Path(row["image"]).name for row in rows(table)] == ["a.png"]
     _, printed, _ = run("caption", folder, "--model", trained)
     assert printed.startswith(f"{folder / 'a.png'}: ")
@@ -389,7 +389,7 @@ def test_that_an_exported_model_is_not_explained_is_said_at_once(
     code, printed, errors = run("caption", photo, "--model", trained, "--engine", "onnx",
                                 "--explain", tmp_path / "why")  # fmt: skip
     assert (code, printed, asked) == (2, "", [])
-    assert "runs by onnx, as exported graphs, which can't do this" in errors
+    assert "runs as exported graphs (by onnx), which can't do this" in errors
 
 
 def test_frames_of_a_video_wait_encoded(

@@ -93,6 +93,7 @@ def test_fusions() -> None:
         "early True None",
         "hybrid True ('joint', 'photo', 'words')",
         "late True ('photo', 'words')",
+        "linear True None",
         "none False None",
         "torch is blocked",
     ]

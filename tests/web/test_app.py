@@ -337,6 +337,16 @@ def test_no_more_is_taken_in_than_fits(two_inputs: Model) -> None:
         wait_until(lambda: small.post(f"{BOTH}/predict", body).status == 200)
 
 
+def test_a_page_that_was_sent_counts_as_answered(two_inputs: Model) -> None:
+    """Its file is closed after the answer's end, when every client counts as gone."""
+    with run({"both": two_inputs}) as running:
+        assert running.get("/").status == 200
+        wait_until(lambda: 'route="/",status=' in running.get("/metrics").body.decode())
+        counted = running.get("/metrics").body.decode()
+        assert 'route="/",status="200"' in counted
+        assert 'status="499"' not in counted
+
+
 def test_what_nobody_waits_for_is_not_computed(
     two_inputs: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,14 +157,17 @@ def caption_photos(
         for one in found:
             _print(one)
     else:
-        rows, kinds = list[Row](), Counter[str]()
+        rows, kinds, stopped = list[Row](), Counter[str](), True
         try:
             for one in found:
                 rows.append(one.row)
                 kinds[one.shot.kind] += 1
+            stopped = False
         finally:  # what was captioned before an error is not lost
             if write is None:
                 print(to_json(rows, outputs))
+            elif rows and stopped:
+                print(f"{write(rows):,} captioned before the error, written to {out}")
             elif rows:
                 print(f"{_of_all(write(rows), kinds)} captioned, written to {out}")
     show_failures(policy)

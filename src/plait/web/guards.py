@@ -129,8 +129,15 @@ class Guards:
             raise Refused(408, "the request arrived too slowly") from None
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Let the app answer, but raise ConnectionResetError as soon as the client goes away."""
+        """Let the app answer, but raise ConnectionResetError as soon as the client goes away before
+        the answer's end: after that, every client counts as gone."""
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+        answered = False
+
+        async def note_end(message: Message) -> None:
+            nonlocal answered
+            answered = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
 
         async def replay() -> Message:
             for message in messages:
@@ -141,11 +148,12 @@ class Guards:
         async def stop_when_gone() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
-            tasks.cancel_scope.cancel()
+            if not answered:
+                tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(stop_when_gone)
-            await self.app(scope, replay, send)
+            await self.app(scope, replay, note_end)
             tasks.cancel_scope.cancel()
             return
         raise ConnectionResetError

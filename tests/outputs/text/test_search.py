@@ -134,6 +134,18 @@ def test_beams_are_those_of_a_plain_search(beams: int, penalty: float, limits: L
         assert [s for _, s in mine] == pytest.approx([s for _, s in wanted], abs=1e-4)
 
 
+@pytest.mark.parametrize("num", [2, 3, 8])
+def test_more_answers_than_beams_begin_with_the_best_of_the_usual_search(num: int) -> None:
+    options = Decoding(beam=2, num=num, min_words=1, max_words=9, length_penalty=0.8)
+    found = generate(engine(), RAW, PLAIN, options)
+    for record in range(RECORDS):
+        usual = plain_beam_search(record, 2, 0.8, options.limits)
+        wide = plain_beam_search(record, max(2, num), 0.8, options.limits)
+        others = [ids for ids, _ in wide if ids != usual[0][0]]
+        mine = [ids for ids, _ in rows_of(found, record)]
+        assert mine == [usual[0][0], *others][: max(2, num)]
+
+
 @pytest.mark.parametrize("penalty", [0.0, 1.0])
 def test_with_beams_enough_the_best_of_all_sequences_is_found(penalty: float) -> None:
     limits = Limits(1, 3, 0)

@@ -316,12 +316,41 @@ class _Progress:
 
 
 def generate(steps: Steps, raw: RawOutputs, mixture: Mixture, decoding: Decoding) -> Hypotheses:
-    """Sequences for each of B records, best first: ``decoding.num`` samples, or all beams."""
-    scorer = TokenScorer(steps, raw, mixture)
+    """Sequences for each of B records, best first: ``decoding.num`` samples, or all beams.
+
+    More sequences than beams need a wider search, whose best is often worse (Stahlberg and Byrne
+    2019, arXiv:1908.10090): the best of the usual search comes first all the same.
+    """
+
+    def scorer() -> TokenScorer:
+        return TokenScorer(steps, raw, mixture)
+
     if decoding.sample:
-        return sample(scorer, decoding, np.random.default_rng(decoding.seed))
-    beams = max(decoding.beam, decoding.num)
-    return beam_search(scorer, beams, decoding.length_penalty, decoding.limits)
+        return sample(scorer(), decoding, np.random.default_rng(decoding.seed))
+    penalty, limits = decoding.length_penalty, decoding.limits
+    found = beam_search(scorer(), decoding.beam, penalty, limits)
+    if decoding.num <= decoding.beam:
+        return found
+    return _led_by(found, beam_search(scorer(), decoding.num, penalty, limits))
+
+
+def _led_by(best: Hypotheses, others: Hypotheses) -> Hypotheses:
+    """The first hypothesis of one search, then those of another without it; as many as the
+    latter."""
+    most = max(found.token_ids.shape[-1] for found in (best, others))
+    first, rest = (
+        np.pad(ids, ((0, 0), (0, 0), (0, most - ids.shape[-1])))
+        for ids in (best.token_ids[:, :1], others.token_ids)
+    )
+    again = (rest == first).all(axis=-1)  # (B, K)
+    kept = np.argsort(again, axis=1, kind="stable")[:, :-1]  # one of those that differ is too many
+    return Hypotheses(
+        np.concatenate([first, np.take_along_axis(rest, kept[..., None], axis=1)], axis=1),
+        *(
+            np.concatenate([one[:, :1], np.take_along_axis(more, kept, axis=1)], axis=1)
+            for one, more in ((best.scores, others.scores), (best.lengths, others.lengths))
+        ),
+    )
 
 
 def beam_search(
