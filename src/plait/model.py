@@ -695,7 +695,7 @@ def load_model(name_or_path: str | Path, device: str = "cpu", dtype: str | None 
             expected=f"fingerprint {now}, but it has {package.preprocessing}",
             hint="install the plait that made it, or train it again",
         )
-    network = build_network(package.recipe, parts, pretrained=False)
+    network = build_network(package.recipe, parts, pretrained=False, drawn=False)
     load_weights(network, package.folder)
     engine = TorchEngine(to_device(network, device))
     return Model(package.recipe, parts, engine, package.scores, package.memory)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ OLD_NAMES = {
     r"^(encoders\.[^.]+\.trunk)\.places$": r"\1.positions",
 }
 """Patterns of the names that weights had in packages of earlier versions -> the present names."""
+INITIALISERS = ("kaiming_uniform_", "uniform_", "normal_", "xavier_uniform_", "zeros_", "ones_")
 SMALL_BATCH, LARGE_BATCH = 4, 64  # records prepared at a time on a processor, on a GPU
 
 
@@ -205,15 +207,35 @@ def mix(fused: Fused, order: Sequence[int], own: float) -> Fused:
     )
 
 
-def build_network(recipe: Recipe, parts: Parts, pretrained: bool = True) -> Network:
+def build_network(
+    recipe: Recipe, parts: Parts, pretrained: bool = True, drawn: bool = True
+) -> Network:
     """The network of fitted components, its weights drawn from the recipe's seed alone.
 
     ``pretrained`` parts start from their pretrained weights; False is for a package, whose own
-    weights replace all: nothing is read from elsewhere then.
+    weights replace all: nothing is read from elsewhere then. If they do so at once, weights need
+    not be ``drawn`` either, which takes as long as to read them.
     """
-    with torch.random.fork_rng(devices=[]):
+    with _building, torch.random.fork_rng(devices=[]), nullcontext() if drawn else _undrawn():
         torch.manual_seed(recipe.seed)
         return Network(recipe, parts, pretrained)
+
+
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """A block in which torch's initialisers leave weights as they are. They are the whole
+    process's, so that only one network may be built at a time."""
+    saved = {name: getattr(nn.init, name) for name in INITIALISERS}
+    try:
+        for name in INITIALISERS:
+            setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
+        yield
+    finally:
+        for name, initialise in saved.items():
+            setattr(nn.init, name, initialise)
+
+
+_building = RLock()
 
 
 def to_device(network: Network, device: str) -> Network:

@@ -110,7 +110,7 @@ def test_an_export_is_an_engines_model_itself(folder: Path) -> None:
 
 def test_an_exported_model_draws_no_attention(folder: Path, squares: Path) -> None:
     model, photo = load(folder), next(squares.parent.glob("*.png"))
-    with pytest.raises(UsageError, match="exported graphs, which can't do this"):
+    with pytest.raises(UsageError, match=r"exported graphs \(by onnx\), which can't do this"):
         model.attention(photo, model.predict(photo))
 
 
