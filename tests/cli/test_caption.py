@@ -283,7 +283,7 @@ def test_captions_that_were_not_the_likeliest_are_explained(
     run: Any, trained: Path, photo: Path, tmp_path: Path, how: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def others(captions: list[Alternative]) -> list[Alternative]:
+    def others(captions: list[Alternative], expected: object = ()) -> list[Alternative]:
         return captions[1:]
 
     monkeypatch.setattr("plait.tasks.caption.alternative_texts", others)

@@ -83,6 +83,16 @@ def test_samples_differ_and_do_not_break_off() -> None:
     assert content_words("A dog's 2 paws") == {"dog", "s", "2", "paws"}
 
 
+def test_what_nobody_expects_is_left_out_unless_all_say_such_things() -> None:
+    captions = ranked("a dog runs on grass", "a dog with scissors", "two dogs sleep")
+    expected = {"dog": 0.9, "grass": 0.5, "runs": 0.1, "sleep": 0.02, "two": 0.1}
+    assert [c.value for c in sensible(captions, expected)] == [
+        "a dog runs on grass", "two dogs sleep"
+    ]  # fmt: skip
+    assert sensible(captions, {"cat": 1.0}) == captions
+    assert sensible(captions) == captions
+
+
 def test_likely_captions_that_are_unlike_each_other_come_first() -> None:
     captions = [
         Alternative("a dog runs on grass", -0.2), Alternative("a big dog runs on grass", -0.25),

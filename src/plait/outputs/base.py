@@ -266,6 +266,11 @@ class Output(Component, ABC):
         found in them, and each one's weight, 0 to 1, in the order in which they are shown."""
         return {}
 
+    def expected_words(self, prediction: Prediction) -> Mapping[str, float]:
+        """Words that the model expects of any answer to the record, whatever it says, and how
+        probable each is; improbable ones are left out. Empty where the model doesn't tell."""
+        return {}
+
     def probabilities(self, prediction: Prediction) -> Mapping[Any, float]:
         """Of everything that the output can answer (classes, labels) the probability, the likeliest
         first; empty where there is no such list."""

@@ -26,7 +26,7 @@ from plait.data.readers import is_table_name
 from plait.data.video import VIDEO as VIDEO_FILE
 from plait.data.video import find_scenes
 from plait.model import Model
-from plait.outputs.base import DOUBTFUL
+from plait.outputs.base import DOUBTFUL, Output
 from plait.render.captioned import captioned
 from plait.render.progress import Progress, reported
 from plait.runtime.engines import load
@@ -221,12 +221,16 @@ class Wording:
     style: str = PLAIN
     redraws: Sequence[Mapping[str, Any]] = ()
 
-    def choose(self, prediction: Prediction) -> Prediction:
-        """The texts to be shown from those that were found."""
+    def choose(self, prediction: Prediction, output: Output, fill: bool = False) -> Prediction:
+        """The texts to be shown from those that an output found; ``fill`` takes samples that say
+        what nobody expects, too, if there are too few others."""
         found = _alternatives(prediction)
         found = alternative_texts(found) if self.style == ALT else found
         if self.redraws:
-            found = varied(sensible(found), self.count)
+            likely = sensible(found, output.expected_words(prediction))
+            if fill and len(likely) < self.count:
+                likely += [caption for caption in sensible(found) if caption not in likely]
+            found = varied(likely, self.count)
         return _with_alternatives(prediction, found[: self.count])
 
     def is_enough(self, shown: Prediction) -> bool:
@@ -279,17 +283,19 @@ def _chosen(
             yield one
             continue
         shown = dict(one.answers)
-        for output, wording in wordings.items():
-            every = shown[output]
-            shown[output] = wording.choose(every)
+        for text, wording in wordings.items():
+            output, every = model.parts.outputs[text], shown[text]
+            shown[text] = wording.choose(every, output)
             for redraw in wording.redraws:
-                if wording.is_enough(shown[output]):
+                if wording.is_enough(shown[text]):
                     break
                 [more] = model.predict_batch([{name: one.shot.cell}], **{**options, **redraw})
-                texts = _alternatives(every) + _alternatives(more[output])
-                texts.sort(key=lambda text: -text.score)
-                every = _with_alternatives(every, texts)
-                shown[output] = wording.choose(every)
+                found_now = _alternatives(every) + _alternatives(more[text])
+                found_now.sort(key=lambda alternative: -alternative.score)
+                every = _with_alternatives(every, found_now)
+                shown[text] = wording.choose(every, output)
+            if not wording.is_enough(shown[text]):
+                shown[text] = wording.choose(every, output, fill=True)
         yield replace(one, answers=shown)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
+from plait.outputs.text.metrics.subject import singular
 from plait.types import Alternative
 
 LONGEST = 125  # characters of an alternative text; many screen readers pause or stop after them
@@ -73,11 +74,22 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"[^\W_]+", text.lower())) - LITTLE
 
 
-def sensible(captions: Sequence[Alternative]) -> list[Alternative]:
-    """Captions without those that break off, unless all do, and without those that differ from an
-    earlier one only in little words, or in the order of words."""
+def sensible(captions: Sequence[Alternative], expected: Collection[str] = ()) -> list[Alternative]:
+    """Captions without those that break off, or say what nobody expects, unless all do; and without
+    those that differ from an earlier one only in little words, or in the order of words.
+
+    Args:
+        captions: the best first.
+        expected: words that may be said of the photo; none if that isn't known.
+    """
+    known = set(map(singular, expected))
+
+    def is_expected(caption: Alternative) -> bool:
+        return not known or known.issuperset(map(singular, content_words(caption.value)))
+
+    whole = [caption for caption in captions if is_complete(caption.value)] or captions
     found = dict[frozenset[str], Alternative]()
-    for caption in [c for c in captions if is_complete(c.value)] or captions:
+    for caption in list(filter(is_expected, whole)) or whole:
         found.setdefault(content_words(caption.value) or frozenset([caption.value]), caption)
     return list(found.values())
 

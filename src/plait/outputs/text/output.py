@@ -564,6 +564,11 @@ class TextOutput(Texts):
         tags = dict(sorted(details.tags.items(), key=lambda tag: -tag[1]))
         return {"tags": tags, "detected": details.detected}
 
+    def expected_words(self, prediction: Prediction) -> Mapping[str, float]:
+        """Those that the detectors or the tags make likely."""
+        details = prediction.details or TextDetails()
+        return {**details.tags, **details.likely} if details.likely else {}
+
     # Networks --------------------------------------------------------------------------------
 
     def check_exportable(self) -> None:
