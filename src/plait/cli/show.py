@@ -34,7 +34,7 @@ NAME = 8  # characters for names at least
 
 FINISHED = "the run in {folder} is finished; writing its model again"
 RESUMED = "resuming the {kind} in {folder} after {epoch} epochs and {step} steps"
-REFIT = "training again on all {records:,} training and validation records, for {epochs} epochs"
+REFIT = "training again on all {records:,} training and validation records"
 
 
 class TrainingView:
@@ -69,7 +69,8 @@ class TrainingView:
             text = FINISHED if line["finished"] else RESUMED
             errors.print(text.format(kind="refit" if line.get("refit") else "run", **line))
         elif line["event"] == "refit":
-            errors.print(REFIT.format(**line))
+            epochs = f", for {line['epochs']} epochs" if "epochs" in line else ""
+            errors.print(REFIT.format(**line) + epochs)
         elif line["event"] == "validation":
             titles = line["metrics"]
             each = [in_points(title, line[name]) for name, title in titles.items()]

@@ -31,10 +31,10 @@ class Fitter:
     Args:
         network: whose fusion is fitted at once.
         train: the records to learn from.
-        validation: scores the penalties; None to fit with those that are ``chosen``.
+        validation: scores the penalties; None to fit with those that are given.
         folder: of the run.
         report: called with each line of the log.
-        chosen: output -> penalty.
+        penalties: output -> penalty, without a validation.
         weights: (N,) how much each record counts; None: all alike.
     """
 
@@ -48,14 +48,19 @@ class Fitter:
         validation: Scorer | None,
         folder: Path,
         report: Report | None = None,
-        chosen: Mapping[str, float] | None = None,
         weights: NDArray[np.float64] | None = None,
+        penalties: Mapping[str, float] | None = None,
     ) -> None:
         self.network, self.fusion, self.folder = network, fusion, folder
         self.train, self.validation, self.report = train, validation, report
         self.weights = np.ones(len(train)) if weights is None else weights
-        self.chosen = dict(chosen or {})
+        self.penalties = dict(penalties or {})
         self.progress = LoopState()
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The arguments of a fit without validation: the best penalties."""
+        return {"penalties": self.penalties}
 
     @torch.no_grad()
     def run(self) -> Network:
@@ -65,11 +70,11 @@ class Fitter:
         standardise(network, self.train)
         x = joined_vectors(network, self.train)
         if self.validation is None:
-            for name, penalty in self.chosen.items():
+            for name, penalty in self.penalties.items():
                 self._fit(name, x, penalty)
         else:
             self._choose(x, self.validation)
-        each = ", ".join(f"{name} {penalty:g}" for name, penalty in self.chosen.items())
+        each = ", ".join(f"{name} {penalty:g}" for name, penalty in self.penalties.items())
         self.progress.best_at = f"penalty {each}"
         self.progress.seconds = time.monotonic() - started
         self.progress.finished = True
@@ -89,7 +94,7 @@ class Fitter:
             scores = validation.by_output(self.network)
             for name, score in scores.items():
                 if name not in best or score > best[name]:
-                    best[name], self.chosen[name] = score, penalty
+                    best[name], self.penalties[name] = score, penalty
                     weights[name] = deepcopy(self.network.head(name).state_dict())
             if self.report:
                 self.report({"event": "fitted", "penalty": penalty, "done": number,

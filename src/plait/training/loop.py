@@ -129,9 +129,9 @@ class Trainer:
         self.resumed = self._load_checkpoint()
 
     @property
-    def chosen(self) -> int:
-        """The epoch with the best weights, for a training without validation."""
-        return self.progress.best_epoch
+    def chosen(self) -> dict[str, int]:
+        """The arguments of a training without validation: the epoch with the best weights."""
+        return {"epochs": self.progress.best_epoch}
 
     def run(self) -> Network:
         """Train to the end; the network then has the best weights."""

@@ -199,16 +199,17 @@ class _Run:
 
     def _learner(
         self, network: Network, records: Records, scorer: Scorer | None, folder: Path,
-        chosen: Any = None,
+        chosen: Mapping[str, Any] | None = None,
     ) -> Trainer | Fitter:  # fmt: skip
         """What teaches a network these records; without a scorer, as another has ``chosen``."""
+        given = chosen or {}
         fusion = registry.build("fusion", self.recipe.fusion)
         if fusion.fitted_at_once:
             data, of = self.recipe.data, records.sources
             each = np.array([data.weight, *(source.weight for source in data.sources.values())])
             weights = None if of is None else each[of]
-            return Fitter(network, fusion, records, scorer, folder, self.report, chosen, weights)
-        return Trainer(self.recipe, network, records, scorer, folder, self.report, chosen)
+            return Fitter(network, fusion, records, scorer, folder, self.report, weights, **given)
+        return Trainer(self.recipe, network, records, scorer, folder, self.report, **given)
 
     def _with_sources(self, records: Records, rows: Sequence[int], kept: Sequence[int]) -> Records:
         """The records with their sources: those that are left of these rows of the table."""
@@ -239,7 +240,12 @@ class _Run:
             )  # fmt: skip
 
     def _refit(
-        self, parts: Parts, network: Network, fresh: Network, chosen: Any, trained: dict[str, Any]
+        self,
+        parts: Parts,
+        network: Network,
+        fresh: Network,
+        chosen: Mapping[str, Any],
+        trained: dict[str, Any],
     ) -> set[int]:
         """Train a fresh network on training and validation records together. It takes over the
         calibration of ``network``, from records that the latter had not learned from. How many
@@ -256,7 +262,7 @@ class _Run:
         trainer = self._learner(fresh, records, None, folder, chosen)
         self._report_resumed(trainer, refit=True)
         if self.report and not trainer.progress.finished:
-            self.report({"event": "refit", "records": len(records), "chosen": chosen})
+            self.report({"event": "refit", "records": len(records), **chosen})
         trainer.run()
         for name in self.recipe.outputs:  # a head's buffers are its calibration
             calibrated = dict(network.head(name).named_buffers())
