@@ -556,3 +556,13 @@ def test_sure_is_for_the_usual_search(
     assert "leave out beam and sample" in errors
     code, _, errors = run(*asked, "--beam", 3)  # as in the recipe
     assert code == 0, errors
+
+
+def test_it_is_an_error_if_nothing_can_be_captioned(
+    run: Any, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"no photo")
+    code, _, err = run("caption", tmp_path / "a.png", "--model", trained, "--on-bad", "skip")
+    assert code == 1
+    assert "a.png is not an image" in err
+    assert "nothing could be captioned" in err

@@ -32,7 +32,7 @@ from plait.render.progress import Progress, reported
 from plait.runtime.engines import load
 from plait.tasks.predict import Answers, AnswerSettings, Row, show_failures, to_json, writer
 from plait.tasks.wording import alternative_texts, most_agreed, sensible, varied
-from plait.types import Alternative, BadCell, Prediction, UsageError
+from plait.types import Alternative, BadCell, PlaitError, Prediction, UsageError
 from plait.util.files import write_atomically
 
 PHOTO, VIDEO = "image", "video"
@@ -153,15 +153,18 @@ def caption_photos(
         found = _drawn(found, settings.pictures)
     if settings.write_metadata:
         found = _described(found, settings, policy)
+    answered = 0
     if write is None and not settings.as_json:
         for one in found:
             _print(one)
+            answered += one.answers is not None
     else:
         rows, kinds, stopped = list[Row](), Counter[str](), True
         try:
             for one in found:
                 rows.append(one.row)
                 kinds[one.shot.kind] += 1
+                answered += one.answers is not None
             stopped = False
         finally:  # what was captioned before an error is not lost
             if write is None:
@@ -171,6 +174,10 @@ def caption_photos(
             elif rows:
                 print(f"{_of_all(write(rows), kinds)} captioned, written to {out}")
     show_failures(policy)
+    if not answered:
+        raise PlaitError(
+            "nothing could be captioned", expected="at least one photo that can be used"
+        )
 
 
 def _check(paths: Sequence[str | Path], model_name: str, settings: CaptionSettings) -> None:
