@@ -280,15 +280,15 @@ class Model:
 
     @checked
     def unread(self, record: Any, *, root: str | Path = ".") -> dict[str, str]:
-        """What is not read of a record's cells: the end of a sound that is longer than the model
-        hears, a text in letters that it has never seen.
+        """Which parts of a record's cells the model can't read: the end of a sound that is too
+        long, a text in letters that it has never seen.
 
         Args:
             record: as for `predict`.
             root: as for `predict`.
 
         Returns:
-            Input name -> what is not read, in a few words. Inputs read in full are left out.
+            Input name -> the unread part, in a few words. Inputs read in full are left out.
 
         Raises:
             BadCell: a cell can't be used.

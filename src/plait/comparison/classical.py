@@ -15,13 +15,17 @@ from plait.types import UsageError
 NAME: Final = "classical"
 
 
-def classical_recipe(recipe: Recipe) -> Recipe:
+def classical_recipe(recipe: Recipe, scored: str) -> Recipe:
     """The recipe with every input in its modality's classical representation, and a linear model
     of them; a representation that the recipe already has keeps its settings. Inputs whose modality
     has no classical one are left out, and so are outputs that have no linear model.
 
+    Args:
+        recipe: whose inputs and outputs they are.
+        scored: the output that is compared.
+
     Raises:
-        UsageError: no input or no output is left.
+        UsageError: no input is left, or no linear model gives the answers that are compared.
     """
     data = recipe.model_dump()
     for name, spec in list(data["inputs"].items()):
@@ -35,7 +39,7 @@ def classical_recipe(recipe: Recipe) -> Recipe:
     for name, output in recipe.outputs.items():
         if not output.component.linear:
             del data["outputs"][name]
-    if not data["outputs"]:
+    if scored not in data["outputs"]:
         raise UsageError("no linear model gives such answers")
     data["fusion"] = {"kind": "linear"}
     return check_recipe(data)

@@ -120,7 +120,8 @@ def compare(
     numbers, left_out = fewer_rows(plan.rows, len(study.splits["train"]), study.recipe.data.rows)
     variants = make_variants(study.recipe, plan.fusions, plan.representations, numbers)
     try:
-        variants = [Variant(CLASSICAL, CLASSICAL, "", classical_recipe(study.recipe)), *variants]
+        baseline = classical_recipe(study.recipe, study.output)
+        variants = [Variant(CLASSICAL, CLASSICAL, "", baseline), *variants]
     except UsageError as error:
         left_out.append(f"the classical baseline, as {error.what}")
     result = replace(study.run(variants), left_out=left_out)

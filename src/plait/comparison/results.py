@@ -72,7 +72,7 @@ class Line:
     parameters: int = 0  # how many weights it has
     trained: int = 0  # how many of them learn
     seconds: float = 0.0  # of training, with cached features; mean over the seeds
-    milliseconds: float | None = None  # of one answer from files; mean; None for the baseline
+    milliseconds: float | None = None  # of one answer from files; mean
     memory: float = 0.0  # MiB, the peak over the seeds
     failed: str = ""  # why there is no score
 

@@ -30,8 +30,8 @@ class Variant:
     """One way to learn from the table, by its role in the comparison.
 
     ``alone``: one input; ``without``: all inputs but one; ``fused``: all inputs; ``rows``: all
-    inputs, with fewer training rows; ``classical``: the baseline, which takes only its inputs from
-    the recipe.
+    inputs, with fewer training rows; ``classical``: the baseline, a linear model of the same
+    inputs.
     """
 
     name: str  # unique within a comparison

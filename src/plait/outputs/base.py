@@ -118,7 +118,7 @@ class Output(Component, ABC):
     record, with all of their answers."""
     linear: ClassVar[bool] = False
     """Whether a linear model of one vector can give its answers, so that comparisons have a
-    classical baseline; its head then has `Head.to_linear`."""
+    classical baseline; its head then has `Head.make_linear`."""
     validated_by: ClassVar[Literal["answers", "loss"]] = "answers"
     """What early stopping goes by: the scores of free-running answers, or the loss."""
     shows_score: ClassVar[bool] = True

@@ -458,14 +458,18 @@ class Scorer:
     def by_output(self, network: Network) -> dict[str, list[float]]:
         """Output -> its deciding metrics, in order, of a network in evaluation mode; of those that
         are validated by their answers."""
-        found = predict_records(self.answering, TorchEngine(network), self.records)
-        every = np.arange(len(self.records))
-        scores = {
-            name: output.scorer(found[name], self.references[name])(every)
-            for name, output in self.outputs.items()
-        }
+        scores = self._scores(predict_records(self.answering, TorchEngine(network), self.records))
         return {
             name: [scores[name][metric] for metric in output.scored_by.best_metrics]
+            for name, output in self.outputs.items()
+        }
+
+    def _scores(self, predictions: Mapping[str, list[Prediction]]) -> dict[str, dict[str, float]]:
+        """By output, all scores of its predictions."""
+        return {
+            name: output.scorer(predictions[name], self.references[name])(
+                np.arange(len(predictions[name]))
+            )
             for name, output in self.outputs.items()
         }
 
@@ -480,10 +484,7 @@ class Scorer:
             predictions: of the outputs that are validated by their answers.
             likelihoods: of the others, 0 to 1.
         """
-        scores = {}
-        for name, output in self.outputs.items():
-            score = output.scorer(predictions[name], self.references[name])
-            scores[name] = score(np.arange(len(predictions[name])))
+        scores = self._scores(predictions)
         scores |= {name: {LIKELIHOOD: value} for name, value in (likelihoods or {}).items()}
         if len(scores) == 1:
             return scores[next(iter(scores))]

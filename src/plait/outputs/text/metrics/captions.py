@@ -104,7 +104,7 @@ class CaptionMetrics(TextMetrics):
     @classmethod
     def agree(cls, key_word: str, word: str) -> bool:
         """Whether both name the same: "bike" and "bicycles", or "bicycle's"."""
-        return not alike(_nouns(key_word)[0]).isdisjoint(_nouns(word))
+        return not alike(singular(key_word)).isdisjoint(_nouns(word))
 
     def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
         """The scores of these photos, without METEOR."""
@@ -157,7 +157,7 @@ class CaptionMetrics(TextMetrics):
 @lru_cache(maxsize=1 << 16)  # captions of many photos have the same words
 def _nouns(word: str) -> Sequence[str]:
     """The tokens of a word in the singular."""
-    return [singular(token) for token in tokenise(word)] or [word]
+    return [singular(token) for token in tokenise(word)]
 
 
 def bleu_counts(caption: Sequence[str], references: Sequence[Sequence[str]]) -> list[int]:
